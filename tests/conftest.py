@@ -1,0 +1,42 @@
+"""What all tests share: threads, Hypothesis profiles, and the check that it is this tree that is tested."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parents[1]
+MOST_WORKERS = 4  # a worker holds a few hundred megabytes once it has imported its peers
+
+# The arrays of the tests are small and the workers many: a pool of threads in each would only be in the way.
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# `ci` draws the same examples everywhere, `thorough` new ones each time: HYPOTHESIS_PROFILE=thorough pytest
+# Neither has a deadline: no test is timed, the slow first call of a kernel least of all.
+COMMON = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", COMMON, derandomize=True, max_examples=50)
+settings.register_profile("thorough", COMMON, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Spread the suite over the processors; run files that are asked for by name right here, where that is quicker."""
+    named = [Path(argument.split("::")[0]) for argument in config.args]
+    if all(path.suffix == ".py" for path in named):
+        return 0
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MOST_WORKERS)
+
+
+def pytest_sessionstart() -> None:
+    """Refuse to test a copy: without an editable install, pytest would test whatever was installed last."""
+    for package in ("tinygrad_lab", "tinygrad_lab_layers"):
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None or not Path(spec.origin).is_relative_to(ROOT):
+            found = "none" if spec is None else spec.origin
+            pytest.exit(f"tests: expected {package} of {ROOT}, got {found}; pip install -e '.[test]'", returncode=4)

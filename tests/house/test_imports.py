@@ -1,0 +1,84 @@
+"""Who may import what, and how light the package is."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.house.source import PACKAGES, ROOT, identify, imports, package_files, parse, python_files
+
+HEAVY = ["cupy", "hypothesis", "matplotlib", "numba", "rich", "scipy", "sklearn"]
+PLUGIN_FILES = python_files(PACKAGES["tinygrad_lab_layers"])
+PICKLERS = {"cloudpickle", "cPickle", "dill", "joblib", "marshal", "pickle", "shelve"}
+
+
+def run_python(code: str) -> str:
+    """What a fresh process prints."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_arrows_of_the_design() -> None:
+    """import-linter's contracts, as they stand in pyproject.toml."""
+    pytest.importorskip("importlinter")
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as main; main()", "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def names_used(path: Path) -> Iterator[tuple[int, str]]:
+    """What a file takes from the framework: (line, `name` of a public name or `tinygrad_lab.module`)."""
+    for line, module, name in imports(path):
+        if module == "tinygrad_lab" and name is not None:
+            yield line, name
+        elif module.startswith("tinygrad_lab."):
+            yield line, module
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "tgl":
+            yield node.lineno, node.attr
+
+
+@pytest.mark.parametrize("path", PLUGIN_FILES, ids=identify)
+def test_layers_use_only_public_names(path: Path) -> None:
+    """A plugin sees what `import tinygrad_lab as tgl` gives, its cases also the kit: what a stranger's plugin sees."""
+    public = set(importlib.import_module("tinygrad_lab").__all__)
+    if path.name == "cases.py":
+        public |= {"conformance", "tinygrad_lab.conformance"}
+    assert not [f"line {line}: {name}" for line, name in names_used(path) if name not in public]
+
+
+@pytest.mark.parametrize("path", PLUGIN_FILES, ids=identify)
+def test_only_cases_need_the_kit(path: Path) -> None:
+    """So that Hypothesis is never needed at run time."""
+    if path.name != "cases.py":
+        assert not [module for _, module, _ in imports(path) if module.split(".")[0] == "hypothesis"]
+
+
+@pytest.mark.parametrize("path", package_files(), ids=identify)
+def test_no_pickle(path: Path) -> None:
+    assert not [(line, module) for line, module, _ in imports(path) if module.split(".")[0] in PICKLERS]
+
+
+def test_the_import_is_light() -> None:
+    """What takes long to import waits until it is used."""
+    code = f"import json, sys, tinygrad_lab; print(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
+    assert json.loads(run_python(code)) == []
+
+
+def test_the_engine_works_without_the_layers() -> None:
+    """The framework differentiates when the package of its layers cannot be imported at all."""
+    code = """
+import sys
+sys.modules["tinygrad_lab_layers"] = None
+import numpy as np, tinygrad_lab as tgl
+print(tgl.grad(lambda x: tgl.sum(x * x))(np.array([1.0, 2.0])).tolist())
+"""
+    assert json.loads(run_python(code)) == [2.0, 4.0]
