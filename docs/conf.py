@@ -33,7 +33,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "decisions/template.md", "**/.ipynb_checkpoints"]
 
-# Pages: MyST Markdown. Tutorials are notebooks written as text; a changed one is run, and a failing cell fails the build.
+# Pages: MyST Markdown. Tutorials are notebooks written as text: a changed one is run, and a failing cell is an error.
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath", "fieldlist"]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
