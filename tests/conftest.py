@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 from pathlib import Path
@@ -40,3 +41,19 @@ def pytest_sessionstart() -> None:
         if spec is None or spec.origin is None or not Path(spec.origin).is_relative_to(ROOT):
             found = "none" if spec is None else spec.origin
             pytest.exit(f"tests: expected {package} of {ROOT}, got {found}; pip install -e '.[test]'", returncode=4)
+
+
+def has_gpu() -> bool:
+    """Tell whether CuPy is installed and finds a device."""
+    try:
+        return bool(importlib.import_module("cupy").cuda.is_available())
+    except ImportError:
+        return False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, visibly, what needs a GPU where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked and not has_gpu():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU and CuPy"))
