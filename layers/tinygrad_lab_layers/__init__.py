@@ -1,0 +1,1 @@
+"""The built-in layers, each a plugin like a stranger's."""

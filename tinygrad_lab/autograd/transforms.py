@@ -1,0 +1,197 @@
+"""Transforms: functions that take a function and return its derivative, and the switches of the tape.
+
+Arguments may be trees: tuples, lists and dicts of arrays. Raw arrays in, raw arrays out; boxed values in, boxed values
+out, on the tape where theirs were, so that transforms nest to any order.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any
+
+from tinygrad_lab.autograd.primitive import Primitive, primitive
+from tinygrad_lab.autograd.tape import Box, Node, clock, leaf, newest_first, pull_back, raw
+from tinygrad_lab.backend import as_floats, namespace, zeros_like
+from tinygrad_lab.effects import logging_effects, replaying_effects
+from tinygrad_lab.errors import GradientError, ShapeError
+from tinygrad_lab.settings import SETTINGS, using
+from tinygrad_lab.trees import flatten
+
+
+@primitive
+def identity(xp: Any, x: Any) -> Any:
+    """Return x; the place where a nested transform ties its variables to the tape outside."""
+    return x
+
+
+identity.defvjp(x=lambda g: g)
+
+
+def _variable(x: Any) -> Box:
+    """Return x as a new variable, tied to the tape that x is on, if any."""
+    array = as_floats(raw(x))
+    if isinstance(x, Box) and x.node and SETTINGS.get().recording:
+        return identity(x)  # type: ignore[no-any-return]
+    return Box.boxes(array, leaf(array))
+
+
+def _boxed(x: Any) -> Any:
+    return x if isinstance(x, Box) else Box.boxes(x)
+
+
+class _Pullback:
+    """A function recorded once, ready to be walked: v -> J^T v."""
+
+    def __init__(self, f: Callable[..., Any], xs: tuple[Any, ...]) -> None:
+        leaves, self.rebuild_xs = flatten(xs)
+        variables = [_variable(x) for x in leaves]
+        with using(recording=True):
+            self.ys, self.rebuild_y = flatten(f(*self.rebuild_xs(variables)))
+        self.variables, self.xs = variables, [v.node for v in variables]
+        oldest = min((n.order for n in self.xs), default=0)
+        inside = newest_first((y.node for y in self.ys if isinstance(y, Box) and y.node), oldest)
+        # tied: the result depends on something tracked outside, so its derivative does too
+        self.tied = SETTINGS.get().recording and any(n and n.order < oldest for node in inside for n in node.inputs)
+        self.box = _boxed if self.tied or any(isinstance(x, Box) for x in leaves) else raw
+
+    def value(self) -> Any:
+        """Return f(x...), on the tape outside if it depends on anything tracked there."""
+        return self.rebuild_y([y if self.tied else self.box(stop_gradient(y)) for y in self.ys])
+
+    def __call__(self, cotangents: Any, keep: bool = True) -> Any:
+        """Return the vector-Jacobian product: a tree like the arguments."""
+        given, _ = flatten(cotangents)
+        if [(raw(v).shape, raw(v).dtype) for v in given] != [(raw(y).shape, raw(y).dtype) for y in self.ys]:
+            raise ShapeError.cotangents([raw(y) for y in self.ys], [raw(v) for v in given])
+        record = self.tied or any(isinstance(v, Box) and v.node for v in given)
+        roots: dict[Any, Any] = {}
+        for y, v in zip(self.ys, given, strict=True):
+            if isinstance(y, Box) and y.node:
+                g = _boxed(v) if record else raw(v)
+                roots[y.node] = roots[y.node] + g if y.node in roots else g
+        found = pull_back(roots, wanted=self.xs, keep=keep or record, record=record)
+        gradients = [found[v.node] if v.node in found else zeros_like(v.value) for v in self.variables]
+        return self.rebuild_xs([_boxed(g) if record else self.box(g) for g in gradients])
+
+
+def vjp(f: Callable[..., Any], *xs: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Return f(x...) and the function v -> J^T v, a tuple with one gradient for each argument.
+
+    Parameters
+    ----------
+    f : callable
+        A function of trees of arrays, to a tree of arrays.
+    *xs : trees of arrays
+        Where to evaluate it.
+
+    Returns
+    -------
+    (y, pull)
+        ``pull(v)`` takes a tree like y; it may be called any number of times.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_lab as tgl
+    >>> y, pull = tgl.vjp(tgl.sin, np.array(0.0))
+    >>> float(pull(np.array(2.0))[0])
+    2.0
+    """
+    pullback = _Pullback(f, xs)
+    return pullback.value(), pullback
+
+
+def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+    """Return a function that gives (f(x...), gradient of f with respect to the arguments numbered by `argnums`).
+
+    Raises
+    ------
+    GradientError
+        f does not return one scalar.
+    """
+    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+
+    @functools.wraps(f, updated=())
+    def differentiated(*args: Any, **options: Any) -> tuple[Any, Any]:
+        def of_chosen(*chosen: Any) -> Any:
+            given = dict(enumerate(args)) | dict(zip(numbers, chosen, strict=True))
+            return f(*given.values(), **options)
+
+        pullback = _Pullback(of_chosen, tuple(args[i] for i in numbers))
+        if [getattr(raw(y), "shape", None) for y in pullback.ys] != [()]:
+            raise GradientError.not_scalar([getattr(raw(y), "shape", type(y).__name__) for y in pullback.ys])
+        y = raw(pullback.ys[0])
+        gradients = pullback(namespace(y).ones((), y.dtype), keep=False)
+        return pullback.value(), gradients[0] if isinstance(argnums, int) else gradients
+
+    return differentiated
+
+
+def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+    """Return the gradient of a scalar function, itself a function of the same arguments.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_lab as tgl
+    >>> cube = lambda x: x**3
+    >>> float(tgl.grad(tgl.grad(cube))(np.array(2.0)))
+    12.0
+    """
+    with_value = value_and_grad(f, argnums)
+    return functools.wraps(f, updated=())(lambda *args, **options: with_value(*args, **options)[1])
+
+
+def jvp(f: Callable[..., Any], xs: Any, us: Any) -> tuple[Any, Any]:
+    """Return f(x...) and J u, for a tuple `xs` of arguments and a tuple `us` of directions.
+
+    The pull-back v -> J^T v is linear in v; pulling u back through it gives J u.
+
+    References
+    ----------
+    J. Townsend, "A new trick for calculating Jacobian vector products", 2017.
+    """
+    pull = _Pullback(f, tuple(xs))
+    with using(recording=pull.tied):
+        push = _Pullback(pull, (pull.rebuild_y([pull.box(zeros_like(raw(y))) for y in pull.ys]),))
+    return pull.value(), push(tuple(us))[0]
+
+
+def hvp(f: Callable[..., Any], xs: Any, us: Any) -> Any:
+    """Return the Hessian of a scalar function times u: the directional derivative of its gradient along u."""
+    return jvp(grad(f, tuple(range(len(xs)))), xs, us)[1]
+
+
+def stop_gradient(x: Any) -> Any:
+    """Return x as a constant."""
+    return Box.boxes(x.value) if isinstance(x, Box) else x
+
+
+def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
+    """Return f(x...), one array, keeping only the inputs; the backward walk computes the rest again.
+
+    Effects under `once` are not repeated. Tracked values that f closes over get their gradients too.
+
+    References
+    ----------
+    T. Chen et al., "Training deep nets with sublinear memory cost", 2016.
+    """
+    results: list[Any] = []
+    context, mark = copy_context(), clock()
+    y = logging_effects(results, f, *xs)
+    if not isinstance(y, Box) or y.node is None or y.node.order < mark:
+        return y
+    inside = newest_first([y.node], mark)
+    outside = list(dict.fromkeys(n for node in inside for n in node.inputs if n and n.order < mark))
+
+    def again(g: Any) -> list[Any]:
+        y, record = replaying_effects(results, f, *xs), isinstance(g, Box)
+        found = pull_back({y.node: g}, wanted=outside, keep=record, record=record)
+        return [found.get(n) for n in outside]
+
+    plan = ((tuple(range(len(outside))), lambda g: context.copy().run(again, g), ()),)
+    return Box.boxes(y.value, Node(_recomputed, plan, outside, []))
+
+
+_recomputed = Primitive(lambda xp, *tracked: None)
+_recomputed.__name__ = "checkpoint"

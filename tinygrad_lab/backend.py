@@ -1,0 +1,223 @@
+"""The array libraries: which one an array belongs to, moving between them, and the few functions that they lack.
+
+A *namespace* (`xp`) is a module with NumPy's functions: NumPy itself, or CuPy. Primitives are handed the namespace of
+their arguments, so that their code never names a library. Nothing moves between devices unless `transfer` is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.errors import DeviceError, DTypeError
+
+Array = Any  # an array of any backend: numpy.ndarray, cupy.ndarray, ...
+
+FLOATS = frozenset("fc")  # the kinds of dtype that carry gradients (complex only for the complex-step oracle)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One array library.
+
+    Parameters
+    ----------
+    name : str
+        What users call it: ``"numpy"``, ``"cupy"``.
+    namespace : module
+        NumPy's functions for this library's arrays.
+    from_numpy, to_numpy : callable
+        Copy an array here from the host, and back.
+    scatter_add : callable
+        ``scatter_add(target, index, values)`` adds in place, duplicates included (`numpy.add.at`).
+    erf : callable
+        The error function of an array.
+    """
+
+    name: str
+    namespace: Any
+    from_numpy: Callable[[Array], Array]
+    to_numpy: Callable[[Array], Array]
+    scatter_add: Callable[[Array, Any, Array], None]
+    erf: Callable[[Array], Array]
+
+
+def _scipy_erf(x: Array) -> Array:
+    from scipy.special import erf  # SciPy takes 0.1 s to import, so it is asked for only here
+
+    return erf(x)
+
+
+BACKENDS: dict[str, Backend] = {}
+NAMESPACES: dict[type, Any] = {}  # array type -> namespace, looked up at every operation
+
+
+def register_backend(backend: Backend, *array_types: type) -> None:
+    """Make a backend known by its name and by the types of its arrays."""
+    BACKENDS[backend.name] = backend
+    NAMESPACES.update(dict.fromkeys(array_types, backend.namespace))
+
+
+register_backend(
+    Backend("numpy", np, np.array, np.asarray, np.add.at, _scipy_erf),
+    np.ndarray,
+    *{np.dtype(code).type for code in np.typecodes["AllFloat"] + np.typecodes["AllInteger"] + "?"},
+)
+
+
+def _load_cupy() -> None:
+    """Register CuPy, or say what is missing."""
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        raise DeviceError(
+            "device 'cupy': expected CuPy to be installed, got no such package; pip install 'tinygrad-lab[cuda]'"
+        ) from error
+    if not cupy.cuda.is_available():
+        raise DeviceError("device 'cupy': expected a CUDA GPU and its driver, got none; use device 'numpy'")
+    special = importlib.import_module("cupyx.scipy.special")
+    add_at = importlib.import_module("cupyx").scatter_add
+    register_backend(Backend("cupy", cupy, cupy.asarray, cupy.asnumpy, add_at, special.erf), cupy.ndarray)
+
+
+def find_backend(name: str) -> Backend:
+    """Return the backend of that name, importing CuPy when it is the one asked for.
+
+    Raises
+    ------
+    DeviceError
+        The name is unknown, the library is not installed, or there is no GPU.
+    """
+    if name == "cupy" and name not in BACKENDS:
+        _load_cupy()
+    if name not in BACKENDS:
+        raise DeviceError(f"device {name!r}: expected one of {sorted({*BACKENDS, 'cupy'})}")
+    return BACKENDS[name]
+
+
+def namespace(*arrays: Array, who: str = "") -> Any:
+    """Return the one namespace of the given arrays; Python's and NumPy's scalars belong to any.
+
+    Raises
+    ------
+    DeviceError
+        The arrays belong to different backends.
+    """
+    proper = [a for a in arrays if type(a) in NAMESPACES and not isinstance(a, np.generic)]
+    found = {id(xp): xp for xp in (NAMESPACES[type(a)] for a in proper)}
+    if len(found) > 1:
+        kinds = [device_name(a) for a in proper]
+        raise DeviceError(f"{who}expected arrays of one device, got {kinds}; move them with .to(...)")
+    return next(iter(found.values()), np)
+
+
+def agree(who: object, arrays: list[Any]) -> tuple[Any, Any]:
+    """Return the namespace and the float dtype (or None) that an operation's arguments have in common.
+
+    Raises
+    ------
+    DeviceError
+        The arrays belong to different backends.
+    DTypeError
+        They are floats of different widths (complex128 may meet float64: the complex-step oracle needs it).
+    """
+    floats = {v.dtype: v for v in arrays if carries_gradient(v)}
+    if len(floats) > 1 and {d.name for d in floats} != {"float64", "complex128"}:
+        raise DTypeError.mixed(who, floats.values())
+    return namespace(*arrays, who=f"{who}: "), max(floats, key=lambda d: d.itemsize, default=None)
+
+
+def backend_of(array: Array) -> Backend:
+    """Return the backend that an array belongs to (NumPy for Python numbers)."""
+    xp = NAMESPACES.get(type(array), np)
+    return next(b for b in BACKENDS.values() if b.namespace is xp)
+
+
+def device_name(array: Array) -> str:
+    """Return ``"numpy"``, ``"cupy"``, ... for an array."""
+    return backend_of(array).name
+
+
+def transfer(array: Array, device: str) -> Array:
+    """Copy an array to a device; an array that is there already is returned as it is."""
+    source, target = backend_of(array), find_backend(device)
+    return array if source is target else target.from_numpy(source.to_numpy(array))
+
+
+def is_array(value: object) -> bool:
+    """Tell whether a value is an array of a known backend."""
+    return type(value) in NAMESPACES
+
+
+def carries_gradient(value: object) -> bool:
+    """Tell whether a value is an array of floats; integers and booleans are constants."""
+    return type(value) in NAMESPACES and value.dtype.kind in FLOATS  # type: ignore[attr-defined]
+
+
+def as_floats(value: Any) -> Array:
+    """Return an array of floats as it is, and a Python float as one.
+
+    Raises
+    ------
+    DTypeError
+        The value holds integers, booleans or no numbers: these carry no gradient.
+    """
+    array = value if is_array(value) else np.asarray(value)
+    if not carries_gradient(array):
+        raise DTypeError(f"expected an array of floats to differentiate, got {array.dtype}; integers carry no gradient")
+    return array
+
+
+def zeros_like(array: Array) -> Array:
+    """Return zeros of an array's shape, dtype and device."""
+    return namespace(array).zeros(array.shape, array.dtype)
+
+
+def is_finite(array: Array) -> bool:
+    """Tell whether an array holds neither infinities nor NaN."""
+    return bool(namespace(array).isfinite(array).all())
+
+
+def erf(x: Array) -> Array:
+    """Return the error function 2/sqrt(pi) * integral of exp(-t^2) from 0 to x, in x's dtype."""
+    return backend_of(x).erf(x)
+
+
+def scatter_add(target: Array, index: Any, values: Array) -> None:
+    """Add `values` into ``target[index]`` in place; positions named twice receive both."""
+    backend_of(target).scatter_add(target, index, values)
+
+
+_GOLDEN, _MIX_1, _MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_MASK = (1 << 64) - 1
+
+
+def split_mix(state: int) -> int:
+    """Return SplitMix64's output for a 64-bit state (Steele, Lea and Flood 2014, figure 15)."""
+    z = (state + _GOLDEN) & _MASK
+    z = ((z ^ (z >> 30)) * _MIX_1) & _MASK
+    z = ((z ^ (z >> 27)) * _MIX_2) & _MASK
+    return z ^ (z >> 31)
+
+
+def random_bits(xp: Any, key: int, count: int) -> Array:
+    """Return `count` random 64-bit numbers: SplitMix64 at the counters key + 1 * G, key + 2 * G, ...
+
+    A number depends on its key and its position alone, so any device, any number of threads and any kernel draw the same.
+    """
+    z = (xp.arange(1, count + 1, dtype=xp.uint64)) * xp.uint64(_GOLDEN) + xp.uint64(key & _MASK)
+    z = (z ^ (z >> xp.uint64(30))) * xp.uint64(_MIX_1)
+    z = (z ^ (z >> xp.uint64(27))) * xp.uint64(_MIX_2)
+    return z ^ (z >> xp.uint64(31))
+
+
+def random_uniform(xp: Any, key: int, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
+    """Return numbers uniform in [0, 1), 24 bits for float32 and 53 for float64, drawn by `random_bits`."""
+    digits = 24 if xp.dtype(dtype) == xp.float32 else 53
+    bits = random_bits(xp, key, math.prod(shape)) >> xp.uint64(64 - digits)
+    return (bits.astype(dtype) * xp.asarray(2.0**-digits, dtype=dtype)).reshape(shape)

@@ -1,0 +1,131 @@
+"""Every exception that tinygrad_lab raises on purpose.
+
+Each derives from `LabError` and from the built-in exception that a Python programmer would expect to catch.
+A message says who complains, what was expected, what was given and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class LabError(Exception):
+    """The base of all errors raised by tinygrad_lab."""
+
+
+class ShapeError(LabError, ValueError):
+    """An array has the wrong shape."""
+
+    @classmethod
+    def cotangents(cls, expected: Any, got: Any) -> ShapeError:
+        """Report cotangents that are not like the outputs."""
+        lists = [[f"{getattr(a, 'dtype', type(a).__name__)} {getattr(a, 'shape', '')}" for a in s] for s in (expected, got)]
+        return cls(f"pull: expected a cotangent like each output, {lists[0]}, got {lists[1]}")
+
+
+class OptionError(LabError, ValueError):
+    """An option has a value that means nothing here."""
+
+
+class DTypeError(LabError, TypeError):
+    """An array has the wrong data type, or two arrays of different float widths meet."""
+
+    @classmethod
+    def mixed(cls, op: Any, arrays: Any) -> DTypeError:
+        """Report float arrays of different widths."""
+        given = " and ".join(f"{a.dtype} {a.shape}" for a in arrays)
+        return cls(f"{op}: expected one float width, got {given}; convert one with .astype(...)")
+
+    @classmethod
+    def widened(cls, op: Any, expected: Any, got: Any) -> DTypeError:
+        """Report a result that is wider than the tracked argument."""
+        return cls(
+            f"{op}: expected a result of {expected} like its tracked argument, got {got}; an array of integers among "
+            f"the arguments widened it: convert that with .astype('{expected}')"
+        )
+
+
+class DeviceError(LabError, RuntimeError):
+    """Arrays of different devices meet, or a device is not there."""
+
+
+class GradientError(LabError, RuntimeError):
+    """A derivative cannot be had: no rule, no tape, or a rule that failed."""
+
+    @classmethod
+    def walked(cls, op: Any) -> GradientError:
+        """Report a tape whose values an earlier walk dropped."""
+        return cls(
+            f"{op}: expected a tape that was not walked before, got one whose values were dropped; "
+            "pass keep_graph=True to the first backward()"
+        )
+
+    @classmethod
+    def no_rule(cls, op: Any, argument: str) -> GradientError:
+        """Report a tracked argument without a derivative rule."""
+        return cls(
+            f"{op}: expected a constant for {argument}, which has no derivative rule, got a tracked value; "
+            "use stop_gradient() on it, or define the rule with defvjp"
+        )
+
+    @classmethod
+    def rule_failed(cls, op: Any, targets: Any, g: Any, error: Exception, place: str | None) -> GradientError:
+        """Report an exception inside a derivative rule, with the shapes that it was given."""
+        shapes = ", ".join(str(getattr(c, "shape", None)) for c in (g if isinstance(g, tuple) else (g,)))
+        return cls(
+            f"{op}: its derivative rule for {op.names(targets)} failed on a cotangent of shape {shapes}: "
+            f"{type(error).__name__}: {error}" + (f"; created at {place}" if place else "")
+        )
+
+    @classmethod
+    def not_scalar(cls, shapes: Any) -> GradientError:
+        """Report a function under `grad` that does not return one scalar."""
+        return cls(f"grad: expected a function to one scalar, got outputs of shapes {shapes}; sum it, or use jacobian")
+
+    @classmethod
+    def misfit(cls, expected: Any, got: Any) -> GradientError:
+        """Report a gradient whose shape or dtype is not that of what it belongs to."""
+        return cls(
+            f"gradient of a leaf: expected {expected.shape} {expected.dtype}, got {got.shape} {got.dtype}; "
+            "the derivative rule of an operation that uses it is wrong (sum_to its shape? astype its dtype?)"
+        )
+
+
+class NonFiniteError(LabError, FloatingPointError):
+    """A value or a gradient became infinite or not a number."""
+
+    @classmethod
+    def value(cls, op: Any, shapes: list[Any], clean: bool, place: str) -> NonFiniteError:
+        """Report the first result that is not finite."""
+        blame = "its arguments are finite" if clean else "an argument was not finite already"
+        return cls(f"{op}: its result is not finite ({blame}; shapes {shapes}); called at {place}")
+
+    @classmethod
+    def gradient(cls, op: Any, targets: Any, place: str | None) -> NonFiniteError:
+        """Report the first gradient that is not finite."""
+        where = f"; created at {place}" if place else ""
+        return cls(f"{op}: the gradient of {op.names(targets)} is not finite, its cotangent was{where}")
+
+
+class RuleError(LabError, NameError):
+    """A derivative rule asks for something that its primitive does not have."""
+
+
+class PluginError(LabError, LookupError):
+    """A plugin is unknown, broken, registered twice, or made for another API."""
+
+
+class ConfigError(LabError, ValueError):
+    """A configuration, a recipe or a command's option is wrong."""
+
+
+class StateError(LabError, ValueError):
+    """Saved weights do not fit the model."""
+
+
+class CheckpointError(LabError, OSError):
+    """A checkpoint cannot be read or written."""
+
+
+class DataError(LabError, OSError):
+    """A data set is missing, incomplete or damaged."""

@@ -1,0 +1,142 @@
+"""Initial values of weights, drawn by NumPy so that every backend starts alike.
+
+fan_in and fan_out are the numbers of inputs that a unit sums over and of outputs that an input feeds; for a convolution
+of (kh, kw, in, out) they are kh * kw * in and kh * kw * out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.errors import OptionError
+
+Shape = tuple[int, ...]
+Rng = int | np.random.Generator | None
+
+_DEFAULT_RNG: ContextVar[np.random.Generator | None] = ContextVar("tinygrad_lab.rng", default=None)
+_DRAWING: ContextVar[bool] = ContextVar("tinygrad_lab.drawing", default=True)
+
+
+def seed(number: int) -> None:
+    """Make all weights that are drawn from now on without an ``rng`` of their own, in this thread or task, reproducible."""
+    _DEFAULT_RNG.set(np.random.default_rng(number))
+
+
+def as_rng(rng: Rng) -> np.random.Generator:
+    """Return a generator: the one given, a new one for a seed, or for None the one that `seed` has set up."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if rng is None:
+        return _DEFAULT_RNG.get() or np.random.default_rng()
+    return np.random.default_rng(rng)
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Draw no weights inside the ``with`` block: parameters have their shapes, hold zeros and take no memory."""
+    token = _DRAWING.set(False)
+    try:
+        yield
+    finally:
+        _DRAWING.reset(token)
+
+
+def _fill(shape: Shape, draw: Any) -> Array:
+    if not _DRAWING.get():
+        return np.broadcast_to(np.float32(0), shape)
+    return np.asarray(draw(), dtype=np.float32)
+
+
+def fans(shape: Shape) -> tuple[int, int]:
+    """Return (fan_in, fan_out) of weights (in, out) or filters (kh, kw, in, out).
+
+    Raises
+    ------
+    OptionError
+        The shape has fewer than two axes.
+    """
+    if len(shape) < 2:
+        raise OptionError(f"fans: expected weights (..., in, out), got shape {shape}")
+    window = math.prod(shape[:-2])
+    return window * shape[-2], window * shape[-1]
+
+
+def zeros(shape: Shape) -> Array:
+    """Return zeros."""
+    return _fill(shape, lambda: np.zeros(shape))
+
+
+def constant(shape: Shape, value: float) -> Array:
+    """Return one value everywhere."""
+    return _fill(shape, lambda: np.full(shape, value))
+
+
+def ones(shape: Shape) -> Array:
+    """Return ones."""
+    return constant(shape, 1.0)
+
+
+def normal(shape: Shape, *, std: float, rng: Rng = None) -> Array:
+    """Draw from the normal distribution of mean 0 and standard deviation `std`."""
+    return _fill(shape, lambda: std * as_rng(rng).standard_normal(shape))
+
+
+def uniform(shape: Shape, *, bound: float, rng: Rng = None) -> Array:
+    """Draw uniformly from [-bound, bound)."""
+    return _fill(shape, lambda: as_rng(rng).uniform(-bound, bound, shape))
+
+
+def glorot_uniform(shape: Shape, *, rng: Rng = None) -> Array:
+    """Draw uniformly within sqrt(6 / (fan_in + fan_out)) of 0 (Glorot and Bengio 2010, equation 16)."""
+    return uniform(shape, bound=math.sqrt(6.0 / max(1, sum(fans(shape)))), rng=rng)
+
+
+def glorot_normal(shape: Shape, *, rng: Rng = None) -> Array:
+    """Draw normally with variance 2 / (fan_in + fan_out) (Glorot and Bengio 2010, equation 12)."""
+    return normal(shape, std=math.sqrt(2.0 / max(1, sum(fans(shape)))), rng=rng)
+
+
+def he_normal(shape: Shape, *, rng: Rng = None) -> Array:
+    """Draw normally with variance 2 / fan_in, made for ReLU (He et al. 2015, equation 10)."""
+    return normal(shape, std=math.sqrt(2.0 / max(1, fans(shape)[0])), rng=rng)
+
+
+def he_uniform(shape: Shape, *, rng: Rng = None) -> Array:
+    """Draw uniformly within sqrt(6 / fan_in) of 0, of the same variance as `he_normal`."""
+    return uniform(shape, bound=math.sqrt(6.0 / max(1, fans(shape)[0])), rng=rng)
+
+
+def lecun_normal(shape: Shape, *, rng: Rng = None) -> Array:
+    """Draw normally with variance 1 / fan_in (LeCun et al. 1998, "Efficient BackProp", equation 16)."""
+    return normal(shape, std=math.sqrt(1.0 / max(1, fans(shape)[0])), rng=rng)
+
+
+INITIALIZERS = {
+    "he_normal": he_normal,
+    "he_uniform": he_uniform,
+    "glorot_normal": glorot_normal,
+    "glorot_uniform": glorot_uniform,
+    "lecun_normal": lecun_normal,
+}
+
+
+def draw(name: str | float, shape: Shape, *, rng: Rng = None) -> Array:
+    """Draw weights by the name of a rule, or normally with a given standard deviation.
+
+    Raises
+    ------
+    OptionError
+        There is no rule of that name.
+    """
+    if isinstance(name, (int, float)):
+        return normal(shape, std=float(name), rng=rng)
+    if name not in INITIALIZERS:
+        raise OptionError(f"init: expected a standard deviation or one of {sorted(INITIALIZERS)}, got {name!r}")
+    return INITIALIZERS[name](shape, rng=rng)

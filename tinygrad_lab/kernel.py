@@ -1,0 +1,85 @@
+"""Kernels: faster forwards of primitives, by provider, and the choice between them.
+
+The reference forward is the specification. A kernel is an alternative for some of its cases that must agree with it to a
+declared error; the conformance kit holds it to that.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.backend import BACKENDS, is_array
+from tinygrad_lab.settings import SETTINGS
+
+
+@functools.cache
+def provider_serves(provider: str, xp: Any) -> bool:
+    """Tell whether a provider's kernels run on arrays of a namespace: Numba's on NumPy's, where Numba is installed."""
+    if provider == "numba":
+        return xp is np and importlib.util.find_spec("numba") is not None
+    return provider in BACKENDS and BACKENDS[provider].namespace is xp
+
+
+@dataclass
+class Kernel:
+    """A faster forward of one primitive.
+
+    Parameters
+    ----------
+    provider : str
+        ``"numpy"`` (blocked array code), ``"numba"`` or ``"cupy"``.
+    run : callable
+        The forward, without the namespace argument.
+    when : callable or None
+        Tells from the same arguments whether the kernel takes the case; None takes every case.
+    error : float
+        Bound of its float32 error, relative to the standard deviation of the result.
+    calls : int
+        How often it ran; the kit refuses a kernel that no case reaches.
+    """
+
+    provider: str
+    run: Callable[..., Any]
+    when: Callable[..., bool] | None
+    error: float
+    calls: int = 0
+
+
+class KernelTable:
+    """The kernels of one primitive, newest first."""
+
+    def __init__(self) -> None:
+        self.kernels: list[Kernel] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.kernels)
+
+    def register(
+        self, provider: str, *, when: Callable[..., bool] | None = None, error: float = 0.0
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register the decorated function as a kernel; see `Kernel`. It goes before those that were there."""
+
+        def decorate(run: Callable[..., Any]) -> Callable[..., Any]:
+            self.kernels.insert(0, Kernel(provider, run, when, error))
+            return run
+
+        return decorate
+
+    def choose(self, xp: Any, values: list[Any], options: dict[str, Any]) -> Callable[..., Any] | None:
+        """Return the first kernel that is switched on and takes the case, or None."""
+        allowed = SETTINGS.get().providers
+        if any(is_array(v) and v.dtype.kind == "c" for v in values):
+            return None  # complex numbers are for the complex-step oracle: it tests the reference
+        for kernel in self.kernels:
+            if allowed is not None and kernel.provider not in allowed:
+                continue
+            if provider_serves(kernel.provider, xp) and (kernel.when is None or kernel.when(*values, **options)):
+                kernel.calls += 1
+                return kernel.run
+        return None

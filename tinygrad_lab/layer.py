@@ -1,0 +1,460 @@
+"""Layers: functions with parameters. Everything that a network is made of derives from `Layer`.
+
+A layer finds its parameters, buffers and inner layers in its attributes, in the order in which they were set; a
+parameter's *path* is the chain of attribute names that leads to it, such as ``features.0.weight``.
+
+In training, random numbers and updates of buffers belong to a *step*: one call of the outermost layer. Numbers are keyed
+by (seed, step, path, how many were drawn before), so that recomputing a forward draws the same, and resuming needs two
+integers. Updates are proposed during the call and committed once, at its end.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from hashlib import blake2b
+from typing import Any, ClassVar, Self
+
+from tinygrad_lab.autograd.tape import leaf, raw
+from tinygrad_lab.backend import Array, namespace, random_uniform, transfer
+from tinygrad_lab.effects import once
+from tinygrad_lab.errors import ConfigError, LabError, OptionError, ShapeError, StateError
+from tinygrad_lab.tensor import Tensor
+
+Shape = tuple[int, ...]
+
+
+class Variable(Tensor):
+    """A named cell of a layer: a tensor whose value can be exchanged, always for a fresh array."""
+
+    __slots__ = ()
+    tracked: ClassVar[bool]
+
+    def __init__(self, array: Any) -> None:
+        super().__init__(None)
+        self.assign(array)
+
+    def assign(self, array: Any) -> None:
+        """Take a new array for a value. Holders of the old one keep it; a new leaf has no gradient yet."""
+        value = raw(array)
+        if self.value is not None and value.shape != self.value.shape:
+            raise ShapeError(f"assign: expected shape {self.value.shape}, got {value.shape}")
+        self.value, self.node = value, leaf(value) if self.tracked else None
+
+    def freeze(self) -> None:
+        """Make it a constant: it gets no gradient and optimizers leave it alone."""
+        self.node = None
+
+    def unfreeze(self) -> None:
+        """Undo `freeze`."""
+        self.node = leaf(self.value) if self.tracked else None
+
+
+class Parameter(Variable):
+    """A variable that is learned."""
+
+    __slots__ = ()
+    tracked = True
+
+    def assign(self, array: Any) -> None:
+        """Take a new array for a value, with a new leaf; a frozen parameter stays frozen."""
+        frozen = self.value is not None and self.node is None
+        super().assign(array)
+        if frozen:
+            self.freeze()
+
+
+class Buffer(Variable):
+    """A variable that is not learned but belongs to the layer's state, such as a running mean."""
+
+    __slots__ = ()
+    tracked = False
+
+
+class Random:
+    """Random numbers of one draw of a layer, on the device and in the dtype of a given array."""
+
+    def __init__(self, key: int, like: Any) -> None:
+        self.key, self.like = key, raw(like)
+
+    def uniform(self, shape: Shape | None = None) -> Array:
+        """Return numbers uniform in [0, 1); by default as many as the given array has."""
+        return random_uniform(namespace(self.like), self.key, shape or self.like.shape, self.like.dtype)
+
+
+class Call:
+    """One call of an outermost layer: its place in the random sequence, and the updates proposed during it."""
+
+    def __init__(self, root: Layer, step: int) -> None:
+        self.root, self.step = root, step
+        self.paths: dict[int, str] | None = None
+        self.draws: Counter[str] = Counter()
+        self.updates: dict[int, tuple[Buffer, Array]] = {}
+
+    def path(self, layer: Layer) -> str:
+        """Return the path of a layer below the root."""
+        if self.paths is None:
+            self.paths = {id(inner): path for path, inner in reversed(list(self.root.layers().items()))}
+        return self.paths.get(id(layer), type(layer).__name__)
+
+    def key(self, layer: Layer) -> int:
+        """Return the 64-bit key of a layer's next draw."""
+        path = self.path(layer)
+        number = once(lambda: self._count(path))
+        text = f"{self.root.seed}/{self.step}/{path}/{number}"
+        return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+
+    def _count(self, path: str) -> int:
+        self.draws[path] += 1
+        return self.draws[path]
+
+    def commit(self) -> None:
+        """Give the buffers their proposed values."""
+        for buffer, value in self.updates.values():
+            buffer.assign(value)
+
+
+_CALL: ContextVar[Call | None] = ContextVar("tinygrad_lab.call", default=None)
+
+
+class Layer:
+    """The base class of all layers.
+
+    A subclass sets its parameters, buffers and inner layers in its constructor and defines `forward` and
+    `output_shape`. Its constructor's arguments are its configuration: plain values, layers, and lists or dicts of layers.
+
+    Attributes
+    ----------
+    api : int
+        The plugin interface that the layer was written for.
+    version : int
+        The version of its configuration; raise it, and define ``upgrade(config, old)``, when arguments change.
+    training : bool
+        The mode, set by `train` and `eval`.
+    seed : int
+        The seed of the random numbers of training; of the outermost layer it counts.
+    """
+
+    api: ClassVar[int] = 1
+    version: ClassVar[int] = 1
+    training: bool
+    seed: int
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Remember the constructor's arguments, which are the configuration."""
+        layer = super().__new__(cls)
+        bound = inspect.signature(cls.__init__).bind_partial(layer, *args)
+        layer._arguments = dict(list(bound.arguments.items())[1:]) | options
+        layer._clock = [0]  # steps so far, in a list so that copies of the layer share it
+        layer.training, layer.seed = True, 0
+        return layer
+
+    _arguments: dict[str, Any]
+    _clock: list[int]
+
+    def forward(self, *inputs: Any) -> Any:
+        """Compute the result. Call the layer itself rather than this."""
+        raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines forward")
+
+    def output_shape(self, *shapes: Shape) -> Any:
+        """Return the result's shape for inputs of the given shapes (batch axis included), without running."""
+        raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines output_shape")
+
+    def multiply_adds(self, *shapes: Shape) -> int:
+        """Return the number of multiplications with an addition that one call takes; a layer of products says how many."""
+        return 0
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Apply the layer. The outermost call is a step of training, if the layer is in that mode."""
+        call = _CALL.get()
+        if call is not None:
+            return self._run(call, inputs)
+        call = Call(self, once(self._tick) if self.training else self.steps)
+        token = _CALL.set(call)
+        try:
+            out = self._run(call, inputs)
+        finally:
+            _CALL.reset(token)
+        once(call.commit)
+        return out
+
+    def _run(self, call: Call, inputs: tuple[Any, ...]) -> Any:
+        try:
+            return self.forward(*inputs)
+        except LabError as error:
+            if not getattr(error, "__notes__", None):  # the innermost layer alone
+                error.add_note(f"in layer {call.path(self) or 'itself'!r}: {self}")
+            raise
+
+    def _tick(self) -> int:
+        self._clock[0] += 1
+        return self._clock[0]
+
+    @property
+    def steps(self) -> int:
+        """How many steps of training the layer has taken as the outermost one."""
+        return self._clock[0]
+
+    @steps.setter
+    def steps(self, number: int) -> None:
+        self._clock[0] = number
+
+    def random(self, like: Any) -> Random:
+        """Return this step's next random numbers for this layer, on the device and in the dtype of an array."""
+        return Random(self._current_call("random").key(self), like)
+
+    def update(self, **buffers: Any) -> None:
+        """Propose new values of buffers, to be committed at the end of the step; the last proposal counts."""
+        call = self._current_call("update")
+        for name, value in buffers.items():
+            buffer = getattr(self, name, None)
+            if not isinstance(buffer, Buffer):
+                raise OptionError(f"{self}: update expected the name of a buffer, got {name!r}")
+            call.updates[id(buffer)] = (buffer, raw(value))
+
+    def _current_call(self, who: str) -> Call:
+        call = _CALL.get()
+        if call is None:
+            raise OptionError(f"{self}: {who} expected to run inside a call; call the layer, not its forward")
+        return call
+
+    def children(self) -> dict[str, Layer]:
+        """Return the inner layers by attribute; those in lists, tuples and dicts by ``attribute.key``."""
+        found: dict[str, Layer] = {}
+        for name, value in vars(self).items():
+            if name != "_arguments":
+                found.update((path, v) for path, v in _members(name, value) if isinstance(v, Layer))
+        return found
+
+    def layers(self, prefix: str = "") -> dict[str, Layer]:
+        """Return this layer and all inside it by path; its own path is empty."""
+        found = {prefix: self}
+        for name, child in self.children().items():
+            found.update(child.layers(f"{prefix}.{name}" if prefix else name))
+        return found
+
+    def variables(self) -> dict[str, Variable]:
+        """Return all parameters and buffers by path; one that is shared appears once."""
+        found: dict[str, Variable] = {}
+        seen: set[int] = set()
+        for path, layer in self.layers().items():
+            for name, value in vars(layer).items():
+                for key, v in _members(name, value) if name != "_arguments" else ():
+                    if isinstance(v, Variable) and id(v) not in seen:
+                        seen.add(id(v))
+                        found[f"{path}.{key}" if path else key] = v
+        return found
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Return all parameters by path, in the order of declaration."""
+        return {path: v for path, v in self.variables().items() if isinstance(v, Parameter)}
+
+    def buffers(self) -> dict[str, Buffer]:
+        """Return all buffers by path."""
+        return {path: v for path, v in self.variables().items() if isinstance(v, Buffer)}
+
+    def state(self) -> dict[str, Array]:
+        """Return the arrays of all parameters and buffers by path; they do not change under their holder."""
+        return {path: v.value for path, v in self.variables().items()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take the values of all parameters and buffers from a `state`; all or none.
+
+        Raises
+        ------
+        StateError
+            A path is missing or unknown, or a shape differs.
+        """
+        own = self.variables()
+        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        if missing or unknown:
+            raise StateError(f"{type(self).__name__}: expected the paths of its variables, missing {missing}, unknown {unknown}")
+        for path, variable in own.items():
+            if raw(state[path]).shape != variable.shape:
+                raise StateError(f"{type(self).__name__}: expected {path} of shape {variable.shape}, got {raw(state[path]).shape}")
+        for path, variable in own.items():
+            array = namespace(raw(state[path])).array(raw(state[path]), dtype=variable.dtype)
+            variable.assign(transfer(array, variable.device))
+
+    def _map_variables(self, f: Callable[[Array], Array]) -> Self:
+        for variable in self.variables().values():
+            variable.assign(f(variable.value))
+        return self
+
+    def to(self, device: str) -> Self:
+        """Move all parameters and buffers to a device and return the layer."""
+        return self._map_variables(lambda array: transfer(array, device))
+
+    def astype(self, dtype: Any) -> Self:
+        """Convert all floating parameters and buffers to another width and return the layer."""
+        return self._map_variables(lambda a: a.astype(dtype) if a.dtype.kind == "f" else a)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set this layer and all inside it to training mode and return it."""
+        for layer in self.layers().values():
+            layer.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Set this layer and all inside it to evaluation mode and return it."""
+        return self.train(False)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, defaults included; the random generator is left out."""
+        signature = inspect.signature(type(self).__init__)
+        defaults = {n: p.default for n, p in signature.parameters.items() if p.default is not p.empty}
+        return {name: v for name, v in (defaults | self._arguments).items() if name != "rng"}
+
+    @classmethod
+    def upgrade(cls, config: dict[str, Any], old: int) -> dict[str, Any]:
+        """Return a configuration of an older version in today's form."""
+        raise ConfigError(f"{cls.__name__}: expected a configuration of version {cls.version}, got {old}; no upgrade is known")
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{n}={v!r}" for n, v in self._arguments.items() if n != "rng")
+        return f"{type(self).__name__}({given})"
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        old = self.__dict__.get(name)
+        if isinstance(old, Variable) and not isinstance(value, Variable):
+            raise OptionError(
+                f"{type(self).__name__}.{name}: expected a {type(old).__name__}, got {type(value).__name__}; "
+                f"use {name}.assign(array) to change its value"
+            )
+        super().__setattr__(name, value)
+
+
+def _members(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield an attribute, or the entries of one that is a list, tuple or dict."""
+    if isinstance(value, dict):
+        entries = value.items()
+    elif isinstance(value, (list, tuple)):
+        entries = enumerate(value)  # type: ignore[assignment]
+    else:
+        yield name, value
+        return
+    for key, entry in entries:
+        yield from _members(f"{name}.{key}", entry)
+
+
+class Sequential(Layer):
+    """Layers one after another: y = f_n(... f_2(f_1(x))).
+
+    Parameters
+    ----------
+    *layers : Layer, or one dict of layers
+        In the order of application; a dict gives them names.
+
+    Shapes
+    ------
+    Those of the first layer's input and of the last layer's output.
+
+    Examples
+    --------
+    >>> model = Sequential()
+    >>> model.output_shape((2, 3))
+    (2, 3)
+    """
+
+    def __init__(self, *layers: Any) -> None:
+        named = layers[0] if len(layers) == 1 and isinstance(layers[0], dict) else dict(enumerate(layers))
+        for key, layer in named.items():
+            if not isinstance(layer, Layer):
+                raise OptionError(f"Sequential: expected layers, got {type(layer).__name__} at {key!r}")
+        self.inner = {str(key): layer for key, layer in named.items()}
+
+    def children(self) -> dict[str, Layer]:
+        """Return the layers by name or number."""
+        return dict(self.inner)
+
+    def forward(self, *inputs: Any) -> Any:
+        """Apply the layers in order; the first may take several inputs."""
+        for layer in self.inner.values():
+            inputs = (layer(*inputs),)
+        return inputs[0]
+
+    def output_shape(self, *shapes: Shape) -> Any:
+        """Return the shape after the last layer."""
+        for name, layer in self.inner.items():
+            try:
+                shapes = (layer.output_shape(*shapes),)
+            except LabError as error:
+                error.add_note(f"in layer {name!r}: {layer}, on a map of shape {shapes[0]}")
+                raise
+        return shapes[0]
+
+    def multiply_adds(self, *shapes: Shape) -> int:
+        """Return the sum over the layers."""
+        total = 0
+        for layer in self.inner.values():
+            total += layer.multiply_adds(*shapes)
+            shapes = (layer.output_shape(*shapes),)
+        return total
+
+    def __getitem__(self, index: int | str) -> Layer:
+        return self.inner[index] if isinstance(index, str) else list(self.inner.values())[index]
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.inner.values())
+
+    def config(self) -> dict[str, Any]:
+        """Return the layers by name."""
+        return {"layers": dict(self.inner)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Return a Sequential of the layers in a configuration."""
+        return cls(config["layers"])
+
+
+def functional_call(layer: Layer, parameters: Mapping[str, Any], *inputs: Any) -> Any:
+    """Return layer(inputs...) with other values for its parameters (and buffers), which stay as they are.
+
+    Parameters
+    ----------
+    layer : Layer
+        The function.
+    parameters : mapping of path to Tensor or array
+        As `Layer.parameters` returns them; those left out keep their values.
+    *inputs : Tensors
+        The layer's inputs.
+
+    Raises
+    ------
+    StateError
+        A path is unknown.
+
+    Notes
+    -----
+    The gradient of a loss by all parameters is one line:
+    ``tgl.grad(lambda p: loss(tgl.functional_call(model, p, x), y))(model.state())``.
+    """
+    own = layer.variables()
+    if unknown := sorted(parameters.keys() - own.keys()):
+        raise StateError(f"functional_call: expected paths of {type(layer).__name__}, got {unknown}")
+    replaced = {id(own[path]): value for path, value in parameters.items()}
+    return _with_variables(layer, replaced, {})(*inputs)
+
+
+def _with_variables(value: Any, replaced: dict[int, Any], copies: dict[int, Layer]) -> Any:
+    """Return a value with the variables inside it exchanged; layers are copied, shared ones once."""
+    if isinstance(value, Variable):
+        return replaced.get(id(value), value)
+    if isinstance(value, dict):
+        return {k: _with_variables(v, replaced, copies) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)([_with_variables(v, replaced, copies) for v in value])
+    if not isinstance(value, Layer):
+        return value
+    if id(value) not in copies:
+        copies[id(value)] = twin = copy.copy(value)
+        for name, attribute in vars(value).items():
+            if name not in ("_arguments", "_clock"):
+                twin.__dict__[name] = _with_variables(attribute, replaced, copies)
+    return copies[id(value)]

@@ -1,0 +1,47 @@
+"""ReLU and the softmax family, which more than one layer or loss uses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.ops.elementary import exp
+from tinygrad_lab.ops.reductions import sum_axes
+
+
+@primitive
+def relu(xp: Any, x: Any) -> Any:
+    """Return max(x, 0), NaN where x is; the derivative at 0 is taken as 0."""
+    return xp.maximum(x, 0)
+
+
+@primitive
+def relu_grad(xp: Any, g: Any, out: Any) -> Any:
+    """Return g where relu's result is positive, and 0 elsewhere; linear in g."""
+    return xp.where(out > 0, g, xp.zeros_like(g))
+
+
+relu.defvjp(x=lambda g, out: relu_grad(g, out))
+relu_grad.defvjp(g=lambda gg, out: relu_grad(gg, out), out=None)
+
+
+@primitive
+def softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
+    """Return e^x / sum(e^x) along an axis, computed about the maximum so that nothing overflows."""
+    powers = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+    return powers / xp.sum(powers, axis=axis, keepdims=True)
+
+
+@primitive
+def log_softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
+    """Return x - log(sum(e^x)) along an axis, computed about the maximum so that nothing overflows."""
+    shifted = x - xp.max(x, axis=axis, keepdims=True)
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+
+
+def _total(x: Any, axis: int) -> Any:
+    return sum_axes(x, axes=(axis % x.ndim,), keepdims=True)
+
+
+softmax.defvjp(x=lambda g, out, axis: out * (g - _total(g * out, axis)))
+log_softmax.defvjp(x=lambda g, out, axis: g - exp(out) * _total(g, axis))

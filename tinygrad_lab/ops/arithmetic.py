@@ -1,0 +1,216 @@
+"""Arithmetic, comparison and choice, element by element, with NumPy's broadcasting.
+
+A gradient is summed over the axes along which its argument was repeated (`sum_to`).
+At a tie, `maximum` and `minimum` give half of the gradient to each side; `clip` passes it at its bounds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.ops.shaping import astype, sum_to
+
+
+@primitive
+def add(xp: Any, x: Any, y: Any) -> Any:
+    """Return x + y."""
+    return xp.add(x, y)
+
+
+add.defvjp(x=lambda g, x_like: sum_to(g, x_like), y=lambda g, y_like: sum_to(g, y_like))
+
+
+@primitive
+def subtract(xp: Any, x: Any, y: Any) -> Any:
+    """Return x - y."""
+    return xp.subtract(x, y)
+
+
+subtract.defvjp(x=lambda g, x_like: sum_to(g, x_like), y=lambda g, y_like: sum_to(-g, y_like))
+
+
+@primitive
+def multiply(xp: Any, x: Any, y: Any) -> Any:
+    """Return x * y."""
+    return xp.multiply(x, y)
+
+
+multiply.defvjp(
+    x=lambda g, x_like, y: sum_to(g * y, x_like),
+    y=lambda g, x, y_like: sum_to(g * x, y_like),
+)
+
+
+@primitive
+def divide(xp: Any, x: Any, y: Any) -> Any:
+    """Return x / y."""
+    return xp.true_divide(x, y)
+
+
+divide.defvjp(
+    x=lambda g, x_like, y: sum_to(g / y, x_like),
+    y=lambda g, x, y, y_like: sum_to(-g * x / (y * y), y_like),
+)
+
+
+@primitive
+def negative(xp: Any, x: Any) -> Any:
+    """Return -x."""
+    return xp.negative(x)
+
+
+negative.defvjp(x=lambda g: -g)
+
+
+@primitive
+def power(xp: Any, x: Any, y: Any) -> Any:
+    """Return x to the power y.
+
+    d/dx = y x^(y-1), which is 0 where y is 0; d/dy = x^y log x, which is 0 where x is 0.
+    """
+    return xp.power(x, y)
+
+
+def _power_x(g: Any, x: Any, y: Any) -> Any:
+    return sum_to(g * y * power(x, where(equal(y, 0), 1, y - 1)), x)
+
+
+def _power_y(g: Any, x: Any, y: Any, out: Any) -> Any:
+    from tinygrad_lab.ops.elementary import log
+
+    return sum_to(g * out * log(where(equal(x, 0), 1.0, x)), y)
+
+
+power.defvjp(x=_power_x, y=_power_y)
+
+
+@primitive
+def absolute(xp: Any, x: Any) -> Any:
+    """Return |x|; the derivative at 0 is taken as 0."""
+    return xp.abs(x)
+
+
+absolute.defvjp(x=lambda g, x: g * sign(x))
+
+
+@primitive
+def sign(xp: Any, x: Any) -> Any:
+    """Return -1, 0 or 1; the derivative is 0."""
+    return xp.sign(x)
+
+
+@primitive
+def floor(xp: Any, x: Any) -> Any:
+    """Return the largest integer not above x; the derivative is 0."""
+    return xp.floor(x)
+
+
+@primitive
+def ceil(xp: Any, x: Any) -> Any:
+    """Return the smallest integer not below x; the derivative is 0."""
+    return xp.ceil(x)
+
+
+@primitive
+def round_half_even(xp: Any, x: Any) -> Any:
+    """Return the nearest integer, the even one of two; the derivative is 0."""
+    return xp.rint(x)
+
+
+for _step in (sign, floor, ceil, round_half_even):
+    _step.defvjp(x=None)
+
+
+@primitive
+def equal(xp: Any, x: Any, y: Any) -> Any:
+    """Return where x == y."""
+    return xp.equal(x, y)
+
+
+@primitive
+def not_equal(xp: Any, x: Any, y: Any) -> Any:
+    """Return where x != y."""
+    return xp.not_equal(x, y)
+
+
+@primitive
+def less(xp: Any, x: Any, y: Any) -> Any:
+    """Return where x < y."""
+    return xp.less(x, y)
+
+
+@primitive
+def less_equal(xp: Any, x: Any, y: Any) -> Any:
+    """Return where x <= y."""
+    return xp.less_equal(x, y)
+
+
+@primitive
+def greater(xp: Any, x: Any, y: Any) -> Any:
+    """Return where x > y."""
+    return xp.greater(x, y)
+
+
+@primitive
+def greater_equal(xp: Any, x: Any, y: Any) -> Any:
+    """Return where x >= y."""
+    return xp.greater_equal(x, y)
+
+
+@primitive
+def isfinite(xp: Any, x: Any) -> Any:
+    """Return where x is neither infinite nor NaN."""
+    return xp.isfinite(x)
+
+
+@primitive
+def where(xp: Any, condition: Any, x: Any, y: Any) -> Any:
+    """Return x where the condition holds and y elsewhere."""
+    return xp.where(condition, x, y)
+
+
+where.defvjp(
+    x=lambda g, condition, x_like: sum_to(where(condition, g, 0.0), x_like),
+    y=lambda g, condition, y_like: sum_to(where(condition, 0.0, g), y_like),
+)
+
+
+@primitive
+def maximum(xp: Any, x: Any, y: Any) -> Any:
+    """Return the larger of x and y, NaN if either is; at a tie the gradient is halved."""
+    return xp.maximum(x, y)
+
+
+@primitive
+def minimum(xp: Any, x: Any, y: Any) -> Any:
+    """Return the smaller of x and y, NaN if either is; at a tie the gradient is halved."""
+    return xp.minimum(x, y)
+
+
+def _share(x: Any, y: Any, out: Any, like: Any) -> Any:
+    """1 where x was chosen, 1/2 where both were, 0 where it was not."""
+    chosen = astype(equal(x, out), dtype=like.dtype)
+    return chosen / (chosen + astype(equal(y, out), dtype=like.dtype))
+
+
+for _choice in (maximum, minimum):
+    _choice.defvjp(
+        x=lambda g, x, y, out: sum_to(g * _share(x, y, out, g), x),
+        y=lambda g, x, y, out: sum_to(g * _share(y, x, out, g), y),
+    )
+
+
+@primitive
+def clip(xp: Any, x: Any, *, low: float | None = None, high: float | None = None) -> Any:
+    """Return x held between two bounds; the gradient passes where low <= x <= high."""
+    return xp.clip(x, low, high)
+
+
+def _clip_rule(g: Any, x: Any, low: float | None, high: float | None) -> Any:
+    if low is not None:
+        g = where(greater_equal(x, low), g, 0.0)
+    return g if high is None else where(less_equal(x, high), g, 0.0)
+
+
+clip.defvjp(x=_clip_rule)

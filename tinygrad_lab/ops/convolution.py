@@ -1,0 +1,173 @@
+r"""Convolution and its two gradients: a family that is closed under differentiation.
+
+.. math:: y_{n,p,q,o} = b_o + \sum_{i,j,c} x_{n,\; p s + i d - t,\; q s + j d - l,\; c}\; w_{i,j,c,o}
+
+Images are (N, H, W, C), filters (kh, kw, C / groups, O): stride s, dilation d, padding t on top and l on the left.
+What computer vision calls a convolution is a correlation: the filter is not flipped.
+
+`conv2d` is linear in x and in w. Its adjoints are `conv2d_grad_x` and `conv2d_grad_w`, and the derivatives of these are
+members of the family again. The forwards here are the specification, by windows and matrix products; faster kernels are
+in tinygrad_lab/kernels.
+
+References
+----------
+K. Chellapilla, S. Puri, P. Simard, "High performance convolutional neural networks for document processing", 2006.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.ops.activation import relu_grad
+from tinygrad_lab.ops.reductions import sum_axes
+from tinygrad_lab.ops.windows import Padding, Pair, fold, places, unfold
+
+NO_PADDING: Padding = ((0, 0), (0, 0))
+
+
+def _columns(x: Any, groups: int, window: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Any:
+    """The windows of x as rows of a matrix for each group: (groups, N*Ho*Wo, kh*kw*C/groups)."""
+    columns = unfold(x, window=window, stride=stride, padding=padding, dilation=dilation)
+    n, ho, wo, kh, kw, c = columns.shape
+    columns = columns.reshape(n * ho * wo, kh * kw, groups, c // groups)  # C -> (groups, C/groups)
+    return columns.transpose(2, 0, 1, 3).reshape(groups, n * ho * wo, kh * kw * (c // groups))
+
+
+def _filters(w: Any, groups: int) -> Any:
+    """The filters as a matrix for each group: (kh, kw, C/groups, O) -> (groups, kh*kw*C/groups, O/groups)."""
+    kh, kw, c, o = w.shape
+    return w.reshape(kh * kw * c, groups, o // groups).transpose(1, 0, 2)
+
+
+def _maps(y: Any, groups: int) -> Any:
+    """Maps as rows of a matrix for each group: (N, Ho, Wo, O) -> (groups, N*Ho*Wo, O/groups)."""
+    n, ho, wo, o = y.shape
+    return y.reshape(n * ho * wo, groups, o // groups).transpose(1, 0, 2)
+
+
+@primitive
+def conv2d(
+    xp: Any,
+    x: Any,
+    w: Any,
+    b: Any,
+    *,
+    stride: Pair = (1, 1),
+    padding: Padding = NO_PADDING,
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Any:
+    """Convolve images with filters and add a bias (or None): (N, H, W, C) -> (N, Ho, Wo, O)."""
+    kh, kw, _, o = w.shape
+    n, h, wd, _ = x.shape
+    ho, wo = places((h, wd), (kh, kw), stride, padding, dilation, "conv2d")
+    columns = _columns(x, groups, (kh, kw), stride, padding, dilation)
+    y = xp.matmul(columns, _filters(w, groups))  # (groups, N*Ho*Wo, O/groups)
+    y = y.transpose(1, 0, 2).reshape(n, ho, wo, o)
+    return y if b is None else y + b
+
+
+@primitive
+def conv2d_relu(
+    xp: Any,
+    x: Any,
+    w: Any,
+    b: Any,
+    *,
+    stride: Pair = (1, 1),
+    padding: Padding = NO_PADDING,
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Any:
+    """Return relu(conv2d(x, w, b)) in one step."""
+    return xp.maximum(conv2d.forward(xp, x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups), 0)
+
+
+@primitive
+def conv2d_grad_x(
+    xp: Any,
+    g: Any,
+    w: Any,
+    *,
+    size: Pair,
+    stride: Pair = (1, 1),
+    padding: Padding = NO_PADDING,
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Any:
+    """The adjoint of conv2d in x: maps (N, Ho, Wo, O) back to images (N, H, W, C) of a size (H, W)."""
+    kh, kw, c, _ = w.shape
+    n, ho, wo, _ = g.shape
+    columns = xp.matmul(_maps(g, groups), _filters(w, groups).transpose(0, 2, 1))  # (groups, N*Ho*Wo, kh*kw*C/groups)
+    columns = columns.reshape(groups, n, ho, wo, kh, kw, c).transpose(1, 2, 3, 4, 5, 0, 6)
+    columns = columns.reshape(n, ho, wo, kh, kw, groups * c)  # (groups, C/groups) -> C
+    return fold(columns, size=size, window=(kh, kw), stride=stride, padding=padding, dilation=dilation)
+
+
+@primitive
+def conv2d_grad_w(
+    xp: Any,
+    x: Any,
+    g: Any,
+    *,
+    window: Pair,
+    stride: Pair = (1, 1),
+    padding: Padding = NO_PADDING,
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Any:
+    """The adjoint of conv2d in w: images and maps to filters (kh, kw, C/groups, O)."""
+    columns = _columns(x, groups, window, stride, padding, dilation)
+    w = xp.matmul(columns.transpose(0, 2, 1), _maps(g, groups))  # (groups, kh*kw*C/groups, O/groups)
+    return w.transpose(1, 0, 2).reshape(*window, x.shape[3] // groups, g.shape[3])
+
+
+def _rule_x(g: Any, x_like: Any, w: Any, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Any:
+    size = x_like.shape[1:3]
+    return conv2d_grad_x(g, w, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+
+def _rule_w(g: Any, x: Any, w_like: Any, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Any:
+    window = w_like.shape[:2]
+    return conv2d_grad_w(x, g, window=window, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+
+def _relu_rule(
+    g: Any,
+    x: Any,
+    w: Any,
+    out: Any,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    wanted: tuple[bool, ...],
+) -> tuple[Any, Any, Any]:
+    """All three gradients of conv2d_relu, for the mask of ReLU is applied to the cotangent once."""
+    g = relu_grad(g, out)
+    return (
+        _rule_x(g, x, w, stride, padding, dilation, groups) if wanted[0] else None,
+        _rule_w(g, x, w, stride, padding, dilation, groups) if wanted[1] else None,
+        sum_axes(g, axes=(0, 1, 2)) if wanted[2] else None,
+    )
+
+
+conv2d.defvjp(x=_rule_x, w=_rule_w, b=lambda g: sum_axes(g, axes=(0, 1, 2)))
+conv2d_relu.defvjp("x", "w", "b", _relu_rule)
+conv2d_grad_x.defvjp(
+    g=lambda v, w, stride, padding, dilation, groups: conv2d(
+        v, w, None, stride=stride, padding=padding, dilation=dilation, groups=groups
+    ),
+    w=lambda v, g, w_like, stride, padding, dilation, groups: conv2d_grad_w(
+        v, g, window=w_like.shape[:2], stride=stride, padding=padding, dilation=dilation, groups=groups
+    ),
+)
+conv2d_grad_w.defvjp(
+    x=lambda v, x_like, g, stride, padding, dilation, groups: conv2d_grad_x(
+        g, v, size=x_like.shape[1:3], stride=stride, padding=padding, dilation=dilation, groups=groups
+    ),
+    g=lambda v, x, stride, padding, dilation, groups: conv2d(
+        x, v, None, stride=stride, padding=padding, dilation=dilation, groups=groups
+    ),
+)

@@ -1,0 +1,167 @@
+"""Elementary functions, element by element.
+
+At singular points the derivatives are those of the formulas: log and sqrt give infinity at 0, as NumPy does.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tinygrad_lab import backend
+from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.ops.arithmetic import divide
+
+
+@primitive
+def exp(xp: Any, x: Any) -> Any:
+    """Return e^x."""
+    return xp.exp(x)
+
+
+@primitive
+def expm1(xp: Any, x: Any) -> Any:
+    """Return e^x - 1, exact for small x."""
+    return xp.expm1(x)
+
+
+@primitive
+def log(xp: Any, x: Any) -> Any:
+    """Return the natural logarithm."""
+    return xp.log(x)
+
+
+@primitive
+def log1p(xp: Any, x: Any) -> Any:
+    """Return log(1 + x), exact for small x."""
+    return xp.log1p(x)
+
+
+@primitive
+def sqrt(xp: Any, x: Any) -> Any:
+    """Return the square root; its derivative at 0 is infinite."""
+    return xp.sqrt(x)
+
+
+exp.defvjp(x=lambda g, out: g * out)
+expm1.defvjp(x=lambda g, out: g * (out + 1.0))
+log.defvjp(x=lambda g, x: g / x)
+log1p.defvjp(x=lambda g, x: g / (x + 1.0))
+sqrt.defvjp(x=lambda g, out: divide(g * 0.5, out))
+
+
+@primitive
+def sin(xp: Any, x: Any) -> Any:
+    """Return the sine of x radians."""
+    return xp.sin(x)
+
+
+@primitive
+def cos(xp: Any, x: Any) -> Any:
+    """Return the cosine of x radians."""
+    return xp.cos(x)
+
+
+@primitive
+def tan(xp: Any, x: Any) -> Any:
+    """Return the tangent of x radians."""
+    return xp.tan(x)
+
+
+@primitive
+def arcsin(xp: Any, x: Any) -> Any:
+    """Return the angle in [-pi/2, pi/2] whose sine is x."""
+    return xp.arcsin(x)
+
+
+@primitive
+def arccos(xp: Any, x: Any) -> Any:
+    """Return the angle in [0, pi] whose cosine is x."""
+    return xp.arccos(x)
+
+
+@primitive
+def arctan(xp: Any, x: Any) -> Any:
+    """Return the angle in (-pi/2, pi/2) whose tangent is x."""
+    return xp.arctan(x)
+
+
+@primitive
+def sinh(xp: Any, x: Any) -> Any:
+    """Return (e^x - e^-x) / 2."""
+    return xp.sinh(x)
+
+
+@primitive
+def cosh(xp: Any, x: Any) -> Any:
+    """Return (e^x + e^-x) / 2."""
+    return xp.cosh(x)
+
+
+@primitive
+def tanh(xp: Any, x: Any) -> Any:
+    """Return sinh x / cosh x."""
+    return xp.tanh(x)
+
+
+@primitive
+def arcsinh(xp: Any, x: Any) -> Any:
+    """Return the number whose hyperbolic sine is x."""
+    return xp.arcsinh(x)
+
+
+@primitive
+def arccosh(xp: Any, x: Any) -> Any:
+    """Return the number, not negative, whose hyperbolic cosine is x."""
+    return xp.arccosh(x)
+
+
+@primitive
+def arctanh(xp: Any, x: Any) -> Any:
+    """Return the number whose hyperbolic tangent is x."""
+    return xp.arctanh(x)
+
+
+sin.defvjp(x=lambda g, x: g * cos(x))
+cos.defvjp(x=lambda g, x: -g * sin(x))
+tan.defvjp(x=lambda g, out: g * (1.0 + out * out))
+arcsin.defvjp(x=lambda g, x: g / sqrt(1.0 - x * x))
+arccos.defvjp(x=lambda g, x: -g / sqrt(1.0 - x * x))
+arctan.defvjp(x=lambda g, x: g / (1.0 + x * x))
+sinh.defvjp(x=lambda g, x: g * cosh(x))
+cosh.defvjp(x=lambda g, x: g * sinh(x))
+tanh.defvjp(x=lambda g, out: g * (1.0 - out * out))
+arcsinh.defvjp(x=lambda g, x: g / sqrt(x * x + 1.0))
+arccosh.defvjp(x=lambda g, x: g / sqrt(x * x - 1.0))
+arctanh.defvjp(x=lambda g, x: g / (1.0 - x * x))
+
+
+@primitive
+def sigmoid(xp: Any, x: Any) -> Any:
+    """Return 1 / (1 + e^-x), computed as (1 + tanh(x/2)) / 2 so that nothing overflows."""
+    return 0.5 * xp.tanh(0.5 * x) + 0.5
+
+
+@primitive
+def erf(xp: Any, x: Any) -> Any:
+    """Return the error function, 2/sqrt(pi) times the integral of e^(-t^2) from 0 to x."""
+    return backend.erf(x)
+
+
+sigmoid.defvjp(x=lambda g, out: g * out * (1.0 - out))
+erf.defvjp(x=lambda g, x: g * (2.0 / math.sqrt(math.pi)) * exp(-x * x))
+
+
+def square(x: Any) -> Any:
+    """Return x * x."""
+    return x * x
+
+
+def log2(x: Any) -> Any:
+    """Return the logarithm to base 2."""
+    return log(x) * (1.0 / math.log(2.0))
+
+
+def log10(x: Any) -> Any:
+    """Return the logarithm to base 10."""
+    return log(x) * (1.0 / math.log(10.0))

@@ -1,0 +1,73 @@
+"""Indexing of every NumPy kind (basic, integer, boolean) and its adjoint, which scatters and adds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_lab import backend
+from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.ops.shaping import normalize_axes
+
+
+@primitive
+def gather(xp: Any, x: Any, *, index: Any) -> Any:
+    """Return x[index] (the adjoint of `scatter`)."""
+    return x[index]
+
+
+@primitive
+def scatter(xp: Any, g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
+    """Return zeros of a shape with g added at [index]; elements named twice get both (the adjoint of `gather`)."""
+    out = xp.zeros(shape, dtype=g.dtype)
+    if _is_basic(index):
+        out[index] = g  # basic indexing names each element once
+    else:
+        backend.scatter_add(out, index, g)
+    return out
+
+
+gather.defvjp(x=lambda g, x_like, index: scatter(g, index=index, shape=x_like.shape))
+scatter.defvjp(g=lambda gg, index: gather(gg, index=index))
+
+
+def _is_basic(index: Any) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(p is None or p is Ellipsis or isinstance(p, (int, slice)) and not isinstance(p, bool) for p in parts)
+
+
+def take(x: Any, index: Any) -> Any:
+    """Return x[index]; tensors of integers or booleans may stand in the index."""
+    index = tuple(map(raw, index)) if isinstance(index, tuple) else raw(index)
+    return gather(x, index=index)
+
+
+@primitive
+def gather_along_axis(xp: Any, x: Any, positions: Any, *, axis: int) -> Any:
+    """Return, for each row along an axis, the elements at that row's own positions."""
+    return xp.take_along_axis(x, positions, axis=axis)
+
+
+@primitive
+def scatter_along_axis(xp: Any, g: Any, positions: Any, *, axis: int, shape: tuple[int, ...]) -> Any:
+    """Return zeros of a shape with g added, in each row along an axis, at that row's own positions."""
+    out = xp.zeros(shape, dtype=g.dtype)
+    grid = [
+        xp.arange(n).reshape([-1 if i == j else 1 for j in range(g.ndim)]) for i, n in enumerate(positions.shape)
+    ]
+    grid[axis] = positions
+    backend.scatter_add(out, tuple(grid), g)
+    return out
+
+
+gather_along_axis.defvjp(
+    x=lambda g, x_like, positions, axis: scatter_along_axis(g, positions, axis=axis, shape=x_like.shape)
+)
+scatter_along_axis.defvjp(g=lambda gg, positions, axis: gather_along_axis(gg, positions, axis=axis))
+
+
+def take_along_axis(x: Any, positions: Any, axis: int) -> Any:
+    """Return, for each row along an axis, the elements at that row's own positions."""
+    (axis,) = normalize_axes(axis, x.ndim, "take_along_axis")
+    return gather_along_axis(x, positions, axis=axis)
+

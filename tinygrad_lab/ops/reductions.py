@@ -1,0 +1,209 @@
+"""Reductions over any axes, cumulative sums, and sorting.
+
+Where several elements attain a maximum or minimum, each gets an equal share of the gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.errors import ShapeError
+from tinygrad_lab.ops.arithmetic import equal, where
+from tinygrad_lab.ops.elementary import exp, sqrt
+from tinygrad_lab.ops.indexing import take_along_axis
+from tinygrad_lab.ops.shaping import Axes, astype, broadcast_to, concatenate, flip, normalize_axes, reshape, transpose
+
+
+def _kept(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a reduction that keeps its axes as length 1."""
+    return tuple(1 if i in axes else n for i, n in enumerate(shape))
+
+
+@primitive
+def sum_axes(xp: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool = False) -> Any:
+    """Sum over some axes."""
+    return xp.sum(x, axis=axes, keepdims=keepdims)
+
+
+def _spread(g: Any, x_like: Any, axes: tuple[int, ...]) -> Any:
+    return broadcast_to(reshape(g, shape=_kept(x_like.shape, axes)), shape=x_like.shape)
+
+
+sum_axes.defvjp(x=_spread)
+
+
+def sum(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # noqa: A001  NumPy's name
+    """Return the sum over the given axes; by default over all."""
+    return sum_axes(x, axes=normalize_axes(axis, x.ndim, "sum"), keepdims=keepdims)
+
+
+def count(x: Any, axis: Axes = None) -> int:
+    """Return how many elements a reduction over the given axes takes together."""
+    return math.prod(x.shape[i] for i in normalize_axes(axis, x.ndim, "count"))
+
+
+def mean(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
+    """Return the mean over the given axes; NaN of no elements, as in NumPy."""
+    elements = count(x, axis)
+    return sum(x, axis, keepdims=keepdims) * (1.0 / elements if elements else math.nan)
+
+
+def var(x: Any, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
+    """Return the variance over the given axes, divided by count - ddof; NaN where that is not positive."""
+    centered = x - mean(x, axis, keepdims=True)
+    freedom = count(x, axis) - ddof
+    return sum(centered * centered, axis, keepdims=keepdims) * (1.0 / freedom if freedom > 0 else math.nan)
+
+
+def std(x: Any, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
+    """Return the square root of the variance; its derivative is not finite where that is 0."""
+    return sqrt(var(x, axis, ddof=ddof, keepdims=keepdims))
+
+
+def norm(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
+    """Return the Euclidean norm over the given axes; its gradient at 0 is taken as 0."""
+    squares = sum(x * x, axis, keepdims=keepdims)
+    zero = equal(squares, 0.0)
+    return where(zero, 0.0, sqrt(where(zero, 1.0, squares)))
+
+
+@primitive
+def max_axes(xp: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool = False) -> Any:
+    """Return the largest element over some axes, NaN if one is NaN."""
+    return xp.max(x, axis=axes, keepdims=keepdims)
+
+
+@primitive
+def min_axes(xp: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool = False) -> Any:
+    """Return the smallest element over some axes, NaN if one is NaN."""
+    return xp.min(x, axis=axes, keepdims=keepdims)
+
+
+def _share_among_winners(g: Any, x: Any, out: Any, axes: tuple[int, ...]) -> Any:
+    shape = _kept(x.shape, axes)
+    winners = astype(equal(x, reshape(out, shape=shape)), dtype=g.dtype)
+    return winners * (reshape(g, shape=shape) / sum_axes(winners, axes=axes, keepdims=True))
+
+
+max_axes.defvjp(x=_share_among_winners)
+min_axes.defvjp(x=_share_among_winners)
+
+
+def _not_empty(who: str, x: Any, axis: Axes) -> tuple[int, ...]:
+    axes = normalize_axes(axis, x.ndim, who)
+    if any(x.shape[i] == 0 for i in axes):
+        raise ShapeError(f"{who}: expected at least one element along axes {axes}, got x.shape == {x.shape}")
+    return axes
+
+
+def max(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # noqa: A001  NumPy's name
+    """Return the largest element over the given axes; by default over all."""
+    return max_axes(x, axes=_not_empty("max", x, axis), keepdims=keepdims)
+
+
+def min(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # noqa: A001  NumPy's name
+    """Return the smallest element over the given axes; by default over all."""
+    return min_axes(x, axes=_not_empty("min", x, axis), keepdims=keepdims)
+
+
+@primitive
+def prod_rows(xp: Any, x: Any) -> Any:
+    """Return the product along the last axis."""
+    return xp.prod(x, axis=-1)
+
+
+def _product_of_others(x: Any) -> Any:
+    """The product of all elements of a row but one, for each: products of what comes before and after it."""
+    n, ones = x.shape[-1], x[..., :1] * 0.0 + 1.0
+    before, after = [ones], [ones]
+    for i in range(n - 1):
+        before.append(before[-1] * x[..., i : i + 1])
+        after.append(after[-1] * x[..., n - 1 - i : n - i])
+    return concatenate(before, -1) * concatenate(after[::-1], -1)
+
+
+def _prod_rule(g: Any, x: Any) -> Any:
+    return reshape(g, shape=(*g.shape, 1)) * _product_of_others(x) if x.shape[-1] else x
+
+
+prod_rows.defvjp(x=_prod_rule)
+
+
+def _as_rows(x: Any, axes: tuple[int, ...]) -> Any:
+    """Bring some axes to the end and make them one."""
+    others = tuple(i for i in range(x.ndim) if i not in axes)
+    rows = transpose(x, axes=(*others, *axes))
+    length = math.prod(x.shape[i] for i in axes)
+    return reshape(rows, shape=(*(x.shape[i] for i in others), length))  # (others..., product of axes)
+
+
+def prod(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
+    """Return the product over the given axes; zeros among the factors are no obstacle to its gradient."""
+    axes = normalize_axes(axis, x.ndim, "prod")
+    out = prod_rows(_as_rows(x, axes))
+    return reshape(out, shape=_kept(x.shape, axes)) if keepdims else out
+
+
+def logsumexp(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
+    """Return log(sum(exp(x))) over the given axes, computed about the maximum so that nothing overflows."""
+    axes = normalize_axes(axis, x.ndim, "logsumexp")
+    return logsumexp_axes(x, axes=axes, keepdims=keepdims)
+
+
+@primitive
+def logsumexp_axes(xp: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool = False) -> Any:
+    """Return log(sum(exp(x))) over some axes."""
+    peak = xp.max(x, axis=axes, keepdims=True, initial=-math.inf)
+    shift = xp.where(xp.isfinite(peak), peak, xp.zeros_like(peak))
+    with_axes = xp.log(xp.sum(xp.exp(x - shift), axis=axes, keepdims=True)) + shift
+    return with_axes if keepdims else xp.squeeze(with_axes, axis=axes)
+
+
+def _softmax_weights(g: Any, x: Any, out: Any, axes: tuple[int, ...]) -> Any:
+    shape = _kept(x.shape, axes)
+    return reshape(g, shape=shape) * exp(x - reshape(out, shape=shape))
+
+
+logsumexp_axes.defvjp(x=_softmax_weights)
+
+
+@primitive
+def cumsum_axis(xp: Any, x: Any, *, axis: int) -> Any:
+    """Return the sums of the first 1, 2, 3, ... elements along an axis."""
+    return xp.cumsum(x, axis=axis)
+
+
+cumsum_axis.defvjp(x=lambda g, axis: flip(cumsum_axis(flip(g, axis), axis=axis), axis))
+
+
+def cumsum(x: Any, axis: int | None = None) -> Any:
+    """Return the cumulative sums along an axis; without one, of the flattened array."""
+    if axis is None:
+        return cumsum_axis(reshape(x, shape=(-1,)), axis=0)
+    return cumsum_axis(x, axis=normalize_axes(axis, x.ndim, "cumsum")[0])
+
+
+@primitive
+def argsort(xp: Any, x: Any, *, axis: int = -1) -> Any:
+    """Return the positions that sort x along an axis, equal elements in their order."""
+    return xp.argsort(x, axis=axis, kind="stable")
+
+
+@primitive
+def argmax(xp: Any, x: Any, *, axis: int | None = None) -> Any:
+    """Return the position of the first largest element."""
+    return xp.argmax(x, axis=axis)
+
+
+@primitive
+def argmin(xp: Any, x: Any, *, axis: int | None = None) -> Any:
+    """Return the position of the first smallest element."""
+    return xp.argmin(x, axis=axis)
+
+
+def sort(x: Any, axis: int = -1) -> Any:
+    """Return x sorted along an axis; the gradient goes back to where each element came from."""
+    return take_along_axis(x, argsort(x, axis=axis), axis=axis)
+

@@ -1,0 +1,299 @@
+"""Shape: operations that move elements or repeat them. Each comes with its adjoint.
+
+Adjoint pairs: sum_to / broadcast_to, reshape / reshape, transpose / transpose, pad / crop, concatenate / split,
+flip / flip, roll / roll, tile / sum over the copies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.errors import OptionError, ShapeError
+
+Axes = int | Sequence[int] | None
+
+
+def normalize_axes(axis: Axes, ndim: int, who: str = "axis") -> tuple[int, ...]:
+    """Return axes as a tuple of distinct non-negative numbers; None means all of them."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    if any(not -ndim <= a < ndim for a in axes):
+        raise OptionError(f"{who}: expected axes from {-ndim} to {ndim - 1}, got {axis}")
+    axes = tuple(a % ndim for a in axes)
+    if len(set(axes)) != len(axes):
+        raise OptionError(f"{who}: expected each axis once, got {axis}")
+    return axes
+
+
+@primitive
+def reshape(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
+    """Return x's elements, row-major, in another shape; one length may be -1."""
+    return xp.reshape(x, shape)
+
+
+reshape.defvjp(x=lambda g, x_like: reshape(g, shape=x_like.shape))
+
+
+@primitive
+def transpose(xp: Any, x: Any, *, axes: tuple[int, ...] | None = None) -> Any:
+    """Return x with its axes in another order; by default reversed."""
+    return xp.transpose(x, axes)
+
+
+def _transpose_rule(g: Any, axes: tuple[int, ...] | None) -> Any:
+    if axes is None:
+        return transpose(g)
+    inverse = sorted(range(len(axes)), key=lambda i: axes[i] % len(axes))
+    return transpose(g, axes=tuple(inverse))
+
+
+transpose.defvjp(x=_transpose_rule)
+
+
+@primitive
+def broadcast_to(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
+    """Repeat x along new leading axes and along axes of length 1 (the adjoint of `sum_to`)."""
+    return xp.broadcast_to(x, shape)
+
+
+broadcast_to.defvjp(x=lambda g, x_like: sum_to(g, x_like))
+
+
+@primitive
+def sum_to_shape(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
+    """Sum x over the axes that broadcasting `shape` to x.shape repeats (the adjoint of `broadcast_to`)."""
+    extra = x.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(i for i in range(extra, x.ndim) if shape[i - extra] == 1 != x.shape[i])
+    return xp.reshape(xp.sum(x, axis=axes), shape)
+
+
+sum_to_shape.defvjp(x=lambda g, x_like: broadcast_to(g, shape=x_like.shape))
+
+
+def sum_to(x: Any, like: Any) -> Any:
+    """Sum x over broadcast axes until it has the shape of `like`; x itself where it has it already."""
+    return x if x.shape == like.shape else sum_to_shape(x, shape=like.shape)
+
+
+@primitive
+def astype(xp: Any, x: Any, *, dtype: Any) -> Any:
+    """Return x converted to another dtype; the gradient is converted back."""
+    return x.astype(dtype)
+
+
+astype.defvjp(x=lambda g, x_like: astype(g, dtype=x_like.dtype))
+
+
+def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
+    """Return x with new axes of length 1 at the given places of the result."""
+    count = 1 if isinstance(axis, int) else len(axis)
+    axes = normalize_axes(axis, x.ndim + count, "expand_dims")
+    lengths = iter(x.shape)
+    return reshape(x, shape=tuple(1 if i in axes else next(lengths) for i in range(x.ndim + count)))
+
+
+def squeeze(x: Any, axis: Axes = None) -> Any:
+    """Return x without the given axes, which have length 1; by default without all of length 1."""
+    axes = [i for i, n in enumerate(x.shape) if n == 1] if axis is None else normalize_axes(axis, x.ndim, "squeeze")
+    if wrong := [i for i in axes if x.shape[i] != 1]:
+        raise ShapeError(f"squeeze: expected axes of length 1, got axis {wrong[0]} of shape {x.shape}")
+    return reshape(x, shape=tuple(n for i, n in enumerate(x.shape) if i not in axes))
+
+
+def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Any:
+    """Return x with some axes moved to other places; the others keep their order."""
+    sources = normalize_axes(source, x.ndim, "moveaxis")
+    destinations = normalize_axes(destination, x.ndim, "moveaxis")
+    if len(sources) != len(destinations):
+        raise OptionError(f"moveaxis: expected as many destinations as sources, got {source} and {destination}")
+    order = [i for i in range(x.ndim) if i not in sources]
+    for place, axis in sorted(zip(destinations, sources, strict=True)):
+        order.insert(place, axis)
+    return transpose(x, axes=tuple(order))
+
+
+def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+    """Return x with two axes exchanged."""
+    order = list(range(x.ndim))
+    order[axis1], order[axis2] = order[axis2], order[axis1]
+    return transpose(x, axes=tuple(order))
+
+
+@primitive
+def flip_axes(xp: Any, x: Any, *, axes: tuple[int, ...]) -> Any:
+    """Return x reversed along some axes."""
+    return xp.flip(x, axes)
+
+
+flip_axes.defvjp(x=lambda g, axes: flip_axes(g, axes=axes))
+
+
+def flip(x: Any, axis: Axes = None) -> Any:
+    """Return x reversed along the given axes; by default along all."""
+    return flip_axes(x, axes=normalize_axes(axis, x.ndim, "flip"))
+
+
+@primitive
+def roll_axes(xp: Any, x: Any, *, shifts: tuple[int, ...], axes: tuple[int, ...]) -> Any:
+    """Return x shifted cyclically along some axes."""
+    return xp.roll(x, shifts, axes)
+
+
+roll_axes.defvjp(x=lambda g, shifts, axes: roll_axes(g, shifts=tuple(-s for s in shifts), axes=axes))
+
+
+def roll(x: Any, shift: int | Sequence[int], axis: Axes = None) -> Any:
+    """Return x shifted cyclically; without an axis, as if it were flat."""
+    if axis is None:
+        if not isinstance(shift, int):
+            raise OptionError(f"roll: expected one shift without an axis, got {shift}")
+        return reshape(roll_axes(reshape(x, shape=(-1,)), shifts=(shift,), axes=(0,)), shape=x.shape)
+    axes = normalize_axes(axis, x.ndim, "roll")
+    shifts = (shift,) * len(axes) if isinstance(shift, int) else tuple(shift)
+    return roll_axes(x, shifts=shifts, axes=axes)
+
+
+Widths = tuple[tuple[int, int], ...]
+
+
+@primitive
+def pad_zeros(xp: Any, x: Any, *, widths: Widths) -> Any:
+    """Return x with zeros around it (the adjoint of `crop`)."""
+    return xp.pad(x, widths)
+
+
+@primitive
+def crop(xp: Any, x: Any, *, widths: Widths) -> Any:
+    """Return x without `widths` elements at the two ends of each axis (the adjoint of `pad_zeros`)."""
+    return x[tuple(slice(a, n - b) for (a, b), n in zip(widths, x.shape, strict=True))]
+
+
+pad_zeros.defvjp(x=lambda g, widths: crop(g, widths=widths))
+crop.defvjp(x=lambda g, widths: pad_zeros(g, widths=widths))
+
+
+@primitive
+def pad_edge(xp: Any, x: Any, *, widths: Widths) -> Any:
+    """Return x with its border repeated around it (the adjoint of `fold_edge`)."""
+    return xp.pad(x, widths, mode="edge")
+
+
+@primitive
+def fold_edge(xp: Any, x: Any, *, widths: Widths) -> Any:
+    """Return the middle of x with what lies outside added to its border (the adjoint of `pad_edge`)."""
+    for axis, (before, after) in enumerate(widths):
+        end = x.shape[axis] - after
+        at = lambda i, axis=axis: (slice(None),) * axis + (i,)  # noqa: E731  an index along this axis
+        middle = xp.array(x[at(slice(before, end))])
+        middle[at(slice(0, 1))] += xp.sum(x[at(slice(0, before))], axis=axis, keepdims=True)
+        middle[at(slice(-1, None))] += xp.sum(x[at(slice(end, None))], axis=axis, keepdims=True)
+        x = middle
+    return x
+
+
+pad_edge.defvjp(x=lambda g, widths: fold_edge(g, widths=widths))
+fold_edge.defvjp(x=lambda g, widths: pad_edge(g, widths=widths))
+
+
+def pad(x: Any, widths: int | tuple[int, int] | Sequence[tuple[int, int]], *, mode: str = "zero") -> Any:
+    """Return x with elements around it.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Any shape.
+    widths : int, (before, after), or a pair for each axis
+        How many elements to add at the ends.
+    mode : {"zero", "edge"}
+        Zeros, or the border repeated.
+
+    Raises
+    ------
+    OptionError
+        A width is negative, the mode is unknown, or an empty axis has no edge to repeat.
+    """
+    if isinstance(widths, int):
+        widths = (widths, widths)
+    pairs: Any = (tuple(widths),) * x.ndim if isinstance(widths[0], int) else tuple(map(tuple, widths))  # type: ignore[arg-type]
+    if len(pairs) != x.ndim or any(a < 0 or b < 0 for a, b in pairs):
+        raise OptionError(f"pad: expected {x.ndim} pairs of non-negative widths, got {widths}; use crop to cut")
+    if mode not in ("zero", "edge"):
+        raise OptionError(f"pad: expected mode 'zero' or 'edge', got {mode!r}")
+    if mode == "edge" and 0 in x.shape:
+        raise OptionError(f"pad: expected a border to repeat, got an empty array of shape {x.shape}")
+    return (pad_zeros if mode == "zero" else pad_edge)(x, widths=pairs)
+
+
+@primitive
+def concatenate_parts(xp: Any, *parts: Any, axis: int) -> Any:
+    """Join arrays along an axis."""
+    return xp.concatenate(parts, axis=axis)
+
+
+def _concatenate_rule(g: Any, parts_like: Any, axis: int) -> list[Any]:
+    return split(g, [like.shape[axis] for like in parts_like], axis=axis)
+
+
+concatenate_parts.defvjp(parts=_concatenate_rule)
+
+
+def concatenate(parts: Sequence[Any], axis: int = 0) -> Any:
+    """Join arrays that agree in every axis but one."""
+    (axis,) = normalize_axes(axis, parts[0].ndim, "concatenate")
+    shapes = [p.shape[:axis] + p.shape[axis + 1 :] for p in parts]
+    if len(set(shapes)) > 1:
+        raise ShapeError(
+            f"concatenate: expected parts that differ along axis {axis} alone, got shapes {[p.shape for p in parts]}"
+        )
+    return concatenate_parts(*parts, axis=axis)
+
+
+def stack(parts: Sequence[Any], axis: int = 0) -> Any:
+    """Join arrays of one shape along a new axis."""
+    if len({p.shape for p in parts}) > 1:
+        raise ShapeError(f"stack: expected parts of one shape, got {[p.shape for p in parts]}")
+    return concatenate([expand_dims(p, axis) for p in parts], axis)
+
+
+def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
+    """Cut x along an axis, into so many equal parts or into parts of the given lengths.
+
+    Unlike NumPy's, a list holds the *lengths* of the parts, and they add up to the whole.
+    """
+    (axis,) = normalize_axes(axis, x.ndim, "split")
+    total = x.shape[axis]
+    lengths = [total // sections] * sections if isinstance(sections, int) else list(sections)
+    if sum(lengths) != total:
+        raise ShapeError(f"split: expected lengths that add up to {total}, got {sections} (x.shape == {x.shape})")
+    parts, start = [], 0
+    for length in lengths:
+        widths = [(0, 0)] * x.ndim
+        widths[axis] = (start, total - start - length)
+        parts.append(crop(x, widths=tuple(widths)))
+        start += length
+    return parts
+
+
+def tile(x: Any, repeats: int | Sequence[int]) -> Any:
+    """Return copies of x laid side by side, so many along each axis."""
+    counts = (repeats,) if isinstance(repeats, int) else tuple(repeats)
+    counts = (1,) * (x.ndim - len(counts)) + counts
+    x = reshape(x, shape=(1,) * (len(counts) - x.ndim) + tuple(x.shape))
+    interleaved = tuple(n for length in x.shape for n in (1, length))  # (1, n0, 1, n1, ...)
+    repeated = tuple(n for pair in zip(counts, x.shape, strict=True) for n in pair)  # (r0, n0, r1, n1, ...)
+    whole = tuple(r * n for r, n in zip(counts, x.shape, strict=True))
+    return reshape(broadcast_to(reshape(x, shape=interleaved), shape=repeated), shape=whole)
+
+
+def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
+    """Return x with each element (or slice along an axis) repeated in place; without an axis, x is flattened first."""
+    if axis is None:
+        x, axis = reshape(x, shape=(math.prod(x.shape),)), 0
+    (axis,) = normalize_axes(axis, x.ndim, "repeat")
+    shape = tuple(x.shape)
+    wide = broadcast_to(expand_dims(x, axis + 1), shape=(*shape[: axis + 1], repeats, *shape[axis + 1 :]))
+    return reshape(wide, shape=(*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :]))

@@ -1,0 +1,230 @@
+"""The registry: plugins of every kind, found by entry points.
+
+The built-in layers register through the same entry points that a stranger's distribution uses:
+
+    [project.entry-points."tinygrad_lab.layers"]
+    "acme.swish" = "acme_swish:Swish"
+
+Discovery reads metadata only. A plugin is imported when it is asked for; one that is broken, made for another API, or
+registered twice fails then, naming its distribution, and the others go on working.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tinygrad_lab.errors import ConfigError, PluginError
+from tinygrad_lab.layer import Layer
+
+API = 1  # the plugin interface of this release; it and the one before are accepted
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """What the metadata say of one plugin.
+
+    Parameters
+    ----------
+    name, target : str
+        The registered name and ``module:attribute``.
+    distribution, version : str
+        Who ships it.
+    entry : importlib.metadata.EntryPoint
+        Loads it.
+    """
+
+    name: str
+    target: str
+    distribution: str
+    version: str
+    entry: Any
+
+    def __str__(self) -> str:
+        return f"{self.target} of {self.distribution} {self.version}"
+
+
+class Registry(Mapping[str, Any]):
+    """The plugins of one kind by name: ``layers["conv2d"]`` is the class.
+
+    Parameters
+    ----------
+    kind : str
+        The last part of the entry-point group: ``"layers"``, ``"models"``, ...
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._found: dict[str, list[Plugin]] | None = None
+        self._loaded: dict[str, Any] = {}
+
+    def refresh(self) -> None:
+        """Forget what was found, so that the next look-up reads the metadata again."""
+        self._found = None
+        self._loaded.clear()
+
+    def plugins(self) -> dict[str, list[Plugin]]:
+        """Return the plugins by name, without importing any; a name that is registered twice has several."""
+        if self._found is None:
+            found: dict[str, list[Plugin]] = {}
+            for entry in sorted(importlib.metadata.entry_points(group=f"tinygrad_lab.{self.kind}")):
+                dist = entry.dist
+                name, version = (dist.name, dist.version) if dist else ("an unknown distribution", "?")
+                plugin = Plugin(entry.name, entry.value, name, version, entry)
+                if plugin not in found.setdefault(entry.name, []):
+                    found[entry.name].append(plugin)
+            self._found = dict(sorted(found.items()))
+        return self._found
+
+    def plugin(self, name: str) -> Plugin:
+        """Return what is known of one plugin.
+
+        Raises
+        ------
+        PluginError
+            Nobody registers that name, or two distributions do.
+        """
+        candidates = self.plugins().get(name, [])
+        if not candidates:
+            near = difflib.get_close_matches(name, self.plugins(), n=3)
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {sorted(self.plugins())}"
+            raise PluginError(f"{self.kind}: expected the name of a plugin, got {name!r}; {hint}")
+        if len({(c.target, c.distribution) for c in candidates}) > 1:
+            raise PluginError(
+                f"{self.kind}: expected one plugin {name!r}, got {len(candidates)}: "
+                f"{'; '.join(map(str, candidates))}; uninstall one, or have its author prefix the name"
+            )
+        return candidates[0]
+
+    def __getitem__(self, name: str) -> Any:
+        """Import a plugin and return it.
+
+        Raises
+        ------
+        PluginError
+            The name is unknown or registered twice, the import fails, or the plugin is made for another API.
+        """
+        if name not in self._loaded:
+            plugin = self.plugin(name)
+            try:
+                loaded = plugin.entry.load()
+            except Exception as error:
+                raise PluginError(
+                    f"{self.kind}: {name!r} ({plugin}) cannot be imported: {type(error).__name__}: {error}; "
+                    f"reinstall or uninstall {plugin.distribution}"
+                ) from error
+            self._check(plugin, loaded)
+            self._loaded[name] = loaded
+        return self._loaded[name]
+
+    def _check(self, plugin: Plugin, loaded: Any) -> None:
+        if self.kind != "layers":
+            return
+        if not (isinstance(loaded, type) and issubclass(loaded, Layer)):
+            raise PluginError(f"layers: {plugin.name!r} ({plugin}): expected a subclass of Layer, got {loaded!r}")
+        if loaded.api > API:
+            raise PluginError(
+                f"layers: {plugin.name!r} ({plugin}) is made for plugin API {loaded.api}, this tinygrad_lab offers "
+                f"{API}; upgrade tinygrad-lab"
+            )
+        if loaded.api < API - 1:
+            raise PluginError(
+                f"layers: {plugin.name!r} ({plugin}) is made for plugin API {loaded.api}, this tinygrad_lab offers "
+                f"{API} and {API - 1}; upgrade {plugin.distribution}"
+            )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.plugins())
+
+    def __len__(self) -> int:
+        return len(self.plugins())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.plugins()
+
+    def name_of(self, thing: Any) -> str:
+        """Return the name under which a class or function is registered.
+
+        Raises
+        ------
+        PluginError
+            It is not registered.
+        """
+        for name, plugins in self.plugins().items():
+            module, _, attribute = plugins[0].target.partition(":")
+            if attribute == thing.__qualname__ and (thing.__module__ + ".").startswith(module + "."):
+                return name
+        raise PluginError(
+            f"{self.kind}: expected a registered plugin, got {thing.__module__}.{thing.__qualname__}; add it to the "
+            f'entry points "tinygrad_lab.{self.kind}" of its distribution'
+        )
+
+    def state(self, name: str) -> str:
+        """Return ``"ok"``, or why the plugin cannot be used; this imports it."""
+        try:
+            self[name]
+        except PluginError as error:
+            return str(error)
+        return "ok"
+
+
+layers = Registry("layers")
+cases = Registry("cases")
+models = Registry("models")
+losses = Registry("losses")
+optimizers = Registry("optimizers")
+schedules = Registry("schedules")
+datasets = Registry("datasets")
+augmentations = Registry("augmentations")
+
+
+def describe(layer: Layer) -> dict[str, Any]:
+    """Return a layer as plain values that JSON or TOML can hold: its registered name, version and configuration."""
+    name = layers.name_of(type(layer))
+    return {"layer": name, "version": layer.version, "config": {k: _plain(v) for k, v in layer.config().items()}}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Layer):
+        return describe(value)
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ConfigError(f"config: expected plain values, layers, lists and dicts, got {type(value).__name__}")
+
+
+def build(description: Mapping[str, Any], *, rng: Any = None) -> Layer:
+    """Return the layer of a description, its weights drawn anew.
+
+    Raises
+    ------
+    PluginError, ConfigError
+        The plugin is not there, or the configuration is not one of its.
+    """
+    cls = layers[description["layer"]]
+    config = {k: _built(v, rng) for k, v in description["config"].items()}
+    if description.get("version", cls.version) != cls.version:
+        config = cls.upgrade(config, description["version"])
+    if hasattr(cls, "from_config"):
+        return cls.from_config(config)  # type: ignore[no-any-return]
+    takes_rng = rng is not None and "rng" in cls.__init__.__code__.co_varnames
+    try:
+        return cls(**config, **({"rng": rng} if takes_rng else {}))  # type: ignore[no-any-return]
+    except TypeError as error:
+        raise ConfigError(f"{description['layer']}: expected a configuration of {cls.__name__}, got {config}: {error}") from error
+
+
+def _built(value: Any, rng: Any) -> Any:
+    if isinstance(value, Mapping) and {"layer", "config"} <= value.keys():
+        return build(value, rng=rng)
+    if isinstance(value, Mapping):
+        return {k: _built(v, rng) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_built(v, rng) for v in value]
+    return value

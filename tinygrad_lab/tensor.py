@@ -1,0 +1,347 @@
+"""Tensors: immutable arrays in a box, with NumPy's operators and methods, that remember how they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, SupportsIndex
+
+from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.autograd.tape import Box, leaf, pull_back, raw
+from tinygrad_lab.backend import Array, backend_of, carries_gradient, device_name, find_backend, is_array, namespace, transfer
+from tinygrad_lab.errors import DTypeError, GradientError, ShapeError
+from tinygrad_lab.ops import arithmetic, indexing, linear, reductions, shaping
+from tinygrad_lab.ops.shaping import Axes
+
+
+class Tensor(Box):
+    """An immutable array that derivatives can be taken of. Make one with `tensor`.
+
+    Operators and methods are NumPy's. ``t.value`` is the raw array; do not write into it.
+    """
+
+    __slots__ = ("__weakref__",)
+    __array_ufunc__ = None  # so that ndarray * Tensor asks Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of the axes."""
+        return self.value.shape  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> Any:
+        """The data type."""
+        return self.value.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.value.ndim  # type: ignore[no-any-return]
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.value.size  # type: ignore[no-any-return]
+
+    @property
+    def T(self) -> Any:  # noqa: N802  NumPy's name
+        """The tensor with its axes reversed."""
+        return shaping.transpose(self)
+
+    @property
+    def device(self) -> str:
+        """Where the array lies: ``"numpy"``, ``"cupy"``."""
+        return device_name(self.value)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether the tensor is on the tape."""
+        return self.node is not None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` has gathered in a leaf, None before."""
+        if self.node is None or self.node.grad is None:
+            return None
+        return Tensor(namespace(self.node.grad).asarray(self.node.grad))
+
+    def __repr__(self) -> str:
+        text = f"tensor({self.value!s}, shape={self.shape}, dtype={self.dtype}, device={self.device!r}"
+        if self.node is not None:
+            text += f", from {self.node.op}" if self.node.op else ", requires_grad=True"
+        return text.replace("\n", "\n       ") + ")"
+
+    def numpy(self) -> Array:
+        """Return the values as a read-only NumPy array, copied from the GPU if they lie there."""
+        array = backend_of(self.value).to_numpy(self.value).view()
+        array.flags.writeable = False
+        return array
+
+    def item(self) -> float:
+        """Return the one element as a Python number."""
+        if self.size != 1:
+            raise ShapeError(f"item: expected one element, got {self.size} (shape {self.shape})")
+        return self.numpy().item()  # type: ignore[no-any-return]
+
+    def __array__(self, *args: Any, **options: Any) -> Array:
+        raise DTypeError(
+            "a Tensor does not turn into a NumPy array by itself, which would cut it off the tape; "
+            "use t.numpy(), or the functions of tinygrad_lab"
+        )
+
+    def to(self, device: str) -> Tensor:
+        """Return the tensor on another device; the gradient comes back the same way."""
+        find_backend(device)
+        return self if device == self.device else to_device(self, device=device, source=self.device)  # type: ignore[no-any-return]
+
+    def astype(self, dtype: Any) -> Tensor:
+        """Return the tensor in another data type; the gradient is converted back."""
+        return shaping.astype(self, dtype=dtype)  # type: ignore[no-any-return]
+
+    def backward(self, cotangent: Any = None, keep_graph: bool = False) -> None:
+        """Walk the tape back from here and add to the ``grad`` of every leaf that this tensor was made from.
+
+        Parameters
+        ----------
+        cotangent : Tensor or array
+            dL/d(self), of this tensor's shape and dtype; may be left out for a scalar, where it is 1.
+        keep_graph : bool
+            Whether to keep saved values for another walk.
+
+        Raises
+        ------
+        GradientError
+            The tensor is not on the tape, or is no scalar and has no cotangent, or was walked before.
+        """
+        if self.node is None:
+            raise GradientError(
+                "backward: expected a tensor on the tape, got a constant; make a leaf with requires_grad=True"
+            )
+        if cotangent is None and self.shape != ():
+            raise GradientError(f"backward: expected a cotangent for shape {self.shape}; take a sum, or pass one")
+        if cotangent is None:
+            g = namespace(self.value).ones((), self.dtype)
+        else:
+            g = raw(cotangent) if isinstance(cotangent, Box) else namespace(self.value).array(cotangent)
+        if g.shape != self.shape or g.dtype != self.dtype:
+            raise ShapeError(
+                f"backward: expected a cotangent of shape {self.shape} {self.dtype}, got {g.shape} {g.dtype}"
+            )
+        pull_back({self.node: g}, keep=keep_graph)
+
+    def register_hook(self, hook: Callable[[Any], Any]) -> Callable[[], None]:
+        """Call `hook` with the gradient of this tensor when a walk reaches it; what it returns, if anything, replaces it.
+
+        Returns
+        -------
+        callable
+            Call it to take the hook away.
+        """
+        if self.node is None:
+            raise GradientError("register_hook: expected a tensor on the tape, got a constant")
+        node = self.node
+
+        def apply(g: Any) -> Any:
+            replaced = hook(g if isinstance(g, Box) else Tensor(g))
+            if replaced is None:
+                return g
+            return replaced if isinstance(g, Box) else raw(replaced)
+
+        node.hooks = (*node.hooks, apply)
+
+        def remove() -> None:
+            node.hooks = tuple(h for h in node.hooks if h is not apply)
+
+        return remove
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise ShapeError("len: expected an axis, got a 0-dimensional tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        index: SupportsIndex = self.value
+        return index.__index__()
+
+    def __getitem__(self, index: Any) -> Any:
+        return indexing.take(self, index)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __neg__(self) -> Any:
+        return arithmetic.negative(self)
+
+    def __pos__(self) -> Any:
+        return self
+
+    def __abs__(self) -> Any:
+        return arithmetic.absolute(self)
+
+    def __add__(self, other: Any) -> Any:
+        return arithmetic.add(self, _operand(self, other))
+
+    def __radd__(self, other: Any) -> Any:
+        return arithmetic.add(_operand(self, other), self)
+
+    def __sub__(self, other: Any) -> Any:
+        return arithmetic.subtract(self, _operand(self, other))
+
+    def __rsub__(self, other: Any) -> Any:
+        return arithmetic.subtract(_operand(self, other), self)
+
+    def __mul__(self, other: Any) -> Any:
+        return arithmetic.multiply(self, _operand(self, other))
+
+    def __rmul__(self, other: Any) -> Any:
+        return arithmetic.multiply(_operand(self, other), self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return arithmetic.divide(self, _operand(self, other))
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return arithmetic.divide(_operand(self, other), self)
+
+    def __pow__(self, other: Any) -> Any:
+        return arithmetic.power(self, _operand(self, other))
+
+    def __rpow__(self, other: Any) -> Any:
+        return arithmetic.power(_operand(self, other), self)
+
+    def __matmul__(self, other: Any) -> Any:
+        return linear.matmul(self, _operand(self, other))
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return linear.matmul(_operand(self, other), self)
+
+    def __eq__(self, other: object) -> Any:
+        return arithmetic.equal(self, _operand(self, other))
+
+    def __ne__(self, other: object) -> Any:
+        return arithmetic.not_equal(self, _operand(self, other))
+
+    def __lt__(self, other: Any) -> Any:
+        return arithmetic.less(self, _operand(self, other))
+
+    def __le__(self, other: Any) -> Any:
+        return arithmetic.less_equal(self, _operand(self, other))
+
+    def __gt__(self, other: Any) -> Any:
+        return arithmetic.greater(self, _operand(self, other))
+
+    def __ge__(self, other: Any) -> Any:
+        return arithmetic.greater_equal(self, _operand(self, other))
+
+    def sum(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
+        """See `tinygrad_lab.sum`."""
+        return reductions.sum(self, axis, keepdims=keepdims)
+
+    def mean(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
+        """See `tinygrad_lab.mean`."""
+        return reductions.mean(self, axis, keepdims=keepdims)
+
+    def var(self, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
+        """See `tinygrad_lab.var`."""
+        return reductions.var(self, axis, ddof=ddof, keepdims=keepdims)
+
+    def std(self, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
+        """See `tinygrad_lab.std`."""
+        return reductions.std(self, axis, ddof=ddof, keepdims=keepdims)
+
+    def prod(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
+        """See `tinygrad_lab.prod`."""
+        return reductions.prod(self, axis, keepdims=keepdims)
+
+    def max(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
+        """See `tinygrad_lab.max`."""
+        return reductions.max(self, axis, keepdims=keepdims)
+
+    def min(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
+        """See `tinygrad_lab.min`."""
+        return reductions.min(self, axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None) -> Any:
+        """See `tinygrad_lab.argmax`."""
+        return reductions.argmax(self, axis=axis)
+
+    def clip(self, low: float | None = None, high: float | None = None) -> Any:
+        """See `tinygrad_lab.clip`."""
+        return arithmetic.clip(self, low=low, high=high)
+
+    def reshape(self, *shape: Any) -> Any:
+        """Return the elements in another shape: ``t.reshape(2, -1)`` or ``t.reshape((2, -1))``."""
+        lengths = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
+        return shaping.reshape(self, shape=tuple(lengths))
+
+    def transpose(self, *axes: Any) -> Any:
+        """Return the tensor with its axes in another order; by default reversed."""
+        order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+        return shaping.transpose(self, axes=tuple(order) or None)
+
+
+Box.boxes = Tensor
+
+
+def _operand(like: Tensor, other: Any) -> Any:
+    """Return an operand as an array or a number: lists become arrays, integers take the tensor's float dtype."""
+    if isinstance(other, (Box, float, int)):
+        return other
+    array = other if is_array(other) else namespace(like.value).asarray(other)
+    if carries_gradient(like.value) and array.dtype.kind in "iu":
+        return array.astype(like.dtype)
+    return array
+
+
+@primitive
+def to_device(xp: Any, x: Any, *, device: str, source: str) -> Any:
+    """Return x copied from its device, `source`, to another."""
+    return transfer(x, device)
+
+
+to_device.defvjp(x=lambda g, device, source: to_device(g, device=source, source=device))
+
+
+def tensor(array: Any, requires_grad: bool = False, *, dtype: Any = None, device: str | None = None) -> Tensor:
+    """Return a tensor that holds a copy of an array.
+
+    Parameters
+    ----------
+    array : array, Tensor, number or nested list
+        The values.
+    requires_grad : bool
+        Whether the tensor is a leaf of the tape: a variable to take derivatives by.
+    dtype : dtype
+        By default that of the array, as NumPy would choose it.
+    device : {"numpy", "cupy"}
+        By default where the array lies.
+
+    Raises
+    ------
+    DTypeError
+        A gradient is asked for integers or booleans.
+
+    Examples
+    --------
+    >>> x = tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad.numpy()
+    array([2., 4.])
+    """
+    values = raw(array)
+    if device is not None:
+        values = transfer(values if is_array(values) else namespace().asarray(values), device)
+    values = namespace(values).array(values, dtype=dtype)
+    if requires_grad and not carries_gradient(values):
+        raise DTypeError(f"tensor: expected floats to require a gradient, got {values.dtype}; pass dtype='float32'")
+    return Tensor(values, leaf(values) if requires_grad else None)

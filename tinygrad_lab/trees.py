@@ -1,0 +1,39 @@
+"""Trees: tuples, lists and dicts of anything, nested to any depth, and their leaves in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+def flatten(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
+    """Return a tree's leaves in order, and the function that puts as many new leaves in their places.
+
+    Examples
+    --------
+    >>> leaves, rebuild = flatten({"a": 1, "b": (2, 3)})
+    >>> rebuild([leaf * 10 for leaf in leaves])
+    {'a': 10, 'b': (20, 30)}
+    """
+    if isinstance(tree, dict):
+        leaves, rebuild_values = flatten(list(tree.values()))
+        return leaves, lambda new: dict(zip(tree, rebuild_values(new), strict=True))
+    if not isinstance(tree, (tuple, list)):
+        return [tree], lambda new: new[0]
+    parts = [flatten(branch) for branch in tree]
+    make = tree._make if hasattr(tree, "_make") else type(tree)  # named tuples take their fields one by one
+
+    def rebuild(new: Sequence[Any]) -> Any:
+        branches, at = [], 0
+        for leaves, rebuild_branch in parts:
+            branches.append(rebuild_branch(new[at : at + len(leaves)]))
+            at += len(leaves)
+        return make(branches)
+
+    return [leaf for leaves, _ in parts for leaf in leaves], rebuild
+
+
+def map_tree(f: Callable[[Any], Any], tree: Any) -> Any:
+    """Apply a function to every leaf of a tree."""
+    leaves, rebuild = flatten(tree)
+    return rebuild([f(leaf) for leaf in leaves])
