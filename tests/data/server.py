@@ -1,0 +1,89 @@
+"""A web server on this machine that misbehaves to order."""
+
+from __future__ import annotations
+
+import http.server
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Site:
+    """What the server has, and how it behaves.
+
+    Parameters
+    ----------
+    files : dict
+        From path to content.
+    cut : list of int
+        The first requests break off after so many bytes of their answer, one entry each.
+    failures : list of int
+        Status codes that the first requests get instead of an answer, one entry each.
+    ranges : bool
+        Whether it heeds the Range header.
+    shift : int
+        It answers a range from so many bytes further on, as a broken server would.
+    chunked : bool
+        Whether it leaves the length of the answer open.
+    requests : list of (path, range)
+        What was asked, filled by the server.
+    """
+
+    files: dict[str, bytes]
+    cut: list[int] = field(default_factory=list)
+    failures: list[int] = field(default_factory=list)
+    ranges: bool = True
+    shift: int = 0
+    chunked: bool = False
+    requests: list[tuple[str, str | None]] = field(default_factory=list)
+    address: str = ""
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    site: Site
+
+    def do_GET(self) -> None:
+        site = self.site
+        asked = self.headers.get("Range")
+        site.requests.append((self.path, asked))
+        content = site.files.get(self.path)
+        status = site.failures.pop(0) if site.failures else 404 if content is None else 200
+        if content is None or status != 200:
+            self.send_error(status)
+            return
+        start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked and site.ranges else 0
+        if start and start >= len(content):
+            self.send_error(416)
+            return
+        body = content[start + (site.shift if start else 0) :]
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start + site.shift}-{len(content) - 1}/{len(content)}")
+        if not site.chunked:
+            self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body[: site.cut.pop(0)] if site.cut else body)
+        self.close_connection = True
+
+    def log_message(self, *arguments: object) -> None:
+        """Stay silent."""
+
+
+@contextmanager
+def serving(site: Site) -> Iterator[Site]:
+    """Serve a site on 127.0.0.1 while the block runs."""
+    handler = type("SiteHandler", (Handler,), {"site": site})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        site.address = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield site
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,101 @@
+"""Unpacking: good archives, damaged ones and hostile ones."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.data.made import data_file
+from tinygrad_lab.data.archives import extract_tar
+from tinygrad_lab.errors import DataError
+
+CONTENT = b"the content" * 100
+WANTED = (data_file("set/one", CONTENT), data_file("set/two", b""))
+
+
+def member(name: str, content: bytes = b"", **fields: object) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info, content
+
+
+GOOD = [member("set", type=tarfile.DIRTYPE), member("set/one", CONTENT), member("set/two"), member("set/extra", b"x")]
+
+
+def pack(path: Path, members: list[tuple[tarfile.TarInfo, bytes]], mode: str = "w:gz") -> Path:
+    with tarfile.open(path, mode) as tar:
+        for info, content in members:
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
+def test_unpacks_what_is_wanted(tmp_path: Path, mode: str) -> None:
+    root = tmp_path / "data"
+    extract_tar(pack(tmp_path / "set.tar", GOOD, mode), root, WANTED)
+    assert (root / "set" / "one").read_bytes() == CONTENT
+    assert sorted(path.name for path in root.rglob("*")) == ["one", "set", "two"]
+
+
+HOSTILE = {
+    "absolute": member("/etc/passwd", b"x"),
+    "upward": member("../evil", b"x"),
+    "upward inside": member("set/../../evil", b"x"),
+    "upward on Windows": member("set\\..\\..\\evil", b"x"),
+    "a drive": member("C:evil", b"x"),
+    "a symbolic link": member("set/one", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
+    "a hard link": member("set/one", type=tarfile.LNKTYPE, linkname="../../secret"),
+    "a device": member("set/one", type=tarfile.CHRTYPE),
+    "another size": member("set/one", CONTENT + b"!"),
+}
+
+
+@pytest.mark.parametrize("evil", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_archives_are_refused_whole(tmp_path: Path, evil: tuple[tarfile.TarInfo, bytes]) -> None:
+    """Nothing is written anywhere, not even the good files before the bad one."""
+    archive = pack(tmp_path / "set.tar.gz", [member("set/two"), evil, *GOOD])
+    with pytest.raises(DataError, match="refused, for its member"):
+        extract_tar(archive, tmp_path / "data", WANTED)
+    assert [path.name for path in tmp_path.rglob("*")] == ["set.tar.gz"]
+
+
+def test_a_link_is_not_written_through(tmp_path: Path) -> None:
+    """A link named like a folder of the set is no wanted file, and what is wanted lands in a folder of that name."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    archive = pack(tmp_path / "a.tar", [member("set", type=tarfile.SYMTYPE, linkname=str(outside)), *GOOD[1:]])
+    extract_tar(archive, tmp_path / "data", WANTED)
+    assert not list(outside.iterdir())
+
+
+def test_a_bomb_is_refused(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "bomb.tar.gz", [member("zeros", bytes(4_000_000)), *GOOD])
+    assert archive.stat().st_size < 10_000
+    with pytest.raises(DataError, match="unpacks to more than"):
+        extract_tar(archive, tmp_path / "data", WANTED)
+
+
+def test_the_wrong_content_gets_no_name(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "a.tar", [member("set/one", CONTENT[::-1]), member("set/two")])
+    with pytest.raises(DataError, match="expected set/one with sha256"):
+        extract_tar(archive, tmp_path / "data", WANTED)
+    assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+
+
+def test_missing_members_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected the files set/one, set/two in it"):
+        extract_tar(pack(tmp_path / "a.tar", []), tmp_path, WANTED)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.2, 0.4])
+def test_a_damaged_archive_is_reported(tmp_path: Path, kept: float) -> None:
+    archive = pack(tmp_path / "a.tar.gz", [member("set/one", CONTENT), member("set/two")])
+    content = archive.read_bytes()
+    archive.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(DataError):
+        extract_tar(archive, tmp_path / "data", WANTED)

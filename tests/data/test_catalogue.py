@@ -1,0 +1,168 @@
+"""The data sets by name: where they are looked for, loading parts, fetching, verifying."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.data.made import data_file, tiny_cifar, tiny_mnist
+from tests.data.server import Site, serving
+from tinygrad_lab.data import catalogue, fetch, listing, load, verify
+from tinygrad_lab.data.files import Download
+from tinygrad_lab.data.sources import Source
+from tinygrad_lab.errors import DataError, OptionError
+
+Register = Callable[[type[Source]], None]
+
+
+def test_folders_are_looked_through_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, register: Register
+) -> None:
+    source = tiny_cifar(tmp_path / "a")
+    register(source)
+    cache = tmp_path / "user-cache" / "tinygrad_lab" / "data"
+    with pytest.raises(DataError) as caught:
+        load("tiny", root=tmp_path / "nowhere")
+    assert f"{tmp_path / 'nowhere'} (--data): nothing there; {cache} (cache): nothing there" in str(caught.value)
+    assert "Run `tinygrad-lab data fetch tiny`" in str(caught.value)
+
+    assert source().locate(tmp_path / "a") == tmp_path / "a"
+    monkeypatch.setenv("TINYGRAD_LAB_DATA", str(tmp_path / "a"))
+    assert len(load("tiny")) == 6
+    assert source().locate(tmp_path / "nowhere") == tmp_path / "a", "the next folder serves where the first has nothing"
+    monkeypatch.delenv("TINYGRAD_LAB_DATA")
+    cache.parent.mkdir(parents=True)
+    cache.symlink_to(tmp_path / "a")
+    assert len(load("tiny")) == 6
+
+
+def test_parts_of_a_data_set(tmp_path: Path, register: Register) -> None:
+    register(tiny_cifar(tmp_path, train=40, test=8, classes=("cat", "dog", "owl", "pig")))
+    whole = load("tiny", root=tmp_path)
+    rest = load("tiny", root=tmp_path, held_out=0.2, seed=3)
+    out = load("tiny", root=tmp_path, split="validation", held_out=0.2, seed=3)
+    assert sorted([*rest.index, *out.index]) == whole.index.tolist()
+    assert out.counts() == {"cat": 2, "dog": 2, "owl": 2, "pig": 2}
+    few = load("tiny", root=tmp_path, held_out=0.2, seed=3, classes=["pig", "dog"], per_class=5)
+    assert few.counts() == {"pig": 5, "dog": 5}
+    assert set(few.index) <= set(rest.index)
+    assert len(load("tiny", root=tmp_path, split="test", held_out=0.2)) == 8, "the test set is never divided"
+    assert load("tiny", root=tmp_path, size=(4, 4)).shape == (4, 4, 3)
+
+
+def test_unknown_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"data set 'cifar': expected one of .*'cifar10'"):
+        load("cifar")
+    with pytest.raises(OptionError, match=r"expected a fraction between 0 and 1, got 0\.0"):
+        load("digits", split="validation")
+
+
+def test_listing(tmp_path: Path, register: Register) -> None:
+    register(tiny_cifar(tmp_path))
+    found = {entry.name: entry for entry in listing(root=tmp_path)}
+    assert {"digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "image_folder"} <= set(found)
+    assert found["tiny"].root == tmp_path
+    assert found["tiny"].images == {"train": 6, "test": 4}
+    assert found["cifar10"].root is None
+    assert found["cifar10"].download == 170_498_071
+    assert found["digits"].download == 0
+
+
+def test_verify(tmp_path: Path, register: Register) -> None:
+    register(tiny_mnist(tmp_path))
+    good = verify("tiny_mnist", root=tmp_path)
+    assert good.ok
+    assert good.images == {"train": 5, "test": 2}
+    assert [file.state for file in good.files] == ["ok"] * 4
+
+    labels = tmp_path / "TinyMNIST" / "raw" / "t10k-labels-idx1-ubyte.gz"
+    content = labels.read_bytes()
+    labels.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    wrong = verify("tiny_mnist", root=tmp_path)
+    assert not wrong.ok
+    assert wrong.images == {"train": 5}
+    assert [file.ok for file in wrong.files] == [True, True, True, False]
+    assert wrong.files[3].state.startswith("wrong checksum: expected sha256:")
+    assert "t10k-labels" in wrong.problem
+
+    labels.write_bytes(content[:-1])
+    assert verify("tiny_mnist", root=tmp_path).files[3].state.startswith("wrong size")
+    labels.unlink()
+    assert verify("tiny_mnist", root=tmp_path).files[3].state == "missing"
+    assert "lacks TinyMNIST/raw/t10k-labels" in verify("tiny_mnist", root=tmp_path).problem
+
+
+def test_verify_without_files() -> None:
+    assert verify("digits").ok
+    missing = verify("cifar10")
+    assert not missing.ok
+    assert missing.root is None
+    assert "data fetch cifar10" in missing.problem
+
+
+def archive_of(folder: Path) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        tar.add(folder, "tiny")
+    return packed.getvalue()
+
+
+def test_fetch_unpacks_an_archive_once(tmp_path: Path, register: Register) -> None:
+    source = tiny_cifar(tmp_path / "made")
+    content = archive_of(tmp_path / "made" / "tiny")
+    root = tmp_path / "data"
+    register(source)
+    with serving(Site({"/tiny.tar.gz": content})) as site:
+        source.downloads = (
+            Download((f"{site.address}/tiny.tar.gz",), data_file("tiny.tar.gz", content), source.files),
+        )
+        assert fetch("tiny", root=root) == root
+        assert verify("tiny", root=root).ok
+        assert sorted(path.name for path in root.iterdir()) == ["tiny"], "the archive is not kept"
+        fetch("tiny", root=root)
+        assert len(site.requests) == 1, "what is there and right is left alone"
+        (root / "tiny" / "test").write_bytes(b"damaged")
+        fetch("tiny", root=root)
+        assert verify("tiny", root=root).ok, "what is broken is replaced"
+        (root / "tiny" / "test").unlink()
+        (root / "tiny.tar.gz").write_bytes(content)
+        fetch("tiny", root=root)
+        assert len(site.requests) == 2, "an archive that lies there is unpacked"
+
+
+def test_fetch_of_single_files(tmp_path: Path, register: Register) -> None:
+    source = tiny_mnist(tmp_path / "made")
+    register(source)
+    files = {f"/{file.path}": (tmp_path / "made" / file.path).read_bytes() for file in source.files}
+    names: list[str] = []
+    with serving(Site(files)) as site:
+        source.downloads = tuple(Download((f"{site.address}/{f.path}",), f, (f,)) for f in source.files)
+        fetch("tiny_mnist", root=tmp_path / "data", progress=lambda name, done, total: names.append(name))
+    assert verify("tiny_mnist", root=tmp_path / "data").ok
+    assert list(dict.fromkeys(names)) == [file.path for file in source.files]
+
+
+def test_fetch_goes_where_the_variable_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, register: Register
+) -> None:
+    monkeypatch.setenv("TINYGRAD_LAB_DATA", str(tmp_path / "variable"))
+    assert fetch("digits") == tmp_path / "variable", "nothing to fetch"
+    monkeypatch.delenv("TINYGRAD_LAB_DATA")
+    assert fetch("digits") == tmp_path / "user-cache" / "tinygrad_lab" / "data"
+
+
+@pytest.mark.parametrize("name", sorted(catalogue._BUILT_IN))
+def test_official_addresses(name: str) -> None:
+    """Every file of a data set comes with a download, from at least two places, with a strong checksum."""
+    source = catalogue.find_source(name)
+    delivered = {file for item in source.downloads for file in item.delivers}
+    assert delivered == set(source.files)
+    for item in source.downloads:
+        assert len(item.addresses) >= 2
+        assert all(address.startswith(("http://", "https://")) for address in item.addresses)
+        assert item.file.checksum.startswith("sha256:")
+        assert len(item.file.checksum) == len("sha256:") + 64

@@ -1,0 +1,142 @@
+"""The data set in memory: classes, limits, splits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygrad_lab.data import Dataset
+from tinygrad_lab.errors import DTypeError, OptionError, ShapeError
+
+SEEDS = st.integers(0, 2**32)
+
+
+def make(labels: list[int], classes: tuple[str, ...] = ("a", "b", "c")) -> Dataset:
+    """Image i shows the number i."""
+    images = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1)
+    return Dataset(images, np.array(labels, int), classes=classes, name="made")
+
+
+def shown(data: Dataset) -> list[int]:
+    return data.images.ravel().tolist()
+
+
+LABELS = st.lists(st.integers(0, 2), min_size=3, max_size=60)
+
+
+def test_values() -> None:
+    data = make([0, 1, 2, 2])
+    assert len(data) == 4
+    assert data.shape == (1, 1, 1)
+    assert data.counts() == {"a": 1, "b": 1, "c": 2}
+    assert data.labels.dtype == np.int64
+    assert repr(data) == "Dataset(made: 4 images 1x1x1 uint8, 3 classes)"
+
+
+def test_nobody_changes_it() -> None:
+    data = make([0, 1])
+    for array in (data.images, data.labels, data.index):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
+
+
+def test_the_given_array_stays_writable() -> None:
+    images = np.zeros((1, 1, 1, 1), np.uint8)
+    Dataset(images, np.zeros(1, int))
+    images[...] = 1
+
+
+def test_classes_by_default_are_numbers() -> None:
+    assert Dataset(np.zeros((2, 1, 1, 1), np.float32), np.array([0, 2])).classes == ("0", "1", "2")
+    assert Dataset(np.zeros((0, 1, 1, 1), np.float32), np.zeros(0, int)).counts() == {}
+
+
+def test_bad_arrays_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"expected images \(N, H, W, C\) and labels \(N,\), got \(2, 3\)"):
+        Dataset(np.zeros((2, 3), np.uint8), np.zeros(2, int))
+    with pytest.raises(ShapeError, match="labels"):
+        Dataset(np.zeros((2, 1, 1, 1), np.uint8), np.zeros(3, int))
+    with pytest.raises(DTypeError, match="uint8 or float32"):
+        Dataset(np.zeros((2, 1, 1, 1)), np.zeros(2, int))
+    with pytest.raises(DTypeError, match="integer labels"):
+        Dataset(np.zeros((2, 1, 1, 1), np.uint8), np.zeros(2))
+    with pytest.raises(OptionError, match="labels from 0 to 0, got 0 to 1"):
+        Dataset(np.zeros((2, 1, 1, 1), np.uint8), np.array([0, 1]), classes=("a",))
+    with pytest.raises(OptionError, match="got -1"):
+        Dataset(np.zeros((1, 1, 1, 1), np.uint8), np.array([-1]), classes=("a",))
+
+
+@given(LABELS, st.permutations(["a", "b", "c"]), st.integers(1, 3))
+def test_chosen_classes_are_renumbered_in_order(labels: list[int], order: list[str], count: int) -> None:
+    chosen = order[:count]
+    data = make(labels).keep_classes(chosen)
+    assert shown(data) == [i for i, label in enumerate(labels) if "abc"[label] in chosen]
+    assert [chosen[label] for label in data.labels] == ["abc"[labels[i]] for i in shown(data)]
+    assert data.classes == tuple(chosen)
+
+
+@pytest.mark.parametrize("classes", [["a", "x"], ["a", "a"], [], "a"])
+def test_bad_classes_are_refused(classes: list[str]) -> None:
+    with pytest.raises(OptionError, match="expected different names out of"):
+        make([0, 1]).keep_classes(classes)
+
+
+@given(LABELS, st.floats(0.01, 0.99), SEEDS)
+def test_a_split_is_stratified_and_complete(labels: list[int], fraction: float, seed: int) -> None:
+    data = make(labels)
+    rest, out = data.split(fraction, seed=seed)
+    assert sorted(shown(rest) + shown(out)) == list(range(len(labels)))
+    assert shown(rest) == sorted(shown(rest))
+    for name, count in data.counts().items():
+        if count:
+            assert out.counts()[name] == min(int(fraction * count + 0.5), count - 1)
+
+
+@given(LABELS, st.floats(0.01, 0.99), SEEDS)
+def test_a_split_and_a_choice_of_classes_commute(labels: list[int], fraction: float, seed: int) -> None:
+    one = make(labels).split(fraction, seed=seed)[1].keep_classes(["c", "a"])
+    other = make(labels).keep_classes(["c", "a"]).split(fraction, seed=seed)[1]
+    assert shown(one) == shown(other)
+    assert one.index.tolist() == other.index.tolist() == shown(one)
+
+
+@given(st.integers(4, 30), SEEDS)
+def test_limits_are_nested_and_disjoint_from_what_is_held_out(count: int, seed: int) -> None:
+    data = make([0, 1, 2] * count)
+    rest, out = data.split(0.2, seed=seed)
+    few, more = rest.limit(2, seed=seed), rest.limit(3, seed=seed)
+    assert set(shown(few)) < set(shown(more)) <= set(shown(rest))
+    assert not set(shown(more)) & set(shown(out))
+    assert few.counts() == {"a": 2, "b": 2, "c": 2}
+
+
+def test_the_split_never_changes() -> None:
+    """Pinned: results of earlier versions stay comparable."""
+    rest, out = make([0, 1] * 10, ("a", "b")).split(0.3, seed=5)
+    assert shown(out) == [0, 1, 6, 9, 11, 12]
+    assert shown(rest.limit(2, seed=5)) == [7, 8, 13, 18]
+
+
+def test_another_seed_gives_another_split() -> None:
+    data = make([0] * 50, ("a",))
+    assert shown(data.split(0.5, seed=0)[1]) != shown(data.split(0.5, seed=1)[1])
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, float("nan")])
+def test_bad_fractions_are_refused(fraction: float) -> None:
+    with pytest.raises(OptionError, match="between 0 and 1"):
+        make([0, 1]).split(fraction)
+
+
+@pytest.mark.parametrize("per_class", [0, 3])
+def test_bad_limits_are_refused(per_class: int) -> None:
+    with pytest.raises(OptionError, match=f"expected 1 to 1 images a class, got {per_class}"):
+        make([0, 1, 1, 2]).limit(per_class)
+
+
+def test_resizing_keeps_the_rest() -> None:
+    data = make([0, 1, 2]).resize((2, 3))
+    assert data.shape == (2, 3, 1)
+    assert data.index.tolist() == [0, 1, 2]

@@ -1,0 +1,151 @@
+"""The reader of CIFAR's pickles: what it reads, and that nothing in a file can run."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.data.made import GLOBALS, _array, cifar_batch, python2_pickle, random_images
+from tinygrad_lab.data.sources.restricted_pickle import read_pickle
+from tinygrad_lab.errors import DataError
+
+
+def test_reads_a_batch() -> None:
+    images = random_images(3, 32, 32, 3)
+    found = read_pickle(cifar_batch(images, [1, 0, 9]), name="batch")
+    assert found["labels"] == [1, 0, 9]
+    assert found["batch_label"] == "a batch"
+    np.testing.assert_array_equal(found["data"].reshape(3, 3, 32, 32).transpose(0, 2, 3, 1), images)
+
+
+unrestricted = pickle.loads  # of files made here
+
+
+def test_the_made_format_is_that_of_the_publisher() -> None:
+    """An ordinary unpickler reads the made files as it reads the real ones, numpy's own functions included."""
+    images = random_images(2, 32, 32, 3)
+    with warnings.catch_warnings(action="ignore"):  # NumPy has moved the function that the publisher's files name
+        found = unrestricted(cifar_batch(images, [1, 2]), encoding="latin1")
+    np.testing.assert_array_equal(found["data"].reshape(2, 3, 32, 32).transpose(0, 2, 3, 1), images)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_reads_what_python_3_writes(protocol: int) -> None:
+    """Some people keep batches that were pickled anew; where that takes other names, the reader says so."""
+    array = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    content = pickle.dumps({"labels": [1, 2], "names": ["a", "é"], "data": array}, protocol=protocol)
+    if protocol in (3, 4):
+        found = read_pickle(content, name="batch")
+        np.testing.assert_array_equal(found["data"], array)
+        assert found["names"] == ["a", "é"]
+    else:
+        with pytest.raises(DataError, match="not admitted"):
+            read_pickle(content, name="batch")
+
+
+class Call:
+    """Pickles into a call."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return self.call
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize("inside", [lambda x: x, lambda x: {"data": x}, lambda x: {"labels": [1, [x]]}])
+def test_a_hostile_pickle_runs_nothing(tmp_path: Path, protocol: int, inside: Any) -> None:
+    victim = tmp_path / "victim"
+    content = pickle.dumps(inside(Call(os.mkdir, str(victim))), protocol=protocol)
+    with pytest.raises(DataError, match=r"evil: not a readable batch: it names \w+\.mkdir, which is not admitted"):
+        read_pickle(content, name="evil")
+    assert not victim.exists()
+    unrestricted(content)
+    assert victim.exists(), "the attack is real: an ordinary unpickler runs it"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"builtins\neval",
+        b"__builtin__\neval",
+        b"os\nsystem",
+        b"numpy\nload",
+        b"numpy.core.multiarray\nfromfile",
+        b"numpy\n__builtins__",
+        b"numpy\ndtype.__init__",
+        b"numpy\nndarray.tofile",
+        b"_codecs\nencode",
+        b"copyreg\n_reconstructor",
+    ],
+)
+def test_other_names_are_refused(name: bytes) -> None:
+    with pytest.raises(DataError, match="not admitted"):
+        read_pickle(b"\x80\x02c" + name + b"\n.", name="evil")
+
+
+def opcodes(*parts: bytes) -> bytes:
+    return b"\x80\x02}U\x04data" + b"".join(parts) + b"s."
+
+
+RECONSTRUCT = GLOBALS["reconstruct"]
+UNSIGNED = GLOBALS["dtype"] + b"U\x02u1\x85R"
+
+
+def array_of(rows: bytes, columns: bytes, content: bytes) -> bytes:
+    state = b"(K\x01" + rows + columns + b"\x86" + UNSIGNED + b"\x89U" + bytes([len(content)]) + content + b"t"
+    return opcodes(RECONSTRUCT + b")R" + state + b"b")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(opcodes(_array(np.zeros((2, 2), np.uint8), b"O8")), "only unsigned bytes", id="objects"),
+        pytest.param(opcodes(_array(np.zeros((2, 2), np.uint8), b"u4")), "only unsigned bytes", id="wide numbers"),
+        pytest.param(opcodes(GLOBALS["dtype"] + b")R"), "only unsigned bytes", id="no type"),
+        pytest.param(opcodes(GLOBALS["array"] + b")R"), "unknown way", id="an array called"),
+        pytest.param(opcodes(GLOBALS["array"] + b")\x81"), "_NDArray", id="an array made anew"),
+        pytest.param(opcodes(RECONSTRUCT + b")RK\x01b"), "unknown state", id="no state"),
+        pytest.param(array_of(b"K\x02", b"K\x02", b"abc"), "2 x 2 with 3 bytes", id="too short"),
+        pytest.param(array_of(b"J\xff\xff\xff\xff", b"J\xff\xff\xff\xff", b"a"), "-1 x -1", id="negative"),
+        pytest.param(opcodes(RECONSTRUCT), "got type", id="a name as a value"),
+        pytest.param(b"\x80\x02U\x04dataQ.", "outside of the file", id="persistent"),
+        pytest.param(b"\x80\x02]..", "expected a dictionary, got list", id="a list"),
+        pytest.param(b"\x80\x02}N]s.", "got NoneType", id="a key of another type"),
+        pytest.param(b"", "not a readable batch", id="empty"),
+        pytest.param(b"\x89HDF", "not a readable batch", id="another format"),
+    ],
+)  # fmt: skip
+def test_damage_is_reported(content: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_pickle(content, name="batch")
+
+
+@given(st.data())
+def test_any_damage_is_a_data_error(data: st.DataObject) -> None:
+    """Cut anywhere or with a byte changed, a file is read or refused; no other exception comes out."""
+    content = bytearray(python2_pickle({"data": np.zeros((1, 4), np.uint8), "labels": [1, 2], "name": "x"}))
+    position = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        content = content[:position]
+    else:
+        content[position] = data.draw(st.integers(0, 255))
+    try:
+        found = read_pickle(bytes(content), name="batch")
+    except DataError:
+        return
+    assert all(isinstance(value, str | int | list | np.ndarray) for value in found.values())
+
+
+def test_a_small_file_cannot_ask_for_much_memory() -> None:
+    """To store something at place 2^31 of the unpickler's memory makes the one written in C allocate 32 GB."""
+    assert read_pickle(b"\x80\x02}r\xff\xff\xff\x7f.", name="batch") == {}

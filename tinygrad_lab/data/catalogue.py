@@ -1,0 +1,237 @@
+"""The data sets by name: loading, listing, fetching and verifying them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinygrad_lab.data.dataset import Dataset
+from tinygrad_lab.data.files import FileStatus, Progress, check_file, data_roots, no_progress
+from tinygrad_lab.data.sources import CIFAR10, CIFAR100, MNIST, Digits, FashionMNIST, ImageFolder, Source
+from tinygrad_lab.errors import DataError, OptionError
+
+_BUILT_IN: dict[str, type[Source]] = {
+    source.name: source for source in (CIFAR10, CIFAR100, Digits, FashionMNIST, ImageFolder, MNIST)
+}
+
+
+def find_source(name: str) -> Source:
+    """Return the source of a data set.
+
+    Raises
+    ------
+    OptionError
+        There is no data set of that name.
+    """
+    if name not in _BUILT_IN:
+        raise OptionError(f"data set {name!r}: expected one of {sorted(_BUILT_IN)}")
+    return _BUILT_IN[name]()
+
+
+def load(
+    name: str,
+    *,
+    split: str = "train",
+    root: str | os.PathLike[str] | None = None,
+    classes: Sequence[str] | None = None,
+    per_class: int | None = None,
+    held_out: float = 0.0,
+    seed: int = 0,
+    size: tuple[int, int] | None = None,
+) -> Dataset:
+    """Load a data set, or a part of it, into memory.
+
+    The parts are taken in this order, and choose the same images whatever else is asked for: first a fraction of the
+    training images is held out, then the classes are chosen, then their images are limited.
+
+    Parameters
+    ----------
+    name : str
+        The registered name: ``"digits"``, ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, ``"cifar100"``,
+        ``"image_folder"``, or a third party's.
+    split : str
+        ``"train"``, ``"test"``, or ``"validation"``: the part of the training images that `held_out` sets aside.
+    root : path, optional
+        The data folder, in the layout that torchvision uses. Without it, or where it lacks the files, the folder named
+        by ``TINYGRAD_LAB_DATA`` and then the user's cache folder are looked through.
+    classes : sequence of str, optional
+        Keep these classes, renumbered in this order.
+    per_class : int, optional
+        Keep that many images of every class; see `Dataset.limit`.
+    held_out : float
+        The fraction of the training images that is not trained on; see `Dataset.split`.
+    seed : int
+        Which images are held out or kept.
+    size : (int, int), optional
+        Height and width to resize to.
+
+    Returns
+    -------
+    Dataset
+
+    Shapes
+    ------
+    images (N, H, W, C), labels (N,)
+
+    Raises
+    ------
+    DataError
+        The files are missing or damaged.
+    OptionError
+        A name, split, fraction or limit means nothing here.
+
+    Examples
+    --------
+    >>> load("digits", classes=["3", "8"])
+    Dataset(digits: 285 images 32x32x1 uint8, 2 classes)
+    >>> len(load("digits", held_out=0.1)), len(load("digits", split="validation", held_out=0.1))
+    (1293, 145)
+    """
+    source = find_source(name)
+    data = source.read("train" if split == "validation" else split, root=root, size=size)
+    if split == "validation" or (split == "train" and held_out):
+        rest, out = data.split(held_out, seed=seed)
+        data = out if split == "validation" else rest
+    if classes is not None:
+        data = data.keep_classes(classes)
+    return data if per_class is None else data.limit(per_class, seed=seed)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What is known of a data set without reading it.
+
+    Parameters
+    ----------
+    name, title, homepage : str
+        Who it is.
+    images : dict
+        From each split to its number of images, as published; empty where that is not known.
+    download : int
+        Bytes to fetch; 0 when there is nothing to fetch.
+    root : Path, optional
+        The data folder that holds it.
+    """
+
+    name: str
+    title: str
+    homepage: str
+    images: dict[str, int]
+    download: int
+    root: Path | None
+
+
+def listing(*, root: str | os.PathLike[str] | None = None) -> tuple[Listing, ...]:
+    """Return what data sets there are, and where those lie that have been fetched."""
+    return tuple(_list(find_source(name), root) for name in sorted(_BUILT_IN))
+
+
+def _list(source: Source, root: str | os.PathLike[str] | None) -> Listing:
+    folder = None
+    if source.files:
+        with contextlib.suppress(DataError):
+            folder = source.locate(root)
+    size = sum(item.file.size for item in source.downloads)
+    return Listing(source.name, source.title, source.homepage, dict(source.sizes), size, folder)
+
+
+def fetch(name: str, *, root: str | os.PathLike[str] | None = None, progress: Progress = no_progress) -> Path:
+    """Download a data set; files that are there and right are left alone, and broken ones are replaced.
+
+    Parameters
+    ----------
+    name : str
+        The registered name.
+    root : path, optional
+        The data folder; without it the one named by ``TINYGRAD_LAB_DATA``, or the user's cache folder.
+    progress : callable
+        Called with a file's name, the bytes that are there and the bytes that there will be.
+
+    Returns
+    -------
+    Path
+        The data folder.
+
+    Raises
+    ------
+    DataError
+        It could not be had from any address, or cannot be written.
+    OptionError
+        There is no data set of that name.
+    """
+    from tinygrad_lab.data.archives import extract_tar  # asked for only here: reading needs no network
+    from tinygrad_lab.data.download import download
+
+    source = find_source(name)
+    folder = next(iter(data_roots(root).values()))
+    for item in source.downloads:
+        if all(check_file(file, folder).ok for file in item.delivers):
+            continue
+        packed = folder / item.file.path
+        if not check_file(item.file, folder).ok:
+            download(item, folder, progress=progress)
+        if item.file not in item.delivers:
+            extract_tar(packed, folder, item.delivers)
+            packed.unlink()
+    return folder
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found.
+
+    Parameters
+    ----------
+    name : str
+        The data set.
+    root : Path, optional
+        The data folder that it was found in.
+    files : tuple of FileStatus
+        The size and checksum of each file.
+    images : dict
+        From each split to the images that could be read.
+    problem : str
+        Why they could not be read; empty if they could.
+    """
+
+    name: str
+    root: Path | None
+    files: tuple[FileStatus, ...]
+    images: dict[str, int]
+    problem: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every file is the published one and every split reads as it should."""
+        return not self.problem and all(file.ok for file in self.files)
+
+
+def verify(name: str, *, root: str | os.PathLike[str] | None = None) -> Verification:
+    """Compare a data set's files with their published checksums, then read them and count.
+
+    Parameters
+    ----------
+    name : str
+        The registered name.
+    root : path, optional
+        See `load`.
+
+    Raises
+    ------
+    OptionError
+        There is no data set of that name.
+    """
+    source = find_source(name)
+    roots = data_roots(root).values()
+    folder = next((folder for folder in roots if any(file.find(folder) for file in source.files)), None)
+    files = tuple(check_file(file, folder) for file in source.files) if folder else ()
+    images: dict[str, int] = {}
+    try:
+        for split in source.splits(root):
+            images[split] = len(source.read(split, root=folder or root))
+    except DataError as error:
+        return Verification(name, folder, files, images, str(error))
+    return Verification(name, folder, files, images)

@@ -1,0 +1,213 @@
+"""A data set in memory, and the ways to take parts of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.data.resizing import resize_bilinear
+from tinygrad_lab.data.sampling import SPLIT, keys
+from tinygrad_lab.errors import DTypeError, OptionError, ShapeError
+
+
+def _frozen(array: Array) -> Array:
+    """Return a read-only view, so that nobody changes the data behind everybody's back."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled images in memory; immutable.
+
+    Parameters
+    ----------
+    images : array of uint8 or float32, (N, H, W, C)
+        Bytes stand for brightness from 0 to 255; floats for brightness from 0 to 1.
+    labels : array of integers, (N,)
+        The number of each image's class, 0 .. number of classes - 1; kept as int64.
+    classes : sequence of str, optional
+        The classes' names; by default their numbers.
+    name : str
+        What errors and summaries call it.
+    index : array of int64, (N,), optional
+        Where each image stood in the set that this one was taken from; by default 0 .. N - 1. Splits and limits draw by
+        it, so they choose the same images whichever part is taken first.
+
+    Raises
+    ------
+    ShapeError
+        The arrays do not fit together.
+    DTypeError
+        The images are neither uint8 nor float32, or the labels no integers.
+    OptionError
+        A label has no class.
+
+    Examples
+    --------
+    >>> data = Dataset(np.zeros((4, 2, 2, 1), np.uint8), np.array([0, 1, 0, 1]), classes=("cat", "dog"), name="pets")
+    >>> data
+    Dataset(pets: 4 images 2x2x1 uint8, 2 classes)
+    >>> data.keep_classes(["dog"]).index
+    array([1, 3])
+    """
+
+    images: Array
+    labels: Array
+    classes: Sequence[str] = field(default=(), kw_only=True)
+    name: str = field(default="dataset", kw_only=True)
+    index: Array = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        images, labels = np.asarray(self.images), np.asarray(self.labels)
+        count = len(images)
+        if images.ndim != 4 or labels.shape != (count,):
+            raise ShapeError(
+                f"Dataset({self.name}): expected images (N, H, W, C) and labels (N,), "
+                f"got {images.shape} and {labels.shape}"
+            )
+        if images.dtype not in (np.uint8, np.float32) or labels.dtype.kind not in "iu":
+            raise DTypeError(
+                f"Dataset({self.name}): expected images of uint8 or float32 and integer labels, "
+                f"got {images.dtype} and {labels.dtype}"
+            )
+        classes = tuple(self.classes) or tuple(str(i) for i in range(int(labels.max(initial=-1)) + 1))
+        if labels.size and (labels.min() < 0 or labels.max() >= len(classes)):
+            raise OptionError(
+                f"Dataset({self.name}): expected labels from 0 to {len(classes) - 1}, "
+                f"got {labels.min()} to {labels.max()}"
+            )
+        index = np.arange(count) if self.index is None else np.asarray(self.index, np.int64)
+        settled = {"images": images, "labels": labels.astype(np.int64), "index": index}
+        for name, array in settled.items():
+            object.__setattr__(self, name, _frozen(array))
+        object.__setattr__(self, "classes", classes)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.shape))
+        return f"Dataset({self.name}: {len(self)} images {shape} {self.images.dtype}, {len(self.classes)} classes)"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image."""
+        height, width, channels = self.images.shape[1:]
+        return height, width, channels
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of images of each class."""
+        found = np.bincount(self.labels, minlength=len(self.classes))
+        return dict(zip(self.classes, found.tolist(), strict=True))
+
+    def take(self, positions: Array) -> Dataset:
+        """Return the images at the given positions, in that order."""
+        parts = {name: getattr(self, name)[positions] for name in ("images", "labels", "index")}
+        return replace(self, **parts)
+
+    def resize(self, size: tuple[int, int]) -> Dataset:
+        """Return the images in another size; see `resize_bilinear`."""
+        return replace(self, images=resize_bilinear(self.images, size))
+
+    def keep_classes(self, classes: Sequence[str]) -> Dataset:
+        """Return the images of the named classes, which are renumbered 0 .. k - 1 in the order given.
+
+        Parameters
+        ----------
+        classes : sequence of str
+            Names from `classes`, none of them twice.
+
+        Raises
+        ------
+        OptionError
+            A name is unknown or stands twice.
+        """
+        unknown = [name for name in classes if name not in self.classes]
+        if unknown or isinstance(classes, str) or not classes or len(set(classes)) != len(classes):
+            raise OptionError(
+                f"Dataset({self.name}).keep_classes: expected different names out of {list(self.classes)}, "
+                f"got {classes if isinstance(classes, str) else list(classes)}"
+            )
+        renumbered = np.full(len(self.classes), -1)
+        renumbered[[self.classes.index(name) for name in classes]] = np.arange(len(classes))
+        labels = renumbered[self.labels]
+        kept = np.flatnonzero(labels >= 0)
+        parts = {name: getattr(self, name)[kept] for name in ("images", "index")}
+        return replace(self, labels=labels[kept], classes=tuple(classes), **parts)
+
+    def _ranks(self, seed: int) -> tuple[Array, Array]:
+        """Return each image's rank by random key among its class, and the size of its class."""
+        key = keys(int(self.index.max(initial=-1)) + 1, seed, SPLIT)[self.index]
+        order = np.lexsort((key, self.labels))
+        sizes = np.bincount(self.labels, minlength=len(self.classes))
+        first = np.cumsum(sizes) - sizes
+        rank = np.empty(len(self), np.int64)
+        rank[order] = np.arange(len(self)) - first[self.labels[order]]
+        return rank, sizes[self.labels]
+
+    def split(self, fraction: float, *, seed: int = 0) -> tuple[Dataset, Dataset]:
+        """Hold out a fraction of every class.
+
+        Each image has a 64-bit key: output number `index` of PCG64 seeded by (seed, split). Of a class of n images the
+        round(fraction * n) with the smallest keys are held out (halves round up, one image at least stays). Both parts
+        keep the order of the whole. This never changes: the same seed gives the same split in every version.
+
+        Parameters
+        ----------
+        fraction : float
+            Between 0 and 1, both excluded.
+        seed : int
+            At least 0.
+
+        Returns
+        -------
+        rest, held_out : Dataset
+
+        Raises
+        ------
+        OptionError
+            The fraction does not lie between 0 and 1.
+
+        Examples
+        --------
+        >>> data = Dataset(np.zeros((8, 1, 1, 1), np.uint8), np.arange(8) % 2)
+        >>> rest, held_out = data.split(0.25)
+        >>> rest.counts(), held_out.counts()
+        ({'0': 3, '1': 3}, {'0': 1, '1': 1})
+        """
+        if not 0 < fraction < 1:
+            raise OptionError(f"Dataset({self.name}).split: expected a fraction between 0 and 1, got {fraction!r}")
+        rank, size = self._ranks(seed)
+        out = rank < np.minimum(np.floor(fraction * size + 0.5), size - 1)
+        return self.take(np.flatnonzero(~out)), self.take(np.flatnonzero(out))
+
+    def limit(self, per_class: int, *, seed: int = 0) -> Dataset:
+        """Return `per_class` images of every class: those with the smallest keys (see `split`), in the present order.
+
+        A smaller limit takes a subset of what a larger one takes.
+
+        Parameters
+        ----------
+        per_class : int
+            At least 1.
+        seed : int
+            At least 0.
+
+        Raises
+        ------
+        OptionError
+            A class has fewer images.
+        """
+        short = {name: n for name, n in self.counts().items() if n < per_class}
+        if per_class < 1 or short:
+            raise OptionError(
+                f"Dataset({self.name}).limit: expected 1 to {min(self.counts().values(), default=0)} images a class, "
+                f"got {per_class}" + (f"; too few of {short}" if short else "")
+            )
+        rank, _ = self._ranks(seed)
+        return self.take(np.flatnonzero(rank < per_class))

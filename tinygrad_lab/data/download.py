@@ -1,0 +1,171 @@
+"""Downloading: mirrors, progress, resuming, checksums; and nothing half-done is ever left under a final name."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tinygrad_lab.data.files import CHUNK, DataFile, Download, Progress, matches, new_hash, no_progress
+from tinygrad_lab.errors import DataError
+
+_TIMEOUT = 30.0  # seconds without a byte
+_ATTEMPTS = 5  # per address; each goes on where the one before broke off
+_PAUSE = 1.0  # seconds before the second attempt; doubled before each further one
+_BROKEN = (urllib.error.URLError, http.client.HTTPException, OSError)
+
+
+class _WrongAnswerError(Exception):
+    """An address gave something that is not the file: the next one is asked."""
+
+
+def download(item: Download, root: Path, *, progress: Progress = no_progress, pause: float = _PAUSE) -> Path:
+    """Fetch a file into a folder.
+
+    The bytes are collected in a file with the suffix ``.part``, which a later call goes on with; it gets its final name
+    when its size and checksum are right. No more is read than the file's published size.
+
+    Parameters
+    ----------
+    item : Download
+        What to fetch, and from where.
+    root : Path
+        The data folder.
+    progress : callable
+        See `Progress`.
+    pause : float
+        Seconds before the second attempt at an address.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    DataError
+        No address delivered the file (the message says what each answered), or it cannot be written.
+    """
+    target = root / item.file.path
+    part = target.with_name(target.name + ".part")
+    answers = []
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for address in item.addresses:
+            try:
+                _fetch_from(address, item.file, part, progress, pause)
+            except _WrongAnswerError as answer:
+                answers.append(f"{address}: {answer}")
+            else:
+                part.replace(target)
+                return target
+    except OSError as error:
+        raise _cannot_write(target, item.file.size, error) from error
+    raise DataError(
+        f"{item.file.path}: expected to download {item.file.size} bytes, got nowhere: {'; '.join(answers)}. "
+        f"Check the connection and try again, or put the file into {target.parent} yourself"
+    )
+
+
+def _cannot_write(target: Path, size: int, error: OSError) -> DataError:
+    if error.errno == errno.ENOSPC:
+        return DataError(f"{target}: the disk is full; {size} bytes are needed there. Free some room and fetch again")
+    return DataError(f"{target}: cannot be written: {error.strerror or error}; choose another folder with --data")
+
+
+def _fetch_from(address: str, file: DataFile, part: Path, progress: Progress, pause: float) -> None:
+    """Fetch the whole of a file from one address, in as many attempts as it takes.
+
+    Raises
+    ------
+    _WrongAnswerError
+        It is not to be had there.
+    """
+    if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
+        raise _WrongAnswerError("not an address of the web")
+    resumed = part.exists()
+    trouble = ""
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            time.sleep(pause * 2 ** (attempt - 1))
+        trouble = _go_on(address, file, part, progress)
+        if not trouble and _has_checksum(part, file.checksum):
+            return
+        if not trouble:
+            part.unlink()
+            if not resumed:
+                raise _WrongAnswerError(f"the wrong content: it does not have {file.checksum}")
+            resumed, trouble = False, "the wrong content"  # what lay there was perhaps of another file: start anew
+    raise _WrongAnswerError(trouble)
+
+
+def _has_checksum(path: Path, checksum: str) -> bool:
+    digest = new_hash(checksum)
+    with path.open("rb") as stream:
+        while block := stream.read(CHUNK):
+            digest.update(block)
+    return matches(digest, checksum)
+
+
+def _go_on(address: str, file: DataFile, part: Path, progress: Progress) -> str:
+    """Append what is missing; return what went wrong, an empty text if the size is now right.
+
+    Raises
+    ------
+    _WrongAnswerError
+        The server says that there is no such file, or sends another one.
+    """
+    done = part.stat().st_size if part.exists() else 0
+    if done == file.size:
+        return ""
+    if done > file.size:
+        part.unlink()
+        done = 0
+    request = urllib.request.Request(address, headers={"User-Agent": "tinygrad-lab", "Accept-Encoding": "identity"})
+    if done:
+        request.add_header("Range", f"bytes={done}-")
+    try:
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:  # the range does not suit: begin again
+            part.unlink(missing_ok=True)
+        if error.code in (408, 416, 429) or error.code >= 500:  # may pass
+            return f"HTTP {error.code} {error.reason}"
+        raise _WrongAnswerError(f"HTTP {error.code} {error.reason}") from error
+    except _BROKEN as error:
+        return str(getattr(error, "reason", error))
+    with response:
+        return _store(response, file, part, done if _continues(response, done) else 0, progress)
+
+
+def _continues(response: Any, done: int) -> bool:
+    """Tell whether a response begins at the byte asked for (a server may ignore the range and send everything)."""
+    return response.status == 206 and str(response.headers.get("Content-Range", "")).startswith(f"bytes {done}-")
+
+
+def _store(response: Any, file: DataFile, part: Path, done: int, progress: Progress) -> str:
+    """Write a response behind the first `done` bytes; return what went wrong, an empty text if the size is right."""
+    trouble = ""
+    with part.open("r+b" if done else "wb") as stream:
+        stream.seek(done)
+        progress(file.path, done, file.size)
+        while not trouble:
+            try:
+                block = response.read(CHUNK)
+            except _BROKEN as error:
+                trouble = f"broke off after {done} bytes: {error}"
+                break
+            if not block:
+                break
+            done += len(block)
+            if done > file.size:
+                raise _WrongAnswerError(f"the wrong content: more than {file.size} bytes")
+            stream.write(block)
+            progress(file.path, done, file.size)
+    return trouble or ("" if done == file.size else f"broke off after {done} of {file.size} bytes")

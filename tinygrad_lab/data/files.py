@@ -1,0 +1,212 @@
+"""Where data sets lie on the disk, and reading their files against their checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinygrad_lab.errors import DataError
+
+VARIABLE = "TINYGRAD_LAB_DATA"
+CHUNK = 1 << 20  # bytes read at a time
+
+Progress = Callable[[str, int, int], None]
+"""Called with a file's name, the bytes that are there and the bytes that there will be."""
+
+
+def no_progress(name: str, done: int, total: int) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of a data set, as its publisher made it.
+
+    Parameters
+    ----------
+    path : str
+        Relative to the data folder, with slashes.
+    size : int
+        Bytes.
+    checksum : str
+        Algorithm and digest: ``"sha256:..."`` or ``"md5:..."``.
+    content_size, content_checksum : int, str, optional
+        The same of the unpacked content of a ``.gz`` file, which may lie there instead of it.
+    """
+
+    path: str
+    size: int
+    checksum: str
+    content_size: int | None = None
+    content_checksum: str | None = None
+
+    def forms(self) -> tuple[tuple[str, int, str], ...]:
+        """Return (path, size, checksum) of the file and, where it may lie there unpacked, of its content."""
+        packed = (self.path, self.size, self.checksum)
+        if self.content_size is None or self.content_checksum is None:
+            return (packed,)
+        return packed, (self.path.removesuffix(".gz"), self.content_size, self.content_checksum)
+
+    def find(self, root: Path) -> Path | None:
+        """Return where the file lies under a folder, None if it does not."""
+        return next((root / path for path, _, _ in self.forms() if (root / path).is_file()), None)
+
+    def expected(self, found: Path) -> tuple[int, str]:
+        """Return the size and the checksum that a file found by `find` must have."""
+        return next((size, sum_) for path, size, sum_ in self.forms() if Path(path).name == found.name)
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file to fetch.
+
+    Parameters
+    ----------
+    addresses : tuple of str
+        The same file at several places, the official one first.
+    file : DataFile
+        What must arrive, and under which path.
+    delivers : tuple of DataFile
+        The files of the data set that it brings: itself, or an archive's members.
+    """
+
+    addresses: tuple[str, ...]
+    file: DataFile
+    delivers: tuple[DataFile, ...]
+
+
+@dataclass(frozen=True)
+class FileStatus:
+    """What `check_file` found: ``state`` is ``"ok"`` or says what is wrong."""
+
+    path: str
+    state: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the file is there and is the published one."""
+        return self.state == "ok"
+
+
+def new_hash(checksum: str) -> Any:
+    """Return an empty hash of the algorithm that a checksum names."""
+    return hashlib.new(checksum.partition(":")[0], usedforsecurity=False)
+
+
+def matches(digest: Any, checksum: str) -> bool:
+    """Tell whether a hash has a checksum's digest."""
+    return bool(digest.hexdigest() == checksum.partition(":")[2])
+
+
+def check_file(file: DataFile, root: Path) -> FileStatus:
+    """Compare a file's size and checksum with the published ones."""
+    found = file.find(root)
+    if found is None:
+        return FileStatus(file.path, "missing")
+    size, checksum = file.expected(found)
+    path = found.relative_to(root).as_posix()
+    try:
+        actual = found.stat().st_size
+        if actual != size:
+            return FileStatus(path, f"wrong size: expected {size} bytes, got {actual}")
+        digest = new_hash(checksum)
+        with found.open("rb") as stream:
+            while block := stream.read(CHUNK):
+                digest.update(block)
+    except OSError as error:
+        return FileStatus(path, f"unreadable: {error.strerror or error}")
+    return FileStatus(path, "ok" if matches(digest, checksum) else f"wrong checksum: expected {checksum}")
+
+
+def read_file(file: DataFile, root: Path) -> bytes:
+    """Return the unpacked content of a file, checked against its published size and checksum before anything reads it.
+
+    Raises
+    ------
+    DataError
+        The file is missing, cannot be read, or is not the published one.
+    """
+    found = file.find(root)
+    if found is None:
+        raise DataError(f"{root / file.path}: expected this file, found none; fetch the data set again")
+    size, checksum = file.expected(found)
+    try:
+        with found.open("rb") as stream:
+            content = stream.read(size + 1)
+    except OSError as error:
+        raise DataError(f"{found}: cannot be read: {error.strerror or error}") from error
+    digest = new_hash(checksum)
+    digest.update(content)
+    if not matches(digest, checksum):
+        actual = f"{len(content)} bytes" if len(content) <= size else f"more than {size} bytes"
+        raise DataError(
+            f"{found}: expected {size} bytes with {checksum}, got {actual} with {digest.name}:{digest.hexdigest()}; "
+            "delete the file and fetch the data set again"
+        )
+    if found.suffix == ".gz" and file.content_size is not None:
+        return gunzip(content, file.content_size, name=str(found))
+    return content
+
+
+def gunzip(content: bytes, size: int, *, name: str) -> bytes:
+    """Unpack gzip-compressed bytes of one member, but never into more than `size`.
+
+    Parameters
+    ----------
+    content : bytes
+        The compressed bytes.
+    size : int
+        What they must unpack to.
+    name : str
+        What errors call them.
+
+    Raises
+    ------
+    DataError
+        The content is damaged or unpacks to another size.
+
+    Examples
+    --------
+    >>> import gzip
+    >>> gunzip(gzip.compress(b"1234"), 4, name="digits.gz")
+    b'1234'
+    """
+    reader = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        plain = reader.decompress(content, size + 1)
+    except zlib.error as error:
+        raise DataError(f"{name}: damaged gzip file: {error}") from error
+    if len(plain) != size or not reader.eof:
+        actual = f"more than {size}" if len(plain) > size else f"{len(plain)} of a file that breaks off"
+        raise DataError(f"{name}: expected {size} bytes when unpacked, got {actual if not reader.eof else len(plain)}")
+    return plain
+
+
+def data_roots(root: str | os.PathLike[str] | None = None) -> dict[str, Path]:
+    """Return the folders in which data sets are looked for, in order, by what named them.
+
+    Parameters
+    ----------
+    root : path, optional
+        The folder that the user named (the option ``--data``).
+
+    Returns
+    -------
+    dict
+        From ``"--data"`` (when given), ``"TINYGRAD_LAB_DATA"`` (when set) and ``"cache"`` to a folder.
+
+    Examples
+    --------
+    >>> list(data_roots("photos"))[0], list(data_roots("photos"))[-1]
+    ('--data', 'cache')
+    """
+    from platformdirs import user_cache_path  # asked for only here, to keep the import of the package light
+
+    named = {"--data": root, VARIABLE: os.environ.get(VARIABLE)}
+    chosen = {origin: Path(path).expanduser() for origin, path in named.items() if path}
+    return {**chosen, "cache": user_cache_path("tinygrad_lab") / "data"}

@@ -1,0 +1,62 @@
+"""Bilinear resizing of image batches."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.errors import OptionError
+
+
+def _interpolation(source: int, target: int) -> tuple[Array, Array, Array]:
+    """Return the two neighbours of every target position along one axis, and the weight of the second."""
+    centre = (np.arange(target) + 0.5) * (source / target) - 0.5
+    centre = centre.clip(0, source - 1)
+    low = np.floor(centre).astype(np.int64)
+    return low, np.minimum(low + 1, source - 1), centre - low
+
+
+def resize_bilinear(images: Array, size: tuple[int, int]) -> Array:
+    """Resize images by bilinear interpolation.
+
+    The target pixel i of n samples the source at (i + 1/2) m / n - 1/2, clipped to the outermost centres: pixels are
+    squares whose centres lie at the half, and the corners of both images coincide. There is no smoothing when an image
+    shrinks.
+
+    Parameters
+    ----------
+    images : array
+        A batch of images of any real dtype.
+    size : (int, int)
+        Height and width wanted.
+
+    Returns
+    -------
+    array
+        In the dtype of `images`; integers are rounded to the nearest, halves to even.
+
+    Shapes
+    ------
+    (N, H, W, C) -> (N, size[0], size[1], C)
+
+    Raises
+    ------
+    OptionError
+        A length of `size` is smaller than 1.
+
+    Examples
+    --------
+    >>> resize_bilinear(np.array([[[[0.0], [1.0]]]]), (1, 4)).ravel()
+    array([0.  , 0.25, 0.75, 1.  ])
+    """
+    if min(size) < 1:
+        raise OptionError(f"size: expected a height and a width of at least 1, got {size!r}")
+    if images.shape[1:3] == tuple(size):
+        return images
+    low, high, weight = _interpolation(images.shape[1], size[0])
+    weight = weight[:, None, None]
+    rows = images[:, low] * (1 - weight) + images[:, high] * weight  # (N, H, W, C) -> (N, height, W, C)
+    low, high, weight = _interpolation(images.shape[2], size[1])
+    weight = weight[:, None]
+    out = rows[:, :, low] * (1 - weight) + rows[:, :, high] * weight  # (N, height, W, C) -> (N, height, width, C)
+    return (np.rint(out) if images.dtype.kind in "iu" else out).astype(images.dtype)

@@ -1,0 +1,11 @@
+"""The built-in data sets."""
+
+from __future__ import annotations
+
+from tinygrad_lab.data.sources.cifar import CIFAR10, CIFAR100
+from tinygrad_lab.data.sources.digits import Digits
+from tinygrad_lab.data.sources.image_folder import ImageFolder
+from tinygrad_lab.data.sources.mnist import MNIST, FashionMNIST
+from tinygrad_lab.data.sources.source import Source
+
+__all__ = ["CIFAR10", "CIFAR100", "MNIST", "Digits", "FashionMNIST", "ImageFolder", "Source"]

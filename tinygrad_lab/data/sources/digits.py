@@ -1,0 +1,52 @@
+"""The handwritten digits that come with scikit-learn: real data without a download."""
+
+from __future__ import annotations
+
+import os
+from typing import ClassVar
+
+import numpy as np
+
+from tinygrad_lab.data.dataset import Dataset
+from tinygrad_lab.data.resizing import resize_bilinear
+from tinygrad_lab.data.sources.source import Source
+from tinygrad_lab.errors import DataError
+
+_TEST_FRACTION = 0.2
+
+
+class Digits(Source):
+    """Handwritten digits: 1,797 images of 8x8 grey pixels, 10 classes, from scikit-learn.
+
+    The publisher's values from 0 to 16 become 0 to 255, and the images are resized to 32x32 (LeNet's input) unless told
+    otherwise. Of each class a fifth is the test set: `Dataset.split(0.2, seed=0)` of the whole in scikit-learn's order.
+
+    References
+    ----------
+    E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998.
+    """
+
+    name = "digits"
+    title = "Digits, handwritten, bundled with scikit-learn"
+    homepage = "https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits"
+    sizes: ClassVar[dict[str, int]] = {"train": 1_438, "test": 359}
+    classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
+
+    def read(
+        self, split: str, *, root: str | os.PathLike[str] | None = None, size: tuple[int, int] | None = None
+    ) -> Dataset:
+        """Return a split; images are (N, 32, 32, 1) unless `size` says otherwise. See `Source.read`."""
+        self.check_split(split)
+        try:
+            from sklearn.datasets import load_digits  # optional, and slow to import
+        except ImportError as error:
+            raise DataError(
+                f"{self.name}: expected scikit-learn, which brings this data set, got no such package; "
+                "pip install scikit-learn"
+            ) from error
+        bundle = load_digits()
+        brightness = resize_bilinear(bundle.images[..., None], size or (32, 32))  # (N, 8, 8) -> (N, 8, 8, 1) -> ...
+        images = np.rint(brightness * (255 / 16)).astype(np.uint8)
+        whole = Dataset(images, bundle.target, classes=self.classes, name=self.name)
+        train, test = whole.split(_TEST_FRACTION, seed=0)
+        return train if split == "train" else test

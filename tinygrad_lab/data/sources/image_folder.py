@@ -1,0 +1,101 @@
+"""A folder of pictures with one subfolder for each class."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.data.dataset import Dataset
+from tinygrad_lab.data.sources.source import Source
+from tinygrad_lab.errors import DataError
+
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
+
+
+class ImageFolder(Source):
+    """Pictures in ``root/train/CLASS/*`` and ``root/test/CLASS/*``; without these folders ``root/CLASS/*`` to train on.
+
+    The classes are the subfolders' names in sorted order. Pictures are read in sorted order, turned upright as their
+    EXIF data says, converted to RGB, and resized with smoothing (both sides independently) when `size` is given;
+    without it they must be of one size.
+    """
+
+    name = "image_folder"
+    title = "A folder of pictures, one subfolder for each class"
+    sizes: ClassVar[dict[str, int]] = {}
+
+    def splits(self, root: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
+        """Return ``"train"`` and, where there is such a folder, ``"test"``."""
+        return ("train", "test") if (self._root(root) / "test").is_dir() else ("train",)
+
+    def _root(self, root: str | os.PathLike[str] | None) -> Path:
+        if root is None:
+            raise DataError(f"{self.name}: expected the folder that holds the pictures, got none; name it with --data")
+        return Path(root).expanduser()
+
+    def read(
+        self, split: str, *, root: str | os.PathLike[str] | None = None, size: tuple[int, int] | None = None
+    ) -> Dataset:
+        """Return a split. See `Source.read`.
+
+        Raises
+        ------
+        DataError
+            The folder is missing, has no pictures, or holds one that cannot be read.
+        """
+        self.check_split(split, root)
+        folder = self._root(root)
+        folder = folder / split if (folder / split).is_dir() else folder
+        if not folder.is_dir():
+            raise DataError(f"{self.name}: expected a folder of pictures at {folder}, found none")
+        classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))
+        paths = [(path, label) for label, name in enumerate(classes) for path in _pictures(folder / name)]
+        if not paths:
+            raise DataError(
+                f"{self.name}: expected pictures in subfolders of {folder}, found {list(classes) or 'none'}"
+            )
+        images = [_read(path, size) for path, _ in paths]
+        _check_sizes(images, paths)
+        return Dataset(np.stack(images), np.array([label for _, label in paths]), classes=classes, name=folder.name)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+
+
+def _check_sizes(images: list[Array], paths: list[tuple[Path, int]]) -> None:
+    first = images[0].shape
+    for image, (path, _) in zip(images, paths, strict=True):
+        if image.shape != first:
+            raise DataError(
+                f"{path}: expected {first[0]}x{first[1]} pixels as in {paths[0][0].name}, "
+                f"got {image.shape[0]}x{image.shape[1]}; give a size to resize to"
+            )
+
+
+def _read(path: Path, size: tuple[int, int] | None) -> Array:
+    """Return one picture: uint8, (H, W, 3)."""
+    pillow, exif = _pillow()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pillow.DecompressionBombWarning)  # a small file can claim any size
+            with pillow.open(path) as picture:
+                upright = exif.exif_transpose(picture).convert("RGB")
+    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
+        raise DataError(f"{path}: cannot be read as a picture: {error}") from error
+    if size is not None:
+        upright = upright.resize((size[1], size[0]), pillow.Resampling.BILINEAR)
+    return np.asarray(upright)
+
+
+def _pillow() -> tuple[Any, Any]:
+    try:
+        from PIL import Image, ImageOps  # optional
+    except ImportError as error:
+        raise DataError("image_folder: expected Pillow, got no such package; pip install pillow") from error
+    return Image, ImageOps

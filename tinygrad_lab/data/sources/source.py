@@ -1,0 +1,96 @@
+"""What a data set's source must offer.
+
+Third parties derive from `Source` and register the class in the group ``tinygrad_lab.datasets``.
+"""
+
+from __future__ import annotations
+
+import abc
+import os
+from pathlib import Path
+from typing import ClassVar
+
+from tinygrad_lab.data.dataset import Dataset
+from tinygrad_lab.data.files import DataFile, Download, data_roots
+from tinygrad_lab.errors import DataError, OptionError
+
+
+class Source(abc.ABC):
+    """Where a data set comes from, what its files are, and how they are read.
+
+    A subclass says what stands here and implements `read`.
+
+    Attributes
+    ----------
+    name : str
+        The name it is registered under.
+    title, homepage : str
+        For people.
+    sizes : dict
+        From each split, ``"train"`` and ``"test"``, to its published number of images.
+    files : tuple of DataFile
+        What must lie in the data folder.
+    downloads : tuple of Download
+        What has to be fetched to get them.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    homepage: ClassVar[str] = ""
+    sizes: ClassVar[dict[str, int]]
+    files: ClassVar[tuple[DataFile, ...]] = ()
+    downloads: ClassVar[tuple[Download, ...]] = ()
+
+    @abc.abstractmethod
+    def read(
+        self, split: str, *, root: str | os.PathLike[str] | None = None, size: tuple[int, int] | None = None
+    ) -> Dataset:
+        """Return a split: ``"train"`` or ``"test"``.
+
+        Parameters
+        ----------
+        split : str
+            One of `splits`.
+        root : path, optional
+            The data folder that the user named.
+        size : (int, int), optional
+            Height and width to resize the images to.
+        """
+
+    def locate(self, root: str | os.PathLike[str] | None = None) -> Path:
+        """Return the first data folder that holds all files.
+
+        Raises
+        ------
+        DataError
+            None does; the message says which folders were looked through and how to fetch the data.
+        """
+        roots = data_roots(root)
+        missing = {}
+        for origin, folder in roots.items():
+            missing[origin] = [file.path for file in self.files if file.find(folder) is None]
+            if not missing[origin]:
+                return folder
+        looked = "; ".join(f"{folder} ({origin}): {self._absence(missing[origin])}" for origin, folder in roots.items())
+        raise DataError(
+            f"{self.name}: expected {len(self.files)} files such as {self.files[0].path}, looked in {looked}. "
+            f"Run `tinygrad-lab data fetch {self.name}`, or name the folder that holds them with --data"
+        )
+
+    def _absence(self, missing: list[str]) -> str:
+        return "nothing there" if len(missing) == len(self.files) else f"lacks {', '.join(missing)}"
+
+    def splits(self, root: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
+        """Return the splits that can be read."""
+        return tuple(self.sizes)
+
+    def check_split(self, split: str, root: str | os.PathLike[str] | None = None) -> None:
+        """Raise an error for a split that there is not.
+
+        Raises
+        ------
+        OptionError
+            The split is none of `splits`.
+        """
+        if split not in self.splits(root):
+            raise OptionError(f"{self.name}: expected a split out of {list(self.splits(root))}, got {split!r}")
