@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tinygrad_lab.data import catalogue
 from tinygrad_lab.data.sources import Source
+from tinygrad_lab.registry import Plugin, datasets
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +24,8 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Source]], None]:
     """Make a source known by its name, for one test."""
 
     def add(source: type[Source]) -> None:
-        monkeypatch.setitem(catalogue._BUILT_IN, source.name, source)
+        plugin = Plugin(source.name, f"made:{source.__name__}", "made", "1", None)
+        monkeypatch.setitem(datasets.plugins(), source.name, [plugin])
+        monkeypatch.setitem(datasets._loaded, source.name, source)
 
     return add

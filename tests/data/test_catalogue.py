@@ -11,11 +11,12 @@ import pytest
 
 from tests.data.made import data_file, tiny_cifar, tiny_mnist
 from tests.data.server import Site, serving
-from tinygrad_lab.data import catalogue, fetch, listing, load, verify
+from tinygrad_lab.data import fetch, find_source, listing, load, verify
 from tinygrad_lab.data.files import Download
 from tinygrad_lab.data.sources import Source
-from tinygrad_lab.errors import DataError, OptionError
+from tinygrad_lab.errors import DataError, OptionError, PluginError
 
+BUILT_IN = ["cifar10", "cifar100", "digits", "fashion_mnist", "image_folder", "mnist"]
 Register = Callable[[type[Source]], None]
 
 
@@ -55,7 +56,7 @@ def test_parts_of_a_data_set(tmp_path: Path, register: Register) -> None:
 
 
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"data set 'cifar': expected one of .*'cifar10'"):
+    with pytest.raises(PluginError, match=r"datasets: .*'cifar'; did you mean .*'cifar10'"):
         load("cifar")
     with pytest.raises(OptionError, match=r"expected a fraction between 0 and 1, got 0\.0"):
         load("digits", split="validation")
@@ -64,12 +65,26 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
 def test_listing(tmp_path: Path, register: Register) -> None:
     register(tiny_cifar(tmp_path))
     found = {entry.name: entry for entry in listing(root=tmp_path)}
-    assert {"digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "image_folder"} <= set(found)
+    assert set(found) == {*BUILT_IN, "tiny"}
     assert found["tiny"].root == tmp_path
     assert found["tiny"].images == {"train": 6, "test": 4}
     assert found["cifar10"].root is None
     assert found["cifar10"].download == 170_498_071
     assert found["digits"].download == 0
+
+
+def test_a_broken_plugin_spoils_no_listing(register: Register) -> None:
+    class Stranger:
+        name = "acme.stranger"
+
+    register(Stranger)  # type: ignore[arg-type]  # that is the point
+    found = {entry.name: entry for entry in listing()}
+    assert "expected a subclass of Source" in found["acme.stranger"].problem
+    assert found["digits"].problem == ""
+    with pytest.raises(
+        PluginError, match=r"'acme.stranger' \(made:Stranger of made 1\): expected a subclass of Source"
+    ):
+        load("acme.stranger")
 
 
 def test_verify(tmp_path: Path, register: Register) -> None:
@@ -155,10 +170,10 @@ def test_fetch_goes_where_the_variable_says(
     assert fetch("digits") == tmp_path / "user-cache" / "tinygrad_lab" / "data"
 
 
-@pytest.mark.parametrize("name", sorted(catalogue._BUILT_IN))
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_official_addresses(name: str) -> None:
     """Every file of a data set comes with a download, from at least two places, with a strong checksum."""
-    source = catalogue.find_source(name)
+    source = find_source(name)
     delivered = {file for item in source.downloads for file in item.delivers}
     assert delivered == set(source.files)
     for item in source.downloads:

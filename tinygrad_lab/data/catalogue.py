@@ -10,25 +10,25 @@ from pathlib import Path
 
 from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.data.files import FileStatus, Progress, check_file, data_roots, no_progress
-from tinygrad_lab.data.sources import CIFAR10, CIFAR100, MNIST, Digits, FashionMNIST, ImageFolder, Source
-from tinygrad_lab.errors import DataError, OptionError
-
-_BUILT_IN: dict[str, type[Source]] = {
-    source.name: source for source in (CIFAR10, CIFAR100, Digits, FashionMNIST, ImageFolder, MNIST)
-}
+from tinygrad_lab.data.sources import Source
+from tinygrad_lab.errors import DataError, PluginError
+from tinygrad_lab.registry import datasets
 
 
 def find_source(name: str) -> Source:
-    """Return the source of a data set.
+    """Return the source of a data set, from the plugins of the group ``tinygrad_lab.datasets``.
 
     Raises
     ------
-    OptionError
-        There is no data set of that name.
+    PluginError
+        There is no data set of that name, or its plugin is broken.
     """
-    if name not in _BUILT_IN:
-        raise OptionError(f"data set {name!r}: expected one of {sorted(_BUILT_IN)}")
-    return _BUILT_IN[name]()
+    source = datasets[name]
+    if not (isinstance(source, type) and issubclass(source, Source)):
+        raise PluginError(
+            f"datasets: {name!r} ({datasets.plugin(name)}): expected a subclass of Source, got {source!r}"
+        )
+    return source()
 
 
 def load(
@@ -80,8 +80,10 @@ def load(
     ------
     DataError
         The files are missing or damaged.
+    PluginError
+        There is no data set of that name.
     OptionError
-        A name, split, fraction or limit means nothing here.
+        A class, split, fraction or limit means nothing here.
 
     Examples
     --------
@@ -114,6 +116,8 @@ class Listing:
         Bytes to fetch; 0 when there is nothing to fetch.
     root : Path, optional
         The data folder that holds it.
+    problem : str
+        Why its plugin cannot be used; empty if it can.
     """
 
     name: str
@@ -122,14 +126,19 @@ class Listing:
     images: dict[str, int]
     download: int
     root: Path | None
+    problem: str = ""
 
 
 def listing(*, root: str | os.PathLike[str] | None = None) -> tuple[Listing, ...]:
     """Return what data sets there are, and where those lie that have been fetched."""
-    return tuple(_list(find_source(name), root) for name in sorted(_BUILT_IN))
+    return tuple(_list(name, root) for name in datasets)
 
 
-def _list(source: Source, root: str | os.PathLike[str] | None) -> Listing:
+def _list(name: str, root: str | os.PathLike[str] | None) -> Listing:
+    try:
+        source = find_source(name)
+    except PluginError as error:
+        return Listing(name, "", "", {}, 0, None, problem=str(error))
     folder = None
     if source.files:
         with contextlib.suppress(DataError):
@@ -159,7 +168,7 @@ def fetch(name: str, *, root: str | os.PathLike[str] | None = None, progress: Pr
     ------
     DataError
         It could not be had from any address, or cannot be written.
-    OptionError
+    PluginError
         There is no data set of that name.
     """
     from tinygrad_lab.data.archives import extract_tar  # asked for only here: reading needs no network
@@ -221,7 +230,7 @@ def verify(name: str, *, root: str | os.PathLike[str] | None = None) -> Verifica
 
     Raises
     ------
-    OptionError
+    PluginError
         There is no data set of that name.
     """
     source = find_source(name)
