@@ -1,0 +1,176 @@
+"""What all optimizers share: parameter groups, private state, and the step."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.backend import Array, namespace, transfer, zeros_like
+from tinygrad_lab.errors import OptionError, StateError
+from tinygrad_lab.layer import Parameter
+
+Options = dict[str, Any]
+Groups = Mapping[str, Mapping[str, Any]]
+
+
+class Optimizer:
+    """The base class of all optimizers.
+
+    A subclass names the arrays that it keeps for each parameter in `slots` and defines `update`. Its constructor hands
+    its options to this one.
+
+    Parameters
+    ----------
+    parameters : mapping of path to Parameter
+        What to learn, as `Layer.parameters` returns it. Those that are frozen, or that got no gradient, are left alone.
+    options : dict
+        What `update` is given, among it ``lr``.
+    groups : mapping of path pattern to options, optional
+        Other options for the parameters whose paths match a pattern with the wildcards ``*`` and ``?``; later patterns
+        overrule earlier ones. ``lr_factor`` multiplies the learning rate, so that a schedule reaches every group.
+
+    Attributes
+    ----------
+    lr : float
+        The learning rate of the next step; a schedule sets it.
+
+    Raises
+    ------
+    OptionError
+        There is no parameter, an option is unknown or negative, or a pattern matches nothing.
+
+    Examples
+    --------
+    >>> from tinygrad_lab.optim import SGD
+    >>> w, b = tgl.Parameter(np.ones(2)), tgl.Parameter(np.ones(1))
+    >>> optimizer = SGD({"w": w, "b": b}, lr=0.1, weight_decay=1e-4, groups={"b": {"weight_decay": 0, "lr_factor": 2}})
+    >>> (w.sum() + b.sum()).backward()
+    >>> optimizer.step()
+    >>> print(w.numpy(), b.numpy())
+    [0.89999 0.89999] [0.8]
+    """
+
+    slots: tuple[str, ...] = ()
+
+    def __init__(self, parameters: Mapping[str, Parameter], options: Options, groups: Groups | None = None) -> None:
+        self.parameters = dict(parameters)
+        if not self.parameters:
+            raise OptionError(f"{type(self).__name__}: expected parameters to learn, got none; pass model.parameters()")
+        options = {name: _plain(value) for name, value in options.items()}
+        self._check(options)
+        self.lr: float = options.pop("lr")
+        self.options = self._by_path(options, groups or {})
+        self._state: dict[str, dict[str, Array]] = {}
+        self._steps: dict[str, int] = {}
+
+    def update(self, p: Array, g: Array, state: dict[str, Array], *, lr: float, step: int, options: Options) -> Array:
+        """Return a fresh array for parameter p with gradient g.
+
+        Parameters
+        ----------
+        p, g : array
+            The parameter and its gradient; not to be written into.
+        state : dict of name to array
+            This parameter's `slots`, zeros at first; to be changed in place.
+        lr : float
+            The learning rate of its group.
+        step : int
+            How many updates this parameter has had, this one included.
+        options : dict
+            The options of its group.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines update")
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+        for path, parameter in self.parameters.items():
+            if parameter.node is None or parameter.node.grad is None:
+                continue
+            p, g, options = parameter.value, parameter.node.grad, self.options[path]
+            if path not in self._state:
+                self._state[path] = {slot: zeros_like(p) for slot in self.slots}
+            self._steps[path] = self._steps.get(path, 0) + 1
+            lr = float(self.lr) * options.get("lr_factor", 1.0)
+            fresh = self.update(p, g, self._state[path], lr=lr, step=self._steps[path], options=options)
+            parameter.assign(fresh)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a resumed run needs, flat: numbers and copies of arrays.
+
+        Keys are ``lr``, ``PATH/step`` and ``PATH/SLOT``. Options are not in it: they belong to the constructor.
+        """
+        flat: dict[str, Any] = {"lr": float(self.lr)}
+        for path, arrays in self._state.items():
+            flat[f"{path}/step"] = self._steps[path]
+            flat.update((f"{path}/{slot}", namespace(array).array(array)) for slot, array in arrays.items())
+        return flat
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state`; all or nothing.
+
+        Raises
+        ------
+        StateError
+            A key is missing or unknown, or an array has the wrong shape.
+        """
+        who = type(self).__name__
+        paths = [key.removesuffix("/step") for key in state if key.endswith("/step")]
+        expected = {"lr", *(f"{path}/{slot}" for path in paths for slot in ("step", *self.slots))}
+        unknown = sorted({*(state.keys() - expected), *(path for path in paths if path not in self.parameters)})
+        if missing := sorted(expected - state.keys()) or unknown:
+            raise StateError(f"{who}: expected the state of its own parameters, missing {missing}, unknown {unknown}")
+        for path in paths:
+            for slot in self.slots:
+                if raw(state[f"{path}/{slot}"]).shape != self.parameters[path].shape:
+                    got = raw(state[f"{path}/{slot}"]).shape
+                    raise StateError(f"{who}: expected {path}/{slot} of shape {self.parameters[path].shape}, got {got}")
+        self.lr = float(state["lr"])
+        self._steps = {path: int(state[f"{path}/step"]) for path in paths}
+        self._state = {
+            path: {slot: _private(state[f"{path}/{slot}"], self.parameters[path]) for slot in self.slots}
+            for path in paths
+        }
+
+    def _by_path(self, options: Options, groups: Groups) -> dict[str, Options]:
+        """Return every parameter's own options."""
+        known = [*options, "lr_factor"]
+        own = {path: dict(options) for path in self.parameters}
+        for pattern, changes in groups.items():
+            matching = [path for path in own if fnmatchcase(path, pattern)]
+            if not matching:
+                near = difflib.get_close_matches(pattern, own, n=3, cutoff=0.3) or list(own)[:3]
+                raise OptionError(f"{self._who}: expected a pattern of paths such as {near}, got {pattern!r}")
+            if unknown := sorted(changes.keys() - set(known)):
+                raise OptionError(f"{self._who}: expected group {pattern!r} to set some of {known}, got {unknown}")
+            changes = {name: _plain(value) for name, value in changes.items()}
+            self._check(changes)
+            for path in matching:
+                own[path].update(changes)
+        return own
+
+    @property
+    def _who(self) -> str:
+        return type(self).__name__
+
+    def _check(self, options: Options) -> None:
+        """Refuse what means nothing; no option of any optimizer is negative."""
+        for name, value in options.items():
+            if not isinstance(value, (bool, int, float)) or not value >= 0:
+                raise OptionError(f"{self._who}: expected {name} not to be negative, got {value!r}")
+
+    def __repr__(self) -> str:
+        return f"{self._who}({len(self.parameters)} parameters, lr={self.lr:g})"
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy number as Python's: it would widen float32 arrays to float64."""
+    return value.item() if hasattr(value, "item") else value
+
+
+def _private(array: Any, parameter: Parameter) -> Array:
+    """Return a copy of an array in the dtype and on the device of a parameter."""
+    array = raw(array)
+    return transfer(namespace(array).array(array, dtype=parameter.dtype), parameter.device)
