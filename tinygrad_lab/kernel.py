@@ -51,14 +51,8 @@ class Kernel:
     calls: int = 0
 
 
-class KernelTable:
+class KernelTable(list[Kernel]):
     """The kernels of one primitive, newest first."""
-
-    def __init__(self) -> None:
-        self.kernels: list[Kernel] = []
-
-    def __bool__(self) -> bool:
-        return bool(self.kernels)
 
     def register(
         self, provider: str, *, when: Callable[..., bool] | None = None, error: float = 0.0
@@ -66,7 +60,7 @@ class KernelTable:
         """Register the decorated function as a kernel; see `Kernel`. It goes before those that were there."""
 
         def decorate(run: Callable[..., Any]) -> Callable[..., Any]:
-            self.kernels.insert(0, Kernel(provider, run, when, error))
+            self.insert(0, Kernel(provider, run, when, error))
             return run
 
         return decorate
@@ -76,7 +70,7 @@ class KernelTable:
         allowed = SETTINGS.get().providers
         if any(is_array(v) and v.dtype.kind == "c" for v in values):
             return None  # complex numbers are for the complex-step oracle: it tests the reference
-        for kernel in self.kernels:
+        for kernel in self:
             if allowed is not None and kernel.provider not in allowed:
                 continue
             if provider_serves(kernel.provider, xp) and (kernel.when is None or kernel.when(*values, **options)):

@@ -10,6 +10,19 @@ from tinygrad_lab.autograd.tape import Box, leaf, pull_back, raw
 from tinygrad_lab.backend import Array, backend_of, carries_gradient, device_name, find_backend, is_array, namespace, transfer
 from tinygrad_lab.errors import DTypeError, GradientError, ShapeError
 from tinygrad_lab.ops import arithmetic, indexing, linear, reductions, shaping
+from tinygrad_lab.ops.arithmetic import (
+    add,
+    divide,
+    equal,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    multiply,
+    not_equal,
+    power,
+    subtract,
+)
 from tinygrad_lab.ops.shaping import Axes
 
 
@@ -43,7 +56,7 @@ class Tensor(Box):
         return self.value.size  # type: ignore[no-any-return]
 
     @property
-    def T(self) -> Any:  # noqa: N802  NumPy's name
+    def T(self) -> Any:  # NumPy's name
         """The tensor with its axes reversed."""
         return shaping.transpose(self)
 
@@ -190,34 +203,34 @@ class Tensor(Box):
         return arithmetic.absolute(self)
 
     def __add__(self, other: Any) -> Any:
-        return arithmetic.add(self, _operand(self, other))
+        return add(self, other if isinstance(other, Box) else _operand(self, other))
 
     def __radd__(self, other: Any) -> Any:
-        return arithmetic.add(_operand(self, other), self)
+        return add(_operand(self, other), self)
 
     def __sub__(self, other: Any) -> Any:
-        return arithmetic.subtract(self, _operand(self, other))
+        return subtract(self, other if isinstance(other, Box) else _operand(self, other))
 
     def __rsub__(self, other: Any) -> Any:
-        return arithmetic.subtract(_operand(self, other), self)
+        return subtract(_operand(self, other), self)
 
     def __mul__(self, other: Any) -> Any:
-        return arithmetic.multiply(self, _operand(self, other))
+        return multiply(self, other if isinstance(other, Box) else _operand(self, other))
 
     def __rmul__(self, other: Any) -> Any:
-        return arithmetic.multiply(_operand(self, other), self)
+        return multiply(_operand(self, other), self)
 
     def __truediv__(self, other: Any) -> Any:
-        return arithmetic.divide(self, _operand(self, other))
+        return divide(self, other if isinstance(other, Box) else _operand(self, other))
 
     def __rtruediv__(self, other: Any) -> Any:
-        return arithmetic.divide(_operand(self, other), self)
+        return divide(_operand(self, other), self)
 
     def __pow__(self, other: Any) -> Any:
-        return arithmetic.power(self, _operand(self, other))
+        return power(self, other if isinstance(other, Box) else _operand(self, other))
 
     def __rpow__(self, other: Any) -> Any:
-        return arithmetic.power(_operand(self, other), self)
+        return power(_operand(self, other), self)
 
     def __matmul__(self, other: Any) -> Any:
         return linear.matmul(self, _operand(self, other))
@@ -226,22 +239,22 @@ class Tensor(Box):
         return linear.matmul(_operand(self, other), self)
 
     def __eq__(self, other: object) -> Any:
-        return arithmetic.equal(self, _operand(self, other))
+        return equal(self, other if isinstance(other, Box) else _operand(self, other))
 
     def __ne__(self, other: object) -> Any:
-        return arithmetic.not_equal(self, _operand(self, other))
+        return not_equal(self, other if isinstance(other, Box) else _operand(self, other))
 
     def __lt__(self, other: Any) -> Any:
-        return arithmetic.less(self, _operand(self, other))
+        return less(self, other if isinstance(other, Box) else _operand(self, other))
 
     def __le__(self, other: Any) -> Any:
-        return arithmetic.less_equal(self, _operand(self, other))
+        return less_equal(self, other if isinstance(other, Box) else _operand(self, other))
 
     def __gt__(self, other: Any) -> Any:
-        return arithmetic.greater(self, _operand(self, other))
+        return greater(self, other if isinstance(other, Box) else _operand(self, other))
 
     def __ge__(self, other: Any) -> Any:
-        return arithmetic.greater_equal(self, _operand(self, other))
+        return greater_equal(self, other if isinstance(other, Box) else _operand(self, other))
 
     def sum(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
         """See `tinygrad_lab.sum`."""

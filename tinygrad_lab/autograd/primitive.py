@@ -77,7 +77,7 @@ class Primitive:
         for a in args:
             node = None
             if isinstance(a, Box):
-                box, node, a = a.boxes, a.node, a.value
+                box, node, a = Box.boxes, a.node, a.value
                 if node is not None:
                     mask |= bit
             space = NAMESPACES.get(type(a))
@@ -104,15 +104,17 @@ class Primitive:
             return box(out)
         plan, saved = self.plans.get(mask | bit) or self._plan(mask, bit), []
         for _, _, needs in plan:
+            kept = []
             for kind, i in needs:
                 if kind == VALUE:
-                    saved.append(values[i])
+                    kept.append(values[i])
                 elif kind == LIKE:
-                    saved.append(Like(values[i]) if type(i) is int else [Like(v) for v in values[i]])
+                    kept.append(Like(values[i]) if type(i) is int else [Like(v) for v in values[i]])
                 elif kind == OUT:
-                    saved.append(out if i is None else out[i])
+                    kept.append(out if i is None else out[i])
                 else:
-                    saved.append(i if kind == WANTED else options.get(i, self.options[i]))
+                    kept.append(i if kind == WANTED else options.get(i, self.options[i]))
+            saved.append(kept)
         node = Node(self, plan, inputs, saved) if plan else None
         if settings.anomaly and node:
             node.place = calling_line()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from tinygrad_lab.backend import NAMESPACES, Array, is_finite, namespace
@@ -40,7 +41,7 @@ class Node:
         self.op = op  # the primitive; None for a leaf
         self.plan = plan  # the rules of its tracked inputs: (targets, rule, needs)
         self.inputs = inputs  # a node for each input, None for a constant
-        self.saved = saved  # what the rules asked for, in the plan's order; None once dropped; a leaf's Like
+        self.saved = saved  # for each rule what it asked for; None once dropped. A leaf's Like
         self.grad: Array | None = None  # a leaf's gradient so far
         self.hooks: Any = ()  # functions from gradient to gradient, applied in turn
         self.place: str | None = None  # the line that made it, under detect_anomaly
@@ -89,7 +90,7 @@ def pick(node: Node, index: int, likes: tuple[Like | None, ...]) -> Node:
     def rule(g: Any) -> Parts:
         return Parts(likes, [g if i == index else None for i in range(len(likes))])
 
-    return Node(node.op, ((0, rule, ()),), (node,), [])
+    return Node(node.op, ((0, rule, ()),), (node,), ((),))
 
 
 def newest_first(roots: Iterable[Node], oldest: int = 0, stop: frozenset[Node] = frozenset()) -> list[Node]:
@@ -101,7 +102,7 @@ def newest_first(roots: Iterable[Node], oldest: int = 0, stop: frozenset[Node] =
             if n is not None and n not in seen and n.order >= oldest:
                 seen.add(n)
                 found.append(n)
-    return sorted(found, key=lambda n: n.order, reverse=True)
+    return sorted(found, key=attrgetter("order"), reverse=True)
 
 
 def pull_back(
@@ -145,16 +146,14 @@ def pull_back(
             if wanted is None:
                 _gather(node, g)
             continue
-        saved, inputs, at = node.saved, node.inputs, 0
+        saved, inputs = node.saved, node.inputs
         if saved is None:
             raise GradientError.walked(node.op)
         if type(g) is Parts:
             g = g.filled()
         if not keep:
             node.saved = None
-        for targets, rule, needs in node.plan:
-            args = saved[at : at + len(needs)]
-            at += len(needs)
+        for (targets, rule, needs), args in zip(node.plan, saved, strict=False):
             if oldest and type(targets) is int and inputs[targets].order < oldest:
                 continue
             if record:
