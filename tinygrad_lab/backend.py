@@ -156,7 +156,7 @@ def is_array(value: object) -> bool:
 
 def carries_gradient(value: object) -> bool:
     """Tell whether a value is an array of floats; integers and booleans are constants."""
-    return type(value) in NAMESPACES and value.dtype.kind in FLOATS  # type: ignore[attr-defined]
+    return type(value) in NAMESPACES and value.dtype.kind in FLOATS  # type: ignore[attr-defined]  # arrays all have one
 
 
 def as_floats(value: Any) -> Array:
@@ -208,7 +208,8 @@ def split_mix(state: int) -> int:
 def random_bits(xp: Any, key: int, count: int) -> Array:
     """Return `count` random 64-bit numbers: SplitMix64 at the counters key + 1 * G, key + 2 * G, ...
 
-    A number depends on its key and its position alone, so any device, any number of threads and any kernel draw the same.
+    A number depends on its key and its position alone, so any device, any number of threads and any kernel draw the
+    same.
     """
     z = (xp.arange(1, count + 1, dtype=xp.uint64)) * xp.uint64(_GOLDEN) + xp.uint64(key & _MASK)
     z = (z ^ (z >> xp.uint64(30))) * xp.uint64(_MIX_1)

@@ -19,8 +19,11 @@ class ShapeError(LabError, ValueError):
     @classmethod
     def cotangents(cls, expected: Any, got: Any) -> ShapeError:
         """Report cotangents that are not like the outputs."""
-        lists = [[f"{getattr(a, 'dtype', type(a).__name__)} {getattr(a, 'shape', '')}" for a in s] for s in (expected, got)]
-        return cls(f"pull: expected a cotangent like each output, {lists[0]}, got {lists[1]}")
+        wanted, given = (
+            [f"{getattr(a, 'dtype', type(a).__name__)} {getattr(a, 'shape', '')}" for a in arrays]
+            for arrays in (expected, got)
+        )
+        return cls(f"pull: expected a cotangent like each output, {wanted}, got {given}")
 
 
 class OptionError(LabError, ValueError):

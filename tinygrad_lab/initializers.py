@@ -25,7 +25,7 @@ _DRAWING: ContextVar[bool] = ContextVar("tinygrad_lab.drawing", default=True)
 
 
 def seed(number: int) -> None:
-    """Make all weights that are drawn from now on without an ``rng`` of their own, in this thread or task, reproducible."""
+    """Make weights drawn without an ``rng`` of their own, from now on in this thread or task, reproducible."""
     _DEFAULT_RNG.set(np.random.default_rng(number))
 
 

@@ -49,7 +49,8 @@ def jacobian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
         jacobians = []
         for k, leaf in enumerate(leaves):
             shape = tuple(out.shape) + tuple(getattr(raw(leaf), "shape", ()))
-            jacobians.append(reshape(stack([row[k] for row in rows]), shape=shape) if rows else xp.zeros(shape, out.dtype))
+            columns = [row[k] for row in rows]
+            jacobians.append(reshape(stack(columns), shape=shape) if rows else xp.zeros(shape, out.dtype))
         return rebuild(jacobians)
 
     return differentiated

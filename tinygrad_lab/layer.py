@@ -3,9 +3,9 @@
 A layer finds its parameters, buffers and inner layers in its attributes, in the order in which they were set; a
 parameter's *path* is the chain of attribute names that leads to it, such as ``features.0.weight``.
 
-In training, random numbers and updates of buffers belong to a *step*: one call of the outermost layer. Numbers are keyed
-by (seed, step, path, how many were drawn before), so that recomputing a forward draws the same, and resuming needs two
-integers. Updates are proposed during the call and committed once, at its end.
+In training, random numbers and updates of buffers belong to a *step*: one call of the outermost layer. Numbers are
+keyed by (seed, step, path, how many were drawn before), so that recomputing a forward draws the same, and resuming
+needs two integers. Updates are proposed during the call and committed once, at its end.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from hashlib import blake2b
 from typing import Any, ClassVar, Self
@@ -124,7 +124,8 @@ class Layer:
     """The base class of all layers.
 
     A subclass sets its parameters, buffers and inner layers in its constructor and defines `forward` and
-    `output_shape`. Its constructor's arguments are its configuration: plain values, layers, and lists or dicts of layers.
+    `output_shape`. Its constructor's arguments are its configuration: plain values, layers, and lists or dicts of
+    layers.
 
     Attributes
     ----------
@@ -159,12 +160,12 @@ class Layer:
         """Compute the result. Call the layer itself rather than this."""
         raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines forward")
 
-    def output_shape(self, *shapes: Shape) -> Any:
+    def output_shape(self, *shapes: Any) -> Any:
         """Return the result's shape for inputs of the given shapes (batch axis included), without running."""
         raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines output_shape")
 
-    def multiply_adds(self, *shapes: Shape) -> int:
-        """Return the number of multiplications with an addition that one call takes; a layer of products says how many."""
+    def multiply_adds(self, *shapes: Any) -> int:
+        """Return how many multiplications with an addition one call takes; a layer of products says how many."""
         return 0
 
     def __call__(self, *inputs: Any) -> Any:
@@ -271,10 +272,13 @@ class Layer:
         own = self.variables()
         missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if missing or unknown:
-            raise StateError(f"{type(self).__name__}: expected the paths of its variables, missing {missing}, unknown {unknown}")
+            raise StateError(
+                f"{type(self).__name__}: expected the paths of its variables, missing {missing}, unknown {unknown}"
+            )
         for path, variable in own.items():
-            if raw(state[path]).shape != variable.shape:
-                raise StateError(f"{type(self).__name__}: expected {path} of shape {variable.shape}, got {raw(state[path]).shape}")
+            shape = raw(state[path]).shape
+            if shape != variable.shape:
+                raise StateError(f"{type(self).__name__}: expected {path} of shape {variable.shape}, got {shape}")
         for path, variable in own.items():
             array = namespace(raw(state[path])).array(raw(state[path]), dtype=variable.dtype)
             variable.assign(transfer(array, variable.device))
@@ -311,7 +315,9 @@ class Layer:
     @classmethod
     def upgrade(cls, config: dict[str, Any], old: int) -> dict[str, Any]:
         """Return a configuration of an older version in today's form."""
-        raise ConfigError(f"{cls.__name__}: expected a configuration of version {cls.version}, got {old}; no upgrade is known")
+        raise ConfigError(
+            f"{cls.__name__}: expected a configuration of version {cls.version}, got {old}; no upgrade is known"
+        )
 
     def __repr__(self) -> str:
         given = ", ".join(f"{n}={v!r}" for n, v in self._arguments.items() if n != "rng")
@@ -330,9 +336,9 @@ class Layer:
 def _members(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield an attribute, or the entries of one that is a list, tuple or dict."""
     if isinstance(value, dict):
-        entries = value.items()
+        entries: Iterable[tuple[Any, Any]] = value.items()
     elif isinstance(value, (list, tuple)):
-        entries = enumerate(value)  # type: ignore[assignment]
+        entries = enumerate(value)
     else:
         yield name, value
         return
@@ -376,7 +382,7 @@ class Sequential(Layer):
             inputs = (layer(*inputs),)
         return inputs[0]
 
-    def output_shape(self, *shapes: Shape) -> Any:
+    def output_shape(self, *shapes: Any) -> Any:
         """Return the shape after the last layer."""
         for name, layer in self.inner.items():
             try:
@@ -386,7 +392,7 @@ class Sequential(Layer):
                 raise
         return shapes[0]
 
-    def multiply_adds(self, *shapes: Shape) -> int:
+    def multiply_adds(self, *shapes: Any) -> int:
         """Return the sum over the layers."""
         total = 0
         for layer in self.inner.values():
@@ -395,7 +401,8 @@ class Sequential(Layer):
         return total
 
     def __getitem__(self, index: int | str) -> Layer:
-        return self.inner[index] if isinstance(index, str) else list(self.inner.values())[index]
+        layers = self.children()
+        return layers[index] if isinstance(index, str) else list(layers.values())[index]
 
     def __len__(self) -> int:
         return len(self.inner)

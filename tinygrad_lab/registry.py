@@ -212,12 +212,14 @@ def build(description: Mapping[str, Any], *, rng: Any = None) -> Layer:
     if description.get("version", cls.version) != cls.version:
         config = cls.upgrade(config, description["version"])
     if hasattr(cls, "from_config"):
-        return cls.from_config(config)  # type: ignore[no-any-return]
+        return cls.from_config(config)  # type: ignore[no-any-return]  # a plugin's word
     takes_rng = rng is not None and "rng" in cls.__init__.__code__.co_varnames
     try:
-        return cls(**config, **({"rng": rng} if takes_rng else {}))  # type: ignore[no-any-return]
+        return cls(**config, **({"rng": rng} if takes_rng else {}))  # type: ignore[no-any-return]  # a plugin's class
     except TypeError as error:
-        raise ConfigError(f"{description['layer']}: expected a configuration of {cls.__name__}, got {config}: {error}") from error
+        raise ConfigError(
+            f"{description['layer']}: expected a configuration of {cls.__name__}, got {config}: {error}"
+        ) from error
 
 
 def _built(value: Any, rng: Any) -> Any:

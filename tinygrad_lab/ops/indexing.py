@@ -33,7 +33,7 @@ scatter.defvjp(g=lambda gg, index: gather(gg, index=index))
 
 def _is_basic(index: Any) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
-    return all(p is None or p is Ellipsis or isinstance(p, (int, slice)) and not isinstance(p, bool) for p in parts)
+    return all(p is None or p is Ellipsis or (isinstance(p, (int, slice)) and not isinstance(p, bool)) for p in parts)
 
 
 def take(x: Any, index: Any) -> Any:

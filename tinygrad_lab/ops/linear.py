@@ -115,12 +115,13 @@ def einsum(subscripts: str, *operands: Any) -> Any:
         raise OptionError(f"einsum {subscripts!r}: expected {len(terms)} operands, got {len(operands)}")
     terms, out = _expand_ellipses(terms, out if arrow else None, operands)
     if any(len(set(t)) != len(t) for t in terms):
-        raise OptionError(f"einsum {subscripts!r}: expected each letter once in an operand; diagonals are not supported")
+        raise OptionError(f"einsum {subscripts!r}: expected each letter once in an operand; no diagonals")
     lengths: dict[str, int] = {}
     for term, operand in zip(terms, operands, strict=True):
         for letter, n in zip(term, operand.shape, strict=True):
             if lengths.setdefault(letter, n) != n:
-                raise ShapeError(f"einsum {subscripts!r}: expected one length for {letter!r}, got {lengths[letter]} and {n}")
+                both = f"{lengths[letter]} and {n}"
+                raise ShapeError(f"einsum {subscripts!r}: expected one length for {letter!r}, got {both}")
     return einsum_operands(*operands, terms=tuple(terms), out=out)
 
 

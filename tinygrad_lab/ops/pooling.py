@@ -28,7 +28,7 @@ def max_pool2d(xp: Any, x: Any, *, window: Pair, stride: Pair, padding: Padding)
 def max_pool2d_grad(
     xp: Any, g: Any, index: Any, *, size: Pair, window: Pair, stride: Pair, padding: Padding
 ) -> Any:
-    """Return images of a size in which each window's cotangent is added at its maximum (the adjoint of `max_pool2d_take`)."""
+    """Add each window's cotangent to an image of zeros at the window's maximum (the adjoint of `max_pool2d_take`)."""
     place = xp.arange(window[0] * window[1], dtype=xp.uint8).reshape(-1, 1)  # (kh*kw, 1)
     columns = xp.where(index[:, :, :, None, :] == place, g[:, :, :, None, :], xp.zeros((), g.dtype))
     columns = columns.reshape(*g.shape[:3], *window, g.shape[3])

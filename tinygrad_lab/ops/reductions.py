@@ -34,7 +34,7 @@ def _spread(g: Any, x_like: Any, axes: tuple[int, ...]) -> Any:
 sum_axes.defvjp(x=_spread)
 
 
-def sum(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # noqa: A001  NumPy's name
+def sum(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # NumPy's name
     """Return the sum over the given axes; by default over all."""
     return sum_axes(x, axes=normalize_axes(axis, x.ndim, "sum"), keepdims=keepdims)
 
@@ -98,12 +98,12 @@ def _not_empty(who: str, x: Any, axis: Axes) -> tuple[int, ...]:
     return axes
 
 
-def max(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # noqa: A001  NumPy's name
+def max(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # NumPy's name
     """Return the largest element over the given axes; by default over all."""
     return max_axes(x, axes=_not_empty("max", x, axis), keepdims=keepdims)
 
 
-def min(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # noqa: A001  NumPy's name
+def min(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # NumPy's name
     """Return the smallest element over the given axes; by default over all."""
     return min_axes(x, axes=_not_empty("min", x, axis), keepdims=keepdims)
 

@@ -182,15 +182,19 @@ def pad_edge(xp: Any, x: Any, *, widths: Widths) -> Any:
     return xp.pad(x, widths, mode="edge")
 
 
+def _along(axis: int, start: int, stop: int | None) -> tuple[slice, ...]:
+    """Return the index of a slice of one axis."""
+    return (slice(None),) * axis + (slice(start, stop),)
+
+
 @primitive
 def fold_edge(xp: Any, x: Any, *, widths: Widths) -> Any:
     """Return the middle of x with what lies outside added to its border (the adjoint of `pad_edge`)."""
     for axis, (before, after) in enumerate(widths):
         end = x.shape[axis] - after
-        at = lambda i, axis=axis: (slice(None),) * axis + (i,)  # noqa: E731  an index along this axis
-        middle = xp.array(x[at(slice(before, end))])
-        middle[at(slice(0, 1))] += xp.sum(x[at(slice(0, before))], axis=axis, keepdims=True)
-        middle[at(slice(-1, None))] += xp.sum(x[at(slice(end, None))], axis=axis, keepdims=True)
+        middle = xp.array(x[_along(axis, before, end)])
+        middle[_along(axis, 0, 1)] += xp.sum(x[_along(axis, 0, before)], axis=axis, keepdims=True)
+        middle[_along(axis, -1, None)] += xp.sum(x[_along(axis, end, None)], axis=axis, keepdims=True)
         x = middle
     return x
 
@@ -216,9 +220,8 @@ def pad(x: Any, widths: int | tuple[int, int] | Sequence[tuple[int, int]], *, mo
     OptionError
         A width is negative, the mode is unknown, or an empty axis has no edge to repeat.
     """
-    if isinstance(widths, int):
-        widths = (widths, widths)
-    pairs: Any = (tuple(widths),) * x.ndim if isinstance(widths[0], int) else tuple(map(tuple, widths))  # type: ignore[arg-type]
+    given: Any = (widths, widths) if isinstance(widths, int) else widths
+    pairs = (tuple(given),) * x.ndim if isinstance(given[0], int) else tuple(map(tuple, given))
     if len(pairs) != x.ndim or any(a < 0 or b < 0 for a, b in pairs):
         raise OptionError(f"pad: expected {x.ndim} pairs of non-negative widths, got {widths}; use crop to cut")
     if mode not in ("zero", "edge"):
