@@ -43,6 +43,7 @@ from tinygrad_lab.ops.arithmetic import (
     subtract,
     where,
 )
+from tinygrad_lab.ops.convolution import conv2d, conv2d_relu
 from tinygrad_lab.ops.elementary import (
     arccos,
     arccosh,
@@ -69,6 +70,7 @@ from tinygrad_lab.ops.elementary import (
 )
 from tinygrad_lab.ops.indexing import take, take_along_axis
 from tinygrad_lab.ops.linear import einsum, matmul, tensordot
+from tinygrad_lab.ops.pooling import max_pool2d
 from tinygrad_lab.ops.reductions import (
     argmax,
     argmin,
@@ -105,6 +107,7 @@ from tinygrad_lab.ops.shaping import (
     tile,
     transpose,
 )
+from tinygrad_lab.ops.windows import Window, expect_images
 from tinygrad_lab.registry import layers
 from tinygrad_lab.settings import detect_anomaly, no_grad, reference_only
 from tinygrad_lab.tensor import Tensor, tensor
@@ -120,6 +123,7 @@ __all__ = [
     "Primitive",
     "Sequential",
     "Tensor",
+    "Window",
     "__version__",
     "abs",
     "absolute",
@@ -139,6 +143,8 @@ __all__ = [
     "checkpoint",
     "clip",
     "concatenate",
+    "conv2d",
+    "conv2d_relu",
     "cos",
     "cosh",
     "crop",
@@ -151,6 +157,7 @@ __all__ = [
     "errors",
     "exp",
     "expand_dims",
+    "expect_images",
     "expm1",
     "flip",
     "floor",
@@ -175,6 +182,7 @@ __all__ = [
     "logsumexp",
     "matmul",
     "max",
+    "max_pool2d",
     "maximum",
     "mean",
     "min",

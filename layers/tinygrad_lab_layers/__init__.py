@@ -1,1 +1,28 @@
-"""The built-in layers, each a plugin like a stranger's."""
+"""The built-in layers, each a plugin like a stranger's.
+
+``from tinygrad_lab_layers import Conv2d, Dense`` imports the modules of these two alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "Conv2d": "conv2d",
+    "Dense": "dense",
+    "Flatten": "flatten",
+    "MaxPool2d": "max_pool2d",
+    "ReLU": "relu",
+    "Softmax": "softmax",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {sorted(_HOMES)}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)

@@ -226,7 +226,7 @@ def pad(x: Any, widths: int | tuple[int, int] | Sequence[tuple[int, int]], *, mo
         raise OptionError(f"pad: expected {x.ndim} pairs of non-negative widths, got {widths}; use crop to cut")
     if mode not in ("zero", "edge"):
         raise OptionError(f"pad: expected mode 'zero' or 'edge', got {mode!r}")
-    if mode == "edge" and 0 in x.shape:
+    if mode == "edge" and any(n == 0 and widths != (0, 0) for n, widths in zip(x.shape, pairs, strict=True)):
         raise OptionError(f"pad: expected a border to repeat, got an empty array of shape {x.shape}")
     return (pad_zeros if mode == "zero" else pad_edge)(x, widths=pairs)
 

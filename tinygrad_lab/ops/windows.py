@@ -10,16 +10,20 @@ places from top to bottom, and Wo likewise from left to right.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
-from tinygrad_lab.errors import ShapeError
+from tinygrad_lab.errors import OptionError, ShapeError
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
+PaddingOption = str | int | Sequence[int] | Sequence[Sequence[int]]
 
 
-def places(size: Pair, window: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1), who: str = "window") -> Pair:
+def places(
+    size: Sequence[int], window: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1), who: str = "window"
+) -> Pair:
     """Return (Ho, Wo), how many windows stand in an image of that size.
 
     Raises
@@ -31,8 +35,8 @@ def places(size: Pair, window: Pair, stride: Pair, padding: Padding, dilation: P
     padded = [n + sum(p) for n, p in zip(size, padding, strict=True)]
     if any(span > n for span, n in zip(spans, padded, strict=True)):
         raise ShapeError(
-            f"{who}: expected a map of at least {spans[0]}x{spans[1]} for the window, got {padded[0]}x{padded[1]} "
-            f"(padding included); use padding or a smaller window"
+            f"{who}: expected a map of at least {spans[0]}x{spans[1]} for the window, got {size[0]}x{size[1]}, "
+            f"{padded[0]}x{padded[1]} with padding; use more padding or a smaller window"
         )
     out = [(n - span) // s + 1 for n, span, s in zip(padded, spans, stride, strict=True)]
     return out[0], out[1]
@@ -84,3 +88,132 @@ fold.defvjp(
         g, window=window, stride=stride, padding=padding, dilation=dilation
     )
 )
+
+
+def pair(value: Any, *, least: int, what: str) -> Pair:
+    """Return an option of windows as (vertical, horizontal); one number stands for both.
+
+    Raises
+    ------
+    OptionError
+        It is neither a whole number nor two of them, or smaller than `least`.
+    """
+    both = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, (tuple, list)) else ()
+    if len(both) != 2 or any(not isinstance(n, int) or isinstance(n, bool) or n < least for n in both):
+        raise OptionError(f"{what}: expected a whole number of at least {least}, or a pair of them, got {value!r}")
+    return both
+
+
+def _explicit_padding(value: Any, what: str) -> Padding:
+    if isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(side, (tuple, list)) for side in value):
+        return pair(value[0], least=0, what=what), pair(value[1], least=0, what=what)
+    vertical, horizontal = pair(value, least=0, what=what)
+    return (vertical, vertical), (horizontal, horizontal)
+
+
+def _same_padding(length: int, span: int, stride: int) -> Pair:
+    """The padding of one axis that gives ceil(length / stride) places; the odd element goes to the end."""
+    total = max((-(-length // stride) - 1) * stride + span - length, 0)
+    return total // 2, total - total // 2
+
+
+class Window:
+    """A window that goes over maps: its size, stride, dilation and padding, checked once.
+
+    Parameters
+    ----------
+    size : int or (height, width)
+        The window.
+    stride : int or (vertical, horizontal)
+        How far the window moves from place to place.
+    padding : "valid", "same", int, (vertical, horizontal) or ((top, bottom), (left, right))
+        What is added around a map. ``"valid"`` is nothing. ``"same"`` gives ceil(H / stride) places, with the odd row
+        at the bottom and the odd column on the right.
+    dilation : int or (vertical, horizontal)
+        How far apart the elements of the window are.
+    who : str
+        Who complains.
+
+    Raises
+    ------
+    OptionError
+        An option is no such value.
+
+    Examples
+    --------
+    >>> window = Window(3, stride=2, padding="same")
+    >>> window.padding_for((32, 31)), window.places((32, 31))
+    (((0, 1), (1, 1)), (16, 16))
+    """
+
+    def __init__(
+        self, size: Any, *, stride: Any = 1, padding: PaddingOption = 0, dilation: Any = 1, who: str = "Window"
+    ) -> None:
+        self.who = who
+        self.size = pair(size, least=1, what=f"{who}: window")
+        self.stride = pair(stride, least=1, what=f"{who}: stride")
+        self.dilation = pair(dilation, least=1, what=f"{who}: dilation")
+        if isinstance(padding, str) and padding not in ("same", "valid"):
+            raise OptionError(f"{who}: expected padding 'same', 'valid' or numbers, got {padding!r}")
+        self.same = padding == "same"
+        self.padding = _explicit_padding(0 if isinstance(padding, str) else padding, f"{who}: padding")
+
+    @property
+    def span(self) -> Pair:
+        """The height and width that the dilated window covers."""
+        (kh, kw), (dh, dw) = self.size, self.dilation
+        return (kh - 1) * dh + 1, (kw - 1) * dw + 1
+
+    def padding_for(self, size: Sequence[int]) -> Padding:
+        """Return ((top, bottom), (left, right)) for a map of that size."""
+        if not self.same:
+            return self.padding
+        vertical, horizontal = map(_same_padding, size, self.span, self.stride)
+        return vertical, horizontal
+
+    def expect_narrow_padding(self) -> None:
+        """Check that no window can lie in padding alone.
+
+        Raises
+        ------
+        OptionError
+            The padding of a side is as wide as the window.
+        """
+        if any(max(sides) >= span for sides, span in zip(self.padding, self.span, strict=True)):
+            raise OptionError(f"{self.who}: expected padding narrower than the window, got {self.padding}")
+
+    def places(self, size: Sequence[int]) -> Pair:
+        """Return how many windows stand in a map of that size.
+
+        Raises
+        ------
+        ShapeError
+            Not one window fits.
+        """
+        return places(size, self.size, self.stride, self.padding_for(size), self.dilation, self.who)
+
+
+def expect_images(shape: tuple[int, ...], who: str, *, channels: int | None = None, empty: bool = True) -> None:
+    """Check that a shape is (N, H, W, C).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        The shape of a layer's input.
+    who : str
+        Who complains.
+    channels : int or None
+        The number of channels, if only one will do.
+    empty : bool
+        Whether H or W may be 0.
+
+    Raises
+    ------
+    ShapeError
+        It is not.
+    """
+    if len(shape) != 4 or channels not in (None, shape[3]):
+        last = "C" if channels is None else channels
+        raise ShapeError(f"{who}: expected images (N, H, W, {last}), got x.shape == {shape}; channels come last")
+    if not empty and 0 in shape[1:3]:
+        raise ShapeError(f"{who}: expected a map with at least one pixel, got x.shape == {shape}")
