@@ -1,0 +1,55 @@
+"""The command line: ``tinygrad-lab COMMAND``, one module a command.
+
+A command's module has a one-line docstring, ``add_arguments(parser)`` and ``run(arguments)``, which returns the exit
+status. It is imported only when it is the one that is called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tinygrad_lab.errors import LabError
+
+
+def commands() -> dict[str, str]:
+    """Return the commands and what each does, without importing them."""
+    found = {}
+    for module in pkgutil.iter_modules(__path__):
+        spec = importlib.util.find_spec(f"{__name__}.{module.name}")
+        if spec is not None and spec.origin is not None:
+            text = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+            found[module.name.replace("_", "-")] = text.splitlines()[0] if text else ""
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status: 0, or 1 after an error, 2 after a wrong call, 130 after Ctrl-C."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    from tinygrad_lab import __version__
+
+    parser = argparse.ArgumentParser(prog="tinygrad-lab", description="Automatic differentiation to learn from.")
+    parser.add_argument("--version", action="version", version=f"tinygrad-lab {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    module = None
+    for name, summary in commands().items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        if argv and argv[0] == name:
+            module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+            module.add_arguments(subparser)
+    arguments = parser.parse_args(argv)
+    try:
+        return int(module.run(arguments)) if module else 2
+    except LabError as error:
+        notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", []))
+        print(f"tinygrad-lab {arguments.command}: {error}{notes}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"tinygrad-lab {arguments.command}: stopped", file=sys.stderr)
+        return 130

@@ -1,0 +1,39 @@
+"""List the layers that are installed, and whether each can be used."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--json", action="store_true", help="print a list of objects")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print name, class, distribution, version and state of every layer."""
+    from tinygrad_lab.registry import layers
+
+    rows = [
+        {
+            "name": name,
+            "class": plugin.target,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "state": layers.state(name),
+        }
+        for name, plugins in layers.plugins().items()
+        for plugin in plugins
+    ]
+    if arguments.json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*(key.capitalize() for key in ("name", "class", "distribution", "version", "state")), box=None)
+    for row in rows:
+        table.add_row(*row.values())
+    Console(soft_wrap=True).print(table)
+    return 0

@@ -1,0 +1,7 @@
+"""Training: recipes, the loop that follows them, and the folder that a run leaves."""
+
+from tinygrad_lab.train.recipe import Recipe, find_recipe, recipe_names
+from tinygrad_lab.train.run import run_recipe
+from tinygrad_lab.train.trainer import Evaluation, Trainer, evaluate
+
+__all__ = ["Evaluation", "Recipe", "Trainer", "evaluate", "find_recipe", "recipe_names", "run_recipe"]

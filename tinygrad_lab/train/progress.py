@@ -1,0 +1,105 @@
+"""Progress of a run: a live display in a terminal, plain lines elsewhere, or silence."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from tinygrad_lab.train.recipe import Recipe
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def describe_epoch(metrics: dict[str, Any], epochs: int) -> str:
+    """Return one line about a finished epoch."""
+    held_out = metrics["held_out"]
+    return (
+        f"epoch {metrics['epoch']:>3}/{epochs}  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.2%}  "
+        f"held out: loss {held_out['loss']:.4f}  accuracy {held_out['accuracy']:.2%}  "
+        f"{metrics['images_per_second']:,.0f} images/s"
+    )
+
+
+class Reporter:
+    """Says nothing; the base of those that do."""
+
+    @contextmanager
+    def training(self, recipe: Recipe, epochs: int) -> Iterator[None]:
+        """Report on what happens inside the ``with`` block."""
+        yield
+
+    def step(self, metrics: dict[str, Any]) -> None:
+        """Report on a step."""
+
+    def epoch(self, metrics: dict[str, Any]) -> None:
+        """Report on an epoch."""
+
+
+class LineReporter(Reporter):
+    """Writes a line an epoch, for logs and pipes."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stdout
+        self.epochs = 0
+        self.start = 0.0
+
+    @contextmanager
+    def training(self, recipe: Recipe, epochs: int) -> Iterator[None]:
+        """Write a headline first."""
+        self.epochs, self.start = epochs, time.perf_counter()
+        print(recipe["recipe"].get("title", recipe.name), file=self.stream, flush=True)
+        yield
+
+    def epoch(self, metrics: dict[str, Any]) -> None:
+        """Write the epoch's line, with the time that is left."""
+        spent = time.perf_counter() - self.start
+        left = spent / metrics["epoch"] * (self.epochs - metrics["epoch"])
+        print(f"{describe_epoch(metrics, self.epochs)}  {_clock(left)} left", file=self.stream, flush=True)
+
+
+class LiveReporter(LineReporter):
+    """Shows a bar with epoch, step, loss, accuracy, images a second and the time left; keeps a line an epoch."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__(stream)
+        self.bar: Any = None
+        self.task: Any = None
+
+    @contextmanager
+    def training(self, recipe: Recipe, epochs: int) -> Iterator[None]:
+        """Show the bar."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.epochs = epochs
+        columns = ("{task.description}", BarColumn(), "{task.percentage:>3.0f} %", TimeRemainingColumn())
+        console = Console(file=self.stream, soft_wrap=True)
+        self.bar = Progress(*columns, TextColumn("{task.fields[state]}"), console=console, transient=True)
+        console.print(f"[bold]{recipe['recipe'].get('title', recipe.name)}")
+        with self.bar:
+            self.task = self.bar.add_task("training", total=None, state="")
+            yield
+
+    def step(self, metrics: dict[str, Any]) -> None:
+        """Move the bar."""
+        steps = metrics["steps"]
+        state = (
+            f"step {metrics['step']}/{steps}  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.1%}  "
+            f"{metrics['images_per_second']:,.0f} images/s"
+        )
+        self.bar.update(
+            self.task,
+            total=self.epochs * steps,
+            completed=(metrics["epoch"] - 1) * steps + metrics["step"],
+            description=f"epoch {metrics['epoch']}/{self.epochs}",
+            state=state,
+        )
+
+    def epoch(self, metrics: dict[str, Any]) -> None:
+        """Print the epoch's line above the bar."""
+        self.bar.console.print(describe_epoch(metrics, self.epochs), highlight=False)

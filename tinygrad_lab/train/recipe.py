@@ -1,0 +1,157 @@
+"""Recipes: experiments as TOML files, in the names of the registry.
+
+A recipe has the tables ``recipe`` (title, source, published figure), ``model``, ``data``, ``loss``, ``optimizer``,
+``training``, and perhaps ``schedule`` and the list ``augment``. The ``name`` in a table is a registered one; what else
+stands there are the options of that thing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from tinygrad_lab.errors import ConfigError
+
+Table = dict[str, Any]
+
+_DATA = {"name": str, "batch_size": int, "classes": list, "per_class": int, "held_out": float}
+_TRAINING = {"epochs": int, "seed": int}
+_RECIPE = {"title": str, "source": str, "published": str}
+_REQUIRED = ("model", "data", "loss", "optimizer", "training")
+_KNOWN = ("recipe", *_REQUIRED, "augment", "schedule")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One experiment.
+
+    Parameters
+    ----------
+    name : str
+        What the command line calls it.
+    tables : dict
+        The content of its TOML file, checked.
+    """
+
+    name: str
+    tables: Table
+
+    def __getitem__(self, table: str) -> Table:
+        """Return one table; an optional one that is missing is empty."""
+        return self.tables.get(table, {})  # type: ignore[no-any-return]
+
+    @property
+    def augment(self) -> list[Table]:
+        """The augmentations, in order."""
+        return list(self.tables.get("augment", []))
+
+    def options(self, table: str) -> Table:
+        """Return what stands in a table besides the name."""
+        return {key: value for key, value in self[table].items() if key != "name"}
+
+    def override(self, settings: Sequence[str]) -> Recipe:
+        """Return the recipe with some settings replaced, each given as ``table.key=value`` in TOML's notation.
+
+        Raises
+        ------
+        ConfigError
+            A setting has another form, or what it names is unknown or of the wrong type.
+
+        Examples
+        --------
+        >>> find_recipe("lenet5").override(["optimizer.lr=0.01"])["optimizer"]["lr"]
+        0.01
+        """
+        tables = {name: dict(t) if isinstance(t, dict) else t for name, t in self.tables.items()}
+        for setting in settings:
+            path, equals, text = setting.partition("=")
+            table, dot, key = path.strip().partition(".")
+            if not equals or not dot:
+                raise ConfigError(f"--set: expected table.key=value, such as optimizer.lr=0.01, got {setting!r}")
+            _one_of(table, [t for t in _KNOWN if t != "augment"], "--set")
+            tables.setdefault(table, {})[key] = _replaced(tables[table].get(key), text.strip(), setting)
+        return Recipe(self.name, checked(tables, self.name))
+
+
+def _replaced(old: Any, text: str, setting: str) -> Any:
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a word without quotes
+    if isinstance(old, float) and type(value) is int:
+        return float(value)
+    if old is not None and type(value) is not type(old):
+        raise ConfigError(f"--set {setting}: expected a value of type {type(old).__name__} like {old!r}, got {text}")
+    return value
+
+
+def _one_of(name: str, known: Sequence[str], who: str) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {sorted(known)}"
+        raise ConfigError(f"{who}: expected a known name, got {name!r}; {hint}")
+
+
+def _check_table(table: Mapping[str, Any], kinds: Mapping[str, type], who: str) -> None:
+    for key, value in table.items():
+        _one_of(key, list(kinds), who)
+        number = kinds[key] is float and type(value) is int
+        if not (isinstance(value, kinds[key]) or number) or (isinstance(value, bool) and kinds[key] is not bool):
+            raise ConfigError(f"{who}.{key}: expected {kinds[key].__name__}, got {value!r}")
+
+
+def checked(tables: Table, name: str) -> Table:
+    """Return the tables of a recipe if they are complete and well formed.
+
+    Raises
+    ------
+    ConfigError
+        A table or key is missing, unknown or of the wrong type.
+    """
+    who = f"recipe {name!r}"
+    for table in tables:
+        _one_of(table, _KNOWN, who)
+    if missing := [t for t in _REQUIRED if t not in tables]:
+        raise ConfigError(f"{who}: expected the tables {list(_REQUIRED)}, missing {missing}")
+    for table in ("model", "data", "loss", "optimizer", *(["schedule"] if "schedule" in tables else [])):
+        if not isinstance(tables[table].get("name"), str):
+            raise ConfigError(f"{who}: expected {table}.name, a registered name")
+    for table, kinds in (("data", _DATA), ("training", _TRAINING), ("recipe", _RECIPE)):
+        _check_table(tables.get(table, {}), kinds, f"{who}: {table}")
+    if tables["training"].get("epochs", 0) < 1 or tables["data"].get("batch_size", 1) < 1:
+        raise ConfigError(f"{who}: expected at least one epoch and one image a batch")
+    return tables
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that come with the package."""
+    folder = resources.files("tinygrad_lab") / "recipes"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return a recipe by its name, or by the path of a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        There is no such recipe, or it is not well formed.
+    """
+    if name.endswith(".toml"):
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"recipe: expected a file that can be read, got {name}: {error.strerror}") from error
+    else:
+        _one_of(name, recipe_names(), "recipe")
+        text = (resources.files("tinygrad_lab") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"recipe {name!r}: expected TOML, got {error}") from error
+    return Recipe(Path(name).stem, checked(tables, Path(name).stem))

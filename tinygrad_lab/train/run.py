@@ -1,0 +1,116 @@
+"""A run: what a recipe does, and the folder that it leaves.
+
+The folder holds ``recipe.json`` (the recipe as it was run), ``metrics.jsonl`` (a line an epoch), ``weights.safetensors``
+and ``curves.png``.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from tinygrad_lab import registry
+from tinygrad_lab.data import Compose, Loader, load
+from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.layer import Layer
+from tinygrad_lab.optim.optimizer import Optimizer
+from tinygrad_lab.train.progress import Reporter
+from tinygrad_lab.train.recipe import Recipe
+from tinygrad_lab.train.trainer import Metrics, Trainer
+from tinygrad_lab.weights import save_weights, write_atomically
+
+
+def _made(kind: registry.Registry, table: dict[str, Any], *args: Any, **more: Any) -> Any:
+    """Call what a table names with its options."""
+    options = {key: value for key, value in table.items() if key != "name"}
+    try:
+        return kind[table["name"]](*args, **options, **more)
+    except TypeError as error:
+        raise ConfigError(f"{kind.kind}: expected options of {table['name']!r}, got {options}: {error}") from error
+
+
+def new_run_folder(root: Path, recipe: str) -> Path:
+    """Make and return a folder of its own for a run: the recipe's name and the time, and a number if that is taken."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
+        folder = root / f"{recipe}-{stamp}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ConfigError(f"runs: expected a folder that can be written, got {root}: {error.strerror}") from error
+        return folder
+    raise ConfigError(f"runs: expected a free name in {root}, got none")
+
+
+def prepare(recipe: Recipe, *, root: str | None = None, workers: int = 1) -> Trainer:
+    """Return the trainer of a recipe: data loaded, weights drawn."""
+    training, data = recipe["training"], recipe.options("data")
+    seed, batch_size = training.get("seed", 0), data.pop("batch_size", 128)
+    name = recipe["data"]["name"]
+    train_set = load(name, split="train", root=root, **data)
+    test_set = load(name, split="test", root=root, **{k: v for k, v in data.items() if k == "classes"})
+    augment = Compose.from_config(recipe.augment).fit(train_set)
+    batches = Loader(train_set, batch_size=batch_size, seed=seed, augment=augment, workers=workers)
+    held_out = Loader(test_set, batch_size=256, shuffle=False, augment=augment.for_evaluation(), workers=0)
+    model: Layer = _made(registry.models, recipe["model"], rng=seed)
+    model.seed = seed
+    loss_options = recipe.options("loss")
+    loss = functools.partial(registry.losses[recipe["loss"]["name"]], **loss_options)
+    optimizer: Optimizer = _made(registry.optimizers, recipe["optimizer"], model.parameters())
+    schedule = None
+    if recipe["schedule"]:
+        total = training["epochs"] * len(batches)
+        schedule = _made(registry.schedules, recipe["schedule"], lr=optimizer.lr, steps=total)
+    return Trainer(model, loss, optimizer, batches, held_out=held_out, schedule=schedule)
+
+
+def run_recipe(recipe: Recipe, folder: Path, reporter: Reporter, *, root: str | None = None) -> Metrics:
+    """Train as a recipe says, write the run's folder, and return the summary of the run."""
+    write_atomically(folder / "recipe.json", json.dumps(recipe.tables, indent=2).encode())
+    trainer, epochs = prepare(recipe, root=root), recipe["training"]["epochs"]
+    trainer.on_step = reporter.step
+    history: list[Metrics] = []
+    start = time.perf_counter()
+    with reporter.training(recipe, epochs), (folder / "metrics.jsonl").open("a", encoding="utf-8") as lines:
+        for _ in range(epochs):
+            history.append(trainer.train_epoch())
+            lines.write(json.dumps(history[-1]) + "\n")
+            lines.flush()
+            reporter.epoch(history[-1])
+    seconds = time.perf_counter() - start
+    save_weights(trainer.model, folder / "weights.safetensors")
+    draw_curves(history, folder / "curves.png", recipe["recipe"].get("title", recipe.name))
+    images = len(trainer.batches.dataset) * epochs  # type: ignore[attr-defined]  # a Loader
+    return {
+        "recipe": recipe.name,
+        "run": str(folder),
+        "epochs": epochs,
+        "seed": recipe["training"].get("seed", 0),
+        "seconds": round(seconds, 3),
+        "images_per_second": round(images / sum(m["seconds"] for m in history), 1),
+        "held_out": {"accuracy": history[-1]["held_out"]["accuracy"], "loss": history[-1]["held_out"]["loss"]},
+    }
+
+
+def draw_curves(history: list[Metrics], path: Path, title: str) -> None:
+    """Draw loss and accuracy against the epoch, for training and held-out data."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    epochs = [m["epoch"] for m in history]
+    for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        axes.plot(epochs, [m[key] for m in history], label="training (augmented)")
+        axes.plot(epochs, [m["held_out"][key] for m in history], label="held out")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(key)
+        axes.legend()
+        axes.grid(alpha=0.3)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)

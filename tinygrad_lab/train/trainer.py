@@ -1,0 +1,153 @@
+"""The training loop: forward, loss, backward, update; and the evaluation between epochs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tinygrad_lab.backend import is_finite
+from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.errors import NonFiniteError
+from tinygrad_lab.layer import Layer
+from tinygrad_lab.optim.optimizer import Optimizer
+from tinygrad_lab.settings import detect_anomaly, no_grad
+from tinygrad_lab.tensor import tensor
+
+Loss = Callable[[Any, Any], Any]
+Metrics = dict[str, Any]
+
+
+class Batches(Protocol):
+    """Anything that gives one epoch of (images, labels) each time it is iterated over, such as a Loader."""
+
+    def __iter__(self) -> Any: ...
+
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a model does on a data set: mean loss, the share of images it classes rightly, and how many there were."""
+
+    loss: float
+    accuracy: float
+    images: int
+
+
+def _right(logits: Any, labels: Any) -> Any:
+    """How many rows have their largest logit at the label (or at the largest of a row of probabilities)."""
+    wanted = labels if labels.ndim == 1 else labels.argmax(axis=1)
+    return (raw(logits).argmax(axis=1) == wanted).sum()
+
+
+def evaluate(model: Layer, loss: Loss, batches: Iterable[Any]) -> Evaluation:
+    """Return the loss and accuracy of a model in evaluation mode; its mode afterwards is what it was."""
+    mode = model.training
+    model.eval()
+    total, right, images = 0.0, 0, 0
+    try:
+        with no_grad():
+            for x, labels in batches:
+                logits = model(tensor(x))
+                total += float(raw(loss(logits, labels))) * len(labels)
+                right += int(_right(logits, labels))
+                images += len(labels)
+    finally:
+        model.train(mode)
+    return Evaluation(total / max(1, images), right / max(1, images), images)
+
+
+class Trainer:
+    """Trains a model epoch by epoch.
+
+    Parameters
+    ----------
+    model : Layer
+        What is trained.
+    loss : callable
+        ``loss(logits, labels)``, a scalar.
+    optimizer : Optimizer
+        Of the model's parameters.
+    batches : Loader
+        The training data.
+    held_out : Loader, optional
+        What is evaluated after each epoch and never trained on.
+    schedule : callable, optional
+        From the number of the step, counted from 0, to its learning rate.
+    on_step : callable, optional
+        Told the metrics so far after every step: epoch, step, steps, loss, accuracy, images_per_second, seconds.
+
+    Raises
+    ------
+    NonFiniteError
+        The loss became infinite or NaN; the message names the layer where that began. The model keeps the weights
+        that it had before that step.
+    """
+
+    def __init__(
+        self,
+        model: Layer,
+        loss: Loss,
+        optimizer: Optimizer,
+        batches: Batches,
+        *,
+        held_out: Batches | None = None,
+        schedule: Callable[[int], float] | None = None,
+        on_step: Callable[[Metrics], None] | None = None,
+    ) -> None:
+        self.model, self.loss, self.optimizer, self.batches = model, loss, optimizer, batches
+        self.held_out, self.schedule, self.on_step = held_out, schedule, on_step
+        self.epoch = 0
+        self.steps = 0
+
+    def train_epoch(self) -> Metrics:
+        """Train for one epoch, evaluate, and return its metrics."""
+        self.model.train()
+        start, total, right, images = time.perf_counter(), 0.0, 0, 0
+        for number, (x, labels) in enumerate(self.batches, 1):
+            loss, logits = self.train_step(x, labels)
+            total, right, images = total + loss * len(labels), right + int(_right(logits, labels)), images + len(labels)
+            seconds = time.perf_counter() - start
+            if self.on_step:
+                progress = {"epoch": self.epoch + 1, "step": number, "steps": len(self.batches), "seconds": seconds}
+                self.on_step(progress | _summary(total, right, images, seconds))
+        self.epoch += 1
+        metrics = {"epoch": self.epoch, "lr": self.optimizer.lr, "seconds": round(seconds, 4)}
+        metrics |= _summary(total, right, images, seconds)
+        if self.held_out is not None:
+            result = evaluate(self.model, self.loss, self.held_out)
+            metrics["held_out"] = {"loss": result.loss, "accuracy": result.accuracy}
+        return metrics
+
+    def train_step(self, x: Any, labels: Any) -> tuple[float, Any]:
+        """Take one step of gradient descent on a batch and return (loss, logits)."""
+        if self.schedule is not None:
+            self.optimizer.lr = self.schedule(self.steps)
+        logits = self.model(tensor(x))
+        loss = self.loss(logits, labels)
+        if not is_finite(raw(loss)):
+            raise NonFiniteError(self._explain(x, labels))
+        loss.backward()
+        self.optimizer.step()
+        self.steps += 1
+        return float(raw(loss)), logits
+
+    def _explain(self, x: Any, labels: Any) -> str:
+        """Run the batch again and say where infinities or NaN began."""
+        where = f"loss of step {self.steps + 1}: expected a finite number; lower the learning rate, or look at the data"
+        try:
+            with detect_anomaly(), no_grad():
+                self.loss(self.model(tensor(x)), labels)
+        except NonFiniteError as error:
+            return "; ".join([where, str(error), *getattr(error, "__notes__", [])])
+        return where
+
+
+def _summary(total: float, right: int, images: int, seconds: float) -> Metrics:
+    return {
+        "loss": total / max(1, images),
+        "accuracy": right / max(1, images),
+        "images_per_second": round(images / seconds, 1) if seconds else 0.0,
+    }

@@ -1,0 +1,1 @@
+"""The zoo: networks of the convolutional era, one file a paper."""

@@ -1,0 +1,65 @@
+"""LeNet-5, the network that read the digits of cheques.
+
+| layer | output | parameters |
+|---|---|---|
+| input | 32, 32, 1 | 0 |
+| C1 convolution 6@5x5, ReLU | 28, 28, 6 | 156 |
+| S2 max-pool 2x2 | 14, 14, 6 | 0 |
+| C3 convolution 16@5x5, ReLU | 10, 10, 16 | 2,416 |
+| S4 max-pool 2x2 | 5, 5, 16 | 0 |
+| C5 dense 120, ReLU | 120 | 48,120 |
+| F6 dense 84, ReLU | 84 | 10,164 |
+| dense 10 | 10 | 850 |
+
+61,706 parameters in all.
+"""
+
+from __future__ import annotations
+
+from tinygrad_lab import initializers
+from tinygrad_lab.initializers import Rng
+from tinygrad_lab.layer import Sequential
+from tinygrad_lab_layers.conv2d import Conv2d
+from tinygrad_lab_layers.dense import Dense
+from tinygrad_lab_layers.flatten import Flatten
+from tinygrad_lab_layers.max_pool2d import MaxPool2d
+
+
+def lenet5(*, in_channels: int = 1, classes: int = 10, rng: Rng = None) -> Sequential:
+    """Return LeNet-5 for 32x32 images, its logits as output.
+
+    Parameters
+    ----------
+    in_channels, classes : int
+        1 and 10 in the paper.
+    rng : int or numpy.random.Generator
+        Where the weights are drawn from.
+
+    Shapes
+    ------
+    x : (N, 32, 32, in_channels); logits : (N, classes)
+
+    References
+    ----------
+    Y. LeCun et al., "Gradient-based learning applied to document recognition", 1998, section II.B. Deviations, as usual
+    today: ReLU for the scaled tanh, max-pooling for trained averages, C3 sees all planes, and softmax for the
+    radial-basis output.
+
+    Examples
+    --------
+    >>> lenet5(rng=0).output_shape((2, 32, 32, 1))
+    (2, 10)
+    """
+    rng = initializers.as_rng(rng)
+    return Sequential(
+        {
+            "c1": Conv2d(in_channels, 6, window=5, activation="relu", rng=rng),
+            "s2": MaxPool2d(window=2),
+            "c3": Conv2d(6, 16, window=5, activation="relu", rng=rng),
+            "s4": MaxPool2d(window=2),
+            "flatten": Flatten(),
+            "c5": Dense(400, 120, activation="relu", rng=rng),
+            "f6": Dense(120, 84, activation="relu", rng=rng),
+            "output": Dense(84, classes, init="glorot_uniform", rng=rng),
+        }
+    )
