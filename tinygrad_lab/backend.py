@@ -35,8 +35,8 @@ class Backend:
         Copy an array here from the host, and back.
     scatter_add : callable
         ``scatter_add(target, index, values)`` adds in place, duplicates included (`numpy.add.at`).
-    erf : callable
-        The error function of an array.
+    erf, erfc : callable
+        The error function of an array, and 1 minus it, exact where that is small.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Backend:
     to_numpy: Callable[[Array], Array]
     scatter_add: Callable[[Array, Any, Array], None]
     erf: Callable[[Array], Array]
+    erfc: Callable[[Array], Array]
 
 
-def _scipy_erf(x: Array) -> Array:
-    from scipy.special import erf  # SciPy takes 0.1 s to import, so it is asked for only here
-
-    return erf(x)
+def _scipy_special(name: str) -> Callable[[Array], Array]:
+    """Return a function of SciPy, which takes 0.1 s to import and is therefore asked for only when one is called."""
+    return lambda x: getattr(importlib.import_module("scipy.special"), name)(x)
 
 
 BACKENDS: dict[str, Backend] = {}
@@ -64,7 +64,7 @@ def register_backend(backend: Backend, *array_types: type) -> None:
 
 
 register_backend(
-    Backend("numpy", np, np.array, np.asarray, np.add.at, _scipy_erf),
+    Backend("numpy", np, np.array, np.asarray, np.add.at, _scipy_special("erf"), _scipy_special("erfc")),
     np.ndarray,
     *{np.dtype(code).type for code in np.typecodes["AllFloat"] + np.typecodes["AllInteger"] + "?"},
 )
@@ -82,7 +82,8 @@ def _load_cupy() -> None:
         raise DeviceError("device 'cupy': expected a CUDA GPU and its driver, got none; use device 'numpy'")
     special = importlib.import_module("cupyx.scipy.special")
     add_at = importlib.import_module("cupyx").scatter_add
-    register_backend(Backend("cupy", cupy, cupy.asarray, cupy.asnumpy, add_at, special.erf), cupy.ndarray)
+    backend = Backend("cupy", cupy, cupy.asarray, cupy.asnumpy, add_at, special.erf, special.erfc)
+    register_backend(backend, cupy.ndarray)
 
 
 def find_backend(name: str) -> Backend:
@@ -186,6 +187,11 @@ def is_finite(array: Array) -> bool:
 def erf(x: Array) -> Array:
     """Return the error function 2/sqrt(pi) * integral of exp(-t^2) from 0 to x, in x's dtype."""
     return backend_of(x).erf(x)
+
+
+def erfc(x: Array) -> Array:
+    """Return 1 - erf(x), exact for large x, in x's dtype."""
+    return backend_of(x).erfc(x)
 
 
 def scatter_add(target: Array, index: Any, values: Array) -> None:
