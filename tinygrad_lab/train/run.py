@@ -1,7 +1,7 @@
 """A run: what a recipe does, and the folder that it leaves.
 
-The folder holds ``recipe.json`` (the recipe as it was run), ``metrics.jsonl`` (a line an epoch), ``weights.safetensors``
-and ``curves.png``.
+The folder holds ``recipe.json`` (the recipe as it was run), ``metrics.jsonl`` (a line an epoch),
+``weights.safetensors`` and ``curves.png``.
 """
 
 from __future__ import annotations

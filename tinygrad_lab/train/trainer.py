@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tinygrad_lab.backend import is_finite
 from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.backend import is_finite
 from tinygrad_lab.errors import NonFiniteError
 from tinygrad_lab.layer import Layer
 from tinygrad_lab.optim.optimizer import Optimizer
@@ -114,7 +114,7 @@ class Trainer:
                 progress = {"epoch": self.epoch + 1, "step": number, "steps": len(self.batches), "seconds": seconds}
                 self.on_step(progress | _summary(total, right, images, seconds))
         self.epoch += 1
-        metrics = {"epoch": self.epoch, "lr": self.optimizer.lr, "seconds": round(seconds, 4)}
+        metrics: Metrics = {"epoch": self.epoch, "lr": self.optimizer.lr, "seconds": round(seconds, 4)}
         metrics |= _summary(total, right, images, seconds)
         if self.held_out is not None:
             result = evaluate(self.model, self.loss, self.held_out)
