@@ -5,7 +5,55 @@
 
 from __future__ import annotations
 
+from tinygrad_lab.data.augment import (
+    Augmentation,
+    Brightness,
+    CenterCrop,
+    ChannelShift,
+    Compose,
+    Contrast,
+    Cutout,
+    Flip,
+    Geometric,
+    Mixup,
+    Normalize,
+    PCAColor,
+    RandomCrop,
+    Rotation,
+    Shift,
+    Zoom,
+)
 from tinygrad_lab.data.catalogue import Listing, Verification, fetch, find_source, listing, load, verify
 from tinygrad_lab.data.dataset import Dataset
+from tinygrad_lab.data.loader import Loader, Position
+from tinygrad_lab.data.sources import Source
 
-__all__ = ["Dataset", "Listing", "Verification", "fetch", "find_source", "listing", "load", "verify"]
+__all__ = [
+    "Augmentation",
+    "Brightness",
+    "CenterCrop",
+    "ChannelShift",
+    "Compose",
+    "Contrast",
+    "Cutout",
+    "Dataset",
+    "Flip",
+    "Geometric",
+    "Listing",
+    "Loader",
+    "Mixup",
+    "Normalize",
+    "PCAColor",
+    "Position",
+    "RandomCrop",
+    "Rotation",
+    "Shift",
+    "Source",
+    "Verification",
+    "Zoom",
+    "fetch",
+    "find_source",
+    "listing",
+    "load",
+    "verify",
+]

@@ -1,0 +1,120 @@
+"""Augmentations that cut out and mix: cutout, mixup."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.data.augment.base import Augmentation
+from tinygrad_lab.errors import OptionError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cutout(Augmentation):
+    """Cover a square of each image, whose centre is any of its pixels; the part outside of the image is lost.
+
+    out[i, j] = value where |i - a| and |j - b| lie within the square about (a, b), in[i, j] elsewhere
+
+    Parameters
+    ----------
+    size : int
+        The square's side.
+    value : float
+        The brightness of the square: 0 is the mean colour after a `Normalize`, where the paper does it.
+
+    Units
+    -----
+    Pixels.
+
+    References
+    ----------
+    DeVries and Taylor 2017, "Improved regularization of convolutional neural networks with cutout", arXiv:1708.04552,
+    section 3.1 (side 16 for CIFAR-10).
+
+    Examples
+    --------
+    >>> image = np.ones((1, 4, 4, 1), np.float32)
+    >>> Cutout(size=2).change(image, rng=np.random.default_rng(0))[0, :, :, 0]
+    array([[1., 1., 1., 1.],
+           [1., 1., 1., 1.],
+           [1., 0., 0., 1.],
+           [1., 0., 0., 1.]], dtype=float32)
+    """
+
+    size: int = 8
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._require(self.size >= 1, "size", "of at least 1")
+
+    def change(self, images: Array, *, rng: np.random.Generator) -> Array:
+        """Return the images with a square covered; see `Augmentation.change`."""
+        out = images.copy()
+        first = rng.integers(0, images.shape[1:3], (len(images), 2)) - self.size // 2
+        last = np.maximum(first + self.size, 0)
+        first = np.maximum(first, 0)
+        for image, (top, left), (bottom, right) in zip(out, first.tolist(), last.tolist(), strict=True):
+            image[top:bottom, left:right] = self.value
+        return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixup(Augmentation):
+    """Blend each image with another one of the batch, and their labels likewise.
+
+    out = l x_i + (1 - l) x_j, label = l y_i + (1 - l) y_j,
+    j a random permutation of the batch, l drawn from Beta(alpha, alpha) for each image
+
+    Parameters
+    ----------
+    classes : int
+        How many classes there are.
+    alpha : float
+        Small: hardly mixed; 1: any mixture is equally likely. The paper's are 0.2 to 1.
+
+    Returns
+    -------
+    images, labels
+        The labels are probabilities: float32, (N, classes).
+
+    References
+    ----------
+    Zhang, Cisse, Dauphin and Lopez-Paz 2018, "mixup: beyond empirical risk minimization", arXiv:1710.09412, section 2,
+    equation 1. Deviation: the paper's code draws one l for a whole batch.
+
+    Examples
+    --------
+    >>> images, labels = np.zeros((2, 1, 1, 1), np.float32), np.array([0, 1])
+    >>> _, mixed = Mixup(classes=2, alpha=1.0)(images, labels, rng=np.random.default_rng(0))
+    >>> mixed.sum(axis=1)
+    array([1., 1.], dtype=float32)
+    """
+
+    classes: int
+    alpha: float = 0.2
+
+    def __post_init__(self) -> None:
+        self._require(self.alpha > 0, "alpha", "above 0")
+        self._require(self.classes >= 1, "classes", "of at least 1")
+
+    def __call__(self, images: Array, labels: Array, *, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Return the blended images and their labels' probabilities; see `Augmentation.__call__`."""
+        weight = rng.beta(self.alpha, self.alpha, len(images)).astype(np.float32)
+        other = rng.permutation(len(images))
+        probabilities = self._probabilities(labels)
+        across = weight[:, None, None, None]
+        mixed = across * images + (1 - across) * images[other]
+        return mixed, weight[:, None] * probabilities + (1 - weight[:, None]) * probabilities[other]
+
+    def _probabilities(self, labels: Array) -> Array:
+        """Return class numbers as one-hot rows; rows of probabilities as they are."""
+        if labels.ndim == 2 and labels.shape[1] == self.classes:
+            return labels
+        if labels.ndim != 1 or (labels.size and labels.max() >= self.classes):
+            raise OptionError(
+                f"Mixup: expected labels below {self.classes} classes, got up to {labels.max(initial=0)} "
+                f"in an array of shape {labels.shape}"
+            )
+        return np.eye(self.classes, dtype=np.float32)[labels]  # (N,) -> (N, classes)

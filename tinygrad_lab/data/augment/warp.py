@@ -1,0 +1,218 @@
+"""Affine warps of image batches: one bilinear resampling, whatever is composed into it.
+
+A *map* is a 2x3 matrix that takes an output pixel (row, column) to the place in the input where its brightness is read:
+
+    (y, x)' = L (i, j)' + t,  map = [L | t]
+
+Maps compose like functions, so any number of rotations, shifts, zooms, flips and crops is one map, and the image is
+touched once: there is no blurring by repeated interpolation, and nothing is lost at a border in between.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.errors import OptionError, ShapeError
+from tinygrad_lab.kernel import provider_serves
+from tinygrad_lab.settings import SETTINGS
+
+Fill = Literal["zero", "edge", "reflect"]
+FILLS: tuple[Fill, ...] = ("zero", "edge", "reflect")
+
+_BLOCK = (
+    16_384  # pixels interpolated at a time: what they need fits into a cache (a whole batch takes three times longer)
+)
+
+
+def check_fill(who: str, fill: str) -> None:
+    """Raise an error for a way of filling that there is not.
+
+    Raises
+    ------
+    OptionError
+        It is none of `FILLS`.
+    """
+    if fill not in FILLS:
+        raise OptionError(f"{who}: expected a fill out of {list(FILLS)}, got {fill!r}")
+
+
+def affine_maps(count: int) -> Array:
+    """Return `count` identical maps that leave everything where it is.
+
+    Shapes
+    ------
+    (count, 2, 3), float64
+    """
+    return np.tile(np.eye(2, 3), (count, 1, 1))
+
+
+def compose_maps(first: Array, second: Array) -> Array:
+    """Return the maps of doing `first` to the images, then `second`.
+
+    Maps lead from the output back to the input, so the one that is done last is applied to the pixel first:
+    [L1 | t1] after [L2 | t2] = [L1 L2 | L1 t2 + t1].
+
+    Shapes
+    ------
+    (N, 2, 3), (N, 2, 3) -> (N, 2, 3)
+    """
+    maps = first[:, :, :2] @ second
+    maps[:, :, 2] += first[:, :, 2]
+    return maps
+
+
+def about_centre(linear: Array, size: tuple[int, int]) -> Array:
+    """Return the maps of linear transformations that leave the middle of an image where it is.
+
+    Shapes
+    ------
+    (N, 2, 2) -> (N, 2, 3)
+    """
+    centre = (np.array(size, float) - 1) / 2
+    return np.concatenate([linear, (centre - linear @ centre)[:, :, None]], axis=2)  # (N, 2, 2), (N, 2) -> (N, 2, 3)
+
+
+def warp(images: Array, maps: Array, *, fill: Fill = "edge", size: tuple[int, int] | None = None) -> Array:
+    """Resample each image by its own affine map.
+
+    out[n, i, j] = sum over the four pixels around (y, x) = L (i, j) + t of (1 - |y - row|) (1 - |x - column|) image[n]
+
+    Parameters
+    ----------
+    images : array of float32
+        A batch; not changed.
+    maps : array of float64
+        One map an image, from output to input pixels.
+    fill : str
+        What lies outside of an image: ``"zero"``; ``"edge"``, the nearest pixel; ``"reflect"``, the image
+        mirrored about the centres of its outermost pixels (as ``numpy.pad(mode="reflect")``).
+    size : (int, int), optional
+        Height and width of the output; by default those of the input.
+
+    Returns
+    -------
+    array of float32
+
+    Shapes
+    ------
+    images (N, H, W, C), maps (N, 2, 3) -> (N, size[0], size[1], C)
+
+    Raises
+    ------
+    ShapeError
+        There is not one map for each image.
+    OptionError
+        The fill is unknown.
+
+    Examples
+    --------
+    >>> image = np.arange(4, dtype=np.float32).reshape(1, 1, 4, 1)
+    >>> half_a_pixel = np.array([[[1, 0, 0], [0, 1, 0.5]]])
+    >>> warp(image, half_a_pixel, fill="zero").ravel()
+    array([0.5, 1.5, 2.5, 1.5], dtype=float32)
+    """
+    check_fill("warp", fill)
+    if images.ndim != 4 or maps.shape != (len(images), 2, 3):
+        raise ShapeError(f"warp: expected images (N, H, W, C) and maps (N, 2, 3), got {images.shape} and {maps.shape}")
+    height, width = size or images.shape[1:3]
+    if _compiled():
+        return _run_kernel(images, maps, fill, (height, width))
+    rows = maps[:, 0, 0, None] * np.arange(height) + maps[:, 0, 2, None]
+    columns = maps[:, 1, 1, None] * np.arange(width) + maps[:, 1, 2, None]
+    if not (maps[:, 0, 1].any() or maps[:, 1, 0].any()) and _whole(rows) and _whole(columns):
+        return _gather(images, rows[:, :, None], columns[:, None, :], fill)
+    out = np.empty((len(images), height, width, images.shape[3]), np.float32)
+    block = max(1, _BLOCK // max(1, height * width))
+    for first in range(0, len(images), block):
+        part = slice(first, first + block)
+        out[part] = _interpolate(images[part], maps[part], (height, width), fill)
+    return out
+
+
+def _compiled() -> bool:
+    providers = SETTINGS.get().providers
+    return (providers is None or "numba" in providers) and provider_serves("numba", np)
+
+
+def _run_kernel(images: Array, maps: Array, fill: Fill, size: tuple[int, int]) -> Array:
+    from tinygrad_lab.kernels.compiled import warp as kernel  # imports Numba
+
+    out = np.empty((len(images), *size, images.shape[3]), np.float32)
+    layout: list[Literal["C", "W"]] = ["C", "W"]  # a read-only or strided array would be compiled for anew
+    images, maps = np.require(images, np.float32, layout), np.require(maps, np.float64, layout)
+    kernel.warp(images, maps, FILLS.index(fill), out, 0, len(images))
+    return out
+
+
+def _whole(positions: Array) -> bool:
+    return bool((positions == np.floor(positions)).all())
+
+
+def _inside(positions: Array, count: int, fill: Fill) -> Array:
+    """Return the pixel that stands for each position along an axis of `count`, -1 where a zero does."""
+    positions = positions.astype(np.int64)
+    if fill == "zero":
+        return np.where((positions >= 0) & (positions < count), positions, -1)
+    if fill == "edge" or count == 1:
+        return positions.clip(0, count - 1)
+    period = 2 * count - 2
+    positions = np.abs(positions) % period
+    return np.minimum(positions, period - positions)
+
+
+def _gather(images: Array, rows: Array, columns: Array, fill: Fill) -> Array:
+    """Return the pixels at whole rows and columns of each image, zeros where `fill` says so.
+
+    Shapes
+    ------
+    images (N, H, W, C), rows and columns that broadcast to (N, I, J) -> (N, I, J, C)
+    """
+    count, height, width, channels = images.shape
+    rows, columns = _inside(rows, height, fill), _inside(columns, width, fill)
+    index = (np.arange(count)[:, None, None] * height + rows) * width + columns
+    pixels = images.reshape(-1, channels)  # (N, H, W, C) -> (N*H*W, C)
+    if fill == "zero":
+        index = np.where((rows < 0) | (columns < 0), len(pixels), index)
+        pixels = np.concatenate([pixels, np.zeros((1, channels), pixels.dtype)])
+    return pixels.take(index, axis=0)
+
+
+def _interpolate(images: Array, maps: Array, size: tuple[int, int], fill: Fill) -> Array:
+    if fill == "zero":  # a border of zeros, from which every place outside is read
+        images = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        maps = maps + np.array([[0, 0, 1], [0, 0, 1]])
+    count, height, width, channels = images.shape
+    grid = np.indices(size).reshape(2, -1)  # (2, I, J) -> (2, I*J)
+    places = maps[:, :, :2] @ grid + maps[:, :, 2:]  # (N, 2, I*J)
+    top, down = _corner_and_weight(places[:, 0], height, fill)
+    left, right = _corner_and_weight(places[:, 1], width, fill)
+    corner = (np.arange(count)[:, None] * height + top) * width + left
+    right, down = np.repeat(right, channels), np.repeat(down, channels)  # (N, I*J) -> (N*I*J*C,)
+    pixels = images.reshape(-1, channels)  # (N, H, W, C) -> (N*H*W, C)
+    beside, below = int(width > 1), width * (height > 1)
+    upper = _mix(pixels.take(corner, axis=0), pixels.take(corner + beside, axis=0), right)
+    lower = _mix(pixels.take(corner + below, axis=0), pixels.take(corner + (below + beside), axis=0), right)
+    return _mix(upper, lower, down).reshape(count, *size, channels)  # (N*I*J*C,) -> (N, I, J, C)
+
+
+def _corner_and_weight(places: Array, length: int, fill: Fill) -> tuple[Array, Array]:
+    """Return the first of the two pixels of an axis that a place lies between, and the weight of the second."""
+    if fill == "reflect" and length > 1:
+        places = np.abs(places) % (2 * length - 2)
+        places = np.minimum(places, 2 * length - 2 - places)
+    else:
+        places = places.clip(0, length - 1)
+    corner = np.minimum(places.astype(np.int64), max(length - 2, 0))
+    return corner, (places - corner).astype(np.float32)
+
+
+def _mix(a: Array, b: Array, weight: Array) -> Array:
+    """Return (1 - weight) a + weight b, in the memory of b."""
+    a, b = a.ravel(), b.ravel()
+    b -= a
+    b *= weight
+    b += a
+    return b

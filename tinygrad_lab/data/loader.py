@@ -1,0 +1,224 @@
+"""The loader: batches of a data set in a reproducible order, made ahead of time by threads."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import weakref
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.data.augment import Compose
+from tinygrad_lab.data.dataset import Dataset
+from tinygrad_lab.data.sampling import batch_generator, epoch_order
+from tinygrad_lab.errors import OptionError, StateError
+
+Batch = tuple[Array, Array]
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in the stream of batches: the next one to come is number `batch` of epoch `epoch`."""
+
+    epoch: int = 0
+    batch: int = 0
+
+
+class Loader:
+    """Batches of a data set, epoch after epoch.
+
+    A ``for`` loop over the loader gives one epoch of pairs (images, labels). Images are float32 with brightness from 0
+    to 1 (unless the pipeline normalises them), labels int64 (or probabilities, after `Mixup`).
+
+    What a batch holds depends on (seed, epoch, batch number) alone: the order of an epoch, and the random numbers of
+    each batch's augmentation, are keyed by them. So any number of workers gives the same batches in the same order, and
+    a loader that is set to a position goes on as if it had never stopped.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        What to load from.
+    batch_size : int
+        Images in a batch.
+    shuffle : bool
+        Whether each epoch has an order of its own; otherwise the data set's.
+    seed : int
+        Of the orders and the augmentation.
+    augment : Compose, optional
+        What is done to each batch. Fit it before (`Compose.fit`); for evaluation use `Compose.for_evaluation`.
+    workers : int
+        Threads that make batches ahead; 0 makes them when they are asked for.
+    prefetch : int
+        Finished batches that each worker may be ahead.
+    drop_last : bool
+        Whether to leave out a last batch that is not full.
+
+    Shapes
+    ------
+    images (N, H, W, C), labels (N,)
+
+    Raises
+    ------
+    OptionError
+        A number is too small, or there are not enough images for one batch.
+
+    Examples
+    --------
+    >>> from tinygrad_lab.data import Compose, Flip
+    >>> data = Dataset(np.zeros((10, 8, 8, 3), np.uint8), np.arange(10) % 2)
+    >>> loader = Loader(data, batch_size=4, shuffle=True, seed=0, augment=Compose([Flip()]), workers=1)
+    >>> [images.shape for images, labels in loader]
+    [(4, 8, 8, 3), (4, 8, 8, 3), (2, 8, 8, 3)]
+    >>> loader.position
+    Position(epoch=1, batch=0)
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        batch_size: int = 128,
+        shuffle: bool = True,
+        seed: int = 0,
+        augment: Compose | None = None,
+        workers: int = 1,
+        prefetch: int = 2,
+        drop_last: bool = False,
+    ) -> None:
+        least = {"batch_size": (batch_size, 1), "workers": (workers, 0), "prefetch": (prefetch, 1), "seed": (seed, 0)}
+        for option, (value, smallest) in least.items():
+            if value < smallest:
+                raise OptionError(f"Loader({dataset.name}): expected {option} of at least {smallest}, got {value}")
+        self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
+        self.augment = augment or Compose()
+        self.workers, self.prefetch, self.drop_last = workers, prefetch, drop_last
+        if not len(self):
+            raise OptionError(f"Loader({dataset.name}): expected {batch_size} images for a batch, got {len(dataset)}")
+        self._position = self._begin = Position()  # what comes next; where the next loop begins
+        self._loop: Callable[[], Generator[Batch, None, None] | None] = lambda: None
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        count, rest = divmod(len(self.dataset), self.batch_size)
+        return count + (rest > 0 and not self.drop_last)
+
+    def __repr__(self) -> str:
+        return f"Loader({self.dataset!r}, batch_size={self.batch_size}: {len(self)} batches an epoch, {self._position})"
+
+    @property
+    def position(self) -> Position:
+        """The batch that comes next. While a batch is being worked on, it is the one after."""
+        return self._position
+
+    def seek(self, epoch: int, batch: int = 0) -> None:
+        """Let the next loop begin at a batch; a loop that is running ends.
+
+        Parameters
+        ----------
+        epoch, batch : int
+            As in `Position`. The number of batches in an epoch stands for its end: the loop gives none, and the one
+            after begins the next epoch.
+
+        Raises
+        ------
+        OptionError
+            There is no such batch.
+        """
+        if epoch < 0 or not 0 <= batch <= len(self):
+            raise OptionError(
+                f"Loader({self.dataset.name}): expected an epoch of at least 0 and a batch from 0 to {len(self)}, "
+                f"got epoch {epoch}, batch {batch}"
+            )
+        self.close()
+        self._position = self._begin = Position(epoch, batch)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position and what the batches depend on, as plain numbers."""
+        return {**asdict(self._position), **self._identity()}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from where `state_dict` was called.
+
+        Raises
+        ------
+        StateError
+            It belongs to a loader that gives other batches.
+        """
+        expected = self._identity()
+        given = {name: state.get(name) for name in expected}
+        if given != expected or not {"epoch", "batch"} <= state.keys():
+            raise StateError(
+                f"Loader({self.dataset.name}): expected the position of a loader with {expected}, got {state}; "
+                "resume with the data set, batch size and seed that it began with"
+            )
+        self.seek(state["epoch"], state["batch"])
+
+    def _identity(self) -> dict[str, int]:
+        return {
+            "seed": self.seed,
+            "images": len(self.dataset),
+            "batch_size": self.batch_size,
+            "shuffle": int(self.shuffle),
+            "drop_last": int(self.drop_last),
+        }
+
+    def __iter__(self) -> Generator[Batch, None, None]:
+        """Give the rest of the epoch: from the position that was set or restored, otherwise from its beginning.
+
+        A loop that is left early ends its threads and is not gone on with: the next loop begins the same epoch again.
+        To go on, restore the position: ``loader.load_state_dict(loader.state_dict())``. There is one loop at a time; a
+        new one ends the one before.
+        """
+        self.close()
+        loop = self._epoch()
+        self._loop = weakref.ref(loop)  # weak, so that leaving a loop ends it at once
+        return loop
+
+    def close(self) -> None:
+        """End a loop that is running, and its threads; nothing happens if there is none."""
+        loop = self._loop()
+        if loop is not None:
+            loop.close()
+
+    def _epoch(self) -> Generator[Batch, None, None]:
+        epoch, first = self._begin.epoch, self._begin.batch
+        self._position, self._begin = self._begin, Position(epoch)
+        order = epoch_order(len(self.dataset), self.seed, epoch) if self.shuffle else np.arange(len(self.dataset))
+        numbers = range(first, len(self))
+        with contextlib.closing(self._batches(order, epoch, numbers)) as batches:
+            for number, batch in zip(numbers, batches, strict=True):
+                self._position = Position(epoch, number + 1)
+                yield batch
+        self._position = self._begin = Position(epoch + 1)
+
+    def _batches(self, order: Array, epoch: int, numbers: range) -> Generator[Batch, None, None]:
+        """Yield the batches of some numbers, made by the workers in any order, in their own order."""
+        if not self.workers:
+            for number in numbers:
+                yield self._make(order, epoch, number)
+            return
+        ahead = self.workers * self.prefetch
+        pending: deque[Future[Batch]] = deque()
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="tinygrad_lab-loader")
+        try:
+            for number in numbers:
+                context = contextvars.copy_context()  # the choice of kernels holds for the workers too
+                pending.append(pool.submit(context.run, self._make, order, epoch, number))
+                if len(pending) > ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _make(self, order: Array, epoch: int, number: int) -> Batch:
+        chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
+        images, labels = self.dataset.images.take(chosen, axis=0), self.dataset.labels[chosen]
+        if images.dtype == np.uint8:
+            images = np.divide(images, 255, dtype=np.float32)
+        return self.augment(images, labels, rng=batch_generator(self.seed, epoch, number))
