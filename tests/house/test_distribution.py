@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.house.source import PACKAGES, ROOT
+from tinygrad_lab.conformance import LayerCases
 
 METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 GROUPS: dict[str, dict[str, str]] = METADATA.get("entry-points", {})
@@ -24,7 +25,9 @@ POINTS += [EntryPoint(name, value, "console_scripts") for name, value in METADAT
 def test_entry_points_resolve(point: EntryPoint) -> None:
     if point.group == "tinygrad_lab.cases":
         pytest.importorskip("hypothesis")
-    assert callable(point.load()) or point.attr == ""
+        assert isinstance(point.load(), LayerCases)
+    else:
+        assert callable(point.load()) or point.attr == ""
 
 
 def test_groups_and_names_are_in_order() -> None:

@@ -42,8 +42,8 @@ class MaxPool2d(tgl.Layer):
     References
     ----------
     M. Ranzato, F. Huang, Y. Boureau, Y. LeCun, "Unsupervised learning of invariant feature hierarchies with
-    applications to object recognition", CVPR 2007. Overlapping windows: A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet
-    classification with deep convolutional neural networks", 2012, section 3.4.
+    applications to object recognition", CVPR 2007. Overlapping windows: A. Krizhevsky, I. Sutskever, G. Hinton,
+    "ImageNet classification with deep convolutional neural networks", 2012, section 3.4.
 
     Examples
     --------

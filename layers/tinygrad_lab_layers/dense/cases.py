@@ -1,0 +1,69 @@
+"""The valid uses of `Dense`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+import tinygrad_lab as tgl
+from tinygrad_lab.conformance import BadInput, Case, Input, LayerCases, strategies
+
+
+@st.composite
+def draw_case(draw: Any) -> Case:
+    """Draw numbers of features, rows in any number of axes, and every option."""
+    in_features, out_features = draw(strategies.features()), draw(strategies.features())
+    rows = draw(strategies.shapes(1, 3, 3))
+    options = {
+        "bias": draw(st.booleans()),
+        "activation": draw(st.sampled_from((None, "relu"))),
+        "init": draw(st.sampled_from(("he_normal", "glorot_uniform", 0.5))),
+    }
+    return Case(args=(in_features, out_features), options=options, inputs=(Input((*rows, in_features)),))
+
+
+def _sums(layer: Any, x: Any) -> Any:
+    """Return x W + b, one product at a time."""
+    state = layer.state()
+    weight, bias = state["weight"], state.get("bias")
+    sums = np.zeros((*x.shape[:-1], weight.shape[1]))
+    for row in np.ndindex(x.shape[:-1]):
+        for o in range(weight.shape[1]):
+            sums[row][o] = sum(x[row][i] * weight[i, o] for i in range(weight.shape[0]))
+            sums[row][o] += 0.0 if bias is None else bias[o]
+    return sums
+
+
+def reference(layer: Any, x: Any) -> Any:
+    """Return phi(x W + b)."""
+    sums = _sums(layer, x)
+    return np.where(sums < 0, 0.0, sums) if layer.config()["activation"] == "relu" else sums
+
+
+def kink_distance(layer: Any, x: Any) -> float:
+    """Return how near the sums come to ReLU's kink."""
+    if layer.config()["activation"] is None:
+        return np.inf
+    return float(np.abs(_sums(layer, x)).min(initial=np.inf))
+
+
+cases = LayerCases(
+    draw_case(),
+    reference=reference,
+    kink_distance=kink_distance,
+    laws=("batch_independent",),
+    bad_inputs=(
+        BadInput(args=(3, 2), inputs=((4, 5),), error=tgl.errors.ShapeError, match="expected last axis 3, got 5"),
+        BadInput(args=(3, 2), inputs=((),), error=tgl.errors.ShapeError, match="expected last axis 3, got none"),
+        BadInput(args=(-1, 2), error=tgl.errors.OptionError, match="expected numbers of features"),
+        BadInput(
+            args=(3, 2),
+            options={"activation": "tanh"},
+            error=tgl.errors.OptionError,
+            match="'relu' or None, got 'tanh'",
+        ),
+        BadInput(args=(3, 2), options={"init": "hen"}, error=tgl.errors.OptionError, match="got 'hen'"),
+    ),
+)

@@ -1,0 +1,72 @@
+"""The geometry of windows once more, in plain Python, for the reference forwards of the cases.
+
+It is written apart from `tinygrad_lab.Window` on purpose: a reference must not share the blind spots of what it checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+Place = tuple[int, int]
+
+
+def both(option: Any) -> Place:
+    """Return (vertical, horizontal) of an option that may be one number."""
+    return (option, option) if isinstance(option, int) else (option[0], option[1])
+
+
+def axis_padding(padding: Any, axis: int, length: int, span: int, stride: int) -> Place:
+    """Return (before, after) of one axis: 0 is the vertical one."""
+    if padding == "valid":
+        return 0, 0
+    if padding == "same":
+        wanted = -(-length // stride)
+        missing = 0
+        while (length + missing - span) // stride + 1 < wanted:
+            missing += 1
+        return missing // 2, missing - missing // 2
+    side = padding if isinstance(padding, int) else padding[axis]
+    return (side, side) if isinstance(side, int) else (side[0], side[1])
+
+
+class Grid:
+    """Where the windows stand in a map.
+
+    Parameters
+    ----------
+    size : sequence of int
+        (H, W).
+    config : dict
+        A layer's configuration, with its window, stride, padding and dilation as they were given.
+    """
+
+    def __init__(self, size: Sequence[int], config: dict[str, Any]) -> None:
+        self.size, self.window = both(size), both(config["window"])
+        self.stride = both(config["window"] if config["stride"] is None else config["stride"])
+        self.dilation = both(config.get("dilation", 1))
+        span = [(k - 1) * d + 1 for k, d in zip(self.window, self.dilation, strict=True)]
+        sides = [axis_padding(config["padding"], a, self.size[a], span[a], self.stride[a]) for a in (0, 1)]
+        self.start = (sides[0][0], sides[1][0])
+        self.shape = tuple((self.size[a] + sum(sides[a]) - span[a]) // self.stride[a] + 1 for a in (0, 1))
+
+    def places(self) -> Iterator[Place]:
+        """Yield the places of the windows, row by row."""
+        yield from ((p, q) for p in range(self.shape[0]) for q in range(self.shape[1]))
+
+    def elements(self, place: Place) -> Iterator[tuple[Place, Place]]:
+        """Yield each element of the window at a place and its pixel, which may lie outside of the map."""
+        for i in range(self.window[0]):
+            for j in range(self.window[1]):
+                row = place[0] * self.stride[0] + i * self.dilation[0] - self.start[0]
+                column = place[1] * self.stride[1] + j * self.dilation[1] - self.start[1]
+                yield (i, j), (row, column)
+
+    def inside(self, pixel: Place) -> bool:
+        """Tell whether a pixel lies in the map rather than in its padding."""
+        return 0 <= pixel[0] < self.size[0] and 0 <= pixel[1] < self.size[1]
+
+    def nearest(self, pixel: Place) -> Place:
+        """Return the pixel of the map that is nearest: itself, or the border's."""
+        row, column = (min(max(n, 0), length - 1) for n, length in zip(pixel, self.size, strict=True))
+        return row, column
