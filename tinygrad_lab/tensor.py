@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, SupportsIndex
 
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.tape import Box, leaf, pull_back, raw
-from tinygrad_lab.backend import Array, backend_of, carries_gradient, device_name, find_backend, is_array, namespace, transfer
+from tinygrad_lab.backend import (
+    Array,
+    backend_of,
+    carries_gradient,
+    device_name,
+    find_backend,
+    is_array,
+    namespace,
+    transfer,
+)
 from tinygrad_lab.errors import DTypeError, GradientError, ShapeError
 from tinygrad_lab.ops import arithmetic, indexing, linear, reductions, shaping
 from tinygrad_lab.ops.arithmetic import (
@@ -232,6 +241,39 @@ class Tensor(Box):
     def __rpow__(self, other: Any) -> Any:
         return power(_operand(self, other), self)
 
+    def __floordiv__(self, other: Any) -> Any:
+        return arithmetic.floor_divide(self, _operand(self, other))
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return arithmetic.floor_divide(_operand(self, other), self)
+
+    def __mod__(self, other: Any) -> Any:
+        return arithmetic.remainder(self, _operand(self, other))
+
+    def __rmod__(self, other: Any) -> Any:
+        return arithmetic.remainder(_operand(self, other), self)
+
+    def __and__(self, other: Any) -> Any:
+        return arithmetic.bitwise_and(self, _operand(self, other))
+
+    def __rand__(self, other: Any) -> Any:
+        return arithmetic.bitwise_and(_operand(self, other), self)
+
+    def __or__(self, other: Any) -> Any:
+        return arithmetic.bitwise_or(self, _operand(self, other))
+
+    def __ror__(self, other: Any) -> Any:
+        return arithmetic.bitwise_or(_operand(self, other), self)
+
+    def __xor__(self, other: Any) -> Any:
+        return arithmetic.bitwise_xor(self, _operand(self, other))
+
+    def __rxor__(self, other: Any) -> Any:
+        return arithmetic.bitwise_xor(_operand(self, other), self)
+
+    def __invert__(self) -> Any:
+        return arithmetic.bitwise_not(self)
+
     def __matmul__(self, other: Any) -> Any:
         return linear.matmul(self, _operand(self, other))
 
@@ -286,7 +328,15 @@ class Tensor(Box):
 
     def argmax(self, axis: int | None = None) -> Any:
         """See `tinygrad_lab.argmax`."""
-        return reductions.argmax(self, axis=axis)
+        return reductions.argmax(self, axis)
+
+    def all(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
+        """See `tinygrad_lab.all`."""
+        return reductions.all(self, axis, keepdims=keepdims)
+
+    def any(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
+        """See `tinygrad_lab.any`."""
+        return reductions.any(self, axis, keepdims=keepdims)
 
     def clip(self, low: float | None = None, high: float | None = None) -> Any:
         """See `tinygrad_lab.clip`."""
@@ -294,12 +344,12 @@ class Tensor(Box):
 
     def reshape(self, *shape: Any) -> Any:
         """Return the elements in another shape: ``t.reshape(2, -1)`` or ``t.reshape((2, -1))``."""
-        lengths = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
+        lengths = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
         return shaping.reshape(self, shape=tuple(lengths))
 
     def transpose(self, *axes: Any) -> Any:
         """Return the tensor with its axes in another order; by default reversed."""
-        order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+        order = axes[0] if len(axes) == 1 and isinstance(axes[0], Sequence) else axes
         return shaping.transpose(self, axes=tuple(order) or None)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.ops.elementary import exp
-from tinygrad_lab.ops.reductions import sum_axes
+from tinygrad_lab.ops.reductions import peak, sum_axes
 
 
 @primitive
@@ -16,26 +16,26 @@ def relu(xp: Any, x: Any) -> Any:
 
 
 @primitive
-def relu_grad(xp: Any, g: Any, out: Any) -> Any:
-    """Return g where relu's result is positive, and 0 elsewhere; linear in g."""
-    return xp.where(out > 0, g, xp.zeros_like(g))
+def relu_grad(xp: Any, g: Any, y: Any) -> Any:
+    """Return g where relu's result y is positive, and 0 elsewhere; linear in g."""
+    return xp.where(y > 0, g, xp.zeros_like(g))
 
 
 relu.defvjp(x=lambda g, out: relu_grad(g, out))
-relu_grad.defvjp(g=lambda gg, out: relu_grad(gg, out), out=None)
+relu_grad.defvjp(g=lambda v, y: relu_grad(v, y), y=None)
 
 
 @primitive
 def softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
     """Return e^x / sum(e^x) along an axis, computed about the maximum so that nothing overflows."""
-    powers = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+    powers = xp.exp(x - peak(xp, x, (axis,)))
     return powers / xp.sum(powers, axis=axis, keepdims=True)
 
 
 @primitive
 def log_softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
     """Return x - log(sum(e^x)) along an axis, computed about the maximum so that nothing overflows."""
-    shifted = x - xp.max(x, axis=axis, keepdims=True)
+    shifted = x - peak(xp, x, (axis,))
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 
 

@@ -1,11 +1,13 @@
 """Arithmetic, comparison and choice, element by element, with NumPy's broadcasting.
 
 A gradient is summed over the axes along which its argument was repeated (`sum_to`).
-At a tie, `maximum` and `minimum` give half of the gradient to each side; `clip` passes it at its bounds.
+At a tie, and where the result is NaN, `maximum` and `minimum` give half of the gradient to each side; `clip` passes it
+at its bounds.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
@@ -50,7 +52,7 @@ def divide(xp: Any, x: Any, y: Any) -> Any:
 
 divide.defvjp(
     x=lambda g, x_like, y: sum_to(g / y, x_like),
-    y=lambda g, x, y, y_like: sum_to(-g * x / (y * y), y_like),
+    y=lambda g, x, y: sum_to(-(g / y) * (x / y), y),  # not x / y^2, whose square could vanish or overflow
 )
 
 
@@ -67,19 +69,24 @@ negative.defvjp(x=lambda g: -g)
 def power(xp: Any, x: Any, y: Any) -> Any:
     """Return x to the power y.
 
-    d/dx = y x^(y-1), which is 0 where y is 0; d/dy = x^y log x, which is 0 where x is 0.
+    d/dx = y x^(y-1), which is taken as 0 where x and y are 0; d/dy = x^y log x, which is taken as 0 where x is 0.
     """
-    return xp.power(x, y)
+    return x**y
 
 
 def _power_x(g: Any, x: Any, y: Any) -> Any:
-    return sum_to(g * y * power(x, where(equal(y, 0), 1, y - 1)), x)
+    if not hasattr(y, "shape"):  # a plain number
+        return g * (y * power(x, y - 1)) if y else 0.0 * g
+    both = astype(equal(x, 0.0), dtype=g.dtype) * astype(equal(y, 0.0), dtype=g.dtype)
+    return sum_to(g * y * power(x, y - 1.0 + both), x)  # 0 * 0^0 there, for 0 * 0^-1 is not a number
 
 
 def _power_y(g: Any, x: Any, y: Any, out: Any) -> Any:
     from tinygrad_lab.ops.elementary import log
 
-    return sum_to(g * out * log(where(equal(x, 0), 1.0, x)), y)
+    if not hasattr(x, "shape"):
+        return sum_to(g * out * (math.log(x) if x > 0 else 0.0 if x == 0 else math.nan), y)
+    return sum_to(g * out * log(where(equal(x, 0.0), 1.0, x)), y)
 
 
 power.defvjp(x=_power_x, y=_power_y)
@@ -113,13 +120,32 @@ def ceil(xp: Any, x: Any) -> Any:
 
 
 @primitive
-def round_half_even(xp: Any, x: Any) -> Any:
+def rint(xp: Any, x: Any) -> Any:
     """Return the nearest integer, the even one of two; the derivative is 0."""
     return xp.rint(x)
 
 
-for _step in (sign, floor, ceil, round_half_even):
+for _step in (sign, floor, ceil, rint):
     _step.defvjp(x=None)
+
+
+@primitive
+def floor_divide(xp: Any, x: Any, y: Any) -> Any:
+    """Return the largest integer not above x / y; the derivatives are 0."""
+    return xp.floor_divide(x, y)
+
+
+@primitive
+def remainder(xp: Any, x: Any, y: Any) -> Any:
+    """Return x - y floor(x / y), which has the sign of y; at its jumps the derivatives are those of the formula."""
+    return xp.remainder(x, y)
+
+
+floor_divide.defvjp(x=None, y=None)
+remainder.defvjp(
+    x=lambda g, x_like: sum_to(g, x_like),
+    y=lambda g, x, y: sum_to(-g * floor_divide(x, y), y),
+)
 
 
 @primitive
@@ -165,6 +191,30 @@ def isfinite(xp: Any, x: Any) -> Any:
 
 
 @primitive
+def bitwise_and(xp: Any, x: Any, y: Any) -> Any:
+    """Return x & y, bit by bit; of booleans, where both hold."""
+    return xp.bitwise_and(x, y)
+
+
+@primitive
+def bitwise_or(xp: Any, x: Any, y: Any) -> Any:
+    """Return x | y, bit by bit; of booleans, where either holds."""
+    return xp.bitwise_or(x, y)
+
+
+@primitive
+def bitwise_xor(xp: Any, x: Any, y: Any) -> Any:
+    """Return x ^ y, bit by bit; of booleans, where they differ."""
+    return xp.bitwise_xor(x, y)
+
+
+@primitive
+def bitwise_not(xp: Any, x: Any) -> Any:
+    """Return ~x, bit by bit; of booleans, where x does not hold."""
+    return xp.invert(x)
+
+
+@primitive
 def where(xp: Any, condition: Any, x: Any, y: Any) -> Any:
     """Return x where the condition holds and y elsewhere."""
     return xp.where(condition, x, y)
@@ -188,23 +238,23 @@ def minimum(xp: Any, x: Any, y: Any) -> Any:
     return xp.minimum(x, y)
 
 
-def _share(x: Any, y: Any, out: Any, like: Any) -> Any:
-    """1 where x was chosen, 1/2 where both were, 0 where it was not."""
-    chosen = astype(equal(x, out), dtype=like.dtype)
-    return chosen / (chosen + astype(equal(y, out), dtype=like.dtype))
+def _share(g: Any, x: Any, y: Any, out: Any) -> Any:
+    """What x gets of the gradient: all of it where x was chosen, half where both were, nothing where it was not."""
+    chosen, other = (astype(equal(v, out), dtype=g.dtype) for v in (x, y))
+    return g * (0.5 * (1.0 + chosen - other))
 
 
 for _choice in (maximum, minimum):
     _choice.defvjp(
-        x=lambda g, x, y, out: sum_to(g * _share(x, y, out, g), x),
-        y=lambda g, x, y, out: sum_to(g * _share(y, x, out, g), y),
+        x=lambda g, x, y, out: sum_to(_share(g, x, y, out), x),
+        y=lambda g, x, y, out: sum_to(_share(g, y, x, out), y),
     )
 
 
 @primitive
 def clip(xp: Any, x: Any, *, low: float | None = None, high: float | None = None) -> Any:
-    """Return x held between two bounds; the gradient passes where low <= x <= high."""
-    return xp.clip(x, low, high)
+    """Return x held between two bounds, of which None is none; the gradient passes where low <= x <= high."""
+    return x if low is None and high is None else xp.clip(x, low, high)
 
 
 def _clip_rule(g: Any, x: Any, low: float | None, high: float | None) -> Any:

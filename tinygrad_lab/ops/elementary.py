@@ -1,6 +1,7 @@
 """Elementary functions, element by element.
 
 At singular points the derivatives are those of the formulas: log and sqrt give infinity at 0, as NumPy does.
+Near them, 1 - x^2 is computed as (1 - x) (1 + x), which does not cancel.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 from tinygrad_lab import backend
 from tinygrad_lab.autograd.primitive import primitive
-from tinygrad_lab.ops.arithmetic import divide
+from tinygrad_lab.ops.shaping import sum_to
 
 
 @primitive
@@ -27,8 +28,20 @@ def expm1(xp: Any, x: Any) -> Any:
 
 @primitive
 def log(xp: Any, x: Any) -> Any:
-    """Return the natural logarithm."""
+    """Return the natural logarithm; its derivative at 0 is infinite."""
     return xp.log(x)
+
+
+@primitive
+def log2(xp: Any, x: Any) -> Any:
+    """Return the logarithm to base 2, exact at powers of 2."""
+    return xp.log2(x)
+
+
+@primitive
+def log10(xp: Any, x: Any) -> Any:
+    """Return the logarithm to base 10, exact at powers of 10."""
+    return xp.log10(x)
 
 
 @primitive
@@ -44,10 +57,12 @@ def sqrt(xp: Any, x: Any) -> Any:
 
 
 exp.defvjp(x=lambda g, out: g * out)
-expm1.defvjp(x=lambda g, out: g * (out + 1.0))
+expm1.defvjp(x=lambda g, x: g * exp(x))
 log.defvjp(x=lambda g, x: g / x)
+log2.defvjp(x=lambda g, x: g * (1.0 / math.log(2.0)) / x)
+log10.defvjp(x=lambda g, x: g * (1.0 / math.log(10.0)) / x)
 log1p.defvjp(x=lambda g, x: g / (x + 1.0))
-sqrt.defvjp(x=lambda g, out: divide(g * 0.5, out))
+sqrt.defvjp(x=lambda g, out: g * 0.5 / out)
 
 
 @primitive
@@ -84,6 +99,12 @@ def arccos(xp: Any, x: Any) -> Any:
 def arctan(xp: Any, x: Any) -> Any:
     """Return the angle in (-pi/2, pi/2) whose tangent is x."""
     return xp.arctan(x)
+
+
+@primitive
+def arctan2(xp: Any, y: Any, x: Any) -> Any:
+    """Return the angle in [-pi, pi] of the point (x, y), the y first."""
+    return xp.arctan2(y, x)
 
 
 @primitive
@@ -125,21 +146,26 @@ def arctanh(xp: Any, x: Any) -> Any:
 sin.defvjp(x=lambda g, x: g * cos(x))
 cos.defvjp(x=lambda g, x: -g * sin(x))
 tan.defvjp(x=lambda g, out: g * (1.0 + out * out))
-arcsin.defvjp(x=lambda g, x: g / sqrt(1.0 - x * x))
-arccos.defvjp(x=lambda g, x: -g / sqrt(1.0 - x * x))
+arcsin.defvjp(x=lambda g, x: g / sqrt((1.0 - x) * (1.0 + x)))
+arccos.defvjp(x=lambda g, x: -g / sqrt((1.0 - x) * (1.0 + x)))
 arctan.defvjp(x=lambda g, x: g / (1.0 + x * x))
+arctan2.defvjp(
+    y=lambda g, y, x: sum_to(g * x / (x * x + y * y), y),
+    x=lambda g, y, x: sum_to(-g * y / (x * x + y * y), x),
+)
 sinh.defvjp(x=lambda g, x: g * cosh(x))
 cosh.defvjp(x=lambda g, x: g * sinh(x))
 tanh.defvjp(x=lambda g, out: g * (1.0 - out * out))
 arcsinh.defvjp(x=lambda g, x: g / sqrt(x * x + 1.0))
-arccosh.defvjp(x=lambda g, x: g / sqrt(x * x - 1.0))
-arctanh.defvjp(x=lambda g, x: g / (1.0 - x * x))
+arccosh.defvjp(x=lambda g, x: g / sqrt((x - 1.0) * (x + 1.0)))
+arctanh.defvjp(x=lambda g, x: g / ((1.0 - x) * (1.0 + x)))
 
 
 @primitive
 def sigmoid(xp: Any, x: Any) -> Any:
-    """Return 1 / (1 + e^-x), computed as (1 + tanh(x/2)) / 2 so that nothing overflows."""
-    return 0.5 * xp.tanh(0.5 * x) + 0.5
+    """Return 1 / (1 + e^-x), computed from e^-|x| so that nothing overflows and small results keep their digits."""
+    small = xp.exp(xp.minimum(x, -x))
+    return xp.where(x < 0, small, 1.0) / (1.0 + small)
 
 
 @primitive
@@ -148,20 +174,17 @@ def erf(xp: Any, x: Any) -> Any:
     return backend.erf(x)
 
 
+@primitive
+def erfc(xp: Any, x: Any) -> Any:
+    """Return 1 - erf(x), exact where it is small."""
+    return backend.erfc(x)
+
+
 sigmoid.defvjp(x=lambda g, out: g * out * (1.0 - out))
 erf.defvjp(x=lambda g, x: g * (2.0 / math.sqrt(math.pi)) * exp(-x * x))
+erfc.defvjp(x=lambda g, x: g * (-2.0 / math.sqrt(math.pi)) * exp(-x * x))
 
 
 def square(x: Any) -> Any:
     """Return x * x."""
     return x * x
-
-
-def log2(x: Any) -> Any:
-    """Return the logarithm to base 2."""
-    return log(x) * (1.0 / math.log(2.0))
-
-
-def log10(x: Any) -> Any:
-    """Return the logarithm to base 10."""
-    return log(x) * (1.0 / math.log(10.0))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 from tinygrad_lab import backend
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.errors import ShapeError
 from tinygrad_lab.ops.shaping import normalize_axes
 
 
@@ -33,7 +35,7 @@ scatter.defvjp(g=lambda gg, index: gather(gg, index=index))
 
 def _is_basic(index: Any) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
-    return all(p is None or p is Ellipsis or (isinstance(p, (int, slice)) and not isinstance(p, bool)) for p in parts)
+    return all(p is None or p is ... or (isinstance(p, (Integral, slice)) and not isinstance(p, bool)) for p in parts)
 
 
 def take(x: Any, index: Any) -> Any:
@@ -45,16 +47,14 @@ def take(x: Any, index: Any) -> Any:
 @primitive
 def gather_along_axis(xp: Any, x: Any, positions: Any, *, axis: int) -> Any:
     """Return, for each row along an axis, the elements at that row's own positions."""
-    return xp.take_along_axis(x, positions, axis=axis)
+    return xp.take_along_axis(x, positions, axis)
 
 
 @primitive
 def scatter_along_axis(xp: Any, g: Any, positions: Any, *, axis: int, shape: tuple[int, ...]) -> Any:
     """Return zeros of a shape with g added, in each row along an axis, at that row's own positions."""
     out = xp.zeros(shape, dtype=g.dtype)
-    grid = [
-        xp.arange(n).reshape([-1 if i == j else 1 for j in range(g.ndim)]) for i, n in enumerate(positions.shape)
-    ]
+    grid = [xp.arange(n).reshape([-1 if i == j else 1 for j in range(g.ndim)]) for i, n in enumerate(shape)]
     grid[axis] = positions
     backend.scatter_add(out, tuple(grid), g)
     return out
@@ -69,5 +69,7 @@ scatter_along_axis.defvjp(g=lambda gg, positions, axis: gather_along_axis(gg, po
 def take_along_axis(x: Any, positions: Any, axis: int) -> Any:
     """Return, for each row along an axis, the elements at that row's own positions."""
     (axis,) = normalize_axes(axis, x.ndim, "take_along_axis")
+    if positions.ndim != x.ndim:
+        raise ShapeError(f"take_along_axis: expected positions with {x.ndim} axes, got shape {positions.shape}")
     return gather_along_axis(x, positions, axis=axis)
 

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.backend import namespace
 from tinygrad_lab.errors import OptionError, ShapeError
-from tinygrad_lab.ops.shaping import broadcast_to, expand_dims, reshape, squeeze, sum_to, swapaxes, transpose
+from tinygrad_lab.ops.indexing import take
+from tinygrad_lab.ops.shaping import (
+    broadcast_to,
+    expand_dims,
+    normalize_axes,
+    reshape,
+    squeeze,
+    sum_to,
+    swapaxes,
+    transpose,
+)
 
 
 @primitive
@@ -47,37 +60,28 @@ def tensordot(x: Any, y: Any, axes: int | tuple[Any, Any] = 2) -> Any:
     ------
     ShapeError
         The lengths of the axes to sum over differ.
+    OptionError
+        An operand does not have these axes.
     """
     if isinstance(axes, int):
+        if not 0 <= axes <= min(x.ndim, y.ndim):
+            raise OptionError(f"tensordot: expected 0 to {min(x.ndim, y.ndim)} axes, got {axes}")
         axes = (range(x.ndim - axes, x.ndim), range(axes))
-    ax, ay = ([a] if isinstance(a, int) else list(a) for a in axes)
-    ax, ay = [a % x.ndim for a in ax], [a % y.ndim for a in ay]
+    ax, ay = (normalize_axes(a, v.ndim, "tensordot") for a, v in zip(axes, (x, y), strict=True))
     if [x.shape[a] for a in ax] != [y.shape[a] for a in ay]:
         raise ShapeError(f"tensordot: expected axes {ax} and {ay} of equal lengths, got shapes {x.shape} and {y.shape}")
     free_x, free_y = ([i for i in range(v.ndim) if i not in a] for v, a in ((x, ax), (y, ay)))
     shape = tuple(x.shape[i] for i in free_x) + tuple(y.shape[i] for i in free_y)
-    inner = 1
-    for a in ax:
-        inner *= x.shape[a]
-    rows = transpose(x, axes=(*free_x, *ax))
-    columns = transpose(y, axes=(*ay, *free_y))
-    left = _size(x, free_x)
-    right = _size(y, free_y)
-    product = matmul_matrices(reshape(rows, shape=(left, inner)), reshape(columns, shape=(inner, right)))
-    return reshape(product, shape=shape)  # (free_x, free_y) -> the free axes apart again
-
-
-def _size(x: Any, axes: list[int]) -> int:
-    size = 1
-    for a in axes:
-        size *= x.shape[a]
-    return size
+    inner, left, right = (math.prod(v.shape[i] for i in some) for v, some in ((x, ax), (x, free_x), (y, free_y)))
+    rows = reshape(transpose(x, axes=(*free_x, *ax)), shape=(left, inner))
+    columns = reshape(transpose(y, axes=(*ay, *free_y)), shape=(inner, right))
+    return reshape(matmul_matrices(rows, columns), shape=shape)  # (left, right) -> (free axes of x, free axes of y)
 
 
 @primitive
 def einsum_operands(xp: Any, *operands: Any, terms: tuple[str, ...], out: str) -> Any:
     """Return the sum of products that index letters describe."""
-    return xp.einsum(",".join(terms) + "->" + out, *operands)
+    return xp.einsum(",".join(terms) + "->" + out, *operands, optimize=len(operands) > 1)
 
 
 def _einsum_rule(g: Any, operands: list[Any], terms: tuple[str, ...], out: str, wanted: tuple[bool, ...]) -> list[Any]:
@@ -102,27 +106,36 @@ einsum_operands.defvjp(operands=_einsum_rule)
 def einsum(subscripts: str, *operands: Any) -> Any:
     """Return the sum of products that Einstein's notation describes, as ``numpy.einsum``.
 
-    A letter twice in one operand (a diagonal) is not accepted.
-
     Raises
     ------
     OptionError
-        The subscripts do not fit the operands, or name a diagonal.
+        The subscripts do not fit the operands.
+    ShapeError
+        One letter stands for axes of different lengths; only those behind ``...`` are broadcast.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> einsum("ij,jk->ik", np.ones((2, 3)), np.ones((3, 4))).shape
+    (2, 4)
     """
     left, arrow, out = subscripts.replace(" ", "").partition("->")
     terms = left.split(",")
     if len(terms) != len(operands):
         raise OptionError(f"einsum {subscripts!r}: expected {len(terms)} operands, got {len(operands)}")
     terms, out = _expand_ellipses(terms, out if arrow else None, operands)
-    if any(len(set(t)) != len(t) for t in terms):
-        raise OptionError(f"einsum {subscripts!r}: expected each letter once in an operand; no diagonals")
+    if len(set(out)) != len(out) or set(out) - set("".join(terms)):
+        raise OptionError(f"einsum {subscripts!r}: expected letters of the operands, each once, after the arrow")
     lengths: dict[str, int] = {}
     for term, operand in zip(terms, operands, strict=True):
         for letter, n in zip(term, operand.shape, strict=True):
-            if lengths.setdefault(letter, n) != n:
-                both = f"{lengths[letter]} and {n}"
-                raise ShapeError(f"einsum {subscripts!r}: expected one length for {letter!r}, got {both}")
-    return einsum_operands(*operands, terms=tuple(terms), out=out)
+            common = lengths.setdefault(letter, n)
+            if common == 1 and letter not in subscripts:
+                lengths[letter] = n
+            elif n != common and (n != 1 or letter in subscripts):
+                raise ShapeError(f"einsum {subscripts!r}: expected one length for {letter!r}, got {common} and {n}")
+    simple = [_simplify(t, o, lengths) for t, o in zip(terms, operands, strict=True)]
+    return einsum_operands(*(o for _, o in simple), terms=tuple(t for t, _ in simple), out=out)
 
 
 def _expand_ellipses(terms: list[str], out: str | None, operands: tuple[Any, ...]) -> tuple[list[str], str]:
@@ -141,3 +154,15 @@ def _expand_ellipses(terms: list[str], out: str | None, operands: tuple[Any, ...
         joined = "".join(terms).replace(".", "")
         out = letters + "".join(sorted(c for c in set(joined) if joined.count(c) == 1))
     return expanded, out.replace("...", letters)
+
+
+def _simplify(term: str, x: Any, lengths: dict[str, int]) -> tuple[str, Any]:
+    """Drop the axes of x that are broadcast, and take its diagonal where a letter stands twice."""
+    repeated = tuple(i for i, letter in enumerate(term) if x.shape[i] != lengths[letter])
+    x, term = squeeze(x, repeated), "".join(letter for i, letter in enumerate(term) if i not in repeated)
+    letters = "".join(dict.fromkeys(term))
+    if letters == term:
+        return term, x
+    xp = namespace(raw(x))
+    along = {c: xp.arange(lengths[c]).reshape([-1 if c == other else 1 for other in letters]) for c in letters}
+    return letters, take(x, tuple(along[c] for c in term))

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.errors import OptionError
 from tinygrad_lab.ops.windows import Padding, Pair, fold, unfold
 
 
@@ -18,6 +19,8 @@ def max_pool2d(xp: Any, x: Any, *, window: Pair, stride: Pair, padding: Padding)
 
     The first of equal maxima wins, and NaN wins over all. Windows hold at most 256 elements.
     """
+    if math.prod(window) > 256:
+        raise OptionError(f"max_pool2d: expected a window of at most 256 elements, got {window[0]}x{window[1]}")
     columns = unfold(x, window=window, stride=stride, padding=padding, fill=-math.inf)
     n, ho, wo, kh, kw, c = columns.shape
     columns = columns.reshape(n, ho, wo, kh * kw, c)

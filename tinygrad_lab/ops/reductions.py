@@ -1,6 +1,7 @@
 """Reductions over any axes, cumulative sums, and sorting.
 
-Where several elements attain a maximum or minimum, each gets an equal share of the gradient.
+Where several elements attain a maximum or minimum, each gets an equal share of the gradient; where NaN wins, the NaNs
+do.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.errors import ShapeError
-from tinygrad_lab.ops.arithmetic import equal, where
+from tinygrad_lab.ops.arithmetic import equal, not_equal, where
 from tinygrad_lab.ops.elementary import exp, sqrt
 from tinygrad_lab.ops.indexing import take_along_axis
 from tinygrad_lab.ops.shaping import Axes, astype, broadcast_to, concatenate, flip, normalize_axes, reshape, transpose
@@ -46,15 +47,14 @@ def count(x: Any, axis: Axes = None) -> int:
 
 def mean(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
     """Return the mean over the given axes; NaN of no elements, as in NumPy."""
-    elements = count(x, axis)
-    return sum(x, axis, keepdims=keepdims) * (1.0 / elements if elements else math.nan)
+    return sum(x, axis, keepdims=keepdims) / (count(x, axis) or math.nan)
 
 
 def var(x: Any, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
     """Return the variance over the given axes, divided by count - ddof; NaN where that is not positive."""
     centered = x - mean(x, axis, keepdims=True)
     freedom = count(x, axis) - ddof
-    return sum(centered * centered, axis, keepdims=keepdims) * (1.0 / freedom if freedom > 0 else math.nan)
+    return sum(centered * centered, axis, keepdims=keepdims) / (freedom if freedom > 0 else math.nan)
 
 
 def std(x: Any, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
@@ -83,7 +83,7 @@ def min_axes(xp: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool = False) 
 
 def _share_among_winners(g: Any, x: Any, out: Any, axes: tuple[int, ...]) -> Any:
     shape = _kept(x.shape, axes)
-    winners = astype(equal(x, reshape(out, shape=shape)), dtype=g.dtype)
+    winners = astype(equal(x, reshape(out, shape=shape)), dtype=g.dtype) + astype(not_equal(x, x), dtype=g.dtype)
     return winners * (reshape(g, shape=shape) / sum_axes(winners, axes=axes, keepdims=True))
 
 
@@ -93,7 +93,7 @@ min_axes.defvjp(x=_share_among_winners)
 
 def _not_empty(who: str, x: Any, axis: Axes) -> tuple[int, ...]:
     axes = normalize_axes(axis, x.ndim, who)
-    if any(x.shape[i] == 0 for i in axes):
+    if 0 in [x.shape[i] for i in axes]:
         raise ShapeError(f"{who}: expected at least one element along axes {axes}, got x.shape == {x.shape}")
     return axes
 
@@ -108,29 +108,6 @@ def min(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # NumPy's
     return min_axes(x, axes=_not_empty("min", x, axis), keepdims=keepdims)
 
 
-@primitive
-def prod_rows(xp: Any, x: Any) -> Any:
-    """Return the product along the last axis."""
-    return xp.prod(x, axis=-1)
-
-
-def _product_of_others(x: Any) -> Any:
-    """The product of all elements of a row but one, for each: products of what comes before and after it."""
-    n, ones = x.shape[-1], x[..., :1] * 0.0 + 1.0
-    before, after = [ones], [ones]
-    for i in range(n - 1):
-        before.append(before[-1] * x[..., i : i + 1])
-        after.append(after[-1] * x[..., n - 1 - i : n - i])
-    return concatenate(before, -1) * concatenate(after[::-1], -1)
-
-
-def _prod_rule(g: Any, x: Any) -> Any:
-    return reshape(g, shape=(*g.shape, 1)) * _product_of_others(x) if x.shape[-1] else x
-
-
-prod_rows.defvjp(x=_prod_rule)
-
-
 def _as_rows(x: Any, axes: tuple[int, ...]) -> Any:
     """Bring some axes to the end and make them one."""
     others = tuple(i for i in range(x.ndim) if i not in axes)
@@ -140,10 +117,20 @@ def _as_rows(x: Any, axes: tuple[int, ...]) -> Any:
 
 
 def prod(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
-    """Return the product over the given axes; zeros among the factors are no obstacle to its gradient."""
+    """Return the product over the given axes.
+
+    Halves are multiplied until one element is left. There is no division, so zeros among the factors are no obstacle to
+    its derivatives, of any order.
+    """
     axes = normalize_axes(axis, x.ndim, "prod")
-    out = prod_rows(_as_rows(x, axes))
-    return reshape(out, shape=_kept(x.shape, axes)) if keepdims else out
+    rows = _as_rows(x, axes)
+    while (n := rows.shape[-1]) > 1:
+        half = n // 2
+        left, right, last = rows[..., :half], rows[..., half : 2 * half], rows[..., 2 * half :]
+        rows = concatenate([left * right, last], -1) if n % 2 else left * right
+    if not n:
+        rows = sum_axes(rows, axes=(rows.ndim - 1,), keepdims=True) + 1.0
+    return reshape(rows, shape=_kept(x.shape, axes) if keepdims else rows.shape[:-1])
 
 
 def logsumexp(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
@@ -152,11 +139,16 @@ def logsumexp(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
     return logsumexp_axes(x, axes=axes, keepdims=keepdims)
 
 
+def peak(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    """Return the maximum over some axes, which stay, of a raw array; 0 where there are no elements."""
+    return xp.max(x, axis=axes, keepdims=True) if math.prod(x.shape[i] for i in axes) else 0.0
+
+
 @primitive
 def logsumexp_axes(xp: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool = False) -> Any:
     """Return log(sum(exp(x))) over some axes."""
-    peak = xp.max(x, axis=axes, keepdims=True, initial=-math.inf)
-    shift = xp.where(xp.isfinite(peak), peak, xp.zeros_like(peak))
+    shift = peak(xp, x, axes)
+    shift = xp.where(xp.isfinite(shift), shift, 0.0)
     with_axes = xp.log(xp.sum(xp.exp(x - shift), axis=axes, keepdims=True)) + shift
     return with_axes if keepdims else xp.squeeze(with_axes, axis=axes)
 
@@ -186,24 +178,67 @@ def cumsum(x: Any, axis: int | None = None) -> Any:
 
 
 @primitive
-def argsort(xp: Any, x: Any, *, axis: int = -1) -> Any:
+def argsort_axis(xp: Any, x: Any, *, axis: int) -> Any:
     """Return the positions that sort x along an axis, equal elements in their order."""
     return xp.argsort(x, axis=axis, kind="stable")
 
 
 @primitive
-def argmax(xp: Any, x: Any, *, axis: int | None = None) -> Any:
+def argmax_axis(xp: Any, x: Any, *, axis: int | None) -> Any:
     """Return the position of the first largest element."""
     return xp.argmax(x, axis=axis)
 
 
 @primitive
-def argmin(xp: Any, x: Any, *, axis: int | None = None) -> Any:
+def argmin_axis(xp: Any, x: Any, *, axis: int | None) -> Any:
     """Return the position of the first smallest element."""
     return xp.argmin(x, axis=axis)
 
 
-def sort(x: Any, axis: int = -1) -> Any:
-    """Return x sorted along an axis; the gradient goes back to where each element came from."""
-    return take_along_axis(x, argsort(x, axis=axis), axis=axis)
+def argsort(x: Any, axis: int | None = -1) -> Any:
+    """Return the positions that sort x along an axis, equal elements in their order; None sorts the flattened x."""
+    if axis is None:
+        return argsort(reshape(x, shape=(-1,)))
+    return argsort_axis(x, axis=normalize_axes(axis, x.ndim, "argsort")[0])
+
+
+def argmax(x: Any, axis: int | None = None) -> Any:
+    """Return the position of the first largest element along an axis, or in the flattened x; NaN is the largest."""
+    axes = _not_empty("argmax", x, axis)
+    return argmax_axis(x, axis=None if axis is None else axes[0])
+
+
+def argmin(x: Any, axis: int | None = None) -> Any:
+    """Return the position of the first smallest element along an axis, or in the flattened x; NaN is the smallest."""
+    axes = _not_empty("argmin", x, axis)
+    return argmin_axis(x, axis=None if axis is None else axes[0])
+
+
+def sort(x: Any, axis: int | None = -1) -> Any:
+    """Return x sorted along an axis, or flattened and sorted; the gradient goes back to where an element came from."""
+    if axis is None:
+        return sort(reshape(x, shape=(-1,)))
+    return take_along_axis(x, argsort(x, axis), axis)
+
+
+@primitive
+def all_axes(xp: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool = False) -> Any:
+    """Return whether all elements over some axes hold."""
+    return xp.all(x, axis=axes, keepdims=keepdims)
+
+
+@primitive
+def any_axes(xp: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool = False) -> Any:
+    """Return whether any element over some axes holds."""
+    return xp.any(x, axis=axes, keepdims=keepdims)
+
+
+def all(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # NumPy's name
+    """Return whether all elements over the given axes hold, or are not 0; by default over all axes."""
+    return all_axes(x, axes=normalize_axes(axis, x.ndim, "all"), keepdims=keepdims)
+
+
+def any(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # NumPy's name
+    """Return whether any element over the given axes holds, or is not 0; by default over all axes."""
+    return any_axes(x, axes=normalize_axes(axis, x.ndim, "any"), keepdims=keepdims)
 

@@ -7,7 +7,8 @@ flip / flip, roll / roll, tile / sum over the copies.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import index
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
@@ -20,7 +21,7 @@ def normalize_axes(axis: Axes, ndim: int, who: str = "axis") -> tuple[int, ...]:
     """Return axes as a tuple of distinct non-negative numbers; None means all of them."""
     if axis is None:
         return tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    axes = tuple(map(index, axis)) if isinstance(axis, Iterable) else (index(axis),)
     if any(not -ndim <= a < ndim for a in axes):
         raise OptionError(f"{who}: expected axes from {-ndim} to {ndim - 1}, got {axis}")
     axes = tuple(a % ndim for a in axes)
@@ -88,9 +89,9 @@ def astype(xp: Any, x: Any, *, dtype: Any) -> Any:
 astype.defvjp(x=lambda g, x_like: astype(g, dtype=x_like.dtype))
 
 
-def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
+def expand_dims(x: Any, axis: int | Sequence[int]) -> Any:
     """Return x with new axes of length 1 at the given places of the result."""
-    count = 1 if isinstance(axis, int) else len(axis)
+    count = len(axis) if isinstance(axis, Sequence) else 1
     axes = normalize_axes(axis, x.ndim + count, "expand_dims")
     lengths = iter(x.shape)
     return reshape(x, shape=tuple(1 if i in axes else next(lengths) for i in range(x.ndim + count)))
@@ -119,7 +120,8 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """Return x with two axes exchanged."""
     order = list(range(x.ndim))
-    order[axis1], order[axis2] = order[axis2], order[axis1]
+    (a,), (b,) = (normalize_axes(axis, x.ndim, "swapaxes") for axis in (axis1, axis2))
+    order[a], order[b] = b, a
     return transpose(x, axes=tuple(order))
 
 
@@ -169,6 +171,8 @@ def pad_zeros(xp: Any, x: Any, *, widths: Widths) -> Any:
 @primitive
 def crop(xp: Any, x: Any, *, widths: Widths) -> Any:
     """Return x without `widths` elements at the two ends of each axis (the adjoint of `pad_zeros`)."""
+    if len(widths) != x.ndim or any(a < 0 or b < 0 or a + b > n for (a, b), n in zip(widths, x.shape, strict=True)):
+        raise ShapeError(f"crop: expected for each axis a pair of widths that fit into it, got {widths} for {x.shape}")
     return x[tuple(slice(a, n - b) for (a, b), n in zip(widths, x.shape, strict=True))]
 
 
@@ -220,9 +224,9 @@ def pad(x: Any, widths: int | tuple[int, int] | Sequence[tuple[int, int]], *, mo
     OptionError
         A width is negative, the mode is unknown, or an empty axis has no edge to repeat.
     """
-    given: Any = (widths, widths) if isinstance(widths, int) else widths
-    pairs = (tuple(given),) * x.ndim if isinstance(given[0], int) else tuple(map(tuple, given))
-    if len(pairs) != x.ndim or any(a < 0 or b < 0 for a, b in pairs):
+    given: Any = widths if isinstance(widths, Sequence) else (widths, widths)
+    pairs = tuple(map(tuple, given)) if all(isinstance(w, Sequence) for w in given) else (tuple(given),) * x.ndim
+    if len(pairs) != x.ndim or any(len(p) != 2 or min(p) < 0 for p in pairs):
         raise OptionError(f"pad: expected {x.ndim} pairs of non-negative widths, got {widths}; use crop to cut")
     if mode not in ("zero", "edge"):
         raise OptionError(f"pad: expected mode 'zero' or 'edge', got {mode!r}")
@@ -246,6 +250,8 @@ concatenate_parts.defvjp(parts=_concatenate_rule)
 
 def concatenate(parts: Sequence[Any], axis: int = 0) -> Any:
     """Join arrays that agree in every axis but one."""
+    if not parts:
+        raise ShapeError("concatenate: expected at least one part, got none")
     (axis,) = normalize_axes(axis, parts[0].ndim, "concatenate")
     shapes = [p.shape[:axis] + p.shape[axis + 1 :] for p in parts]
     if len(set(shapes)) > 1:
@@ -257,7 +263,7 @@ def concatenate(parts: Sequence[Any], axis: int = 0) -> Any:
 
 def stack(parts: Sequence[Any], axis: int = 0) -> Any:
     """Join arrays of one shape along a new axis."""
-    if len({p.shape for p in parts}) > 1:
+    if len({p.shape for p in parts}) != 1:
         raise ShapeError(f"stack: expected parts of one shape, got {[p.shape for p in parts]}")
     return concatenate([expand_dims(p, axis) for p in parts], axis)
 
@@ -269,8 +275,8 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
     """
     (axis,) = normalize_axes(axis, x.ndim, "split")
     total = x.shape[axis]
-    lengths = [total // sections] * sections if isinstance(sections, int) else list(sections)
-    if sum(lengths) != total:
+    lengths = list(sections) if isinstance(sections, Sequence) else [total // max(1, sections)] * sections
+    if min(lengths, default=-1) < 0 or sum(lengths) != total:
         raise ShapeError(f"split: expected lengths that add up to {total}, got {sections} (x.shape == {x.shape})")
     parts, start = [], 0
     for length in lengths:

@@ -54,7 +54,14 @@ def _slices(window: Pair, out: Pair, stride: Pair, dilation: Pair) -> Any:
 
 @primitive
 def unfold(
-    xp: Any, x: Any, *, window: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1), fill: float = 0.0
+    xp: Any,
+    x: Any,
+    *,
+    window: Pair,
+    stride: Pair = (1, 1),
+    padding: Padding = ((0, 0), (0, 0)),
+    dilation: Pair = (1, 1),
+    fill: float = 0.0,
 ) -> Any:
     """Return the windows of images: (N, H, W, C) -> (N, Ho, Wo, kh, kw, C). The padding holds `fill`."""
     out = places(x.shape[1:3], window, stride, padding, dilation, "unfold")
@@ -67,7 +74,14 @@ def unfold(
 
 @primitive
 def fold(
-    xp: Any, columns: Any, *, size: Pair, window: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1)
+    xp: Any,
+    columns: Any,
+    *,
+    size: Pair,
+    window: Pair,
+    stride: Pair = (1, 1),
+    padding: Padding = ((0, 0), (0, 0)),
+    dilation: Pair = (1, 1),
 ) -> Any:
     """Add windows into the images that they came from: (N, Ho, Wo, kh, kw, C) -> (N, H, W, C)."""
     (top, bottom), (left, right) = padding
