@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -14,6 +15,8 @@ from tinygrad_lab.layer import Parameter
 
 Options = dict[str, Any]
 Groups = Mapping[str, Mapping[str, Any]]
+
+SHARES = frozenset({"momentum", "rho", "beta1", "beta2"})
 
 
 class Optimizer:
@@ -40,7 +43,7 @@ class Optimizer:
     Raises
     ------
     OptionError
-        There is no parameter, an option is unknown or negative, or a pattern matches nothing.
+        There is no parameter, an option is unknown or out of its range, or a pattern matches nothing.
 
     Examples
     --------
@@ -62,7 +65,8 @@ class Optimizer:
         options = {name: _plain(value) for name, value in options.items()}
         self._check(options)
         self.lr: float = options.pop("lr")
-        self.options = self._by_path(options, groups or {})
+        self.options = self._by_path({**options, "lr_factor": 1.0}, groups or {})
+        self._lr_factors: dict[str, float] = {path: own.pop("lr_factor") for path, own in self.options.items()}
         self._state: dict[str, dict[str, Array]] = {}
         self._steps: dict[str, int] = {}
 
@@ -93,9 +97,8 @@ class Optimizer:
             if path not in self._state:
                 self._state[path] = {slot: zeros_like(p) for slot in self.slots}
             self._steps[path] = self._steps.get(path, 0) + 1
-            lr = float(self.lr) * options.get("lr_factor", 1.0)
-            fresh = self.update(p, g, self._state[path], lr=lr, step=self._steps[path], options=options)
-            parameter.assign(fresh)
+            lr = float(self.lr) * self._lr_factors[path]
+            parameter.assign(self.update(p, g, self._state[path], lr=lr, step=self._steps[path], options=options))
 
     def state(self) -> dict[str, Any]:
         """Return all that a resumed run needs, flat: numbers and copies of arrays.
@@ -136,14 +139,14 @@ class Optimizer:
 
     def _by_path(self, options: Options, groups: Groups) -> dict[str, Options]:
         """Return every parameter's own options."""
-        known = [*options, "lr_factor"]
         own = {path: dict(options) for path in self.parameters}
         for pattern, changes in groups.items():
             matching = [path for path in own if fnmatchcase(path, pattern)]
             if not matching:
                 near = difflib.get_close_matches(pattern, own, n=3, cutoff=0.3) or list(own)[:3]
                 raise OptionError(f"{self._who}: expected a pattern of paths such as {near}, got {pattern!r}")
-            if unknown := sorted(changes.keys() - set(known)):
+            if unknown := sorted(changes.keys() - options.keys()):
+                known = f"{list(options)} (lr is everybody's)"
                 raise OptionError(f"{self._who}: expected group {pattern!r} to set some of {known}, got {unknown}")
             changes = {name: _plain(value) for name, value in changes.items()}
             self._check(changes)
@@ -156,10 +159,12 @@ class Optimizer:
         return type(self).__name__
 
     def _check(self, options: Options) -> None:
-        """Refuse what means nothing; no option of any optimizer is negative."""
+        """Refuse what means nothing: no option is negative, and a share that a step keeps is less than all."""
         for name, value in options.items():
-            if not isinstance(value, (bool, int, float)) or not value >= 0:
-                raise OptionError(f"{self._who}: expected {name} not to be negative, got {value!r}")
+            if not isinstance(value, (bool, int, float)) or not 0 <= value < math.inf:
+                raise OptionError(f"{self._who}: expected a number for {name}, not negative, got {value!r}")
+            if name in SHARES and value >= 1:
+                raise OptionError(f"{self._who}: expected {name} below 1, the share that a step keeps, got {value}")
 
     def __repr__(self) -> str:
         return f"{self._who}({len(self.parameters)} parameters, lr={self.lr:g})"

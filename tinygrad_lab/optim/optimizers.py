@@ -8,7 +8,14 @@ from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.layer import Parameter
 from tinygrad_lab.optim.optimizer import Groups, Optimizer, Options
-from tinygrad_lab.optim.updates import momentum_update, sgd_update
+from tinygrad_lab.optim.updates import (
+    adadelta_update,
+    adagrad_update,
+    adam_update,
+    momentum_update,
+    rmsprop_update,
+    sgd_update,
+)
 
 
 class SGD(Optimizer):
@@ -40,12 +47,12 @@ class SGD(Optimizer):
 
     References
     ----------
-    B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964, equation 9;
+    B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964;
     I. Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013, equations 1 to 4.
-    Deviation from both, as PyTorch has it: the rate multiplies the velocity when it is applied and not the gradient when
-    it is gathered, so that a change of rate acts at once; for a constant rate the two agree. Nesterov's form is theirs
-    with p standing for the point looked ahead to (Y. Bengio et al., "Advances in optimizing recurrent networks", 2013,
-    equation 7).
+    Deviation from both, as PyTorch has it: the rate multiplies the velocity when it is applied, and not the gradient
+    when it is gathered, so that a change of rate acts at once; for a constant rate the two agree. Nesterov's form is
+    theirs with p standing for the point looked ahead to (Y. Bengio et al., "Advances in optimizing recurrent networks",
+    2013, section 3.5).
     """
 
     def __init__(
@@ -67,8 +74,266 @@ class SGD(Optimizer):
 
     def update(self, p: Array, g: Array, state: dict[str, Array], *, lr: float, step: int, options: Options) -> Array:
         """Return a fresh array for parameter p with gradient g."""
-        decay = options["weight_decay"]
         if not self.slots:
-            return sgd_update(p, g, lr=lr, weight_decay=decay)
-        momentum, nesterov = options["momentum"], options["nesterov"]
-        return momentum_update(p, g, state["velocity"], lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=decay)
+            return sgd_update(p, g, lr=lr, weight_decay=options["weight_decay"])
+        return momentum_update(p, g, state["velocity"], lr=lr, **options)
+
+
+class AdaGrad(Optimizer):
+    r"""Every coordinate's rate falls with the gradients that it has seen: rare features keep learning.
+
+    .. math:: s_t = s_{t-1} + g_t^2, \quad p_t = p_{t-1} - \eta \frac{g_t}{\sqrt{s_t} + \epsilon}, \qquad
+              g_t = \nabla L(p_{t-1}) + \lambda p_{t-1}
+
+    Parameters
+    ----------
+    parameters : mapping of path to Parameter
+        What to learn.
+    lr : float
+        eta.
+    eps : float
+        epsilon, against division by 0.
+    weight_decay : float
+        lambda.
+    groups : mapping of path pattern to options, optional
+        See `Optimizer`.
+
+    Raises
+    ------
+    OptionError
+        An option is out of its range or unknown.
+
+    References
+    ----------
+    J. Duchi, E. Hazan, Y. Singer, "Adaptive subgradient methods for online learning and stochastic optimization",
+    JMLR 12, 2011, section 1.1, in the diagonal form and without projection. epsilon stands outside of the root, as in
+    PyTorch; s starts at 0.
+    """
+
+    slots = ("squares",)
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Parameter],
+        *,
+        lr: float = 0.01,
+        eps: float = 1e-10,
+        weight_decay: float = 0.0,
+        groups: Groups | None = None,
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "eps": eps, "weight_decay": weight_decay}, groups)
+
+    def update(self, p: Array, g: Array, state: dict[str, Array], *, lr: float, step: int, options: Options) -> Array:
+        """Return a fresh array for parameter p with gradient g."""
+        return adagrad_update(p, g, state["squares"], lr=lr, **options)
+
+
+class RMSprop(Optimizer):
+    r"""The gradient divided by the root of its recent mean square.
+
+    .. math:: s_t = \rho s_{t-1} + (1 - \rho) g_t^2, \quad v_t = \mu v_{t-1} + \frac{g_t}{\sqrt{s_t} + \epsilon}, \quad
+              p_t = p_{t-1} - \eta v_t, \qquad g_t = \nabla L(p_{t-1}) + \lambda p_{t-1}
+
+    Parameters
+    ----------
+    parameters : mapping of path to Parameter
+        What to learn.
+    lr : float
+        eta.
+    rho : float
+        How much of the mean square is kept.
+    eps : float
+        epsilon, against division by 0.
+    momentum : float
+        mu; 0 keeps no velocity.
+    weight_decay : float
+        lambda.
+    groups : mapping of path pattern to options, optional
+        See `Optimizer`.
+
+    Raises
+    ------
+    OptionError
+        An option is out of its range or unknown.
+
+    References
+    ----------
+    T. Tieleman, G. Hinton, "Lecture 6.5: rmsprop", Coursera, 2012, with rho = 0.9 there. The default here, epsilon
+    outside of the root, and momentum are PyTorch's; not centred.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Parameter],
+        *,
+        lr: float = 0.01,
+        rho: float = 0.99,
+        eps: float = 1e-8,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        groups: Groups | None = None,
+    ) -> None:
+        options = {"lr": lr, "rho": rho, "eps": eps, "momentum": momentum, "weight_decay": weight_decay}
+        super().__init__(parameters, options, groups)
+        with_velocity = any(own["momentum"] for own in self.options.values())
+        self.slots = ("squares", "velocity") if with_velocity else ("squares",)
+
+    def update(self, p: Array, g: Array, state: dict[str, Array], *, lr: float, step: int, options: Options) -> Array:
+        """Return a fresh array for parameter p with gradient g."""
+        return rmsprop_update(p, g, state["squares"], state.get("velocity"), lr=lr, **options)
+
+
+class AdaDelta(Optimizer):
+    r"""Steps as large as recent steps were, so that units agree and no rate needs to be chosen.
+
+    .. math:: s_t = \rho s_{t-1} + (1 - \rho) g_t^2, \quad
+              d_t = \frac{\sqrt{u_{t-1} + \epsilon}}{\sqrt{s_t + \epsilon}} g_t, \quad
+              u_t = \rho u_{t-1} + (1 - \rho) d_t^2, \quad p_t = p_{t-1} - \eta d_t
+
+    Parameters
+    ----------
+    parameters : mapping of path to Parameter
+        What to learn.
+    lr : float
+        eta.
+    rho : float
+        How much of the mean squares is kept.
+    eps : float
+        epsilon, which sets the first steps' size.
+    weight_decay : float
+        lambda, in g = grad L + lambda p.
+    groups : mapping of path pattern to options, optional
+        See `Optimizer`.
+
+    Raises
+    ------
+    OptionError
+        An option is out of its range or unknown.
+
+    References
+    ----------
+    M. Zeiler, "ADADELTA: an adaptive learning rate method", 2012, algorithm 1; eta, 1 there, is PyTorch's addition, and
+    so is the default of rho.
+    """
+
+    slots = ("squares", "steps_squared")
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Parameter],
+        *,
+        lr: float = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        groups: Groups | None = None,
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay}, groups)
+
+    def update(self, p: Array, g: Array, state: dict[str, Array], *, lr: float, step: int, options: Options) -> Array:
+        """Return a fresh array for parameter p with gradient g."""
+        return adadelta_update(p, g, state["squares"], state["steps_squared"], lr=lr, **options)
+
+
+class Adam(Optimizer):
+    r"""Momentum, divided by the root of the gradient's recent mean square, both freed of their bias towards 0.
+
+    .. math:: m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t, \quad v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2, \quad
+              p_t = p_{t-1} - \eta \frac{m_t / (1 - \beta_1^t)}{\sqrt{v_t / (1 - \beta_2^t)} + \epsilon}
+
+    Parameters
+    ----------
+    parameters : mapping of path to Parameter
+        What to learn.
+    lr : float
+        eta.
+    beta1, beta2 : float
+        How much of the two means is kept.
+    eps : float
+        epsilon, against division by 0.
+    weight_decay : float
+        lambda, in g = grad L + lambda p; `AdamW` decays the weights themselves.
+    groups : mapping of path pattern to options, optional
+        See `Optimizer`.
+
+    Raises
+    ------
+    OptionError
+        An option is out of its range or unknown.
+
+    References
+    ----------
+    D. Kingma, J. Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1. t counts the updates of each
+    parameter by itself, so that one that is unfrozen late starts without bias.
+    """
+
+    slots = ("mean", "squares")
+    decoupled = False
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Parameter],
+        *,
+        lr: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        groups: Groups | None = None,
+    ) -> None:
+        options = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(parameters, options, groups)
+
+    def update(self, p: Array, g: Array, state: dict[str, Array], *, lr: float, step: int, options: Options) -> Array:
+        """Return a fresh array for parameter p with gradient g."""
+        return adam_update(p, g, state["mean"], state["squares"], lr=lr, step=step, decoupled=self.decoupled, **options)
+
+
+class AdamW(Adam):
+    r"""`Adam` with weights that decay by themselves, outside of the adaptive rates.
+
+    .. math:: p_t = (1 - \eta \lambda) p_{t-1}
+                    - \eta \frac{m_t / (1 - \beta_1^t)}{\sqrt{v_t / (1 - \beta_2^t)} + \epsilon}
+
+    Parameters
+    ----------
+    parameters : mapping of path to Parameter
+        What to learn.
+    lr : float
+        eta.
+    beta1, beta2 : float
+        How much of the two means is kept.
+    eps : float
+        epsilon, against division by 0.
+    weight_decay : float
+        lambda.
+    groups : mapping of path pattern to options, optional
+        See `Optimizer`.
+
+    Raises
+    ------
+    OptionError
+        An option is out of its range or unknown.
+
+    References
+    ----------
+    I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", 2019, algorithm 2. Deviation, as PyTorch has it:
+    the decay is multiplied by eta as well, and not by the schedule alone.
+    """
+
+    decoupled = True
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Parameter],
+        *,
+        lr: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        groups: Groups | None = None,
+    ) -> None:
+        super().__init__(
+            parameters, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay, groups=groups
+        )

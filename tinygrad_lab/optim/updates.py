@@ -1,8 +1,8 @@
 """The arithmetic of the optimizers: one update of one parameter, on raw arrays.
 
 Each update is a primitive for the sake of its kernels: a faster forward may be registered as for any other. It returns
-a *fresh* array for the parameter p, since others may hold the old one, and changes the optimizer's own arrays (v, m, ...)
-*in place*, since nobody else holds them. There are no derivative rules: nothing here is on a tape.
+a *fresh* array for the parameter p, since others may hold the old one, and changes the optimizer's own arrays (v, m and
+so on) *in place*, since nobody else holds them. There are no derivative rules: nothing here is on a tape.
 """
 
 from __future__ import annotations
@@ -32,3 +32,90 @@ def momentum_update(
     v *= momentum
     v += g
     return p - lr * (g + momentum * v if nesterov else v)
+
+
+@primitive
+def adagrad_update(xp: Any, p: Any, g: Any, s: Any, *, lr: float, eps: float, weight_decay: float = 0.0) -> Any:
+    """Add g^2 to s and return p - lr g / (sqrt(s) + eps)."""
+    g = decayed(p, g, weight_decay)
+    s += g * g
+    return p - lr * g / (xp.sqrt(s) + eps)
+
+
+@primitive
+def rmsprop_update(
+    xp: Any,
+    p: Any,
+    g: Any,
+    s: Any,
+    v: Any,
+    *,
+    lr: float,
+    rho: float,
+    eps: float,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+) -> Any:
+    """Move s towards g^2 and return p - lr g / (sqrt(s) + eps), by way of a velocity v unless that is None."""
+    g = decayed(p, g, weight_decay)
+    s *= rho
+    s += (1.0 - rho) * (g * g)
+    scaled = g / (xp.sqrt(s) + eps)
+    if v is None:
+        return p - lr * scaled
+    v *= momentum
+    v += scaled
+    return p - lr * v
+
+
+@primitive
+def adadelta_update(
+    xp: Any, p: Any, g: Any, s: Any, u: Any, *, lr: float, rho: float, eps: float, weight_decay: float = 0.0
+) -> Any:
+    """Move s towards g^2 and u towards d^2, where d = g sqrt(u + eps) / sqrt(s + eps), and return p - lr d."""
+    g = decayed(p, g, weight_decay)
+    s *= rho
+    s += (1.0 - rho) * (g * g)
+    d = g * xp.sqrt(u + eps) / xp.sqrt(s + eps)
+    u *= rho
+    u += (1.0 - rho) * (d * d)
+    return p - lr * d
+
+
+@primitive
+def adam_update(
+    xp: Any,
+    p: Any,
+    g: Any,
+    m: Any,
+    v: Any,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    step: int,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+) -> Any:
+    """Move m towards g and v towards g^2 and return p - lr m' / (sqrt(v') + eps), m' and v' freed of their bias.
+
+    The decay is added to the gradient; with `decoupled` it shrinks p by lr weight_decay p instead.
+    """
+    if decoupled:
+        p = p * (1.0 - lr * weight_decay)
+    else:
+        g = decayed(p, g, weight_decay)
+    m *= beta1
+    m += (1.0 - beta1) * g
+    v *= beta2
+    v += (1.0 - beta2) * (g * g)
+    root = xp.sqrt(v) * (1.0 - beta2**step) ** -0.5
+    return p - (lr / (1.0 - beta1**step)) * m / (root + eps)
+
+
+@primitive
+def average_update(xp: Any, average: Any, p: Any, *, weight: float) -> Any:
+    """Move an average towards p by a weight from 0 to 1, in place, and return it."""
+    average += weight * (p - average)
+    return average

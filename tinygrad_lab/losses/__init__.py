@@ -1,0 +1,29 @@
+"""Losses: how far predictions are from what was wanted.
+
+Each is a function of predictions and targets: a sum over the classes, where there are classes, then a reduction over
+the examples. They are registered in the entry-point group ``tinygrad_lab.losses``.
+"""
+
+from tinygrad_lab.losses.classification import (
+    binary_cross_entropy_with_logits,
+    hinge,
+    kl_divergence,
+    multiclass_hinge,
+    nll,
+    softmax_cross_entropy,
+)
+from tinygrad_lab.losses.reduction import reduce
+from tinygrad_lab.losses.regression import huber, mae, mse
+
+__all__ = [
+    "binary_cross_entropy_with_logits",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "mae",
+    "mse",
+    "multiclass_hinge",
+    "nll",
+    "reduce",
+    "softmax_cross_entropy",
+]

@@ -1,0 +1,89 @@
+"""What all losses share: the reduction over examples, and the checks of what they are given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.backend import carries_gradient, is_array, namespace
+from tinygrad_lab.errors import DTypeError, OptionError, ShapeError
+from tinygrad_lab.ops import reductions
+
+
+def reduce(losses: Any, reduction: str, who: str = "reduce") -> Any:
+    """Return the mean or the sum of all losses, or (``"none"``) the losses themselves.
+
+    Raises
+    ------
+    OptionError
+        The reduction is none of these.
+    """
+    if reduction == "mean":
+        return reductions.mean(losses)
+    if reduction == "sum":
+        return reductions.sum(losses)
+    if reduction == "none":
+        return losses
+    raise OptionError(f"{who}: expected reduction 'mean', 'sum' or 'none', got {reduction!r}")
+
+
+def as_array(values: Any, like: Any) -> Any:
+    """Return a list as an array on the device of `like`; arrays and tensors as they are."""
+    return values if is_array(raw(values)) else namespace(raw(like)).asarray(values)
+
+
+def as_target(who: str, target: Any, prediction: Any) -> Any:
+    """Return a target of the prediction's shape; lists, integers and booleans become floats of its dtype.
+
+    Raises
+    ------
+    ShapeError
+        The shapes differ: nothing is broadcast, since (N, 1) against (N,) would compare each example with all.
+    """
+    if not is_array(raw(target)) or not carries_gradient(raw(target)):
+        target = as_array(raw(target), prediction).astype(prediction.dtype)
+    if target.shape != prediction.shape:
+        raise ShapeError(
+            f"{who}: expected a target of the prediction's shape {prediction.shape}, got {target.shape}; "
+            "reshape one of them (nothing is broadcast)"
+        )
+    return target
+
+
+def check_classes(who: str, x: Any) -> None:
+    """Refuse predictions without a last axis of classes."""
+    if x.ndim == 0 or x.shape[-1] == 0:
+        raise ShapeError(f"{who}: expected predictions with a last axis of classes, got shape {x.shape}")
+
+
+def check_labels(who: str, labels: Any, like: Any) -> Any:
+    """Return labels as a raw array of integers that number classes of `like`, one for each of its rows.
+
+    On a GPU this waits for the labels, whose range is not known before.
+
+    Raises
+    ------
+    DTypeError, ShapeError, OptionError
+        They are no integers, are not one for each row, or one is out of range.
+    """
+    check_classes(who, like)
+    labels, classes = raw(as_array(labels, like)), like.shape[-1]
+    if labels.dtype.kind not in "iu":
+        raise DTypeError(f"{who}: expected labels of integers, got {labels.dtype}; use .astype('int64')")
+    if labels.shape != like.shape[:-1]:
+        raise ShapeError(
+            f"{who}: expected one label for each row, shape {like.shape[:-1]}, got {labels.shape} "
+            f"(predictions {like.shape})"
+        )
+    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
+        raise OptionError(
+            f"{who}: expected labels from 0 to {classes - 1}, got {int(labels.min())} to {int(labels.max())}; "
+            "has the network as many outputs as the data has classes?"
+        )
+    return labels
+
+
+def one_hot(labels: Any, like: Any) -> Any:
+    """Return 1 at each row's class and 0 elsewhere, of the shape and dtype of `like`."""
+    xp = namespace(labels)
+    return (labels[..., None] == xp.arange(like.shape[-1])).astype(like.dtype)  # (...) -> (..., K)

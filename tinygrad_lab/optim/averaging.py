@@ -1,0 +1,153 @@
+"""Averages of weights over the steps of training, which often predict better than the last weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.backend import Array, namespace, transfer
+from tinygrad_lab.errors import OptionError, StateError
+from tinygrad_lab.layer import Layer
+from tinygrad_lab.optim.updates import average_update
+
+
+class WeightAverage:
+    """The base class of averages: after each step (or each epoch) call `update`; `weights` goes into ``load_state``.
+
+    Buffers are not averaged: those of `weights` are the model's own of the moment.
+
+    Parameters
+    ----------
+    model : Layer
+        Whose parameters to average.
+    """
+
+    def __init__(self, model: Layer) -> None:
+        self.model = model
+        self.count = 0
+        self._average: dict[str, Array] = {}
+
+    def weight(self, count: int) -> float:
+        """Return how far to move towards the new parameters after `count` earlier updates, 1 or more."""
+        raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines weight")
+
+    def update(self) -> None:
+        """Take the present parameters into the average; the first ones are copied."""
+        for path, parameter in self.model.parameters().items():
+            if self.count:
+                average_update(self._average[path], parameter.value, weight=self.weight(self.count))
+            else:
+                self._average[path] = namespace(parameter.value).array(parameter.value)
+        self.count += 1
+
+    def weights(self) -> dict[str, Array]:
+        """Return a state dict of the model with averaged parameters; before the first update, its own."""
+        return self.model.state() | {path: namespace(a).array(a) for path, a in self._average.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a resumed run needs, flat: the count, and copies of the averages by path."""
+        return {"count": self.count} | {f"average/{path}": namespace(a).array(a) for path, a in self._average.items()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state`; all or nothing.
+
+        Raises
+        ------
+        StateError
+            A path is missing or unknown, or a shape differs.
+        """
+        parameters = self.model.parameters()
+        count = int(state.get("count", 0))
+        expected = {"count", *(f"average/{path}" for path in parameters if count)}
+        if expected != state.keys():
+            missing, unknown = sorted(expected - state.keys()), sorted(state.keys() - expected)
+            raise StateError(f"{self}: expected averages of the model's paths, missing {missing}, unknown {unknown}")
+        arrays = {path: raw(state[f"average/{path}"]) for path in parameters} if count else {}
+        for path, array in arrays.items():
+            if array.shape != parameters[path].shape:
+                raise StateError(f"{self}: expected {path} of shape {parameters[path].shape}, got {array.shape}")
+        self.count = count
+        self._average = {
+            path: transfer(namespace(a).array(a, dtype=parameters[path].dtype), parameters[path].device)
+            for path, a in arrays.items()
+        }
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.count} updates)"
+
+
+class ExponentialMovingAverage(WeightAverage):
+    r"""The average in which older weights fade.
+
+    .. math:: \bar p_1 = p_1, \qquad \bar p_t = d\, \bar p_{t-1} + (1 - d)\, p_t
+
+    Parameters
+    ----------
+    model : Layer
+        Whose parameters to average.
+    decay : float
+        d: about 1 / (1 - d) steps are remembered.
+
+    Raises
+    ------
+    OptionError
+        The decay is not from 0 to 1.
+
+    References
+    ----------
+    B. Polyak, A. Juditsky, "Acceleration of stochastic approximation by averaging", 1992, with weights that fade.
+
+    Examples
+    --------
+    >>> model = tgl.Sequential()
+    >>> model.p = tgl.Parameter(np.array([0.0]))
+    >>> average = ExponentialMovingAverage(model, decay=0.75)
+    >>> for value in (4.0, 8.0):
+    ...     model.p.assign(np.array([value]))
+    ...     average.update()
+    >>> average.weights()
+    {'p': array([5.])}
+    """
+
+    def __init__(self, model: Layer, *, decay: float = 0.999) -> None:
+        if not 0 <= decay <= 1:
+            raise OptionError(f"ExponentialMovingAverage: expected decay from 0 to 1, got {decay}")
+        super().__init__(model)
+        self.decay = float(decay)
+
+    def weight(self, count: int) -> float:
+        """Return 1 - decay."""
+        return 1.0 - self.decay
+
+
+class StochasticWeightAverage(WeightAverage):
+    r"""The plain mean of weights.
+
+    .. math:: \bar p_t = \frac{1}{t} \sum_{i=1}^{t} p_i
+
+    Parameters
+    ----------
+    model : Layer
+        Whose parameters to average.
+
+    References
+    ----------
+    P. Izmailov et al., "Averaging weights leads to wider optima and better generalization", 2018, algorithm 1. Running
+    statistics do not suit the averaged weights: run the model over training data in training mode to renew them.
+
+    Examples
+    --------
+    >>> model = tgl.Sequential()
+    >>> model.p = tgl.Parameter(np.array([0.0]))
+    >>> average = StochasticWeightAverage(model)
+    >>> for value in (4.0, 8.0):
+    ...     model.p.assign(np.array([value]))
+    ...     average.update()
+    >>> average.weights()
+    {'p': array([6.])}
+    """
+
+    def weight(self, count: int) -> float:
+        """Return the newest's share of the mean."""
+        return 1.0 / (count + 1)

@@ -1,0 +1,517 @@
+"""Learning-rate schedules: by which factor to multiply the base rate, as training goes on.
+
+A schedule is a function of one number t, the position in training: epochs, fractions of them included, or steps, as the
+schedule's own lengths are meant. It answers with a factor, 1 being the optimizer's own rate::
+
+    optimizer.lr = base_lr * schedule(epoch + step_of_epoch / steps_of_epoch)
+
+The factors are pure functions of t but for `ReduceOnPlateau`, which is told a metric after each epoch (`observe`) and
+has a state to save. Schedules multiply: ``WarmUp(length=5) * CosineDecay(length=90)``.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinygrad_lab import registry
+from tinygrad_lab.errors import ConfigError, OptionError, StateError
+
+
+class Schedule:
+    """The base class of all schedules."""
+
+    def __call__(self, t: float) -> float:
+        """Return the factor at position t, 0 or more."""
+        raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines __call__")
+
+    def observe(self, metric: float) -> None:
+        """Take note of an epoch's metric; most schedules go by t alone."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what a resumed run needs beyond t, flat: numbers."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state`.
+
+        Raises
+        ------
+        StateError
+            It is not the state of such a schedule.
+        """
+        if state.keys() != self.state().keys():
+            raise StateError(f"{self}: expected a state of {sorted(self.state())}, got {sorted(state)}")
+
+    def __mul__(self, other: Schedule) -> Schedule:
+        return Product(self, other)
+
+
+@dataclass(frozen=True)
+class Product(Schedule):
+    """Two schedules at once: the product of their factors.
+
+    Examples
+    --------
+    >>> [round(Product(WarmUp(length=2, start=0.5), ExponentialDecay(factor=0.1))(t), 3) for t in range(4)]
+    [0.5, 0.075, 0.01, 0.001]
+    """
+
+    first: Schedule
+    second: Schedule
+
+    def __call__(self, t: float) -> float:
+        """Return first(t) second(t)."""
+        return self.first(t) * self.second(t)
+
+    def observe(self, metric: float) -> None:
+        """Tell both."""
+        self.first.observe(metric)
+        self.second.observe(metric)
+
+    def state(self) -> dict[str, Any]:
+        """Return the states of both under ``first/`` and ``second/``."""
+        both = (("first", self.first), ("second", self.second))
+        return {f"{name}/{key}": value for name, part in both for key, value in part.state().items()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state`."""
+        super().load_state(state)
+        for name, part in (("first", self.first), ("second", self.second)):
+            part.load_state({k.removeprefix(f"{name}/"): v for k, v in state.items() if k.startswith(f"{name}/")})
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The same rate throughout.
+
+    Examples
+    --------
+    >>> Constant()(100)
+    1.0
+    """
+
+    def __call__(self, t: float) -> float:
+        """Return 1."""
+        return 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepDecay(Schedule):
+    r"""The rate falls by a factor at regular intervals, once it begins to.
+
+    .. math:: f(t) = a^{n(t)}, \qquad
+              n(t) = 0 \text{ before } t_0, \quad \lfloor (t - t_0) / d \rfloor + 1 \text{ from } t_0 \text{ on}
+
+    Parameters
+    ----------
+    start : float
+        t_0, where the rate falls for the first time.
+    interval : float
+        d.
+    factor : float
+        a.
+
+    Raises
+    ------
+    OptionError
+        The interval or the factor is not positive.
+
+    References
+    ----------
+    A. Krizhevsky et al., "ImageNet classification with deep convolutional neural networks", 2012, section 5, divide by
+    10 by hand; here the places are given.
+
+    Examples
+    --------
+    From epoch 75 on, x 0.9 every 5 epochs:
+
+    >>> schedule = StepDecay(start=75, interval=5, factor=0.9)
+    >>> [round(schedule(epoch), 3) for epoch in (0, 74, 75, 79, 80, 85)]
+    [1.0, 1.0, 0.9, 0.9, 0.81, 0.729]
+    """
+
+    start: float
+    interval: float
+    factor: float
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "interval", "factor")
+
+    def __call__(self, t: float) -> float:
+        """Return a to the number of falls so far."""
+        falls = 0 if t < self.start else math.floor((t - self.start) / self.interval) + 1
+        return float(self.factor**falls)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiStepDecay(Schedule):
+    r"""The rate falls by a factor at each of some places.
+
+    .. math:: f(t) = a^{|\{m \in M : m \le t\}|}
+
+    Parameters
+    ----------
+    milestones : sequence of float
+        M, rising.
+    factor : float
+        a.
+
+    Raises
+    ------
+    OptionError
+        The factor is not positive, or the milestones do not rise.
+
+    References
+    ----------
+    K. He et al., "Deep residual learning for image recognition", 2016, section 4.2.
+
+    Examples
+    --------
+    >>> schedule = MultiStepDecay(milestones=(80, 120), factor=0.1)
+    >>> [round(schedule(epoch), 3) for epoch in (0, 79, 80, 119, 120)]
+    [1.0, 1.0, 0.1, 0.1, 0.01]
+    """
+
+    milestones: Sequence[float]
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "factor")
+        if sorted(set(self.milestones)) != list(self.milestones):
+            raise OptionError(f"MultiStepDecay: expected milestones that rise, got {self.milestones}")
+
+    def __call__(self, t: float) -> float:
+        """Return a to the number of milestones passed."""
+        return float(self.factor ** bisect_right(self.milestones, t))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExponentialDecay(Schedule):
+    r"""The rate falls all the time.
+
+    .. math:: f(t) = a^t
+
+    Parameters
+    ----------
+    factor : float
+        a, by which it falls as t grows by 1.
+
+    Raises
+    ------
+    OptionError
+        The factor is not positive.
+
+    References
+    ----------
+    C. Szegedy et al., "Rethinking the Inception architecture for computer vision", 2016, section 8.
+
+    Examples
+    --------
+    >>> [ExponentialDecay(factor=0.5)(t) for t in range(4)]
+    [1.0, 0.5, 0.25, 0.125]
+    """
+
+    factor: float
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "factor")
+
+    def __call__(self, t: float) -> float:
+        """Return a^t."""
+        return float(self.factor**t)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CosineDecay(Schedule):
+    r"""The rate falls along half a wave: slowly, quickly, slowly.
+
+    .. math:: f(t) = b + (1 - b) \frac{1 + \cos(\pi t / T)}{2}, \qquad b \text{ after } T
+
+    Parameters
+    ----------
+    length : float
+        T.
+    final : float
+        b.
+
+    Raises
+    ------
+    OptionError
+        The length is not positive, or the final factor is negative.
+
+    References
+    ----------
+    I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017, equation 5, without
+    restarts.
+
+    Examples
+    --------
+    >>> [round(CosineDecay(length=4)(t), 3) for t in range(6)]
+    [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
+    """
+
+    length: float
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "length")
+        _check_not_negative(self, "final")
+
+    def __call__(self, t: float) -> float:
+        """Return the height of the wave at t."""
+        return _glide(1.0, self.final, t / self.length)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneCycle(Schedule):
+    """The rate rises from low to 1 and falls to almost nothing, each along half a wave.
+
+    Formula: from `start` to 1 while t goes from 0 to rise * length, then to `final` at t = length; in between
+    b + (a - b) (1 + cos(pi u)) / 2 from a to b, u running from 0 to 1.
+
+    Parameters
+    ----------
+    length : float
+        The whole of training.
+    rise : float
+        Which part of it the rate rises in, between 0 and 1.
+    start, final : float
+        The factors at both ends.
+
+    Raises
+    ------
+    OptionError
+        A number is out of its range.
+
+    References
+    ----------
+    L. Smith, N. Topin, "Super-convergence: very fast training of neural networks using large learning rates", 2018,
+    section 3. Deviations: cosines for straight lines and the numbers at both ends, as PyTorch has them; momentum stays.
+
+    Examples
+    --------
+    >>> schedule = OneCycle(length=10)
+    >>> [round(schedule(t), 3) for t in (0, 1.5, 3, 6.5, 10)]
+    [0.04, 0.52, 1.0, 0.5, 0.0]
+    """
+
+    length: float
+    rise: float = 0.3
+    start: float = 1 / 25
+    final: float = 1 / 250_000
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "length")
+        _check_not_negative(self, "start", "final")
+        if not 0 < self.rise < 1:
+            raise OptionError(f"OneCycle: expected rise between 0 and 1, got {self.rise}")
+
+    def __call__(self, t: float) -> float:
+        """Return the height of the cycle at t."""
+        peak = self.rise * self.length
+        if t < peak:
+            return _glide(self.start, 1.0, t / peak)
+        return _glide(1.0, self.final, (t - peak) / (self.length - peak))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmUp(Schedule):
+    r"""The rate rises along a straight line; then another schedule begins.
+
+    .. math:: f(t) = s + (1 - s)\, t / T \text{ before } T, \qquad g(t - T) \text{ from } T \text{ on}
+
+    Parameters
+    ----------
+    length : float
+        T; 0 leaves it out.
+    start : float
+        s.
+    after : Schedule, optional
+        g, on its own clock, which starts at T; by default 1. For one on the common clock, multiply instead.
+
+    Raises
+    ------
+    OptionError
+        The length or the start is negative.
+
+    References
+    ----------
+    P. Goyal et al., "Accurate, large minibatch SGD: training ImageNet in 1 hour", 2017, section 2.2.
+
+    Examples
+    --------
+    >>> schedule = WarmUp(length=2, start=0.5, after=CosineDecay(length=2))
+    >>> [round(schedule(t), 3) for t in range(5)]
+    [0.5, 0.75, 1.0, 0.5, 0.0]
+    """
+
+    length: float
+    start: float = 0.1
+    after: Schedule = field(default_factory=Constant)
+
+    def __post_init__(self) -> None:
+        _check_not_negative(self, "length", "start")
+
+    def __call__(self, t: float) -> float:
+        """Return the height of the line, or what comes after it."""
+        if t < self.length:
+            return self.start + (1.0 - self.start) * t / self.length
+        return self.after(t - self.length)
+
+    def observe(self, metric: float) -> None:
+        """Tell the schedule that comes after."""
+        self.after.observe(metric)
+
+    def state(self) -> dict[str, Any]:
+        """Return the state of the schedule that comes after."""
+        return self.after.state()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state`."""
+        self.after.load_state(state)
+
+
+@dataclass(kw_only=True)
+class ReduceOnPlateau(Schedule):
+    """The rate falls by a factor when a metric has stopped to improve. t does not matter.
+
+    Formula: a metric m improves on the best so far b if m < b (1 - threshold), for mode "max" if m > b (1 + threshold).
+    After more than `patience` epochs in a row without improvement the factor is multiplied, and `cooldown` epochs are
+    not counted.
+
+    Parameters
+    ----------
+    factor : float
+        By which the rate falls, below 1.
+    patience : int
+        How many epochs without improvement are borne.
+    threshold : float
+        By which share of the best the metric must improve.
+    mode : {"min", "max"}
+        Whether a small metric is good (a loss) or a large one (an accuracy).
+    cooldown : int
+        For how many epochs after a fall none is counted.
+    lowest : float
+        The schedule's factor never falls below it.
+
+    Raises
+    ------
+    OptionError
+        A number is out of its range, or the mode is unknown.
+
+    References
+    ----------
+    A. Krizhevsky et al., "ImageNet classification with deep convolutional neural networks", 2012, section 5: "when the
+    validation error rate stopped improving", automated. The counting is that of PyTorch's ReduceLROnPlateau.
+
+    Examples
+    --------
+    >>> schedule = ReduceOnPlateau(factor=0.5, patience=1)
+    >>> for loss in (1.0, 0.8, 0.9, 0.85, 0.7):
+    ...     schedule.observe(loss)
+    ...     print(schedule(0), end=" ")
+    1.0 1.0 1.0 0.5 0.5
+    """
+
+    factor: float = 0.1
+    patience: int = 10
+    threshold: float = 1e-4
+    mode: str = "min"
+    cooldown: int = 0
+    lowest: float = 0.0
+    now: float = field(default=1.0, init=False)
+    best: float = field(default=math.nan, init=False)  # none yet: nothing compares with NaN
+    bad_epochs: int = field(default=0, init=False)
+    resting: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "factor")
+        _check_not_negative(self, "patience", "threshold", "cooldown", "lowest")
+        if self.factor >= 1 or self.mode not in ("min", "max"):
+            raise OptionError(f"{self}: expected a factor below 1 and mode 'min' or 'max'")
+
+    def __call__(self, t: float) -> float:
+        """Return the factor that the metrics so far have led to."""
+        return self.now
+
+    def observe(self, metric: float) -> None:
+        """Take note of an epoch's metric; one that is not a number is no improvement."""
+        metric = float(metric)
+        if self._improves(metric):
+            self.best, self.bad_epochs = metric, 0
+        else:
+            self.bad_epochs += 1
+        if self.resting:
+            self.resting, self.bad_epochs = self.resting - 1, 0
+        if self.bad_epochs > self.patience:
+            self.now = max(self.now * self.factor, self.lowest)
+            self.resting, self.bad_epochs = self.cooldown, 0
+
+    def _improves(self, metric: float) -> bool:
+        if math.isnan(self.best):
+            return not math.isnan(metric)
+        if self.mode == "min":
+            return metric < self.best * (1.0 - self.threshold)
+        return metric > self.best * (1.0 + self.threshold)
+
+    def state(self) -> dict[str, Any]:
+        """Return the factor, the best metric and the counts."""
+        return {"now": self.now, "best": self.best, "bad_epochs": self.bad_epochs, "resting": self.resting}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state`."""
+        super().load_state(state)
+        self.now, self.best = float(state["now"]), float(state["best"])
+        self.bad_epochs, self.resting = int(state["bad_epochs"]), int(state["resting"])
+
+
+def build_schedule(description: Mapping[str, Any]) -> Schedule:
+    """Return the schedule that a table of plain values describes.
+
+    Parameters
+    ----------
+    description : mapping
+        ``name``, as registered in ``tinygrad_lab.schedules``, and its options; an option may be such a table itself.
+
+    Raises
+    ------
+    ConfigError
+        There is no name, or an option is unknown or missing.
+    PluginError
+        Nobody registers the name.
+
+    Examples
+    --------
+    >>> build_schedule({"name": "warm_up", "length": 5, "after": {"name": "cosine", "length": 25}})
+    WarmUp(length=5, start=0.1, after=CosineDecay(length=25, final=0.0))
+    """
+    if "name" not in description:
+        raise ConfigError(f"schedule: expected a name, one of {sorted(registry.schedules)}, got {dict(description)}")
+    options = {k: build_schedule(v) if isinstance(v, Mapping) else v for k, v in description.items() if k != "name"}
+    name = description["name"]
+    cls = registry.schedules[name]
+    try:
+        return cls(**options)  # type: ignore[no-any-return]  # a plugin, known by its name alone
+    except TypeError as error:
+        raise ConfigError(f"schedule {name!r}: expected options of {cls.__name__}, got {options}: {error}") from error
+
+
+def _glide(a: float, b: float, u: float) -> float:
+    """Go from a to b along half a wave as u goes from 0 to 1, and stay there."""
+    return b + (a - b) * 0.5 * (1.0 + math.cos(math.pi * min(u, 1.0)))
+
+
+def _check_positive(schedule: Any, *names: str) -> None:
+    for name in names:
+        if not getattr(schedule, name) > 0:
+            raise OptionError(f"{type(schedule).__name__}: expected {name} above 0, got {getattr(schedule, name)}")
+
+
+def _check_not_negative(schedule: Any, *names: str) -> None:
+    for name in names:
+        if not getattr(schedule, name) >= 0:
+            raise OptionError(f"{type(schedule).__name__}: expected {name} of 0 or more, got {getattr(schedule, name)}")
