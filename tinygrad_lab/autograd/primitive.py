@@ -36,6 +36,8 @@ class Primitive:
         self.outputs = tuple(outputs)
         self.arguments = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
         self.options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        if clash := {*self.outputs, "wanted"} & {*self.arguments, *self.options}:
+            raise RuleError(f"{forward.__name__}: expected names that stand for one thing, got {clash} twice; rename")
         self.variadic = next((i for i, p in enumerate(parameters) if p.kind is p.VAR_POSITIONAL), None)
         self.rules: dict[int, Any] = {}  # argument -> (targets, rule, needs)
         self.plans: dict[int, Any] = {}  # which arguments are tracked -> their distinct rules
@@ -72,49 +74,46 @@ class Primitive:
         """Apply the primitive. Raw arrays in, raw array out; a box in, a box out."""
         if options and not options.keys() <= self.options.keys():
             args, options = self._bind(args, options)
-        box = xp = dtype = None
-        values, inputs, mask, bit, odd = [], [], 0, 1, False
+        array_type = dtype = None
+        values, inputs, mask, bit, boxed, odd = [], [], 0, 1, False, False
         for a in args:
             node = None
             if isinstance(a, Box):
-                box, node, a = Box.boxes, a.node, a.value
+                boxed, node, a = True, a.node, a.value
                 if node is not None:
                     mask |= bit
-            space = NAMESPACES.get(type(a))
-            if space is not None:
-                if xp is None:
-                    xp, dtype = space, a.dtype
-                elif space is not xp or a.dtype is not dtype:
-                    odd = True
+            if type(a) is array_type:
+                odd = odd or a.dtype is not dtype
+            elif type(a) in NAMESPACES:
+                odd = odd or array_type is not None
+                array_type, dtype = array_type or type(a), dtype or a.dtype
             values.append(a)
             inputs.append(node)
             bit <<= 1
+        xp = NAMESPACES.get(array_type)  # type: ignore[arg-type]  # None: no array yet
         if odd or xp is None:
             xp, dtype = agree(self, values)
         kernel = self.kernels.choose(xp, values, options) if self.kernels else None
         out = kernel(*values, **options) if kernel else self.forward(xp, *values, **options)
-        if box is None:
+        if not boxed:
             return out
-        settings, several = SETTINGS.get(), type(out) is tuple
+        settings, box, several = SETTINGS.get(), Box.boxes, type(out) is tuple
         if settings.anomaly:
             check_result(self, values, out if several else (out,))
         if not mask or not settings.recording:
             return tuple(map(box, out)) if several else box(out)
         if not several and out.dtype is not dtype and not self._continues(out, dtype):
             return box(out)
-        plan, saved = self.plans.get(mask | bit) or self._plan(mask, bit), []
-        for _, _, needs in plan:
-            kept = []
-            for kind, i in needs:
-                if kind == VALUE:
-                    kept.append(values[i])
-                elif kind == LIKE:
-                    kept.append(Like(values[i]) if type(i) is int else [Like(v) for v in values[i]])
-                elif kind == OUT:
-                    kept.append(out if i is None else out[i])
-                else:
-                    kept.append(i if kind == WANTED else options.get(i, self.options[i]))
-            saved.append(kept)
+        (plan, needs), saved = self.plans.get(mask | bit) or self._plan(mask, bit), []
+        for kind, i in needs:
+            if kind == VALUE:
+                saved.append(values[i])
+            elif kind == LIKE:
+                saved.append(Like(values[i]) if type(i) is int else [Like(v) for v in values[i]])
+            elif kind == OUT:
+                saved.append(out if i is None else out[i])
+            else:
+                saved.append(i if kind == WANTED else options.get(i, self.options[i]))
         node = Node(self, plan, inputs, saved) if plan else None
         if settings.anomaly and node:
             node.place = calling_line()
@@ -148,20 +147,23 @@ class Primitive:
         known = [*self.arguments, "..._like", *self.outputs, *self.options, "wanted"]
         raise RuleError(f"{self}: expected a rule that asks for some of {known}, got {name!r}")
 
-    def _plan(self, mask: int, bit: int) -> tuple[Any, ...]:
-        """Return the distinct rules of the tracked arguments; worked out once for each set of them."""
+    def _plan(self, mask: int, bit: int) -> Any:
+        """Return the distinct rules of the tracked arguments and all they need; worked out once for each set."""
         count = bit.bit_length() - 1
         tracked = [i if self.variadic is None else min(i, self.variadic) for i in range(count) if mask >> i & 1]
         if missing := [i for i in tracked if i not in self.rules]:
             raise GradientError.no_rule(self, self.names(missing[0]))
-        plan = []
+        plan: list[Any] = []
+        needed: list[Any] = []
         for targets, rule, needs in {id(self.rules[i]): self.rules[i] for i in tracked}.values():
             if targets == self.variadic:
                 targets = tuple(range(targets, count))
             wanted = tuple(bool(mask >> i & 1) for i in targets) if isinstance(targets, tuple) else (True,)
             if rule is not None:
-                plan.append((targets, rule, [(kind, wanted if kind == WANTED else i) for kind, i in needs]))
-        return self.plans.setdefault(mask | bit, tuple(plan))
+                start = len(needed)
+                needed += [(kind, wanted if kind == WANTED else i) for kind, i in needs]
+                plan.append((targets, rule, needed[start:], slice(start, len(needed))))
+        return self.plans.setdefault(mask | bit, (tuple(plan), needed))
 
     def _bind(self, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Put arrays given by name into their positions, lest they escape the tape."""
@@ -183,5 +185,5 @@ class Primitive:
 
 
 def primitive(forward: Any = None, *, outputs: Sequence[str] = ("out",)) -> Any:
-    """Turn ``forward(xp, *arrays, **options)`` into a `Primitive`; ``@primitive(outputs=(...))`` for several results."""
+    """Turn ``forward(xp, *arrays, **options)`` into a `Primitive`; ``@primitive(outputs=...)`` for several results."""
     return Primitive(forward, outputs) if forward else lambda f: Primitive(f, outputs)

@@ -9,7 +9,7 @@ A node never points to a boxed value, so a graph holds no reference cycle and va
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from operator import attrgetter
 from typing import Any, ClassVar
 
@@ -34,17 +34,17 @@ class Like:
 class Node:
     """One step of a computation: an operation that was applied to tracked inputs, or a leaf."""
 
-    __slots__ = ("grad", "hooks", "inputs", "op", "order", "place", "plan", "saved")
+    __slots__ = ("__dict__", "inputs", "op", "order", "plan", "saved")
+    grad: Array | None = None  # a leaf's gradient so far
+    hooks: Any = ()  # functions from gradient to gradient, applied in turn
+    place: str | None = None  # the line that made it, under detect_anomaly
 
     def __init__(self, op: Any = None, plan: Any = (), inputs: Any = (), saved: Any = ()) -> None:
         self.order = clock()
         self.op = op  # the primitive; None for a leaf
-        self.plan = plan  # the rules of its tracked inputs: (targets, rule, needs)
+        self.plan = plan  # the rules of its tracked inputs: (targets, rule, needs, span)
         self.inputs = inputs  # a node for each input, None for a constant
-        self.saved = saved  # for each rule what it asked for; None once dropped. A leaf's Like
-        self.grad: Array | None = None  # a leaf's gradient so far
-        self.hooks: Any = ()  # functions from gradient to gradient, applied in turn
-        self.place: str | None = None  # the line that made it, under detect_anomaly
+        self.saved = saved  # what the rules asked for, each in its span; None once dropped. A leaf's Like
 
 
 class Box:
@@ -90,13 +90,15 @@ def pick(node: Node, index: int, likes: tuple[Like | None, ...]) -> Node:
     def rule(g: Any) -> Parts:
         return Parts(likes, [g if i == index else None for i in range(len(likes))])
 
-    return Node(node.op, ((0, rule, ()),), (node,), ((),))
+    return Node(node.op, ((0, rule, (), slice(0)),), (node,), [])
 
 
-def newest_first(roots: Iterable[Node], oldest: int = 0, stop: frozenset[Node] = frozenset()) -> list[Node]:
+Cotangents = Mapping[Node, Any]
+
+
+def newest_first(roots: Collection[Node], oldest: int = 0, stop: frozenset[Node] = frozenset()) -> list[Node]:
     """Return the nodes that the roots were made from, newest first: none made before `oldest`, none behind `stop`."""
-    found = list(roots)
-    seen = set(found)
+    found, seen = list(roots), set(roots)
     for node in found:
         for n in node.inputs if node not in stop else ():
             if n is not None and n not in seen and n.order >= oldest:
@@ -105,9 +107,7 @@ def newest_first(roots: Iterable[Node], oldest: int = 0, stop: frozenset[Node] =
     return sorted(found, key=attrgetter("order"), reverse=True)
 
 
-def pull_back(
-    roots: Mapping[Node, Any], *, wanted: Iterable[Node] | None = None, keep: bool = False, record: bool = False
-) -> dict[Node, Any]:
+def pull_back(roots: Cotangents, *, wanted: Any = None, keep: bool = False, record: bool = False) -> Cotangents:
     """Walk the tape from the newest node to the oldest and apply the chain rule at each.
 
     Parameters
@@ -139,7 +139,7 @@ def pull_back(
             continue
         for hook in node.hooks:
             g = hook(g)
-        if node in ends:
+        if ends and node in ends:
             found[node] = g
             continue
         if node.op is None:
@@ -153,7 +153,8 @@ def pull_back(
             g = g.filled()
         if not keep:
             node.saved = None
-        for (targets, rule, needs), args in zip(node.plan, saved, strict=False):
+        for targets, rule, needs, span in node.plan:
+            args = saved[span]
             if oldest and type(targets) is int and inputs[targets].order < oldest:
                 continue
             if record:
@@ -180,9 +181,8 @@ def pull_back(
 
 def _gather(node: Node, g: Array) -> None:
     """Add a cotangent to a leaf's gradient, never in place: others may hold either array."""
-    (like,) = node.saved
-    if g.shape != like.shape or g.dtype != like.dtype:
-        raise GradientError.misfit(like, g)
+    if g.shape != node.saved[0].shape or g.dtype != node.saved[0].dtype:
+        raise GradientError.misfit(node.saved[0], g)
     node.grad = g if node.grad is None else node.grad + g
 
 

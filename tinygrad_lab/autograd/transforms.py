@@ -46,12 +46,12 @@ class _Pullback:
 
     def __init__(self, f: Callable[..., Any], xs: tuple[Any, ...]) -> None:
         leaves, self.rebuild_xs = flatten(xs)
-        variables = [_variable(x) for x in leaves]
+        variables: list[Any] = [_variable(x) for x in leaves]
         with using(recording=True):
             self.ys, self.rebuild_y = flatten(f(*self.rebuild_xs(variables)))
         self.variables, self.xs = variables, [v.node for v in variables]
         oldest = min((n.order for n in self.xs), default=0)
-        inside = newest_first((y.node for y in self.ys if isinstance(y, Box) and y.node), oldest)
+        inside = newest_first([y.node for y in self.ys if isinstance(y, Box) and y.node], oldest)
         # tied: the result depends on something tracked outside, so its derivative does too
         self.tied = SETTINGS.get().recording and any(n and n.order < oldest for node in inside for n in node.inputs)
         self.box = _boxed if self.tied or any(isinstance(x, Box) for x in leaves) else raw
@@ -189,8 +189,8 @@ def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
         found = pull_back({y.node: g}, wanted=outside, keep=record, record=record)
         return [found.get(n) for n in outside]
 
-    plan = ((tuple(range(len(outside))), lambda g: context.copy().run(again, g), ()),)
-    return Box.boxes(y.value, Node(_recomputed, plan, outside, ((),)))
+    plan = ((tuple(range(len(outside))), lambda g: context.copy().run(again, g), (), slice(0)),)
+    return Box.boxes(y.value, Node(_recomputed, plan, outside, []))
 
 
 _recomputed = Primitive(lambda xp, *tracked: None)

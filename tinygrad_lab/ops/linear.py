@@ -79,12 +79,12 @@ def tensordot(x: Any, y: Any, axes: int | tuple[Any, Any] = 2) -> Any:
 
 
 @primitive
-def einsum_operands(xp: Any, *operands: Any, terms: tuple[str, ...], out: str) -> Any:
+def einsum_operands(xp: Any, *operands: Any, terms: tuple[str, ...], result: str) -> Any:
     """Return the sum of products that index letters describe."""
-    return xp.einsum(",".join(terms) + "->" + out, *operands, optimize=len(operands) > 1)
+    return xp.einsum(",".join(terms) + "->" + result, *operands, optimize=len(operands) > 1)
 
 
-def _einsum_rule(g: Any, operands: list[Any], terms: tuple[str, ...], out: str, wanted: tuple[bool, ...]) -> list[Any]:
+def _einsum_rule(g: Any, operands: list[Any], terms: tuple[str, ...], result: str, wanted: tuple[bool, ...]) -> list[Any]:
     """The gradient of one operand is an einsum of the cotangent and the other operands."""
     gradients: list[Any] = []
     for i, term in enumerate(terms):
@@ -92,9 +92,9 @@ def _einsum_rule(g: Any, operands: list[Any], terms: tuple[str, ...], out: str, 
             gradients.append(None)
             continue
         others = [(t, o) for j, (t, o) in enumerate(zip(terms, operands, strict=True)) if j != i]
-        known = set(out).union(*(t for t, _ in others))
+        known = set(result).union(*(t for t, _ in others))
         kept = "".join(letter for letter in term if letter in known)
-        g_i = einsum_operands(g, *(o for _, o in others), terms=(out, *(t for t, _ in others)), out=kept)
+        g_i = einsum_operands(g, *(o for _, o in others), terms=(result, *(t for t, _ in others)), result=kept)
         shape = tuple(n if letter in known else 1 for letter, n in zip(term, operands[i].shape, strict=True))
         gradients.append(broadcast_to(reshape(g_i, shape=shape), shape=operands[i].shape))
     return gradients
@@ -135,7 +135,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
             elif n != common and (n != 1 or letter in subscripts):
                 raise ShapeError(f"einsum {subscripts!r}: expected one length for {letter!r}, got {common} and {n}")
     simple = [_simplify(t, o, lengths) for t, o in zip(terms, operands, strict=True)]
-    return einsum_operands(*(o for _, o in simple), terms=tuple(t for t, _ in simple), out=out)
+    return einsum_operands(*(o for _, o in simple), terms=tuple(t for t, _ in simple), result=out)
 
 
 def _expand_ellipses(terms: list[str], out: str | None, operands: tuple[Any, ...]) -> tuple[list[str], str]:
