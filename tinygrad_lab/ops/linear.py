@@ -84,7 +84,7 @@ def einsum_operands(xp: Any, *operands: Any, terms: tuple[str, ...], result: str
     return xp.einsum(",".join(terms) + "->" + result, *operands, optimize=len(operands) > 1)
 
 
-def _einsum_rule(g: Any, operands: list[Any], terms: tuple[str, ...], result: str, wanted: tuple[bool, ...]) -> list[Any]:
+def _einsum_rule(g: Any, operands: list[Any], terms: tuple[str, ...], result: str, wanted: tuple[bool, ...]) -> Any:
     """The gradient of one operand is an einsum of the cotangent and the other operands."""
     gradients: list[Any] = []
     for i, term in enumerate(terms):
