@@ -1,0 +1,98 @@
+"""The main job, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from tinygrad_lab.cli import commands, main
+from tinygrad_lab.weights import load_weights
+from tinygrad_lab.zoo.lenet5 import lenet5
+
+SHORT = ["--set", "training.epochs=2"]
+
+
+def test_json_prints_one_object_and_the_folder_holds_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--json", "--runs", str(tmp_path), *SHORT]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    result = json.loads(lines[-1])
+    assert len(lines) == 1
+    assert result.keys() >= {"recipe", "run", "epochs", "seconds", "images_per_second", "held_out"}
+    assert result["recipe"] == "lenet5"
+    assert result["epochs"] == 2
+    folder = Path(result["run"])
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "curves.png", "metrics.jsonl", "recipe.json", "weights.safetensors",
+    ]  # fmt: skip
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [m["epoch"] for m in metrics] == [1, 2]
+    assert metrics[-1]["held_out"]["accuracy"] == result["held_out"]["accuracy"]
+    assert json.loads((folder / "recipe.json").read_text())["training"]["epochs"] == 2
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    model = lenet5(rng=1)
+    load_weights(model, folder / "weights.safetensors")
+    saved = load_file(folder / "weights.safetensors")
+    assert all(np.array_equal(array, saved[path]) for path, array in model.state().items())
+
+
+def test_plain_lines_where_there_is_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--runs", str(tmp_path), *SHORT]) == 0
+    out = capsys.readouterr().out
+    assert "epoch   1/2" in out
+    assert "held-out accuracy" in out
+    assert "\x1b" not in out
+
+
+def test_several_seeds_are_several_runs_with_their_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "--quiet", "--seeds", "2", "--runs", str(tmp_path), "--set", "training.epochs=1"]
+    assert main(arguments) == 0
+    assert "over 2 seeds" in capsys.readouterr().out
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "lenet"], "did you mean 'lenet5'"),
+        (["train", "--set", "optimizer.momentun=1"], "expected options of 'sgd'"),
+        (["train", "--set", "model.name=lenet6"], "did you mean 'lenet5'"),
+        (["train", "--seeds", "0"], "at least 1"),
+    ],
+)
+def test_wrong_calls_say_what_is_wrong(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--runs", str(tmp_path)]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(arguments: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinygrad_lab.cli.recipes.run", interrupted)
+    assert main(["recipes"]) == 130
+    assert "stopped" in capsys.readouterr().err
+
+
+def test_every_command_says_what_it_does() -> None:
+    assert all(commands().values())
+    assert {"train", "layers", "recipes"} <= commands().keys()
+
+
+def test_layers_are_listed_with_their_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layers", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["conv2d"] == {
+        "name": "conv2d",
+        "class": "tinygrad_lab_layers.conv2d:Conv2d",
+        "distribution": "tinygrad-lab",
+        "version": rows["dense"]["version"],
+        "state": "ok",
+    }

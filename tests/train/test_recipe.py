@@ -1,0 +1,60 @@
+"""Recipes: complete, checked, and overridden key by key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.train import find_recipe, recipe_names
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_is_well_formed_and_says_where_it_is_from(name: str) -> None:
+    recipe = find_recipe(name)
+    assert recipe["recipe"]["source"]
+    assert recipe["training"]["epochs"] >= 1
+
+
+def test_settings_replace_one_key_and_leave_the_recipe_alone() -> None:
+    recipe = find_recipe("lenet5")
+    changed = recipe.override(["optimizer.lr=1", "training.epochs=2", "recipe.title=mine"])
+    assert changed["optimizer"]["lr"] == 1.0
+    assert changed["training"]["epochs"] == 2
+    assert changed["recipe"]["title"] == "mine"
+    assert changed["data"] == recipe["data"]
+    assert recipe["optimizer"]["lr"] != 1.0
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("optimizr.lr=1", "did you mean 'optimizer'"),
+        ("training.epoch=3", "did you mean 'epochs'"),
+        ("training.epochs=many", "expected a value of type int"),
+        ("training.epochs=0", "at least one epoch"),
+        ("optimizer.lr", "expected table.key=value"),
+        ("lr=3", "expected table.key=value"),
+    ],
+)
+def test_wrong_settings_are_refused_with_the_right_name(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        find_recipe("lenet5").override([setting])
+
+
+def test_a_file_is_a_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[model]\nname = "lenet5"\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match="missing .*'optimizer'"):
+        find_recipe(str(path))
+    path.write_text("[model\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="expected TOML"):
+        find_recipe(str(path))
+    with pytest.raises(ConfigError, match="can be read"):
+        find_recipe(str(tmp_path / "none.toml"))
+
+
+def test_unknown_recipes_get_the_nearest_name() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'lenet5'"):
+        find_recipe("lenet")

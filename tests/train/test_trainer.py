@@ -1,0 +1,93 @@
+"""The training loop: it learns, it evaluates without learning, and it explains a loss that is not finite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_lab as tgl
+from tinygrad_lab.data import Dataset, Loader
+from tinygrad_lab.errors import NonFiniteError
+from tinygrad_lab.losses import softmax_cross_entropy
+from tinygrad_lab.optim import SGD
+from tinygrad_lab.train import Trainer, evaluate
+from tinygrad_lab_layers.dense import Dense
+from tinygrad_lab_layers.flatten import Flatten
+
+
+def stripes(count: int = 64) -> Dataset:
+    """Images whose class is the bright row."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(count) % 4
+    images = rng.integers(0, 60, (count, 4, 4, 1)).astype(np.uint8)
+    images[np.arange(count), labels] += 150
+    return Dataset(images, labels, name="stripes")
+
+
+def trainer(lr: float = 0.5, **options: Any) -> Trainer:
+    data = stripes()
+    model = tgl.Sequential({"flatten": Flatten(), "dense": Dense(16, 4, rng=0)})
+    batches, held_out = (Loader(data, batch_size=16, seed=0, workers=0, shuffle=s) for s in (True, False))
+    return Trainer(
+        model, softmax_cross_entropy, SGD(model.parameters(), lr=lr), batches, held_out=held_out, **options
+    )
+
+
+def test_it_learns_and_counts() -> None:
+    seen: list[dict[str, Any]] = []
+    t = trainer(on_step=seen.append)
+    history = [t.train_epoch() for _ in range(10)]
+    assert history[-1]["held_out"]["accuracy"] == 1.0
+    assert history[-1]["held_out"]["loss"] < history[0]["held_out"]["loss"]
+    assert [m["epoch"] for m in history] == list(range(1, 11))
+    assert len(seen) == 40
+    assert seen[-1]["step"] == seen[-1]["steps"] == 4
+    assert t.steps == t.model.steps == 40
+
+
+def test_the_accuracy_is_the_share_of_right_answers() -> None:
+    t = trainer()
+    result = evaluate(t.model, t.loss, t.held_out)  # type: ignore[arg-type]
+    x = stripes().images.astype("float32") / 255
+    logits = t.model(tgl.tensor(x)).numpy()
+    assert result.images == 64
+    assert result.accuracy == pytest.approx((logits.argmax(1) == stripes().labels).mean())
+    expected = -tgl.log_softmax(logits.astype("float64"))[np.arange(64), stripes().labels].mean()
+    assert result.loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_evaluation_changes_nothing() -> None:
+    t = trainer()
+    before, steps = t.model.state(), t.model.steps
+    evaluate(t.model, t.loss, t.held_out)  # type: ignore[arg-type]
+    assert t.model.training
+    assert t.model.steps == steps
+    assert all(after is before[path] for path, after in t.model.state().items())
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    states = []
+    for _ in range(2):
+        t = trainer()
+        t.train_epoch()
+        states.append(t.model.state())
+    assert all(np.array_equal(states[0][path], states[1][path]) for path in states[0])
+
+
+def test_the_schedule_sets_the_rate_of_every_step() -> None:
+    rates: list[float] = []
+    t = trainer(schedule=lambda step: 0.1 * (step + 1))
+    t.on_step = lambda metrics: rates.append(t.optimizer.lr)
+    t.train_epoch()
+    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4])
+
+
+def test_a_loss_that_is_not_finite_names_the_layer_and_keeps_the_weights() -> None:
+    t = trainer()
+    t.model["dense"].weight.assign(np.full((16, 4), np.inf, "float32"))  # type: ignore[union-attr]
+    before = t.model.state()
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match=r"loss of step 1.*'dense'"):
+        t.train_epoch()
+    assert all(after is before[path] for path, after in t.model.state().items())
