@@ -28,7 +28,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
     assert main(["data", "list", "--data", str(tmp_path / "made")]) == 0
     table = capsys.readouterr().out
     assert f"tiny_mnist 5 + 2 none {tmp_path / 'made'} a tiny MNIST" in " ".join(table.split())
