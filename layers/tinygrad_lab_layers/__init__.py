@@ -11,10 +11,21 @@ from typing import Any
 _HOMES = {
     "Conv2d": "conv2d",
     "Dense": "dense",
+    "ELU": "elu",
     "Flatten": "flatten",
+    "GELU": "gelu",
+    "Hardtanh": "hardtanh",
+    "LeakyReLU": "leaky_relu",
+    "LogSoftmax": "log_softmax",
     "MaxPool2d": "max_pool2d",
+    "PReLU": "prelu",
     "ReLU": "relu",
+    "SELU": "selu",
+    "SiLU": "silu",
+    "Sigmoid": "sigmoid",
     "Softmax": "softmax",
+    "Softplus": "softplus",
+    "Tanh": "tanh",
 }
 
 

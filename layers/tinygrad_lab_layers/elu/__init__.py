@@ -1,0 +1,5 @@
+"""ELU: what is negative saturates smoothly."""
+
+from tinygrad_lab_layers.elu.layer import ELU
+
+__all__ = ["ELU"]

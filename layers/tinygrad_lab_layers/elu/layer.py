@@ -1,0 +1,65 @@
+r"""Exponential linear unit.
+
+.. math:: y = x \text{ for } x > 0, \qquad y = \alpha (e^x - 1) \text{ for } x \le 0
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tinygrad_lab as tgl
+
+
+@tgl.primitive
+def elu(xp: Any, x: Any, *, alpha: float) -> Any:
+    """Return x where it is positive and alpha (e^x - 1) elsewhere; alpha is positive."""
+    return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
+
+
+elu.defvjp(x=lambda g, out, alpha: tgl.where(out > 0, g, g * (out + alpha)))  # f' = f + alpha, and f has x's sign
+
+
+class ELU(tgl.Layer):
+    r"""What is negative saturates: :math:`y = x` for x > 0 and :math:`\alpha (e^x - 1)` for x <= 0, element by element.
+
+    The derivative is 1 where x > 0 and y + alpha elsewhere, at 0 too; with alpha = 1 it is continuous. Nothing
+    overflows: the exponential is taken of negative numbers alone. NaN stays NaN.
+
+    Parameters
+    ----------
+    alpha : float
+        -alpha is the value at minus infinity.
+
+    Shapes
+    ------
+    x : any; y : that of x
+
+    Raises
+    ------
+    OptionError
+        alpha is not positive.
+
+    References
+    ----------
+    D. Clevert, T. Unterthiner, S. Hochreiter, "Fast and accurate deep network learning by exponential linear units",
+    ICLR 2016, section 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ELU()(np.array([-1e9, 0.0, 2.0]))
+    array([-1.,  0.,  2.])
+    """
+
+    def __init__(self, *, alpha: float = 1.0) -> None:
+        if not alpha > 0:
+            raise tgl.errors.OptionError(f"ELU: expected alpha > 0, got {alpha}; ReLU is the case of 0")
+        self.alpha = alpha
+
+    def forward(self, x: Any) -> Any:
+        """Return x where it is positive and alpha (e^x - 1) elsewhere."""
+        return elu(x, alpha=self.alpha)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of x."""
+        return shape

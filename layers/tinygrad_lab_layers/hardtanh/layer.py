@@ -1,0 +1,55 @@
+r"""Hard hyperbolic tangent.
+
+.. math:: y = \min(\max(x, a), b)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tinygrad_lab as tgl
+
+
+class Hardtanh(tgl.Layer):
+    r"""A number is held between two bounds: :math:`y = \min(\max(x, a), b)`, element by element.
+
+    The derivative is 1 where a <= x <= b, at the bounds too (PyTorch takes 0 there), and 0 elsewhere. With ``low=0,
+    high=6`` this is ReLU6. NaN stays NaN.
+
+    Parameters
+    ----------
+    low, high : float
+        a and b.
+
+    Shapes
+    ------
+    x : any; y : that of x
+
+    Raises
+    ------
+    OptionError
+        a is not below b.
+
+    References
+    ----------
+    R. Collobert, "Large scale machine learning", PhD thesis, Université Paris VI, 2004.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Hardtanh()(np.array([-3.0, 0.5, 3.0]))
+    array([-1. ,  0.5,  1. ])
+    """
+
+    def __init__(self, *, low: float = -1.0, high: float = 1.0) -> None:
+        if not low < high:
+            raise tgl.errors.OptionError(f"Hardtanh: expected low < high, got {low} and {high}")
+        self.low, self.high = low, high
+
+    def forward(self, x: Any) -> Any:
+        """Return x held between a and b."""
+        return tgl.clip(x, low=self.low, high=self.high)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of x."""
+        return shape

@@ -1,0 +1,54 @@
+"""The valid uses of `LogSoftmax`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+import tinygrad_lab as tgl
+from tinygrad_lab.conformance import BadInput, Case, Input, Law, LayerCases, strategies
+
+
+@st.composite
+def draw_case(draw: Any) -> Case:
+    """Draw a shape and one of its axes, counted from either end."""
+    shape = draw(strategies.shapes())
+    return Case(options={"axis": draw(st.integers(-len(shape), len(shape) - 1))}, inputs=(Input(shape),))
+
+
+def reference(layer: Any, x: Any) -> Any:
+    """Return -log(sum_j e^(x_j - x_k)), row by row."""
+    rows = np.moveaxis(x, layer.config()["axis"], -1)
+    out = np.empty_like(rows)
+    for row in np.ndindex(rows.shape[:-1]):
+        out[row] = [-math.log(math.fsum(math.exp(w - v) for w in rows[row])) for v in rows[row]]
+    return np.moveaxis(out, -1, layer.config()["axis"])
+
+
+def unit_sum(layer: Any, x: Any) -> float:
+    """Return how far the probabilities are from adding up to 1."""
+    return float(np.abs(np.exp(layer(x)).sum(layer.config()["axis"]) - 1).max(initial=0.0))
+
+
+def translation_invariant(layer: Any, x: Any) -> float:
+    """Return how much the result changes when all scores grow alike, by so much that their powers would overflow."""
+    return float(np.abs(layer(x + 1000.0) - layer(x)).max(initial=0.0))
+
+
+cases = LayerCases(
+    draw_case(),
+    reference=reference,
+    complex_safe=True,  # the maximum that is subtracted cancels, whichever it is
+    laws=(
+        Law("unit_sum", unit_sum, formula="sum_k e^(y_k) = 1"),
+        Law("translation_invariant", translation_invariant, formula="y(x + a) = y(x)"),
+    ),
+    bad_inputs=(
+        BadInput(options={"axis": 2}, inputs=((3, 4),), error=tgl.errors.ShapeError, match="along axis 2"),
+        BadInput(inputs=((3, 0),), error=tgl.errors.ShapeError, match="at least one score along axis -1"),
+        BadInput(inputs=((),), error=tgl.errors.ShapeError, match="at least one score"),
+    ),
+)

@@ -1,0 +1,77 @@
+r"""Parametric rectified linear unit.
+
+.. math:: y_{\dots c} = \max(x_{\dots c}, 0) + a_c \min(x_{\dots c}, 0)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tinygrad_lab as tgl
+
+
+@tgl.primitive
+def prelu(xp: Any, x: Any, slope: Any) -> Any:
+    """Return x where it is positive and slope * x elsewhere; one slope for each channel."""
+    return xp.where(x > 0, x, slope * x)
+
+
+prelu.defvjp(
+    x=lambda g, x, slope: tgl.where(x > 0, g, slope * g),
+    slope=lambda g, x, slope_like: tgl.sum_to(g * tgl.where(x > 0, 0.0, x), slope_like),
+)
+
+
+class PReLU(tgl.Layer):
+    r"""A leaky unit whose slopes are learned: :math:`y_{\dots c} = \max(x_{\dots c}, 0) + a_c \min(x_{\dots c}, 0)`.
+
+    The derivative by x is 1 where x > 0 and a elsewhere, at 0 too; by a it is the sum of min(x, 0). NaN stays NaN.
+
+    Parameters
+    ----------
+    channels : int
+        C, the length of the last axis; or 1, for one slope that all channels share.
+    slope : float
+        The initial value of a. Do not let weight decay work on a: it would draw the unit towards ReLU.
+
+    Shapes
+    ------
+    x : (..., C); y : (..., C); a : (C,) or (1,)
+
+    Raises
+    ------
+    ShapeError
+        The last axis of x is not C long, or there is none.
+    OptionError
+        C is negative.
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren, J. Sun, "Delving deep into rectifiers", ICCV 2015, equations 1 to 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> PReLU(2)(np.array([[-4.0, 8.0]], "float32"))
+    tensor([[-1.  8.]], shape=(1, 2), dtype=float32, device='numpy', from prelu)
+    """
+
+    def __init__(self, channels: int, *, slope: float = 0.25) -> None:
+        if channels < 0:
+            raise tgl.errors.OptionError(f"PReLU: expected a number of channels, got {channels}")
+        self.channels = channels
+        self.slope = tgl.Parameter(tgl.initializers.constant((channels,), slope))
+
+    def forward(self, x: Any) -> Any:
+        """Return x where it is positive and a x elsewhere."""
+        self.output_shape(x.shape)
+        return prelu(x, self.slope)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of x."""
+        if not shape or self.channels not in (1, shape[-1]):
+            raise tgl.errors.ShapeError(
+                f"{self}: expected last axis {self.channels}, got {shape[-1] if shape else 'none'} "
+                f"(x.shape == {shape}); channels come last"
+            )
+        return shape

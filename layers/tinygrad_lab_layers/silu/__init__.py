@@ -1,0 +1,5 @@
+"""SiLU: x, weighted by its logistic function."""
+
+from tinygrad_lab_layers.silu.layer import SiLU
+
+__all__ = ["SiLU"]
