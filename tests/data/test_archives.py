@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tarfile
 from pathlib import Path
@@ -92,10 +93,32 @@ def test_missing_members_are_named(tmp_path: Path) -> None:
         extract_tar(pack(tmp_path / "a.tar", []), tmp_path, WANTED)
 
 
-@pytest.mark.parametrize("kept", [0.0, 0.2, 0.4])
-def test_a_damaged_archive_is_reported(tmp_path: Path, kept: float) -> None:
-    archive = pack(tmp_path / "a.tar.gz", [member("set/one", CONTENT), member("set/two")])
+@pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2"])
+@pytest.mark.parametrize("kept", [0.0, 0.1, 0.4])
+def test_an_archive_that_breaks_off_is_reported(tmp_path: Path, mode: str, kept: float) -> None:
+    archive = pack(tmp_path / "a.tar", [member("set/one", CONTENT), member("set/two")], mode)
     content = archive.read_bytes()
     archive.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match=r"damaged archive|expected the files set/two|set/one"):
+        extract_tar(archive, tmp_path / "data", WANTED)
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:xz"])
+def test_a_changed_byte_is_noticed(tmp_path: Path, mode: str) -> None:
+    """Anywhere in the archive: what is unpacked is what was published, or nothing."""
+    good = pack(tmp_path / "good.tar", [member("set/one", CONTENT), member("set/two")], mode).read_bytes()
+    for position in range(0, len(good), 7):
+        archive = tmp_path / f"{position}.tar"
+        archive.write_bytes(good[:position] + bytes([good[position] ^ 0x55]) + good[position + 1 :])
+        root = tmp_path / f"data{position}"
+        with contextlib.suppress(DataError):
+            extract_tar(archive, root, WANTED)
+        for file in root.rglob("one"):
+            assert file.read_bytes() == CONTENT
+
+
+def test_a_place_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file where a folder should be")
+    archive = pack(tmp_path / "a.tar", GOOD)
+    with pytest.raises(DataError, match=r"data: cannot be written"):
         extract_tar(archive, tmp_path / "data", WANTED)

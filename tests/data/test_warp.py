@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from tinygrad_lab.data.augment.warp import FILLS, about_centre, affine_maps, compose_maps, warp
+from tinygrad_lab.data.augment.warp import FILLS, _compiled, about_centre, affine_maps, compose_maps, warp
 from tinygrad_lab.errors import OptionError, ShapeError
 from tinygrad_lab.kernel import provider_serves
 from tinygrad_lab.settings import reference_only
@@ -34,6 +34,10 @@ def provider(request: pytest.FixtureRequest) -> Iterator[str]:
     else:
         with reference_only():
             yield request.param
+
+
+def test_the_right_code_runs(provider: str) -> None:
+    assert _compiled() == (provider == "numba")
 
 
 def made_images(seed: int, count: int, height: int, width: int, channels: int = 3) -> Array:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from tinygrad_lab.data.files import CHUNK, DataFile, matches, new_hash
+from tinygrad_lab.data.files import CHUNK, DataFile, cannot_write, matches, new_hash
 from tinygrad_lab.errors import DataError
+
+_DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
 
 def extract_tar(archive: Path, root: Path, wanted: tuple[DataFile, ...]) -> None:
@@ -16,8 +20,7 @@ def extract_tar(archive: Path, root: Path, wanted: tuple[DataFile, ...]) -> None
 
     An archive is refused as a whole when a member's path leaves the folder, when it unpacks to more than twice the size
     of what is wanted, or when a wanted member is a link, a device, or has not the published size. Members that are not
-    wanted are left alone. Each file is written under a temporary name,
-    compared with its checksum and then renamed.
+    wanted are left alone. Each file is written under a temporary name, compared with its checksum and then renamed.
 
     Parameters
     ----------
@@ -31,7 +34,7 @@ def extract_tar(archive: Path, root: Path, wanted: tuple[DataFile, ...]) -> None
     Raises
     ------
     DataError
-        The archive is damaged or hostile, or lacks a wanted file.
+        The archive is damaged or hostile, lacks a wanted file, or cannot be unpacked there.
     """
     by_path = {file.path: file for file in wanted}
     try:
@@ -43,8 +46,12 @@ def extract_tar(archive: Path, root: Path, wanted: tuple[DataFile, ...]) -> None
                 raise DataError(f"{archive}: expected the files {', '.join(missing)} in it, found none")
             for member in members:
                 _write(tar, member, by_path[member.name], root)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except DataError:
+        raise
+    except _DAMAGE as error:
         raise DataError(f"{archive}: damaged archive: {error}; delete it and fetch again") from error
+    except OSError as error:
+        raise cannot_write(root, sum(file.size for file in wanted), error) from error
 
 
 def _bounded(tar: tarfile.TarFile, limit: int) -> Iterator[tarfile.TarInfo]:
@@ -77,9 +84,9 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, file: DataFile, root: 
     if source is None:
         raise DataError(f"{tar.name!r}: cannot read {member.name!r}")
     target = root / file.path
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     digest = new_hash(file.checksum)
+    target.parent.mkdir(parents=True, exist_ok=True)
     with source, part.open("wb") as stream:
         while block := source.read(CHUNK):
             digest.update(block)

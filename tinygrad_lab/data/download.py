@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import http.client
 import time
 import urllib.error
@@ -11,7 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tinygrad_lab.data.files import CHUNK, DataFile, Download, Progress, matches, new_hash, no_progress
+from tinygrad_lab.data.files import CHUNK, DataFile, Download, Progress, cannot_write, matches, new_hash, no_progress
 from tinygrad_lab.errors import DataError
 
 _TIMEOUT = 30.0  # seconds without a byte
@@ -65,17 +64,11 @@ def download(item: Download, root: Path, *, progress: Progress = no_progress, pa
                 part.replace(target)
                 return target
     except OSError as error:
-        raise _cannot_write(target, item.file.size, error) from error
+        raise cannot_write(target, item.file.size, error) from error
     raise DataError(
         f"{item.file.path}: expected to download {item.file.size} bytes, got nowhere: {'; '.join(answers)}. "
         f"Check the connection and try again, or put the file into {target.parent} yourself"
     )
-
-
-def _cannot_write(target: Path, size: int, error: OSError) -> DataError:
-    if error.errno == errno.ENOSPC:
-        return DataError(f"{target}: the disk is full; {size} bytes are needed there. Free some room and fetch again")
-    return DataError(f"{target}: cannot be written: {error.strerror or error}; choose another folder with --data")
 
 
 def _fetch_from(address: str, file: DataFile, part: Path, progress: Progress, pause: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import zlib
@@ -185,6 +186,13 @@ def gunzip(content: bytes, size: int, *, name: str) -> bytes:
         actual = f"more than {size}" if len(plain) > size else f"{len(plain)} of a file that breaks off"
         raise DataError(f"{name}: expected {size} bytes when unpacked, got {actual if not reader.eof else len(plain)}")
     return plain
+
+
+def cannot_write(target: Path, size: int, error: OSError) -> DataError:
+    """Return the error that says why a file of a size cannot be written."""
+    if error.errno == errno.ENOSPC:
+        return DataError(f"{target}: the disk is full; {size} bytes are needed there. Free some room and fetch again")
+    return DataError(f"{target}: cannot be written: {error.strerror or error}; choose another folder with --data")
 
 
 def data_roots(root: str | os.PathLike[str] | None = None) -> dict[str, Path]:
