@@ -47,7 +47,7 @@ class Tensor(Box):
     @property
     def shape(self) -> tuple[int, ...]:
         """The lengths of the axes."""
-        return self.value.shape  # type: ignore[no-any-return]
+        return self.value.shape  # type: ignore[no-any-return]  # arrays are Any
 
     @property
     def dtype(self) -> Any:
@@ -57,12 +57,12 @@ class Tensor(Box):
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        return self.value.ndim  # type: ignore[no-any-return]
+        return self.value.ndim  # type: ignore[no-any-return]  # arrays are Any
 
     @property
     def size(self) -> int:
         """The number of elements."""
-        return self.value.size  # type: ignore[no-any-return]
+        return self.value.size  # type: ignore[no-any-return]  # arrays are Any
 
     @property
     def T(self) -> Any:  # NumPy's name
@@ -102,7 +102,7 @@ class Tensor(Box):
         """Return the one element as a Python number."""
         if self.size != 1:
             raise ShapeError(f"item: expected one element, got {self.size} (shape {self.shape})")
-        return self.numpy().item()  # type: ignore[no-any-return]
+        return self.numpy().item()  # type: ignore[no-any-return]  # arrays are Any
 
     def __array__(self, *args: Any, **options: Any) -> Array:
         raise DTypeError(
@@ -113,11 +113,11 @@ class Tensor(Box):
     def to(self, device: str) -> Tensor:
         """Return the tensor on another device; the gradient comes back the same way."""
         find_backend(device)
-        return self if device == self.device else to_device(self, device=device, source=self.device)  # type: ignore[no-any-return]
+        return self if device == self.device else to_device(self, device=device, source=self.device)
 
     def astype(self, dtype: Any) -> Tensor:
         """Return the tensor in another data type; the gradient is converted back."""
-        return shaping.astype(self, dtype=dtype)  # type: ignore[no-any-return]
+        return shaping.astype(self, dtype=dtype)  # type: ignore[no-any-return]  # arrays are Any
 
     def backward(self, cotangent: Any = None, keep_graph: bool = False) -> None:
         """Walk the tape back from here and add to the ``grad`` of every leaf that this tensor was made from.
@@ -151,7 +151,7 @@ class Tensor(Box):
         pull_back({self.node: g}, keep=keep_graph)
 
     def register_hook(self, hook: Callable[[Any], Any]) -> Callable[[], None]:
-        """Call `hook` with the gradient of this tensor when a walk reaches it; what it returns, if anything, replaces it.
+        """Call `hook` with this tensor's gradient when a walk reaches it; what it returns, if anything, replaces it.
 
         Returns
         -------

@@ -33,7 +33,7 @@ def _variable(x: Any) -> Box:
     """Return x as a new variable, tied to the tape that x is on, if any."""
     array = as_floats(raw(x))
     if isinstance(x, Box) and x.node and SETTINGS.get().recording:
-        return identity(x)  # type: ignore[no-any-return]
+        return identity(x)  # type: ignore[no-any-return]  # primitives return Any
     return Box.boxes(array, leaf(array))
 
 

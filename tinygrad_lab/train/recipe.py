@@ -43,7 +43,7 @@ class Recipe:
 
     def __getitem__(self, table: str) -> Table:
         """Return one table; an optional one that is missing is empty."""
-        return self.tables.get(table, {})  # type: ignore[no-any-return]
+        return self.tables.get(table, {})  # type: ignore[no-any-return]  # TOML holds Any
 
     @property
     def augment(self) -> list[Table]:
