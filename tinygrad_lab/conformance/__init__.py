@@ -12,17 +12,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tinygrad_lab.conformance import strategies as strategies
     from tinygrad_lab.conformance.case import BadInput, Case, Inner, Input, Law, LayerCases
+    from tinygrad_lab.conformance.checks import check_function, check_layer, check_vjp, inspect_layer
+    from tinygrad_lab.conformance.laws import in_evaluation, in_training
+    from tinygrad_lab.conformance.inside import kink_distance_of, reference_of
 
 _HOMES = {
     "BadInput": "case",
     "Case": "case",
+    "check_function": "checks",
+    "check_layer": "checks",
+    "check_vjp": "checks",
+    "in_evaluation": "laws",
+    "in_training": "laws",
+    "inspect_layer": "checks",
     "Inner": "case",
     "Input": "case",
     "Law": "case",
     "LayerCases": "case",
+    "kink_distance_of": "inside",
+    "reference_of": "inside",
 }
 
-__all__ = ["BadInput", "Case", "Inner", "Input", "Law", "LayerCases", "strategies"]
+__all__ = ["BadInput", "Case", "Inner", "Input", "Law", "LayerCases", "kink_distance_of", "reference_of", "strategies"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,64 @@
+r"""Padding of images.
+
+.. math:: y_{n,h,w,c} = x_{n,\; h - t,\; w - l,\; c} \text{ inside}, \qquad 0 \text{ or the nearest pixel outside}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tinygrad_lab as tgl
+
+
+class Pad2d(tgl.Layer):
+    r"""A border around an image, of zeros or of its own edge repeated.
+
+    .. math:: y_{n,h,w,c} = x_{n,\; h - t,\; w - l,\; c} \text{ inside}, \qquad
+              0 \text{ or the nearest pixel outside}
+
+    Here t is the padding on top and l that on the left.
+
+    Parameters
+    ----------
+    padding : int, (vertical, horizontal) or ((top, bottom), (left, right))
+        How many rows and columns are added.
+    mode : {"zero", "edge"}
+        Whether they hold zeros or repeat the border.
+
+    Shapes
+    ------
+    x : (N, H, W, C); y : (N, H + top + bottom, W + left + right, C)
+
+    Raises
+    ------
+    ShapeError
+        x is not (N, H, W, C); an empty map has no edge to repeat.
+    OptionError
+        The padding is negative or not of these forms, or the mode is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([1.0, 2.0]).reshape(1, 1, 2, 1)
+    >>> Pad2d(((0, 1), (1, 2)), mode="edge")(x).reshape(2, 5)
+    array([[1., 1., 2., 2., 2.],
+           [1., 1., 2., 2., 2.]])
+    """
+
+    def __init__(self, padding: Any, *, mode: str = "zero") -> None:
+        if isinstance(padding, str):
+            raise tgl.errors.OptionError(f"Pad2d: expected padding in numbers, got {padding!r}")
+        if mode not in ("zero", "edge"):
+            raise tgl.errors.OptionError(f"Pad2d: expected mode 'zero' or 'edge', got {mode!r}")
+        self.padding, self.mode = tgl.Window(1, padding=padding, who="Pad2d").padding, mode
+
+    def forward(self, x: Any) -> Any:
+        """Return the image in its border."""
+        self.output_shape(x.shape)
+        return tgl.pad(x, ((0, 0), *self.padding, (0, 0)), mode=self.mode)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return (N, H + top + bottom, W + left + right, C)."""
+        tgl.expect_images(shape, str(self), empty=self.mode == "zero")
+        (top, bottom), (left, right) = self.padding
+        return (shape[0], shape[1] + top + bottom, shape[2] + left + right, shape[3])
