@@ -157,6 +157,8 @@ class Law:
         The law, for the report.
     tolerance : float
         The largest error that passes.
+    training : bool or None
+        The mode in which it holds; None for both.
 
     Examples
     --------
@@ -168,6 +170,7 @@ class Law:
     check: Callable[..., Any]
     formula: str = ""
     tolerance: float = 1e-9
+    training: bool | None = None
 
 
 class LayerCases:

@@ -1,0 +1,81 @@
+"""The properties, by name. Each is a short function from a trial to a `Measure`, or None where it does not apply.
+
+``LAYER`` is what a layer must have; ``FUNCTION`` applies to any function written in the engine's operations, ``RULES``
+to a pair of forward and vector-Jacobian product of any library. Three more are checked once a layer and not case by case:
+`fresh_process`, `bad_inputs` and `adequacy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tinygrad_lab.conformance.properties.agreement import devices, float32, kernels, reference
+from tinygrad_lab.conformance.properties.arrays import (
+    batch_of_one,
+    determinism,
+    forward,
+    layouts,
+    non_finite,
+    nothing_mutated,
+    output_shape,
+    shapes_and_dtypes,
+    zero_size,
+)
+from tinygrad_lab.conformance.properties.behaviour import checkpoint, modes, statistics
+from tinygrad_lab.conformance.properties.derivatives import accumulation, adjoint, gradients, second_order, ties
+from tinygrad_lab.conformance.trial import Trial
+from tinygrad_lab.conformance.verdict import Measure
+
+Property = Callable[[Trial], Measure | None]
+
+
+def by_name(*properties: Property) -> dict[str, Property]:
+    """Return a table of functions by their names."""
+    return {p.__name__: p for p in properties}
+
+
+RULES = by_name(forward, gradients, adjoint, shapes_and_dtypes, nothing_mutated, layouts, determinism, float32, non_finite)
+
+FUNCTION = by_name(
+    forward,
+    reference,
+    gradients,
+    second_order,
+    adjoint,
+    accumulation,
+    ties,
+    shapes_and_dtypes,
+    nothing_mutated,
+    layouts,
+    float32,
+    kernels,
+    devices,
+    non_finite,
+    determinism,
+)
+
+LAYER = by_name(
+    forward,
+    output_shape,
+    reference,
+    gradients,
+    second_order,
+    adjoint,
+    accumulation,
+    ties,
+    shapes_and_dtypes,
+    nothing_mutated,
+    layouts,
+    zero_size,
+    batch_of_one,
+    float32,
+    kernels,
+    devices,
+    non_finite,
+    modes,
+    checkpoint,
+    statistics,
+    determinism,
+)
+
+ONCE = ("fresh_process", "bad_inputs", "adequacy")

@@ -1,0 +1,344 @@
+"""Properties of how arrays are handled: shapes, widths, layouts, empty ones, and values that are not finite."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.backend import Array
+from tinygrad_lab.conformance.oracles import differences, join
+from tinygrad_lab.conformance.properties.derivatives import BACKWARD, SAFETY
+from tinygrad_lab.conformance.subject import Arrays, LayerSubject, Subject, float_leaves, read_only
+from tinygrad_lab.conformance.trial import Trial, magnitude
+from tinygrad_lab.conformance.verdict import Measure, Undecided, agree, demand
+from tinygrad_lab.errors import LabError
+from tinygrad_lab.settings import using
+
+WIDTHS = ("float64", "float32")
+
+
+def forward(trial: Trial) -> Measure:
+    """The case runs without a warning, its results are finite, and raw arrays give what tensors give."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        results = trial.subject(*trial.arrays)
+    for y in results:
+        demand(raw(y).dtype == "float64", f"float64 in, {raw(y).dtype} out; differences need float64")
+        demand(np.isfinite(raw(y)).all(), "the result of finite arguments is not finite")
+    if isinstance(trial.subject, LayerSubject):
+        bare = trial.twin()(*trial.inputs)
+        for y, r in zip(results, float_leaves(bare), strict=True):
+            agree("the result of raw arrays instead of tensors", raw(r), raw(y), 1e-12 * (1 + magnitude([raw(y)])))
+    return Measure()
+
+
+def shape_tree(result: Any) -> Any:
+    """Return the shapes of a layer's result, nested as the result is."""
+    if isinstance(result, dict):
+        return {k: shape_tree(v) for k, v in result.items()}
+    if isinstance(result, (tuple, list)):
+        return tuple(shape_tree(v) for v in result)
+    return tuple(raw(result).shape)
+
+
+def as_tuples(shapes: Any) -> Any:
+    """Return nested shapes with tuples for lists."""
+    if isinstance(shapes, dict):
+        return {k: as_tuples(v) for k, v in shapes.items()}
+    return tuple(as_tuples(v) for v in shapes) if isinstance(shapes, (tuple, list)) else shapes
+
+
+def output_shape(trial: Trial) -> Measure:
+    """output_shape(shapes) = the shapes of the results, and multiply_adds(shapes) is a number of operations."""
+    shapes = [a.shape for a in trial.inputs]
+    expected, got = shape_tree(trial.subject.call(trial.arrays)), as_tuples(trial.layer.output_shape(*shapes))
+    demand(got == expected, f"output_shape{tuple(shapes)}: expected {expected}, the shape of the result, got {got}")
+    count = trial.layer.multiply_adds(*shapes)
+    demand(
+        isinstance(count, int) and count >= 0, f"multiply_adds{tuple(shapes)}: expected a number >= 0, got {count!r}"
+    )
+    return Measure()
+
+
+def shapes_and_dtypes(trial: Trial) -> Measure:
+    """A result has the width of the arguments, and a gradient the shape and dtype of its argument.
+
+    Catches a forgotten sum over broadcast axes, and constants that widen float32 to float64.
+    """
+    for dtype in WIDTHS:
+        arrays, vs = trial.cast(dtype)
+        ys, pull = trial.subject.linearise(arrays)
+        for y in ys:
+            demand(not arrays or y.dtype == dtype, f"{dtype} in, {y.dtype} out")
+        for name, a, g in zip(trial.names, arrays, pull(vs), strict=True):
+            same = g.shape == a.shape and g.dtype == a.dtype
+            demand(same, f"gradient of {name}: expected {a.shape} {a.dtype}, got {g.shape} {g.dtype}", argument=name)
+    return Measure()
+
+
+def nothing_mutated(trial: Trial) -> Measure:
+    """Arguments, buffers, results and cotangents hold the same bytes after the walk as before; all are read-only.
+
+    Catches in-place writes into what belongs to others, in forwards, rules and kernels.
+    """
+    for dtype in WIDTHS:
+        arrays, vs = trial.cast(dtype)
+        buffers = trial.subject.state if isinstance(trial.subject, LayerSubject) else {}
+        held = [("an argument", a) for a in (*arrays, *trial.inputs)] + [("a variable", b) for b in buffers.values()]
+        held += [("the cotangent", v) for v in vs]
+        before = [a.tobytes() for _, a in held]
+        try:
+            ys, pull = trial.subject.linearise(arrays)
+            results = [y.tobytes() for y in ys]
+            pull(vs)
+        except Exception as error:
+            cause = str(error.__cause__ or error)
+            demand("read-only" not in cause, f"{dtype}: something writes into an array that it was given: {cause}")
+            raise
+        for (what, a), old in zip(held, before, strict=True):
+            demand(a.tobytes() == old, f"{dtype}: {what} of shape {a.shape} was changed")
+        for y, old in zip(ys, results, strict=True):
+            demand(y.tobytes() == old, f"{dtype}: the backward walk changed the result")
+    return Measure()
+
+
+def fortran(a: Array) -> Array:
+    """Return a copy whose first axis is the contiguous one."""
+    return np.asfortranarray(a)
+
+
+def reversed_strides(a: Array) -> Array:
+    """Return the same values behind negative strides."""
+    everywhere = (slice(None, None, -1),) * a.ndim
+    return np.ascontiguousarray(a[everywhere])[everywhere]
+
+
+def every_second(a: Array) -> Array:
+    """Return the same values as every second element of a larger array, NaN in between."""
+    wide = np.full(tuple(2 * n for n in a.shape), np.nan, a.dtype)
+    view = wide[(slice(None, None, 2),) * a.ndim]
+    view[...] = a
+    return view
+
+
+LAYOUTS: dict[str, Callable[[Array], Array]] = {
+    "transposed": fortran,
+    "negative strides": reversed_strides,
+    "not contiguous": every_second,
+}
+
+
+def layouts(trial: Trial) -> Measure:
+    """Transposed, strided and reversed arguments and cotangents give what contiguous ones give, kernels on.
+
+    Also a cotangent of zero strides, as the derivative of a sum is. Catches raw memory read in the wrong order.
+    """
+    measures = []
+    for dtype in WIDTHS:
+        arrays, vs = trial.cast(dtype)
+        expected = results_of(trial, arrays, vs)
+        for name, change in LAYOUTS.items():
+            got = results_of(trial, [read_only(change(a)) for a in arrays], [read_only(change(v)) for v in vs])
+            measures += compare_results(trial, f"{name}, {dtype}", got, expected, dtype)
+        flat = [read_only(np.broadcast_to(np.asarray(1, dtype), v.shape)) for v in vs]
+        full = [read_only(np.ones(v.shape, dtype)) for v in vs]
+        got, expected = results_of(trial, arrays, flat), results_of(trial, arrays, full)
+        measures += compare_results(trial, f"cotangent of stride 0, {dtype}", got, expected, dtype)
+    return Measure.worst(measures)
+
+
+def results_of(trial: Trial, arrays: Arrays, vs: Arrays) -> tuple[Arrays, Arrays]:
+    """Return the results and the gradients, kernels on."""
+    ys, pull = trial.subject.linearise(arrays)
+    return ys, pull(vs)
+
+
+def compare_results(
+    trial: Trial, what: str, got: tuple[Arrays, Arrays], expected: tuple[Arrays, Arrays], dtype: str, factor: float = 1.0
+) -> list[Measure]:
+    """Compare results and gradients within the rounding of a float width."""
+    allowed, measures = trial.tolerances(dtype), []
+    for y, e, t in zip(got[0], expected[0], allowed.outputs, strict=True):
+        measures.append(agree(f"{what}: result", y, e, factor * t))
+    for name, g, e, t in zip(trial.names, got[1], expected[1], allowed.gradients, strict=True):
+        measures.append(agree(f"{what}: gradient of {name}", g, e, factor * t, argument=name))
+    return measures
+
+
+def sliced(trial: Trial, size: int) -> Arrays | None:
+    """Return the inputs with `size` (0 or 1) rows of their batch axis; None if they do not share one."""
+    lengths = {a.shape[0] if a.ndim else None for a in trial.inputs}
+    if len(lengths) != 1 or None in lengths or 0 in lengths:
+        return None
+    return [read_only(a[:size]) for a in trial.inputs]
+
+
+@contextmanager
+def documented_errors() -> Iterator[list[bool]]:
+    """Run a block in which the layer may refuse with an error of its own; warnings are errors.
+
+    Yields
+    ------
+    list
+        Empty; it holds True once the layer has refused.
+    """
+    refused: list[bool] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            yield refused
+        except LabError as error:
+            if error.__cause__ is not None and not isinstance(error.__cause__, LabError):
+                raise
+            refused.append(True)
+
+
+def zero_size(trial: Trial) -> Measure | None:
+    """A batch of zero rows gives an empty result, empty gradients and zeros for parameters, or a documented error.
+
+    Catches divisions by the batch size, and reshapes that must guess a length.
+    """
+    inputs = sliced(trial, 0)
+    if inputs is None:
+        return None
+    floats = [inputs[i] for i in trial.subject.floats]
+    arrays = [read_only(a) for a in floats + trial.arrays[len(floats) :]]
+    for dtype in WIDTHS:
+        with documented_errors() as refused:
+            narrow = [read_only(a.astype(dtype)) for a in arrays]
+            subject = trial.subject.at(inputs)
+            shapes = shape_tree(subject.call(narrow))
+            if isinstance(subject, LayerSubject):
+                expected = as_tuples(trial.layer.output_shape(*(a.shape for a in inputs)))
+                demand(shapes == expected, f"a batch of zero: expected shapes {expected}, got {shapes}")
+            check_empty_gradients(trial, subject, narrow)
+        if refused:
+            return Measure()
+    return Measure()
+
+
+def check_empty_gradients(trial: Trial, subject: Subject, arrays: Arrays) -> None:
+    """Demand gradients of the arguments' shapes, and zeros where the result is empty."""
+    ys, pull = subject.linearise(arrays)
+    vs = [np.ones(y.shape, y.dtype) for y in ys]
+    for name, a, g in zip(trial.names, arrays, pull(vs), strict=True):
+        demand(g.shape == a.shape, f"a batch of zero: gradient of {name} has shape {g.shape}, expected {a.shape}")
+        if all(y.size == 0 for y in ys):
+            demand((np.asarray(g) == 0).all(), f"a batch of zero: gradient of {name} is not zero", argument=name)
+
+
+def batch_of_one(trial: Trial) -> Measure | None:
+    """The gradients are right for the first row alone, along random directions.
+
+    Catches squeezes, and statistics that need a second row.
+    """
+    inputs = sliced(trial, 1)
+    if inputs is None or not trial.arrays or all(a.shape[0] == 1 for a in trial.inputs):
+        return None
+    floats = [inputs[i] for i in trial.subject.floats]
+    arrays = floats + trial.arrays[len(floats) :]
+    subject = trial.subject.at(inputs)
+    with documented_errors() as refused, using(providers=frozenset()):
+        ys, pull = subject.linearise(arrays)
+    if refused:
+        return None
+    rng = trial.rng
+    vs = [rng.uniform(0.5, 1.5, y.shape) for y in ys]
+    gradients, measures = pull(vs), []
+    for _ in range(2):
+        u = [rng.uniform(-1, 1, a.shape) for a in arrays]
+        with using(providers=frozenset()):
+            estimate = differences(subject.value, arrays, u)
+        if not estimate.decided:
+            raise Undecided("differences disagree")
+        expected, got = np.dot(join(vs), estimate.value), np.dot(join(gradients), join(u))
+        terms = np.abs(join(vs)) @ np.abs(estimate.value) + np.abs(join(gradients)).sum()
+        tolerance = SAFETY * estimate.error * np.abs(join(vs)).sum() + BACKWARD * (1 + terms)
+        measures.append(agree("v^T J u for a batch of one", got, expected, tolerance))
+    return Measure.worst(measures)
+
+
+def non_finite(trial: Trial) -> Measure | None:
+    """NaN in an argument shows in every result that depends on it, and NaN in a cotangent in every gradient.
+
+    "Depends" is: the derivative is not 0. Both float widths, kernels on. Catches maxima, masks and fast-math kernels
+    that swallow NaN.
+    """
+    if not trial.arrays or not trial.outputs:
+        return None
+    u = [trial.rng.uniform(0.5, 1, a.shape) for a in trial.arrays]
+    for which, name in enumerate(trial.names):
+        if trial.arrays[which].size == 0:
+            continue
+        at = most_influential(trial, which)
+        direction = [None if k != which else np.zeros(a.shape) for k, a in enumerate(trial.arrays)]
+        direction[which].reshape(-1)[at] = u[which].reshape(-1)[at]  # type: ignore[union-attr]  # made just above
+        estimate = differences(trial.flat, trial.arrays, direction)
+        if not estimate.decided:
+            continue
+        depends = np.abs(estimate.value) > SAFETY * estimate.error + 1e-6
+        check_nan_in_argument(trial, which, at, depends, name)
+    check_nan_in_cotangent(trial)
+    return Measure()
+
+
+def most_influential(trial: Trial, which: int) -> int:
+    """Return the element of an argument with the largest gradient."""
+    return int(np.argmax(np.abs(np.asarray(trial.gradients[0][which]).reshape(-1))))
+
+
+def check_nan_in_argument(trial: Trial, which: int, at: int, depends: Array, name: str) -> None:
+    """Put NaN into one element and demand that no result which depends on it is finite."""
+    for dtype in WIDTHS:
+        arrays, _ = trial.cast(dtype)
+        broken = np.array(arrays[which])
+        broken.reshape(-1)[at] = np.nan
+        arrays[which] = read_only(broken)
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            finite = np.isfinite(join(trial.subject.value(arrays)))
+        lost = int((finite & depends).sum())
+        demand(
+            not lost, f"{dtype}: NaN in {name} is lost in {lost} of {int(depends.sum())} results that depend on it",
+            argument=name,
+        )
+
+
+def check_nan_in_cotangent(trial: Trial) -> None:
+    """Put NaN into one element of the cotangent and demand that the gradients through it are not finite."""
+    hot = trial.cotangents[-1]
+    rows = trial.gradients[-1]
+    for dtype in WIDTHS:
+        arrays, _ = trial.cast(dtype)
+        _, pull = trial.subject.linearise(arrays)
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            found = pull([np.where(v != 0, np.nan, v).astype(dtype) for v in hot])
+        for name, g, row in zip(trial.names, found, rows, strict=True):
+            lost = int((np.isfinite(g) & (np.abs(row) > 1e-6)).sum())
+            demand(not lost, f"{dtype}: NaN in the cotangent is lost in {lost} entries of the gradient of {name}")
+
+
+def determinism(trial: Trial) -> Measure:
+    """The same case built and run twice gives the same bits, and the same pull-back twice the same gradients.
+
+    Catches state that a call leaves behind, global random numbers, and rules that use up what they saved.
+    """
+    arrays, vs = trial.cast("float32")
+    ys, pull = trial.subject.linearise(arrays)
+    once, again = pull(vs), pull(vs)
+    for name, a, b in zip(trial.names, once, again, strict=True):
+        demand(a.tobytes() == b.tobytes(), f"the gradient of {name} differs when it is asked for again", argument=name)
+    other = trial.subject if trial.remake is None else LayerSubject(trial.twin(), trial.inputs)
+    if isinstance(other, LayerSubject) and isinstance(trial.subject, LayerSubject):
+        for path, value in trial.subject.state.items():
+            same = other.state[path].tobytes() == value.tobytes()
+            demand(same, f"{path} differs when the layer is built again from the same rng", argument=path)
+    for y, e in zip(other.linearise(arrays)[0], ys, strict=True):
+        demand(y.tobytes() == e.tobytes(), "the result differs in another run of the same case")
+    return Measure()

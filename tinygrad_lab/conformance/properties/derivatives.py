@@ -1,0 +1,243 @@
+"""Properties of derivatives: against oracles that use no rule, and against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+import tinygrad_lab as tgl
+from tinygrad_lab.autograd.tape import leaf, raw
+from tinygrad_lab.backend import Array
+from tinygrad_lab.conformance.oracles import (
+    Estimate,
+    Function,
+    complex_step,
+    confirmed,
+    cotangents,
+    differences,
+    directions,
+    join,
+)
+from tinygrad_lab.conformance.subject import Arrays
+from tinygrad_lab.conformance.trial import Trial, magnitude, tied_arrays
+from tinygrad_lab.conformance.verdict import Measure, Undecided, Violation, agree, demand
+from tinygrad_lab.settings import using
+from tinygrad_lab.tensor import Tensor
+
+SAFETY = 10.0  # how many times the oracle's own error a mismatch must be
+BACKWARD = 1e-10  # what a float64 backward may lose to rounding, relative to the terms that it adds up
+
+
+def gradients(trial: Trial) -> Measure | None:
+    r"""For directions u and cotangents v: v^T (J u) by an oracle = (J^T v) u by the rules, for every argument.
+
+    The oracle knows no rule: complex step, or differences at two step sizes. Catches every wrong derivative rule.
+    """
+    if not trial.arrays or not trial.outputs:
+        return None
+    measures, undecided = [], 0
+    if trial.cases.complex_safe:
+        check_complex_safety(trial)
+    for which, name in enumerate(trial.names):
+        for unit in directions(trial.arrays[which], trial.rng, full=trial.effort.full, sampled=trial.effort.sampled):
+            try:
+                measures.append(check_column(trial, which, name, unit))
+            except Undecided:
+                undecided += 1
+    if undecided > len(measures):
+        raise Undecided(f"{undecided} of {undecided + len(measures)} directions cross a kink")
+    return Measure.worst(measures)
+
+
+def check_column(trial: Trial, which: int, name: str, unit: Array) -> Measure:
+    """Compare J u with the rules' gradients along one direction of one argument, for all cotangents."""
+    direction: list[Array | None] = [None] * len(trial.arrays)
+    direction[which] = unit
+    oracle = complex_step if trial.cases.complex_safe else differences
+    estimate = oracle(trial.flat, trial.arrays, direction)
+    if not estimate.decided:
+        raise Undecided(f"differences by {name} disagree")
+    vs = np.stack([join(v) for v in trial.cotangents])
+    by_rule = np.array([np.sum(g[which] * unit) for g in trial.gradients])
+    terms = np.abs(vs) @ np.abs(estimate.value) + [np.sum(np.abs(g[which] * unit)) for g in trial.gradients]
+    tolerance = SAFETY * estimate.error * np.abs(vs).sum(axis=1) + BACKWARD * (terms + trial.scale.gradients[which])
+    try:
+        return agree(f"gradient of {name}", by_rule, vs @ estimate.value, tolerance, argument=name)
+    except Violation:
+
+        def matches(other: Estimate) -> bool:
+            return bool((np.abs(vs @ other.value - by_rule) <= tolerance).all())
+
+        confirmed(trial.flat, trial.arrays, direction, matches)
+        raise
+
+
+def check_complex_safety(trial: Trial) -> None:
+    """Hold the claim that a forward takes complex numbers against differences, along one direction of everything."""
+    u = [trial.rng.uniform(-1, 1, a.shape) for a in trial.arrays]
+    by_differences = differences(trial.flat, trial.arrays, u)
+    if not by_differences.decided:
+        raise Undecided("differences disagree")
+    tolerance = SAFETY * by_differences.error + BACKWARD * (1 + magnitude([by_differences.value]))
+    value = complex_step(trial.flat, trial.arrays, u).value
+    agree("complex step (the case declares itself complex_safe)", value, by_differences.value, tolerance)
+
+
+def second_order(trial: Trial) -> Measure | None:
+    r"""With g(x) = J(x)^T v: J_g u by differentiating the backward walk = differences of g along u.
+
+    Catches a value that a rule treats as a constant though it depends on the arguments (a saved float residual), which
+    leaves first derivatives right.
+    """
+    if not trial.arrays or not trial.outputs:
+        return None
+
+    def backward(arrays: Sequence[Array]) -> list[Array]:
+        with using(providers=frozenset()):
+            return trial.subject.linearise(arrays)[1](trial.cotangent)
+
+    def recorded(*arguments: object) -> list[object]:
+        _, pull = tgl.vjp(trial.subject, *arguments)
+        return list(pull([Tensor(v) for v in trial.cotangent]))
+
+    measures = []
+    rng = trial.rng
+    for _ in range(2):
+        u = [rng.uniform(-1, 1, a.shape) for a in trial.arrays]
+        estimate = differences(backward, trial.arrays, u)
+        if not estimate.decided:
+            raise Undecided("differences of the gradient disagree")
+        with using(providers=frozenset()):
+            found = join([raw(h) for h in tgl.jvp(recorded, tuple(trial.arrays), tuple(u))[1]])
+        tolerance = SAFETY * estimate.error + BACKWARD * (1 + magnitude([estimate.value]) + sum(trial.scale.gradients))
+        try:
+            measures.append(agree("second derivative along a direction", found, estimate.value, tolerance))
+        except Violation:
+            confirm_second_order(backward, trial.arrays, u, found, tolerance)
+            raise
+    return Measure.worst(measures)
+
+
+def confirm_second_order(f: Function, arrays: Arrays, u: Arrays, found: Array, tolerance: float) -> None:
+    """Raise Undecided if another step size agrees with the second derivative."""
+    confirmed(f, arrays, list(u), lambda other: bool((np.abs(other.value - found) <= tolerance).all()))
+
+
+def adjoint(trial: Trial) -> Measure | None:
+    r"""<v, J u> = <J^T v, u>, with J u found by differentiating the pull-back, and J^T (2v - 3w) = 2 J^T v - 3 J^T w.
+
+    Catches a rule that is not linear in its cotangent, or that cannot itself be differentiated by it.
+    """
+    if not trial.arrays or not trial.outputs:
+        return None
+    v, w = trial.cotangents[0], trial.cotangents[1]
+    mixed = trial.pull([2 * a - 3 * b for a, b in zip(v, w, strict=True)])
+    measures = []
+    for name, got, a, b, s in zip(trial.names, mixed, *trial.gradients[:2], trial.scale.gradients, strict=True):
+        expected, tolerance = 2 * a - 3 * b, 1e3 * BACKWARD * s
+        measures.append(agree(f"J^T (2v - 3w) by {name}", got, expected, tolerance, argument=name))
+    if trial.subject.differentiable:
+        u = [trial.rng.uniform(-1, 1, a.shape) for a in trial.arrays]
+        with using(providers=frozenset()):
+            pushed = tgl.jvp(trial.subject, tuple(trial.arrays), tuple(u))[1]
+        left = np.dot(join(v), join([raw(p) for p in pushed]))
+        right = np.dot(join(trial.gradients[0]), join(u))
+        terms = np.abs(join(trial.gradients[0])).sum() + sum(trial.scale.gradients)
+        measures.append(agree("<v, J u> and <J^T v, u>", left, right, 10 * BACKWARD * terms))
+    return Measure.worst(measures)
+
+
+def accumulation(trial: Trial) -> Measure | None:
+    r"""Leaves gather sums: two backward passes give 2 J^T v, and f(x) used twice gives J^T v + J^T w.
+
+    Also: a walk after another call of the layer is not disturbed by it, and the gradients do not change when the caller
+    overwrites the cotangent. Catches gradients cached on the layer, written in place, or shared with the caller.
+    """
+    if not trial.arrays or not trial.outputs:
+        return None
+    v, w = trial.cotangents[0], trial.cotangents[1]
+    leaves = [Tensor(a, leaf(a)) for a in trial.arrays]
+    others = [Tensor(a, leaf(a)) for a in (a + 0.01 * trial.rng.uniform(-1, 1, a.shape) for a in trial.arrays)]
+    with using(providers=frozenset()):
+        first = trial.subject(*leaves)
+        trial.subject(*others)  # a call in between, whose values must not show
+        backward(first, v)
+        measures = compare_leaves(trial, leaves, trial.gradients[0], "after another call of the layer, the gradient")
+        backward(trial.subject(*leaves), v)
+        twice = [2 * g for g in trial.gradients[0]]
+        measures += compare_leaves(trial, leaves, twice, "after two backward passes, the gradient")
+        shared = [Tensor(a, leaf(a)) for a in trial.arrays]
+        backward([*trial.subject(*shared), *trial.subject(*shared)], [*v, *w])
+        both = [a + b for a, b in zip(*trial.gradients[:2], strict=True)]
+        measures += compare_leaves(trial, shared, both, "with the inputs shared by two calls, the gradient")
+    return Measure.worst(measures)
+
+
+def backward(ys: Sequence[Tensor], vs: Arrays) -> None:
+    """Walk back from sum <v, y>, and overwrite the cotangents afterwards."""
+    written = [np.array(v) for v in vs]
+    if len(ys) == 1:
+        if ys[0].node is not None:
+            ys[0].backward(written[0])
+    else:
+        products = [tgl.sum(y * Tensor(g)) for y, g in zip(ys, written, strict=True)]
+        total = sum(products[1:], start=products[0])
+        if total.node is not None:
+            total.backward()
+    for g in written:
+        g.fill(np.nan)
+
+
+def compare_leaves(trial: Trial, leaves: Sequence[Tensor], expected: Arrays, what: str) -> list[Measure]:
+    """Compare the gradients that leaves have gathered; a leaf without one has zeros."""
+    measures = []
+    for name, x, g, s in zip(trial.names, leaves, expected, trial.scale.gradients, strict=True):
+        got = np.zeros(x.shape) if x.grad is None else x.grad.numpy()
+        measures.append(agree(f"{what} of {name}", got, g, 1e3 * BACKWARD * (s + magnitude([g])), argument=name))
+    return measures
+
+
+def ties(trial: Trial) -> Measure | None:
+    r"""Where values tie, J u lies between the slopes to either side: min(d-, d+) <= (J u)_k <= max(d-, d+).
+
+    Every convention that picks among the winners of a maximum keeps this; handing the cotangent to all winners does not:
+    along u = 1 both slopes of a maximum are 1. For layers that declare kinks.
+    """
+    declared = trial.cases.kink_distance is not None or any(given.distinct for given in trial.case.inputs)
+    if not declared or not trial.subject.floats or not trial.outputs:
+        return None
+    arrays = tied_arrays(trial)
+    count = len(trial.subject.floats)
+    with using(providers=frozenset()):
+        ys, pull = trial.subject.linearise(arrays)
+        hots = cotangents(ys, trial.rng, dense=0, hot=16)
+        rows, hot = [pull(v) for v in hots], [int(np.argmax(join(v))) for v in hots]
+    measures = []
+    for u in tie_directions(arrays[:count], trial.rng):
+        got = np.array([sum(float(np.sum(g * d)) for g, d in zip(row, u, strict=False)) for row in rows])
+        low, high, error = one_sided_slopes(trial.flat, arrays, [*u, *[None] * (len(arrays) - count)], hot)
+        outside = np.maximum(0.0, np.maximum(low - got, got - high))
+        what = "where values tie, the distance of J u from the one-sided slopes"
+        measures.append(agree(what, outside, 0 * outside, error))
+    return Measure.worst(measures)
+
+
+def tie_directions(arrays: Arrays, rng: np.random.Generator) -> list[Arrays]:
+    """Return all ones, and two random directions."""
+    return [[np.ones(a.shape) for a in arrays]] + [[rng.uniform(-1, 1, a.shape) for a in arrays] for _ in range(2)]
+
+
+def one_sided_slopes(
+    f: Function, arrays: Arrays, u: Sequence[Array | None], rows: list[int]
+) -> tuple[Array, Array, Array]:
+    """Return the lesser and the greater of the slopes to the left and to the right, and a bound of their errors."""
+    slopes = {}
+    at = join(f(arrays))[rows]
+    for h in (1e-5, 2e-5):
+        up, down = (join(f([a if d is None else a + s * h * d for a, d in zip(arrays, u, strict=True)]))[rows] for s in (1, -1))
+        slopes[h] = ((up - at) / h, (at - down) / h)
+    fine, coarse = slopes[1e-5], slopes[2e-5]
+    error = sum(np.abs(a - b) for a, b in zip(fine, coarse, strict=True)) * 2 + 1e-8 * (1 + np.abs(at))
+    demand(np.isfinite(error).all(), "where values tie, the results are not finite")
+    return np.minimum(*fine), np.maximum(*fine), error

@@ -1,0 +1,99 @@
+"""The report of one failure, as text: what broke, the two Jacobians, what would explain it, how to run it again."""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.conformance.case import Case
+from tinygrad_lab.conformance.diagnosis import explanations, side_by_side, wrong_entries
+from tinygrad_lab.conformance.oracles import join, numerical_jacobian, split
+from tinygrad_lab.conformance.trial import Trial
+from tinygrad_lab.conformance.verdict import Violation
+from tinygrad_lab.settings import using
+
+LARGEST = 4096  # entries of a Jacobian that is worked out for a report
+
+
+def explain(name: str, prop: str, case: Case, error: Exception, trial: Trial | None) -> str:
+    """Return the report of a failure.
+
+    Parameters
+    ----------
+    name, prop : str
+        The layer and the property.
+    case : Case
+        The smallest case.
+    error : Exception
+        What the property said, or what was raised.
+    trial : Trial or None
+        The case made real, if that works.
+    """
+    lines = [f"{name}: {prop} does not hold", "", indent(describe(error)), "", f"  case: {case}"]
+    argument = getattr(error, "argument", "")
+    if trial is not None and argument in trial.names:
+        lines += ["", indent(jacobians(trial, trial.names.index(argument)))]
+    lines += ["", "Run it again:", "", indent(reproduction(name, prop, case))]
+    lines += ["", "Keep it, in the layer's cases or before a test of your own:", ""]
+    lines += [f"    LayerCases(..., examples=({case},))", f"    @example(case={case})"]
+    return "\n".join(lines)
+
+
+def indent(text: str, by: str = "  ") -> str:
+    """Return a text moved to the right."""
+    return "\n".join(by + line if line else line for line in text.splitlines())
+
+
+def describe(error: Exception) -> str:
+    """Return what a property said, or where in which file something was raised."""
+    if isinstance(error, Violation):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno}: {frames[-1].line})" if frames else ""
+    cause = f"\ncaused by {type(error.__cause__).__name__}: {error.__cause__}" if error.__cause__ else ""
+    return f"{type(error).__name__}: {error}{place}{cause}"
+
+
+def reproduction(name: str, prop: str, case: Case) -> str:
+    """Return three lines that check the one case again."""
+    kinds = [kind for kind in ("Case", "Inner", "Input") if f"{kind}(" in repr(case)]
+    imports = ", ".join([*kinds, "check_layer"])
+    return (
+        f"from tinygrad_lab.conformance import {imports}\n"
+        f"case = {case}\n"
+        f'check_layer("{name}", case=case, properties=["{prop}"])'
+    )
+
+
+def both_jacobians(trial: Trial, which: int) -> tuple[Array, Array]:
+    """Return the Jacobian of all results by one argument, by the rules and by differences."""
+    rows = []
+    with using(providers=frozenset()):
+        for v in np.eye(join(trial.outputs).size):
+            rows.append(np.asarray(trial.pull(split(v, trial.outputs))[which]).reshape(-1))
+    return np.stack(rows), numerical_jacobian(trial.flat, trial.arrays, which)
+
+
+def jacobians(trial: Trial, which: int) -> str:
+    """Return the two Jacobians by one argument side by side, and what would explain the difference."""
+    m, x = join(trial.outputs).size, trial.arrays[which]
+    if m * x.size > LARGEST or m * x.size == 0:
+        return f"(the Jacobian by {trial.names[which]} has {m} x {x.size} entries)"
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            analytic, numerical = both_jacobians(trial, which)
+    except Exception as error:
+        return f"(no Jacobian by {trial.names[which]}: {type(error).__name__}: {error})"
+    if analytic.shape != numerical.shape:
+        return f"the gradient of {trial.names[which]} has {analytic.shape[1]} elements instead of {numerical.shape[1]}"
+    wrong = int(wrong_entries(analytic, numerical).sum())
+    if not wrong:
+        return f"(the Jacobian by {trial.names[which]} is right)"
+    shape = trial.outputs[0].shape if len(trial.outputs) == 1 else (m,)
+    head = f"Jacobian by {trial.names[which]}, {m} results x {x.size} elements, {wrong} wrong:"
+    why = explanations(analytic, numerical, x, shape)
+    return "\n".join([head, side_by_side(analytic, numerical), *(f"=> {text}" for text in why)])

@@ -1,0 +1,163 @@
+"""What a run of the kit found, layer by layer and property by property."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinygrad_lab.conformance.case import Case
+from tinygrad_lab.conformance.verdict import Measure
+
+
+@dataclass
+class Failure:
+    """A case that breaks a property.
+
+    Parameters
+    ----------
+    case : Case or None
+        The smallest one found; None where the finding is about the layer as a whole.
+    error : Exception
+        What the property said, or what the layer raised.
+    report : str
+        The explanation for people.
+    """
+
+    case: Case | None
+    error: Exception
+    report: str = ""
+
+    @property
+    def headline(self) -> str:
+        """The first line of the error."""
+        text = str(self.error) or type(self.error).__name__
+        name = "" if isinstance(self.error, AssertionError) else f"{type(self.error).__name__}: "
+        return name + text.splitlines()[0]
+
+
+@dataclass
+class PropertyResult:
+    """What one property said over all cases.
+
+    Parameters
+    ----------
+    name : str
+        The property.
+    examples : int
+        How many cases it was judged on.
+    worst : Measure
+        The error that came nearest to its tolerance.
+    undecided : int
+        Cases that lay at a kink.
+    failure : Failure or None
+        The smallest case that breaks it.
+    exemption : str or None
+        The author's reason why the layer need not have it.
+    seconds : float
+        The time that it took.
+    """
+
+    name: str
+    examples: int = 0
+    worst: Measure = field(default_factory=Measure)
+    undecided: int = 0
+    failure: Failure | None = None
+    exemption: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        """Whether it holds, or the layer is exempt."""
+        return self.failure is None or self.exemption is not None
+
+    @property
+    def needless(self) -> bool:
+        """Whether an exemption is claimed that the layer does not need."""
+        return self.exemption is not None and self.failure is None and self.examples > 0
+
+    def add(self, measure: Measure) -> None:
+        """Count one more case."""
+        self.examples += 1
+        self.worst = Measure.worst([self.worst, measure])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values; an error that is no number is None."""
+        measure = self.failure.error.measure if self.failure and hasattr(self.failure.error, "measure") else self.worst
+        if self.failure and not hasattr(self.failure.error, "measure"):
+            measure = Measure(math.inf, 0.0)
+        error = measure.error if math.isfinite(measure.error) else None
+        return {
+            "name": self.name,
+            "passed": self.passed,
+            "examples": self.examples,
+            "worst_error": error,
+            "tolerance": measure.tolerance,
+        }
+
+
+@dataclass
+class LayerResult:
+    """What the kit says of one layer.
+
+    Parameters
+    ----------
+    name : str
+        Its registered name, or that of the class or function.
+    properties : dict
+        The results by property.
+    seconds : float
+        The time that it took.
+    notes : list of str
+        What the strategy leaves out, needless exemptions, and the like.
+    mutants : Mutants or None
+        How many damaged versions of the layer the kit tells from it.
+    """
+
+    name: str
+    properties: dict[str, PropertyResult] = field(default_factory=dict)
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    mutants: Any = None
+    reached: set[int] = field(default_factory=set)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every property holds."""
+        return all(p.passed for p in self.properties.values())
+
+    @property
+    def failures(self) -> list[PropertyResult]:
+        """The properties that do not hold."""
+        return [p for p in self.properties.values() if not p.passed]
+
+    @property
+    def examples(self) -> int:
+        """The number of cases that were run."""
+        return max((p.examples for p in self.properties.values()), default=0)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        judged = [p for p in self.properties.values() if p.examples or p.failure]
+        return {
+            "name": self.name,
+            "passed": self.passed,
+            "seconds": round(self.seconds, 3),
+            "properties": [p.as_json() for p in judged],
+        }
+
+
+class NonconformanceError(AssertionError):
+    """A layer or function breaks a property; the message is the report.
+
+    Parameters
+    ----------
+    message : str
+        The report.
+    result : LayerResult
+        All that was found.
+    """
+
+    def __init__(self, message: str, result: LayerResult) -> None:
+        super().__init__(message)
+        self.result = result

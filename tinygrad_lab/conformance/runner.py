@@ -1,0 +1,354 @@
+"""The runner: every property on every drawn case, and the smallest case for each property that fails."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.conformance import adequacy
+from tinygrad_lab.conformance.case import BadInput, Case, Input, LayerCases
+from tinygrad_lab.conformance.fresh_process import FRESH, rebuilt_here
+from tinygrad_lab.conformance.laws import find_law
+from tinygrad_lab.conformance.properties import LAYER, ONCE, Property
+from tinygrad_lab.conformance.properties.agreement import check_law
+from tinygrad_lab.conformance.report import explain
+from tinygrad_lab.conformance.results import Failure, LayerResult, PropertyResult
+from tinygrad_lab.conformance.search import Drawn, Profile, Rejected, explore, shrink
+from tinygrad_lab.conformance.subject import LayerSubject
+from tinygrad_lab.conformance.trial import Effort, Trial, layer_trial
+from tinygrad_lab.conformance.values import construct, draw_input
+from tinygrad_lab.conformance.verdict import Measure, Undecided, Violation
+from tinygrad_lab.errors import PluginError
+
+MOST_REPORTS = 3  # failing properties that are shrunk and explained; a wrong rule breaks many at once
+ROUND_TRIPS = 3  # cases of a layer that go through a fresh process
+
+MakeTrial = Callable[[Case], Trial]
+
+
+class Run:
+    """One run of the kit over one layer or function.
+
+    Parameters
+    ----------
+    name : str
+        What the report calls it.
+    cases : LayerCases
+        What its author says.
+    make_trial : callable
+        From a case whose mode is decided to a trial.
+    properties : dict
+        The properties to check, by name.
+    profile : Profile
+        How long to look.
+    thing : object
+        The class or function.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        cases: LayerCases,
+        make_trial: MakeTrial,
+        properties: dict[str, Property],
+        profile: Profile,
+        thing: Any,
+    ) -> None:
+        self.name, self.cases, self.make_trial = name, cases, make_trial
+        self.properties, self.profile, self.thing = properties, profile, thing
+        self.result = LayerResult(name)
+        for key in properties:
+            self.result.properties[key] = PropertyResult(key, exemption=cases.exemptions.get(key))
+        self.first: dict[str, tuple[Case, Exception, Case]] = {}  # property -> the structure, the error, the case
+        self.kept: deque[Trial] = deque(maxlen=ROUND_TRIPS)  # the latest, for the round trip
+        self.compared = 0  # elements of gradients
+        path = adequacy.source_file(thing)
+        self.coverage = adequacy.Coverage(path) if path else None
+
+    def judge(self, drawn: Case) -> None:
+        """Check every property that has not failed yet on one drawn case, in its mode or in both.
+
+        Raises
+        ------
+        Rejected
+            The values never get clear of kinks.
+        """
+        for case in self.in_modes(drawn):
+            try:
+                trial = self.attempt("forward", drawn, case, lambda case=case: self.make_trial(case))
+            except Undecided as error:
+                raise Rejected from error
+            if trial is None:
+                return
+            self.watch(trial)
+            for name in self.properties:
+                if name not in self.first:
+                    self.check(name, drawn, trial)
+                if "forward" in self.first:
+                    return
+            self.result.reached |= trial.reached
+            self.compared += trial.compared
+            self.kept.append(trial)
+
+    def in_modes(self, case: Case) -> list[Case]:
+        """Return the case in both modes if they can differ, else in one chosen by its seed."""
+        if case.training is not None:
+            return [case]
+        both = [replace(case, training=True), replace(case, training=False)]
+        if self.cases.random:
+            return both
+        try:
+            layer = construct(self.thing, case.args, case.options, np.random.default_rng(0))
+            differ = bool(layer.buffers())
+        except Exception:
+            differ = False
+        return both if differ else [both[case.seed % 2]]
+
+    def attempt(self, name: str, drawn: Case, case: Case, action: Callable[[], Any]) -> Any:
+        """Run something that must not raise; what it raises is noted as a failure of a property.
+
+        Raises
+        ------
+        Undecided
+            The oracle cannot tell.
+        """
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                return action()
+        except Undecided:
+            raise
+        except Exception as error:
+            self.first.setdefault(name, (drawn, error, case))
+            return None
+
+    def check(self, name: str, drawn: Case, trial: Trial) -> None:
+        """Check one property on one trial."""
+        result, start = self.result.properties[name], time.perf_counter()
+        try:
+            measure = self.attempt(name, drawn, trial.case, lambda: self.properties[name](trial))
+        except Undecided:
+            result.undecided += 1
+        else:
+            if isinstance(measure, Measure):
+                result.add(measure)
+        result.seconds += time.perf_counter() - start
+
+    def watch(self, trial: Trial) -> None:
+        """Run the layer once more and note which of its lines run."""
+        if self.coverage is None:
+            return
+
+        with self.coverage.watching(), contextlib.suppress(Exception):  # the properties say what is raised
+            trial.exercise()
+
+    def finish(self, drawn: Drawn) -> LayerResult:
+        """Shrink and explain the failures, and add what is checked once a layer."""
+        for number, (name, (structure, error, case)) in enumerate(self.first.items()):
+            result = self.result.properties[name]
+            if self.profile.shrink and number < MOST_REPORTS and result.exemption is None:
+                case, error = self.smallest(name, structure, case, error)
+                result.failure = Failure(case, error, self.report(name, case, error))
+            else:
+                result.failure = Failure(case, error, f"{error}")
+        self.add_notes(drawn)
+        return self.result
+
+    def smallest(self, name: str, structure: Case, case: Case, error: Exception) -> tuple[Case, Exception]:
+        """Return the smallest case that breaks a property."""
+
+        def fails(drawn: Case) -> Exception | None:
+            return next((e for c in self.in_modes(drawn) if (e := self.error_of(name, c)[1]) is not None), None)
+
+        if any(structure is example for example in self.cases.examples):
+            return case, error
+        found = shrink(self.cases.strategy, self.profile, fails)
+        if found is None:
+            return case, error
+        for candidate in self.in_modes(found[0]):
+            seeded, again = self.error_of(name, candidate)
+            if again is not None:
+                return seeded, again
+        return case, error
+
+    def error_of(self, name: str, case: Case) -> tuple[Case, Exception | None]:
+        """Return the case with its final seed, and what a property raises for it."""
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                trial = self.make_trial(case)
+                case = trial.case
+                self.properties[name](trial)
+        except Undecided:
+            return case, None
+        except Exception as error:
+            return case, error
+        return case, None
+
+    def report(self, name: str, case: Case, error: Exception) -> str:
+        """Return the explanation of a failure."""
+        try:
+            trial = self.make_trial(case)
+        except Exception:
+            trial = None
+        return explain(self.name, name, case, error, trial)
+
+    def add_notes(self, drawn: Drawn) -> None:
+        """Note what the cases leave out and which exemptions are needless."""
+        notes = self.result.notes
+        if drawn.rejected:
+            notes.append(f"{drawn.rejection_rate:.0%} of the draws came too near to a kink and were drawn again")
+        notes += adequacy.options_never_drawn(self.thing, [*drawn.structures, *self.cases.examples])
+        if self.coverage is not None and "forward" not in self.first:
+            notes += adequacy.lines_never_run(self.thing, self.coverage)
+        for result in self.result.properties.values():
+            if result.needless:
+                notes.append(f"exemption from {result.name} is needless: it holds ({result.exemption})")
+        unknown = sorted(self.cases.exemptions.keys() - self.result.properties.keys())
+        if unknown and self.properties.keys() >= LAYER.keys():
+            notes.append(f"exemptions from properties that do not exist: {', '.join(unknown)}")
+
+    def once(self, name: str, check: Callable[[], Measure | int | None]) -> None:
+        """Check a property of the layer as a whole."""
+        result = PropertyResult(name, exemption=self.cases.exemptions.get(name))
+        start = time.perf_counter()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found = check()
+        except Exception as error:
+            result.failure = Failure(None, error, str(error))
+        else:
+            if isinstance(found, Measure):
+                result.add(found)
+            elif found:
+                result.examples = found
+        result.seconds = time.perf_counter() - start
+        self.result.properties[name] = result
+
+
+def examine_layer(
+    name: str,
+    cls: Any,
+    cases: LayerCases,
+    profile: Profile,
+    *,
+    devices: tuple[str, ...] = (),
+    only: Collection[str] | None = None,
+    case: Case | None = None,
+) -> LayerResult:
+    """Check a layer and return what was found; nothing is raised for a layer that fails.
+
+    Parameters
+    ----------
+    name : str
+        What the report calls it.
+    cls : type
+        The layer's class.
+    cases : LayerCases
+        Its valid uses.
+    profile : Profile
+        How long to look.
+    devices : tuple of str
+        Other backends to compare NumPy with.
+    only : collection of str
+        The properties to check; all by default.
+    case : Case
+        Check this one and draw none.
+    """
+    start = time.perf_counter()
+    effort = Effort(profile.full, profile.sampled, devices)
+    laws = {law.name: check_law(law) for law in map(find_law, cases.laws)}
+    properties = {k: p for k, p in (LAYER | laws).items() if only is None or k in only or k == "forward"}
+    run = Run(name, cases, lambda c: layer_trial(cls, c, cases, effort), properties, profile, cls)
+    drawn = draw_and_judge(run, case)
+    wanted = [p for p in ONCE if (only is None and case is None) or (only is not None and p in only)]
+    if "bad_inputs" in wanted and "forward" not in run.first:
+        run.once("bad_inputs", lambda: check_bad_inputs(run))
+    result = run.finish(drawn)
+    if "fresh_process" in wanted and "forward" not in run.first:
+        run.once("fresh_process", lambda: round_trips(run))
+    if "adequacy" in wanted:
+        add_adequacy(run, drawn)
+    result.seconds = time.perf_counter() - start
+    return result
+
+
+def draw_and_judge(run: Run, case: Case | None = None) -> Drawn:
+    """Check the properties on the author's examples and on drawn cases, or on one case alone."""
+    rejected = 0
+    for example in run.cases.examples if case is None else (case,):
+        try:
+            run.judge(example)
+        except Rejected:
+            rejected += 1
+    if case is not None:
+        return Drawn()
+    explored = explore(run.cases.strategy, run.profile, run.judge)
+    return Drawn(explored.structures, explored.rejected + rejected)
+
+
+def add_adequacy(run: Run, drawn: Drawn) -> None:
+    """Check that the cases test something, unless nothing runs at all."""
+    if "forward" not in run.first:
+        run.once("adequacy", lambda: check_adequacy(run, drawn))
+
+
+def check_adequacy(run: Run, drawn: Drawn) -> int:
+    """The strategy tests something, and reaches the kernels of the layer's own primitives."""
+    adequacy.demand_adequate(drawn, run.compared, len(run.cases.examples))
+    adequacy.demand_reached(adequacy.own_kernels(run.thing), run.result.reached)
+    return len(drawn.structures)
+
+
+def round_trips(run: Run) -> Measure:
+    """config() and state() are all that a layer is: built from them in a fresh process it computes the same."""
+    measures = []
+    for trial in run.kept:
+        assert isinstance(trial.subject, LayerSubject)
+        try:
+            measures.append(FRESH.round_trip(trial.layer, trial.inputs))
+        except PluginError:  # a class that nobody has registered
+            measures.append(rebuilt_here(trial.layer, trial.inputs))
+    return Measure.worst(measures)
+
+
+def check_bad_inputs(run: Run) -> int:
+    """Each documented bad input raises the documented error, with a message that says what is wrong."""
+    for bad in run.cases.bad_inputs:
+        if run.coverage is None:
+            provoke(run.thing, bad)
+            continue
+        with run.coverage.watching():
+            provoke(run.thing, bad)
+    return len(run.cases.bad_inputs)
+
+
+def provoke(make: Any, bad: BadInput) -> None:
+    """Use a layer in a forbidden way and demand its error.
+
+    Raises
+    ------
+    Violation
+        No error, another error, or a message that does not match.
+    """
+    rng = np.random.default_rng(0)
+    given = [i if isinstance(i, Input) else Input(tuple(i)) for i in bad.inputs]
+    try:
+        layer = construct(make, bad.args, bad.options, rng).train(bad.training)
+        layer(*(np.asarray(a, "float32") if a.dtype.kind == "f" else a for a in (draw_input(i, rng) for i in given)))
+    except bad.error as error:
+        if not re.search(bad.match, str(error)):
+            raise Violation(f"{bad}: expected a message that matches {bad.match!r}, got {str(error)!r}") from error
+    except Exception as error:
+        raise Violation(f"{bad}: expected {bad.error.__name__}, got {type(error).__name__}: {error}") from error
+    else:
+        raise Violation(f"{bad}: expected {bad.error.__name__}, got no error")
