@@ -12,6 +12,7 @@ from tinygrad_lab.data import Dataset, Loader
 from tinygrad_lab.errors import NonFiniteError
 from tinygrad_lab.losses import softmax_cross_entropy
 from tinygrad_lab.optim import SGD
+from tinygrad_lab.optim.schedules import CosineDecay
 from tinygrad_lab.train import Trainer, evaluate
 from tinygrad_lab_layers.dense import Dense
 from tinygrad_lab_layers.flatten import Flatten
@@ -78,10 +79,10 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 
 def test_the_schedule_sets_the_rate_of_every_step() -> None:
     rates: list[float] = []
-    t = trainer(schedule=lambda step: 0.1 * (step + 1))
+    t = trainer(lr=0.8, schedule=CosineDecay(length=2))
     t.on_step = lambda metrics: rates.append(t.optimizer.lr)
     t.train_epoch()
-    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert rates == pytest.approx([0.4 * (1 + np.cos(np.pi * i / 8)) for i in range(4)])
 
 
 def test_a_loss_that_is_not_finite_names_the_layer_and_keeps_the_weights() -> None:

@@ -7,6 +7,7 @@ The folder holds ``recipe.json`` (the recipe as it was run), ``metrics.jsonl`` (
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from tinygrad_lab.data import Compose, Loader, load
 from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.layer import Layer
 from tinygrad_lab.optim.optimizer import Optimizer
+from tinygrad_lab.optim.schedules import Schedule
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.recipe import Recipe
 from tinygrad_lab.train.trainer import Metrics, Trainer
@@ -62,11 +64,15 @@ def prepare(recipe: Recipe, *, root: str | None = None, workers: int = 1) -> Tra
     loss_options = recipe.options("loss")
     loss = functools.partial(registry.losses[recipe["loss"]["name"]], **loss_options)
     optimizer: Optimizer = _made(registry.optimizers, recipe["optimizer"], model.parameters())
-    schedule = None
-    if recipe["schedule"]:
-        total = training["epochs"] * len(batches)
-        schedule = _made(registry.schedules, recipe["schedule"], lr=optimizer.lr, steps=total)
+    schedule = _schedule(recipe["schedule"], training["epochs"]) if recipe["schedule"] else None
     return Trainer(model, loss, optimizer, batches, held_out=held_out, schedule=schedule)
+
+
+def _schedule(table: dict[str, Any], epochs: int) -> Schedule:
+    """Return a schedule; one that has a length lasts as long as the training, if the recipe does not say otherwise."""
+    lasting = "length" in inspect.signature(registry.schedules[table["name"]]).parameters
+    schedule: Schedule = _made(registry.schedules, {"length": epochs, **table} if lasting else table)
+    return schedule
 
 
 def run_recipe(recipe: Recipe, folder: Path, reporter: Reporter, *, root: str | None = None) -> Metrics:

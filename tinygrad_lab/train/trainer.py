@@ -12,6 +12,7 @@ from tinygrad_lab.backend import is_finite
 from tinygrad_lab.errors import NonFiniteError
 from tinygrad_lab.layer import Layer
 from tinygrad_lab.optim.optimizer import Optimizer
+from tinygrad_lab.optim.schedules import Constant, Schedule
 from tinygrad_lab.settings import detect_anomaly, no_grad
 from tinygrad_lab.tensor import tensor
 
@@ -74,8 +75,8 @@ class Trainer:
         The training data.
     held_out : Loader, optional
         What is evaluated after each epoch and never trained on.
-    schedule : callable, optional
-        From the number of the step, counted from 0, to its learning rate.
+    schedule : Schedule, optional
+        From the position in training, in epochs and their fractions, to the factor of the optimizer's own rate.
     on_step : callable, optional
         Told the metrics so far after every step: epoch, step, steps, loss, accuracy, images_per_second, seconds.
 
@@ -94,11 +95,12 @@ class Trainer:
         batches: Batches,
         *,
         held_out: Batches | None = None,
-        schedule: Callable[[int], float] | None = None,
+        schedule: Schedule | None = None,
         on_step: Callable[[Metrics], None] | None = None,
     ) -> None:
         self.model, self.loss, self.optimizer, self.batches = model, loss, optimizer, batches
-        self.held_out, self.schedule, self.on_step = held_out, schedule, on_step
+        self.held_out, self.schedule, self.on_step = held_out, schedule or Constant(), on_step
+        self.base_lr = optimizer.lr
         self.epoch = 0
         self.steps = 0
 
@@ -107,6 +109,7 @@ class Trainer:
         self.model.train()
         start, total, right, images = time.perf_counter(), 0.0, 0, 0
         for number, (x, labels) in enumerate(self.batches, 1):
+            self.optimizer.lr = self.base_lr * self.schedule(self.epoch + (number - 1) / len(self.batches))
             loss, logits = self.train_step(x, labels)
             total, right, images = total + loss * len(labels), right + int(_right(logits, labels)), images + len(labels)
             seconds = time.perf_counter() - start
@@ -119,12 +122,11 @@ class Trainer:
         if self.held_out is not None:
             result = evaluate(self.model, self.loss, self.held_out)
             metrics["held_out"] = {"loss": result.loss, "accuracy": result.accuracy}
+            self.schedule.observe(result.loss)
         return metrics
 
     def train_step(self, x: Any, labels: Any) -> tuple[float, Any]:
         """Take one step of gradient descent on a batch and return (loss, logits)."""
-        if self.schedule is not None:
-            self.optimizer.lr = self.schedule(self.steps)
         logits = self.model(tensor(x))
         loss = self.loss(logits, labels)
         if not is_finite(raw(loss)):
