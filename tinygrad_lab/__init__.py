@@ -50,7 +50,8 @@ from tinygrad_lab.ops.arithmetic import (
     subtract,
     where,
 )
-from tinygrad_lab.ops.convolution import conv2d, conv2d_relu
+from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_x, conv2d_relu
+from tinygrad_lab.ops.dropping import dropout
 from tinygrad_lab.ops.elementary import (
     arccos,
     arccosh,
@@ -79,7 +80,8 @@ from tinygrad_lab.ops.elementary import (
 )
 from tinygrad_lab.ops.indexing import take, take_along_axis
 from tinygrad_lab.ops.linear import einsum, matmul, tensordot
-from tinygrad_lab.ops.pooling import max_pool2d
+from tinygrad_lab.ops.normalisation import batch_norm, channel_affine, standardize
+from tinygrad_lab.ops.pooling import count_pool2d, max_pool2d, sum_pool2d
 from tinygrad_lab.ops.reductions import (
     all,
     any,
@@ -118,7 +120,7 @@ from tinygrad_lab.ops.shaping import (
     tile,
     transpose,
 )
-from tinygrad_lab.ops.windows import Window, expect_images, fold, unfold
+from tinygrad_lab.ops.windows import Window, expect_images, pair, fold, unfold
 from tinygrad_lab.registry import layers
 from tinygrad_lab.settings import detect_anomaly, no_grad, reference_only
 from tinygrad_lab.tensor import Tensor, tensor
@@ -152,23 +154,28 @@ __all__ = [
     "argmin",
     "argsort",
     "astype",
+    "batch_norm",
     "bitwise_and",
     "bitwise_not",
     "bitwise_or",
     "bitwise_xor",
     "broadcast_to",
     "ceil",
+    "channel_affine",
     "checkpoint",
     "clip",
     "concatenate",
     "conv2d",
+    "conv2d_grad_x",
     "conv2d_relu",
     "cos",
     "cosh",
+    "count_pool2d",
     "crop",
     "cumsum",
     "detect_anomaly",
     "divide",
+    "dropout",
     "einsum",
     "equal",
     "erf",
@@ -217,6 +224,7 @@ __all__ = [
     "once",
     "ops",
     "pad",
+    "pair",
     "power",
     "primitive",
     "prod",
@@ -239,10 +247,12 @@ __all__ = [
     "square",
     "squeeze",
     "stack",
+    "standardize",
     "std",
     "stop_gradient",
     "subtract",
     "sum",
+    "sum_pool2d",
     "sum_to",
     "swapaxes",
     "take",

@@ -137,12 +137,15 @@ class Layer:
         The mode, set by `train` and `eval`.
     seed : int
         The seed of the random numbers of training; of the outermost layer it counts.
+    frozen : bool
+        Whether statistics are kept as they are in training too, set by `freeze` and `unfreeze`.
     """
 
     api: ClassVar[int] = 1
     version: ClassVar[int] = 1
     training: bool
     seed: int
+    frozen: bool
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         """Remember the constructor's arguments, which are the configuration."""
@@ -150,7 +153,7 @@ class Layer:
         bound = inspect.signature(cls.__init__).bind_partial(layer, *args)
         layer._arguments = dict(list(bound.arguments.items())[1:]) | options
         layer._clock = [0]  # steps so far, in a list so that copies of the layer share it
-        layer.training, layer.seed = True, 0
+        layer.training, layer.seed, layer.frozen = True, 0, False
         return layer
 
     _arguments: dict[str, Any]
@@ -306,6 +309,24 @@ class Layer:
         """Set this layer and all inside it to evaluation mode and return it."""
         return self.train(False)
 
+    def freeze(self, frozen: bool = True) -> Self:
+        """Keep this layer and all inside it as they are, in training too, and return it.
+
+        Parameters become constants, and layers that gather statistics use those that they have.
+        """
+        for layer in self.layers().values():
+            layer.frozen = frozen
+        for parameter in self.parameters().values():
+            if frozen:
+                parameter.freeze()
+            else:
+                parameter.unfreeze()
+        return self
+
+    def unfreeze(self) -> Self:
+        """Undo `freeze` and return the layer."""
+        return self.freeze(False)
+
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, defaults included; the random generator is left out."""
         signature = inspect.signature(type(self).__init__)
@@ -445,8 +466,15 @@ def functional_call(layer: Layer, parameters: Mapping[str, Any], *inputs: Any) -
     own = layer.variables()
     if unknown := sorted(parameters.keys() - own.keys()):
         raise StateError(f"functional_call: expected paths of {type(layer).__name__}, got {unknown}")
-    replaced = {id(own[path]): value for path, value in parameters.items()}
+    replaced = {id(own[path]): _as_buffer(v) if isinstance(own[path], Buffer) else v for path, v in parameters.items()}
     return _with_variables(layer, replaced, {})(*inputs)
+
+
+def _as_buffer(value: Any) -> Buffer:
+    """Return a cell of its own for a buffer's other value, on the tape if that is, to take the updates of the call."""
+    cell = Buffer(value)
+    cell.node = value.node if isinstance(value, Tensor) else None
+    return cell
 
 
 def _with_variables(value: Any, replaced: dict[int, Any], copies: dict[int, Layer]) -> Any:

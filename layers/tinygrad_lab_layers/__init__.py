@@ -9,13 +9,26 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "AdaptiveAvgPool2d": "adaptive_avg_pool2d",
+    "AvgPool2d": "avg_pool2d",
+    "BatchNorm": "batch_norm",
+    "Bottleneck": "bottleneck",
     "Conv2d": "conv2d",
+    "Conv2dTranspose": "conv2d_transpose",
     "Dense": "dense",
+    "DepthwiseConv2d": "depthwise_conv2d",
+    "Dropout": "dropout",
     "ELU": "elu",
+    "Embedding": "embedding",
     "Flatten": "flatten",
     "GELU": "gelu",
+    "GlobalAvgPool2d": "global_avg_pool2d",
+    "GroupNorm": "group_norm",
     "Hardtanh": "hardtanh",
+    "Inception": "inception",
+    "LayerNorm": "layer_norm",
     "LeakyReLU": "leaky_relu",
+    "LocalResponseNorm": "local_response_norm",
     "LogSoftmax": "log_softmax",
     "MaxPool2d": "max_pool2d",
     "PReLU": "prelu",
@@ -23,13 +36,16 @@ _HOMES = {
     "ParallelConcat": "parallel_concat",
     "ReLU": "relu",
     "Reshape": "reshape",
+    "Residual": "residual",
     "SELU": "selu",
     "Sequential": "sequential",
     "SiLU": "silu",
     "Sigmoid": "sigmoid",
     "Softmax": "softmax",
     "Softplus": "softplus",
+    "SpatialDropout2d": "spatial_dropout2d",
     "Tanh": "tanh",
+    "Upsample2d": "upsample2d",
 }
 
 

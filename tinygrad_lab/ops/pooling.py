@@ -85,3 +85,13 @@ sum_pool2d.defvjp(
 sum_pool2d_grad.defvjp(
     g=lambda v, window, stride, padding: sum_pool2d(v, window=window, stride=stride, padding=padding)
 )
+
+
+@primitive
+def count_pool2d(xp: Any, x: Any, *, window: Pair, stride: Pair, padding: Padding) -> Any:
+    """Return how many elements of each window lie inside of the image rather than in its padding: (1, Ho, Wo, 1)."""
+    inside = xp.ones((1, *x.shape[1:3], 1), dtype=x.dtype)
+    return sum_pool2d.forward(xp, inside, window=window, stride=stride, padding=padding)
+
+
+count_pool2d.defvjp(x=None)

@@ -91,7 +91,7 @@ class Conv2d(tgl.Layer):
         init: str | float = "he_normal",
         rng: Any = None,
     ) -> None:
-        who = f"Conv2d({in_channels} -> {out_channels}, window={window})"
+        who = f"{type(self).__name__}({in_channels} -> {out_channels}, window={window})"
         if in_channels < 0 or out_channels < 0 or groups < 1 or in_channels % groups or out_channels % groups:
             raise tgl.errors.OptionError(f"{who}: expected groups that divide the channels, got groups={groups}")
         if padding_mode not in ("zero", "edge"):

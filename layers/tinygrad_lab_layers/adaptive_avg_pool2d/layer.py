@@ -1,0 +1,69 @@
+r"""Adaptive average pooling.
+
+.. math:: y_{n,p,q,c} = \operatorname{mean}\; x_{n,\; \lfloor p H / P \rfloor \,:\, \lceil (p + 1) H / P \rceil,\;
+          \lfloor q W / Q \rfloor \,:\, \lceil (q + 1) W / Q \rceil,\; c}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tinygrad_lab as tgl
+
+
+class AdaptiveAvgPool2d(tgl.Layer):
+    r"""Means over a grid of P x Q windows that cover the map, whatever its size.
+
+    .. math:: y_{n,p,q,c} = \operatorname{mean}\; x_{n,\; \lfloor p H / P \rfloor \,:\, \lceil (p + 1) H / P \rceil,\;
+              \lfloor q W / Q \rfloor \,:\, \lceil (q + 1) W / Q \rceil,\; c}
+
+    Windows overlap by a pixel where P does not divide H. A map smaller than the grid has pixels repeated.
+
+    Parameters
+    ----------
+    size : int or (height, width)
+        (P, Q).
+
+    Shapes
+    ------
+    x : (N, H, W, C); y : (N, P, Q, C)
+
+    Raises
+    ------
+    ShapeError
+        x is not (N, H, W, C), or is an empty map.
+    OptionError
+        The size is not a positive number or two of them.
+
+    References
+    ----------
+    PyTorch, ``torch.nn.AdaptiveAvgPool2d``. K. He, X. Zhang, S. Ren, J. Sun, "Spatial pyramid pooling in deep
+    convolutional networks for visual recognition", ECCV 2014, section 2.2, which take the maximum.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> AdaptiveAvgPool2d((1, 2))(np.arange(6.0).reshape(1, 2, 3, 1)).reshape(-1)
+    array([2., 3.])
+    """
+
+    def __init__(self, size: Any) -> None:
+        self.size = tgl.pair(size, least=1, what="AdaptiveAvgPool2d: size")
+
+    def forward(self, x: Any) -> Any:
+        """Return the means; those over rectangles are means over columns of means over rows."""
+        self.output_shape(x.shape)
+        rows = [tgl.mean(x[:, a:b], 1) for a, b in self._spans(x.shape[1], self.size[0])]
+        x = tgl.stack(rows, 1)  # P of (N, W, C) -> (N, P, W, C)
+        columns = [tgl.mean(x[:, :, a:b], 2) for a, b in self._spans(x.shape[2], self.size[1])]
+        return tgl.stack(columns, 2)  # Q of (N, P, C) -> (N, P, Q, C)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return (N, P, Q, C)."""
+        tgl.expect_images(shape, f"{self}", empty=False)
+        return (shape[0], *self.size, shape[3])
+
+    @staticmethod
+    def _spans(length: int, count: int) -> list[tuple[int, int]]:
+        """Return the first and the last but one pixel of each window along an axis."""
+        return [(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]

@@ -1,0 +1,76 @@
+r"""Average pooling.
+
+.. math:: y_{n,p,q,c} = \frac{1}{m_{pq}} \sum_{i,j} x_{n,\; p s + i - t,\; q s + j - l,\; c}
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tinygrad_lab as tgl
+
+
+class AvgPool2d(tgl.Layer):
+    r"""The mean of each window: :math:`y_{npqc} = \frac{1}{m_{pq}} \sum_{ij} x_{n,\,ps+i-t,\,qs+j-l,\,c}`.
+
+    Here s is the stride, t and l the padding on top and on the left, which holds zeros.
+
+    Parameters
+    ----------
+    window : int or (height, width)
+        (kh, kw).
+    stride : int, (vertical, horizontal) or None
+        How far the window moves from place to place; None is the window's own size.
+    padding : int, (vertical, horizontal), ((top, bottom), (left, right)), "same" or "valid"
+        What is added around the map, less than the window on each side. ``"valid"`` is nothing; ``"same"`` gives
+        ceil(H / stride) rows.
+    count_include_pad : bool
+        Whether m counts the padding: True divides by kh kw everywhere (PyTorch's default), so that results at the
+        border are smaller; False divides by the number of pixels in the window (TensorFlow's).
+
+    Shapes
+    ------
+    x : (N, H, W, C); y : (N, Ho, Wo, C). Ho = (H + top + bottom - kh) // stride + 1, and Wo likewise.
+
+    Raises
+    ------
+    ShapeError
+        x is not (N, H, W, C), is an empty map, or is smaller than the window when padded.
+    OptionError
+        An option is out of range, or the padding so wide that a whole window could lie in it.
+
+    References
+    ----------
+    Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition", Proc. IEEE
+    86(11), 1998, section II.B (there followed by a learned factor and bias).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.arange(16.0).reshape(1, 4, 4, 1)
+    >>> AvgPool2d(2)(x).reshape(2, 2)
+    array([[ 2.5,  4.5],
+           [10.5, 12.5]])
+    """
+
+    def __init__(self, window: Any, *, stride: Any = None, padding: Any = 0, count_include_pad: bool = True) -> None:
+        self.window = tgl.Window(
+            window, stride=window if stride is None else stride, padding=padding, who=f"AvgPool2d({window})"
+        )
+        self.window.expect_narrow_padding()
+        self.count_include_pad = count_include_pad
+
+    def forward(self, x: Any) -> Any:
+        """Return the mean of each window."""
+        self.output_shape(x.shape)
+        window, stride, padding = self.window.size, self.window.stride, self.window.padding_for(x.shape[1:3])
+        total = tgl.sum_pool2d(x, window=window, stride=stride, padding=padding)
+        if self.count_include_pad or padding == ((0, 0), (0, 0)):
+            return total * (1.0 / math.prod(window))
+        return total / tgl.count_pool2d(x, window=window, stride=stride, padding=padding)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return (N, Ho, Wo, C)."""
+        tgl.expect_images(shape, self.window.who, empty=False)
+        return (shape[0], *self.window.places(shape[1:3]), shape[3])

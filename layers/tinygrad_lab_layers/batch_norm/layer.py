@@ -1,0 +1,98 @@
+r"""Batch normalisation.
+
+.. math:: y = \gamma\,\frac{x - \mu}{\sqrt{v + \varepsilon}} + \beta
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tinygrad_lab as tgl
+
+
+class BatchNorm(tgl.Layer):
+    r"""Each channel has its mean and variance over the batch taken out, and learned ones put in.
+
+    .. math:: y = \gamma\,\frac{x - \mu}{\sqrt{v + \varepsilon}} + \beta, \qquad \mu = \frac1m \sum x, \quad
+              v = \frac1m \sum (x - \mu)^2
+
+    with the sums over all m = N H W elements of a channel. Evaluation uses running statistics instead, which training
+    gathers: :math:`\bar\mu \leftarrow \lambda \bar\mu + (1 - \lambda) \mu`, and likewise the variance, there divided by
+    m - 1. A frozen layer (`Layer.freeze`) uses its running statistics in training too, and keeps them.
+
+    Parameters
+    ----------
+    channels : int
+        C.
+    momentum : float
+        lambda, the share of the running statistics that a step keeps. (This is Keras's convention; PyTorch's momentum
+        is 1 - lambda.)
+    eps : float
+        epsilon, above 0.
+
+    Shapes
+    ------
+    x : (N, ..., C); y : that of x; gamma (scale), beta (shift), running_mean and running_variance : (C,)
+
+    Raises
+    ------
+    ShapeError
+        The last axis of x is not C long; x has no elements, in training.
+    OptionError
+        eps is not above 0, the momentum is not in [0, 1], or the number of channels is negative.
+
+    References
+    ----------
+    S. Ioffe, C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate
+    shift", ICML 2015, algorithms 1 and 2. The paper averages the statistics over several batches after training; the
+    moving average in training is the usual way today.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y = BatchNorm(1)(np.array([[1.0], [2.0], [3.0]]).astype("float32"))
+    >>> y.numpy().round(3).reshape(-1)
+    array([-1.225,  0.   ,  1.225], dtype=float32)
+    """
+
+    def __init__(self, channels: int, *, momentum: float = 0.9, eps: float = 1e-5) -> None:
+        if channels < 0:
+            raise tgl.errors.OptionError(f"BatchNorm: expected a number of channels, got {channels}")
+        if eps <= 0 or not 0 <= momentum <= 1:
+            raise tgl.errors.OptionError(
+                f"BatchNorm({channels}): expected eps > 0 and 0 <= momentum <= 1, got eps={eps}, momentum={momentum}"
+            )
+        self.channels, self.momentum, self.eps = channels, momentum, eps
+        self.scale = tgl.Parameter(tgl.initializers.ones((channels,)))
+        self.shift = tgl.Parameter(tgl.initializers.zeros((channels,)))
+        self.running_mean = tgl.Buffer(tgl.initializers.zeros((channels,)))
+        self.running_variance = tgl.Buffer(tgl.initializers.ones((channels,)))
+
+    def forward(self, x: Any) -> Any:
+        """Return the normalised maps; in training, propose new running statistics."""
+        self.output_shape(x.shape)
+        if not self.training or self.frozen:
+            factor = self.scale / tgl.sqrt(self.running_variance + self.eps)
+            return tgl.channel_affine(x, self.running_mean, factor, self.shift)
+        count = math.prod(x.shape[:-1])
+        if count == 0:
+            raise tgl.errors.ShapeError(
+                f"{self}: expected at least one element of each channel in training, got x.shape == {x.shape}"
+            )
+        y, mean, variance = tgl.batch_norm(x, self.scale, self.shift, eps=self.eps)
+        with tgl.no_grad():
+            self.update(
+                running_mean=self._moved(self.running_mean, mean),
+                running_variance=self._moved(self.running_variance, variance * (count / max(1, count - 1))),
+            )
+        return y
+
+    def _moved(self, running: Any, new: Any) -> Any:
+        return running * self.momentum + new * (1.0 - self.momentum)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of x."""
+        if len(shape) < 2 or shape[-1] != self.channels:
+            raise tgl.errors.ShapeError(f"{self}: expected shape (N, ..., {self.channels}), got x.shape == {shape}")
+        return shape

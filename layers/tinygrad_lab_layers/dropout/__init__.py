@@ -1,0 +1,5 @@
+"""Dropout: random elements are left out of training."""
+
+from tinygrad_lab_layers.dropout.layer import Dropout
+
+__all__ = ["Dropout"]

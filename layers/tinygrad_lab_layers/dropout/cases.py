@@ -1,0 +1,49 @@
+"""The valid uses of `Dropout`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+import tinygrad_lab as tgl
+from tinygrad_lab.conformance import BadInput, Case, Input, Law, LayerCases, strategies
+
+
+@st.composite
+def draw_case(draw: Any) -> Case:
+    """Draw a rate and a shape."""
+    rate = draw(st.sampled_from((0.0, 0.1, 0.25, 0.5, 0.9)))
+    return Case(args=(rate,), inputs=(Input(draw(strategies.shapes())),))
+
+
+def kept_or_dropped(layer: Any, x: Any) -> float:
+    """Return how far an element is from 0 and from its grown value, or from itself in evaluation."""
+    y = np.asarray(layer(x))
+    if not layer.training:
+        return float(np.abs(y - x).max())
+    return float(np.minimum(np.abs(y), np.abs(y - x / (1 - layer.config()["rate"]))).max())
+
+
+def statistics(layer: Any) -> None:
+    """Check that the share of the elements kept is 1 - p, and that they are kept apart from their neighbours."""
+    rate = layer.config()["rate"]
+    kept = np.asarray(layer(np.ones(40_000))) > 0
+    deviation = np.sqrt(rate * (1 - rate) / kept.size)
+    assert abs(kept.mean() - (1 - rate)) <= 5 * deviation
+    together = (kept[1:] & kept[:-1]).mean() - (1 - rate) ** 2
+    assert abs(together) <= 10 * deviation
+
+
+cases = LayerCases(
+    draw_case(),
+    random=True,
+    statistics=statistics,
+    complex_safe=True,
+    laws=("linear", Law("kept_or_dropped", kept_or_dropped, formula="y in {0, x / (1 - p)}")),
+    bad_inputs=(
+        BadInput(args=(1.0,), error=tgl.errors.OptionError, match="rate from 0 to below 1, got 1.0"),
+        BadInput(args=(-0.1,), error=tgl.errors.OptionError, match="rate from 0 to below 1, got -0.1"),
+    ),
+)

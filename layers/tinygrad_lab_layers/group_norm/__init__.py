@@ -1,0 +1,5 @@
+"""GroupNorm: groups of channels of each image, normalised."""
+
+from tinygrad_lab_layers.group_norm.layer import GroupNorm
+
+__all__ = ["GroupNorm"]

@@ -1,0 +1,5 @@
+"""LocalResponseNorm: channels inhibit their neighbours."""
+
+from tinygrad_lab_layers.local_response_norm.layer import LocalResponseNorm
+
+__all__ = ["LocalResponseNorm"]

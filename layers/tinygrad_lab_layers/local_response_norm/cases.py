@@ -1,0 +1,59 @@
+"""The valid uses of `LocalResponseNorm`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+import tinygrad_lab as tgl
+from tinygrad_lab.conformance import BadInput, Case, Input, LayerCases, strategies
+
+
+@st.composite
+def draw_case(draw: Any) -> Case:
+    """Draw every convention with odd and even sizes, and factors large enough to matter."""
+    options = {
+        "alpha": draw(st.sampled_from((1e-4, 0.1, 2.0))),
+        "beta": draw(st.sampled_from((0.5, 0.75, 2.0))),
+        "k": draw(st.sampled_from((0.5, 1.0, 2.0))),
+        "convention": draw(st.sampled_from(("paper", "divided", "pytorch", "tensorflow"))),
+    }
+    shape = (*draw(strategies.shapes(1, 3, 2)), draw(st.integers(1, 7)))
+    return Case(args=(draw(st.integers(1, 5)),), options=options, inputs=(Input(shape),))
+
+
+def _counts(j: int, c: int, size: int, convention: str) -> bool:
+    """Tell whether channel j counts for channel c."""
+    if convention == "tensorflow":
+        return abs(j - c) <= size
+    if convention == "pytorch":
+        first = c - size // 2
+        return first <= j < first + size
+    return abs(j - c) <= size // 2
+
+
+def reference(layer: Any, x: Any) -> Any:
+    """Return each channel over the power of its neighbours, as the conventions are defined in words."""
+    config, out = layer.config(), np.empty_like(x)
+    size, convention = config["size"], config["convention"]
+    alpha = config["alpha"] / size if convention in ("divided", "pytorch") else config["alpha"]
+    for c in range(x.shape[-1]):
+        squares = sum(x[..., j] ** 2 for j in range(x.shape[-1]) if _counts(j, c, size, convention))
+        out[..., c] = x[..., c] / (config["k"] + alpha * squares) ** config["beta"]
+    return out
+
+
+cases = LayerCases(
+    draw_case(),
+    reference=reference,
+    complex_safe=True,
+    laws=("batch_independent",),
+    bad_inputs=(
+        BadInput(inputs=((),), error=tgl.errors.ShapeError, match="expected a last axis of channels"),
+        BadInput(args=(0,), error=tgl.errors.OptionError, match="a positive size and k >= 0, got 0"),
+        BadInput(options={"k": -1.0}, error=tgl.errors.OptionError, match="a positive size and k >= 0"),
+        BadInput(options={"convention": "caffe"}, error=tgl.errors.OptionError, match="got 'caffe'"),
+    ),
+)

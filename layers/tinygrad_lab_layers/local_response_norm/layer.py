@@ -1,0 +1,130 @@
+r"""Local response normalisation.
+
+.. math:: y_c = x_c \Big/ \Big(k + a \sum_{j=\max(0,\,c-l)}^{\min(c+r,\,C-1)} x_j^2\Big)^{\beta}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tinygrad_lab as tgl
+
+
+@tgl.primitive
+def channel_sum(xp: Any, x: Any, *, before: int, after: int) -> Any:
+    """Return, for each channel, the sum over itself, so many before it and so many after it."""
+    padded = xp.pad(x, [(0, 0)] * (x.ndim - 1) + [(before, after)])
+    return sum(padded[..., i : i + x.shape[-1]] for i in range(before + 1 + after))
+
+
+@tgl.primitive
+def local_response_norm(xp: Any, x: Any, *, before: int, after: int, factor: float, beta: float, k: float) -> Any:
+    """Return x / (k + factor * sum of the squares of the channels about each)^beta."""
+    squares = channel_sum.forward(xp, x * x, before=before, after=after)
+    return x * (k + factor * squares) ** -beta
+
+
+def _rule(g: Any, x: Any, before: int, after: int, factor: float, beta: float, k: float) -> Any:
+    """g_c base_c^-beta - 2 a beta x_c * (the sum over the channels j that see c of g_j x_j base_j^(-beta - 1))."""
+    base = channel_sum(x * x, before=before, after=after) * factor + k
+    shrink = tgl.power(base, -beta)
+    seen = channel_sum(g * x * shrink / base, before=after, after=before)
+    return g * shrink - x * seen * (2.0 * factor * beta)
+
+
+channel_sum.defvjp(x=lambda g, before, after: channel_sum(g, before=after, after=before))
+local_response_norm.defvjp(x=_rule)
+
+
+def neighbourhood(size: int, convention: str) -> tuple[int, int, int]:
+    """Return how many channels before and after one count for it, and what alpha is divided by.
+
+    Raises
+    ------
+    OptionError
+        The convention is unknown.
+    """
+    known = {
+        "paper": (size // 2, size // 2, 1),
+        "divided": (size // 2, size // 2, size),
+        "pytorch": (size // 2, (size - 1) // 2, size),
+        "tensorflow": (size, size, 1),
+    }
+    if convention not in known:
+        raise tgl.errors.OptionError(f"LocalResponseNorm: expected a convention of {sorted(known)}, got {convention!r}")
+    return known[convention]
+
+
+class LocalResponseNorm(tgl.Layer):
+    r"""Channels inhibit their neighbours at the same pixel.
+
+    .. math:: y_c = x_c \Big/ \Big(k + a \sum_{j=\max(0,\,c-l)}^{\min(c+r,\,C-1)} x_j^2\Big)^{\beta}
+
+    How many channels l before and r after c count, and whether a is alpha or alpha divided by `size`, differs:
+
+    ============  =======================  =======================  ============  =================================
+    convention    l                        r                        a             even sizes
+    ============  =======================  =======================  ============  =================================
+    "paper"       size // 2                size // 2                alpha         sum size + 1 channels
+    "divided"     size // 2                size // 2                alpha / size  sum size + 1, divide by size
+    "pytorch"     size // 2                (size - 1) // 2          alpha / size  sum size channels, lopsided
+    "tensorflow"  size (the depth radius)  size (the depth radius)  alpha         sum 2 size + 1 channels, always
+    ============  =======================  =======================  ============  =================================
+
+    "divided" is the paper's window with PyTorch's factor, as it is found in descriptions of the paper.
+
+    Parameters
+    ----------
+    size : int
+        n of the paper, at least 1; for "tensorflow" the depth radius, at least 0.
+    alpha, beta, k : float
+        As in the formula, k at least 0. With k = 0 the result is NaN where all channels of a sum are 0.
+    convention : {"paper", "divided", "pytorch", "tensorflow"}
+        See the table. The default values are the paper's; PyTorch's are (none, 1e-4, 0.75, 1), TensorFlow's
+        (5, 1, 0.5, 1).
+
+    Shapes
+    ------
+    x : (..., C); y : that of x
+
+    Raises
+    ------
+    ShapeError
+        x has no axis.
+    OptionError
+        The size is too small, k is negative, or the convention is unknown.
+
+    References
+    ----------
+    A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet classification with deep convolutional neural networks", 2012,
+    section 3.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([8.0, 8, 8, 8, 8, 9, 8, 8, 8, 8])
+    >>> LocalResponseNorm(2, alpha=2, beta=2, k=0, convention="divided")(x).round(7) * 1e4
+    array([4.883, 2.17 , 2.17 , 2.17 , 1.831, 2.06 , 1.831, 2.17 , 2.17 ,
+           4.883])
+    """
+
+    def __init__(
+        self, size: int = 5, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0, convention: str = "paper"
+    ) -> None:
+        self.before, self.after, divisor = neighbourhood(size, convention)
+        if size < (convention != "tensorflow") or k < 0:
+            raise tgl.errors.OptionError(f"LocalResponseNorm: expected a positive size and k >= 0, got {size} and {k}")
+        self.factor, self.beta, self.k = alpha / divisor, beta, k
+
+    def forward(self, x: Any) -> Any:
+        """Return the normalised channels."""
+        self.output_shape(x.shape)
+        return local_response_norm(
+            x, before=self.before, after=self.after, factor=self.factor, beta=self.beta, k=self.k
+        )
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of x."""
+        if not shape:
+            raise tgl.errors.ShapeError(f"{self}: expected a last axis of channels, got x.shape == ()")
+        return shape

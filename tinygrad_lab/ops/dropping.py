@@ -1,0 +1,24 @@
+"""Dropout: random elements become 0 and the others grow, so that the mean stays."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.backend import random_bits
+
+
+@primitive
+def dropout(xp: Any, x: Any, *, key: int, rate: float, shared: tuple[int, ...] = ()) -> Any:
+    """Return x / (1 - rate) where a random number, uniform in [0, 1), is at least `rate`, and 0 elsewhere.
+
+    The numbers are drawn from the key alone; along the `shared` axes all elements get the same one. So the operation
+    is linear in x and its own adjoint, and the mask is never kept: it is drawn again.
+    """
+    shape = tuple(1 if axis in shared else n for axis, n in enumerate(x.shape))
+    kept = random_bits(xp, key, math.prod(shape)) >= xp.uint64(int(rate * 2**64))
+    return x * (kept.reshape(shape).astype(x.dtype) * (1.0 / (1.0 - rate)))
+
+
+dropout.defvjp(x=lambda g, key, rate, shared: dropout(g, key=key, rate=rate, shared=shared))
