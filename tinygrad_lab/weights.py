@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
 from pathlib import Path
+from typing import Any
 
 from tinygrad_lab.backend import backend_of
 from tinygrad_lab.errors import StateError
 from tinygrad_lab.layer import Layer
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that at any moment its name stands for the old content or the new, never for a part."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def write_atomically(path: Path, *parts: Any) -> None:
+    """Write a file, whose content is given in parts, so that its name stands for the old content or the new one.
+
+    At no moment, a kill or a power cut included, does it stand for a piece: the file is written beside its place under
+    another name (the same each time, so that nothing piles up), synced to the disk, and renamed. Two processes must not
+    write one file at a time.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
+        with temporary.open("wb") as file:
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a rename to the disk, where the system lets folders be synced."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def save_weights(model: Layer, path: str | os.PathLike[str]) -> None:

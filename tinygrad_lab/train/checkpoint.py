@@ -1,0 +1,305 @@
+"""Checkpoints: everything that a run needs to go on, in one file that is whole or not there.
+
+A checkpoint is a safetensors file. Arrays are its tensors, named by their place in the contents
+(``model/features.0.weight``), so that any reader of the format finds them; the plain values around them are JSON in its
+metadata, and with them a checksum over everything. Nothing in it is ever executed.
+
+It is written beside its place, synced to the disk, and renamed: at every moment, a kill or a power cut included, the
+name stands for the whole old file or for the whole new one.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.backend import Array, backend_of, is_array
+from tinygrad_lab.errors import CheckpointError, OptionError
+from tinygrad_lab.weights import write_atomically
+
+FORMAT = "tinygrad_lab checkpoint 1"
+REFERENCE = "$array"  # {"$array": name} stands in the JSON where the array of that name belongs
+CODES = {  # safetensors' names of dtypes
+    "bool": "BOOL",
+    "uint8": "U8",
+    "uint16": "U16",
+    "uint32": "U32",
+    "uint64": "U64",
+    "int8": "I8",
+    "int16": "I16",
+    "int32": "I32",
+    "int64": "I64",
+    "float16": "F16",
+    "float32": "F32",
+    "float64": "F64",
+}
+ADVICE = {
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EDQUOT: "the quota is used up: free some space",
+    errno.EFBIG: "the file is larger than this system allows",
+    errno.EACCES: "permission is denied: choose another folder, or ask for access",
+    errno.EPERM: "permission is denied: choose another folder, or ask for access",
+    errno.EROFS: "the disk is read-only: choose another folder",
+}
+
+
+def save(path: str | Path, contents: Mapping[str, Any]) -> None:
+    """Write a checkpoint in one piece; what was there stays until the new one is safe on the disk.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where; missing folders are made.
+    contents : mapping
+        Dicts and lists, nested as you like, of arrays, tensors, numbers, strings, booleans and None. Tuples come back
+        as lists.
+
+    Raises
+    ------
+    CheckpointError
+        The file cannot be written, or the contents hold something else.
+
+    Examples
+    --------
+    >>> save("run/last.safetensors", {"model": {"weight": np.ones(2)}, "epoch": 3})
+    >>> load("run/last.safetensors")
+    {'model': {'weight': array([1., 1.])}, 'epoch': 3}
+    """
+    path = Path(path)
+    arrays: dict[str, Array] = {}
+    text = json.dumps(_plain(contents, (), arrays))
+    arrays = dict(sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0])))  # aligned, as readers like it
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, _header(text, arrays), *map(_bytes, arrays.values()))
+    except OSError as error:
+        megabytes = sum(array.nbytes for array in arrays.values()) / 1e6
+        raise CheckpointError(
+            f"checkpoint {path}: expected to write {megabytes:.1f} MB, got {error.strerror or error}; "
+            f"{ADVICE.get(error.errno or 0, 'look at the folder')} (an older checkpoint there is still good)"
+        ) from error
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint and check it against its checksum.
+
+    Parameters
+    ----------
+    path : str or Path
+        What `save` wrote.
+
+    Returns
+    -------
+    dict
+        The contents, arrays as NumPy's.
+
+    Raises
+    ------
+    CheckpointError
+        The file is missing, cannot be read, is damaged, or is no checkpoint.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no such file"
+        raise CheckpointError(f"checkpoint {path}: expected a file, got {what}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path}: cannot be read: {error}; check its permissions") from error
+    except SafetensorError as error:
+        raise CheckpointError(_damage(path, f"no whole safetensors file ({error})")) from error
+    if "format" not in metadata:
+        raise CheckpointError(
+            f"checkpoint {path}: expected {FORMAT!r}, got a safetensors file of weights alone; load it as weights"
+        )
+    if metadata["format"] != FORMAT:
+        got = metadata["format"]
+        raise CheckpointError(f"checkpoint {path}: expected {FORMAT!r}, got {got!r}; upgrade tinygrad-lab")
+    text = metadata.get("contents", "")
+    if metadata.get("checksum") != _checksum(text, arrays):
+        raise CheckpointError(_damage(path, "contents that do not match its checksum"))
+    try:
+        contents: dict[str, Any] = _restored(json.loads(text), arrays)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise CheckpointError(_damage(path, f"contents that cannot be read ({error})")) from error
+    return contents
+
+
+class CheckpointFolder:
+    """The checkpoints of one run: the newest few, and the best. Another run takes another folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where; it is made when the first one is saved.
+    keep : int
+        How many of the newest to keep; two let a run go on even if the disk damages one.
+
+    Raises
+    ------
+    OptionError
+        Not even one is to be kept.
+
+    Examples
+    --------
+    >>> checkpoints = CheckpointFolder("run")
+    >>> for step in (100, 200, 300):
+    ...     checkpoints.save(step, {"step": step}, best=step == 200)
+    >>> checkpoints.steps(), checkpoints.latest(), checkpoints.best()
+    ([200, 300], {'step': 300}, {'step': 200})
+    """
+
+    def __init__(self, folder: str | Path, *, keep: int = 2) -> None:
+        if keep < 1:
+            raise OptionError(f"CheckpointFolder: expected to keep at least 1, got {keep}")
+        self.folder, self.keep = Path(folder), keep
+
+    def path(self, step: int) -> Path:
+        """Return the file of a step."""
+        return self.folder / f"step-{step:09d}.safetensors"
+
+    def steps(self) -> list[int]:
+        """Return the steps of which there is a file, in order."""
+        names = (re.fullmatch(r"step-(\d+)\.safetensors", path.name) for path in self.folder.glob("step-*.safetensors"))
+        return sorted(int(name[1]) for name in names if name)
+
+    def save(self, step: int, contents: Mapping[str, Any], *, best: bool = False) -> None:
+        """Write the checkpoint of a step, then remove those that are too many.
+
+        Parameters
+        ----------
+        step : int
+            Its number, which grows during a run.
+        contents : mapping
+            See the function `save`.
+        best : bool
+            Whether it is the best so far, and is to be kept whatever comes.
+
+        Raises
+        ------
+        CheckpointError
+            It cannot be written; those of before are untouched.
+        """
+        if best:  # first, so that a run that is killed in between does this step again and loses nothing
+            save(self.folder / "best.safetensors", contents)
+        save(self.path(step), contents)
+        for old in [s for s in self.steps() if s != step][: -self.keep + 1 or None]:
+            self.path(old).unlink(missing_ok=True)
+        for leftover in self.folder.glob(".*.safetensors.tmp"):  # of a process that was killed
+            leftover.unlink(missing_ok=True)
+
+    def latest(self) -> dict[str, Any] | None:
+        """Return the contents of the newest checkpoint that is whole, None if there is none yet.
+
+        Warns
+        -----
+        UserWarning
+            A newer one was damaged.
+
+        Raises
+        ------
+        CheckpointError
+            There are some, and all are damaged.
+        """
+        failures: list[CheckpointError] = []
+        for step in reversed(self.steps()):
+            try:
+                contents = load(self.path(step))
+            except CheckpointError as error:
+                failures.append(error)
+                continue
+            for failure in failures:
+                warnings.warn(f"{failure}; going on from step {step}", stacklevel=2)
+            return contents
+        if failures:
+            reasons = "; ".join(map(str, failures))
+            raise CheckpointError(f"checkpoints {self.folder}: expected a whole one, got none: {reasons}")
+        return None
+
+    def best(self) -> dict[str, Any]:
+        """Return the contents of the best checkpoint.
+
+        Raises
+        ------
+        CheckpointError
+            There is none, or it is damaged.
+        """
+        return load(self.folder / "best.safetensors")
+
+
+def _plain(value: Any, place: tuple[str, ...], arrays: dict[str, Array]) -> Any:
+    """Return what JSON can hold; arrays go into `arrays` and leave their names behind."""
+    value = raw(value)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Mapping) and REFERENCE not in value and all(isinstance(key, str) for key in value):
+        return {key: _plain(v, (*place, key), arrays) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v, (*place, str(i)), arrays) for i, v in enumerate(value)]
+    name = "/".join(place)
+    if not is_array(value) or value.dtype.name not in CODES or name in arrays:
+        problem = "a second array of that name" if name in arrays else getattr(value, "dtype", type(value).__name__)
+        raise CheckpointError(
+            f"checkpoint: expected arrays of numbers, numbers, strings, None, and lists and dicts of them with strings "
+            f"for keys, got {problem} at {name!r}"
+        )
+    array = backend_of(value).to_numpy(value)
+    arrays[name] = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    return {REFERENCE: name}
+
+
+def _restored(value: Any, arrays: Mapping[str, Array]) -> Any:
+    """Return what `_plain` was given."""
+    if isinstance(value, dict):
+        if REFERENCE in value:
+            return arrays[value[REFERENCE]]
+        return {key: _restored(v, arrays) for key, v in value.items()}
+    return [_restored(v, arrays) for v in value] if isinstance(value, list) else value
+
+
+def _header(text: str, arrays: Mapping[str, Array]) -> bytes:
+    """Return the head of a safetensors file: its length, and JSON padded to a multiple of 8."""
+    entries: dict[str, Any] = {
+        "__metadata__": {"format": FORMAT, "contents": text, "checksum": _checksum(text, arrays)}
+    }
+    end = 0
+    for name, array in arrays.items():
+        start, end = end, end + array.nbytes
+        entries[name] = {"dtype": CODES[array.dtype.name], "shape": array.shape, "data_offsets": [start, end]}
+    header = json.dumps(entries, ensure_ascii=False).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header
+
+
+def _checksum(text: str, arrays: Mapping[str, Array]) -> str:
+    """Return a digest of the plain values and of each array's name, dtype, shape and bytes."""
+    digest = blake2b(text.encode(), digest_size=32)
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"\n{name}\n{array.dtype.name}\n{array.shape}\n".encode())
+        digest.update(_bytes(array))
+    return digest.hexdigest()
+
+
+def _bytes(array: Array) -> Any:
+    """Return the bytes of a contiguous array without copying them."""
+    return array.reshape(-1).view(np.uint8).data  # (...) -> (bytes,)
+
+
+def _damage(path: Path, what: str) -> str:
+    return f"checkpoint {path}: expected a whole checkpoint, got {what}; it is damaged: use an older one"
