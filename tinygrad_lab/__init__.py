@@ -120,7 +120,7 @@ from tinygrad_lab.ops.shaping import (
     tile,
     transpose,
 )
-from tinygrad_lab.ops.windows import Window, expect_images, pair, fold, unfold
+from tinygrad_lab.ops.windows import Window, expect_images, fold, pair, unfold
 from tinygrad_lab.registry import layers
 from tinygrad_lab.settings import detect_anomaly, no_grad, reference_only
 from tinygrad_lab.tensor import Tensor, tensor
