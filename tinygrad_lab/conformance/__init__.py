@@ -13,27 +13,43 @@ if TYPE_CHECKING:
     from tinygrad_lab.conformance import strategies as strategies
     from tinygrad_lab.conformance.case import BadInput, Case, Inner, Input, Law, LayerCases
     from tinygrad_lab.conformance.checks import check_function, check_layer, check_vjp, inspect_layer
-    from tinygrad_lab.conformance.laws import in_evaluation, in_training
     from tinygrad_lab.conformance.inside import kink_distance_of, reference_of
+    from tinygrad_lab.conformance.laws import in_evaluation, in_training
 
 _HOMES = {
     "BadInput": "case",
     "Case": "case",
+    "Inner": "case",
+    "Input": "case",
+    "Law": "case",
+    "LayerCases": "case",
     "check_function": "checks",
     "check_layer": "checks",
     "check_vjp": "checks",
     "in_evaluation": "laws",
     "in_training": "laws",
     "inspect_layer": "checks",
-    "Inner": "case",
-    "Input": "case",
-    "Law": "case",
-    "LayerCases": "case",
     "kink_distance_of": "inside",
     "reference_of": "inside",
 }
 
-__all__ = ["BadInput", "Case", "Inner", "Input", "Law", "LayerCases", "kink_distance_of", "reference_of", "strategies"]
+__all__ = [
+    "BadInput",
+    "Case",
+    "Inner",
+    "Input",
+    "Law",
+    "LayerCases",
+    "check_function",
+    "check_layer",
+    "check_vjp",
+    "in_evaluation",
+    "in_training",
+    "inspect_layer",
+    "kink_distance_of",
+    "reference_of",
+    "strategies",
+]
 
 
 def __getattr__(name: str) -> Any:

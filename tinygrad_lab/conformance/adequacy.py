@@ -1,7 +1,7 @@
 """How much of a layer its cases reach: a kit is only as strong as the strategy that feeds it.
 
-Noted: options that are never drawn, lines of the layer's module that never run, draws that could not be used. A strategy
-under which nothing is tested fails.
+Noted: options that are never drawn, lines of the layer's class that never run, draws that could not be used. A
+strategy under which nothing is tested fails.
 """
 
 from __future__ import annotations
@@ -70,14 +70,12 @@ def source_file(thing: Any) -> str | None:
     return path if path and Path(path).is_file() else None
 
 
-def functions_of(thing: Any, path: str) -> set[str]:
-    """Return the qualified names of the functions in a file that belong to a layer: its methods, and what primitives run."""
-    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
-    names = set()
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == getattr(thing, "__name__", ""):
-            names |= {f"{node.name}.{f.name}" for f in node.body if isinstance(f, ast.FunctionDef) and f.name not in UNASKED}
-    return names
+def methods_of(thing: Any, path: str) -> set[str]:
+    """Return the qualified names of the methods of a class, without those that are not the business of cases."""
+    name = getattr(thing, "__name__", "")
+    classes = [n for n in ast.parse(Path(path).read_text(encoding="utf-8")).body if isinstance(n, ast.ClassDef)]
+    methods = [f.name for c in classes if c.name == name for f in c.body if isinstance(f, ast.FunctionDef)]
+    return {f"{name}.{method}" for method in methods if method not in UNASKED}
 
 
 def code_objects(code: CodeType) -> Iterator[CodeType]:
@@ -91,7 +89,7 @@ def code_objects(code: CodeType) -> Iterator[CodeType]:
 def expected_lines(thing: Any, path: str) -> tuple[set[int], set[int]]:
     """Return the lines of a layer's methods that can run, and those among them that raise an error."""
     text = Path(path).read_text(encoding="utf-8")
-    wanted, lines = functions_of(thing, path), set()
+    wanted, lines = methods_of(thing, path), set()
     for code in code_objects(compile(text, path, "exec")):
         if any(code.co_qualname == name or code.co_qualname.startswith(name + ".") for name in wanted):
             lines |= {line for _, _, line in code.co_lines() if line and line > code.co_firstlineno}
@@ -148,7 +146,9 @@ def options_never_drawn(make: Any, structures: list[Case]) -> list[str]:
     never = [p.name for p in options if p.name not in drawn and p.name not in ("rng", "init", "self")]
     flags = [p.name for p in options if isinstance(p.default, bool) and len(drawn.get(p.name, ())) == 1]
     notes = [f"no case sets {', '.join(never)}"] if never and structures else []
-    return notes + ([f"every case gives the same value to {', '.join(flags)}"] if flags and len(structures) > FEW else [])
+    if flags and len(structures) > FEW:
+        notes.append(f"every case gives the same value to {', '.join(flags)}")
+    return notes
 
 
 def structure(case: Case) -> str:
@@ -173,7 +173,7 @@ def demand_adequate(drawn: Drawn, compared: int, fixed: int) -> None:
     if drawn.rejection_rate > MOST_REJECTED:
         raise Violation(f"{drawn.rejection_rate:.0%} of the draws could not be used: they come too near to kinks")
     if compared == 0:
-        raise Violation("vacuous strategy: no case has an argument to differentiate by, or a result that depends on one")
+        raise Violation("vacuous strategy: no case has an argument to differentiate by and a result")
     if len(drawn.structures) > FEW and len({structure(case) for case in drawn.structures}) == 1:
         raise Violation("vacuous strategy: every draw is the same case; draw shapes and options")
 
@@ -192,7 +192,7 @@ def kernels_in(prefix: str) -> dict[int, tuple[Primitive, Kernel]]:
             continue
         for value in list(vars(module).values()):
             if type(value) is Primitive and (str(value.__module__) + ".").startswith(prefix):
-                served = [k for k in value.kernels.kernels if provider_serves(k.provider, np)]
+                served = [k for k in value.kernels if provider_serves(k.provider, np)]
                 found.update({id(k): (value, k) for k in served})
     return found
 

@@ -46,7 +46,7 @@ def find_layer(layer: Any, cases: Any) -> tuple[str, Any, LayerCases, list[str]]
     if cases is None and name in registered_cases:
         cases = registered_cases[name]
     if cases is None:
-        note = "no cases are registered: this strategy is derived from the constructor's annotations and knows no reference"
+        note = "no cases are registered: the strategy is derived from annotations, and knows no reference and no law"
         return name, cls, default_cases(cls), [note]
     return name, cls, cases if isinstance(cases, LayerCases) else LayerCases(cases), []
 
@@ -186,7 +186,12 @@ def inspect_function(
         seeded, inputs = draw_inputs(drawn, cases)
         return Trial(seeded, cases, make_subject(seeded, inputs), None, effort)
 
-    run = Run(name, cases, make_trial, dict(properties), profile, function)
+    call = (
+        f"check_vjp({name}, vjp, cases, case=case)"
+        if properties is RULES
+        else f"check_function({name}, cases, case=case)"
+    )
+    run = Run(name, cases, make_trial, dict(properties), profile, function, call)
     drawn = draw_and_judge(run, case)
     result = run.finish(drawn)
     if case is None:

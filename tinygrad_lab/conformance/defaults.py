@@ -1,7 +1,7 @@
 """A strategy for a layer whose author registers none, derived from the annotations of its constructor.
 
-It draws small numbers for ``int``, both values of ``bool``, the members of a ``Literal``, the default of everything else,
-and input shapes that the layer's `output_shape` accepts. It is a beginning: it knows no reference and no law.
+It draws small numbers for ``int``, both values of ``bool``, the members of a ``Literal``, the default of everything
+else, and input shapes that the layer's `output_shape` accepts. It is a beginning: it knows no reference and no law.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def arguments_strategy(cls: Any) -> st.SearchStrategy[dict[str, Any]]:
         strategy = annotation_strategy(hints.get(name), parameter.default)
         if strategy is None and parameter.default is parameter.empty:
             raise ConfigError(
-                f"{cls.__name__}: expected cases, or an annotation to draw {name!r} from (int, bool, float, a Literal), "
+                f"{cls.__name__}: expected cases, or an annotation of {name!r} to draw from (int, bool, a Literal), "
                 f"got {hints.get(name)!r}; register cases under tinygrad_lab.cases"
             )
         if strategy is not None:

@@ -82,7 +82,8 @@ def zero_parts(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: floa
     lost = ~a.any(axis=0) & (np.abs(b).max(axis=0, initial=0.0) > CLOSE * scale)
     if not lost.any() or not same(a[:, ~lost], b[:, ~lost], scale):
         return ""
-    return f"{int(lost.sum())} of {lost.size} elements of the argument get no gradient: columns {shown(np.flatnonzero(lost))}"
+    which = shown(np.flatnonzero(lost))
+    return f"{int(lost.sum())} of {lost.size} elements of the argument get no gradient: columns {which}"
 
 
 def lost_rows(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
@@ -92,7 +93,8 @@ def lost_rows(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float
         return ""
     if len(shape) > 1 and shape[0] > 1 and lost.reshape(shape)[1:].all() and not lost.reshape(shape)[0].any():
         return "only the first row of the batch contributes: the sum over axis 0 is missing"
-    return f"{int(lost.sum())} of {lost.size} results contribute nothing: rows {shown(np.flatnonzero(lost))}; is a sum missing?"
+    which = shown(np.flatnonzero(lost))
+    return f"{int(lost.sum())} of {lost.size} results contribute nothing: rows {which}; is a sum missing?"
 
 
 def off_diagonal(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
@@ -118,7 +120,7 @@ def rank_one(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float)
     missing = b - a
     if min(missing.shape) < 3:
         return ""
-    u, s, v = np.linalg.svd(missing)
+    _, s, v = np.linalg.svd(missing)
     if s[0] <= CLOSE * scale or s[1] > 1e-5 * s[0]:
         return ""
     centred = x.reshape(-1) - x.mean()
@@ -137,7 +139,8 @@ def some_rows_only(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: 
     for axis in range(grid.ndim):
         hit = grid.any(axis=tuple(k for k in range(grid.ndim) if k != axis))
         if hit.sum() == 1 and hit.size > 1:
-            return f"only results with index {int(np.flatnonzero(hit)[0])} along axis {axis} are wrong: an edge or padding case?"
+            place = f"index {int(np.flatnonzero(hit)[0])} along axis {axis}"
+            return f"only results with {place} are wrong: an edge or padding case?"
     return ""
 
 

@@ -35,7 +35,8 @@ def result_of(layer: Layer, inputs: Arrays) -> Array:
 
 def write(folder: Path, layer: Layer, inputs: Arrays) -> None:
     """Write a layer, as it is after one call, and its inputs into a folder."""
-    description = {"layer": describe(layer), "training": layer.training, "seed": layer.seed, "state": list(layer.state())}
+    description = {"layer": describe(layer), "training": layer.training, "seed": layer.seed}
+    description["state"] = list(layer.state())
     (folder / "layer.json").write_text(json.dumps(description), encoding="utf-8")
     arrays = {f"state{i}": v for i, v in enumerate(layer.state().values())}
     np.savez(folder / "arrays.npz", **arrays, **{f"input{i}": x for i, x in enumerate(inputs)})

@@ -1,15 +1,14 @@
 """Laws that layers may declare by name: ``laws=("batch_independent", "unit_sum")``.
 
-A law's check is called with a float64 layer and float64 arrays and returns an error relative to the size of the results;
-it holds if that is rounding. `in_evaluation` restricts a law to one mode (batch normalisation treats images one by one
-in evaluation only).
+A law's check is called with a float64 layer and float64 arrays and returns an error relative to the size of the
+results; it holds if that is rounding. `in_evaluation` restricts a law to one mode: batch normalisation treats images
+one by one in evaluation only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -90,13 +89,14 @@ def shift_equivariant(layer: Layer, x: Array) -> float:
     ground = [2 * (length + step[0]) + 12 for length, step in zip((height, width), steps, strict=True)]
     at = [(g - length - step[0]) // 2 for g, length, step in zip(ground, (height, width), steps, strict=True)]
     images = []
-    for moved in (0, 1):
-        top, left = (a + moved * step[0] for a, step in zip(at, steps, strict=True))
+    for shift in (0, 1):
+        top, left = (a + shift * step[0] for a, step in zip(at, steps, strict=True))
         image = np.zeros((n, *ground, channels))
         image[:, top : top + height, left : left + width] = x
         images.append(result(layer, image))
     (_, down), (_, right) = steps
-    return difference(images[1][:, down:, right:], images[0][:, : images[0].shape[1] - down, : images[0].shape[2] - right])
+    still, moved = images
+    return difference(moved[:, down:, right:], still[:, : still.shape[1] - down, : still.shape[2] - right])
 
 
 def period(layer: Layer, shape: Sequence[int], axis: int) -> tuple[int, int]:
@@ -108,7 +108,8 @@ def period(layer: Layer, shape: Sequence[int], axis: int) -> tuple[int, int]:
 
     start = shape[axis] + 24
     for step in range(1, 25):
-        growth = [length(start + k * step + r) - length(start + (k - 1) * step + r) for k in (1, 2) for r in range(step)]
+        sizes = range(start, start + 2 * step)
+        growth = [length(size + step) - length(size) for size in sizes]
         if growth[0] > 0 and len(set(growth)) == 1:
             return step, growth[0]
     return 1, 1
@@ -130,7 +131,7 @@ def positively_homogeneous(layer: Layer, *inputs: Array) -> float:
 
 
 def monotone(layer: Layer, x: Array) -> float:
-    """x <= z element by element makes f(x) <= f(z); returns the largest drop."""
+    """X <= z element by element makes f(x) <= f(z); returns the largest drop."""
     return float(np.maximum(0, result(layer, x) - result(layer, x + abs(other(x)))).max(initial=0.0))
 
 

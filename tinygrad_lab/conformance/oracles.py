@@ -112,7 +112,7 @@ def directions(like: Array, rng: np.random.Generator, *, full: int, sampled: int
 
 
 def cotangents(like: Sequence[Array], rng: np.random.Generator, *, dense: int = 2, hot: int = 3) -> list[list[Array]]:
-    """Return random cotangents and random one-hot ones. (All ones would be blind to whatever sums to zero.)"""
+    """Return random cotangents and random one-hot ones: all ones would be blind to whatever sums to zero."""
     m = sum(a.size for a in like)
     vectors = [rng.uniform(0.5, 1.5, m) * rng.choice((-1.0, 1.0), m) for _ in range(dense)]
     vectors += [np.eye(1, m, int(i))[0] for i in rng.choice(m, size=min(hot, m), replace=False)]
@@ -144,7 +144,9 @@ def numerical_jacobian(f: Function, arrays: Sequence[Array], which: int) -> Arra
     return np.stack(columns, axis=1) if columns else np.zeros((join(f(arrays)).size, 0))
 
 
-def errors_by_step(f: Function, arrays: Sequence[Array], direction: Sequence[Array], exact: Array) -> dict[str, list[float]]:
+def errors_by_step(
+    f: Function, arrays: Sequence[Array], direction: Sequence[Array], exact: Array
+) -> dict[str, list[float]]:
     """Return how far forward, central and five-point differences are from J u, for steps of 1, 1e-1, ..., 1e-12."""
     here = join(f(arrays))
     found: dict[str, list[float]] = {"step": [], "forward": [], "central": [], "five-point": []}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import time
 import warnings
@@ -27,6 +28,7 @@ from tinygrad_lab.conformance.trial import Effort, Trial, layer_trial
 from tinygrad_lab.conformance.values import construct, draw_input
 from tinygrad_lab.conformance.verdict import Measure, Undecided, Violation
 from tinygrad_lab.errors import PluginError
+from tinygrad_lab.registry import layers
 
 MOST_REPORTS = 3  # failing properties that are shrunk and explained; a wrong rule breaks many at once
 ROUND_TRIPS = 3  # cases of a layer that go through a fresh process
@@ -51,6 +53,8 @@ class Run:
         How long to look.
     thing : object
         The class or function.
+    call : str
+        How to check one case again; ``{property}`` is replaced.
     """
 
     def __init__(
@@ -61,15 +65,17 @@ class Run:
         properties: dict[str, Property],
         profile: Profile,
         thing: Any,
+        call: str,
     ) -> None:
         self.name, self.cases, self.make_trial = name, cases, make_trial
-        self.properties, self.profile, self.thing = properties, profile, thing
+        self.properties, self.profile, self.thing, self.call = properties, profile, thing, call
         self.result = LayerResult(name)
         for key in properties:
             self.result.properties[key] = PropertyResult(key, exemption=cases.exemptions.get(key))
         self.first: dict[str, tuple[Case, Exception, Case]] = {}  # property -> the structure, the error, the case
         self.kept: deque[Trial] = deque(maxlen=ROUND_TRIPS)  # the latest, for the round trip
         self.compared = 0  # elements of gradients
+        self.varied = False  # whether random numbers differed from step to step
         path = adequacy.source_file(thing)
         self.coverage = adequacy.Coverage(path) if path else None
 
@@ -83,7 +89,7 @@ class Run:
         """
         for case in self.in_modes(drawn):
             try:
-                trial = self.attempt("forward", drawn, case, lambda case=case: self.make_trial(case))
+                trial = self.attempt("forward", drawn, case, functools.partial(self.make_trial, case))
             except Undecided as error:
                 raise Rejected from error
             if trial is None:
@@ -96,6 +102,7 @@ class Run:
                     return
             self.result.reached |= trial.reached
             self.compared += trial.compared
+            self.varied |= trial.varied
             self.kept.append(trial)
 
     def in_modes(self, case: Case) -> list[Case]:
@@ -155,8 +162,8 @@ class Run:
         for number, (name, (structure, error, case)) in enumerate(self.first.items()):
             result = self.result.properties[name]
             if self.profile.shrink and number < MOST_REPORTS and result.exemption is None:
-                case, error = self.smallest(name, structure, case, error)
-                result.failure = Failure(case, error, self.report(name, case, error))
+                small, error = self.smallest(name, structure, case, error)
+                result.failure = Failure(small, error, self.report(name, small, error, case))
             else:
                 result.failure = Failure(case, error, f"{error}")
         self.add_notes(drawn)
@@ -193,13 +200,15 @@ class Run:
             return case, error
         return case, None
 
-    def report(self, name: str, case: Case, error: Exception) -> str:
-        """Return the explanation of a failure."""
-        try:
-            trial = self.make_trial(case)
-        except Exception:
-            trial = None
-        return explain(self.name, name, case, error, trial)
+    def report(self, name: str, case: Case, error: Exception, first: Case) -> str:
+        """Return the explanation of a failure, on its smallest case and the first one."""
+        trials: list[Trial | None] = []
+        for c in (case, first):
+            try:
+                trials.append(self.make_trial(c))
+            except Exception:
+                trials.append(None)
+        return explain(self.name, name, self.call.replace("{property}", name), case, error, *trials)
 
     def add_notes(self, drawn: Drawn) -> None:
         """Note what the cases leave out and which exemptions are needless."""
@@ -268,7 +277,9 @@ def examine_layer(
     effort = Effort(profile.full, profile.sampled, devices)
     laws = {law.name: check_law(law) for law in map(find_law, cases.laws)}
     properties = {k: p for k, p in (LAYER | laws).items() if only is None or k in only or k == "forward"}
-    run = Run(name, cases, lambda c: layer_trial(cls, c, cases, effort), properties, profile, cls)
+    who = f'"{name}"' if name in layers else f"{name}, cases"
+    call = f'check_layer({who}, case=case, properties=["{{property}}"])'
+    run = Run(name, cases, lambda c: layer_trial(cls, c, cases, effort), properties, profile, cls, call)
     drawn = draw_and_judge(run, case)
     wanted = [p for p in ONCE if (only is None and case is None) or (only is not None and p in only)]
     if "bad_inputs" in wanted and "forward" not in run.first:
@@ -304,6 +315,9 @@ def add_adequacy(run: Run, drawn: Drawn) -> None:
 
 def check_adequacy(run: Run, drawn: Drawn) -> int:
     """The strategy tests something, and reaches the kernels of the layer's own primitives."""
+    random = run.cases.random and run.cases.statistics is None and "statistics" in run.properties
+    if random and not run.varied:
+        raise Violation("the cases declare the layer random, but in no case do its results differ from step to step")
     adequacy.demand_adequate(drawn, run.compared, len(run.cases.examples))
     adequacy.demand_reached(adequacy.own_kernels(run.thing), run.result.reached)
     return len(drawn.structures)

@@ -36,7 +36,7 @@ class Profile:
         See `tinygrad_lab.conformance.trial.Effort`.
     """
 
-    examples: int = 12
+    examples: int = 15
     seed: int = 0
     shrink: bool = True
     full: int = 64

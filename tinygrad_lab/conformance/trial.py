@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -79,6 +78,7 @@ class Trial:
         self.names, self.arrays = subject.names, [read_only(a) for a in subject.arrays]
         self.inputs = subject.inputs
         self.reached: set[int] = set()  # the kernels that ran, by identity
+        self.varied = False  # whether a random layer drew different numbers in different steps
 
     @property
     def layer(self) -> Layer:
@@ -123,11 +123,16 @@ class Trial:
     def scale(self) -> Scale:
         r"""What a rounding error is measured against, for each result and each gradient.
 
-        max |y| + max |y(x (1 + d)) - y(x)| / |d| for small random d: the second term is large where terms cancel.
+        max |y| + max |y(x (1 + d)) - y(x)| / |d| for small random d: the second term is large where terms cancel. In a
+        gradient, products v y cancel that neither shows (v - sum v y of softmax), so they count: max |v| max(1, |y|).
         """
         rng = self.rng
-        outputs = [float(np.abs(y).max(initial=0.0)) for y in self.outputs]
-        gradients = [float(np.abs(g).max(initial=0.0)) for g in self.gradients[0]]
+        outputs = [magnitude([y]) for y in self.outputs]
+        products = magnitude(self.cotangent) * max(1.0, *outputs)
+        gradients = [
+            magnitude([g]) + products / max(1.0, magnitude([a]))
+            for a, g in zip(self.arrays, self.gradients[0], strict=True)
+        ]
         for _ in range(2):
             with using(providers=frozenset()):
                 nudged = [a * (1 + NUDGE * rng.uniform(-1, 1, a.shape)) for a in self.arrays]

@@ -1,8 +1,8 @@
 """The properties, by name. Each is a short function from a trial to a `Measure`, or None where it does not apply.
 
 ``LAYER`` is what a layer must have; ``FUNCTION`` applies to any function written in the engine's operations, ``RULES``
-to a pair of forward and vector-Jacobian product of any library. Three more are checked once a layer and not case by case:
-`fresh_process`, `bad_inputs` and `adequacy`.
+to a pair of forward and vector-Jacobian product of any library. Three more are checked once a layer and not case by
+case: `fresh_process`, `bad_inputs` and `adequacy`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tinygrad_lab.conformance.properties.arrays import (
     non_finite,
     nothing_mutated,
     output_shape,
+    own_gradients,
     shapes_and_dtypes,
     zero_size,
 )
@@ -34,7 +35,18 @@ def by_name(*properties: Property) -> dict[str, Property]:
     return {p.__name__: p for p in properties}
 
 
-RULES = by_name(forward, gradients, adjoint, shapes_and_dtypes, nothing_mutated, layouts, determinism, float32, non_finite)
+RULES = by_name(
+    forward,
+    gradients,
+    adjoint,
+    shapes_and_dtypes,
+    nothing_mutated,
+    own_gradients,
+    layouts,
+    determinism,
+    float32,
+    non_finite,
+)
 
 FUNCTION = by_name(
     forward,

@@ -58,7 +58,7 @@ def output_shape(trial: Trial) -> Measure:
     shapes = [a.shape for a in trial.inputs]
     expected, got = shape_tree(trial.subject.call(trial.arrays)), as_tuples(trial.layer.output_shape(*shapes))
     demand(got == expected, f"output_shape{tuple(shapes)}: expected {expected}, the shape of the result, got {got}")
-    count = trial.layer.multiply_adds(*shapes)
+    count: Any = trial.layer.multiply_adds(*shapes)
     demand(
         isinstance(count, int) and count >= 0, f"multiply_adds{tuple(shapes)}: expected a number >= 0, got {count!r}"
     )
@@ -104,6 +104,22 @@ def nothing_mutated(trial: Trial) -> Measure:
             demand(a.tobytes() == old, f"{dtype}: {what} of shape {a.shape} was changed")
         for y, old in zip(ys, results, strict=True):
             demand(y.tobytes() == old, f"{dtype}: the backward walk changed the result")
+    return Measure()
+
+
+def own_gradients(trial: Trial) -> Measure:
+    """Gradients share no memory with the cotangent, the arguments or each other.
+
+    For derivatives on plain arrays, which their holders may write into. Catches the caller's cotangent handed back as a
+    gradient.
+    """
+    vs = [np.array(v) for v in trial.cotangent]
+    arrays = [np.array(a) for a in trial.arrays]
+    gradients = trial.subject.linearise(arrays)[1](vs)
+    for k, (name, g) in enumerate(zip(trial.names, gradients, strict=True)):
+        held = [*(("the cotangent", v) for v in vs), *(("an argument", a) for a in arrays)]
+        for what, other in held + [("another gradient", h) for h in gradients[:k]]:
+            demand(not np.shares_memory(g, other), f"the gradient of {name} shares memory with {what}", argument=name)
     return Measure()
 
 
@@ -159,7 +175,12 @@ def results_of(trial: Trial, arrays: Arrays, vs: Arrays) -> tuple[Arrays, Arrays
 
 
 def compare_results(
-    trial: Trial, what: str, got: tuple[Arrays, Arrays], expected: tuple[Arrays, Arrays], dtype: str, factor: float = 1.0
+    trial: Trial,
+    what: str,
+    got: tuple[Arrays, Arrays],
+    expected: tuple[Arrays, Arrays],
+    dtype: str,
+    factor: float = 1.0,
 ) -> list[Measure]:
     """Compare results and gradients within the rounding of a float width."""
     allowed, measures = trial.tolerances(dtype), []
@@ -304,7 +325,8 @@ def check_nan_in_argument(trial: Trial, which: int, at: int, depends: Array, nam
             finite = np.isfinite(join(trial.subject.value(arrays)))
         lost = int((finite & depends).sum())
         demand(
-            not lost, f"{dtype}: NaN in {name} is lost in {lost} of {int(depends.sum())} results that depend on it",
+            not lost,
+            f"{dtype}: NaN in {name} is lost in {lost} of {int(depends.sum())} results that depend on it",
             argument=name,
         )
 
