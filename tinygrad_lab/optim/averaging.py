@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinygrad_lab.autograd.tape import raw
-from tinygrad_lab.backend import Array, namespace, transfer
+from tinygrad_lab.backend import Array, namespace
 from tinygrad_lab.errors import OptionError, StateError
 from tinygrad_lab.layer import Layer
+from tinygrad_lab.optim.optimizer import private_copy
 from tinygrad_lab.optim.updates import average_update
 
 
@@ -68,10 +69,7 @@ class WeightAverage:
             if array.shape != parameters[path].shape:
                 raise StateError(f"{self}: expected {path} of shape {parameters[path].shape}, got {array.shape}")
         self.count = count
-        self._average = {
-            path: transfer(namespace(a).array(a, dtype=parameters[path].dtype), parameters[path].device)
-            for path, a in arrays.items()
-        }
+        self._average = {path: private_copy(array, parameters[path]) for path, array in arrays.items()}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.count} updates)"

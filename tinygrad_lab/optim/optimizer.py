@@ -133,7 +133,7 @@ class Optimizer:
         self.lr = float(state["lr"])
         self._steps = {path: int(state[f"{path}/step"]) for path in paths}
         self._state = {
-            path: {slot: _private(state[f"{path}/{slot}"], self.parameters[path]) for slot in self.slots}
+            path: {slot: private_copy(state[f"{path}/{slot}"], self.parameters[path]) for slot in self.slots}
             for path in paths
         }
 
@@ -175,7 +175,7 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _private(array: Any, parameter: Parameter) -> Array:
-    """Return a copy of an array in the dtype and on the device of a parameter."""
-    array = raw(array)
-    return transfer(namespace(array).array(array, dtype=parameter.dtype), parameter.device)
+def private_copy(array: Any, parameter: Parameter) -> Array:
+    """Return a copy of an array in the dtype and on the device of a parameter, to be changed in place."""
+    array = transfer(raw(array), parameter.device)
+    return namespace(array).array(array, dtype=parameter.dtype)
