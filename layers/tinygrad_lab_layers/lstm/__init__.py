@@ -1,0 +1,5 @@
+"""LSTM: a memory that gates write, keep and read."""
+
+from tinygrad_lab_layers.lstm.layer import LSTM
+
+__all__ = ["LSTM"]
