@@ -109,12 +109,12 @@ class Primitive:
             if kind == VALUE:
                 saved.append(values[i])
             elif kind == LIKE:
-                saved.append(Like(values[i]) if type(i) is int else [Like(v) for v in values[i]])
+                saved.append((inputs[i] or Like(values[i])) if type(i) is int else list(map(Like, values[i])))
             elif kind == OUT:
                 saved.append(out if i is None else out[i])
             else:
                 saved.append(i if kind == WANTED else options.get(i, self.options[i]))
-        node = Node(self, plan, inputs, saved) if plan else None
+        node = Node(out[0] if several else out, self, plan, inputs, saved) if plan else None
         if settings.anomaly and node:
             node.place = calling_line()
         return self._box_several(box, out, node) if several else box(out, node)

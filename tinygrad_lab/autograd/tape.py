@@ -34,17 +34,18 @@ class Like:
 class Node:
     """One step of a computation: an operation that was applied to tracked inputs, or a leaf."""
 
-    __slots__ = ("__dict__", "inputs", "op", "order", "plan", "saved")
+    __slots__ = ("__dict__", "dtype", "inputs", "op", "order", "plan", "saved", "shape")
     grad: Array | None = None  # a leaf's gradient so far
     hooks: Any = ()  # functions from gradient to gradient, applied in turn
     place: str | None = None  # the line that made it, under detect_anomaly
 
-    def __init__(self, op: Any = None, plan: Any = (), inputs: Any = (), saved: Any = ()) -> None:
+    def __init__(self, value: Any, op: Any = None, plan: Any = (), inputs: Any = (), saved: Any = ()) -> None:
         self.order = clock()
+        self.shape, self.dtype = value.shape, value.dtype  # so a node can stand for the shape of its value
         self.op = op  # the primitive; None for a leaf
         self.plan = plan  # the rules of its tracked inputs: (targets, rule, needs, span)
         self.inputs = inputs  # a node for each input, None for a constant
-        self.saved = saved  # what the rules asked for, each in its span; None once dropped. A leaf's Like
+        self.saved = saved  # what the rules asked for, each in its span; None once dropped
 
 
 class Box:
@@ -62,9 +63,7 @@ def raw(value: Any) -> Any:
     return value.value if isinstance(value, Box) else value
 
 
-def leaf(array: Array) -> Node:
-    """Return the node of a new variable."""
-    return Node(saved=(Like(array),))
+leaf = Node  # with an array alone: the node of a new variable
 
 
 class Parts:
@@ -90,7 +89,7 @@ def pick(node: Node, index: int, likes: tuple[Like | None, ...]) -> Node:
     def rule(g: Any) -> Parts:
         return Parts(likes, [g if i == index else None for i in range(len(likes))])
 
-    return Node(node.op, ((0, rule, (), slice(0)),), (node,), [])
+    return Node(likes[index], node.op, ((0, rule, (), slice(0)),), (node,), [])
 
 
 Cotangents = Mapping[Node, Any]
@@ -165,7 +164,7 @@ def pull_back(roots: Cotangents, *, wanted: Any = None, keep: bool = False, reco
                 raise GradientError.rule_failed(node.op, targets, g, error, node.place) from error
             for i, r in ((targets, result),) if type(targets) is int else zip(targets, result, strict=True):
                 n = inputs[i]
-                if n is None or r is None or n.order < oldest:
+                if n is None or r is None or (oldest and n.order < oldest):
                     continue
                 if anomaly and type(raw(r)) in NAMESPACES and not is_finite(raw(r)):
                     raise NonFiniteError.gradient(node.op, i, node.place)
@@ -181,8 +180,8 @@ def pull_back(roots: Cotangents, *, wanted: Any = None, keep: bool = False, reco
 
 def _gather(node: Node, g: Array) -> None:
     """Add a cotangent to a leaf's gradient, never in place: others may hold either array."""
-    if g.shape != node.saved[0].shape or g.dtype != node.saved[0].dtype:
-        raise GradientError.misfit(node.saved[0], g)
+    if g.shape != node.shape or g.dtype != node.dtype:
+        raise GradientError.misfit(node, g)
     node.grad = g if node.grad is None else node.grad + g
 
 

@@ -190,7 +190,7 @@ def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
         return [found.get(n) for n in outside]
 
     plan = ((tuple(range(len(outside))), lambda g: context.copy().run(again, g), (), slice(0)),)
-    return Box.boxes(y.value, Node(_recomputed, plan, outside, []))
+    return Box.boxes(y.value, Node(y.value, _recomputed, plan, outside, []))
 
 
 _recomputed = Primitive(lambda xp, *tracked: None)
