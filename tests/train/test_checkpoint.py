@@ -25,7 +25,7 @@ from tinygrad_lab import weights
 from tinygrad_lab.errors import CheckpointError, OptionError
 from tinygrad_lab.optim import Adam, ExponentialMovingAverage
 from tinygrad_lab.optim.schedules import ReduceOnPlateau
-from tinygrad_lab.train.checkpoint import CODES, CheckpointFolder, load, save
+from tinygrad_lab.train.checkpoint import CODES, CheckpointFolder, load, provenance, save
 
 WRITER = Path(checkpoint_writer.__file__)
 
@@ -398,6 +398,20 @@ def test_kill_at_fifty_random_moments(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------------------- what a trainer saves
+
+
+def test_a_checkpoint_may_say_whose_layers_it_needs(tmp_path: Path) -> None:
+    from tinygrad_lab_layers.dense import Dense
+
+    class Unregistered(tgl.Layer):
+        pass
+
+    model = tgl.Sequential(Dense(2, 3, rng=0), Unregistered(), Dense(3, 2, rng=1))
+    save(tmp_path / "a", {"plugins": provenance(model)})
+    plugins = load(tmp_path / "a")["plugins"]
+    assert list(plugins) == ["dense", "sequential"]
+    assert plugins["dense"]["distribution"] == "tinygrad-lab"
+    assert plugins["dense"]["version"] == Dense.version
 
 
 def test_a_run_goes_on_bit_for_bit(tmp_path: Path) -> None:

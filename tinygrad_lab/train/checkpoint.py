@@ -10,6 +10,7 @@ name stands for the whole old file or for the whole new one.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import re
@@ -21,9 +22,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lab import registry
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array, backend_of, is_array
-from tinygrad_lab.errors import CheckpointError, OptionError
+from tinygrad_lab.errors import CheckpointError, OptionError, PluginError
+from tinygrad_lab.layer import Layer
 from tinygrad_lab.weights import write_atomically
 
 FORMAT = "tinygrad_lab checkpoint 1"
@@ -136,6 +139,27 @@ def load(path: str | Path) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise CheckpointError(_damage(path, f"contents that cannot be read ({error})")) from error
     return contents
+
+
+def provenance(model: Layer) -> dict[str, dict[str, Any]]:
+    """Return who ships a model's layers: by registered name the distribution, its version, and the layer's own version.
+
+    It belongs into a checkpoint, so that one that does not load elsewhere says what is missing there. Layers that are
+    not registered are left out.
+
+    Examples
+    --------
+    >>> from tinygrad_lab_layers.dense import Dense
+    >>> provenance(Dense(2, 3, rng=0))
+    {'dense': {'distribution': 'tinygrad-lab', 'release': '...', 'version': 1}}
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for cls in {type(layer): None for layer in model.layers().values()}:
+        with contextlib.suppress(PluginError):
+            name = registry.layers.name_of(cls)
+            plugin = registry.layers.plugin(name)
+            found[name] = {"distribution": plugin.distribution, "release": plugin.version, "version": cls.version}
+    return dict(sorted(found.items()))
 
 
 class CheckpointFolder:
