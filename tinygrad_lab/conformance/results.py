@@ -112,6 +112,10 @@ class LayerResult:
         What the strategy leaves out, needless exemptions, and the like.
     mutants : Mutants or None
         How many damaged versions of the layer the kit tells from it.
+    sample : Trial or None
+        One of the cases, for a plot.
+    reached : set of int
+        The kernels that ran, by identity.
     """
 
     name: str
@@ -119,6 +123,7 @@ class LayerResult:
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
     mutants: Any = None
+    sample: Any = None
     reached: set[int] = field(default_factory=set)
 
     @property

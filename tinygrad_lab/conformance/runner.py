@@ -154,8 +154,10 @@ class Run:
         if self.coverage is None:
             return
 
-        with self.coverage.watching(), contextlib.suppress(Exception):  # the properties say what is raised
-            trial.exercise()
+        with warnings.catch_warnings(), contextlib.suppress(Exception):  # the properties say what is raised
+            warnings.simplefilter("ignore")
+            with self.coverage.watching():
+                trial.exercise()
 
     def finish(self, drawn: Drawn) -> LayerResult:
         """Shrink and explain the failures, and add what is checked once a layer."""
@@ -167,6 +169,7 @@ class Run:
             else:
                 result.failure = Failure(case, error, f"{error}")
         self.add_notes(drawn)
+        self.result.sample = max(self.kept, key=lambda trial: trial.compared, default=None)
         return self.result
 
     def smallest(self, name: str, structure: Case, case: Case, error: Exception) -> tuple[Case, Exception]:
@@ -253,6 +256,7 @@ def examine_layer(
     devices: tuple[str, ...] = (),
     only: Collection[str] | None = None,
     case: Case | None = None,
+    once: Collection[str] = ONCE,
 ) -> LayerResult:
     """Check a layer and return what was found; nothing is raised for a layer that fails.
 
@@ -272,6 +276,8 @@ def examine_layer(
         The properties to check; all by default.
     case : Case
         Check this one and draw none.
+    once : collection of str
+        Which of the properties to check that are of the layer as a whole.
     """
     start = time.perf_counter()
     effort = Effort(profile.full, profile.sampled, devices)
@@ -281,7 +287,7 @@ def examine_layer(
     call = f'check_layer({who}, case=case, properties=["{{property}}"])'
     run = Run(name, cases, lambda c: layer_trial(cls, c, cases, effort), properties, profile, cls, call)
     drawn = draw_and_judge(run, case)
-    wanted = [p for p in ONCE if (only is None and case is None) or (only is not None and p in only)]
+    wanted = [p for p in once if (only is None and case is None) or (only is not None and p in only)]
     if "bad_inputs" in wanted and "forward" not in run.first:
         run.once("bad_inputs", lambda: check_bad_inputs(run))
     result = run.finish(drawn)

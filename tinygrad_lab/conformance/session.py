@@ -1,0 +1,87 @@
+"""A session: the registered layers one after another, and what only shows over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from tinygrad_lab.conformance.adequacy import demand_reached, kernels_in
+from tinygrad_lab.conformance.checks import inspect_layer
+from tinygrad_lab.conformance.fresh_process import FRESH
+from tinygrad_lab.conformance.results import Failure, LayerResult, PropertyResult
+from tinygrad_lab.conformance.verdict import Violation
+from tinygrad_lab.registry import layers
+
+SHARED = "(shared kernels)"
+
+
+def check_layers(
+    names: Sequence[str] = (),
+    *,
+    profile: str = "ci",
+    examples: int | None = None,
+    seed: int | None = None,
+    devices: Collection[str] = (),
+    mutants: bool = False,
+    progress: Callable[[str], None] = lambda name: None,
+) -> list[LayerResult]:
+    """Check registered layers, all by default, and return the results.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Registered names.
+    profile, examples, seed, devices
+        As in `check_layer`.
+    mutants : bool
+        Whether to damage each layer's own code and see whether the kit notices.
+    progress : callable
+        Called with each name before it is checked.
+
+    Raises
+    ------
+    PluginError
+        A name is not registered, or a plugin is broken.
+    """
+    for name in names:
+        layers.plugin(name)
+    FRESH.start()
+    results = []
+    try:
+        for name in names or list(layers):
+            progress(name)
+            result = inspect_one(name, profile, examples, seed, devices)
+            if mutants and result.passed:
+                from tinygrad_lab.conformance.mutants import kill_mutants
+
+                progress(f"mutants of {name}")
+                result.mutants = kill_mutants(name)
+            results.append(result)
+    finally:
+        FRESH.stop()
+    if not names and results:
+        results += shared_kernels(results)
+    return results
+
+
+def inspect_one(
+    name: str, profile: str, examples: int | None, seed: int | None, devices: Collection[str]
+) -> LayerResult:
+    """Check one layer; a plugin that cannot be loaded is a failure and does not keep the others from being checked."""
+    try:
+        return inspect_layer(name, profile=profile, examples=examples, seed=seed, devices=devices)
+    except Exception as error:
+        broken = PropertyResult("forward", failure=Failure(None, error, f"{name}: {type(error).__name__}: {error}"))
+        return LayerResult(name, {"forward": broken})
+
+
+def shared_kernels(results: Sequence[LayerResult]) -> list[LayerResult]:
+    """Return a result for the kernels that no layer owns: every one must be reached by a case of some layer."""
+    kernels = kernels_in("tinygrad_lab.")
+    if not kernels:
+        return []
+    found = PropertyResult("kernels", examples=len(kernels))
+    try:
+        demand_reached(kernels, {key for result in results for key in result.reached})
+    except Violation as error:
+        found.failure = Failure(None, error, f"{SHARED}: {error}")
+    return [LayerResult(SHARED, {"kernels": found})]
