@@ -108,9 +108,7 @@ class MultiHeadAttention(tgl.Layer):
         x = tgl.reshape(x, shape=(n, length, self.heads, self.features // self.heads))  # F -> (h, d)
         return tgl.swapaxes(x, 1, 2)
 
-    def output_shape(
-        self, query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...]
-    ) -> tuple[int, ...]:
+    def output_shape(self, query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...]) -> tuple[int, ...]:
         """Return (N, Tq, F)."""
         f = self.features
         fit = len(query) == len(key) == 3 and query[0] == key[0] and query[2] == key[2] == f and key == value
