@@ -18,7 +18,7 @@ from tinygrad_lab.data import Compose, Loader, load
 from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.layer import Layer
 from tinygrad_lab.optim.optimizer import Optimizer
-from tinygrad_lab.optim.schedules import Schedule
+from tinygrad_lab.optim.schedules import Schedule, build_schedule
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.recipe import Recipe
 from tinygrad_lab.train.trainer import Metrics, Trainer
@@ -71,8 +71,7 @@ def prepare(recipe: Recipe, *, root: str | None = None, workers: int = 1) -> Tra
 def _schedule(table: dict[str, Any], epochs: int) -> Schedule:
     """Return a schedule; one that has a length lasts as long as the training, if the recipe does not say otherwise."""
     lasting = "length" in inspect.signature(registry.schedules[table["name"]]).parameters
-    schedule: Schedule = _made(registry.schedules, {"length": epochs, **table} if lasting else table)
-    return schedule
+    return build_schedule({"length": epochs, **table} if lasting else table)
 
 
 def run_recipe(recipe: Recipe, folder: Path, reporter: Reporter, *, root: str | None = None) -> Metrics:
