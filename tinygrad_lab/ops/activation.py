@@ -35,6 +35,8 @@ def softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
 @primitive
 def log_softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
     """Return x - log(sum(e^x)) along an axis, computed about the maximum so that nothing overflows."""
+    if not x.size:
+        return xp.exp(x)
     shifted = x - peak(xp, x, (axis,))
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 

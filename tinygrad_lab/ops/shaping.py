@@ -165,7 +165,7 @@ Widths = tuple[tuple[int, int], ...]
 @primitive
 def pad_zeros(xp: Any, x: Any, *, widths: Widths) -> Any:
     """Return x with zeros around it (the adjoint of `crop`)."""
-    return xp.pad(x, widths)
+    return xp.pad(x, widths) if widths else x
 
 
 @primitive
@@ -183,7 +183,7 @@ crop.defvjp(x=lambda g, widths: pad_zeros(g, widths=widths))
 @primitive
 def pad_edge(xp: Any, x: Any, *, widths: Widths) -> Any:
     """Return x with its border repeated around it (the adjoint of `fold_edge`)."""
-    return xp.pad(x, widths, mode="edge")
+    return xp.pad(x, widths, mode="edge") if widths else x
 
 
 def _along(axis: int, start: int, stop: int | None) -> tuple[slice, ...]:

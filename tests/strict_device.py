@@ -1,0 +1,210 @@
+"""A strict device without hardware: arrays that refuse to become NumPy arrays by any route, as a GPU's do.
+
+Computed by NumPy behind the wall, so that results can be checked, but nothing gets over the wall unless it is moved:
+`np.asarray`, ufuncs and functions of NumPy, the buffer protocol, DLPack and mixing with ndarrays all raise
+`LeakError`. The namespace `fake` offers NumPy's functions on such arrays and refuses ndarrays. As with CuPy, a result
+without axes is an array, Python's and NumPy's scalars may stand in for arrays, and ``float(a)`` waits for the device.
+
+`device()` registers it under the name "strict". `transfers` counts what was moved and waited for.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from tinygrad_lab.backend import Backend, register_backend
+
+transfers: Counter[str] = Counter()
+
+
+class LeakError(TypeError):
+    """An array of the device was about to become an array of NumPy, or met one."""
+
+
+def _refuse(how: str) -> Any:
+    def refuse(self: Any, *args: Any, **options: Any) -> Any:
+        raise LeakError(f"strict device: {how} would turn an array of the device into NumPy's; move it explicitly")
+
+    return refuse
+
+
+def _inside(value: Any) -> Any:
+    """What NumPy computes with behind the wall. An ndarray does not get there."""
+    if isinstance(value, StrictArray):
+        return value._behind_the_wall
+    if isinstance(value, np.ndarray):
+        raise LeakError(f"strict device: expected its own arrays, got an ndarray of shape {value.shape}")
+    if isinstance(value, list | tuple):
+        return type(value)(_inside(v) for v in value)
+    if isinstance(value, dict):
+        return {k: _inside(v) for k, v in value.items()}
+    return value
+
+
+def _outside(value: Any) -> Any:
+    """A result of NumPy, wrapped again."""
+    if isinstance(value, np.ndarray | np.generic):
+        return StrictArray(np.asarray(value))
+    if isinstance(value, list | tuple):
+        return type(value)(_outside(v) for v in value)
+    return value
+
+
+def _behind(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function on this device's arrays."""
+
+    def call(*args: Any, **options: Any) -> Any:
+        return _outside(function(*_inside(args), **_inside(options)))
+
+    return call
+
+
+def _method(name: str) -> Any:
+    def method(self: Any, *args: Any, **options: Any) -> Any:
+        return _outside(getattr(self._behind_the_wall, name)(*_inside(args), **_inside(options)))
+
+    return method
+
+
+def _operator(function: Callable[..., Any], *, swapped: bool = False) -> Any:
+    def method(self: Any, *others: Any) -> Any:
+        if any(not isinstance(o, StrictArray | np.ndarray | np.generic | int | float | complex) for o in others):
+            return NotImplemented
+        operands = [_inside(o) for o in (self, *others)]
+        return _outside(function(*(operands[::-1] if swapped else operands)))
+
+    return method
+
+
+def _in_place(function: Callable[..., Any]) -> Any:
+    def method(self: Any, other: Any) -> Any:
+        if not isinstance(other, StrictArray | np.ndarray | np.generic | int | float):
+            return NotImplemented
+        function(self._behind_the_wall, _inside(other))
+        return self
+
+    return method
+
+
+def _wait(convert: Callable[[Any], Any]) -> Any:
+    def method(self: Any) -> Any:
+        transfers["waits"] += 1
+        return convert(self._behind_the_wall)
+
+    return method
+
+
+class StrictArray:
+    """An array of the device."""
+
+    __slots__ = ("_behind_the_wall",)
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._behind_the_wall = array
+
+    shape = property(lambda self: self._behind_the_wall.shape)
+    dtype = property(lambda self: self._behind_the_wall.dtype)
+    ndim = property(lambda self: self._behind_the_wall.ndim)
+    size = property(lambda self: self._behind_the_wall.size)
+    nbytes = property(lambda self: self._behind_the_wall.nbytes)
+    strides = property(lambda self: self._behind_the_wall.strides)
+    T = property(lambda self: StrictArray(self._behind_the_wall.T))
+    real = property(lambda self: StrictArray(self._behind_the_wall.real))
+    imag = property(lambda self: StrictArray(self._behind_the_wall.imag))
+
+    __array__ = _refuse("np.asarray")
+    __array_ufunc__ = _refuse("a ufunc of NumPy")
+    __array_function__ = _refuse("a function of NumPy")
+    __array_wrap__ = _refuse("a ufunc of NumPy")
+    __dlpack__ = __dlpack_device__ = _refuse("DLPack")
+    __buffer__ = _refuse("the buffer protocol")
+    __array_interface__ = property(_refuse("the array interface"))
+    __array_struct__ = property(_refuse("the array interface"))
+    __reduce_ex__ = _refuse("pickling")
+
+    def __len__(self) -> int:
+        return len(self._behind_the_wall)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([_outside(row) for row in self._behind_the_wall])
+
+    def __getitem__(self, index: Any) -> Any:
+        return _outside(self._behind_the_wall[_inside(index)])
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._behind_the_wall[_inside(index)] = _inside(value)
+
+    def __repr__(self) -> str:
+        return f"StrictArray({self._behind_the_wall})"
+
+    __str__ = __repr__
+    __hash__ = None  # type: ignore[assignment]  # as for other arrays: == goes element by element
+    __bool__, __int__, __float__ = _wait(bool), _wait(int), _wait(float)
+    __complex__, __index__ = _wait(complex), _wait(operator.index)
+
+
+for _name in ("all", "any", "argmax", "argmin", "argsort", "astype", "clip", "copy", "cumsum", "max", "mean", "min"):
+    setattr(StrictArray, _name, _method(_name))
+for _name in ("prod", "ravel", "repeat", "reshape", "squeeze", "std", "sum", "swapaxes", "take", "transpose", "var"):
+    setattr(StrictArray, _name, _method(_name))
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor"):
+    _short = _name.rstrip("_")
+    _function = getattr(operator, _name)
+    setattr(StrictArray, f"__{_short}__", _operator(_function))
+    setattr(StrictArray, f"__r{_short}__", _operator(_function, swapped=True))
+    setattr(StrictArray, f"__i{_short}__", _in_place(getattr(operator, f"i{_short}")))
+for _name in ("eq", "ne", "lt", "le", "gt", "ge", "lshift", "rshift", "neg", "pos", "abs", "invert"):
+    setattr(StrictArray, f"__{_name}__", _operator(getattr(operator, _name)))
+
+
+class Namespace:
+    """NumPy's functions on arrays of the device."""
+
+    def __getattr__(self, name: str) -> Any:
+        thing = getattr(np, name)
+        if isinstance(thing, type) or not callable(thing):
+            return thing  # dtypes and constants
+        return _behind(thing)
+
+    def __repr__(self) -> str:
+        return "fake"
+
+
+fake = Namespace()
+
+
+def to_device(array: Any) -> StrictArray:
+    """Copy an array of NumPy to the device, where it is read-only: whoever writes into an argument is found out."""
+    transfers["to the device"] += 1
+    copied = np.array(array)
+    copied.flags.writeable = False
+    return StrictArray(copied)
+
+
+def to_host(array: StrictArray) -> np.ndarray:
+    """Copy an array of the device to NumPy."""
+    transfers["to the host"] += 1
+    return np.array(array._behind_the_wall)
+
+
+def _scatter_add(target: StrictArray, index: Any, values: StrictArray) -> None:
+    np.add.at(_inside(target), _inside(index), _inside(values))
+
+
+STRICT = Backend("strict", fake, to_device, to_host, _scatter_add, _behind(special.erf), _behind(special.erfc))
+register_backend(STRICT, StrictArray)
+
+
+def everywhere(tree: Any, move: Callable[[Any], Any]) -> Any:
+    """Move every array in tuples, lists and dicts; leave the rest."""
+    if isinstance(tree, dict):
+        return {k: everywhere(v, move) for k, v in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(everywhere(v, move) for v in tree)
+    return move(tree) if isinstance(tree, np.ndarray | StrictArray) else tree
