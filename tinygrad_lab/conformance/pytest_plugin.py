@@ -1,0 +1,96 @@
+"""``pytest --conformance[=NAME,...]``: one test for each registered layer, wherever it comes from.
+
+This module is loaded in every pytest session of an environment that has tinygrad_lab, so it imports nothing of the kit
+until it is asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+KEY = "conformance"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    group = parser.getgroup("tinygrad_lab")
+    help_text = "check every registered layer of tinygrad_lab by the conformance kit, or those named (commas between)"
+    group.addoption("--conformance", nargs="?", const="", default=None, metavar="NAME", help=help_text)
+    group.addoption("--conformance-examples", type=int, metavar="N", help="cases drawn for each layer")
+    group.addoption("--conformance-seed", type=int, metavar="N", help="draw other cases than those of seed 0")
+
+
+def wanted_names(config: pytest.Config) -> list[str]:
+    """Return the names of the layers to check.
+
+    Raises
+    ------
+    UsageError
+        A name is not registered.
+    """
+    wanted = config.getoption("--conformance")
+    if wanted is None:
+        return []
+    from tinygrad_lab.registry import layers
+
+    names = [name.strip() for name in wanted.split(",") if name.strip()] or list(layers)
+    if unknown := [name for name in names if name not in layers]:
+        raise pytest.UsageError(f"--conformance: no such layer: {', '.join(unknown)}; there are {', '.join(layers)}")
+    return names
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse unknown names before anything is collected: in a worker of xdist the message would be lost."""
+    wanted_names(config)
+
+
+@pytest.hookimpl(tryfirst=True)  # before -k and -m choose
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Add a test for each layer."""
+    names = wanted_names(config)
+    items += [ConformanceItem.from_parent(session, name=name, nodeid=f"{KEY}::{name}") for name in names]
+
+
+def pytest_sessionfinish() -> None:
+    """End the process in which layers are built again, if there is one."""
+    module = sys.modules.get("tinygrad_lab.conformance.fresh_process")
+    if module is not None:
+        module.FRESH.stop()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what the kit notes beside passes and failures."""
+    reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, [])]
+    notes = [value for r in reports for key, value in getattr(r, "user_properties", []) if key == KEY]
+    if any(notes):
+        terminalreporter.section("conformance notes")
+        for note in sorted(filter(None, notes)):
+            terminalreporter.line(note)
+
+
+class ConformanceItem(pytest.Item):
+    """The check of one layer."""
+
+    def runtest(self) -> None:
+        """Check the layer."""
+        from tinygrad_lab.conformance.checks import conclude, inspect_layer
+
+        options = self.config.option
+        result = inspect_layer(self.name, examples=options.conformance_examples, seed=options.conformance_seed)
+        self.user_properties.append((KEY, "\n".join(f"{self.name}: {note}" for note in result.notes)))
+        conclude(result)
+
+    def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
+        """Return the report alone, without the kit's own traceback."""
+        from tinygrad_lab.conformance.results import NonconformanceError
+
+        if isinstance(excinfo.value, NonconformanceError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+    def reportinfo(self) -> tuple[Any, int | None, str]:
+        """Return what the test is called."""
+        return self.path, None, f"{KEY}: {self.name}"
