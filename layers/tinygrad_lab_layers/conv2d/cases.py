@@ -70,7 +70,7 @@ cases = LayerCases(
     draw_case(),
     reference=reference,
     kink_distance=kink_distance,
-    laws=("batch_independent",),
+    laws=("batch_independent", "shift_equivariant"),
     bad_inputs=(
         BadInput(
             args=(3, 2),

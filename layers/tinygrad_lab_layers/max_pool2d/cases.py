@@ -53,7 +53,7 @@ cases = LayerCases(
     draw_case(),
     reference=reference,
     kink_distance=kink_distance,
-    laws=("batch_independent", "channel_independent", "monotone"),
+    laws=("batch_independent", "channel_independent", "shift_equivariant", "monotone"),
     margin=0.002,
     bad_inputs=(
         BadInput(args=(2,), inputs=((4, 4, 1),), error=tgl.errors.ShapeError, match=r"expected images \(N, H, W, C\)"),

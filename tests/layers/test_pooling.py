@@ -1,0 +1,116 @@
+"""Pooling and upsampling: ties, padding, overlap, empty maps, and PyTorch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_lab as tgl
+from tests.layers.against_torch import compare, planes_first, planes_last
+from tinygrad_lab_layers import AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool2d, MaxPool2d, Upsample2d
+
+
+def gradient(layer: tgl.Layer, x: Any) -> Any:
+    """The gradient of the sum of the results."""
+    return tgl.grad(lambda z: tgl.sum(layer(z)))(x)
+
+
+def test_the_first_of_equal_maxima_gets_the_gradient() -> None:
+    x = np.ones((1, 2, 4, 1))
+    assert gradient(MaxPool2d(2), x).reshape(2, 4).tolist() == [[1, 0, 1, 0], [0, 0, 0, 0]]
+
+
+def test_padding_never_wins() -> None:
+    x = np.full((1, 2, 2, 1), -5.0)
+    assert (MaxPool2d(3, stride=1, padding=1)(x) == -5.0).all()
+    assert (MaxPool2d(3, stride=2, padding="same")(x) == -5.0).all()
+
+
+def test_overlapping_windows_add_their_gradients() -> None:
+    x = np.array([0.0, 3.0, 1.0, 2.0, 0.0]).reshape(1, 1, 5, 1)
+    layer = MaxPool2d((1, 3), stride=(1, 1))
+    assert layer(x).reshape(-1).tolist() == [3, 3, 2]
+    assert gradient(layer, x).reshape(-1).tolist() == [0, 2, 0, 1, 0]
+
+
+def test_nan_is_the_largest() -> None:
+    x = np.array([[1.0, np.nan], [np.nan, 9.0]]).reshape(1, 2, 2, 1)
+    assert np.isnan(MaxPool2d(2)(x)).all()
+    assert gradient(MaxPool2d(2), x).reshape(-1).tolist() == [0, 1, 0, 0]
+
+
+def test_windows_of_256_elements() -> None:
+    """The place of the maximum still fits into one byte."""
+    x = np.zeros((1, 16, 16, 1))
+    x[0, 15, 15] = 1
+    assert gradient(MaxPool2d(16), x)[0, 15, 15, 0] == 1
+
+
+def test_average_at_the_border_counts_padding_or_not() -> None:
+    x = np.ones((1, 2, 2, 1))
+    counted, left_out = (AvgPool2d(2, stride=1, padding=1, count_include_pad=c)(x).reshape(3, 3) for c in (True, False))
+    assert counted[0].tolist() == [0.25, 0.5, 0.25]
+    assert (left_out == 1).all()
+
+
+def test_global_average_spreads_its_gradient_evenly() -> None:
+    assert (gradient(GlobalAvgPool2d(), np.zeros((2, 3, 5, 4))) == 1 / 15).all()
+
+
+def test_adaptive_windows_overlap_where_they_must() -> None:
+    x = np.arange(5.0).reshape(1, 5, 1, 1)
+    assert AdaptiveAvgPool2d((2, 1))(x).reshape(-1).tolist() == [1.0, 3.0]  # 0 to 2, 2 to 4
+    assert AdaptiveAvgPool2d((10, 1))(x).reshape(-1).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(1, 4))
+def test_nearest_upsampling_is_undone_by_pooling(height: int, width: int, scale: int) -> None:
+    x = np.random.default_rng(height).normal(size=(2, height, width, 3))
+    assert AvgPool2d(scale)(Upsample2d(scale)(x)) == pytest.approx(x)
+    assert Upsample2d(scale, mode="bilinear")(np.ones_like(x)) == pytest.approx(1.0)
+
+
+def test_no_images() -> None:
+    x = np.zeros((0, 4, 4, 3), "float32")
+    for layer in (MaxPool2d(2), AvgPool2d(2), GlobalAvgPool2d(), AdaptiveAvgPool2d(2), Upsample2d(mode="bilinear")):
+        assert layer(x).shape == layer.output_shape(x.shape)
+        assert gradient(layer, x).shape == x.shape
+
+
+def test_no_channels() -> None:
+    x = np.zeros((2, 4, 4, 0), "float32")
+    for layer in (MaxPool2d(2), AvgPool2d(2), GlobalAvgPool2d(), AdaptiveAvgPool2d(2), Upsample2d()):
+        assert layer(x).shape == layer.output_shape(x.shape)
+
+
+POOLS: dict[str, tuple[tgl.Layer, Any]] = {
+    "max": (MaxPool2d(2), lambda f, x: f.max_pool2d(x, 2)),
+    "max overlapping": (MaxPool2d(3, stride=2), lambda f, x: f.max_pool2d(x, 3, 2)),
+    "max padded": (MaxPool2d(3, stride=2, padding=1), lambda f, x: f.max_pool2d(x, 3, 2, 1)),
+    "average": (AvgPool2d((2, 3), stride=2), lambda f, x: f.avg_pool2d(x, (2, 3), 2)),
+    "average padded": (AvgPool2d(3, padding=1), lambda f, x: f.avg_pool2d(x, 3, padding=1)),
+    "average of pixels": (
+        AvgPool2d(3, padding=1, count_include_pad=False),
+        lambda f, x: f.avg_pool2d(x, 3, padding=1, count_include_pad=False),
+    ),
+    "adaptive": (AdaptiveAvgPool2d((3, 5)), lambda f, x: f.adaptive_avg_pool2d(x, (3, 5))),
+    "adaptive, larger": (AdaptiveAvgPool2d(11), lambda f, x: f.adaptive_avg_pool2d(x, 11)),
+    "nearest": (Upsample2d((2, 3)), lambda f, x: f.interpolate(x, scale_factor=(2, 3), mode="nearest")),
+    "bilinear": (
+        Upsample2d((2, 3), mode="bilinear"),
+        lambda f, x: f.interpolate(x, scale_factor=(2, 3), mode="bilinear", align_corners=False),
+    ),
+}
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", POOLS)
+def test_as_pytorch(name: str, dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    layer, theirs = POOLS[name]
+    compare(layer, lambda x: planes_last(theirs(torch.nn.functional, planes_first(x))), (2, 7, 8, 3), dtype)
