@@ -4,7 +4,7 @@
 kit are imported when they are asked for.
 """
 
-from tinygrad_lab import errors, initializers, ops
+from tinygrad_lab import errors, initializers, kernels, ops
 from tinygrad_lab.autograd.primitive import Primitive, primitive
 from tinygrad_lab.autograd.transforms import (
     checkpoint,
@@ -199,6 +199,7 @@ __all__ = [
     "isfinite",
     "jacobian",
     "jvp",
+    "kernels",
     "layers",
     "less",
     "less_equal",

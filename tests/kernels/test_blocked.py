@@ -1,0 +1,84 @@
+"""The blocked NumPy kernels are the reference, however the batch is cut."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_lab as tgl
+from tinygrad_lab.errors import ShapeError
+from tinygrad_lab.kernels import blocked
+from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
+from tinygrad_lab.ops.pooling import max_pool2d
+from tinygrad_lab.ops.windows import places
+from tinygrad_lab.settings import using
+
+pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
+pads = st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * 2)
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> tuple[Any, ...]:
+    window, stride, dilation, padding, groups = (
+        draw(pairs), draw(pairs), draw(pairs), draw(pads), draw(st.sampled_from([1, 2])),
+    )  # fmt: skip
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    x = rng.standard_normal((draw(st.integers(0, 5)), 8, 9, 2 * groups))
+    w = rng.standard_normal((*window, 2, 3 * groups))
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    g = rng.standard_normal((len(x), *places((8, 9), window, stride, padding, dilation), 3 * groups))
+    return x, w, rng.standard_normal(3 * groups), g, options
+
+
+def both(op: Any, *arrays: Any, **options: Any) -> tuple[Any, Any]:
+    """Return what the kernel gives and what the reference gives."""
+    with using(providers=frozenset({"numpy"})):
+        result = op(*arrays, **options)
+    return result, op.forward(np, *arrays, **options)
+
+
+@given(case=convolutions(), block=st.sampled_from([1, 10_000, 1 << 20]))
+def test_convolutions(case: tuple[Any, ...], block: int) -> None:
+    x, w, b, g, options = case
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocked, "BLOCK_BYTES", block)
+        for op, arrays, more in (
+            (conv2d, (x, w, b), {}),
+            (conv2d_relu, (x, w, None), {}),
+            (conv2d_grad_x, (g, w), {"size": (8, 9)}),
+            (conv2d_grad_w, (x, g), {"window": w.shape[:2]}),
+        ):
+            kernel, reference = both(op, *arrays, **more, **options)
+            np.testing.assert_allclose(kernel, reference, rtol=1e-9, atol=1e-9)
+
+
+@given(window=pairs, stride=pairs, padding=pads, seed=st.integers(0, 999))
+def test_max_pooling_with_ties_and_nan(window: Any, stride: Any, padding: Any, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 3, (3, 7, 6, 2)).astype(float)
+    x[rng.random(x.shape) < 0.05] = np.nan
+    padding = tuple(tuple(min(p, k - 1) for p in side) for side, k in zip(padding, window, strict=True))
+    options = {"window": window, "stride": stride, "padding": padding}
+    for kernel, reference in zip(*both(max_pool2d, x, **options), strict=True):
+        np.testing.assert_array_equal(kernel, reference)
+
+
+def test_they_are_what_runs_and_can_be_switched_off() -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 5, 5, 1)), rng.standard_normal((3, 3, 1, 2))
+    kernel = conv2d.kernels[-1]
+    before = kernel.calls
+    conv2d(x, w, None)
+    assert kernel.calls == before + 1  # float64, which compiled kernels leave alone
+    with tgl.reference_only():
+        conv2d(x, w, None)
+    assert kernel.calls == before + 1
+
+
+def test_a_window_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ShapeError, match="conv2d: expected a map of at least 3x3"):
+        conv2d(np.zeros((1, 2, 2, 1)), np.zeros((3, 3, 1, 1)), None)
