@@ -1,0 +1,94 @@
+"""Write a complete distribution with a new layer, that installs, is found and passes the conformance kit."""
+
+from __future__ import annotations
+
+import argparse
+import keyword
+import re
+from pathlib import Path
+
+from tinygrad_lab.errors import ConfigError
+
+TEMPLATE = Path(__file__).parent / "new_layer_template"
+FILES = {
+    "pyproject.toml.in": "pyproject.toml",
+    "README.md.in": "README.md",
+    "gitignore.in": ".gitignore",
+    "ci.yml.in": ".github/workflows/ci.yml",
+    "docs.md.in": "docs/@LAYER@.md",
+    "init.py.in": "@PACKAGE@/__init__.py",
+    "layer.py.in": "@PACKAGE@/layer.py",
+    "cases.py.in": "@PACKAGE@/cases.py",
+    "test.py.in": "tests/test_@LAYER@.py",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("name", metavar="PREFIX.NAME", help="what recipes will call it, such as acme.swish")
+    parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="where to write; ./PREFIX-NAME by default")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the files, and say what to do next."""
+    names = names_for(arguments.name)
+    folder = arguments.folder if arguments.folder is not None else Path(names["DISTRIBUTION"])
+    written = write_distribution(folder, names)
+    print(f"{folder}: {len(written)} files")
+    for path in written:
+        print(f"  {path}")
+    print(f"\nNext:\n  pip install -e '{folder}[test]'\n  tinygrad-lab check {arguments.name}")
+    return 0
+
+
+def names_for(name: str) -> dict[str, str]:
+    """Return the names that follow from a registered name: of the distribution, package, class and function.
+
+    Raises
+    ------
+    ConfigError
+        The name has no prefix, or is made of anything but small letters, digits and underscores.
+
+    Examples
+    --------
+    >>> names_for("acme.my_swish")["CLASS"]
+    'MySwish'
+    """
+    prefix, dot, layer = name.partition(".")
+    if not dot or not all(re.fullmatch(r"[a-z][a-z0-9_]*", part) for part in (prefix, layer)):
+        raise ConfigError(f"new-layer: expected a name like acme.swish, in small letters with a prefix, got {name!r}")
+    function = f"{layer}_" if keyword.iskeyword(layer) else layer
+    return {
+        "NAME": name,
+        "LAYER": layer,
+        "DISTRIBUTION": f"{prefix}-{layer}".replace("_", "-"),
+        "PACKAGE": f"{prefix}_{layer}",
+        "CLASS": "".join(part.capitalize() for part in layer.split("_")),
+        "FUNCTION": function,
+    }
+
+
+def fill(text: str, names: dict[str, str]) -> str:
+    """Return a text with its placeholders filled in."""
+    for key, value in names.items():
+        text = text.replace(f"@{key}@", value)
+    return text
+
+
+def write_distribution(folder: Path, names: dict[str, str]) -> list[Path]:
+    """Write all files into a new or empty folder and return their paths within it.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds something already.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"new-layer: expected a new or empty folder, got {folder}, which is not; name another one")
+    written = []
+    for source, target in FILES.items():
+        path = Path(fill(target, names))
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(fill((TEMPLATE / source).read_text(encoding="utf-8"), names), encoding="utf-8")
+        written.append(path)
+    return written
