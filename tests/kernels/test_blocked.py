@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 import tinygrad_lab as tgl
 from tinygrad_lab.errors import ShapeError
 from tinygrad_lab.kernels import blocked
+from tinygrad_lab.kernels.blas import one_blas_thread
+from tinygrad_lab.kernels.threads import using_threads
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
 from tinygrad_lab.ops.pooling import max_pool2d
 from tinygrad_lab.ops.windows import places
@@ -82,3 +84,26 @@ def test_they_are_what_runs_and_can_be_switched_off() -> None:
 def test_a_window_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ShapeError, match="conv2d: expected a map of at least 3x3"):
         conv2d(np.zeros((1, 2, 2, 1)), np.zeros((3, 3, 1, 1)), None)
+
+
+def test_the_number_of_threads_leaves_no_trace() -> None:
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(shape, "float32") for shape in ((9, 12, 12, 3), (3, 3, 3, 4)))
+    g = rng.standard_normal((9, 10, 10, 4), "float32")
+    results = []
+    for threads in (1, 2, 3):
+        with pytest.MonkeyPatch.context() as patch, using_threads(threads):
+            patch.setattr(blocked, "BLOCK_BYTES", 30_000)
+            results.append([both(conv2d, x, w, None)[0], both(conv2d_grad_w, x, g, window=(3, 3))[0]])
+    for other in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_blas_gets_its_threads_back() -> None:
+    from threadpoolctl import ThreadpoolController
+
+    before = [c["num_threads"] for c in ThreadpoolController().info() if c["user_api"] == "blas"]
+    with one_blas_thread(), one_blas_thread():
+        inside = [c["num_threads"] for c in ThreadpoolController().info() if c["user_api"] == "blas"]
+    assert set(inside) == {1}
+    assert [c["num_threads"] for c in ThreadpoolController().info() if c["user_api"] == "blas"] == before

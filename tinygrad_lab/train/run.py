@@ -16,6 +16,7 @@ from typing import Any
 from tinygrad_lab import registry
 from tinygrad_lab.data import Compose, Loader, load
 from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.layer import Layer
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Schedule, build_schedule
@@ -81,7 +82,8 @@ def run_recipe(recipe: Recipe, folder: Path, reporter: Reporter, *, root: str | 
     trainer.on_step = reporter.step
     history: list[Metrics] = []
     start = time.perf_counter()
-    with reporter.training(recipe, epochs), (folder / "metrics.jsonl").open("a", encoding="utf-8") as lines:
+    lines = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+    with lines, reporter.training(recipe, epochs), one_blas_thread():
         for _ in range(epochs):
             history.append(trainer.train_epoch())
             lines.write(json.dumps(history[-1]) + "\n")
