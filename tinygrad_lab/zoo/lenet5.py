@@ -19,25 +19,37 @@ from __future__ import annotations
 from tinygrad_lab import initializers
 from tinygrad_lab.initializers import Rng
 from tinygrad_lab.layer import Sequential
+from tinygrad_lab.zoo.parts import Image, features_after, padded
 from tinygrad_lab_layers.conv2d import Conv2d
 from tinygrad_lab_layers.dense import Dense
 from tinygrad_lab_layers.flatten import Flatten
 from tinygrad_lab_layers.max_pool2d import MaxPool2d
 
 
-def lenet5(*, in_channels: int = 1, classes: int = 10, rng: Rng = None) -> Sequential:
-    """Return LeNet-5 for 32x32 images, its logits as output.
+def lenet5(*, image: Image = (32, 32, 1), classes: int = 10, padding: str = "none", rng: Rng = None) -> Sequential:
+    """Return LeNet-5, its logits as output.
 
     Parameters
     ----------
-    in_channels, classes : int
-        1 and 10 in the paper.
+    image : (height, width, channels)
+        (32, 32, 1) in the paper.
+    classes : int
+        10 in the paper.
+    padding : {"none", "zero", "edge"}
+        What surrounds the maps before convolutions: nothing in the paper.
     rng : int or numpy.random.Generator
         Where the weights are drawn from.
 
     Shapes
     ------
-    x : (N, 32, 32, in_channels); logits : (N, classes)
+    x : (N, 32, 32, 1); logits : (N, classes)
+
+    Raises
+    ------
+    ShapeError
+        A window is larger than its map; it names the layer and the map.
+    OptionError
+        The padding is unknown.
 
     References
     ----------
@@ -51,14 +63,17 @@ def lenet5(*, in_channels: int = 1, classes: int = 10, rng: Rng = None) -> Seque
     (2, 10)
     """
     rng = initializers.as_rng(rng)
+    features = {
+        "c1": Conv2d(image[2], 6, window=5, activation="relu", rng=rng, **padded(padding)),
+        "s2": MaxPool2d(window=2),
+        "c3": Conv2d(6, 16, window=5, activation="relu", rng=rng, **padded(padding)),
+        "s4": MaxPool2d(window=2),
+        "flatten": Flatten(),
+    }
     return Sequential(
         {
-            "c1": Conv2d(in_channels, 6, window=5, activation="relu", rng=rng),
-            "s2": MaxPool2d(window=2),
-            "c3": Conv2d(6, 16, window=5, activation="relu", rng=rng),
-            "s4": MaxPool2d(window=2),
-            "flatten": Flatten(),
-            "c5": Dense(400, 120, activation="relu", rng=rng),
+            **features,
+            "c5": Dense(features_after(features, image), 120, activation="relu", rng=rng),
             "f6": Dense(120, 84, activation="relu", rng=rng),
             "output": Dense(84, classes, init="glorot_uniform", rng=rng),
         }

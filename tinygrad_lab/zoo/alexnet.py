@@ -1,0 +1,123 @@
+"""AlexNet, the network that won ImageNet's challenge of 2012 and began the era.
+
+| layer | output | parameters (two groups) | (one group) |
+|---|---|---|---|
+| input | 227, 227, 3 | 0 | 0 |
+| convolution 96@11x11 stride 4, ReLU | 55, 55, 96 | 34,944 | 34,944 |
+| response normalisation, max-pool 3x3 stride 2 | 27, 27, 96 | 0 | 0 |
+| convolution 256@5x5 padding 2, two groups, ReLU | 27, 27, 256 | 307,456 | 614,656 |
+| response normalisation, max-pool 3x3 stride 2 | 13, 13, 256 | 0 | 0 |
+| convolution 384@3x3 padding 1, ReLU | 13, 13, 384 | 885,120 | 885,120 |
+| convolution 384@3x3 padding 1, two groups, ReLU | 13, 13, 384 | 663,936 | 1,327,488 |
+| convolution 256@3x3 padding 1, two groups, ReLU | 13, 13, 256 | 442,624 | 884,992 |
+| max-pool 3x3 stride 2 | 6, 6, 256 | 0 | 0 |
+| dense 4096, ReLU, dropout 0.5 | 4096 | 37,752,832 | 37,752,832 |
+| dense 4096, ReLU, dropout 0.5 | 4096 | 16,781,312 | 16,781,312 |
+| dense 1000 | 1000 | 4,097,000 | 4,097,000 |
+
+60,965,224 parameters and 724,406,816 multiply-adds; in one group 62,378,344 and 1,135,256,096.
+"""
+
+from __future__ import annotations
+
+from tinygrad_lab import initializers
+from tinygrad_lab.errors import OptionError
+from tinygrad_lab.initializers import Rng
+from tinygrad_lab.layer import Layer, Sequential
+from tinygrad_lab.zoo.parts import Image, features_after
+from tinygrad_lab_layers.conv2d import Conv2d
+from tinygrad_lab_layers.dense import Dense
+from tinygrad_lab_layers.dropout import Dropout
+from tinygrad_lab_layers.flatten import Flatten
+from tinygrad_lab_layers.local_response_norm import LocalResponseNorm
+from tinygrad_lab_layers.max_pool2d import MaxPool2d
+
+_ORDERS = {"before_pool": ("norm", "pool"), "after_pool": ("pool", "norm"), "none": ("pool",)}
+
+
+def alexnet(
+    *,
+    image: Image = (227, 227, 3),
+    classes: int = 1000,
+    groups: int = 2,
+    normalisation: str = "before_pool",
+    pool_window: int = 3,
+    dropout: float = 0.5,
+    rng: Rng = None,
+) -> Sequential:
+    """Return AlexNet, its logits as output.
+
+    Parameters
+    ----------
+    image : (height, width, channels)
+        (227, 227, 3) gives the paper's maps; its 224 does not, with no padding.
+    classes : int
+        1000 in the paper.
+    groups : int
+        Over how many groups of planes, the paper's two GPUs, convolutions 2, 4 and 5 are divided.
+    normalisation : {"before_pool", "after_pool", "none"}
+        Where local response normalisation stands after convolutions 1 and 2: the paper has it before the pool, the
+        often used CaffeNet after it.
+    pool_window : int
+        3 overlaps at the stride of 2, 2 does not; the maps are the same.
+    dropout : float
+        The rate after the two hidden dense layers.
+    rng : int or numpy.random.Generator
+        Where the weights are drawn from.
+
+    Shapes
+    ------
+    x : (N, 227, 227, 3); logits : (N, classes)
+
+    Raises
+    ------
+    ShapeError
+        The image is too small; it names the layer and the map.
+    OptionError
+        An option is out of range.
+
+    References
+    ----------
+    A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet classification with deep convolutional neural networks", 2012,
+    section 3.5 and figure 2. Deviation: initial weights by He's rule rather than of standard deviation 0.01, and all
+    biases 0.
+
+    Examples
+    --------
+    >>> from tinygrad_lab.initializers import shapes_only
+    >>> with shapes_only():
+    ...     alexnet().output_shape((2, 227, 227, 3))
+    (2, 1000)
+    """
+    if normalisation not in _ORDERS:
+        raise OptionError(f"alexnet: expected a normalisation of {sorted(_ORDERS)}, got {normalisation!r}")
+    rng = initializers.as_rng(rng)
+
+    def conv(before: int, after: int, window: int, *, groups: int = 1) -> Conv2d:
+        return Conv2d(before, after, window=window, padding=window // 2, groups=groups, activation="relu", rng=rng)
+
+    def shrink(number: int) -> dict[str, Layer]:
+        parts = {"norm": LocalResponseNorm(), "pool": MaxPool2d(window=pool_window, stride=2)}
+        return {f"{name}{number}": parts[name] for name in _ORDERS[normalisation]}
+
+    features = {
+        "conv1": Conv2d(image[2], 96, window=11, stride=4, activation="relu", rng=rng),
+        **shrink(1),
+        "conv2": conv(96, 256, 5, groups=groups),
+        **shrink(2),
+        "conv3": conv(256, 384, 3),
+        "conv4": conv(384, 384, 3, groups=groups),
+        "conv5": conv(384, 256, 3, groups=groups),
+        "pool5": MaxPool2d(window=pool_window, stride=2),
+        "flatten": Flatten(),
+    }
+    return Sequential(
+        {
+            **features,
+            "dense6": Dense(features_after(features, image), 4096, activation="relu", rng=rng),
+            "dropout6": Dropout(dropout),
+            "dense7": Dense(4096, 4096, activation="relu", rng=rng),
+            "dropout7": Dropout(dropout),
+            "output": Dense(4096, classes, init="glorot_uniform", rng=rng),
+        }
+    )

@@ -1,0 +1,111 @@
+"""A small AlexNet for images of 32x32 pixels, told apart: airplane or ship.
+
+| layer | output | parameters |
+|---|---|---|
+| input | 32, 32, 3 | 0 |
+| convolution 48@3x3, ReLU | 32, 32, 48 | 1,344 |
+| max-pool 2x2 | 16, 16, 48 | 0 |
+| convolution 128@5x5, ReLU | 16, 16, 128 | 153,728 |
+| max-pool 2x2 | 8, 8, 128 | 0 |
+| convolution 128@3x3, ReLU, three times | 8, 8, 128 | 147,584 each |
+| max-pool 2x2 | 4, 4, 128 | 0 |
+| dense 200, ReLU | 200 | 409,800 |
+| dense 30, ReLU | 30 | 6,030 |
+| dense 2 | 2 | 62 |
+
+1,013,716 parameters in all.
+"""
+
+from __future__ import annotations
+
+from tinygrad_lab import initializers
+from tinygrad_lab.initializers import Rng
+from tinygrad_lab.layer import Layer, Sequential
+from tinygrad_lab.zoo.parts import Image, activated, features_after, fused, padded
+from tinygrad_lab_layers.conv2d import Conv2d
+from tinygrad_lab_layers.dense import Dense
+from tinygrad_lab_layers.flatten import Flatten
+from tinygrad_lab_layers.max_pool2d import MaxPool2d
+
+
+def alexnet_small(
+    *,
+    image: Image = (32, 32, 3),
+    classes: int = 2,
+    padding: str = "zero",
+    pool_window: int = 2,
+    activation: str = "relu",
+    init: str | float = "he_normal",
+    rng: Rng = None,
+) -> Sequential:
+    """Return the small AlexNet, its logits as output.
+
+    Parameters
+    ----------
+    image : (height, width, channels)
+        (32, 32, 3) at the source.
+    classes : int
+        2 at the source.
+    padding : {"zero", "edge", "none"}
+        What surrounds the maps before convolutions. Without padding nothing of a 32x32 image is left for the fifth.
+    pool_window : int
+        2, or 3 for windows that overlap at the stride of 2.
+    activation : str
+        The registered name of an activation: ``"relu"``, ``"tanh"``, ``"sigmoid"``, ...
+    init : str or float
+        How the weights of all layers are drawn: a rule or a standard deviation.
+    rng : int or numpy.random.Generator
+        Where the weights are drawn from.
+
+    Shapes
+    ------
+    x : (N, 32, 32, 3); logits : (N, classes)
+
+    Raises
+    ------
+    ShapeError
+        A window is larger than its map; it names the layer and the map.
+    OptionError
+        An option is out of range.
+
+    References
+    ----------
+    "AlexNet from scratch": a blog post. Its padding, the activations of the convolutions and the stride of the third
+    pool are inferred.
+
+    Examples
+    --------
+    >>> alexnet_small(rng=0).output_shape((2, 32, 32, 3))
+    (2, 2)
+    """
+    rng, around, inside = initializers.as_rng(rng), padded(padding), fused(activation)
+
+    def conv(before: int, after: int, window: int) -> Layer:
+        layer = Conv2d(before, after, window=window, activation=inside, init=init, rng=rng, **around)
+        return activated(layer, activation)
+
+    def dense(before: int, after: int) -> Layer:
+        return activated(Dense(before, after, activation=inside, init=init, rng=rng), activation)
+
+    def pool() -> Layer:
+        return MaxPool2d(window=pool_window, stride=2)
+
+    features = {
+        "conv1": conv(image[2], 48, 3),
+        "pool1": pool(),
+        "conv2": conv(48, 128, 5),
+        "pool2": pool(),
+        "conv3": conv(128, 128, 3),
+        "conv4": conv(128, 128, 3),
+        "conv5": conv(128, 128, 3),
+        "pool5": pool(),
+        "flatten": Flatten(),
+    }
+    return Sequential(
+        {
+            **features,
+            "dense6": dense(features_after(features, image), 200),
+            "dense7": dense(200, 30),
+            "output": Dense(30, classes, init=init, rng=rng),
+        }
+    )
