@@ -181,7 +181,7 @@ def demand_adequate(drawn: Drawn, compared: int, fixed: int) -> None:
 def own_kernels(thing: Any) -> dict[int, tuple[Primitive, Kernel]]:
     """Return the kernels, of providers that serve here, of the primitives defined in a layer's own package."""
     package = getattr(thing, "__module__", "").rpartition(".")[0]
-    return kernels_in(package + ".") if package and not package.startswith("tinygrad_lab.") else {}
+    return kernels_in(package + ".") if package and not (package + ".").startswith("tinygrad_lab.") else {}
 
 
 def kernels_in(prefix: str) -> dict[int, tuple[Primitive, Kernel]]:
