@@ -99,12 +99,17 @@ cases = LayerCases(
     laws=(Law("shortcut_at_zero_weights", shortcut_at_zero_weights, formula="F = 0: y = phi(S(x))"),),
     bad_inputs=(
         BadInput(
-            args=(Inner("dense", args=(3, 2)),), inputs=((4, 3),),
-            error=tgl.errors.ShapeError, match=r"inner layer and the shortcut, got \(4, 2\) and \(4, 3\)",
+            args=(Inner("dense", args=(3, 2)),),
+            inputs=((4, 3),),
+            error=tgl.errors.ShapeError,
+            match=r"inner layer and the shortcut, got \(4, 2\) and \(4, 3\)",
         ),
         BadInput(
-            args=(Inner("tanh"),), options={"shortcut": "padded", "channels": (2, 3)}, inputs=((1, 2, 2, 3),),
-            error=tgl.errors.ShapeError, match=r"expected images \(N, H, W, 2\)",
+            args=(Inner("tanh"),),
+            options={"shortcut": "padded", "channels": (2, 3)},
+            inputs=((1, 2, 2, 3),),
+            error=tgl.errors.ShapeError,
+            match=r"expected images \(N, H, W, 2\)",
         ),
         bad_option("shortcut of", shortcut="gated"),
         bad_option("'relu' or None", activation="tanh"),

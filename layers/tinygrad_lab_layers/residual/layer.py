@@ -124,7 +124,10 @@ class Residual(tgl.Layer):
         short = shape
         if self.channels is not None:
             tgl.expect_images(shape, str(self), channels=self.channels[0])
-            short = (shape[0], -(-shape[1] // self.stride), -(-shape[2] // self.stride), self.channels[1])
+            if self.shortcut == "projected":
+                short = self.norm.output_shape(self.projection.output_shape(shape))
+            else:
+                short = (shape[0], -(-shape[1] // self.stride), -(-shape[2] // self.stride), self.channels[1])
         return self._agree(self.inner.output_shape(shape), short)
 
     def _agree(self, added: tuple[int, ...], short: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,0 +1,63 @@
+"""Show a network's layers, shapes, parameters and multiply-adds, without running it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tomllib
+from typing import Any
+
+_WIDTH = 200  # columns: what is wider than a terminal is better wrapped by it than cut off
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("model", help="a network's registered name, such as lenet5 or vgg16")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of the network: padding=none"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the table, or JSON."""
+    from tinygrad_lab.inspect.summary import summarize_model
+
+    summary = summarize_model(arguments.model, dict(_option(setting) for setting in arguments.set))
+    if arguments.json:
+        print(json.dumps(summary.as_json(), indent=2))
+    else:
+        _print_table(summary)
+    return 0
+
+
+def _option(setting: str) -> tuple[str, Any]:
+    from tinygrad_lab.errors import ConfigError
+
+    name, equals, text = setting.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError(f"--set: expected option=value, such as classes=10, got {setting!r}")
+    try:
+        return name.strip(), tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), text.strip()  # a word without quotes
+
+
+def _print_table(summary: Any) -> None:
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    numbers = (Column(title, justify="right", no_wrap=True) for title in ("Parameters", "Multiply-adds"))
+    table = Table(Column("Layer (kind)", no_wrap=True), Column("Output", no_wrap=True), *numbers, box=None)
+    for row in summary.layers:
+        shape = ", ".join(map(str, row.output_shape))
+        table.add_row(f"{row.name} ({row.kind})", shape, f"{row.parameters:,}", f"{row.multiply_adds:,}")
+    console = Console(width=_WIDTH, highlight=False)
+    console.print(f"[bold]{summary.model}[/bold]")
+    console.print(table)
+    print(f"Total parameters: {summary.total_parameters:,}")
+    print(f"Trainable parameters: {summary.trainable_parameters:,}")
+    print(f"Non-trainable parameters: {summary.non_trainable_parameters:,}")
+    print(f"Multiply-adds: {summary.multiply_adds:,} an image")
+    print(f"Activations: {summary.activation_memory / 2**20:,.1f} MiB an image, in float32")
+    print(f"Depth: {summary.depth} convolutions and dense layers")

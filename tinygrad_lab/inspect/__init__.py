@@ -1,0 +1,1 @@
+"""Looking into networks: their layers in a table."""

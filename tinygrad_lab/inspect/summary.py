@@ -1,0 +1,236 @@
+"""A network in a table: its layers, their shapes, parameters and multiply-adds, from shapes alone."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tinygrad_lab import registry
+from tinygrad_lab.errors import ConfigError, PluginError
+from tinygrad_lab.initializers import shapes_only
+from tinygrad_lab.layer import Layer, Parameter, Variable
+
+Shape = tuple[int, ...]
+
+_SIDE_BY_SIDE = ("parallel_concat", "residual")  # of their layers the longest way counts, of all others the sum
+_FLOAT32 = 4  # bytes
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer of a network.
+
+    Parameters
+    ----------
+    name : str
+        Its path in the network.
+    kind : str
+        Its registered name, or its class's where it has none.
+    output_shape : tuple of int
+        Of one example, without the batch axis.
+    parameters : int
+        Numbers that it holds, learned or not.
+    multiply_adds : int
+        For one example.
+    """
+
+    name: str
+    kind: str
+    output_shape: Shape
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A network in numbers.
+
+    Parameters
+    ----------
+    model : str
+        Its name.
+    total_parameters, trainable_parameters, non_trainable_parameters : int
+        All numbers that it holds; those that are learned; frozen ones and statistics.
+    multiply_adds : int
+        For one example.
+    depth : int
+        Convolutions and dense layers on the longest way from input to output.
+    layers : tuple of Row
+        In the order in which they are applied, the input first.
+    """
+
+    model: str
+    total_parameters: int
+    trainable_parameters: int
+    non_trainable_parameters: int
+    multiply_adds: int
+    depth: int
+    layers: tuple[Row, ...]
+
+    @property
+    def activation_memory(self) -> int:
+        """Bytes of all layers' results for one example in float32, the input included."""
+        return _FLOAT32 * sum(math.prod(row.output_shape) for row in self.layers)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain dicts and lists."""
+        return asdict(self) | {"layers": [asdict(row) | {"output_shape": [*row.output_shape]} for row in self.layers]}
+
+
+def summarize(model: Layer, image: Sequence[int], *, name: str | None = None) -> Summary:
+    """Return the summary of a network without running it.
+
+    Parameters
+    ----------
+    model : Layer
+        The network.
+    image : sequence of int
+        The shape of one example, without the batch axis.
+    name : str or None
+        The network's name; None is that of its class.
+
+    Raises
+    ------
+    ShapeError
+        A layer does not take the shape that comes to it.
+
+    Notes
+    -----
+    A layer gets a row if it has no layers inside, or holds variables of its own. Layers are found where they are asked
+    for their `output_shape`; one that is applied several times appears once, with the multiply-adds of all its calls.
+
+    Examples
+    --------
+    >>> from tinygrad_lab.registry import layers
+    >>> summary = summarize(layers["dense"](4, 3), (4,))
+    >>> summary.total_parameters, summary.multiply_adds, summary.depth
+    (15, 12, 1)
+    """
+    shape = (1, *image)
+    calls = _trace(model, shape)
+    rows = [Row("input", "input", tuple(image), 0, 0)]
+    for path, layer, shapes in calls:
+        own = _own_variables(layer)
+        if own or not layer.children():
+            products = sum(int(layer.multiply_adds(*taken)) for taken, _ in shapes)
+            size = sum(math.prod(v.shape) for v in own)
+            rows.append(Row(path or kind_of(layer), kind_of(layer), shapes[-1][1][1:], size, products))
+    variables = model.variables().values()
+    total = sum(math.prod(v.shape) for v in variables)
+    trainable = sum(math.prod(v.shape) for v in variables if isinstance(v, Parameter) and v.node is not None)
+    return Summary(
+        model=name or type(model).__name__,
+        total_parameters=total,
+        trainable_parameters=trainable,
+        non_trainable_parameters=total - trainable,
+        multiply_adds=int(model.multiply_adds(shape)),
+        depth=_depth(model, {id(layer): sum(layer.multiply_adds(*s) for s, _ in shapes) for _, layer, shapes in calls}),
+        layers=tuple(rows),
+    )
+
+
+def summarize_model(name: str, options: Mapping[str, Any] | None = None) -> Summary:
+    """Return the summary of a registered network; no weights are drawn.
+
+    Parameters
+    ----------
+    name : str
+        The network's registered name.
+    options : mapping or None
+        Its options; `image` says what it is given, and is the network's default if left out.
+
+    Raises
+    ------
+    PluginError
+        There is no such network.
+    ConfigError
+        The network has no such option, or none of that type, or does not say what image it takes.
+    ShapeError
+        A window is larger than its map; the error names the layer and the map.
+
+    Examples
+    --------
+    >>> summarize_model("lenet5").total_parameters
+    61706
+    >>> summarize_model("lenet5", {"image": (28, 28, 1), "padding": "zero"}).layers[1].output_shape
+    (28, 28, 6)
+    """
+    make, options = registry.models[name], dict(options or {})
+    known = inspect.signature(make).parameters
+    if unknown := sorted(options.keys() - known.keys()):
+        raise ConfigError(f"{name}: expected options of {sorted(known.keys() - {'rng'})}, got {unknown}")
+    image = options.get("image", known["image"].default if "image" in known else None)
+    if not isinstance(image, (tuple, list)) or not all(type(n) is int and n > 0 for n in image):
+        raise ConfigError(f"{name}: expected an option image of (height, width, channels), got {image!r}")
+    with shapes_only():
+        try:
+            model = make(**options)
+        except TypeError as error:
+            raise ConfigError(f"{name}: expected options of other types, got {options}: {error}") from error
+        return summarize(model, image, name=name)
+
+
+def kind_of(layer: Layer) -> str:
+    """Return a layer's registered name, or the name of its class."""
+    try:
+        return registry.layers.name_of(type(layer))
+    except PluginError:
+        return type(layer).__name__
+
+
+Calls = list[tuple[tuple[Shape, ...], Shape]]  # what was taken and what was returned
+
+
+def _trace(model: Layer, shape: Shape) -> list[tuple[str, Layer, Calls]]:
+    """Return the layers in the order in which they gave their first result, by path, with their calls."""
+    paths = {id(layer): path for path, layer in reversed(model.layers().items())}
+    found: dict[int, tuple[str, Layer, Calls]] = {}
+
+    def note(layer: Layer, taken: tuple[Shape, ...], returned: Shape) -> None:
+        found.setdefault(id(layer), (paths[id(layer)], layer, []))[2].append((taken, returned))
+
+    with _watched(model, note):
+        model.output_shape(shape)
+    return list(found.values())
+
+
+@contextmanager
+def _watched(model: Layer, note: Callable[[Layer, tuple[Shape, ...], Shape], None]) -> Iterator[None]:
+    """Note every call of `output_shape` inside a model, within the ``with`` block."""
+    layers = {id(layer): layer for layer in model.layers().values()}.values()
+
+    def watch(layer: Layer) -> Callable[..., Any]:
+        original = layer.output_shape
+
+        def output_shape(*shapes: Shape) -> Any:
+            result = original(*shapes)
+            note(layer, shapes, result)
+            return result
+
+        return output_shape
+
+    for layer in layers:
+        vars(layer)["output_shape"] = watch(layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del vars(layer)["output_shape"]
+
+
+def _own_variables(layer: Layer) -> list[Variable]:
+    """Return the variables of a layer that are not those of a layer inside it."""
+    inner = {id(v) for child in layer.children().values() for v in child.variables().values()}
+    return [v for v in layer.variables().values() if id(v) not in inner]
+
+
+def _depth(layer: Layer, products: Mapping[int, int]) -> int:
+    """Return how many layers of products are on the longest way through a layer."""
+    ways = [_depth(child, products) for child in layer.children().values()]
+    if not ways:
+        return int(products.get(id(layer), 0) > 0)
+    return max(ways) if kind_of(layer) in _SIDE_BY_SIDE else sum(ways)
