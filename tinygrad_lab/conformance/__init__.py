@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tinygrad_lab.conformance.checks import check_function, check_layer, check_vjp, inspect_layer
     from tinygrad_lab.conformance.inside import kink_distance_of, reference_of
     from tinygrad_lab.conformance.laws import in_evaluation, in_training
+    from tinygrad_lab.conformance.losses import check_loss
+    from tinygrad_lab.conformance.optimizers import check_optimizer
 
 _HOMES = {
     "BadInput": "case",
@@ -25,6 +27,8 @@ _HOMES = {
     "LayerCases": "case",
     "check_function": "checks",
     "check_layer": "checks",
+    "check_loss": "losses",
+    "check_optimizer": "optimizers",
     "check_vjp": "checks",
     "in_evaluation": "laws",
     "in_training": "laws",
@@ -42,6 +46,8 @@ __all__ = [
     "LayerCases",
     "check_function",
     "check_layer",
+    "check_loss",
+    "check_optimizer",
     "check_vjp",
     "in_evaluation",
     "in_training",

@@ -54,11 +54,11 @@ def overview(results: Sequence[LayerResult]) -> Table:
     shown = columns(results)
     letters = LETTERS[: len(shown)]
     names = "  ".join(f"{letter}\u00a0{name}" for letter, name in zip(letters, shown, strict=True))
-    table = Table(box=None, padding=(0, 2, 0, 0), caption=f"{names}\n✓ holds  ✗ broken  ○ exempt  · not applicable")
+    table = Table(box=None, padding=(0, 1, 0, 0), caption=f"{names}\n✓ holds  ✗ broken  ○ exempt  · not applicable")
     table.add_column("layer", no_wrap=True)
     table.add_column(letters, no_wrap=True)
     table.add_column("cases", justify="right", no_wrap=True)
-    table.add_column("nearest to its tolerance", no_wrap=True)
+    table.add_column("nearest", no_wrap=True)
     table.add_column("s", justify="right", no_wrap=True)
     for result in results:
         marks = "".join(MARKS[verdict(cells(result, column))] for column in shown)
@@ -89,6 +89,7 @@ def details(result: LayerResult) -> Table:
 def print_card(results: Sequence[LayerResult], console: Any = None) -> None:
     """Print the card, what is noted beside it, and the reports of failures."""
     console = console or Console(soft_wrap=True)
+    console.width = max(console.width, 100)  # narrower, the table would cut names
     if len(results) <= DETAILED:
         for result in results:
             console.print(details(result))

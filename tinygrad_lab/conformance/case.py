@@ -41,12 +41,14 @@ class Input(_Pasteable):
         The shape, batch axis first.
     low, high : float
         The range of the values. Left as they are, one value in eight is drawn from a range five times as wide.
-    kind : {"float", "integer"}
-        Integers are constants: the layer is not differentiated by them.
+    kind : {"float", "constant", "integer"}
+        Constants are floats by which nothing is differentiated (a target, a mask); integers are constants too.
     below : int
         The exclusive bound of integers; they start at 0.
     distinct : bool
         Whether the values are kept pairwise apart, so that a maximum has no ties.
+    values : tuple of float
+        The only values to draw.
 
     Examples
     --------
@@ -62,6 +64,7 @@ class Input(_Pasteable):
     kind: str = "float"
     below: int | None = None
     distinct: bool = False
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)

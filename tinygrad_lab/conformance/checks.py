@@ -16,7 +16,7 @@ from tinygrad_lab.conformance.runner import Run, add_adequacy, draw_and_judge, e
 from tinygrad_lab.conformance.search import PROFILES, Profile
 from tinygrad_lab.conformance.subject import RuleSubject, Subject
 from tinygrad_lab.conformance.trial import ATTEMPTS, Effort, Trial
-from tinygrad_lab.conformance.values import draw_input
+from tinygrad_lab.conformance.values import constants_of, draw_input
 from tinygrad_lab.conformance.verdict import Undecided
 from tinygrad_lab.errors import PluginError
 from tinygrad_lab.registry import cases as registered_cases
@@ -127,6 +127,7 @@ def check_layer(
     Examples
     --------
     >>> from hypothesis import strategies as st
+    >>> from tinygrad_lab.conformance import Case, Input
     >>> class Double(tgl.Layer):
     ...     def forward(self, x):
     ...         return 2.0 * x
@@ -175,6 +176,7 @@ def inspect_function(
     cases: LayerCases,
     properties: Mapping[str, Property],
     profile: Profile,
+    call: str,
     *,
     devices: Collection[str] = (),
     case: Case | None = None,
@@ -186,11 +188,6 @@ def inspect_function(
         seeded, inputs = draw_inputs(drawn, cases)
         return Trial(seeded, cases, make_subject(seeded, inputs), None, effort)
 
-    call = (
-        f"check_vjp({name}, vjp, cases, case=case)"
-        if properties is RULES
-        else f"check_function({name}, cases, case=case)"
-    )
     run = Run(name, cases, make_trial, dict(properties), profile, function, call)
     drawn = draw_and_judge(run, case)
     result = run.finish(drawn)
@@ -252,11 +249,14 @@ def check_function(
         )
 
     def make_subject(drawn: Case, inputs: list[Any]) -> Subject:
-        return Subject(lambda *xs: function(*xs, **drawn.options), inputs)
+        return Subject(lambda *xs: function(*xs, **drawn.options), inputs, constants_of(drawn))
 
     name = getattr(function, "__name__", repr(function))
     chosen = choose_profile(profile, examples, seed)
-    return conclude(inspect_function(name, function, make_subject, cases, FUNCTION, chosen, devices=devices, case=case))
+    call = f"check_function({name}, cases, case=case)"
+    return conclude(
+        inspect_function(name, function, make_subject, cases, FUNCTION, chosen, call, devices=devices, case=case)
+    )
 
 
 def check_vjp(
@@ -311,6 +311,7 @@ def check_vjp(
     chosen = choose_profile(profile, examples, seed)
 
     def make_subject(drawn: Case, inputs: list[Any]) -> Subject:
-        return RuleSubject(forward, vjp, inputs)
+        return RuleSubject(forward, vjp, inputs, constants_of(drawn))
 
-    return conclude(inspect_function(name, forward, make_subject, cases, RULES, chosen, case=case))
+    call = f"check_vjp({name}, vjp, cases, case=case)"
+    return conclude(inspect_function(name, forward, make_subject, cases, RULES, chosen, call, case=case))

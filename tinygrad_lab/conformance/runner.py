@@ -28,6 +28,7 @@ from tinygrad_lab.conformance.trial import Effort, Trial, layer_trial
 from tinygrad_lab.conformance.values import construct, draw_input
 from tinygrad_lab.conformance.verdict import Measure, Undecided, Violation
 from tinygrad_lab.errors import PluginError
+from tinygrad_lab.layer import Layer
 from tinygrad_lab.registry import layers
 
 MOST_REPORTS = 3  # failing properties that are shrunk and explained; a wrong rule breaks many at once
@@ -76,6 +77,7 @@ class Run:
         self.kept: deque[Trial] = deque(maxlen=ROUND_TRIPS)  # the latest, for the round trip
         self.compared = 0  # elements of gradients
         self.varied = False  # whether random numbers differed from step to step
+        self.is_layer = isinstance(thing, type) and issubclass(thing, Layer)
         path = adequacy.source_file(thing)
         self.coverage = adequacy.Coverage(path) if path else None
 
@@ -107,7 +109,7 @@ class Run:
 
     def in_modes(self, case: Case) -> list[Case]:
         """Return the case in both modes if they can differ, else in one chosen by its seed."""
-        if case.training is not None:
+        if case.training is not None or not self.is_layer:
             return [case]
         both = [replace(case, training=True), replace(case, training=False)]
         if self.cases.random:
@@ -218,9 +220,9 @@ class Run:
         notes = self.result.notes
         if drawn.rejected:
             notes.append(f"{drawn.rejection_rate:.0%} of the draws came too near to a kink and were drawn again")
-        notes += adequacy.options_never_drawn(self.thing, [*drawn.structures, *self.cases.examples])
-        if self.coverage is not None and "forward" not in self.first:
-            notes += adequacy.lines_never_run(self.thing, self.coverage)
+        if self.is_layer and "forward" not in self.first:
+            notes += adequacy.options_never_drawn(self.thing, [*drawn.structures, *self.cases.examples])
+            notes += adequacy.lines_never_run(self.thing, self.coverage) if self.coverage is not None else []
         for result in self.result.properties.values():
             if result.needless:
                 notes.append(f"exemption from {result.name} is needless: it holds ({result.exemption})")

@@ -8,7 +8,7 @@ mathematics, and the transforms of the engine apply to it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -39,17 +39,16 @@ class Subject:
         Called with one tensor for each input.
     inputs : list of arrays
         Where it is checked; integers are constants.
-    names : list of str
-        What the reports call its inputs.
+    constants : collection of int
+        Which of the inputs are constants though they are floats.
     """
 
     differentiable = True  # written in the engine's operations, so that every transform applies
 
-    def __init__(self, function: Callable[..., Any], inputs: Arrays, names: Sequence[str] = ()) -> None:
+    def __init__(self, function: Callable[..., Any], inputs: Arrays, constants: Collection[int] = ()) -> None:
         self.function, self.inputs = function, inputs
-        self.floats = [i for i, a in enumerate(inputs) if carries_gradient(a)]
-        known = list(names) or ([f"x{i}" for i in range(len(inputs))] if len(inputs) > 1 else ["x"])
-        self.names = [known[i] for i in self.floats]
+        self.floats = [i for i, a in enumerate(inputs) if carries_gradient(a) and i not in constants]
+        self.names = [f"x{i}" if len(inputs) > 1 else "x" for i in self.floats]
 
     @property
     def arrays(self) -> Arrays:
@@ -72,8 +71,8 @@ class Subject:
 
     def _all_inputs(self, arguments: Sequence[Any]) -> list[Any]:
         given = dict(zip(self.floats, arguments, strict=False))
-        device = device_name(raw(arguments[0])) if arguments else "numpy"
-        values = [given[i] if i in given else transfer(a, device) for i, a in enumerate(self.inputs)]
+        like = raw(arguments[0]) if arguments else None
+        values = [given[i] if i in given else convert(a, like) for i, a in enumerate(self.inputs)]
         return [v if isinstance(v, Tensor) else Tensor(v) for v in values]
 
     def value(self, arrays: Sequence[Array]) -> Arrays:
@@ -94,12 +93,12 @@ class LayerSubject(Subject):
     ----------
     layer : Layer
         Its variables' present values are where it is checked.
-    inputs : list of arrays
-        What it is called with.
+    inputs, constants
+        As in `Subject`.
     """
 
-    def __init__(self, layer: Layer, inputs: Arrays) -> None:
-        super().__init__(layer, inputs)
+    def __init__(self, layer: Layer, inputs: Arrays, constants: Collection[int] = ()) -> None:
+        super().__init__(layer, inputs, constants)
         self.layer, self.training = layer, layer.training
         self.cells = layer.variables()
         self.learned = [path for path, cell in layer.parameters().items() if cell.node is not None]
@@ -142,14 +141,16 @@ class RuleSubject(Subject):
     vjp : callable
         ``vjp(cotangent, *arrays)``, to one gradient for each float array (a tuple of them if there are several);
         `cotangent` is a tuple if the forward returns one.
-    inputs : list of arrays
-        Where they are checked.
+    inputs, constants
+        As in `Subject`.
     """
 
     differentiable = False
 
-    def __init__(self, forward: Callable[..., Any], vjp: Callable[..., Any], inputs: Arrays) -> None:
-        super().__init__(forward, inputs)
+    def __init__(
+        self, forward: Callable[..., Any], vjp: Callable[..., Any], inputs: Arrays, constants: Collection[int] = ()
+    ) -> None:
+        super().__init__(forward, inputs, constants)
         self.vjp = vjp
 
     def _all_inputs(self, arguments: Sequence[Any]) -> list[Any]:

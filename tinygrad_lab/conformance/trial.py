@@ -12,7 +12,7 @@ from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.case import Case, LayerCases
 from tinygrad_lab.conformance.oracles import cotangents, join
 from tinygrad_lab.conformance.subject import Arrays, LayerSubject, Pull, Subject, in_dtype, read_only, restoring
-from tinygrad_lab.conformance.values import build_layer, draw_tied
+from tinygrad_lab.conformance.values import build_layer, constants_of, draw_tied
 from tinygrad_lab.conformance.verdict import Undecided
 from tinygrad_lab.layer import Layer
 from tinygrad_lab.settings import using
@@ -123,12 +123,12 @@ class Trial:
     def scale(self) -> Scale:
         r"""What a rounding error is measured against, for each result and each gradient.
 
-        max |y| + max |y(x (1 + d)) - y(x)| / |d| for small random d: the second term is large where terms cancel. In a
-        gradient, products v y cancel that neither shows (v - sum v y of softmax), so they count: max |v| max(1, |y|).
+        max |y| + max |x| + max |y(x (1 + d)) - y(x)| / |d| for small random d: the last is large where terms cancel. In
+        a gradient, products v y cancel that neither shows (v - sum v y of softmax), so they count: max |v| max(1, |y|).
         """
         rng = self.rng
-        outputs = [magnitude([y]) for y in self.outputs]
-        products = magnitude(self.cotangent) * max(1.0, *outputs)
+        outputs = [magnitude([y]) + magnitude(self.arrays) for y in self.outputs]
+        products = magnitude(self.cotangent) * max(1.0, magnitude(self.outputs))
         gradients = [
             magnitude([g]) + products / max(1.0, magnitude([a]))
             for a, g in zip(self.arrays, self.gradients[0], strict=True)
@@ -207,7 +207,7 @@ def layer_trial(make: Callable[..., Layer], case: Case, cases: LayerCases, effor
     def remake() -> Layer:
         return build_layer(make, case, training=bool(case.training))[0]
 
-    return Trial(case, cases, LayerSubject(layer, inputs), remake, effort)
+    return Trial(case, cases, LayerSubject(layer, inputs, constants_of(case)), remake, effort)
 
 
 def tied_arrays(trial: Trial) -> Arrays:

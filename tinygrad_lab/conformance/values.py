@@ -23,6 +23,8 @@ def draw_input(given: Input, rng: Generator) -> Array:
     """Return read-only values for an input."""
     if given.kind == "integer":
         return read_only(rng.integers(0, given.below if given.below is not None else 5, given.shape))
+    if given.values:
+        return read_only(rng.choice(np.array(given.values, dtype="float64"), given.shape))
     if given.distinct:
         return read_only(_distinct(given, rng))
     values = rng.uniform(given.low, given.high, given.shape)
@@ -39,9 +41,14 @@ def _distinct(given: Input, rng: Generator) -> Array:
     return rng.permutation(grid)[: int(np.prod(given.shape))].reshape(given.shape)
 
 
+def constants_of(case: Case) -> list[int]:
+    """Return which inputs of a case are floats by which nothing is differentiated."""
+    return [i for i, given in enumerate(case.inputs) if given.kind == "constant"]
+
+
 def draw_tied(given: Input, rng: Generator) -> Array:
     """Return values of which many are equal, and many lie on the kinks of the usual piecewise functions."""
-    if given.kind == "integer":
+    if given.kind != "float":
         return draw_input(given, rng)
     low, high = np.ceil(given.low), np.floor(given.high)
     if low > high:

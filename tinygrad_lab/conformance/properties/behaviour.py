@@ -39,7 +39,7 @@ def modes(trial: Trial) -> Measure | None:
     run_raw(layer, trial.inputs)
     once = {path: np.array(cell.value) for path, cell in layer.buffers().items()}
     walked = trial.twin()
-    ys = float_leaves(walked(*leaves_of(trial.inputs)))
+    ys = float_leaves(walked(*leaves_of(trial)))
     backward([y if isinstance(y, Tensor) else Tensor(y) for y in ys], trial.cotangent)
     for path, cell in walked.buffers().items():
         same = cell.value.tobytes() == once[path].tobytes()
@@ -53,9 +53,9 @@ def run_raw(layer: Layer, inputs: Arrays) -> Array:
         return join([raw(y) for y in float_leaves(layer(*inputs))])
 
 
-def leaves_of(inputs: Arrays) -> list[Tensor]:
-    """Return tensors: the floats as leaves of the tape."""
-    return [Tensor(a, leaf(a)) if a.dtype.kind == "f" else Tensor(a) for a in inputs]
+def leaves_of(trial: Trial) -> list[Tensor]:
+    """Return a trial's inputs as tensors, those that it is differentiated by as leaves of the tape."""
+    return [Tensor(a, leaf(a) if i in trial.subject.floats else None) for i, a in enumerate(trial.inputs)]
 
 
 def check_updates(trial: Trial, found: dict[str, Array]) -> list[Measure]:
@@ -92,7 +92,7 @@ def checkpoint(trial: Trial) -> Measure | None:
 
 def walk(trial: Trial, layer: Layer, recompute: bool) -> tuple[Array, Arrays, dict[str, Array], int]:
     """Run a layer and walk back; return the result, all gradients, the buffers and the steps."""
-    inputs = leaves_of(trial.inputs)
+    inputs = leaves_of(trial)
 
     def joined(*xs: Any) -> Any:
         return tgl.concatenate([tgl.reshape(y, shape=(-1,)) for y in float_leaves(layer(*xs))])

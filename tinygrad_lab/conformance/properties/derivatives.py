@@ -159,7 +159,7 @@ def accumulation(trial: Trial) -> Measure | None:
         return None
     v, w = trial.cotangents[0], trial.cotangents[1]
     leaves = [Tensor(a, leaf(a)) for a in trial.arrays]
-    others = [Tensor(a, leaf(a)) for a in (a + 0.01 * trial.rng.uniform(-1, 1, a.shape) for a in trial.arrays)]
+    others = [Tensor(a, leaf(a)) for a in (trial.rng.permuted(a, axis=None) for a in trial.arrays)]
     with using(providers=frozenset()):
         first = trial.subject(*leaves)
         trial.subject(*others)  # a call in between, whose values must not show

@@ -1,0 +1,254 @@
+"""Checking optimizers: that a step is fresh, private, resumable and goes downhill."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from hypothesis import assume
+from hypothesis import strategies as st
+
+import tinygrad_lab as tgl
+from tinygrad_lab.backend import Array
+from tinygrad_lab.conformance.case import Case, Input, LayerCases
+from tinygrad_lab.conformance.checks import choose_profile, conclude
+from tinygrad_lab.conformance.defaults import annotation_strategy
+from tinygrad_lab.conformance.oracles import join
+from tinygrad_lab.conformance.results import LayerResult
+from tinygrad_lab.conformance.runner import Run, draw_and_judge
+from tinygrad_lab.conformance.search import Profile
+from tinygrad_lab.conformance.subject import read_only
+from tinygrad_lab.conformance.values import draw_input
+from tinygrad_lab.conformance.verdict import Measure, agree, demand
+from tinygrad_lab.errors import LabError
+from tinygrad_lab.registry import optimizers
+
+STEPS = 4
+RATES = (0.1, 0.01)
+
+
+class OptimizerTrial:
+    """An optimizer's options, and parameters and gradients for a few steps.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(parameters, **options)``.
+    case : Case
+        The options; its inputs are the parameters' shapes.
+    """
+
+    names: tuple[str, ...] = ()
+    remake = None
+    varied = False
+
+    def __init__(self, make: Callable[..., Any], case: Case) -> None:
+        rng = np.random.default_rng(case.seed)
+        self.make, self.case, self.reached = make, case, set[int]()
+        self.start = [draw_input(i, rng) for i in case.inputs]
+        self.gradients = [[rng.uniform(-1, 1, a.shape) for a in self.start] for _ in range(STEPS)]
+        self.inputs = self.start
+        self.compared = sum(a.size for a in self.start)
+
+    def parameters(self, dtype: str = "float64") -> dict[str, tgl.Parameter]:
+        """Return fresh parameters."""
+        return {f"p{i}": tgl.Parameter(read_only(a.astype(dtype))) for i, a in enumerate(self.start)}
+
+    def optimizer(self, parameters: Mapping[str, tgl.Parameter]) -> Any:
+        """Return the optimizer of some parameters."""
+        return self.make(parameters, **self.case.options)
+
+    def walk(self, optimizer: Any, parameters: Mapping[str, tgl.Parameter], steps: range) -> list[Array]:
+        """Take steps with the given gradients, read-only, and return the parameters."""
+        for k in steps:
+            for p, g in zip(parameters.values(), self.gradients[k], strict=False):
+                if p.node is not None:
+                    p.node.grad = read_only(g.astype(p.dtype))
+            optimizer.step()
+        return [p.value for p in parameters.values()]
+
+    def exercise(self) -> None:
+        """Take a few steps."""
+        parameters = self.parameters()
+        self.walk(self.optimizer(parameters), parameters, range(STEPS))
+
+
+def fresh_arrays(trial: OptimizerTrial) -> Measure:
+    """A step gives each parameter a fresh array: the old one keeps its values, and the gradient too.
+
+    Catches updates in place, which change what others hold: saved activations, averages of weights.
+    """
+    parameters = trial.parameters()
+    optimizer = trial.optimizer(parameters)
+    for k in range(STEPS):
+        held = [p.value for p in parameters.values()]
+        copies = [a.tobytes() for a in held]
+        trial.walk(optimizer, parameters, range(k, k + 1))
+        for p, a, copy in zip(parameters.values(), held, copies, strict=True):
+            demand(a.tobytes() == copy, "a step writes into the array that the parameter had")
+            demand(a.size == 0 or not np.shares_memory(p.value, a), "a step does not give a fresh array")
+            demand(p.node is None or p.node.grad is None, "after a step the gradient is still there")
+    return Measure()
+
+
+def width(trial: OptimizerTrial) -> Measure:
+    """Parameters keep their shape and dtype, and float32 follows float64 but for rounding."""
+    found = {}
+    for dtype in ("float64", "float32"):
+        parameters = trial.parameters(dtype)
+        found[dtype] = trial.walk(trial.optimizer(parameters), parameters, range(STEPS))
+        for a, b in zip(found[dtype], trial.start, strict=True):
+            demand(a.dtype == dtype and a.shape == b.shape, f"{dtype} {b.shape} became {a.dtype} {a.shape}")
+    tolerance = 1e-3 * (1 + float(np.abs(join(found["float64"])).max(initial=0.0)))
+    return agree("parameters in float32", join(found["float32"]), join(found["float64"]), tolerance)
+
+
+def leaves_alone(trial: OptimizerTrial) -> Measure:
+    """A parameter that is frozen, or that got no gradient, stays as it is."""
+    for how in ("frozen", "without a gradient"):
+        parameters = trial.parameters()
+        first = next(iter(parameters.values()))
+        optimizer = trial.optimizer(parameters)
+        before = first.value.tobytes()
+        if how == "frozen":
+            first.freeze()
+            trial.walk(optimizer, parameters, range(1))
+        else:
+            optimizer.step()
+        demand(first.value.tobytes() == before, f"a parameter that is {how} is changed by a step")
+    return Measure()
+
+
+def resumes(trial: OptimizerTrial) -> Measure:
+    """Half of the steps, state(), a new optimizer, load_state() and the other half give the bits of all at once."""
+    parameters = trial.parameters()
+    expected = trial.walk(trial.optimizer(parameters), parameters, range(STEPS))
+    half = trial.parameters()
+    first = trial.optimizer(half)
+    trial.walk(first, half, range(STEPS // 2))
+    state = first.state()
+    second = trial.optimizer(half)
+    second.load_state(state)
+    found = trial.walk(second, half, range(STEPS // 2, STEPS))
+    return agree("the parameters of a resumed run", join(found), join(expected), 0.0)
+
+
+def private_state(trial: OptimizerTrial) -> Measure:
+    """What state() returned does not change when the optimizer goes on."""
+    parameters = trial.parameters()
+    optimizer = trial.optimizer(parameters)
+    trial.walk(optimizer, parameters, range(2))
+    state = {k: v for k, v in optimizer.state().items() if isinstance(v, np.ndarray)}
+    before = {k: v.tobytes() for k, v in state.items()}
+    trial.walk(optimizer, parameters, range(2, STEPS))
+    for key, value in state.items():
+        demand(value.tobytes() == before[key], f"{key} of a state that was handed out changes in later steps")
+    return Measure()
+
+
+def independence(trial: OptimizerTrial) -> Measure:
+    """Each parameter's steps depend on its own gradients alone."""
+    parameters = trial.parameters()
+    together = trial.walk(trial.optimizer(parameters), parameters, range(STEPS))
+    alone = {"p0": trial.parameters()["p0"]}
+    (found,) = trial.walk(trial.optimizer(alone), alone, range(STEPS))
+    return agree("a parameter learned alone, against one learned with others", found, together[0], 1e-12)
+
+
+def descends(trial: OptimizerTrial) -> Measure:
+    """On L(p) = |p - 1|^2 / 2, a hundred steps end nearer to 1 than they began."""
+    parameters = trial.parameters()
+    optimizer = trial.optimizer(parameters)
+    before = sum(float(((p.value - 1) ** 2).sum()) for p in parameters.values())
+    for _ in range(100):
+        for p in parameters.values():
+            if p.node is not None:
+                p.node.grad = p.value - 1
+        optimizer.step()
+    after = sum(float(((p.value - 1) ** 2).sum()) for p in parameters.values())
+    demand(after < before, f"a hundred steps on |p - 1|^2 go from {before:.4g} to {after:.4g}")
+    return Measure()
+
+
+OPTIMIZER = {p.__name__: p for p in (fresh_arrays, width, leaves_alone, resumes, private_state, independence, descends)}
+
+
+def default_options(make: Callable[..., Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Return a strategy of an optimizer's options, from the annotations of its constructor."""
+    hints = inspect.get_annotations(make.__init__, eval_str=True) if isinstance(make, type) else {}  # type: ignore[misc]  # the class's own
+    drawn: dict[str, st.SearchStrategy[Any]] = {}
+    for name, parameter in list(inspect.signature(make).parameters.items())[1:]:
+        strategy = annotation_strategy(hints.get(name), parameter.default)
+        if name == "lr":
+            drawn[name] = st.sampled_from(RATES)
+        elif strategy is not None and name not in ("groups", "rng", "eps"):
+            drawn[name] = strategy
+    return st.fixed_dictionaries(drawn)
+
+
+def optimizer_cases(make: Callable[..., Any], options: Any) -> Any:
+    """Return a strategy of cases: options that the constructor takes, and one to three parameters."""
+
+    @st.composite
+    def draw_case(draw: Any) -> Case:
+        chosen = draw(options)
+        try:
+            make({"p0": tgl.Parameter(np.zeros(1))}, **chosen)
+        except LabError:
+            assume(False)
+        shapes = draw(st.lists(st.lists(st.integers(1, 3), max_size=2).map(tuple), min_size=1, max_size=3))
+        return Case(options=chosen, inputs=tuple(Input(shape) for shape in shapes))
+
+    return draw_case()
+
+
+def check_optimizer(
+    optimizer: Any,
+    options: Any = None,
+    *,
+    exemptions: Mapping[str, str] | None = None,
+    profile: str | Profile = "ci",
+    examples: int | None = None,
+    seed: int | None = None,
+    case: Case | None = None,
+) -> LayerResult:
+    """Check an optimizer: fresh arrays, private state, widths, frozen parameters, resuming, and that it descends.
+
+    Parameters
+    ----------
+    optimizer : str or type
+        Its registered name, or ``make(parameters, **options)`` with ``step()``, ``state()`` and ``load_state(state)``.
+    options : Hypothesis strategy of dict
+        Its options; by default derived from annotations, with learning rates of 0.1 and 0.01.
+    exemptions : mapping of property name to reason
+        Properties that it does not have.
+    profile, examples, seed, case
+        As in `check_layer`.
+
+    Raises
+    ------
+    NonconformanceError
+        A property does not hold.
+
+    Examples
+    --------
+    >>> check_optimizer("sgd", examples=5).passed
+    True
+    """
+    make = optimizers[optimizer] if isinstance(optimizer, str) else optimizer
+    name = optimizer if isinstance(optimizer, str) else getattr(make, "__name__", repr(make))
+    strategy = optimizer_cases(make, default_options(make) if options is None else options)
+    cases = LayerCases(strategy, exemptions=exemptions)
+    who = f'"{name}"' if isinstance(optimizer, str) else name
+    run: Any = Run(
+        name,
+        cases,
+        lambda drawn: OptimizerTrial(make, drawn),  # type: ignore[arg-type,return-value]  # what a run needs of a trial
+        OPTIMIZER,  # type: ignore[arg-type]  # properties of such trials
+        choose_profile(profile, examples, seed),
+        make,
+        f"check_optimizer({who}, case=case)",
+    )
+    return conclude(run.finish(draw_and_judge(run, case)))
