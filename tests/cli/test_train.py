@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from tinygrad_lab.cli import commands, main
+from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.weights import load_weights
 from tinygrad_lab.zoo.lenet5 import lenet5
 
@@ -28,7 +32,7 @@ def test_json_prints_one_object_and_the_folder_holds_the_run(
     assert result["epochs"] == 2
     folder = Path(result["run"])
     assert sorted(p.name for p in folder.iterdir()) == [
-        "curves.png", "metrics.jsonl", "recipe.json", "weights.safetensors",
+        "checkpoints", "curves.png", "metrics.jsonl", "recipe.json", "weights.safetensors",
     ]  # fmt: skip
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [m["epoch"] for m in metrics] == [1, 2]
@@ -63,6 +67,7 @@ def test_several_seeds_are_several_runs_with_their_spread(tmp_path: Path, capsys
         (["train", "--set", "optimizer.momentun=1"], "expected options of 'sgd'"),
         (["train", "--set", "model.name=lenet6"], "did you mean 'lenet5'"),
         (["train", "--seeds", "0"], "at least 1"),
+        (["train", "--resume", "nowhere"], "expected the folder of a run"),
     ],
 )
 def test_wrong_calls_say_what_is_wrong(
@@ -70,6 +75,33 @@ def test_wrong_calls_say_what_is_wrong(
 ) -> None:
     assert main([*arguments, "--runs", str(tmp_path)]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_an_interrupted_run_goes_on_bit_for_bit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["train", "--json", "--runs", str(tmp_path / "whole"), *SHORT]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    steps = itertools.count(1)
+
+    def press_ctrl_c(reporter: Reporter, metrics: dict[str, Any]) -> None:
+        if next(steps) == 30:  # in the middle of the second epoch
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Reporter, "step", press_ctrl_c)
+        assert main(["train", "--json", "--runs", str(tmp_path / "parts"), *SHORT]) == 130
+    (folder,) = (tmp_path / "parts").iterdir()
+    assert not (folder / "weights.safetensors").exists()
+    capsys.readouterr()
+    assert main(["train", "--json", "--resume", str(folder)]) == 0
+    parts = json.loads(capsys.readouterr().out)
+    assert parts["held_out"] == whole["held_out"]
+    one, other = (load_file(Path(r["run"]) / "weights.safetensors") for r in (whole, parts))
+    assert all(np.array_equal(one[path], other[path]) for path in one)
+    lines = [(Path(run["run"]) / "metrics.jsonl").read_text().splitlines() for run in (whole, parts)]
+    losses = [[json.loads(line)["loss"] for line in of_run] for of_run in lines]
+    assert losses[0] == losses[1]
 
 
 def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

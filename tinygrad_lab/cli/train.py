@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run N times, from the recipe's seed on")
     parser.add_argument("--data", metavar="DIR", help="where data sets lie (default: TINYGRAD_LAB_DATA, then a cache)")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="where the run's folder goes (default: runs)")
+    parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
     parser.add_argument("--quiet", action="store_true", help="print the result alone")
     parser.add_argument("--json", action="store_true", help="print one JSON object a run, and nothing else")
 
@@ -25,8 +26,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, and print the accuracy on held-out images."""
     from tinygrad_lab.errors import ConfigError
     from tinygrad_lab.train.recipe import find_recipe
-    from tinygrad_lab.train.run import new_run_folder, run_recipe
+    from tinygrad_lab.train.run import new_run_folder, read_run, run_recipe
 
+    if arguments.resume:
+        folder = Path(arguments.resume)
+        _show(run_recipe(read_run(folder), folder, _reporter(arguments), root=arguments.data), arguments)
+        return 0
     if arguments.seeds < 1:
         raise ConfigError(f"--seeds: expected at least 1, got {arguments.seeds}")
     recipe = find_recipe(arguments.recipe).override(arguments.set)

@@ -1,7 +1,7 @@
 """A run: what a recipe does, and the folder that it leaves.
 
-The folder holds ``recipe.json`` (the recipe as it was run), ``metrics.jsonl`` (a line an epoch),
-``weights.safetensors`` and ``curves.png``.
+The folder holds ``recipe.json`` (the recipe as it was run), ``metrics.jsonl`` (a line an epoch), ``checkpoints`` (the
+newest two and the best), and in the end ``weights.safetensors`` and ``curves.png``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,9 @@ from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.layer import Layer
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Schedule, build_schedule
+from tinygrad_lab.train.checkpoint import CheckpointFolder
 from tinygrad_lab.train.progress import Reporter
-from tinygrad_lab.train.recipe import Recipe
+from tinygrad_lab.train.recipe import Recipe, checked
 from tinygrad_lab.train.trainer import Metrics, Trainer
 from tinygrad_lab.weights import save_weights, write_atomically
 
@@ -76,32 +79,96 @@ def _schedule(table: dict[str, Any], epochs: int) -> Schedule:
 
 
 def run_recipe(recipe: Recipe, folder: Path, reporter: Reporter, *, root: str | None = None) -> Metrics:
-    """Train as a recipe says, write the run's folder, and return the summary of the run."""
-    write_atomically(folder / "recipe.json", json.dumps(recipe.tables, indent=2).encode())
+    """Train as a recipe says, write the run's folder, and return the summary of the run.
+
+    A folder that holds checkpoints is gone on with, from the newest one. Ctrl-C ends the run after the step at hand,
+    with a checkpoint.
+    """
+    write_atomically(folder / "recipe.json", json.dumps({"name": recipe.name, **recipe.tables}, indent=2).encode())
     trainer, epochs = prepare(recipe, root=root), recipe["training"]["epochs"]
-    trainer.on_step = reporter.step
-    history: list[Metrics] = []
-    start = time.perf_counter()
-    lines = (folder / "metrics.jsonl").open("a", encoding="utf-8")
-    with lines, reporter.training(recipe, epochs), one_blas_thread():
-        for _ in range(epochs):
-            history.append(trainer.train_epoch())
-            lines.write(json.dumps(history[-1]) + "\n")
-            lines.flush()
-            reporter.epoch(history[-1])
-    seconds = time.perf_counter() - start
+    checkpoints = CheckpointFolder(folder / "checkpoints")
+    saved = checkpoints.latest()
+    if saved is not None:
+        trainer.load_state(saved)
+    history = _history(folder, trainer.epoch)
+    with reporter.training(recipe, epochs), one_blas_thread(), _Interruption() as interruption:
+        trainer.on_step = lambda metrics: (reporter.step(metrics), interruption.check())
+        try:
+            while trainer.epoch < epochs:
+                history.append(trainer.train_epoch())
+                _write_history(folder, history)
+                checkpoints.save(trainer.steps, trainer.state(), best=_is_best(history))
+                reporter.epoch(history[-1])
+        except KeyboardInterrupt:
+            checkpoints.save(trainer.steps, trainer.state())
+            raise
     save_weights(trainer.model, folder / "weights.safetensors")
     draw_curves(history, folder / "curves.png", recipe["recipe"].get("title", recipe.name))
-    images = len(trainer.batches.dataset) * epochs  # type: ignore[attr-defined]  # a Loader
+    seconds = sum(m["seconds"] for m in history)
     return {
         "recipe": recipe.name,
         "run": str(folder),
         "epochs": epochs,
         "seed": recipe["training"].get("seed", 0),
         "seconds": round(seconds, 3),
-        "images_per_second": round(images / sum(m["seconds"] for m in history), 1),
+        "images_per_second": round(len(trainer.batches.dataset) * epochs / max(seconds, 1e-9), 1),
         "held_out": {"accuracy": history[-1]["held_out"]["accuracy"], "loss": history[-1]["held_out"]["loss"]},
     }
+
+
+def read_run(folder: Path) -> Recipe:
+    """Return the recipe that a run folder was made by.
+
+    Raises
+    ------
+    ConfigError
+        It is no run folder.
+    """
+    try:
+        tables = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+        name = tables.pop("name")
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"resume: expected the folder of a run, got {folder}: {error}") from error
+    return Recipe(name, checked(tables, name))
+
+
+class _Interruption:
+    """Turns Ctrl-C into an exception between two steps, so that no step is left half done; a second one is at once."""
+
+    def __enter__(self) -> _Interruption:
+        self.asked = False
+        if threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def _ask(self, number: int, frame: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if it was asked for."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def __exit__(self, *exception: object) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self.before)
+
+
+def _history(folder: Path, epochs: int) -> list[Metrics]:
+    """Return the metrics of the epochs so far."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines[:epochs]]
+
+
+def _write_history(folder: Path, history: list[Metrics]) -> None:
+    write_atomically(folder / "metrics.jsonl", "".join(json.dumps(m) + "\n" for m in history).encode())
+
+
+def _is_best(history: list[Metrics]) -> bool:
+    return all(history[-1]["held_out"]["accuracy"] > m["held_out"]["accuracy"] for m in history[:-1])
 
 
 def draw_curves(history: list[Metrics], path: Path, title: str) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import is_finite
-from tinygrad_lab.errors import NonFiniteError
+from tinygrad_lab.data import Loader
+from tinygrad_lab.errors import NonFiniteError, StateError
 from tinygrad_lab.layer import Layer
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Constant, Schedule
@@ -19,13 +20,7 @@ from tinygrad_lab.tensor import tensor
 Loss = Callable[[Any, Any], Any]
 Metrics = dict[str, Any]
 
-
-class Batches(Protocol):
-    """Anything that gives one epoch of (images, labels) each time it is iterated over, such as a Loader."""
-
-    def __iter__(self) -> Any: ...
-
-    def __len__(self) -> int: ...
+_SUMS = ("loss", "right", "images", "seconds")
 
 
 @dataclass(frozen=True)
@@ -92,9 +87,9 @@ class Trainer:
         model: Layer,
         loss: Loss,
         optimizer: Optimizer,
-        batches: Batches,
+        batches: Loader,
         *,
-        held_out: Batches | None = None,
+        held_out: Loader | None = None,
         schedule: Schedule | None = None,
         on_step: Callable[[Metrics], None] | None = None,
     ) -> None:
@@ -103,27 +98,62 @@ class Trainer:
         self.base_lr = optimizer.lr
         self.epoch = 0
         self.steps = 0
+        self.sums = dict.fromkeys(_SUMS, 0.0)  # over the steps of this epoch
 
     def train_epoch(self) -> Metrics:
-        """Train for one epoch, evaluate, and return its metrics."""
+        """Train for one epoch, or for the rest of one that was resumed; evaluate, and return the epoch's metrics."""
         self.model.train()
-        start, total, right, images = time.perf_counter(), 0.0, 0, 0
-        for number, (x, labels) in enumerate(self.batches, 1):
+        sums, start = self.sums, time.perf_counter() - self.sums["seconds"]
+        for number, (x, labels) in enumerate(self.batches, self.batches.position.batch + 1):
             self.optimizer.lr = self.base_lr * self.schedule(self.epoch + (number - 1) / len(self.batches))
             loss, logits = self.train_step(x, labels)
-            total, right, images = total + loss * len(labels), right + int(_right(logits, labels)), images + len(labels)
-            seconds = time.perf_counter() - start
+            sums["loss"] += loss * len(labels)
+            sums["right"] += int(_right(logits, labels))
+            sums["images"] += len(labels)
+            sums["seconds"] = time.perf_counter() - start
             if self.on_step:
-                progress = {"epoch": self.epoch + 1, "step": number, "steps": len(self.batches), "seconds": seconds}
-                self.on_step(progress | _summary(total, right, images, seconds))
+                progress = {"epoch": self.epoch + 1, "step": number, "steps": len(self.batches)}
+                self.on_step(progress | _summary(sums))
         self.epoch += 1
-        metrics: Metrics = {"epoch": self.epoch, "lr": self.optimizer.lr, "seconds": round(seconds, 4)}
-        metrics |= _summary(total, right, images, seconds)
+        self.sums = dict.fromkeys(_SUMS, 0.0)
+        metrics: Metrics = {"epoch": self.epoch, "lr": self.optimizer.lr, **_summary(sums)}
         if self.held_out is not None:
             result = evaluate(self.model, self.loss, self.held_out)
             metrics["held_out"] = {"loss": result.loss, "accuracy": result.accuracy}
             self.schedule.observe(result.loss)
         return metrics
+
+    def state(self) -> dict[str, Any]:
+        """Return all that it takes to go on bit for bit: at the end of an epoch, or between two steps."""
+        return {
+            "model": self.model.state(),
+            "model_steps": self.model.steps,
+            "optimizer": self.optimizer.state(),
+            "schedule": self.schedule.state(),
+            "loader": self.batches.state_dict(),
+            "base_lr": self.base_lr,
+            "epoch": self.epoch,
+            "steps": self.steps,
+            "sums": dict(self.sums),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from where `state` was called, with the same recipe.
+
+        Raises
+        ------
+        StateError
+            The state is not one of such a trainer.
+        """
+        if missing := sorted(self.state().keys() - state.keys()):
+            raise StateError(f"Trainer: expected a state that it returned, missing {missing}")
+        self.model.load_state(state["model"])
+        self.model.steps = state["model_steps"]
+        self.optimizer.load_state(state["optimizer"])
+        self.schedule.load_state(state["schedule"])
+        self.batches.load_state_dict(state["loader"])
+        self.base_lr, self.epoch, self.steps = state["base_lr"], state["epoch"], state["steps"]
+        self.sums = dict(state["sums"])
 
     def train_step(self, x: Any, labels: Any) -> tuple[float, Any]:
         """Take one step of gradient descent on a batch and return (loss, logits)."""
@@ -147,9 +177,11 @@ class Trainer:
         return where
 
 
-def _summary(total: float, right: int, images: int, seconds: float) -> Metrics:
+def _summary(sums: dict[str, float]) -> Metrics:
+    images, seconds = max(1, sums["images"]), sums["seconds"]
     return {
-        "loss": total / max(1, images),
-        "accuracy": right / max(1, images),
-        "images_per_second": round(images / seconds, 1) if seconds else 0.0,
+        "loss": sums["loss"] / images,
+        "accuracy": sums["right"] / images,
+        "seconds": round(seconds, 4),
+        "images_per_second": round(sums["images"] / seconds, 1) if seconds else 0.0,
     }
