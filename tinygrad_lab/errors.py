@@ -17,13 +17,24 @@ class ShapeError(LabError, ValueError):
     """An array has the wrong shape."""
 
     @classmethod
-    def cotangents(cls, expected: Any, got: Any) -> ShapeError:
-        """Report cotangents that are not like the outputs."""
-        wanted, given = (
-            [f"{getattr(a, 'dtype', type(a).__name__)} {getattr(a, 'shape', '')}" for a in arrays]
-            for arrays in (expected, got)
-        )
-        return cls(f"pull: expected a cotangent like each output, {wanted}, got {given}")
+    def unlike(cls, expected: Any, got: Any) -> ShapeError:
+        """Report cotangents that are not like the outputs, or directions that are not like the arguments."""
+
+        def say(tree: Any) -> str:
+            if hasattr(tree, "shape"):
+                return f"{tree.dtype} {tree.shape}"
+            return f"{type(tree).__name__} {list(tree) if isinstance(tree, dict) else tree}"
+
+        like = "a cotangent like each output (for jvp: a direction like each argument)"
+        return cls(f"pull: expected {like}, {say(expected)}, got {say(got)}")
+
+    @classmethod
+    def forward(cls, op: Any, values: list[Any], error: ValueError) -> ShapeError:
+        """Report what an array library says of arrays that do not fit; an error of our own is raised as it is."""
+        if isinstance(error, LabError):
+            raise error
+        shapes = " and ".join(str(v.shape) for v in values if hasattr(v, "shape"))
+        return cls(f"{op}: expected arrays that fit together, got shapes {shapes}: {error}")
 
 
 class OptionError(LabError, ValueError):
@@ -74,6 +85,8 @@ class GradientError(LabError, RuntimeError):
     @classmethod
     def rule_failed(cls, op: Any, targets: Any, g: Any, error: Exception, place: str | None) -> GradientError:
         """Report an exception inside a derivative rule, with the shapes that it was given."""
+        if isinstance(error, NonFiniteError):
+            raise error
         shapes = ", ".join(str(getattr(c, "shape", None)) for c in (g if isinstance(g, tuple) else (g,)))
         return cls(
             f"{op}: its derivative rule for {op.names(targets)} failed on a cotangent of shape {shapes}: "

@@ -7,13 +7,13 @@ from typing import Any
 
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.autograd.transforms import grad, vjp
-from tinygrad_lab.backend import namespace
+from tinygrad_lab.backend import namespace, zeros_like
 from tinygrad_lab.errors import ShapeError
 from tinygrad_lab.ops.shaping import reshape, stack
 from tinygrad_lab.trees import flatten
 
 
-def jacobian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
+def jacobian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """Return the Jacobian of f as a function of the same arguments.
 
     Each row is one vector-Jacobian product with a one-hot cotangent.
@@ -21,12 +21,13 @@ def jacobian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
     Returns
     -------
     callable
-        To an array of shape (output..., input...) for each leaf of the argument.
+        For one array and one argument: to an array of shape (output..., input...). For trees: to a tree like the result
+        that holds, in the place of each array, a tree like the argument.
 
     Raises
     ------
     ShapeError
-        f does not return one array.
+        f returns something else than arrays.
 
     Examples
     --------
@@ -38,24 +39,37 @@ def jacobian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
     """
 
     def differentiated(*args: Any) -> Any:
-        y, pull = vjp(lambda x: f(*args[:argnums], x, *args[argnums + 1 :]), args[argnums])
-        out = raw(y)
-        if not hasattr(out, "shape"):
-            raise ShapeError(f"jacobian: expected a function to one array, got {type(y).__name__}")
-        xp = namespace(out)
-        one_hot = xp.eye(out.size, dtype=out.dtype)
-        rows = [flatten(pull(v.reshape(out.shape)))[0] for v in one_hot]
-        leaves, rebuild = flatten(args[argnums])
-        jacobians = []
-        for k, leaf in enumerate(leaves):
-            shape = tuple(out.shape) + tuple(getattr(raw(leaf), "shape", ()))
-            columns = [row[k] for row in rows]
-            jacobians.append(reshape(stack(columns), shape=shape) if rows else xp.zeros(shape, out.dtype))
-        return rebuild(jacobians)
+        numbers = [i % len(args) for i in ((argnums,) if isinstance(argnums, int) else argnums)]
+        chosen = [args[i] for i in numbers]
+        y, pull = vjp(lambda *xs: f(*(dict(enumerate(args)) | dict(zip(numbers, xs, strict=True))).values()), *chosen)
+        outputs, rebuild = flatten(y)
+        if wrong := [out for out in outputs if not hasattr(out, "shape")]:
+            raise ShapeError(f"jacobian: expected a function to arrays, got {type(wrong[0]).__name__}")
+        argument = chosen[0] if isinstance(argnums, int) else tuple(chosen)
+        return rebuild([_rows(k, [raw(out) for out in outputs], rebuild, pull, argument) for k in range(len(outputs))])
 
     return differentiated
 
 
-def hessian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
-    """Return the Hessian of a scalar function of one array, of shape (input..., input...)."""
+def _rows(k: int, outputs: list[Any], rebuild: Callable[..., Any], pull: Callable[..., Any], argument: Any) -> Any:
+    """The Jacobian of the k-th output, a tree like the argument: one pull for each of its elements."""
+    out, rows = outputs[k], []
+    for one_hot in namespace(out).eye(out.size, dtype=out.dtype):
+        cotangents = [one_hot.reshape(out.shape) if i == k else zeros_like(o) for i, o in enumerate(outputs)]
+        rows.append(flatten(pull(rebuild(cotangents)))[0])
+    leaves, rebuild_argument = flatten(argument)
+    jacobians = []
+    for i, leaf in enumerate(leaves):
+        shape = (*out.shape, *getattr(leaf, "shape", ()))
+        some = stack([row[i] for row in rows]) if rows else namespace(out).zeros(shape, out.dtype)
+        jacobians.append(reshape(some, shape=shape))
+    return rebuild_argument(jacobians)
+
+
+def hessian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+    """Return the Hessian of a scalar function as a function of the same arguments.
+
+    Of one array it is an array of shape (input..., input...); of a tree, a tree like it that holds, in the place of
+    each array, a tree like it again.
+    """
     return jacobian(grad(f, argnums), argnums)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tinygrad_lab.errors import ShapeError
+
 
 def flatten(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
     """Return a tree's leaves in order, and the function that puts as many new leaves in their places.
@@ -31,6 +33,27 @@ def flatten(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
         return make(branches)
 
     return [leaf for leaves, _ in parts for leaf in leaves], rebuild
+
+
+def leaves_like(like: Any, tree: Any) -> list[Any]:
+    """Return the leaves of a tree in the order of another's that it resembles: dicts by key, arrays of its shapes.
+
+    Raises
+    ------
+    ShapeError
+        It does not resemble the other one.
+    """
+    if isinstance(like, dict):
+        if not isinstance(tree, dict) or tree.keys() != like.keys():
+            raise ShapeError.unlike(like, tree)
+        return [leaf for key in like for leaf in leaves_like(like[key], tree[key])]
+    if isinstance(like, (tuple, list)):
+        if not isinstance(tree, (tuple, list)) or len(tree) != len(like):
+            raise ShapeError.unlike(like, tree)
+        return [leaf for a, b in zip(like, tree, strict=True) for leaf in leaves_like(a, b)]
+    if any(getattr(like, name) != getattr(tree, name, None) for name in ("shape", "dtype")):
+        raise ShapeError.unlike(like, tree)
+    return [tree]
 
 
 def map_tree(f: Callable[[Any], Any], tree: Any) -> Any:

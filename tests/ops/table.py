@@ -1163,7 +1163,7 @@ OTHERS = frozenset(
     {
         *("Buffer", "Layer", "Parameter", "Primitive", "Sequential", "Tensor", "Window", "__version__", "checkpoint"),
         *("detect_anomaly", "errors", "expect_images", "functional_call", "grad", "hessian", "hvp", "initializers"),
-        *("jacobian", "jvp", "layers", "no_grad", "once", "ops", "pair", "primitive", "reference_only", "seed"),
+        *("jacobian", "jvp", "kernels", "layers", "no_grad", "once", "ops", "pair", "primitive", "reference_only", "seed"),
         *("stop_gradient", "tensor", "value_and_grad", "vjp"),
     }
 )

@@ -14,7 +14,7 @@ from typing import Any
 from tinygrad_lab.autograd.tape import LIKE, OPTION, OUT, VALUE, WANTED, Box, Like, Node, pick
 from tinygrad_lab.backend import FLOATS, NAMESPACES, agree, carries_gradient
 from tinygrad_lab.diagnostics import calling_line, check_result
-from tinygrad_lab.errors import DTypeError, GradientError, RuleError
+from tinygrad_lab.errors import DTypeError, GradientError, RuleError, ShapeError
 from tinygrad_lab.kernel import KernelTable
 from tinygrad_lab.settings import SETTINGS
 
@@ -94,7 +94,10 @@ class Primitive:
         if odd or xp is None:
             xp, dtype = agree(self, values)
         kernel = self.kernels.choose(xp, values, options) if self.kernels else None
-        out = kernel(*values, **options) if kernel else self.forward(xp, *values, **options)
+        try:
+            out = kernel(*values, **options) if kernel else self.forward(xp, *values, **options)
+        except ValueError as error:
+            raise ShapeError.forward(self, values, error) from error
         if not boxed:
             return out
         settings, box, several = SETTINGS.get(), Box.boxes, type(out) is tuple

@@ -138,12 +138,13 @@ def pull_back(roots: Cotangents, *, wanted: Any = None, keep: bool = False, reco
             continue
         for hook in node.hooks:
             g = hook(g)
-        if ends and node in ends:
-            found[node] = g
-            continue
-        if node.op is None:
-            if wanted is None:
-                _gather(node, g)
+        if node.op is None or (ends and node in ends):
+            if g.shape != node.shape or g.dtype != node.dtype:
+                raise GradientError.misfit(node, g)
+            if node in ends:
+                found[node] = g
+            elif wanted is None:  # never in place: others may hold either array
+                node.grad = g if node.grad is None else node.grad + g
             continue
         saved, inputs = node.saved, node.inputs
         if saved is None:
@@ -176,13 +177,6 @@ def pull_back(roots: Cotangents, *, wanted: Any = None, keep: bool = False, reco
                     cotangents[n] = cotangents[n] + r
                     own.add(n)
     return found
-
-
-def _gather(node: Node, g: Array) -> None:
-    """Add a cotangent to a leaf's gradient, never in place: others may hold either array."""
-    if g.shape != node.shape or g.dtype != node.dtype:
-        raise GradientError.misfit(node, g)
-    node.grad = g if node.grad is None else node.grad + g
 
 
 def _rebox(node: Node, need: tuple[int, Any], value: Any, likes: Any) -> Any:

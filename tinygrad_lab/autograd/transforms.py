@@ -15,9 +15,9 @@ from tinygrad_lab.autograd.primitive import Primitive, primitive
 from tinygrad_lab.autograd.tape import Box, Node, clock, leaf, newest_first, pull_back, raw
 from tinygrad_lab.backend import as_floats, namespace, zeros_like
 from tinygrad_lab.effects import logging_effects, replaying_effects
-from tinygrad_lab.errors import GradientError, ShapeError
+from tinygrad_lab.errors import GradientError
 from tinygrad_lab.settings import SETTINGS, using
-from tinygrad_lab.trees import flatten
+from tinygrad_lab.trees import flatten, leaves_like
 
 
 @primitive
@@ -50,10 +50,10 @@ class _Pullback:
         with using(recording=True):
             self.ys, self.rebuild_y = flatten(f(*self.rebuild_xs(variables)))
         self.variables, self.xs = variables, [v.node for v in variables]
-        oldest = min((n.order for n in self.xs), default=0)
+        oldest = min((n.order for n in self.xs), default=clock())
         inside = newest_first([y.node for y in self.ys if isinstance(y, Box) and y.node], oldest)
         # tied: the result depends on something tracked outside, so its derivative does too
-        self.tied = SETTINGS.get().recording and any(n and n.order < oldest for node in inside for n in node.inputs)
+        self.tied = SETTINGS.get().recording and any(n and n.order < oldest for m in inside for n in (m, *m.inputs))
         self.box = _boxed if self.tied or any(isinstance(x, Box) for x in leaves) else raw
 
     def value(self) -> Any:
@@ -62,9 +62,7 @@ class _Pullback:
 
     def __call__(self, cotangents: Any, keep: bool = True) -> Any:
         """Return the vector-Jacobian product: a tree like the arguments."""
-        given, _ = flatten(cotangents)
-        if [(raw(v).shape, raw(v).dtype) for v in given] != [(raw(y).shape, raw(y).dtype) for y in self.ys]:
-            raise ShapeError.cotangents([raw(y) for y in self.ys], [raw(v) for v in given])
+        given = leaves_like(self.rebuild_y(self.ys), cotangents)
         record = self.tied or any(isinstance(v, Box) and v.node for v in given)
         roots: dict[Any, Any] = {}
         for y, v in zip(self.ys, given, strict=True):
@@ -115,7 +113,7 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
     @functools.wraps(f, updated=())
     def differentiated(*args: Any, **options: Any) -> tuple[Any, Any]:
         def of_chosen(*chosen: Any) -> Any:
-            given = dict(enumerate(args)) | dict(zip(numbers, chosen, strict=True))
+            given = dict(enumerate(args)) | dict(zip((i % len(args) for i in numbers), chosen, strict=True))
             return f(*given.values(), **options)
 
         pullback = _Pullback(of_chosen, tuple(args[i] for i in numbers))
