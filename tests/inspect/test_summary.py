@@ -65,8 +65,11 @@ def test_ten_layers_table_is_the_sources() -> None:
     [
         ("alexnet", 8),
         ("alexnet_small", 8),
+        ("cuda_convnet", 5),
         ("gap7", 4),
+        ("googlenet", 22),
         ("lenet5", 5),
+        ("nin", 9),
         ("plain20", 20),
         ("resnet18", 18),
         ("resnet20", 20),
@@ -76,9 +79,10 @@ def test_ten_layers_table_is_the_sources() -> None:
         ("vgg11", 11),
         ("vgg16", 16),
         ("vgg19", 19),
+        ("zfnet", 8),
     ],
 )
-def test_the_depth_is_the_one_in_the_name_and_rows_add_up(name: str, depth: int) -> None:
+def test_the_depth_is_the_papers_and_rows_add_up(name: str, depth: int) -> None:
     summary = summarize_model(name)
     assert summary.depth == depth
     assert sum(row.parameters for row in summary.layers) == summary.total_parameters

@@ -15,8 +15,11 @@ PARAMETERS = {  # learned ones, at the default options
     "alexnet": 60_965_224,
     "alexnet_small": 1_013_716,
     "cnn7": 135_854,
+    "cuda_convnet": 155_530,
     "gap7": 7_842,
+    "googlenet": 6_998_552,
     "lenet5": 61_706,
+    "nin": 966_986,
     "plain20": 269_722,
     "plain56": 853_018,
     "resnet18": 11_689_512,
@@ -31,6 +34,7 @@ PARAMETERS = {  # learned ones, at the default options
     "vgg13": 133_047_848,
     "vgg16": 138_357_544,
     "vgg19": 143_667_240,
+    "zfnet": 62_357_608,
 }
 VARIANTS: list[tuple[str, dict[str, Any], int]] = [
     ("alexnet", {"groups": 1}, 62_378_344),

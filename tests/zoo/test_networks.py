@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,13 @@ SMALL: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("alexnet_small", {"activation": "tanh", "pool_window": 3, "padding": "edge"}, (32, 32, 3)),
     ("alexnet_small", {"activation": "sigmoid", "init": 0.1}, (32, 32, 3)),
     ("cnn7", {"padding": "none"}, (32, 32, 3)),
+    ("cuda_convnet", {}, (32, 32, 3)),
+    ("cuda_convnet", {"normalisation": False}, (32, 32, 3)),
     ("gap7", {"padding": "edge"}, (32, 32, 3)),
     ("gap7", {"widths": (8, 8, 16, 16), "reduction": "dense"}, (32, 32, 3)),
     ("lenet5", {"image": (32, 32, 3), "padding": "zero", "classes": 2}, (32, 32, 3)),
+    ("googlenet", {"image": (32, 32, 3), "classes": 10}, (32, 32, 3)),
+    ("nin", {}, (32, 32, 3)),
     ("plain20", {}, (32, 32, 3)),
     ("resnet20", {}, (32, 32, 3)),
     ("resnet20", {"shortcut": "projected"}, (32, 32, 3)),
@@ -50,22 +55,76 @@ def test_the_seed_gives_the_weights_and_the_configuration_gives_the_network(name
     assert np.array_equal(first.eval()(x).numpy(), again.eval()(x).numpy())
 
 
-def test_alexnets_maps_are_the_papers() -> None:
+MAPS = {
+    "alexnet": {
+        "conv1": (55, 55, 96),
+        "norm1": (55, 55, 96),
+        "pool1": (27, 27, 96),
+        "conv2": (27, 27, 256),
+        "pool2": (13, 13, 256),
+        "conv3": (13, 13, 384),
+        "conv4": (13, 13, 384),
+        "conv5": (13, 13, 256),
+        "pool5": (6, 6, 256),
+        "dense6": (4096,),
+        "dense7": (4096,),
+    },
+    "googlenet": {
+        "conv1": (112, 112, 64),
+        "pool1": (56, 56, 64),
+        "conv2": (56, 56, 192),
+        "pool2": (28, 28, 192),
+        "inception3a": (28, 28, 256),
+        "inception3b": (28, 28, 480),
+        "pool3": (14, 14, 480),
+        "inception4a": (14, 14, 512),
+        "inception4d": (14, 14, 528),
+        "inception4e": (14, 14, 832),
+        "pool4": (7, 7, 832),
+        "inception5b": (7, 7, 1024),
+        "mean": (1024,),
+    },
+    "nin": {"conv1_3": (32, 32, 96), "pool1": (16, 16, 96), "pool2": (8, 8, 192), "conv3_3": (8, 8, 10)},
+    "resnet20": {"conv": (32, 32, 16), "stage1": (32, 32, 16), "stage2": (16, 16, 32), "stage3": (8, 8, 64)},
+    "resnet50": {
+        "conv": (112, 112, 64),
+        "pool": (56, 56, 64),
+        "stage1": (56, 56, 256),
+        "stage2": (28, 28, 512),
+        "stage3": (14, 14, 1024),
+        "stage4": (7, 7, 2048),
+    },
+    "vgg16": {
+        "conv1_2": (224, 224, 64),
+        "pool1": (112, 112, 64),
+        "pool2": (56, 56, 128),
+        "pool3": (28, 28, 256),
+        "conv4_3": (28, 28, 512),
+        "pool4": (14, 14, 512),
+        "pool5": (7, 7, 512),
+        "flatten": (25_088,),
+    },
+    "zfnet": {
+        "conv1": (110, 110, 96),
+        "pool1": (55, 55, 96),
+        "conv2": (26, 26, 256),
+        "pool2": (13, 13, 256),
+        "conv5": (13, 13, 256),
+        "pool5": (6, 6, 256),
+    },
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_the_maps_are_the_papers(name: str) -> None:
     with shapes_only():
-        model = models["alexnet"]()
-    shape, maps = (1, 227, 227, 3), {}
-    for name, layer in model.children().items():
+        model = models[name]()
+    shape = (1, *inspect.signature(models[name]).parameters["image"].default)
+    maps = {}
+    for layer_name, layer in model.children().items():
         shape = layer.output_shape(shape)
-        maps[name] = shape[1:]
-    assert maps["conv1"] == (55, 55, 96)
-    assert maps["norm1"] == (55, 55, 96)
-    assert maps["pool1"] == (27, 27, 96)
-    assert maps["conv2"] == (27, 27, 256)
-    assert maps["pool2"] == (13, 13, 256)
-    assert maps["conv3"] == maps["conv4"] == (13, 13, 384)
-    assert maps["conv5"] == (13, 13, 256)
-    assert maps["pool5"] == (6, 6, 256)
-    assert maps["dense6"] == maps["dense7"] == (4096,)
+        maps[layer_name] = shape[1:]
+    assert {layer_name: maps[layer_name] for layer_name in MAPS[name]} == MAPS[name]
 
 
 @pytest.mark.parametrize(

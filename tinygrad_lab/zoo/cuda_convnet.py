@@ -1,0 +1,82 @@
+"""The four-layer network with which the AlexNet paper shows what local response normalisation does on CIFAR-10.
+
+| layer | output | parameters |
+|---|---|---|
+| input | 32, 32, 3 | 0 |
+| convolution 64@5x5, ReLU | 32, 32, 64 | 4,864 |
+| response normalisation, max-pool 3x3 stride 2 | 16, 16, 64 | 0 |
+| convolution 64@5x5, ReLU | 16, 16, 64 | 102,464 |
+| response normalisation, max-pool 3x3 stride 2 | 8, 8, 64 | 0 |
+| convolution 32@3x3, ReLU | 8, 8, 32 | 18,464 |
+| convolution 32@3x3, ReLU | 8, 8, 32 | 9,248 |
+| dense 10 | 10 | 20,490 |
+
+155,530 parameters in all. The paper reports 13 % error without normalisation and 11 % with it.
+"""
+
+from __future__ import annotations
+
+from tinygrad_lab import initializers
+from tinygrad_lab.initializers import Rng
+from tinygrad_lab.layer import Layer, Sequential
+from tinygrad_lab.zoo.parts import Image, features_after
+from tinygrad_lab_layers.conv2d import Conv2d
+from tinygrad_lab_layers.dense import Dense
+from tinygrad_lab_layers.flatten import Flatten
+from tinygrad_lab_layers.local_response_norm import LocalResponseNorm
+from tinygrad_lab_layers.max_pool2d import MaxPool2d
+
+
+def cuda_convnet(
+    *, image: Image = (32, 32, 3), classes: int = 10, normalisation: bool = True, rng: Rng = None
+) -> Sequential:
+    """Return cuda-convnet's four-layer network, its logits as output.
+
+    Parameters
+    ----------
+    image : (height, width, channels)
+        (32, 32, 3) at the source.
+    classes : int
+        10 at the source.
+    normalisation : bool
+        Whether the first two convolutions are followed by local response normalisation.
+    rng : int or numpy.random.Generator
+        Where the weights are drawn from.
+
+    Shapes
+    ------
+    x : (N, 32, 32, 3); logits : (N, classes)
+
+    References
+    ----------
+    A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet classification with deep convolutional neural networks", 2012,
+    section 3.3; the layers are those of cuda-convnet's example "conv-local-11pct". Deviations: layers 3 and 4 are
+    convolutions, there they are locally connected, with filters of their own at every place; initial weights by He's
+    rule.
+
+    Examples
+    --------
+    >>> cuda_convnet(rng=0).output_shape((2, 32, 32, 3))
+    (2, 10)
+    """
+    rng = initializers.as_rng(rng)
+
+    def conv(before: int, after: int, window: int) -> Conv2d:
+        return Conv2d(before, after, window=window, padding="same", activation="relu", rng=rng)
+
+    def shrink(number: int) -> dict[str, Layer]:
+        norm = LocalResponseNorm(5, alpha=1e-3, beta=0.75, k=1.0, convention="divided")
+        pool = MaxPool2d(window=3, stride=2, padding="same")
+        return {**({f"norm{number}": norm} if normalisation else {}), f"pool{number}": pool}
+
+    features = {
+        "conv1": conv(image[2], 64, 5),
+        **shrink(1),
+        "conv2": conv(64, 64, 5),
+        **shrink(2),
+        "conv3": conv(64, 32, 3),
+        "conv4": conv(32, 32, 3),
+        "flatten": Flatten(),
+    }
+    size = features_after(features, image)
+    return Sequential({**features, "output": Dense(size, classes, init="glorot_uniform", rng=rng)})
