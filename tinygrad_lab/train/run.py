@@ -12,6 +12,7 @@ import json
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def run_recipe(recipe: Recipe, folder: Path, reporter: Reporter, *, root: str | 
         trainer.load_state(saved)
     history = _history(folder, trainer.epoch)
     with reporter.training(recipe, epochs), one_blas_thread(), _Interruption() as interruption:
-        trainer.on_step = lambda metrics: (reporter.step(metrics), interruption.check())
+        trainer.on_step = interruption.checked_after(reporter.step)
         try:
             while trainer.epoch < epochs:
                 history.append(trainer.train_epoch())
@@ -146,10 +147,15 @@ class _Interruption:
             raise KeyboardInterrupt
         self.asked = True
 
-    def check(self) -> None:
-        """Raise KeyboardInterrupt if it was asked for."""
-        if self.asked:
-            raise KeyboardInterrupt
+    def checked_after(self, report: Callable[[Metrics], None]) -> Callable[[Metrics], None]:
+        """Return a report on a step after which the run ends, if that was asked for."""
+
+        def report_and_check(metrics: Metrics) -> None:
+            report(metrics)
+            if self.asked:
+                raise KeyboardInterrupt
+
+        return report_and_check
 
     def __exit__(self, *exception: object) -> None:
         if threading.current_thread() is threading.main_thread():
