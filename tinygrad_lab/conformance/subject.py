@@ -70,7 +70,7 @@ class Subject:
         return other
 
     def _all_inputs(self, arguments: Sequence[Any]) -> list[Any]:
-        given = dict(zip(self.floats, arguments, strict=False))
+        given = dict(zip(self.floats, arguments, strict=False))  # a layer's parameters come after its inputs
         like = raw(arguments[0]) if arguments else None
         values = [given[i] if i in given else convert(a, like) for i, a in enumerate(self.inputs)]
         return [v if isinstance(v, Tensor) else Tensor(v) for v in values]
@@ -112,8 +112,7 @@ class LayerSubject(Subject):
 
     def call(self, arguments: Sequence[Any]) -> Any:
         """Return the layer's result with its variables, mode and step set as the case says."""
-        floats, parameters = arguments[: len(self.floats)], arguments[len(self.floats) :]
-        given = dict(zip(self.learned, parameters, strict=True))
+        given = dict(zip(self.learned, arguments[len(self.floats) :], strict=True))
         like = raw(arguments[0]) if arguments else None
         kept = {path: (cell.value, cell.node) for path, cell in self.cells.items()}
         steps = self.layer.steps
@@ -124,7 +123,7 @@ class LayerSubject(Subject):
                 if bound is None:
                     bound = convert(self.state[path], like)
                 cell.value, cell.node = (bound.value, bound.node) if isinstance(bound, Tensor) else (bound, None)
-            return super().call(floats)
+            return super().call(arguments)
         finally:
             self.layer.steps = steps
             for path, cell in self.cells.items():
@@ -154,7 +153,7 @@ class RuleSubject(Subject):
         self.vjp = vjp
 
     def _all_inputs(self, arguments: Sequence[Any]) -> list[Any]:
-        given = dict(zip(self.floats, arguments, strict=False))
+        given = dict(zip(self.floats, arguments, strict=True))
         return [given.get(i, a) for i, a in enumerate(self.inputs)]
 
     def __call__(self, *arguments: Any) -> list[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -27,7 +28,10 @@ from tinygrad_lab.settings import using
 from tinygrad_lab.tensor import Tensor
 
 SAFETY = 10.0  # how many times the oracle's own error a mismatch must be
+MANY = 3  # times the largest full Jacobian: with more columns in all, the arguments share the effort
 BACKWARD = 1e-10  # what a float64 backward may lose to rounding, relative to the terms that it adds up
+
+Direction = list[Array | None]  # for each argument; None: it stays
 
 
 def gradients(trial: Trial) -> Measure | None:
@@ -40,38 +44,71 @@ def gradients(trial: Trial) -> Measure | None:
     measures, undecided = [], 0
     if trial.cases.complex_safe:
         check_complex_safety(trial)
-    for which, name in enumerate(trial.names):
-        for unit in directions(trial.arrays[which], trial.rng, full=trial.effort.full, sampled=trial.effort.sampled):
-            try:
-                measures.append(check_column(trial, which, name, unit))
-            except Undecided:
-                undecided += 1
+    for name, direction in directions_of(trial):
+        try:
+            measures.append(check_column(trial, name, direction))
+        except Undecided:
+            undecided += 1
     if undecided > len(measures):
         raise Undecided(f"{undecided} of {undecided + len(measures)} directions cross a kink")
     return Measure.worst(measures)
 
 
-def check_column(trial: Trial, which: int, name: str, unit: Array) -> Measure:
-    """Compare J u with the rules' gradients along one direction of one argument, for all cotangents."""
-    direction: list[Array | None] = [None] * len(trial.arrays)
-    direction[which] = unit
+def directions_of(trial: Trial) -> Iterator[tuple[str, Direction]]:
+    """Yield the directions to differentiate along, with the name of their argument.
+
+    All unit vectors of each argument, or random directions and some unit vectors where it is long. Where there are many
+    arguments, as in a block of layers, fewer of each, and random directions of all together, under no name.
+    """
+    rng, effort, count = trial.rng, trial.effort, len(trial.arrays)
+    full, sampled = effort.full, effort.sampled
+    if sum(a.size for a in trial.arrays) > MANY * full:
+        full, sampled = full // count, max(2, MANY * sampled // count)
+        for _ in range(effort.sampled):
+            yield "", [rng.uniform(0.5, 1.0, a.shape) * rng.choice((-1.0, 1.0), a.shape) for a in trial.arrays]
+    for which, name in enumerate(trial.names):
+        for unit in directions(trial.arrays[which], rng, full=full, sampled=sampled):
+            yield name, alone(trial, which, unit)
+
+
+def alone(trial: Trial, which: int, u: Array) -> Direction:
+    """Return the direction that moves one argument only."""
+    return [u if k == which else None for k in range(len(trial.arrays))]
+
+
+def check_column(trial: Trial, name: str, direction: Direction) -> Measure:
+    """Compare J u with the rules' gradients along one direction, for all cotangents."""
     oracle = complex_step if trial.cases.complex_safe else differences
     estimate = oracle(trial.flat, trial.arrays, direction)
     if not estimate.decided:
-        raise Undecided(f"differences by {name} disagree")
+        raise Undecided(f"differences by {name or 'all arguments'} disagree")
     vs = np.stack([join(v) for v in trial.cotangents])
-    by_rule = np.array([np.sum(g[which] * unit) for g in trial.gradients])
-    terms = np.abs(vs) @ np.abs(estimate.value) + [np.sum(np.abs(g[which] * unit)) for g in trial.gradients]
-    tolerance = SAFETY * estimate.error * np.abs(vs).sum(axis=1) + BACKWARD * (terms + trial.scale.gradients[which])
+    by_rule, terms = np.zeros(len(vs)), np.abs(vs) @ np.abs(estimate.value)
+    for which, u in enumerate(direction):
+        if u is not None:
+            products = [np.asarray(g[which] * u) for g in trial.gradients]
+            by_rule += [p.sum() for p in products]
+            terms += [np.abs(p).sum() + trial.scale.gradients[which] for p in products]
+    tolerance = SAFETY * estimate.error * np.abs(vs).sum(axis=1) + BACKWARD * terms
     try:
-        return agree(f"gradient of {name}", by_rule, vs @ estimate.value, tolerance, argument=name)
+        return agree(f"gradient of {name or 'all arguments'}", by_rule, vs @ estimate.value, tolerance, argument=name)
     except Violation:
 
         def matches(other: Estimate) -> bool:
             return bool((np.abs(vs @ other.value - by_rule) <= tolerance).all())
 
         confirmed(trial.flat, trial.arrays, direction, matches)
+        if not name:
+            blame_one(trial, direction)
         raise
+
+
+def blame_one(trial: Trial, direction: Direction) -> None:
+    """Raise the Violation of the first argument whose own part of a direction is wrong."""
+    for which, u in enumerate(direction):
+        if u is not None:
+            with contextlib.suppress(Undecided):
+                check_column(trial, trial.names[which], alone(trial, which, u))
 
 
 def check_complex_safety(trial: Trial) -> None:
