@@ -32,7 +32,7 @@ from tinygrad_lab.layer import Layer
 from tinygrad_lab.registry import layers
 
 MOST_REPORTS = 3  # failing properties that are shrunk and explained; a wrong rule breaks many at once
-ROUND_TRIPS = 3  # cases of a layer that go through a fresh process
+ROUND_TRIPS = 40  # cases of a layer, the latest, that go through a fresh process
 
 MakeTrial = Callable[[Case], Trial]
 
