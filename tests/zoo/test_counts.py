@@ -42,10 +42,12 @@ VARIANTS: list[tuple[str, dict[str, Any], int]] = [
     ("alexnet", {"normalisation": "after_pool"}, 60_965_224),
     ("cnn7", {"padding": "none"}, 39_854),
     ("cnn7", {"padding": "edge"}, 135_854),
+    ("cuda_convnet", {"normalisation": False, "pool_window": 2}, 155_530),
     ("gap7", {"padding": "none"}, 7_842),
     ("gap7", {"reduction": "dense"}, 7_842 + 980 * 20 + 20),
     ("resnet20", {"shortcut": "projected"}, 269_722 + 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64),
     ("ten_layer", {"windows": (5, 3, 1)}, 1_898_250 - 2_688),
+    ("ten_layer", {"windows": (5, 3, 1), "widths": (80, 160, 320)}, 2_961_610 - 3_360),
     ("vgg16", {"classes": 10}, 138_357_544 - 990 * 4097),
 ]
 MULTIPLY_ADDS = [

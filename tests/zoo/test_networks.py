@@ -19,7 +19,7 @@ SMALL: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("alexnet_small", {"activation": "sigmoid", "init": 0.1}, (32, 32, 3)),
     ("cnn7", {"padding": "none"}, (32, 32, 3)),
     ("cuda_convnet", {}, (32, 32, 3)),
-    ("cuda_convnet", {"normalisation": False}, (32, 32, 3)),
+    ("cuda_convnet", {"normalisation": False, "pool_window": 2, "activation": "tanh"}, (32, 32, 3)),
     ("gap7", {"padding": "edge"}, (32, 32, 3)),
     ("gap7", {"widths": (8, 8, 16, 16), "reduction": "dense"}, (32, 32, 3)),
     ("lenet5", {"image": (32, 32, 3), "padding": "zero", "classes": 2}, (32, 32, 3)),

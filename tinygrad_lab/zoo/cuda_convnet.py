@@ -19,7 +19,7 @@ from __future__ import annotations
 from tinygrad_lab import initializers
 from tinygrad_lab.initializers import Rng
 from tinygrad_lab.layer import Layer, Sequential
-from tinygrad_lab.zoo.parts import Image, features_after
+from tinygrad_lab.zoo.parts import Image, activated, features_after, fused
 from tinygrad_lab_layers.conv2d import Conv2d
 from tinygrad_lab_layers.dense import Dense
 from tinygrad_lab_layers.flatten import Flatten
@@ -28,7 +28,13 @@ from tinygrad_lab_layers.max_pool2d import MaxPool2d
 
 
 def cuda_convnet(
-    *, image: Image = (32, 32, 3), classes: int = 10, normalisation: bool = True, rng: Rng = None
+    *,
+    image: Image = (32, 32, 3),
+    classes: int = 10,
+    normalisation: bool = True,
+    pool_window: int = 3,
+    activation: str = "relu",
+    rng: Rng = None,
 ) -> Sequential:
     """Return cuda-convnet's four-layer network, its logits as output.
 
@@ -40,6 +46,11 @@ def cuda_convnet(
         10 at the source.
     normalisation : bool
         Whether the first two convolutions are followed by local response normalisation.
+    pool_window : int
+        3 overlaps at the stride of 2, 2 does not; the maps are the same.
+    activation : str
+        The registered name of an activation: ``"relu"``, ``"tanh"``, ``"sigmoid"``, ... (figure 1 of the paper compares
+        the first two).
     rng : int or numpy.random.Generator
         Where the weights are drawn from.
 
@@ -59,14 +70,15 @@ def cuda_convnet(
     >>> cuda_convnet(rng=0).output_shape((2, 32, 32, 3))
     (2, 10)
     """
-    rng = initializers.as_rng(rng)
+    rng, inside = initializers.as_rng(rng), fused(activation)
 
-    def conv(before: int, after: int, window: int) -> Conv2d:
-        return Conv2d(before, after, window=window, padding="same", activation="relu", rng=rng)
+    def conv(before: int, after: int, window: int) -> Layer:
+        layer = Conv2d(before, after, window=window, padding="same", activation=inside, rng=rng)
+        return activated(layer, activation)
 
     def shrink(number: int) -> dict[str, Layer]:
         norm = LocalResponseNorm(5, alpha=1e-3, beta=0.75, k=1.0, convention="divided")
-        pool = MaxPool2d(window=3, stride=2, padding="same")
+        pool = MaxPool2d(window=pool_window, stride=2, padding="same")
         return {**({f"norm{number}": norm} if normalisation else {}), f"pool{number}": pool}
 
     features = {

@@ -60,7 +60,8 @@ def ten_layer(
     windows : sequence of int
         The windows inside a block, in their order; (5, 3, 1) is the source's first attempt.
     widths : sequence of int
-        The channels of each block.
+        The channels of each block. With the windows (5, 3, 1) the network has 1,898,250 parameters, and with widths
+        (80, 160, 320) 2,961,610, nearly as many as in the order of the table.
     dropout : float
         The rate at the end of each block; 0 leaves the layers out.
     init : str or float
