@@ -1,0 +1,182 @@
+"""How a bug is planted: a correct, registered layer runs with a wrong rule or forward, or a subclass gets a part wrong.
+
+The cases are those of the correct layer, so that the kit is asked what it is asked in earnest: it must let the layer
+pass and not its damaged double.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+
+from tinygrad_lab.autograd.primitive import Primitive
+from tinygrad_lab.conformance import Case, LayerCases, check_vjp, inspect_layer
+from tinygrad_lab.conformance.checks import draw_inputs
+from tinygrad_lab.conformance.results import LayerResult, NonconformanceError
+from tinygrad_lab.conformance.search import PROFILES, Profile, explore
+from tinygrad_lab.conformance.subject import RuleSubject, Subject
+from tinygrad_lab.conformance.trial import Effort, layer_trial
+from tinygrad_lab.conformance.verdict import Undecided
+from tinygrad_lab.registry import cases as registered_cases
+from tinygrad_lab.registry import layers
+
+CI = replace(PROFILES["ci"], shrink=False)  # that it fails is what counts here, not how small the case is
+
+Rules = Mapping[str, Any]  # argument, or arguments of a rule that they share -> rule
+Inspect = Callable[[Collection[str] | None, Profile], LayerResult]
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A planted bug.
+
+    Parameters
+    ----------
+    name : str
+        What it is called in the tests and in the table.
+    layer : str
+        The correct layer, or pair of functions, that was damaged.
+    wrong : str
+        What is wrong.
+    by : str
+        The property that is there to see it.
+    inspect, inspect_twin : callable
+        Run the kit, all of it or some properties, on the damaged and on the correct one.
+    subjects : callable
+        Yields what is damaged as functions of arrays, on the kit's cases.
+    file : str
+        The module that plants it.
+    """
+
+    name: str
+    layer: str
+    wrong: str
+    by: str
+    inspect: Inspect
+    inspect_twin: Inspect
+    subjects: Callable[[Profile], Iterator[Subject]]
+    file: str
+
+
+BUGS: dict[str, Bug] = {}
+
+
+def add(bug: Bug) -> None:
+    """Put a bug into the corpus."""
+    if bug.name in BUGS:
+        raise ValueError(f"two planted bugs are called {bug.name!r}")
+    BUGS[bug.name] = bug
+
+
+@contextmanager
+def damage(primitive: Primitive, rules: Rules, forward: Callable[..., Any] | None) -> Iterator[None]:
+    """Give a primitive other rules, or another forward, inside the ``with`` block; the tape keeps what it saw there."""
+    kept = dict(primitive.rules)
+    for names, rule in rules.items():
+        if "," in names:
+            primitive.defvjp(*names.replace(" ", "").split(","), rule)
+        else:
+            primitive.defvjp(**{names: rule})
+    try:
+        with patch.object(primitive, "forward", forward or primitive.forward):
+            yield
+    finally:
+        primitive.rules = kept
+        primitive.plans.clear()
+
+
+def plant(
+    name: str,
+    layer: str,
+    wrong: str,
+    *,
+    by: str = "gradients",
+    rules: Mapping[Primitive, Rules] | None = None,
+    forwards: Mapping[Primitive, Callable[..., Any]] | None = None,
+) -> None:
+    """Plant wrong derivative rules or forwards of primitives: they hold while the layer's forward runs."""
+    correct, rules, forwards = layers[layer], rules or {}, forwards or {}
+
+    def forward(self: Any, *inputs: Any) -> Any:
+        with ExitStack() as stack:
+            for primitive in {**rules, **forwards}:
+                stack.enter_context(damage(primitive, rules.get(primitive, {}), forwards.get(primitive)))
+            return correct.forward(self, *inputs)
+
+    members = {"forward": forward, "__module__": __name__}
+    plant_class(name, layer, wrong, by, type(correct.__name__, (correct,), members))
+
+
+def plant_class(name: str, layer: str, wrong: str, by: str, damaged: Any) -> None:
+    """Plant a damaged subclass of a registered layer."""
+    cases = registered_cases[layer]
+
+    def inspect(properties: Collection[str] | None, profile: Profile) -> LayerResult:
+        return inspect_layer(damaged, cases, properties=properties, profile=profile)
+
+    def inspect_twin(properties: Collection[str] | None, profile: Profile) -> LayerResult:
+        return inspect_layer(layer, properties=properties, profile=profile)
+
+    def subjects(profile: Profile) -> Iterator[Subject]:
+        for case in drawn_cases(cases, profile):
+            for training in (True, False) if case.training is None else (case.training,):
+                with suppress(Undecided):
+                    yield layer_trial(damaged, replace(case, training=training), cases, Effort()).subject
+
+    add(Bug(name, layer, wrong, by, inspect, inspect_twin, subjects, planting_file()))
+
+
+def planting_file() -> str:
+    """Return the name of the module that calls into this one."""
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_globals["__name__"] == __name__:
+        frame = frame.f_back
+    return str(frame.f_globals["__name__"])
+
+
+def drawn_cases(cases: LayerCases, profile: Profile) -> list[Case]:
+    """Return the cases that the kit would use."""
+    return [*cases.examples, *explore(cases.strategy, profile, lambda case: None).structures]
+
+
+def planted(name: str, layer: str, wrong: str, *, by: str) -> Callable[[Any], Any]:
+    """Plant the decorated class, a subclass of a registered layer."""
+
+    def decorate(damaged: Any) -> Any:
+        plant_class(name, layer, wrong, by, damaged)
+        return damaged
+
+    return decorate
+
+
+def plant_vjp(
+    name: str,
+    wrong: str,
+    *,
+    by: str,
+    forward: Callable[..., Any],
+    right: Callable[..., Any],
+    damaged: Callable[..., Any],
+    cases: Any,
+) -> None:
+    """Plant a wrong vector-Jacobian product among plain functions of arrays."""
+
+    def inspect_with(vjp: Callable[..., Any]) -> Inspect:
+        def inspect(properties: Collection[str] | None, profile: Profile) -> LayerResult:
+            try:
+                return check_vjp(forward, vjp, cases, profile=profile)
+            except NonconformanceError as error:
+                return error.result
+
+        return inspect
+
+    def subjects(profile: Profile) -> Iterator[Subject]:
+        for case in drawn_cases(LayerCases(cases), profile):
+            yield RuleSubject(forward, damaged, draw_inputs(case, LayerCases(cases))[1])
+
+    title = f"{forward.__name__} (arrays)"
+    add(Bug(name, title, wrong, by, inspect_with(damaged), inspect_with(right), subjects, planting_file()))

@@ -1,0 +1,122 @@
+"""Write docs/results/planted_bugs.md: which property kills which planted bug, and which ones PyTorch's gradcheck kills.
+
+Run as ``python -m tests.planted_bugs.table`` from the root of the repository, with PyTorch installed; a few minutes.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import numpy as np
+
+from tests.planted_bugs.corpus import BUGS, FILES
+from tests.planted_bugs.planting import CI, Bug
+from tinygrad_lab.conformance.properties import ONCE
+from tinygrad_lab.conformance.subject import Subject
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "results" / "planted_bugs.md"
+MOST_NAMED = 4  # properties in a row of the table
+
+
+def gradcheck_passes(subject: Subject) -> bool:
+    """Tell whether PyTorch's gradcheck, with its default settings, finds nothing wrong."""
+    import torch  # optional
+
+    class Wrapped(torch.autograd.Function):  # type: ignore[misc]  # torch may be missing
+        @staticmethod
+        def forward(ctx: Any, *tensors: Any) -> Any:
+            ys, ctx.pull = subject.linearise([t.detach().numpy() for t in tensors])
+            return tuple(torch.tensor(y) for y in ys)
+
+        @staticmethod
+        def backward(ctx: Any, *cotangents: Any) -> Any:
+            return tuple(torch.tensor(g) for g in ctx.pull([g.numpy() for g in cotangents]))
+
+    arrays = [torch.tensor(a, requires_grad=True) for a in subject.arrays]
+    if not arrays:
+        return True
+    try:
+        return bool(torch.autograd.gradcheck(Wrapped.apply, arrays))
+    except Exception:  # a failure of the check, or an error on the way there
+        return False
+
+
+def killed_by_gradcheck(bug: Bug) -> bool:
+    """Tell whether gradcheck kills a bug on one of the cases that the kit draws."""
+    try:
+        return not all(gradcheck_passes(subject) for subject in bug.subjects(CI))
+    except Exception:  # the layer cannot even be called
+        return True
+
+
+def killers(bug: Bug) -> list[str]:
+    """Return the properties that kill a bug, the one that is there to see it first."""
+    found = {p.name for p in bug.inspect(None, CI).failures} - {"adequacy"}
+    if bug.by not in ONCE:  # of a layer with a wrong forward everything differs in a fresh process
+        found -= {"fresh_process"}
+    return sorted(found, key=lambda name: (name != bug.by, name))
+
+
+def title(module: Any) -> str:
+    """Return the heading of a file's bugs."""
+    return str(module.__doc__).removeprefix("Planted bugs of ").split(".")[0].split(":")[0].capitalize()
+
+
+def rows() -> tuple[list[str], Counter[str], int, int]:
+    """Return the lines of the tables, kills by property, all kills, and gradcheck's."""
+    lines: list[str] = []
+    by: Counter[str] = Counter()
+    kills = gradcheck = 0
+    for module in FILES:
+        lines += [
+            "",
+            f"## {title(module)}",
+            "",
+            "| layer | what is wrong | killed by | gradcheck |",
+            "|---|---|---|---|",
+        ]
+        for bug in (b for b in BUGS.values() if b.file == module.__name__):
+            names, other = killers(bug), killed_by_gradcheck(bug)
+            by.update(names)
+            kills, gradcheck = kills + bool(names), gradcheck + other
+            more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+            named = ", ".join(f"`{name}`" for name in names[:MOST_NAMED]) + more if names else "**nothing**"
+            lines.append(f"| {bug.layer} | {bug.wrong} | {named} | {'killed' if other else 'passes'} |")
+            sys.stderr.write(f"{bug.name}: {names}, gradcheck {other}\n")
+    return lines, by, kills, gradcheck
+
+
+def main() -> None:
+    """Write the page."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        lines, by, kills, gradcheck = rows()
+    versions = f"Python {platform.python_version()}, NumPy {np.__version__}, Hypothesis {hypothesis.__version__}"
+    head = [
+        "# Planted bugs",
+        "",
+        f"The kit is tested by {len(BUGS)} wrong layers, each a correct one with one realistic error. A run of the",
+        f"`ci` profile ({CI.examples} drawn cases a layer) kills {kills} of {len(BUGS)}; their correct twins pass.",
+        "",
+        f"`torch.autograd.gradcheck` with its default settings, given the same cases in both modes, kills {gradcheck}:",
+        "it looks at first derivatives in float64 alone, and takes the forward for right.",
+        "",
+        f"Written by `python -m tests.planted_bugs.table` ({versions}, PyTorch {torch.__version__}).",
+        "",
+        "| property | bugs that it kills |",
+        "|---|---|",
+        *(f"| `{name}` | {count} |" for name, count in by.most_common()),
+    ]
+    PAGE.write_text("\n".join([*head, *lines]) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
