@@ -42,6 +42,7 @@ cases = LayerCases(
     draw_case(),
     reference=reference,
     complex_safe=True,
+    examples=(Case(args=((1, 2),), options={"stride": 3}, inputs=(Input((1, 4, 5, 1)),)),),  # pixels that none sees
     laws=("linear", "batch_independent", "channel_independent", "shift_equivariant", "monotone"),
     bad_inputs=(
         BadInput(args=(2,), inputs=((4, 4, 1),), error=tgl.errors.ShapeError, match=r"expected images \(N, H, W, C\)"),

@@ -70,6 +70,15 @@ cases = LayerCases(
     draw_case(),
     reference=reference,
     kink_distance=kink_distance,
+    examples=(  # what few draws have: padding odd on one side, a stride that skips pixels, two dilations
+        Case(args=(1, 2), options={"window": (2, 3), "padding": "same"}, inputs=(Input((2, 3, 3, 1)),)),
+        Case(
+            args=(2, 2),
+            options={"window": 2, "stride": 3, "padding": ((0, 1), (1, 0)), "groups": 2, "activation": "relu"},
+            inputs=(Input((1, 4, 4, 2)),),
+        ),
+        Case(args=(1, 1), options={"window": 2, "dilation": (1, 2)}, inputs=(Input((1, 4, 4, 1)),)),
+    ),
     laws=("batch_independent", "shift_equivariant"),
     bad_inputs=(
         BadInput(

@@ -53,6 +53,7 @@ cases = LayerCases(
     draw_case(),
     reference=reference,
     kink_distance=kink_distance,
+    examples=(Case(args=(3, 2), inputs=(Input((1, 3)),)),),  # one row
     laws=("batch_independent",),
     bad_inputs=(
         BadInput(args=(3, 2), inputs=((4, 5),), error=tgl.errors.ShapeError, match="expected last axis 3, got 5"),

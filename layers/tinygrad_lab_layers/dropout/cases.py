@@ -27,13 +27,15 @@ def kept_or_dropped(layer: Any, x: Any) -> float:
 
 
 def statistics(layer: Any) -> None:
-    """Check that the share of the elements kept is 1 - p, and that they are kept apart from their neighbours."""
+    """Check that the share of elements kept is 1 - p, each apart from its neighbours, others in each step."""
     rate = layer.config()["rate"]
     kept = np.asarray(layer(np.ones(40_000))) > 0
     deviation = np.sqrt(rate * (1 - rate) / kept.size)
     assert abs(kept.mean() - (1 - rate)) <= 5 * deviation
     together = (kept[1:] & kept[:-1]).mean() - (1 - rate) ** 2
     assert abs(together) <= 10 * deviation
+    again = np.asarray(layer(np.ones(40_000))) > 0
+    assert rate == 0 or (again != kept).any()
 
 
 cases = LayerCases(
@@ -41,7 +43,11 @@ cases = LayerCases(
     random=True,
     statistics=statistics,
     complex_safe=True,
-    laws=("linear", Law("kept_or_dropped", kept_or_dropped, formula="y in {0, x / (1 - p)}")),
+    laws=(
+        "linear",
+        Law("kept_or_dropped", kept_or_dropped, formula="y in {0, x / (1 - p)}", training=True),
+        Law("identity_in_evaluation", kept_or_dropped, formula="y = x", training=False),
+    ),
     bad_inputs=(
         BadInput(args=(1.0,), error=tgl.errors.OptionError, match="rate from 0 to below 1, got 1.0"),
         BadInput(args=(-0.1,), error=tgl.errors.OptionError, match="rate from 0 to below 1, got -0.1"),

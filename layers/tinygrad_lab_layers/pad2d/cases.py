@@ -36,6 +36,10 @@ cases = LayerCases(
     draw_case(),
     reference=reference,
     complex_safe=True,
+    examples=tuple(
+        Case(args=(((1, 2), (0, 1)),), options={"mode": mode}, inputs=(Input((1, 2, 3, 2)),))
+        for mode in ("zero", "edge")
+    ),
     laws=("linear", "batch_independent", "channel_independent"),
     bad_inputs=(
         BadInput(args=(1,), inputs=((4, 4, 1),), error=tgl.errors.ShapeError, match=r"expected images \(N, H, W, C\)"),

@@ -36,7 +36,7 @@ def unit_sum(layer: Any, x: Any) -> float:
 
 def translation_invariant(layer: Any, x: Any) -> float:
     """Return how much the result changes when all scores of a row grow alike, even by much."""
-    shift = 700.0 * np.cos(np.arange(x.size)).reshape(x.shape).max(axis=layer.config()["axis"], keepdims=True)
+    shift = 2000.0 * np.cos(np.arange(x.size)).reshape(x.shape).max(axis=layer.config()["axis"], keepdims=True)
     return float(np.abs(layer(x + shift) - layer(x)).max())
 
 

@@ -29,13 +29,15 @@ def whole_planes(layer: Any, x: Any) -> float:
 
 
 def statistics(layer: Any) -> None:
-    """Check that the share of the planes kept is 1 - p, and that images are treated apart."""
+    """Check that the share of the planes kept is 1 - p, that images are treated apart, and steps too."""
     rate = layer.config()["rate"]
     kept = np.asarray(layer(np.ones((200, 1, 1, 200))))[:, 0, 0] > 0
     deviation = np.sqrt(rate * (1 - rate) / kept.size)
     assert abs(kept.mean() - (1 - rate)) <= 5 * deviation
     together = (kept[1:] & kept[:-1]).mean() - (1 - rate) ** 2
     assert abs(together) <= 10 * deviation
+    again = np.asarray(layer(np.ones((200, 1, 1, 200))))[:, 0, 0] > 0
+    assert rate == 0 or (again != kept).any()
 
 
 cases = LayerCases(
@@ -43,7 +45,11 @@ cases = LayerCases(
     random=True,
     statistics=statistics,
     complex_safe=True,
-    laws=("linear", Law("whole_planes", whole_planes, formula="y[n, :, :, c] in {0, x[n, :, :, c] / (1 - p)}")),
+    laws=(
+        "linear",
+        Law("whole_planes", whole_planes, formula="y[n, :, :, c] in {0, x[n, :, :, c] / (1 - p)}", training=True),
+        Law("identity_in_evaluation", whole_planes, formula="y = x", training=False),
+    ),
     bad_inputs=(
         BadInput(inputs=((4, 3),), error=tgl.errors.ShapeError, match=r"expected images \(N, H, W, C\), got"),
         BadInput(args=(1.0,), error=tgl.errors.OptionError, match="rate from 0 to below 1, got 1.0"),
