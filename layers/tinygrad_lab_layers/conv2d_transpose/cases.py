@@ -61,6 +61,7 @@ def reference(layer: Any, x: Any) -> Any:
 cases = LayerCases(
     draw_case(),
     reference=reference,
+    examples=(Case(args=(2, 1), options={"window": 3, "stride": 2, "padding": "same"}, inputs=(Input((1, 2, 3, 2)),)),),
     complex_safe=True,
     laws=("affine", "batch_independent"),
     bad_inputs=(

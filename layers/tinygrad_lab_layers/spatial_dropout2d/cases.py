@@ -42,6 +42,7 @@ def statistics(layer: Any) -> None:
 
 cases = LayerCases(
     draw_case(),
+    examples=(Case(args=(0.5,), inputs=(Input((3, 2, 2, 4)),)),),
     random=True,
     statistics=statistics,
     complex_safe=True,
