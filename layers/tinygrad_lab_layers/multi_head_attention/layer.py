@@ -95,7 +95,7 @@ class MultiHeadAttention(tgl.Layer):
         """Return what each query gathers."""
         shape = self.output_shape(query.shape, key.shape, value.shape)
         q, k, v = self._split(self.query(query)), self._split(self.key(key)), self._split(self.value(value))
-        scores = tgl.matmul(q, tgl.swapaxes(k, -1, -2)) * (self.heads / self.features) ** 0.5  # (N, h, Tq, Tk)
+        scores = tgl.matmul(q, tgl.swapaxes(k, 2, 3)) * (self.heads / self.features) ** 0.5  # (N, h, Tq, Tk)
         if self.causal:
             scores = past_only(scores, fill=-math.inf)
         mixed = tgl.matmul(tgl.softmax(scores, axis=-1), v)
