@@ -123,7 +123,8 @@ def plant_class(name: str, layer: str, wrong: str, by: str, damaged: Any) -> Non
 
     def subjects(profile: Profile) -> Iterator[Subject]:
         for case in drawn_cases(cases, profile):
-            for training in (True, False) if case.training is None else (case.training,):
+            modes = (True, False) if cases.random or cases.updated_buffers else (bool(case.seed % 2),)
+            for training in modes if case.training is None else (case.training,):
                 with suppress(Undecided):
                     yield layer_trial(damaged, replace(case, training=training), cases, Effort()).subject
 

@@ -15,9 +15,6 @@ ANYTHING = {  # where the error that shows the bug is not the kit's or the frame
     "kept_and_dropped_exchanged": AssertionError,  # from the statistics of the layer's author
     "frozen_noise": AssertionError,
 }
-MISSED = {
-    "options_not_restored": "the round trip takes the latest three cases, which here have no option to forget",
-}
 TWINS = {bug.layer: bug for bug in BUGS.values()}
 
 
@@ -25,12 +22,7 @@ def test_the_corpus_is_large_enough() -> None:
     assert len(BUGS) >= 60
 
 
-def marked(name: str) -> object:
-    """Return a bug's name, marked where the kit is known to miss it."""
-    return pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=MISSED[name]) if name in MISSED else ())
-
-
-@pytest.mark.parametrize("name", map(marked, BUGS))
+@pytest.mark.parametrize("name", BUGS)
 def test_killed(name: str) -> None:
     bug = BUGS[name]
     result = bug.inspect([bug.by], CI)
