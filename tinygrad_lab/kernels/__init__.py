@@ -1,8 +1,13 @@
 """Kernels: faster forwards of operations, registered when this package is imported; see `tinygrad_lab.kernel`.
 
-Importing it is light: compiled kernels import Numba when they are first used.
+Importing it is light: compiled kernels import Numba when they are first used. `blocked` holds those in NumPy,
+`convolution` those in compiled code, which go before them.
 """
 
-from tinygrad_lab.kernels import blocked
+from __future__ import annotations
 
-__all__ = ["blocked"]
+from tinygrad_lab.kernels import blocked, convolution
+from tinygrad_lab.kernels.choice import using_tiles
+from tinygrad_lab.kernels.threads import num_threads, using_threads
+
+__all__ = ["blocked", "convolution", "num_threads", "using_threads", "using_tiles"]

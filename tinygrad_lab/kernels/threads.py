@@ -1,16 +1,19 @@
 """The project's own thread pool: a kernel is run on contiguous ranges of blocks.
 
-A kernel is a function ``kernel(*arguments, first, last)`` that works on the blocks first, ..., last - 1 and lets go of the
-interpreter's lock while it does (compiled code with ``nogil``, or NumPy calls on large arrays). What a block is depends on
-the arrays' shapes alone, never on the number of threads, so that results are the same bits for any number of threads.
+A kernel is a function ``kernel(*arguments, first, last)`` that works on the blocks first, ..., last - 1 and lets go
+of the interpreter's lock while it does (compiled code with ``nogil``, or NumPy calls on large arrays). What a block
+is depends on the arrays' shapes alone, never on the number of threads, so that results are the same bits for any
+number of threads.
 
-The caller works too, and takes every range that no thread has begun; it never waits for a thread that is busy elsewhere.
-So several Python threads can use the pool at once, and a kernel that calls `run` itself simply runs in its own thread.
+The caller works too, and takes every range that no thread has begun; it never waits for a thread that is busy
+elsewhere. So several Python threads can use the pool at once, and a kernel that calls `run` itself simply runs in its
+own thread.
 """
 
 from __future__ import annotations
 
 import contextvars
+import itertools
 import os
 import queue
 import threading
@@ -21,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError
 
 RANGES_PER_THREAD = 4  # more ranges than threads: one that is held up by another program does not hold up the rest
@@ -164,7 +168,7 @@ def run(kernel: Callable[..., Any], arguments: tuple[Any, ...], blocks: int) -> 
         return
     pieces = min(blocks, threads * RANGES_PER_THREAD)
     cuts = [blocks * i // pieces for i in range(pieces + 1)]
-    job = _Job(kernel, arguments, list(zip(cuts[:-1], cuts[1:], strict=True)))
+    job = _Job(kernel, arguments, list(itertools.pairwise(cuts)))
     _state.pool.offer(job, min(threads, pieces) - 1)
     _local.inside = True
     try:
@@ -174,7 +178,7 @@ def run(kernel: Callable[..., Any], arguments: tuple[Any, ...], blocks: int) -> 
     job.finish()
 
 
-def aligned(shape: tuple[int, ...], dtype: Any = np.float32, *, zeroed: bool = False) -> np.ndarray[Any, Any]:
+def aligned(shape: tuple[int, ...], dtype: Any = np.float32, *, zeroed: bool = False) -> Array:
     """Return an array whose first element lies on a cache line, so that vector loads never straddle two lines."""
     dtype = np.dtype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize

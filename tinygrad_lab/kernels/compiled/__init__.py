@@ -1,0 +1,1 @@
+"""Compiled kernels. Importing a module of this package imports Numba."""

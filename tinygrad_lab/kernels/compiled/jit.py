@@ -14,7 +14,7 @@ FAST = {"contract", "reassoc", "nsz", "arcp"}  # not "nnan" and "ninf": with the
 
 @functools.cache
 def _say_once(text: str) -> None:
-    print(f"tinygrad_lab: {text}", file=sys.stderr)
+    sys.stderr.write(f"tinygrad_lab: {text}\n")
 
 
 def jit(function: Callable[..., Any]) -> Any:
@@ -22,5 +22,7 @@ def jit(function: Callable[..., Any]) -> Any:
     try:
         return numba.njit(nogil=True, fastmath=FAST, error_model="numpy", cache=True)(function)
     except RuntimeError as error:  # nowhere to put the cache
-        _say_once(f"compiled kernels cannot be kept for the next program ({error}); set NUMBA_CACHE_DIR to a folder of yours")
+        _say_once(
+            f"compiled kernels cannot be kept for the next program ({error}); set NUMBA_CACHE_DIR to a folder of yours"
+        )
         return numba.njit(nogil=True, fastmath=FAST, error_model="numpy")(function)

@@ -1,0 +1,120 @@
+"""Which algorithm for which convolution: a model of what each costs.
+
+Costs are counted in multiplications and additions of one number at the rate of a matrix product in the cache.
+
+- Directly, each output pixel takes kh * kw * C / groups of them for each output channel, at DIRECT each, for pixels
+  are found and copied as well.
+- A tile of F(m, r), n = m + r - 1, takes n * n * C for each output channel, where m * m pixels take m * m * r * r *
+  C. What is added is the transform of n * n numbers for each input and output channel, at TRANSFORM each, and of n *
+  n numbers for each filter, at FILTER each (FILTER_SUM in its gradient, where they are summed in memory). Tiles that
+  stick out over the map work for nothing, so that small maps want small tiles.
+
+Output channels are counted in whole vectors. The rates were fitted to times on a processor with AVX-512.
+`using_tiles` overrides the choice.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+from tinygrad_lab.errors import OptionError
+from tinygrad_lab.kernels.toom_cook import LARGEST_TILE
+
+DIRECT = 1.25
+TRANSFORM = 24.0
+FILTER = 16.0
+FILTER_SUM = 60.0
+VECTOR = 16
+MOST_OUTPUTS = 4  # larger tiles round off more than they save
+
+_forced: ContextVar[int | None] = ContextVar("tinygrad_lab.tiles", default=None)
+
+
+class Shape(NamedTuple):
+    """What the cost of a stride-1 convolution depends on."""
+
+    images: int
+    out_height: int
+    out_width: int
+    window: tuple[int, int]
+    inputs: int
+    outputs: int
+
+
+def _whole(number: int, unit: int) -> int:
+    """Return how many units hold a number."""
+    return -(-number // unit)
+
+
+def direct_cost(shape: Shape) -> float:
+    """Return the cost of a convolution, or of the gradient of its filters, by matrix products on the image."""
+    pixels = shape.images * shape.out_height * shape.out_width
+    return DIRECT * pixels * shape.window[0] * shape.window[1] * shape.inputs * _whole(shape.outputs, VECTOR) * VECTOR
+
+
+def tile_cost(shape: Shape, m: int, filter_cost: float = FILTER) -> float:
+    """Return the cost of the same by tiles of m x m outputs."""
+    squares = (m + shape.window[0] - 1) ** 2
+    tiles = shape.images * _whole(shape.out_height, m) * _whole(shape.out_width, m)
+    inputs, outputs = (_whole(c, VECTOR) * VECTOR for c in (shape.inputs, shape.outputs))
+    return squares * (
+        tiles * shape.inputs * outputs + TRANSFORM * tiles * (inputs + outputs) + filter_cost * shape.inputs * outputs
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _cheapest(shape: Shape, filter_cost: float) -> int:
+    r = shape.window[0]
+    if r != shape.window[1] or r == 1 or r >= LARGEST_TILE:
+        return 0
+    costs = {m: tile_cost(shape, m, filter_cost) for m in range(2, min(MOST_OUTPUTS, LARGEST_TILE - r + 1) + 1)}
+    best = min(costs, key=costs.__getitem__)
+    return best if costs[best] < direct_cost(shape) else 0
+
+
+def choose_tile(shape: Shape, *, gradient: bool = False) -> int:
+    """Return m for the cheapest tile of m x m outputs, or 0 where the direct way is cheaper.
+
+    Parameters
+    ----------
+    shape : Shape
+        Of the convolution.
+    gradient : bool
+        Choose for the gradient of the filters.
+
+    Examples
+    --------
+    >>> choose_tile(Shape(images=64, out_height=32, out_width=32, window=(3, 3), inputs=64, outputs=64))
+    4
+    >>> choose_tile(Shape(images=64, out_height=32, out_width=32, window=(3, 3), inputs=3, outputs=64))
+    0
+    """
+    forced = _forced.get()
+    if forced is None:
+        return _cheapest(shape, FILTER_SUM if gradient else FILTER)
+    fits = shape.window[0] == shape.window[1] > 1 and forced + shape.window[0] - 1 <= LARGEST_TILE
+    return forced if fits else 0
+
+
+@contextmanager
+def using_tiles(m: int | None) -> Iterator[None]:
+    """Use tiles of m x m outputs wherever they fit; 0: the direct way everywhere; None: what costs least.
+
+    Raises
+    ------
+    OptionError
+        There are no such tiles.
+    """
+    if m is not None and not 0 <= m < LARGEST_TILE:
+        raise OptionError(
+            f"using_tiles: expected 0 to {LARGEST_TILE - 1} outputs along a tile's side, or None, got {m}"
+        )
+    token = _forced.set(m)
+    try:
+        yield
+    finally:
+        _forced.reset(token)
