@@ -17,7 +17,7 @@ from tests.autograd.conftest import Make, host
 from tinygrad_lab.errors import NonFiniteError
 from tinygrad_lab.settings import SETTINGS, using
 
-# ----------------------------------------------------------------------------------------------------------- recording
+# ------------------------------------------------------------------------------------------------------------ recording
 
 
 def test_no_grad_as_a_block_and_as_a_decorator(variable: Make) -> None:
@@ -103,9 +103,11 @@ def test_threads_differentiate_side_by_side(make: Make) -> None:
     assert results == {k: [2.0 * (k + 1) * 2.0**k] for k in range(1, 7)}
 
 
-@pytest.mark.parametrize(("value", "expected"), [("none", "[]"), ("numpy,numba", "['numba', 'numpy']"), ("all", "None")])
+@pytest.mark.parametrize(
+    ("value", "expected"), [("none", "[]"), ("numpy,numba", "['numba', 'numpy']"), ("all", "None")]
+)
 def test_the_environment_says_which_kernels_run(value: str, expected: str) -> None:
-    code = "from tinygrad_lab.settings import SETTINGS as s; p = s.get().providers; print(p if p is None else sorted(p))"
+    code = "import tinygrad_lab.settings as s; p = s.SETTINGS.get().providers; print(p if p is None else sorted(p))"
     environment = {**os.environ, "TINYGRAD_LAB_KERNELS": value}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == expected
@@ -176,7 +178,7 @@ def test_the_first_result_that_is_not_finite_is_named(variable: Make) -> None:
 
 
 def test_an_argument_that_was_not_finite_already_is_said_to_be(variable: Make) -> None:
-    with tgl.detect_anomaly(), pytest.raises(NonFiniteError, match="exp: .*an argument was not finite already"):
+    with tgl.detect_anomaly(), pytest.raises(NonFiniteError, match=r"exp: .*an argument was not finite already"):
         tgl.exp(variable([np.nan]))
 
 
@@ -193,7 +195,7 @@ def test_a_gradient_that_is_not_finite_is_named_with_its_place(variable: Make) -
 
 
 def test_anomaly_in_a_transform(make: Make) -> None:
-    with tgl.detect_anomaly(), np.errstate(all="ignore"), pytest.raises(NonFiniteError, match="sqrt: the gradient of x"):
+    with tgl.detect_anomaly(), np.errstate(all="ignore"), pytest.raises(NonFiniteError, match="sqrt: the gradient"):
         tgl.grad(lambda x: tgl.sqrt(x).sum())(make([0.0]))
 
 

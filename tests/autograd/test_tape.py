@@ -142,11 +142,6 @@ def test_arrays_without_axes_or_elements(make: Make, shape: tuple[int, ...]) -> 
 # --------------------------------------------------------------------------------------------------------------- memory
 
 
-def arrays_alive(kind: type) -> int:
-    """How many arrays of a type the collector can see; ndarrays are no objects of its, so their boxes stand for them."""
-    return sum(isinstance(o, kind) for o in gc.get_objects())
-
-
 def test_the_graph_goes_without_the_collector(variable: Make, no_collector: None) -> None:
     x = variable([1.0, 2.0])
     a = x * x
@@ -242,7 +237,7 @@ def test_a_tape_is_walked_once_unless_it_is_kept(variable: Make) -> None:
     y.backward(keep_graph=True)
     y.backward()
     np.testing.assert_allclose(host(x.grad), 2 * np.exp([2.0]))
-    with pytest.raises(GradientError, match="sum_axes: expected a tape that was not walked before.*keep_graph=True"):
+    with pytest.raises(GradientError, match=r"sum_axes: expected a tape that was not walked before.*keep_graph=True"):
         y.backward()
 
 
@@ -301,13 +296,13 @@ def test_a_hook_needs_a_tape(make: Make) -> None:
 
 def test_backward_wants_a_tape_and_a_cotangent_that_fits(variable: Make, make: Make) -> None:
     x = variable([1.0, 2.0])
-    with pytest.raises(GradientError, match=r"backward: expected a cotangent for shape \(2,\); take a sum, or pass one"):
+    with pytest.raises(GradientError, match=r"backward: expected a cotangent for shape \(2,\); take a sum, or"):
         x.backward()
     with pytest.raises(GradientError, match="backward: expected a tensor on the tape, got a constant"):
         tgl.tensor(make([1.0])).backward()
     with pytest.raises(ShapeError, match=r"expected a cotangent of shape \(2,\) float64, got \(3,\) float64"):
         x.backward(make([1.0, 2.0, 3.0]))
-    with pytest.raises(ShapeError, match="float64, got .* float32"):
+    with pytest.raises(ShapeError, match=r"float64, got .* float32"):
         x.backward(make([1.0, 2.0], "float32"))
     x.backward([3.0, 4.0])  # a list is taken
     x.backward(tgl.tensor(make([1.0, 1.0])))
@@ -328,7 +323,7 @@ def broken(rule: Any) -> tgl.Primitive:
 
 def test_an_error_inside_a_rule_names_the_operation_and_the_shapes(variable: Make) -> None:
     x = variable([[1.0, 2.0]])
-    message = r"doubling: its derivative rule for x failed on a cotangent of shape \(1, 2\): ZeroDivisionError: division"
+    message = r"doubling: its derivative rule for x failed on a cotangent of shape \(1, 2\): ZeroDivisionError: div"
     with pytest.raises(GradientError, match=message) as caught:
         broken(lambda g: 1 / 0)(x).sum().backward()
     assert isinstance(caught.value.__cause__, ZeroDivisionError)

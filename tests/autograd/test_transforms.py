@@ -60,7 +60,7 @@ def test_perturbation_confusion(make: Make) -> None:
 
 
 def test_the_same_point_for_two_variables(make: Make) -> None:
-    """The inner variable is a new one, though its value is the outer's: d/dx of (d/dy x^2 y^3 at y = x) = d/dx 3 x^4."""
+    """The inner variable is a new one, with the outer's value: d/dx of (d/dy x^2 y^3 at y = x) is d/dx 3 x^4."""
     f = tgl.grad(lambda x: tgl.grad(lambda y: x**2 * y**3)(x))
     assert float(f(make(2.0))) == pytest.approx(12 * 2.0**3)
     f = tgl.grad(lambda x: tgl.grad(lambda y: tgl.grad(lambda z: x * y**2 * z**3)(y))(x))
@@ -132,7 +132,7 @@ def test_stop_gradient(make: Make) -> None:
     assert host(twice(x)).tolist() == [2.0 * 2, 2.0 * 3]
 
 
-# ------------------------------------------------------------------------------------------------------ grad's interface
+# ----------------------------------------------------------------------------------------------------- grad's interface
 
 
 def test_argnums(make: Make) -> None:
@@ -171,7 +171,7 @@ def test_python_numbers_count_as_arrays() -> None:
 
 def test_grad_wants_one_scalar(make: Make) -> None:
     x = make([1.0, 2.0])
-    with pytest.raises(GradientError, match=r"grad: expected a function to one scalar, got outputs of shapes \[\(2,\)\]"):
+    with pytest.raises(GradientError, match=r"grad: expected a function to one scalar, got outputs of shapes \[\(2"):
         tgl.grad(lambda x: x)(x)
     with pytest.raises(GradientError, match=r"outputs of shapes \[\(\), \(\)\]"):
         tgl.grad(lambda x: (total(x), total(x)))(x)
@@ -210,7 +210,7 @@ def test_the_pullback_is_itself_differentiable(make: Make) -> None:
 
 def test_a_cotangent_must_fit(make: Make) -> None:
     _, pull = tgl.vjp(lambda x: x * 2.0, make([1.0, 2.0]))
-    with pytest.raises(ShapeError, match=r"pull: expected a cotangent like each output.*float64 \(2,\).*float64 \(3,\)"):
+    with pytest.raises(ShapeError, match=r"pull: expected a cotangent like each.*float64 \(2,\).*float64 \(3,\)"):
         pull(make([1.0, 2.0, 3.0]))
     with pytest.raises(ShapeError, match="float32"):
         pull(make([1.0, 2.0], "float32"))
@@ -258,7 +258,7 @@ def test_products_are_differentiable_in_turn(make: Make) -> None:
     assert host(g).tolist() == [6.0, 12.0]
 
 
-# --------------------------------------------------------------------------------------------------------- whole matrices
+# ------------------------------------------------------------------------------------------------------- whole matrices
 
 
 def test_jacobian(make: Make) -> None:

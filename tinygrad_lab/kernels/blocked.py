@@ -93,7 +93,7 @@ def _conv2d_grad_w(x: Array, g: Array, *, window: Pair, **options: Any) -> Array
     return w
 
 
-@max_pool2d.kernel("numpy")
+@max_pool2d.kernel("numpy", when=lambda x, *, window, stride, padding: window[0] * window[1] <= 256)
 def _max_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> tuple[Array, Array]:
     """Return each window's maximum and its place: one comparison of whole maps for each position in the window."""
     ho, wo = places(x.shape[1:3], window, stride, padding, who="max_pool2d")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
@@ -63,7 +64,7 @@ def tensordot(x: Any, y: Any, axes: int | tuple[Any, Any] = 2) -> Any:
     OptionError
         An operand does not have these axes.
     """
-    if isinstance(axes, int):
+    if not isinstance(axes, Sequence):
         if not 0 <= axes <= min(x.ndim, y.ndim):
             raise OptionError(f"tensordot: expected 0 to {min(x.ndim, y.ndim)} axes, got {axes}")
         axes = (range(x.ndim - axes, x.ndim), range(axes))

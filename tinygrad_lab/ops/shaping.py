@@ -151,11 +151,11 @@ roll_axes.defvjp(x=lambda g, shifts, axes: roll_axes(g, shifts=tuple(-s for s in
 def roll(x: Any, shift: int | Sequence[int], axis: Axes = None) -> Any:
     """Return x shifted cyclically; without an axis, as if it were flat."""
     if axis is None:
-        if not isinstance(shift, int):
+        if isinstance(shift, Sequence):
             raise OptionError(f"roll: expected one shift without an axis, got {shift}")
         return reshape(roll_axes(reshape(x, shape=(-1,)), shifts=(shift,), axes=(0,)), shape=x.shape)
     axes = normalize_axes(axis, x.ndim, "roll")
-    shifts = (shift,) * len(axes) if isinstance(shift, int) else tuple(shift)
+    shifts = tuple(shift) if isinstance(shift, Sequence) else (shift,) * len(axes)
     return roll_axes(x, shifts=shifts, axes=axes)
 
 
@@ -289,7 +289,7 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
 
 def tile(x: Any, repeats: int | Sequence[int]) -> Any:
     """Return copies of x laid side by side, so many along each axis."""
-    counts = (repeats,) if isinstance(repeats, int) else tuple(repeats)
+    counts = tuple(repeats) if isinstance(repeats, Sequence) else (repeats,)
     counts = (1,) * (x.ndim - len(counts)) + counts
     x = reshape(x, shape=(1,) * (len(counts) - x.ndim) + tuple(x.shape))
     interleaved = tuple(n for length in x.shape for n in (1, length))  # (1, n0, 1, n1, ...)
