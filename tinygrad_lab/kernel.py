@@ -1,7 +1,7 @@
 """Kernels: faster forwards of primitives, by provider, and the choice between them.
 
-The reference forward is the specification. A kernel is an alternative for some of its cases that must agree with it to a
-declared error; the conformance kit holds it to that.
+The reference forward is the specification. A kernel is an alternative for some of its cases that must agree with it to
+a declared error; the conformance kit holds it to that.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def test_wrong_settings_are_refused_with_the_right_name(setting: str, message: s
 def test_a_file_is_a_recipe(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('[model]\nname = "lenet5"\n', encoding="utf-8")
-    with pytest.raises(ConfigError, match="missing .*'optimizer'"):
+    with pytest.raises(ConfigError, match=r"missing .*'optimizer'"):
         find_recipe(str(path))
     path.write_text("[model\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="expected TOML"):
