@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
 
+from tinygrad_lab import registry
+from tinygrad_lab.data import Compose
 from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.initializers import shapes_only
+from tinygrad_lab.optim.schedules import build_schedule
 from tinygrad_lab.train import find_recipe, recipe_names
+from tinygrad_lab.train.recipe import checked
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -58,3 +64,28 @@ def test_a_file_is_a_recipe(tmp_path: Path) -> None:
 def test_unknown_recipes_get_the_nearest_name() -> None:
     with pytest.raises(ConfigError, match="did you mean 'lenet5'"):
         find_recipe("lenet")
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_names_what_the_registry_has_with_options_that_it_takes(name: str) -> None:
+    recipe = find_recipe(name)
+    with shapes_only():
+        model = registry.models[recipe["model"]["name"]](**recipe.options("model"), rng=0)
+    registry.optimizers[recipe["optimizer"]["name"]](model.parameters(), **recipe.options("optimizer"))
+    inspect.signature(registry.losses[recipe["loss"]["name"]]).bind(None, None, **recipe.options("loss"))
+    if recipe["schedule"]:
+        lasting = {"length": 1} if recipe["schedule"]["name"] == "one_cycle" else {}
+        build_schedule({**lasting, **recipe["schedule"]})
+    Compose.from_config(recipe.augment)
+    assert recipe["data"]["name"] in registry.datasets
+
+
+def test_marks_say_where_a_setting_comes_from() -> None:
+    recipe = find_recipe("alexnet_small")
+    assert recipe.origin("data.classes") == "stated"
+    assert recipe.origin("schedule.start") == "stated"
+    assert recipe.origin("optimizer.lr") == "inferred"
+    assert recipe.origin("training.epochs") == "ours"
+    tables = {**recipe.tables, "origin": {"stated": ["data.clases"]}}
+    with pytest.raises(ConfigError, match=r"did you mean 'data.classes'"):
+        checked(tables, "mine")

@@ -1,8 +1,9 @@
 """Recipes: experiments as TOML files, in the names of the registry.
 
 A recipe has the tables ``recipe`` (title, source, published figure), ``model``, ``data``, ``loss``, ``optimizer``,
-``training``, and perhaps ``schedule`` and the list ``augment``. The ``name`` in a table is a registered one; what else
-stands there are the options of that thing.
+``training``, and perhaps ``schedule``, the list ``augment``, and ``origin``: which settings the source states, and
+which are inferred from it; all others are ours. The ``name`` in a table is a registered one; what else stands there are
+the options of that thing.
 """
 
 from __future__ import annotations
@@ -19,11 +20,20 @@ from tinygrad_lab.errors import ConfigError
 
 Table = dict[str, Any]
 
-_DATA = {"name": str, "batch_size": int, "classes": list, "per_class": int, "held_out": float}
+_DATA = {
+    "name": str,
+    "batch_size": int,
+    "classes": list,
+    "per_class": int,
+    "held_out": float,
+    "seed": int,
+    "size": list,
+}
 _TRAINING = {"epochs": int, "seed": int}
 _RECIPE = {"title": str, "source": str, "published": str}
+_ORIGIN = {"stated": list, "inferred": list}
 _REQUIRED = ("model", "data", "loss", "optimizer", "training")
-_KNOWN = ("recipe", *_REQUIRED, "augment", "schedule")
+_KNOWN = ("recipe", "origin", *_REQUIRED, "augment", "schedule")
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,17 @@ class Recipe:
     def __getitem__(self, table: str) -> Table:
         """Return one table; an optional one that is missing is empty."""
         return self.tables.get(table, {})  # type: ignore[no-any-return]  # TOML holds Any
+
+    def origin(self, path: str) -> str:
+        """Return where a setting comes from: ``"stated"`` by the source, ``"inferred"`` from it, or ``"ours"``.
+
+        Examples
+        --------
+        >>> find_recipe("alexnet_small").origin("optimizer.lr")
+        'inferred'
+        """
+        marks = {marked: mark for mark in ("inferred", "stated") for marked in self["origin"].get(mark, [])}
+        return marks.get(path) or marks.get(path.partition(".")[0], "ours")
 
     @property
     def augment(self) -> list[Table]:
@@ -105,6 +126,17 @@ def _check_table(table: Mapping[str, Any], kinds: Mapping[str, type], who: str) 
             raise ConfigError(f"{who}.{key}: expected {kinds[key].__name__}, got {value!r}")
 
 
+def _check_origin(tables: Table, who: str) -> None:
+    settings = [path for table in tables if table != "origin" for path in (table, *_paths(table, tables[table]))]
+    for marked in tables.get("origin", {}).values():
+        for path in marked:
+            _one_of(path, settings, f"{who}: origin")
+
+
+def _paths(table: str, content: Any) -> list[str]:
+    return [f"{table}.{key}" for key in content] if isinstance(content, dict) else []
+
+
 def checked(tables: Table, name: str) -> Table:
     """Return the tables of a recipe if they are complete and well formed.
 
@@ -121,8 +153,9 @@ def checked(tables: Table, name: str) -> Table:
     for table in ("model", "data", "loss", "optimizer", *(["schedule"] if "schedule" in tables else [])):
         if not isinstance(tables[table].get("name"), str):
             raise ConfigError(f"{who}: expected {table}.name, a registered name")
-    for table, kinds in (("data", _DATA), ("training", _TRAINING), ("recipe", _RECIPE)):
+    for table, kinds in (("data", _DATA), ("training", _TRAINING), ("recipe", _RECIPE), ("origin", _ORIGIN)):
         _check_table(tables.get(table, {}), kinds, f"{who}: {table}")
+    _check_origin(tables, who)
     if tables["training"].get("epochs", 0) < 1 or tables["data"].get("batch_size", 1) < 1:
         raise ConfigError(f"{who}: expected at least one epoch and one image a batch")
     return tables

@@ -60,7 +60,7 @@ def prepare(recipe: Recipe, *, root: str | None = None, workers: int = 1) -> Tra
     seed, batch_size = training.get("seed", 0), data.pop("batch_size", 128)
     name = recipe["data"]["name"]
     train_set = load(name, split="train", root=root, **data)
-    test_set = load(name, split="test", root=root, **{k: v for k, v in data.items() if k == "classes"})
+    test_set = load(name, split="test", root=root, **{k: v for k, v in data.items() if k in ("classes", "size")})
     augment = Compose.from_config(recipe.augment).fit(train_set)
     batches = Loader(train_set, batch_size=batch_size, seed=seed, augment=augment, workers=workers)
     held_out = Loader(test_set, batch_size=256, shuffle=False, augment=augment.for_evaluation(), workers=0)
