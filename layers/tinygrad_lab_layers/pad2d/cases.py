@@ -44,8 +44,11 @@ cases = LayerCases(
     bad_inputs=(
         BadInput(args=(1,), inputs=((4, 4, 1),), error=tgl.errors.ShapeError, match=r"expected images \(N, H, W, C\)"),
         BadInput(
-            args=(1,), options={"mode": "edge"}, inputs=((1, 0, 4, 1),),
-            error=tgl.errors.ShapeError, match="at least one pixel",
+            args=(1,),
+            options={"mode": "edge"},
+            inputs=((1, 0, 4, 1),),
+            error=tgl.errors.ShapeError,
+            match="at least one pixel",
         ),
         BadInput(args=(-1,), error=tgl.errors.OptionError, match="Pad2d: padding: expected a whole number"),
         BadInput(args=("same",), error=tgl.errors.OptionError, match="padding in numbers, got 'same'"),

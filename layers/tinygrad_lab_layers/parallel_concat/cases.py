@@ -55,12 +55,17 @@ cases = LayerCases(
         BadInput(args=([],), error=tgl.errors.OptionError, match=r"at least one branch, each a layer, got \[\]"),
         BadInput(args=(["tanh"],), error=tgl.errors.OptionError, match=r"each a layer, got \['str'\]"),
         BadInput(
-            args=([Inner("tanh"), Inner("flatten")],), inputs=((2, 3, 4),),
-            error=tgl.errors.ShapeError, match=r"along axis -1 alone, got shapes \[\(2, 3, 4\), \(2, 12\)\]",
+            args=([Inner("tanh"), Inner("flatten")],),
+            inputs=((2, 3, 4),),
+            error=tgl.errors.ShapeError,
+            match=r"along axis -1 alone, got shapes \[\(2, 3, 4\), \(2, 12\)\]",
         ),
         BadInput(
-            args=([Inner("tanh")],), options={"axis": 2}, inputs=((2, 3),),
-            error=tgl.errors.ShapeError, match="results with an axis 2",
+            args=([Inner("tanh")],),
+            options={"axis": 2},
+            inputs=((2, 3),),
+            error=tgl.errors.ShapeError,
+            match="results with an axis 2",
         ),
     ),
 )

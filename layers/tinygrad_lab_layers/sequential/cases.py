@@ -69,8 +69,10 @@ cases = LayerCases(
     bad_inputs=(
         BadInput(args=("dense",), error=tgl.errors.OptionError, match="expected layers, got str at 0"),
         BadInput(
-            args=({"wide": Inner("dense", args=(3, 2)), "deep": Inner("dense", args=(3, 2))},), inputs=((4, 3),),
-            error=tgl.errors.ShapeError, match="expected last axis 3, got 2",
+            args=({"wide": Inner("dense", args=(3, 2)), "deep": Inner("dense", args=(3, 2))},),
+            inputs=((4, 3),),
+            error=tgl.errors.ShapeError,
+            match="expected last axis 3, got 2",
         ),
     ),
 )
