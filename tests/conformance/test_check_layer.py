@@ -1,0 +1,307 @@
+"""Checking layers: what passes, what does not, and what the report says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+import tinygrad_lab as tgl
+from tests.conformance import samples
+from tests.conformance.samples import Constant, Elementwise, Halved, Matrix, Square, matrix_cases, row_cases
+from tinygrad_lab.conformance import BadInput, Case, Input, Law, LayerCases, check_layer, inspect_layer
+from tinygrad_lab.conformance.results import NonconformanceError
+from tinygrad_lab.conformance.search import Profile
+
+QUICK = Profile(examples=6)
+
+
+def failing(cls, cases=row_cases, **options):
+    return [p.name for p in inspect_layer(cls, cases, profile=QUICK, **options).failures]
+
+
+@pytest.mark.parametrize(("cls", "cases"), [(Square, row_cases), (Matrix, matrix_cases)])
+def test_right_layers_pass(cls, cases):
+    result = check_layer(cls, cases, profile=QUICK)
+    assert result.passed
+    assert result.properties["gradients"].examples == 6
+    assert 0 < result.properties["gradients"].worst.ratio < 0.2
+
+
+def test_a_wrong_gradient_fails_with_a_report():
+    with pytest.raises(NonconformanceError) as caught:
+        check_layer(Halved, row_cases, profile=QUICK)
+    text = str(caught.value)
+    assert "Halved: gradients does not hold" in text
+    assert "Input((1, 1))" in text  # the smallest case
+    assert "by the rules" in text
+    assert "=> every entry is 0.5 times what it should be" in text
+    assert 'check_layer(Halved, cases, case=case, properties=["gradients"])' in text
+    assert "@example(case=Case(" in text
+
+
+def test_the_three_lines_reproduce_the_failure():
+    result = inspect_layer(Halved, row_cases, profile=QUICK)
+    report = result.properties["gradients"].failure.report
+    lines = report.split("Run it again:")[1].split("Keep it")[0].strip().splitlines()
+    assert len(lines) == 3
+    program = "\n".join(line.strip() for line in lines)
+    with pytest.raises(NonconformanceError, match="gradients does not hold"):
+        exec(program, {"Halved": Halved, "cases": row_cases})
+
+
+def test_a_treated_constant_is_seen_by_the_second_derivative_alone():
+    assert failing(Constant) == ["second_order"]
+
+
+def test_state_that_a_call_leaves_behind_is_seen():
+    class Remembers(Elementwise):
+        def forward(self, x):
+            self.first = getattr(self, "first", x)
+            return x * tgl.stop_gradient(self.first)
+
+    assert failing(Remembers)
+
+
+def test_an_exception_is_a_failure_of_its_property():
+    class Refuses(Elementwise):
+        def forward(self, x):
+            if x.dtype == "float32":
+                raise ValueError("no float32 here")
+            return x * 1.0
+
+    result = inspect_layer(Refuses, row_cases, profile=QUICK)
+    assert "ValueError: no float32 here" in result.properties["shapes_and_dtypes"].failure.headline
+
+
+def test_a_layer_that_does_not_run_fails_once():
+    class Broken(Elementwise):
+        def forward(self, x):
+            return x.no_such_method()
+
+    assert failing(Broken) == ["forward"]
+
+
+def test_cases_that_the_constructor_refuses_fail():
+    cases = st.just(Case(args=(-1, 2), inputs=(Input((1, 1)),)))
+    assert failing("dense", cases) == ["forward"]
+
+
+def test_a_wrong_output_shape_is_seen():
+    class Wrong(Square):
+        def output_shape(self, shape):
+            return (*shape, 1)
+
+    assert failing(Wrong) == ["output_shape", "zero_size"]
+
+
+def test_the_reference_sees_a_wrong_function_with_the_right_gradient():
+    cases = LayerCases(row_cases, reference=lambda layer, x: x**2 + 1)
+    assert failing(Square, cases) == ["reference"]
+
+
+def test_kinks_must_be_declared_or_lie_far():
+    class Hard(Elementwise):
+        def forward(self, x):
+            return tgl.relu(x)
+
+    assert failing(Hard, LayerCases(row_cases, kink_distance=lambda layer, x: abs(x).min(initial=1))) == []
+
+
+def test_writing_into_an_argument_is_seen():
+    @tgl.primitive
+    def doubled(xp, x):
+        return 2 * x
+
+    def rule(g):
+        g *= 2
+        return g
+
+    doubled.defvjp(x=rule)
+
+    class Writes(Elementwise):
+        def forward(self, x):
+            return doubled(x)
+
+    result = inspect_layer(Writes, row_cases, profile=QUICK)
+    assert not result.properties["nothing_mutated"].passed
+    assert "writes into an array that it was given" in result.properties["nothing_mutated"].failure.headline
+
+
+def test_nan_that_is_swallowed_is_seen():
+    class Swallows(Elementwise):
+        def forward(self, x):
+            return tgl.where(tgl.isfinite(x), x, 0.0)
+
+    assert failing(Swallows) == ["non_finite"]
+
+
+def test_random_layers_must_vary_and_have_the_right_mean():
+    class Noise(Elementwise):
+        def __init__(self, *, scale=1.0):
+            self.scale = scale
+
+        def forward(self, x):
+            return x * (tgl.tensor(self.random(x).uniform()) * 2 * self.scale) if self.training else x
+
+    random = LayerCases(row_cases, random=True)
+    assert failing(Noise, random) == []
+    biased = row_cases.map(lambda case: Case(options={"scale": 1.5}, inputs=case.inputs))
+    assert failing(Noise, LayerCases(biased, random=True)) == ["statistics"]
+    assert failing(Square, random) == ["adequacy"]
+    assert "determinism" not in failing(Noise, random)
+
+
+def test_running_statistics_that_are_updated_twice_are_seen():
+    class Counts(Elementwise):
+        def __init__(self):
+            self.total = tgl.Buffer(np.zeros(1))
+
+        def forward(self, x):
+            if self.training:
+                self.total.assign(self.total.value + 1)
+            return x * 1.0
+
+    assert failing(Counts) == ["checkpoint"]
+
+
+def test_buffers_are_compared_with_the_authors():
+    class Mean(Elementwise):
+        def __init__(self):
+            self.mean = tgl.Buffer(np.zeros(1, "float32"))
+
+        def forward(self, x):
+            if self.training:
+                self.update(mean=0.9 * self.mean.value + 0.1 * x.mean().value if hasattr(x, "value") else self.mean)
+            return x * 1.0
+
+    def updated(factor):
+        def expected(layer, x):
+            return {"mean": factor * layer.state()["mean"] + (1 - factor) * x.mean()}
+
+        return LayerCases(row_cases, updated_buffers=expected)
+
+    assert "modes" in failing(Mean, updated(0.5))
+
+
+def test_laws_are_properties_by_their_names():
+    good = Law("not_negative", lambda layer, x: max(0.0, -layer(x).min()))
+    bad = Law("small", lambda layer, x: abs(layer(x)).max(), formula="|f(x)| = 0")
+    result = inspect_layer(Square, LayerCases(row_cases, laws=("elementwise", good, bad)), profile=QUICK)
+    assert [p.name for p in result.failures] == ["small"]
+    assert "law small (|f(x)| = 0)" in result.failures[0].failure.headline
+    assert result.properties["not_negative"].examples == 6
+
+
+def test_a_law_for_one_mode():
+    law = Law("never", lambda layer, x: 1.0, training=False)
+    result = inspect_layer(
+        Square, LayerCases(row_cases, laws=(law,)), profile=QUICK, case=Case(inputs=(Input((1,)),), training=True)
+    )
+    assert result.properties["never"].examples == 0
+
+
+def test_bad_inputs_raise_the_documented_error():
+    def result(**bad):
+        cases = LayerCases(matrix_cases, bad_inputs=(BadInput(args=(2, 3), **bad),))
+        return inspect_layer(Matrix, cases, profile=QUICK).properties["bad_inputs"]
+
+    assert result(inputs=((4, 5),), error=ValueError, match="mismatch|expected").passed
+    assert "got no error" in result(inputs=((4, 2),)).failure.headline
+    assert "expected KeyError, got" in result(inputs=((4, 5),), error=KeyError).failure.headline
+    assert "that matches 'flatten'" in result(inputs=((4, 5),), error=ValueError, match="flatten").failure.headline
+
+
+def test_exemptions_run_and_are_flagged_when_needless():
+    exempt = LayerCases(row_cases, exemptions={"second_order": "first order only", "adjoint": "no reason"})
+    result = inspect_layer(Constant, exempt, profile=QUICK)
+    assert result.passed
+    assert result.properties["second_order"].failure is not None
+    assert any("exemption from adjoint is needless" in note for note in result.notes)
+    assert not any("second_order" in note for note in result.notes)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "text"),
+    [
+        (st.just(Case(inputs=(Input((2, 2)),))), "every draw is the same case"),
+        (st.integers(0, 9).map(lambda n: Case(inputs=(Input((0, n)),))), "no case has an argument"),
+    ],
+)
+def test_vacuous_strategies_fail(strategy, text):
+    result = inspect_layer(Square, strategy, profile=Profile(examples=8))
+    assert text in result.properties["adequacy"].failure.headline
+
+
+def test_draws_that_cannot_be_used_fail():
+    cases = LayerCases(row_cases, kink_distance=lambda layer, x: 0.0)
+    result = inspect_layer(Square, cases, profile=QUICK)
+    assert "no case could be used" in result.properties["adequacy"].failure.headline
+
+
+def test_options_never_drawn_and_lines_never_run_are_noted():
+    class Optional(Elementwise):
+        def __init__(self, *, shift=0.0, double=False):
+            self.shift, self.double = shift, double
+
+        def forward(self, x):
+            if self.double:
+                return 2.0 * x
+            return x + self.shift
+
+    notes = inspect_layer(Optional, row_cases, profile=QUICK).notes
+    assert any("no case sets shift, double" in note for note in notes)
+
+
+def test_lines_never_run():
+    cases = st.integers(1, 4).map(lambda n: Case(options={"low": -1.0, "high": 1.0}, inputs=(Input((n, 2)),)))
+    lstm_notes = inspect_layer("hardtanh", cases, profile=QUICK).notes
+    assert any("no BadInput provokes the errors in layer.py" in note for note in lstm_notes)
+
+
+def test_the_authors_examples_always_run():
+    seen = []
+
+    class Sees(Square):
+        def forward(self, x):
+            seen.append(tuple(x.shape))
+            return super().forward(x)
+
+    check_layer(Sees, LayerCases(row_cases, examples=(Case(inputs=(Input((7, 3)),)),)), profile=QUICK)
+    assert (7, 3) in seen
+
+
+def test_one_case_alone():
+    result = check_layer(
+        "dense", case=Case(args=(3, 2), inputs=(Input((2, 3)),), training=True), properties=["gradients"]
+    )
+    assert set(result.properties) == {"forward", "gradients"}
+    assert result.examples == 1
+
+
+def test_a_kernel_must_agree_with_its_reference():
+    @tgl.primitive
+    def triple(xp, x):
+        return 3 * x
+
+    triple.defvjp(x=lambda g: 3 * g)
+
+    @triple.kernel("numpy", error=1e-6)
+    def fast(x):
+        return 3.001 * x
+
+    class Triple(Elementwise):
+        def forward(self, x):
+            return triple(x)
+
+    result = inspect_layer(Triple, row_cases, profile=QUICK)
+    assert "triple: kernel 'numpy'" in result.properties["kernels"].failure.headline
+
+
+def test_the_same_seed_finds_the_same():
+    one, two = (inspect_layer(Halved, row_cases, profile=QUICK) for _ in range(2))
+    assert one.properties["gradients"].failure.case == two.properties["gradients"].failure.case
+
+
+def test_samples_are_what_they_say():
+    assert samples.square(np.float64(3.0)) == 9

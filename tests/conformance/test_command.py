@@ -1,0 +1,179 @@
+"""tinygrad-lab check and new-layer, pytest --conformance."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinygrad_lab.cli import main
+from tinygrad_lab.cli.new_layer import names_for
+from tinygrad_lab.errors import ConfigError
+
+BROKEN = """
+import tinygrad_lab as tgl
+
+@tgl.primitive
+def wrong(xp, x):
+    return x * x
+
+wrong.defvjp(x=lambda g, x: g * x)
+
+class Wrong(tgl.Layer):
+    def forward(self, x):
+        return wrong(x)
+    def output_shape(self, shape):
+        return shape
+"""
+BROKEN_METADATA = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "acme-wrong"
+version = "1.0"
+[project.entry-points."tinygrad_lab.layers"]
+"acme.wrong" = "acme_wrong:Wrong"
+"acme.missing" = "acme_wrong:Missing"
+[tool.hatch.build.targets.wheel]
+include = ["acme_wrong.py"]
+"""
+
+
+def run(*command: str, folder: Path, site: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(site or ""), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def install(project: Path, site: Path) -> Path:
+    command = ["-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", str(site), str(project)]
+    done = run(*command, folder=project)
+    assert done.returncode == 0, done.stderr
+    return site
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site with two distributions of strangers: one as new-layer writes it, and a broken one."""
+    pytest.importorskip("hatchling")
+    folder = tmp_path_factory.mktemp("stranger")
+    assert main(["new-layer", "acme.swish", str(folder / "swish")]) == 0
+    (folder / "wrong").mkdir()
+    (folder / "wrong" / "acme_wrong.py").write_text(BROKEN)
+    (folder / "wrong" / "pyproject.toml").write_text(BROKEN_METADATA)
+    install(folder / "swish", folder / "site")
+    return install(folder / "wrong", folder / "site")
+
+
+def test_json_has_the_promised_form(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "tanh", "--examples", "3", "--json"]) == 0
+    (layer,) = json.loads(capsys.readouterr().out)["layers"]
+    assert set(layer) == {"name", "passed", "seconds", "properties"}
+    assert (layer["name"], layer["passed"]) == ("tanh", True)
+    for prop in layer["properties"]:
+        assert set(prop) == {"name", "passed", "examples", "worst_error", "tolerance"}
+    assert {"gradients", "second_order", "fresh_process", "adequacy"} <= {p["name"] for p in layer["properties"]}
+
+
+def test_the_card_and_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "card.html"
+    names = ["relu", "tanh", "sigmoid", "softmax"]
+    assert main(["check", *names, "--examples", "2", "--html", str(page), "--plot", "tanh"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in names)
+    assert "4 of 4 pass" in text
+    html = page.read_text(encoding="utf-8")
+    assert html.count("<tr>") == 5
+    assert "<svg" in html
+    assert "Error against step size" in html
+    assert not any(outside in html for outside in ("src=", 'href="http', "<script"))
+
+
+def test_a_plot_of_a_layer_that_is_not_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "relu", "--examples", "2", "--html", str(tmp_path / "x.html"), "--plot", "tanh"]) == 1
+    assert "--plot: expected a layer that is checked" in capsys.readouterr().err
+
+
+def test_unknown_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "dens"]) == 1
+    assert "did you mean 'dense'" in capsys.readouterr().err
+
+
+def test_mutants_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "dense", "--examples", "4", "--mutants"]) == 0
+    assert "mutants killed" in capsys.readouterr().out
+
+
+def test_a_new_layer_is_found_and_passes(stranger: Path, tmp_path: Path) -> None:
+    done = run("-m", "tinygrad_lab", "check", "acme.swish", "--mutants", folder=tmp_path, site=stranger)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "(100%)" in done.stdout
+
+
+def test_the_tests_of_a_new_layer_pass(stranger: Path) -> None:
+    project = stranger.parent / "swish"
+    done = run("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", folder=project, site=stranger)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
+
+
+def test_a_broken_layer_is_status_one_and_the_others_are_checked(stranger: Path, tmp_path: Path) -> None:
+    command = ["check", "acme.wrong", "acme.missing", "acme.swish", "--examples", "3", "--json"]
+    done = run("-m", "tinygrad_lab", *command, folder=tmp_path, site=stranger)
+    assert done.returncode == 1
+    verdicts = {layer["name"]: layer["passed"] for layer in json.loads(done.stdout)["layers"]}
+    assert verdicts == {"acme.wrong": False, "acme.missing": False, "acme.swish": True}
+
+
+def test_pytest_from_an_empty_folder(stranger: Path, tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    options = ["-q", "-W", "error", "-p", "no:cacheprovider", "--conformance-examples=3"]
+    done = run("-m", "pytest", *options, "--conformance=acme.swish,dense", folder=tmp_path, site=stranger)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+    done = run("-m", "pytest", *options, "--conformance=acme.wrong", folder=tmp_path, site=stranger)
+    assert done.returncode == 1
+    assert "acme.wrong: gradients does not hold" in done.stdout
+    assert "=> every entry is 0.5 times what it should be" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_pytest_under_xdist(stranger: Path, tmp_path: Path) -> None:
+    pytest.importorskip("xdist")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    options = ["-q", "-n2", "-p", "no:cacheprovider", "--conformance-examples=2", "--conformance", "-k", "relu or tanh"]
+    done = run("-m", "pytest", *options, folder=tmp_path, site=stranger)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_pytest_refuses_unknown_names(tmp_path: Path) -> None:
+    done = run("-m", "pytest", "--conformance=nobody", "-p", "no:cacheprovider", folder=tmp_path)
+    assert done.returncode == 4
+    assert "no such layer: nobody" in done.stderr
+
+
+def test_the_plugin_loads_nothing_of_the_kit() -> None:
+    heavy = ["hypothesis", "numba", "rich", "scipy", "tinygrad_lab.conformance.checks"]
+    code = f"import sys, tinygrad_lab.conformance.pytest_plugin; print([n for n in {heavy} if n in sys.modules])"
+    done = run("-c", code, folder=Path.cwd())
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("name", ["swish", "Acme.swish", "acme.", "acme.swish.two", "acme.my-swish"])
+def test_names_without_a_prefix_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"like acme\.swish"):
+        names_for(name)
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "mine").write_text("")
+    assert main(["new-layer", "acme.swish", str(tmp_path)]) == 1
+    assert "expected a new or empty folder" in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine"]
