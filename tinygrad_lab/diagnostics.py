@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from tinygrad_lab.backend import carries_gradient, is_array, is_finite
 from tinygrad_lab.errors import NonFiniteError
 
-_PACKAGE = str(Path(__file__).parent)
+_PACKAGE = str(Path(__file__).parent) + os.sep  # not that of the layers beside it
 
 
 def calling_line() -> str:

@@ -82,7 +82,8 @@ class Random:
 
     def uniform(self, shape: Shape | None = None) -> Array:
         """Return numbers uniform in [0, 1); by default as many as the given array has."""
-        return random_uniform(namespace(self.like), self.key, shape or self.like.shape, self.like.dtype)
+        shape = self.like.shape if shape is None else shape
+        return random_uniform(namespace(self.like), self.key, shape, self.like.dtype)
 
 
 class Call:
@@ -158,6 +159,9 @@ class Layer:
 
     _arguments: dict[str, Any]
     _clock: list[int]
+
+    def __init__(self) -> None:
+        """Take no configuration; subclasses that have one define a constructor of their own."""
 
     def forward(self, *inputs: Any) -> Any:
         """Compute the result. Call the layer itself rather than this."""
@@ -282,9 +286,9 @@ class Layer:
             shape = raw(state[path]).shape
             if shape != variable.shape:
                 raise StateError(f"{type(self).__name__}: expected {path} of shape {variable.shape}, got {shape}")
+        given = {path: namespace(raw(state[path])).array(raw(state[path]), dtype=v.dtype) for path, v in own.items()}
         for path, variable in own.items():
-            array = namespace(raw(state[path])).array(raw(state[path]), dtype=variable.dtype)
-            variable.assign(transfer(array, variable.device))
+            variable.assign(transfer(given[path], variable.device))
 
     def _map_variables(self, f: Callable[[Array], Array]) -> Self:
         for variable in self.variables().values():
@@ -456,7 +460,7 @@ def functional_call(layer: Layer, parameters: Mapping[str, Any], *inputs: Any) -
     Raises
     ------
     StateError
-        A path is unknown.
+        A path is unknown, or a shape differs.
 
     Notes
     -----
@@ -466,6 +470,9 @@ def functional_call(layer: Layer, parameters: Mapping[str, Any], *inputs: Any) -
     own = layer.variables()
     if unknown := sorted(parameters.keys() - own.keys()):
         raise StateError(f"functional_call: expected paths of {type(layer).__name__}, got {unknown}")
+    for path, value in parameters.items():
+        if raw(value).shape != own[path].shape:
+            raise StateError(f"functional_call: expected {path} of shape {own[path].shape}, got {raw(value).shape}")
     replaced = {id(own[path]): _as_buffer(v) if isinstance(own[path], Buffer) else v for path, v in parameters.items()}
     return _with_variables(layer, replaced, {})(*inputs)
 

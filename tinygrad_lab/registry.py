@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
+import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from tinygrad_lab.errors import ConfigError, PluginError
 from tinygrad_lab.layer import Layer
@@ -207,13 +210,14 @@ def build(description: Mapping[str, Any], *, rng: Any = None) -> Layer:
     PluginError, ConfigError
         The plugin is not there, or the configuration is not one of its.
     """
+    rng = rng if rng is None else np.random.default_rng(rng)  # one generator for all layers inside
     cls = layers[description["layer"]]
     config = {k: _built(v, rng) for k, v in description["config"].items()}
     if description.get("version", cls.version) != cls.version:
         config = cls.upgrade(config, description["version"])
     if hasattr(cls, "from_config"):
         return cls.from_config(config)  # type: ignore[no-any-return]  # a plugin's word
-    takes_rng = rng is not None and "rng" in cls.__init__.__code__.co_varnames
+    takes_rng = rng is not None and "rng" in inspect.signature(cls.__init__).parameters
     try:
         return cls(**config, **({"rng": rng} if takes_rng else {}))  # type: ignore[no-any-return]  # a plugin's class
     except TypeError as error:
@@ -223,7 +227,7 @@ def build(description: Mapping[str, Any], *, rng: Any = None) -> Layer:
 
 
 def _built(value: Any, rng: Any) -> Any:
-    if isinstance(value, Mapping) and {"layer", "config"} <= value.keys():
+    if isinstance(value, Mapping) and "config" in value and isinstance(value.get("layer"), str):
         return build(value, rng=rng)
     if isinstance(value, Mapping):
         return {k: _built(v, rng) for k, v in value.items()}
