@@ -293,7 +293,7 @@ def check_vjp(
 
     Notes
     -----
-    PyTorch, which takes no negative strides: ``torch.autograd.functional.vjp(f, tensor(x.copy()), tensor(g.copy()))[1]``.
+    PyTorch takes no negative strides: ``torch.autograd.functional.vjp(f, tensor(x.copy()), tensor(g.copy()))[1]``.
     JAX: ``lambda g, x: jax.vjp(f, x)[1](g)``, with ``jax_enable_x64``: differences need float64.
 
     Examples
