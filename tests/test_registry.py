@@ -1,0 +1,281 @@
+"""The registry: plugins found by metadata alone, and what is said of broken, doubled, too new and unknown ones."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_lab as tgl
+from tinygrad_lab import registry
+from tinygrad_lab.errors import ConfigError, PluginError
+from tinygrad_lab.registry import Registry, build, describe
+
+SWISH = """
+import tinygrad_lab as tgl
+
+class Swish(tgl.Layer):
+    {attributes}
+    def __init__(self, *, beta=1.0, rng=None):
+        self.beta = beta
+        self.weight = tgl.Parameter(tgl.initializers.draw(1.0, (3,), rng=rng))
+
+    def forward(self, x):
+        return x * tgl.sigmoid(self.beta * x) * self.weight
+
+    def output_shape(self, shape):
+        return shape
+"""
+
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Make distributions, as pip leaves them: a module and a .dist-info with metadata and entry points."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    modules: list[str] = []
+
+    def make(name: str, points: dict[str, str], *, group: str = "layers", version: str = "1.2", **sources: str) -> None:
+        info = tmp_path / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        lines = [f"{point} = {target}" for point, target in points.items()]
+        (info / "entry_points.txt").write_text(f"[tinygrad_lab.{group}]\n" + "\n".join(lines) + "\n")
+        for module, source in sources.items():
+            (tmp_path / f"{module}.py").write_text(source)
+            modules.append(module)
+        importlib.invalidate_caches()
+        for known in (registry.layers, registry.models, registry.losses):
+            known.refresh()
+
+    yield make
+    for module in modules:
+        sys.modules.pop(module, None)
+    monkeypatch.undo()
+    importlib.invalidate_caches()
+    for known in (registry.layers, registry.models, registry.losses):
+        known.refresh()
+
+
+def swish(attributes: str = "pass") -> str:
+    """The source of a plugin."""
+    return SWISH.format(attributes=attributes)
+
+
+def test_the_built_in_layers_are_plugins_like_a_strangers() -> None:
+    dense = registry.layers["dense"]
+    assert issubclass(dense, tgl.Layer)
+    assert registry.layers.name_of(dense) == "dense"
+    assert registry.layers.plugin("dense").distribution == "tinygrad-lab"
+    assert registry.layers["sequential"] is tgl.Sequential
+    assert tgl.layers is registry.layers
+    assert list(registry.layers) == sorted(registry.layers)
+    assert len(registry.layers) == len(list(registry.layers))
+
+
+def test_a_strangers_plugin_is_found_without_being_imported(install: Install) -> None:
+    install("acme-swish", {"acme.swish": "acme_swish:Swish"}, acme_swish=swish())
+    plugin = registry.layers.plugin("acme.swish")
+    assert (plugin.distribution, plugin.version) == ("acme-swish", "1.2")
+    assert str(plugin) == "acme_swish:Swish of acme-swish 1.2"
+    assert "acme.swish" in registry.layers
+    assert "acme_swish" not in sys.modules
+    cls = registry.layers["acme.swish"]
+    assert "acme_swish" in sys.modules
+    assert registry.layers["acme.swish"] is cls
+    assert registry.layers.name_of(cls) == "acme.swish"
+    assert registry.layers.state("acme.swish") == "ok"
+
+
+def test_what_was_found_is_cached_until_it_is_refreshed(install: Install, tmp_path: Path) -> None:
+    before = registry.layers.plugins()
+    info = tmp_path / "late-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: late\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[tinygrad_lab.layers]\nlate.swish = late:Swish\n")
+    assert registry.layers.plugins() is before
+    assert "late.swish" not in registry.layers
+    importlib.invalidate_caches()
+    registry.layers.refresh()
+    assert "late.swish" in registry.layers
+
+
+def test_an_unknown_plugin_is_answered_with_near_names() -> None:
+    with pytest.raises(PluginError, match="layers: expected the name of a plugin, got 'conv_2d'; did you mean 'conv2"):
+        registry.layers["conv_2d"]
+    with pytest.raises(PluginError, match=r"got 'zzzzzz'; there are \['.*'conv2d'.*\]"):
+        registry.layers["zzzzzz"]
+    with pytest.raises(LookupError):
+        registry.layers["zzzzzz"]
+    assert "zzzzzz" not in registry.layers
+    assert registry.layers.state("zzzzzz").startswith("layers: expected the name of a plugin")
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import a_module_that_is_not_there", "ModuleNotFoundError: No module named 'a_module_that_is_not_there'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("def (", "SyntaxError"),
+        ("", "AttributeError"),
+    ],
+)
+def test_a_broken_plugin_fails_when_it_is_asked_for(install: Install, source: str, reason: str) -> None:
+    """And the others go on working."""
+    install("acme-broken", {"acme.broken": "acme_broken:Swish"}, acme_broken=source)
+    assert issubclass(registry.layers["dense"], tgl.Layer)
+    with pytest.raises(PluginError) as caught:
+        registry.layers["acme.broken"]
+    text = str(caught.value)
+    assert "layers: 'acme.broken' (acme_broken:Swish of acme-broken 1.2) cannot be imported: " in text
+    assert reason in text
+    assert "reinstall or uninstall acme-broken" in text
+    assert registry.layers.state("acme.broken") == text
+
+
+def test_a_name_that_two_distributions_register_is_refused(install: Install) -> None:
+    install("acme-one", {"swish": "acme_one:Swish"}, acme_one=swish())
+    points = {"swish": "other_two:Swish", "other.fine": "other_two:Swish"}
+    install("other-two", points, other_two=swish(), version="0.3")
+    with pytest.raises(PluginError) as caught:
+        registry.layers["swish"]
+    text = str(caught.value)
+    assert "layers: expected one plugin 'swish', got 2: " in text
+    assert "acme_one:Swish of acme-one 1.2; other_two:Swish of other-two 0.3" in text
+    assert "uninstall one, or have its author prefix the name" in text
+    assert registry.layers["other.fine"].__name__ == "Swish"
+
+
+def test_a_stranger_cannot_take_a_built_in_name(install: Install) -> None:
+    install("acme-dense", {"dense": "acme_dense:Swish"}, acme_dense=swish())
+    with pytest.raises(PluginError, match=r"expected one plugin 'dense', got 2: .*acme-dense 1.2.*tinygrad-lab"):
+        registry.layers["dense"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ("api = 2", r"is made for plugin API 2, this tinygrad_lab offers 1; upgrade tinygrad-lab"),
+        ("api = -1", r"is made for plugin API -1, this tinygrad_lab offers 1 and 0; upgrade acme-new"),
+    ],
+)
+def test_a_plugin_for_another_api_is_refused_naming_both(install: Install, attributes: str, message: str) -> None:
+    install("acme-new", {"acme.new": "acme_new:Swish"}, acme_new=swish(attributes))
+    with pytest.raises(PluginError, match=rf"layers: 'acme.new' \(acme_new:Swish of acme-new 1.2\) {message}"):
+        registry.layers["acme.new"]
+
+
+def test_the_api_before_is_accepted(install: Install) -> None:
+    install("acme-old", {"acme.old": "acme_old:Swish"}, acme_old=swish("api = 0"))
+    assert registry.layers["acme.old"].api == 0
+
+
+def test_a_layer_must_be_one(install: Install) -> None:
+    install("acme-none", {"acme.none": "acme_none:Swish"}, acme_none="def Swish(): pass")
+    with pytest.raises(PluginError, match=r"'acme.none' .*: expected a subclass of Layer, got <function Swish"):
+        registry.layers["acme.none"]
+
+
+def test_other_kinds_are_found_in_their_groups(install: Install) -> None:
+    install("acme-models", {"acme.tiny": "acme_models:tiny"}, group="models", acme_models="def tiny(): return 3")
+    assert registry.models["acme.tiny"]() == 3
+    assert "acme.tiny" not in registry.layers
+    with pytest.raises(PluginError, match=r"models: expected the name of a plugin, got 'acme.tin'; did you mean"):
+        registry.models["acme.tin"]
+
+
+def test_one_registry_for_every_kind() -> None:
+    kinds = "layers cases models losses optimizers schedules datasets augmentations"
+    for kind in kinds.split():
+        known = getattr(registry, kind)
+        assert isinstance(known, Registry)
+        assert known.kind == kind
+
+
+def test_what_is_not_registered_has_no_name() -> None:
+    class Mine(tgl.Layer):
+        pass
+
+    with pytest.raises(PluginError, match=r'expected a registered plugin, got .*Mine; add it to the entry points "tin'):
+        registry.layers.name_of(Mine)
+
+
+# --------------------------------------------------------------------------------------------------- descriptions
+
+
+def test_a_description_is_plain_and_builds_the_layer_again() -> None:
+    dense = registry.layers["dense"]
+    model = tgl.Sequential({"in": dense(3, 4, rng=0), "act": registry.layers["relu"](), "out": dense(4, 2, bias=False)})
+    description = json.loads(json.dumps(describe(model)))
+    assert description["layer"] == "sequential"
+    assert description["config"]["layers"]["in"] == {
+        "layer": "dense",
+        "version": 1,
+        "config": describe(model[0])["config"],
+    }
+    again = build(description)
+    again.load_state(model.state())
+    x = np.ones((2, 3), np.float32)
+    assert np.array_equal(again(x).numpy(), model(x).numpy())
+    assert describe(again) == description
+
+
+def test_built_layers_draw_from_one_generator() -> None:
+    """Two equal layers in one model do not start with the same weights, and a seed gives them again."""
+    dense = registry.layers["dense"]
+    description = describe(tgl.Sequential(dense(3, 3), registry.layers["relu"](), dense(3, 3)))
+    first, again, other = build(description, rng=0), build(description, rng=0), build(description, rng=1)
+    assert not np.array_equal(first[0].weight.value, first[2].weight.value)
+    for path, array in first.state().items():
+        assert np.array_equal(array, again.state()[path])
+    assert not np.array_equal(first[0].weight.value, other[0].weight.value)
+
+
+def test_a_strangers_layer_is_described_by_its_name(install: Install) -> None:
+    install("acme-swish", {"acme.swish": "acme_swish:Swish"}, acme_swish=swish("version = 3"))
+    layer = registry.layers["acme.swish"](beta=2.0)
+    description = {"layer": "acme.swish", "version": 3, "config": {"beta": 2.0}}
+    assert describe(layer) == description
+    assert build(description).config() == {"beta": 2.0}
+    with pytest.raises(ConfigError, match="Swish: expected a configuration of version 3, got 2; no upgrade is known"):
+        build(description | {"version": 2})
+
+
+def test_an_older_configuration_is_upgraded(install: Install) -> None:
+    upgrade = """version = 2
+    @classmethod
+    def upgrade(cls, config, old):
+        return {"beta": config["b"]}
+"""
+    install("acme-swish", {"acme.swish": "acme_swish:Swish"}, acme_swish=swish(upgrade))
+    assert build({"layer": "acme.swish", "version": 1, "config": {"b": 5.0}}).config() == {"beta": 5.0}
+
+
+@pytest.mark.parametrize("config", [{"gamma": 1}, {"in_features": 3}])
+def test_a_configuration_that_does_not_fit_is_refused(config: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="dense: expected a configuration of Dense, got"):
+        build({"layer": "dense", "version": 1, "config": config})
+
+
+def test_layers_named_like_the_keys_of_a_description() -> None:
+    relu = registry.layers["relu"]
+    model = tgl.Sequential({"layer": relu(), "config": relu()})
+    assert list(build(describe(model)).children()) == ["layer", "config"]
+
+
+def test_a_configuration_holds_plain_values() -> None:
+    class Odd(registry.layers["relu"]):  # type: ignore[misc]  # a class found at run time
+        def __init__(self, thing: Any) -> None:
+            pass
+
+    with pytest.raises(PluginError, match="Odd"):
+        describe(Odd(object()))
+    with pytest.raises(ConfigError, match="config: expected plain values, layers, lists and dicts, got object"):
+        describe(registry.layers["dense"](3, 2, activation=None, bias=object()))
