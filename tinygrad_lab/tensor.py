@@ -357,11 +357,12 @@ Box.boxes = Tensor
 
 
 def _operand(like: Tensor, other: Any) -> Any:
-    """Return an operand as an array or a number: lists become arrays, integers take the tensor's float dtype."""
+    """Return an operand as an array or a number: lists become arrays; they and integers take the tensor's dtype."""
     if isinstance(other, (Box, float, int)):
         return other
-    array = other if is_array(other) else namespace(like.value).asarray(other)
-    if carries_gradient(like.value) and array.dtype.kind in "iu":
+    given = is_array(other)
+    array = other if given else namespace(like.value).asarray(other)
+    if carries_gradient(like.value) and array.dtype.kind in ("iu" if given else "iuf"):
         return array.astype(like.dtype)
     return array
 
