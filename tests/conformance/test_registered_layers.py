@@ -5,10 +5,18 @@ from __future__ import annotations
 import pytest
 
 import tests.strict_device  # noqa: F401  registers the device
-from tinygrad_lab.conformance import check_layer
+from tinygrad_lab.conformance import check_layer, inspect_layer
+from tinygrad_lab.conformance.search import Profile
+from tinygrad_lab.conformance.session import shared_kernels
 from tinygrad_lab.registry import layers
 
 
 @pytest.mark.parametrize("name", [name for name in layers if "." not in name])
 def test_conforms(name: str) -> None:
     check_layer(name, devices=("strict",))
+
+
+def test_every_shared_kernel_is_reached() -> None:
+    results = [inspect_layer(name, properties=["kernels"], profile=Profile(shrink=False)) for name in layers]
+    for result in shared_kernels(results):
+        assert not [p.failure.headline for p in result.failures if p.failure]
