@@ -153,6 +153,8 @@ class Tensor(Box):
     def register_hook(self, hook: Callable[[Any], Any]) -> Callable[[], None]:
         """Call `hook` with this tensor's gradient when a walk reaches it; what it returns, if anything, replaces it.
 
+        A parameter's hook belongs to its leaf, and goes when the parameter is given a new array.
+
         Returns
         -------
         callable

@@ -16,7 +16,9 @@ import tinygrad_lab as tgl
 from tests.ops.table import CONSTANTS, OTHERS, TABLE, Trial
 from tests.strict_device import LeakError, StrictArray, everywhere, to_device, to_host, transfers
 
-EACH = settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+EACH = settings(
+    max_examples=settings().max_examples // 4, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
 operations = pytest.mark.parametrize("name", sorted(TABLE))
 
 

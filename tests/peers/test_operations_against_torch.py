@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ops.table import TABLE
-from tests.ops.test_operations import close, cotangents, gradient, outputs, paired, second
+from tests.ops.test_operations import EACH, close, cotangents, gradient, outputs, paired, second
 
 torch = pytest.importorskip("torch")
 
@@ -37,7 +37,7 @@ def torch_gradient(scalar: Any, xs: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", sorted(TABLE))
-@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@EACH
 @given(data=st.data())
 def test_value_and_two_derivatives(name: str, data: st.DataObject) -> None:
     trial = data.draw(TABLE[name].trials.filter(lambda t: t.torch is not None))

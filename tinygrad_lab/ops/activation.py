@@ -11,7 +11,7 @@ from tinygrad_lab.ops.reductions import peak, sum_axes
 
 @primitive
 def relu(xp: Any, x: Any) -> Any:
-    """Return max(x, 0), NaN where x is; the derivative at 0 is taken as 0."""
+    """Return max(x, 0), NaN where x is; the derivative at 0, and where x is NaN, is taken as 0."""
     return xp.maximum(x, 0)
 
 
