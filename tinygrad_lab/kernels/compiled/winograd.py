@@ -18,7 +18,8 @@ import numpy as np
 from tinygrad_lab.kernels.compiled.jit import jit
 from tinygrad_lab.kernels.compiled.memory import address, on_line, round_up
 from tinygrad_lab.kernels.compiled.products import multiply_columns, multiply_rows, tile_rows
-from tinygrad_lab.kernels.compiled.vectors import LANES, PANEL, ROWS_UNIT, transform, transform_output
+from tinygrad_lab.kernels.compiled.transforms import transform, transform_output
+from tinygrad_lab.kernels.compiled.vectors import LANES, PANEL, ROWS_UNIT
 
 
 @jit

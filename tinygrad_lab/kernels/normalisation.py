@@ -1,0 +1,85 @@
+"""Batch normalisation by compiled kernels: two readings of the batch forwards, two backwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.kernels.arrays import holds_float32, plain
+from tinygrad_lab.kernels.threads import aligned, run
+from tinygrad_lab.ops.normalisation import batch_norm, blend, centered_sums, channel_affine
+
+BLOCK_FLOATS = 1 << 13  # of rows: 32 KiB, an L1 cache
+MOST_ROWS = 512  # that are summed one after the other in single precision
+
+
+def _takes(*arrays: Any, eps: float = 0.0) -> bool:
+    """Tell whether these are batches of one shape, at least a block each, and values for their channels."""
+    if not holds_float32(*arrays):
+        return False
+    x = max(arrays, key=lambda array: array.ndim)
+    return x.ndim > 1 and x.size >= BLOCK_FLOATS and all(a.shape in (x.shape, x.shape[-1:]) for a in arrays)
+
+
+def _rows(array: Array) -> Array:
+    return plain(array).reshape(-1, array.shape[-1])
+
+
+def _blocks(x: Array) -> tuple[int, int]:
+    """Return how many rows a block has, and how many blocks there are."""
+    rows = max(1, min(MOST_ROWS, BLOCK_FLOATS // x.shape[-1]))
+    return rows, -(-(x.size // x.shape[-1]) // rows)
+
+
+@batch_norm.kernel("numba", when=_takes, error=1e-5)
+def _batch_norm(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Array, Array, Array]:
+    from tinygrad_lab.kernels.compiled import normalisation
+
+    rows, blocks = _blocks(x)
+    means, squares = (np.empty((blocks, x.shape[-1]), np.float32) for _ in range(2))
+    run(normalisation.statistics, (_rows(x), rows, means, squares), blocks)
+    count = x.size // x.shape[-1]
+    counts = np.full((blocks, 1), rows, np.float64)
+    counts[-1] = count - (blocks - 1) * rows
+    mean = (means * counts).sum(axis=0) / count
+    variance = (squares + counts * (means - mean) ** 2).sum(axis=0) / count
+    mean, factor = mean.astype(np.float32), (scale / np.sqrt(variance + eps)).astype(np.float32)
+    return _affine(x, mean, factor, shift), mean, variance.astype(np.float32)
+
+
+def _affine(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
+    from tinygrad_lab.kernels.compiled import normalisation
+
+    rows, blocks = _blocks(x)
+    out = aligned(x.shape)
+    run(normalisation.channel_affine, (_rows(x), plain(mean), plain(factor), plain(shift), rows, _rows(out)), blocks)
+    return out
+
+
+@channel_affine.kernel("numba", when=_takes, error=1e-5)
+def _channel_affine(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
+    return _affine(x, mean, factor, shift)
+
+
+@centered_sums.kernel("numba", when=_takes, error=1e-5)
+def _centered_sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
+    from tinygrad_lab.kernels.compiled import normalisation
+
+    rows, blocks = _blocks(x)
+    sums = np.empty((2, blocks, x.shape[-1]), np.float32)
+    run(normalisation.centered_sums, (_rows(g), _rows(x), plain(mean), rows, sums[0], sums[1]), blocks)
+    total, moment = sums.sum(axis=1, dtype=np.float64).astype(np.float32)
+    return total, moment
+
+
+@blend.kernel("numba", when=_takes, error=1e-5)
+def _blend(g: Array, x: Array, mean: Array, a: Array, b: Array, c: Array) -> Array:
+    from tinygrad_lab.kernels.compiled import normalisation
+
+    rows, blocks = _blocks(x)
+    out = aligned(x.shape)
+    channels = [plain(v) for v in (mean, a, b, c)]
+    run(normalisation.blend, (_rows(g), _rows(x), *channels, rows, _rows(out)), blocks)
+    return out
