@@ -174,6 +174,11 @@ def as_floats(value: Any) -> Array:
     return array
 
 
+def fresh(value: Any) -> Any:
+    """Return a copy of an array that nobody else holds; anything else as it is."""
+    return namespace(value).array(value) if is_array(value) else value
+
+
 def zeros_like(array: Array) -> Array:
     """Return zeros of an array's shape, dtype and device."""
     return namespace(array).zeros(array.shape, array.dtype)

@@ -42,7 +42,10 @@ class Variable(Tensor):
         value = raw(array)
         if self.value is not None and value.shape != self.value.shape:
             raise ShapeError(f"assign: expected shape {self.value.shape}, got {value.shape}")
+        hooks = self.node.hooks if self.node else ()
         self.value, self.node = value, leaf(value) if self.tracked else None
+        if self.node and hooks:
+            self.node.hooks = hooks
 
     def freeze(self) -> None:
         """Make it a constant: it gets no gradient and optimizers leave it alone."""
@@ -396,6 +399,8 @@ class Sequential(Layer):
             if not isinstance(layer, Layer):
                 raise OptionError(f"Sequential: expected layers, got {type(layer).__name__} at {key!r}")
         self.inner = {str(key): layer for key, layer in named.items()}
+        if len(self.inner) != len(named) or any("." in key for key in self.inner):
+            raise OptionError(f"Sequential: expected different names without dots, got {list(named)}")
 
     def children(self) -> dict[str, Layer]:
         """Return the layers by name or number."""

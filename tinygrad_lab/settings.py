@@ -9,10 +9,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tinygrad_lab.errors import OptionError
+
 
 def _providers_from_environment() -> frozenset[str] | None:
     names = os.environ.get("TINYGRAD_LAB_KERNELS", "all")
-    return None if names == "all" else frozenset(names.split(",")) - {"none", ""}
+    if names == "all":
+        return None
+    given = frozenset(name.strip() for name in names.split(",")) - {"none", ""}
+    if unknown := sorted(given - {"numpy", "numba", "cupy"}):
+        raise OptionError(f"TINYGRAD_LAB_KERNELS: expected all, none, or some of numpy,numba,cupy, got {unknown}")
+    return given
 
 
 @dataclass(frozen=True, slots=True)

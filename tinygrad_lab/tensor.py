@@ -173,7 +173,9 @@ class Tensor(Box):
         node.hooks = (*node.hooks, apply)
 
         def remove() -> None:
-            node.hooks = tuple(h for h in node.hooks if h is not apply)
+            for holder in (node, self.node):  # a parameter takes its hooks along to its next leaf
+                if holder is not None:
+                    holder.hooks = tuple(h for h in holder.hooks if h is not apply)
 
         return remove
 

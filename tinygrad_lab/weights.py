@@ -75,6 +75,6 @@ def load_weights(model: Layer, path: str | os.PathLike[str]) -> None:
 
     try:
         state = load(Path(path).read_bytes())
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, KeyError) as error:
         raise StateError(f"load_weights: expected a safetensors file, got {path}: {error}") from error
     model.load_state(state)

@@ -68,6 +68,8 @@ def test_several_seeds_are_several_runs_with_their_spread(tmp_path: Path, capsys
         (["train", "--set", "model.name=lenet6"], "did you mean 'lenet5'"),
         (["train", "--seeds", "0"], "at least 1"),
         (["train", "--resume", "nowhere"], "expected the folder of a run"),
+        (["train", "--resume", "nowhere", "--set", "training.epochs=9"], "a run keeps its"),
+        (["train", "--set", "loss.foo=1"], "expected options of 'softmax_cross_entropy'"),
     ],
 )
 def test_wrong_calls_say_what_is_wrong(

@@ -107,3 +107,12 @@ def test_blas_gets_its_threads_back() -> None:
         inside = [c["num_threads"] for c in ThreadpoolController().info() if c["user_api"] == "blas"]
     assert set(inside) == {1}
     assert [c["num_threads"] for c in ThreadpoolController().info() if c["user_api"] == "blas"] == before
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool"])
+def test_images_of_integers_are_left_to_the_reference(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.integers(0, 2, (1, 6, 6, 3)).astype(dtype), rng.standard_normal((3, 3, 3, 2), "float32")
+    y = conv2d(x, w, None)
+    np.testing.assert_allclose(y, conv2d(x.astype("float32"), w, None), rtol=1e-5, atol=1e-5)
+    assert y.dtype.kind == "f"

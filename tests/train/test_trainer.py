@@ -14,6 +14,7 @@ from tinygrad_lab.losses import softmax_cross_entropy
 from tinygrad_lab.optim import SGD
 from tinygrad_lab.optim.schedules import CosineDecay
 from tinygrad_lab.train import Trainer, evaluate
+from tinygrad_lab_layers.batch_norm import BatchNorm
 from tinygrad_lab_layers.dense import Dense
 from tinygrad_lab_layers.flatten import Flatten
 
@@ -92,3 +93,23 @@ def test_a_loss_that_is_not_finite_names_the_layer_and_keeps_the_weights() -> No
     with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match=r"loss of step 1.*'dense'"):
         t.train_epoch()
     assert all(after is before[path] for path, after in t.model.state().items())
+
+
+def test_a_loss_that_is_not_finite_leaves_the_statistics_and_the_step_as_they_were() -> None:
+    model = tgl.Sequential({"flatten": Flatten(), "norm": BatchNorm(16), "dense": Dense(16, 4, rng=0)})
+    batches = Loader(stripes(), batch_size=16, seed=0, workers=0)
+    t = Trainer(model, softmax_cross_entropy, SGD(model.parameters(), lr=0.1), batches)
+    model["dense"].bias.assign(np.full(4, np.nan, "float32"))  # type: ignore[union-attr]
+    before = model.state()
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteError):
+        t.train_epoch()
+    assert all(np.array_equal(after, before[path], equal_nan=True) for path, after in model.state().items())
+    assert model.steps == 0
+
+
+def test_evaluation_gives_each_layer_its_own_mode_back() -> None:
+    t = trainer()
+    t.model["dense"].eval()  # type: ignore[union-attr]
+    evaluate(t.model, t.loss, t.held_out)  # type: ignore[arg-type]
+    assert t.model.training
+    assert not t.model["dense"].training  # type: ignore[union-attr]

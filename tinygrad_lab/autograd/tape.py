@@ -106,7 +106,9 @@ def newest_first(roots: Collection[Node], oldest: int = 0, stop: frozenset[Node]
     return sorted(found, key=attrgetter("order"), reverse=True)
 
 
-def pull_back(roots: Cotangents, *, wanted: Any = None, keep: bool = False, record: bool = False) -> Cotangents:
+def pull_back(
+    roots: Cotangents, *, wanted: Any = None, keep: bool = False, record: bool = False, hooked: bool = True
+) -> Cotangents:
     """Walk the tape from the newest node to the oldest and apply the chain rule at each.
 
     Parameters
@@ -119,6 +121,8 @@ def pull_back(roots: Cotangents, *, wanted: Any = None, keep: bool = False, reco
         Whether saved values stay for another walk. If not, each is dropped as the walk leaves its node.
     record : bool
         Whether the rules are given boxed values, so that the walk itself is put on the tape (for higher derivatives).
+    hooked : bool
+        Whether the hooks of wanted nodes run; a walk inside another leaves them to that one.
 
     Raises
     ------
@@ -136,7 +140,7 @@ def pull_back(roots: Cotangents, *, wanted: Any = None, keep: bool = False, reco
         g = cotangents.pop(node, None)
         if g is None:
             continue
-        for hook in node.hooks:
+        for hook in node.hooks if hooked or node not in ends else ():
             g = hook(g)
         if node.op is None or (ends and node in ends):
             if g.shape != node.shape or g.dtype != node.dtype:

@@ -13,7 +13,7 @@ from typing import Any
 
 from tinygrad_lab.autograd.primitive import Primitive, primitive
 from tinygrad_lab.autograd.tape import Box, Node, clock, leaf, newest_first, pull_back, raw
-from tinygrad_lab.backend import as_floats, namespace, zeros_like
+from tinygrad_lab.backend import as_floats, fresh, namespace, zeros_like
 from tinygrad_lab.effects import logging_effects, replaying_effects
 from tinygrad_lab.errors import GradientError
 from tinygrad_lab.settings import SETTINGS, using
@@ -54,11 +54,11 @@ class _Pullback:
         inside = newest_first([y.node for y in self.ys if isinstance(y, Box) and y.node], oldest)
         # tied: the result depends on something tracked outside, so its derivative does too
         self.tied = SETTINGS.get().recording and any(n and n.order < oldest for m in inside for n in (m, *m.inputs))
-        self.box = _boxed if self.tied or any(isinstance(x, Box) for x in leaves) else raw
+        self.box = _boxed if self.tied or any(isinstance(x, Box) for x in leaves) else fresh
 
     def value(self) -> Any:
         """Return f(x...), on the tape outside if it depends on anything tracked there."""
-        return self.rebuild_y([y if self.tied else self.box(stop_gradient(y)) for y in self.ys])
+        return self.rebuild_y([y if self.tied else self.box(raw(y)) for y in self.ys])
 
     def __call__(self, cotangents: Any, keep: bool = True) -> Any:
         """Return the vector-Jacobian product: a tree like the arguments."""
@@ -168,6 +168,7 @@ def stop_gradient(x: Any) -> Any:
 def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
     """Return f(x...), one array, keeping only the inputs; the backward walk computes the rest again.
 
+    f must find what it found before: values that it uses may not be assigned to, nor modes changed, in between.
     Effects under `once` are not repeated. Tracked values that f closes over get their gradients too.
 
     References
@@ -184,7 +185,7 @@ def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
 
     def again(g: Any) -> list[Any]:
         y, record = replaying_effects(results, f, *xs), isinstance(g, Box)
-        found = pull_back({y.node: g}, wanted=outside, keep=record, record=record)
+        found = pull_back({y.node: g}, wanted=outside, keep=record, record=record, hooked=False)
         return [found.get(n) for n in outside]
 
     plan = ((tuple(range(len(outside))), lambda g: context.copy().run(again, g), (), slice(0)),)

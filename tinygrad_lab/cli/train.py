@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+DEFAULT = "lenet5"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("recipe", nargs="?", default="lenet5", help="a recipe's name or TOML file (default: lenet5)")
+    parser.add_argument("recipe", nargs="?", default=DEFAULT, help="a recipe's name or TOML file (default: lenet5)")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="replace a setting")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run N times, from the recipe's seed on")
     parser.add_argument("--data", metavar="DIR", help="where data sets lie (default: TINYGRAD_LAB_DATA, then a cache)")
@@ -29,6 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     from tinygrad_lab.train.run import new_run_folder, read_run, run_recipe
 
     if arguments.resume:
+        if arguments.recipe != DEFAULT or arguments.set or arguments.seeds != 1:
+            raise ConfigError("--resume: expected the run's folder alone, got a recipe or settings; a run keeps its")
         folder = Path(arguments.resume)
         _show(run_recipe(read_run(folder), folder, _reporter(arguments), root=arguments.data), arguments)
         return 0

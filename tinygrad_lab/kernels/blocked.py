@@ -35,6 +35,11 @@ def _run(work: Callable[[int, slice], None], images: int, windows: tuple[int, ..
         run(some, (), -(-images // size))
 
 
+def _floats(x: Array, y: Array, *more: Any, **options: Any) -> bool:
+    """Tell whether both arrays are floats of one width: the result is of the first one's dtype."""
+    return bool(x.dtype.kind == "f" and x.dtype == y.dtype)
+
+
 def _map_size(x: Array, w: Array, options: dict[str, Any]) -> Pair:
     padding, dilation = options.get("padding", NO_PADDING), options.get("dilation", (1, 1))
     return places(x.shape[1:3], w.shape[:2], options.get("stride", (1, 1)), padding, dilation, "conv2d")
@@ -53,19 +58,19 @@ def _forward(x: Array, w: Array, b: Array | None, relu: bool, options: dict[str,
     return y
 
 
-@conv2d.kernel("numpy", error=1e-5)
+@conv2d.kernel("numpy", when=_floats, error=1e-5)
 def _conv2d(x: Array, w: Array, b: Array | None, **options: Any) -> Array:
     """Return the convolution, block by block."""
     return _forward(x, w, b, False, options)
 
 
-@conv2d_relu.kernel("numpy", error=1e-5)
+@conv2d_relu.kernel("numpy", when=_floats, error=1e-5)
 def _conv2d_relu(x: Array, w: Array, b: Array | None, **options: Any) -> Array:
     """Return ReLU of the convolution, block by block."""
     return _forward(x, w, b, True, options)
 
 
-@conv2d_grad_x.kernel("numpy", error=1e-5)
+@conv2d_grad_x.kernel("numpy", when=_floats, error=1e-5)
 def _conv2d_grad_x(g: Array, w: Array, *, size: Pair, **options: Any) -> Array:
     """Return the adjoint in x, block by block."""
     channels = w.shape[2] * options.get("groups", 1)
@@ -78,7 +83,7 @@ def _conv2d_grad_x(g: Array, w: Array, *, size: Pair, **options: Any) -> Array:
     return x
 
 
-@conv2d_grad_w.kernel("numpy", error=1e-5)
+@conv2d_grad_w.kernel("numpy", when=_floats, error=1e-5)
 def _conv2d_grad_w(x: Array, g: Array, *, window: Pair, **options: Any) -> Array:
     """Return the adjoint in w, summed over the blocks in their order."""
     parts: dict[int, Array] = {}

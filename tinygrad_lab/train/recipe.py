@@ -148,6 +148,8 @@ def checked(tables: Table, name: str) -> Table:
     who = f"recipe {name!r}"
     for table in tables:
         _one_of(table, _KNOWN, who)
+    if wrong := [t for t in tables if not isinstance(tables[t], list if t == "augment" else dict)]:
+        raise ConfigError(f"{who}: expected tables (and a list of tables, augment), got {wrong} as something else")
     if missing := [t for t in _REQUIRED if t not in tables]:
         raise ConfigError(f"{who}: expected the tables {list(_REQUIRED)}, missing {missing}")
     for table in ("model", "data", "loss", "optimizer", *(["schedule"] if "schedule" in tables else [])):
@@ -178,8 +180,8 @@ def find_recipe(name: str) -> Recipe:
     if name.endswith(".toml"):
         try:
             text = Path(name).read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"recipe: expected a file that can be read, got {name}: {error.strerror}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"recipe: expected a file that can be read, got {name}: {error}") from error
     else:
         _one_of(name, recipe_names(), "recipe")
         text = (resources.files("tinygrad_lab") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")

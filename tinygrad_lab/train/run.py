@@ -68,6 +68,11 @@ def prepare(recipe: Recipe, *, root: str | None = None, workers: int = 1) -> Tra
     model.seed = seed
     loss_options = recipe.options("loss")
     loss = functools.partial(registry.losses[recipe["loss"]["name"]], **loss_options)
+    try:
+        inspect.signature(loss).bind(None, None)
+    except (TypeError, ValueError) as error:
+        name = recipe["loss"]["name"]
+        raise ConfigError(f"losses: expected options of {name!r}, got {loss_options}: {error}") from error
     optimizer: Optimizer = _made(registry.optimizers, recipe["optimizer"], model.parameters())
     schedule = _schedule(recipe["schedule"], training["epochs"]) if recipe["schedule"] else None
     return Trainer(model, loss, optimizer, batches, held_out=held_out, schedule=schedule)
@@ -101,7 +106,8 @@ def run_recipe(recipe: Recipe, folder: Path, reporter: Reporter, *, root: str | 
                 checkpoints.save(trainer.steps, trainer.state(), best=_is_best(history))
                 reporter.epoch(history[-1])
         except KeyboardInterrupt:
-            checkpoints.save(trainer.steps, trainer.state())
+            if interruption.between_steps:
+                checkpoints.save(trainer.steps, trainer.state())
             raise
     save_weights(trainer.model, folder / "weights.safetensors")
     draw_curves(history, folder / "curves.png", recipe["recipe"].get("title", recipe.name))
@@ -128,7 +134,7 @@ def read_run(folder: Path) -> Recipe:
     try:
         tables = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
         name = tables.pop("name")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"resume: expected the folder of a run, got {folder}: {error}") from error
     return Recipe(name, checked(tables, name))
 
@@ -137,7 +143,7 @@ class _Interruption:
     """Turns Ctrl-C into an exception between two steps, so that no step is left half done; a second one is at once."""
 
     def __enter__(self) -> _Interruption:
-        self.asked = False
+        self.asked = self.between_steps = False
         if threading.current_thread() is threading.main_thread():
             self.before = signal.signal(signal.SIGINT, self._ask)
         return self
@@ -153,6 +159,7 @@ class _Interruption:
         def report_and_check(metrics: Metrics) -> None:
             report(metrics)
             if self.asked:
+                self.between_steps = True
                 raise KeyboardInterrupt
 
         return report_and_check

@@ -40,7 +40,7 @@ def _right(logits: Any, labels: Any) -> Any:
 
 def evaluate(model: Layer, loss: Loss, batches: Iterable[Any]) -> Evaluation:
     """Return the loss and accuracy of a model in evaluation mode; its mode afterwards is what it was."""
-    mode = model.training
+    modes = [(layer, layer.training) for layer in model.layers().values()]
     model.eval()
     total, right, images = 0.0, 0, 0
     try:
@@ -51,7 +51,8 @@ def evaluate(model: Layer, loss: Loss, batches: Iterable[Any]) -> Evaluation:
                 right += int(_right(logits, labels))
                 images += len(labels)
     finally:
-        model.train(mode)
+        for layer, training in modes:
+            layer.training = training
     return Evaluation(total / max(1, images), right / max(1, images), images)
 
 
@@ -79,7 +80,7 @@ class Trainer:
     ------
     NonFiniteError
         The loss became infinite or NaN; the message names the layer where that began. The model keeps the weights
-        that it had before that step.
+        and statistics that it had before that step.
     """
 
     def __init__(
@@ -157,10 +158,16 @@ class Trainer:
 
     def train_step(self, x: Any, labels: Any) -> tuple[float, Any]:
         """Take one step of gradient descent on a batch and return (loss, logits)."""
+        steps, buffers = self.model.steps, [(b, b.value) for b in self.model.buffers().values()]
         logits = self.model(tensor(x))
         loss = self.loss(logits, labels)
         if not is_finite(raw(loss)):
-            raise NonFiniteError(self._explain(x, labels))
+            self.model.steps = steps  # so that the same random numbers are drawn again
+            where = self._explain(x, labels)
+            self.model.steps = steps
+            for buffer, value in buffers:
+                buffer.assign(value)
+            raise NonFiniteError(where)
         loss.backward()
         self.optimizer.step()
         self.steps += 1
