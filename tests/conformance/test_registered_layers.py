@@ -17,7 +17,7 @@ def test_conforms(name: str) -> None:
 
 
 @pytest.mark.xfail(
-    reason="compiled kernels of whole arrays decline arrays as small as the cases'; tests/kernels holds them to references",
+    reason="compiled kernels of whole arrays decline arrays as small as the cases'; tests/kernels holds them to theirs",
     strict=False,  # without Numba there are none
 )
 def test_every_shared_kernel_is_reached() -> None:

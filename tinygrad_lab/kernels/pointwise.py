@@ -63,7 +63,7 @@ def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -
 
 
 def _sums_rows(x: Array, *, axes: tuple[int, ...], keepdims: bool = False) -> bool:
-    """Tell whether the sum is over the axes right before the last: over all rows, or over a few in each group of them."""
+    """Tell whether the sum is over the axes right before the last: of all rows, or of a few rows in each group."""
     if not _is_large(x) or not axes or axes != tuple(range(x.ndim - len(axes) - 1, x.ndim - 1)):
         return False
     return axes[0] == 0 or math.prod(x.shape[i] for i in axes) <= MOST_ROWS

@@ -18,7 +18,7 @@ def relu(x, out, first, last):
     begin, end = first * BLOCK, min(last * BLOCK, x.size)
     x, out = x[begin:end], out[begin:end]
     for i in range(x.size):
-        out[i] = ZERO if x[i] <= 0 else x[i]
+        out[i] = ZERO if x[i] <= ZERO else x[i]
 
 
 @jit
@@ -27,7 +27,7 @@ def relu_gradient(g, y, out, first, last):
     begin, end = first * BLOCK, min(last * BLOCK, g.size)
     g, y, out = g[begin:end], y[begin:end], out[begin:end]
     for i in range(g.size):
-        out[i] = g[i] if y[i] > 0 else ZERO
+        out[i] = g[i] if y[i] > ZERO else ZERO
 
 
 @jit
