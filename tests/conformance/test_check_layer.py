@@ -279,25 +279,6 @@ def test_one_case_alone():
     assert result.examples == 1
 
 
-def test_a_kernel_must_agree_with_its_reference():
-    @tgl.primitive
-    def triple(xp, x):
-        return 3 * x
-
-    triple.defvjp(x=lambda g: 3 * g)
-
-    @triple.kernel("numpy", error=1e-6)
-    def fast(x):
-        return 3.001 * x
-
-    class Triple(Elementwise):
-        def forward(self, x):
-            return triple(x)
-
-    result = inspect_layer(Triple, row_cases, profile=QUICK)
-    assert "triple: kernel 'numpy'" in result.properties["kernels"].failure.headline
-
-
 def test_the_same_seed_finds_the_same():
     one, two = (inspect_layer(Halved, row_cases, profile=QUICK) for _ in range(2))
     assert one.properties["gradients"].failure.case == two.properties["gradients"].failure.case

@@ -16,10 +16,6 @@ def test_conforms(name: str) -> None:
     check_layer(name, devices=("strict",))
 
 
-@pytest.mark.xfail(
-    reason="compiled kernels of whole arrays decline arrays as small as the cases'; tests/kernels holds them to theirs",
-    strict=False,  # without Numba there are none
-)
 def test_every_shared_kernel_is_reached() -> None:
     results = [inspect_layer(name, properties=["kernels"], profile=Profile(shrink=False)) for name in layers]
     for result in shared_kernels(results):

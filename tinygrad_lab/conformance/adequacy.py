@@ -185,13 +185,16 @@ def own_kernels(thing: Any) -> dict[int, tuple[Primitive, Kernel]]:
 
 
 def kernels_in(prefix: str) -> dict[int, tuple[Primitive, Kernel]]:
-    """Return the kernels of primitives that are defined in modules whose names begin so, by identity."""
+    """Return the kernels of differentiable primitives that are defined in modules whose names begin so, by identity.
+
+    An operation without derivative rules, such as an optimizer's update, is no part of a layer.
+    """
     found = {}
     for name, module in list(sys.modules.items()):
         if not (name + ".").startswith(prefix):
             continue
         for value in list(vars(module).values()):
-            if type(value) is Primitive and (str(value.__module__) + ".").startswith(prefix):
+            if type(value) is Primitive and value.rules and (str(value.__module__) + ".").startswith(prefix):
                 served = [k for k in value.kernels if provider_serves(k.provider, np)]
                 found.update({id(k): (value, k) for k in served})
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tinygrad_lab.conformance.properties.agreement import devices, float32, kernels, reference
+from tinygrad_lab.conformance.properties.agreement import devices, float32, reference
 from tinygrad_lab.conformance.properties.arrays import (
     batch_of_one,
     determinism,
@@ -24,6 +24,7 @@ from tinygrad_lab.conformance.properties.arrays import (
 )
 from tinygrad_lab.conformance.properties.behaviour import checkpoint, modes, statistics
 from tinygrad_lab.conformance.properties.derivatives import accumulation, adjoint, gradients, second_order, ties
+from tinygrad_lab.conformance.properties.kernels import kernels
 from tinygrad_lab.conformance.trial import Trial
 from tinygrad_lab.conformance.verdict import Measure
 
