@@ -1,27 +1,50 @@
-"""How often the conformance kit finds fault with correct layers: python tests/benchmarks/false_alarms.py LOG [DRAWS]
+"""How often the conformance kit finds fault with correct layers.
 
-Every registered layer is checked on fresh seeds until it has had DRAWS cases (2,500 by default). A line of JSON is
-appended to LOG for each batch, so that the job can be broken off and taken up again at any time; it ends with a table.
+    python tests/benchmarks/false_alarms.py LOG [--pooled 100000] [--each 1000] [--only NAME ...]
+    python tests/benchmarks/false_alarms.py LOG --page docs/results
+
+Every registered layer is checked on fresh seeds until it has had EACH drawn cases, and then, the cheapest first, until
+all together have had POOLED. A line of JSON is appended to LOG for each batch, so that the job can be broken off and
+taken up again at any time. With ``--page`` the log is summed up into ``false_alarms.json`` and a page made from it.
+
+A *draw* is a structure drawn by Hypothesis with the values drawn for it; that it is checked in training and in
+evaluation counts once, and the cases that an author fixed (the same in every batch) do not count.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
+import platform
+import subprocess
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import hypothesis
+import numpy as np
+
+import tinygrad_lab as tgl
 from tinygrad_lab.conformance import inspect_layer
 from tinygrad_lab.conformance.search import Profile
 from tinygrad_lab.registry import layers
 
 BATCH = 50  # structures in one search
+FIRST_SEED = 1000
+
+Entries = dict[str, list[dict[str, Any]]]
 
 
-def read(log: Path) -> dict[str, list[dict[str, Any]]]:
+def revision() -> str:
+    """The commit that the package lies at, with a plus sign if files differ from it."""
+    command = ["git", "-C", str(Path(tgl.__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or f"version {tgl.__version__}"
+
+
+def read(log: Path) -> Entries:
     """What was done so far, by layer."""
-    done: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    done: Entries = defaultdict(list)
     if log.exists():
         for line in log.read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
@@ -29,57 +52,117 @@ def read(log: Path) -> dict[str, list[dict[str, Any]]]:
     return done
 
 
-def check(name: str, seed: int) -> dict[str, Any]:
-    """One batch of one layer."""
-    result = inspect_layer(name, profile=Profile(examples=BATCH, seed=seed))
+def check(name: str, seed: int, at: str) -> dict[str, Any]:
+    """One batch of one layer; what is found is not shrunk, but can be drawn again by its seed."""
+    result = inspect_layer(name, profile=Profile(examples=BATCH, seed=seed, shrink=False))
     nearest = max((p.worst.ratio, p.name) for p in result.properties.values())
     return {
         "layer": name,
         "seed": seed,
-        "draws": result.examples,
+        "revision": at,
+        "draws": result.drawn,
         "comparisons": sum(p.examples for p in result.properties.values()),
         "undecided": sum(p.undecided for p in result.properties.values()),
         "nearest": [nearest[1], round(nearest[0], 4)],
         "seconds": round(result.seconds, 2),
-        "failures": {p.name: p.failure.report or p.failure.headline for p in result.failures if p.failure},
+        "failures": {p.name: f"{p.failure.headline} {p.failure.case}" for p in result.failures if p.failure},
     }
 
 
-def table(done: dict[str, list[dict[str, Any]]]) -> str:
-    """The summary in Markdown."""
-    lines = [
-        "| Layer | Draws | Comparisons | Undecided | Nearest to its tolerance | False alarms |",
-        "|---|---|---|---|---|---|",
-    ]
-    totals = [0, 0, 0, 0]
+def total(entries: list[dict[str, Any]], key: str) -> Any:
+    """A sum over batches."""
+    return sum(entry[key] for entry in entries)
+
+
+def next_layer(done: Entries, names: list[str], each: int, pooled: int) -> str | None:
+    """The layer whose turn it is: the first that lacks draws of its own, then the one that has cost the least time."""
+    lacking = [name for name in names if total(done[name], "draws") < each]
+    if lacking:
+        return min(lacking, key=lambda name: total(done[name], "draws"))
+    if sum(total(done[name], "draws") for name in names) >= pooled:
+        return None
+    return min(names, key=lambda name: total(done[name], "seconds"))
+
+
+def job(log: Path, names: list[str], each: int, pooled: int) -> None:
+    """Go round the layers until all have had their draws."""
+    done, at = read(log), revision()
+    while (name := next_layer(done, names, each, pooled)) is not None:
+        entry = check(name, FIRST_SEED + len(done[name]), at)
+        done[name].append(entry)
+        with log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+        if entry["failures"]:
+            print(f"{name}, seed {entry['seed']}: {entry['failures']}", flush=True)
+
+
+def summary(done: Entries) -> dict[str, Any]:
+    """The log in short: a row a layer, and how much was drawn at which revision."""
+    revisions: dict[str, int] = defaultdict(int)
+    rows = []
     for name, entries in sorted(done.items()):
-        sums = [sum(e[key] for e in entries) for key in ("draws", "comparisons", "undecided")]
-        sums.append(sum(len(e["failures"]) for e in entries))
-        totals = [a + b for a, b in zip(totals, sums, strict=True)]
+        for entry in entries:
+            revisions[entry["revision"]] += entry["draws"]
         worst, ratio = max((e["nearest"] for e in entries), key=lambda pair: pair[1])
-        lines.append(f"| {name} | {sums[0]:,} | {sums[1]:,} | {sums[2]:,} | {worst}, {ratio:.1%} | {sums[3]} |")
-    lines.append(f"| all | {totals[0]:,} | {totals[1]:,} | {totals[2]:,} | | {totals[3]} |")
+        row = {"layer": name, "nearest": worst, "ratio": ratio, "false_alarms": total(entries, "alarms")}
+        rows.append(row | {key: round(total(entries, key)) for key in ("draws", "comparisons", "undecided", "seconds")})
+    versions = f"Python {platform.python_version()}, NumPy {np.__version__}, Hypothesis {hypothesis.__version__}"
+    return {"versions": versions, "batch": BATCH, "revisions": dict(revisions), "layers": rows}
+
+
+def page(found: dict[str, Any]) -> str:
+    """The summary as a page of the documentation."""
+    rows = found["layers"]
+    draws, alarms = total(rows, "draws"), total(rows, "false_alarms")
+    lines = [
+        "# False alarms",
+        "",
+        f"{len(rows)} correct layers, {draws:,} drawn cases ({min(r['draws'] for r in rows):,} or more a layer),",
+        f"{total(rows, 'comparisons'):,} judgements of a property on a case: **{alarms} false alarms**.",
+        f"The job took {total(rows, 'seconds') / 60:.0f} minutes of one thread, in batches of {found['batch']} structures.",
+        "",
+        "A draw is a structure with the values drawn for it; that a layer with statistics or random numbers is checked",
+        "in both modes counts once. *Undecided* are judgements that the oracle declined, at a kink or where numbers are too",
+        "large to be differenced. *Nearest* is the error that came nearest to its tolerance over all draws.",
+        "",
+        "| layer | draws | judgements | undecided | nearest to its tolerance | false alarms |",
+        "|---|---:|---:|---:|---|---:|",
+    ]
+    lines += [
+        f"| {r['layer']} | {r['draws']:,} | {r['comparisons']:,} | {r['undecided']:,} "
+        f"| `{r['nearest']}`, {r['ratio']:.1%} | {r['false_alarms']} |"
+        for r in rows
+    ]
+    shares = ", ".join(f"{count:,} at {name}" for name, count in found["revisions"].items())
+    lines += ["", f"Drawn at these revisions: {shares}. {found['versions']}."]
+    lines += ["", "Written by `python tests/benchmarks/false_alarms.py LOG --page docs/results`.", ""]
     return "\n".join(lines)
 
 
-def main(log: Path, draws: int) -> None:
-    """Go round the layers until each has had its draws."""
-    done = read(log)
-    names = list(layers)
-    while names:
-        for name in list(names):
-            entries = done[name]
-            if sum(e["draws"] for e in entries) >= draws:
-                names.remove(name)
-                continue
-            entry = check(name, seed=1000 + len(entries))
-            entries.append(entry)
-            with log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
-            if entry["failures"]:
-                print(f"{name}, seed {entry['seed']}: {', '.join(entry['failures'])}", flush=True)
-    print(table(done))
+def write_page(done: Entries, folder: Path) -> None:
+    """Write the summary, and the page from it."""
+    for entries in done.values():
+        for entry in entries:
+            entry["alarms"] = len(entry["failures"])
+    found = summary(done)
+    (folder / "false_alarms.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (folder / "false_alarms.md").write_text(page(found), encoding="utf-8")
+
+
+def main() -> None:
+    """Do the job, or sum it up."""
+    parser = argparse.ArgumentParser(description="Look for false alarms of the conformance kit.")
+    parser.add_argument("log", type=Path, help="where a line is kept for each batch")
+    parser.add_argument("--each", type=int, default=1000, help="least draws of a layer (1,000)")
+    parser.add_argument("--pooled", type=int, default=100_000, help="least draws of all layers together (100,000)")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these layers alone")
+    parser.add_argument("--page", type=Path, metavar="FOLDER", help="sum the log up there, and draw nothing")
+    arguments = parser.parse_args()
+    if arguments.page is not None:
+        write_page(read(arguments.log), arguments.page)
+    else:
+        job(arguments.log, arguments.only or list(layers), arguments.each, arguments.pooled)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 2500)
+    main()

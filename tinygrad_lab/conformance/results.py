@@ -116,6 +116,8 @@ class LayerResult:
         One of the cases, for a plot.
     reached : set of int
         The kernels that ran, by identity.
+    drawn : int
+        How many structures were drawn and used; the author's own examples are not among them.
     """
 
     name: str
@@ -125,6 +127,7 @@ class LayerResult:
     mutants: Any = None
     sample: Any = None
     reached: set[int] = field(default_factory=set)
+    drawn: int = 0
 
     @property
     def passed(self) -> bool:

@@ -171,6 +171,7 @@ class Run:
             else:
                 result.failure = Failure(case, error, f"{error}")
         self.add_notes(drawn)
+        self.result.drawn = len(drawn.structures)
         self.result.sample = max(self.kept, key=lambda trial: trial.compared, default=None)
         return self.result
 

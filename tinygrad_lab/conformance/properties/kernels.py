@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,7 +22,7 @@ from tinygrad_lab.errors import LabError
 from tinygrad_lab.kernel import Kernel, KernelTable
 from tinygrad_lab.trees import flatten
 
-LARGE = 1 << 14  # elements; kernels may decline less, for which a launch does not pay
+LARGE = 1 << 14  # elements, for several blocks
 ONE_IN = 3  # cases that are also run with a large batch
 
 
@@ -30,7 +30,8 @@ def kernels(trial: Trial) -> Measure | None:
     """Each kernel that the case reaches agrees with its reference forward to its declared error.
 
     Also in other layouts of memory; it changes no argument; and where the reference shows NaN, so does the kernel. Held
-    to that in forwards, walks and derivatives of walks, in both widths, and with a batch large enough for a launch.
+    to that in forwards, walks and derivatives of walks, in both widths, whether or not a launch would pay, and with a
+    batch that makes several blocks.
     """
     audit = Audit(trial.rng)
     try:
@@ -82,26 +83,31 @@ class Audit:
     violations: list[Violation] = field(default_factory=list)
     reached: set[int] = field(default_factory=set)  # id of Kernel
 
-    def watched(self, primitive: Primitive, kernel: Kernel, xp: Any) -> Callable[..., Any]:
-        """Return a kernel's forward that also notes what is to be said about it.
+    def watched(self, primitive: Primitive, kernels: Sequence[Kernel], xp: Any) -> Callable[..., Any]:
+        """Return the first kernel's forward, which also notes what is to be said about all of them.
 
         Violations are kept for later: raised inside of a walk, they would be taken for a failure of a rule.
         """
 
         def run(*values: Any, **options: Any) -> Any:
-            self.reached.add(id(kernel))
-            held = [v.tobytes() for v in values if isinstance(v, np.ndarray)]
-            out = kernel.run(*values, **options)
-            try:
-                same = held == [v.tobytes() for v in values if isinstance(v, np.ndarray)]
-                demand(same, f"{primitive}: kernel {kernel.provider!r} changes an argument")
-                with np.errstate(all="ignore"):
-                    self.compare(primitive, kernel, xp, values, options, out)
-            except Violation as violation:
-                self.violations.append(violation)
-            return out
+            first, *_ = [self.examine(primitive, kernel, xp, values, options) for kernel in kernels]
+            return first
 
         return run
+
+    def examine(self, primitive: Primitive, kernel: Kernel, xp: Any, values: Any, options: dict[str, Any]) -> Any:
+        """Run a kernel, note what is to be said about it, and return its result."""
+        self.reached.add(id(kernel))
+        held = [v.tobytes() for v in values if isinstance(v, np.ndarray)]
+        out = kernel.run(*values, **options)
+        try:
+            same = held == [v.tobytes() for v in values if isinstance(v, np.ndarray)]
+            demand(same, f"{primitive}: kernel {kernel.provider!r} changes an argument")
+            with np.errstate(all="ignore"):
+                self.compare(primitive, kernel, xp, values, options, out)
+        except Violation as violation:
+            self.violations.append(violation)
+        return out
 
     def compare(
         self, primitive: Primitive, kernel: Kernel, xp: Any, values: Any, options: dict[str, Any], out: Any
@@ -141,8 +147,8 @@ class Audit:
 
 @contextmanager
 def auditing(audit: Audit) -> Iterator[None]:
-    """Watch each kernel that runs inside the ``with`` block."""
-    call, choose = Primitive.__call__, KernelTable.choose
+    """Watch each kernel that takes a case inside the ``with`` block, whatever the size of the arrays."""
+    call = Primitive.__call__
     owners: dict[int, Primitive] = {}
 
     def call_noted(primitive: Primitive, *args: Any, **options: Any) -> Any:
@@ -150,11 +156,8 @@ def auditing(audit: Audit) -> Iterator[None]:
         return call(primitive, *args, **options)
 
     def choose_watched(table: KernelTable, xp: Any, values: list[Any], options: dict[str, Any]) -> Any:
-        run = choose(table, xp, values, options)
-        if run is None:
-            return None
-        kernel = next(k for k in table if k.run is run)
-        return audit.watched(owners[id(table)], kernel, xp)
+        found = list(table.serving(xp, values, options, any_size=True))
+        return audit.watched(owners[id(table)], found, xp) if found else None
 
     with patch.object(Primitive, "__call__", call_noted), patch.object(KernelTable, "choose", choose_watched):
         yield
