@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,9 @@ class Kernel:
     run : callable
         The forward, without the namespace argument.
     when : callable or None
-        Tells from the same arguments whether the kernel takes the case; None takes every case.
+        Tells from the same arguments whether the kernel is right for the case; None takes every case.
+    least : int
+        How many elements the largest array must have for a launch to pay. The conformance kit runs smaller ones too.
     error : float
         Bound of its float32 error, relative to the standard deviation of the result.
     calls : int
@@ -48,6 +50,7 @@ class Kernel:
     run: Callable[..., Any]
     when: Callable[..., bool] | None
     error: float
+    least: int = 0
     calls: int = 0
 
 
@@ -55,25 +58,38 @@ class KernelTable(list[Kernel]):
     """The kernels of one primitive, newest first."""
 
     def register(
-        self, provider: str, *, when: Callable[..., bool] | None = None, error: float = 0.0
+        self, provider: str, *, when: Callable[..., bool] | None = None, least: int = 0, error: float = 0.0
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register the decorated function as a kernel; see `Kernel`. It goes before those that were there."""
 
         def decorate(run: Callable[..., Any]) -> Callable[..., Any]:
-            self.insert(0, Kernel(provider, run, when, error))
+            self.insert(0, Kernel(provider, run, when, error, least))
             return run
 
         return decorate
 
+    def serving(
+        self, xp: Any, values: list[Any], options: dict[str, Any], *, any_size: bool = False
+    ) -> Iterator[Kernel]:
+        """Yield the kernels that are switched on and take the case; with `any_size` also where none would pay."""
+        allowed, size = SETTINGS.get().providers, 0
+        for value in values:
+            if is_array(value):
+                if value.dtype.kind == "c":
+                    return  # complex numbers are for the complex-step oracle: it tests the reference
+                size = max(size, value.size)
+        for kernel in self:
+            if (
+                (allowed is None or kernel.provider in allowed)
+                and (any_size or size >= kernel.least)
+                and provider_serves(kernel.provider, xp)
+                and (kernel.when is None or kernel.when(*values, **options))
+            ):
+                yield kernel
+
     def choose(self, xp: Any, values: list[Any], options: dict[str, Any]) -> Callable[..., Any] | None:
         """Return the first kernel that is switched on and takes the case, or None."""
-        allowed = SETTINGS.get().providers
-        if any(is_array(v) and v.dtype.kind == "c" for v in values):
-            return None  # complex numbers are for the complex-step oracle: it tests the reference
-        for kernel in self:
-            if allowed is not None and kernel.provider not in allowed:
-                continue
-            if provider_serves(kernel.provider, xp) and (kernel.when is None or kernel.when(*values, **options)):
-                kernel.calls += 1
-                return kernel.run
+        for kernel in self.serving(xp, values, options):
+            kernel.calls += 1
+            return kernel.run
         return None

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
 from tinygrad_lab.errors import ShapeError
-from tinygrad_lab.kernels import blocked
+from tinygrad_lab.kernels import blocked, using_tiles
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.kernels.threads import using_threads
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
-from tinygrad_lab.ops.pooling import max_pool2d
+from tinygrad_lab.ops.pooling import max_pool2d, max_pool2d_grad
 from tinygrad_lab.ops.windows import places
 from tinygrad_lab.settings import using
 
@@ -43,10 +43,10 @@ def both(op: Any, *arrays: Any, **options: Any) -> tuple[Any, Any]:
     return result, op.forward(np, *arrays, **options)
 
 
-@given(case=convolutions(), block=st.sampled_from([1, 10_000, 1 << 20]))
-def test_convolutions(case: tuple[Any, ...], block: int) -> None:
+@given(case=convolutions(), block=st.sampled_from([1, 10_000, 1 << 20]), m=st.sampled_from([None, 0]))
+def test_convolutions(case: tuple[Any, ...], block: int, m: int | None) -> None:
     x, w, b, g, options = case
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, using_tiles(m):
         patch.setattr(blocked, "BLOCK_BYTES", block)
         for op, arrays, more in (
             (conv2d, (x, w, b), {}),
@@ -55,6 +55,30 @@ def test_convolutions(case: tuple[Any, ...], block: int) -> None:
             (conv2d_grad_w, (x, g), {"window": w.shape[:2]}),
         ):
             kernel, reference = both(op, *arrays, **more, **options)
+            np.testing.assert_allclose(kernel, reference, rtol=1e-9, atol=1e-9)
+
+
+@given(
+    m=st.integers(2, 4),
+    r=st.integers(2, 5),
+    size=st.tuples(st.integers(5, 12), st.integers(5, 12)),
+    padding=pads,
+    count=st.integers(0, 5),
+    block=st.sampled_from([1, 10_000, 1 << 20]),
+)
+def test_tiles(m: int, r: int, size: Any, padding: Any, count: int, block: int) -> None:
+    rng = np.random.default_rng(m + r)
+    x, w, b = rng.standard_normal((count, *size, 3)), rng.standard_normal((r, r, 3, 2)), rng.standard_normal(2)
+    g = rng.standard_normal((count, *places(size, (r, r), (1, 1), padding), 2))
+    with pytest.MonkeyPatch.context() as patch, using_tiles(m):
+        patch.setattr(blocked, "BLOCK_BYTES", block)
+        for op, arrays, more in (
+            (conv2d, (x, w, b), {}),
+            (conv2d_relu, (x, w, None), {}),
+            (conv2d_grad_x, (g, w), {"size": size}),
+            (conv2d_grad_w, (x, g), {"window": (r, r)}),
+        ):
+            kernel, reference = both(op, *arrays, **more, padding=padding)
             np.testing.assert_allclose(kernel, reference, rtol=1e-9, atol=1e-9)
 
 
@@ -67,6 +91,15 @@ def test_max_pooling_with_ties_and_nan(window: Any, stride: Any, padding: Any, s
     options = {"window": window, "stride": stride, "padding": padding}
     for kernel, reference in zip(*both(max_pool2d, x, **options), strict=True):
         np.testing.assert_array_equal(kernel, reference)
+    index = kernel
+    g = rng.integers(-9, 9, index.shape).astype(float)
+    np.testing.assert_array_equal(*both(max_pool2d_grad, g, index, size=(7, 6), **options))
+
+
+def test_a_maximum_at_the_last_of_256_places() -> None:
+    x = np.arange(256.0).reshape(1, 16, 16, 1)
+    (_, index), _ = both(max_pool2d, x, window=(16, 16), stride=(1, 1), padding=((0, 0), (0, 0)))
+    assert index.item() == 255
 
 
 def test_they_are_what_runs_and_can_be_switched_off() -> None:

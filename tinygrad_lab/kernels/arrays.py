@@ -1,12 +1,23 @@
-"""How arrays are handed to compiled code: contiguous, in one of the types that it was compiled for."""
+"""What kernels share: how arrays are handed to compiled code, and the options of a convolution."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_lab.backend import Array
+from tinygrad_lab.ops.convolution import NO_PADDING
+from tinygrad_lab.ops.windows import Padding, Pair
+
+
+class Options(NamedTuple):
+    """The options of a convolution."""
+
+    stride: Pair = (1, 1)
+    padding: Padding = NO_PADDING
+    dilation: Pair = (1, 1)
+    groups: int = 1
 
 
 class _Opened:

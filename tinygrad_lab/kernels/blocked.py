@@ -1,118 +1,276 @@
-"""Convolution and max-pooling in NumPy, a few images at a time so that their windows stay in the cache.
+"""Convolution in NumPy, a few images at a time so that their windows stay in the cache.
 
 The windows of a whole batch take kh * kw times the memory of its images. A block's worth takes about a megabyte, is
-multiplied while it is in the cache, and is forgotten. The arithmetic of a convolution is that of the reference
-forward, block by block, in several threads; sums over blocks go in their order, so that the threads leave no trace.
+multiplied while it is in the cache, and is forgotten; or, where that is cheaper, tiles are transformed instead (see
+`toom_cook`). Blocks run in several threads, each with BLAS on one; sums over blocks go in their order, so that the
+threads leave no trace.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from tinygrad_lab.backend import Array
+from tinygrad_lab.kernels.arrays import Options
 from tinygrad_lab.kernels.blas import one_blas_thread
+from tinygrad_lab.kernels.choice import ARRAYS, Shape, choose_tile
 from tinygrad_lab.kernels.threads import run
-from tinygrad_lab.ops.convolution import NO_PADDING, conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
-from tinygrad_lab.ops.pooling import max_pool2d
-from tinygrad_lab.ops.windows import Padding, Pair, places
+from tinygrad_lab.kernels.toom_cook import matrices
+from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
+from tinygrad_lab.ops.windows import Pair, places
 
 BLOCK_BYTES = 1 << 20  # of windows at a time: what an L2 cache holds
+PARTS, PART_BYTES = 8, 1 << 25  # of a sum over all images: fixed, so that the order of summing is; and their memory
+ERROR, TILED_ERROR = 1e-5, 2e-4
 
 
-def _run(work: Callable[[int, slice], None], images: int, windows: tuple[int, ...], itemsize: int) -> None:
-    """Call work(block, images) for blocks of images whose windows, of a given shape an image, take BLOCK_BYTES."""
-    size = max(1, BLOCK_BYTES // max(1, math.prod(windows) * itemsize))
+def run_blocks(work: Callable[[int, slice], None], images: int, bytes_each: int, *, parts: int = 0) -> None:
+    """Call work(number, images) for blocks of images that take BLOCK_BYTES, or that are one of some `parts`."""
+    size = max(1, BLOCK_BYTES // max(1, bytes_each))
+    blocks = -(-images // size)
+    parts = min(parts, blocks) if parts else blocks
 
     def some(first: int, last: int) -> None:
-        for block in range(first, last):
-            work(block, slice(block * size, (block + 1) * size))
+        for part in range(first, last):
+            for block in range(blocks * part // parts, blocks * (part + 1) // parts):
+                work(part, slice(block * size, (block + 1) * size))
 
     with one_blas_thread():
-        run(some, (), -(-images // size))
+        run(some, (), parts)
 
 
-def _floats(x: Array, y: Array, *more: Any, **options: Any) -> bool:
-    """Tell whether both arrays are floats of one width: the result is of the first one's dtype."""
-    return bool(x.dtype.kind == "f" and x.dtype == y.dtype)
+def _surrounded(x: Array, begin: Sequence[int], size: Sequence[int]) -> Array:
+    """Return the pixels from `begin` on, `size` of them along each axis, with zeros where the images end."""
+    _, height, width, _ = x.shape
+    if tuple(begin) == (0, 0) and tuple(size) == (height, width):
+        return np.ascontiguousarray(x)
+    out = np.zeros((len(x), *size, x.shape[3]), x.dtype)
+    source, target = [slice(None)], [slice(None)]
+    for first, count, there in zip(begin, size, (height, width), strict=True):
+        low = min(max(0, first), there)
+        high = max(low, min(there, first + count))
+        source.append(slice(low, high))
+        target.append(slice(low - first, high - first) if high > low else slice(0, 0))
+    out[tuple(target)] = x[tuple(source)]
+    return out
 
 
-def _map_size(x: Array, w: Array, options: dict[str, Any]) -> Pair:
-    padding, dilation = options.get("padding", NO_PADDING), options.get("dilation", (1, 1))
-    return places(x.shape[1:3], w.shape[:2], options.get("stride", (1, 1)), padding, dilation, "conv2d")
+class _View(NamedTuple):
+    """How a map's pixels see an image: map pixel (0, 0) sees image pixels from `begin` on."""
+
+    size: Pair
+    window: Pair
+    step: Pair
+    begin: Pair
+    dilation: Pair
+    groups: int
+
+    def columns(self, x: Array) -> Array:
+        """Return what each tap sees: (groups, pixels, taps * C / groups)."""
+        spans = [
+            (n - 1) * s + (k - 1) * d + 1
+            for n, s, k, d in zip(self.size, self.step, self.window, self.dilation, strict=True)
+        ]
+        seen = _surrounded(x, self.begin, spans)
+        image, row, column, channel = seen.strides
+        per_group = x.shape[3] // self.groups
+        shape = (self.groups, len(x), *self.size, *self.window, per_group)
+        steps = (row * self.step[0], column * self.step[1], row * self.dilation[0], column * self.dilation[1])
+        view = as_strided(seen, shape, (per_group * channel, image, *steps, channel), writeable=False)
+        return view.reshape(self.groups, -1, math.prod(self.window) * per_group)  # the one copy
+
+    @property
+    def taps(self) -> int:
+        """How many numbers of a channel the pixels of an image see."""
+        return math.prod(self.size) * math.prod(self.window)
 
 
-def _forward(x: Array, w: Array, b: Array | None, relu: bool, options: dict[str, Any]) -> Array:
-    size = _map_size(x, w, options)
-    y = np.empty((x.shape[0], *size, w.shape[3]), x.dtype)
+def _view(size: Pair, window: Pair, how: Options) -> _View:
+    return _View(size, window, how.stride, (-how.padding[0][0], -how.padding[1][0]), how.dilation, how.groups)
 
-    def work(block: int, images: slice) -> None:
-        y[images] = conv2d.forward(np, x[images], w, b, **options)
-        if relu:
-            np.maximum(y[images], 0, out=y[images])
 
-    _run(work, len(x), (*size, *w.shape[:2], x.shape[3]), x.itemsize)
+def _finish(y: Array, b: Array | None, clip: bool) -> None:
+    if b is not None:
+        y += b
+    if clip:
+        np.maximum(y, 0, out=y)
+
+
+def _convolve(x: Array, w: Array, b: Array | None, clip: bool, view: _View) -> Array:
+    """Multiply what the windows see with the filters, block by block."""
+    y = np.empty((len(x), *view.size, w.shape[3]), x.dtype)
+    outputs = w.shape[3] // view.groups
+    filters = w.reshape(-1, view.groups, outputs).transpose(1, 0, 2)  # (kh, kw, C/g, O) -> (g, kh*kw*C/g, O/g)
+
+    def work(_: int, images: slice) -> None:
+        columns, part = view.columns(x[images]), y[images]
+        if view.groups == 1:
+            np.matmul(columns[0], filters[0], out=part.reshape(-1, outputs))
+        else:
+            products = np.matmul(columns, filters)  # (groups, pixels, O/groups)
+            part.reshape(-1, view.groups, outputs)[...] = products.transpose(1, 0, 2)
+        _finish(part, b, clip)
+
+    run_blocks(work, len(x), view.taps * x.shape[3] * x.itemsize)
     return y
 
 
-@conv2d.kernel("numpy", when=_floats, error=1e-5)
+def _parts(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return zeros for the parts of a sum: a few, and fewer where they are large."""
+    each = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
+    return np.zeros((max(2, min(PARTS, PART_BYTES // each)), *shape), dtype)
+
+
+def _gradient_w(x: Array, g: Array, view: _View) -> Array:
+    """Multiply what the windows see with the maps, in parts, and sum these."""
+    inputs, outputs = x.shape[3] // view.groups, g.shape[3] // view.groups
+    parts = _parts((view.groups, math.prod(view.window) * inputs, outputs), x.dtype)
+
+    def work(part: int, images: slice) -> None:
+        maps = g[images].reshape(-1, view.groups, outputs).transpose(1, 0, 2)  # (groups, pixels, O/groups)
+        parts[part] += np.matmul(view.columns(x[images]).transpose(0, 2, 1), maps)
+
+    run_blocks(work, len(x), view.taps * x.shape[3] * x.itemsize, parts=len(parts))
+    return parts.sum(axis=0).transpose(1, 0, 2).reshape(*view.window, inputs, g.shape[3])  # (g, k, O/g) -> (k, g, O/g)
+
+
+class _Tiles(NamedTuple):
+    """A convolution by tiles of m x m outputs; map pixel (0, 0) sees image pixels from `begin` on."""
+
+    m: int
+    r: int
+    size: Pair
+    begin: Pair
+
+    @property
+    def counts(self) -> Pair:
+        """Tiles along each axis of a map."""
+        return -(-self.size[0] // self.m), -(-self.size[1] // self.m)
+
+    def bytes_each(self, channels: int, itemsize: int) -> int:
+        """How much memory the transformed tiles of an image take."""
+        return math.prod(self.counts) * (self.m + self.r - 1) ** 2 * channels * itemsize
+
+    def transformed(self, x: Array, matrix: Array, begin: Pair) -> Array:
+        """Return M d M' for all square tiles d, as many pixels wide as M has columns: (n * n, tiles, C)."""
+        width, (down, across) = matrix.shape[1], self.counts
+        seen = _surrounded(x, begin, ((down - 1) * self.m + width, (across - 1) * self.m + width))
+        image, row, column, channel = seen.strides
+        shape = (width, width, len(x), down, across, x.shape[3])
+        strides = (row, column, image, self.m * row, self.m * column, channel)
+        tiles = as_strided(seen, shape, strides, writeable=False).reshape(width, -1)  # the one copy
+        return _both_sides(matrix, tiles).reshape(len(matrix) ** 2, -1, x.shape[3])
+
+
+def _both_sides(matrix: Array, tiles: Array) -> Array:
+    """Return M d M' for tiles that are laid out (row, column, all else)."""
+    rows = np.matmul(matrix, tiles.reshape(matrix.shape[1], -1))
+    return np.matmul(matrix, rows.reshape(len(matrix), matrix.shape[1], -1))
+
+
+def _convolve_tiles(x: Array, w: Array, b: Array | None, clip: bool, tiles: _Tiles) -> Array:
+    """Convolve by tiles, block by block: transform, products, transform."""
+    m, (down, across) = tiles.m, tiles.counts
+    output, taps, tile = (matrix.astype(x.dtype) for matrix in matrices(m, tiles.r))
+    filters = _both_sides(taps, w).reshape(-1, *w.shape[2:])  # (n*n, C, O)
+    y = np.empty((len(x), *tiles.size, w.shape[3]), x.dtype)
+
+    def work(_: int, images: slice) -> None:
+        products = np.matmul(tiles.transformed(x[images], tile, tiles.begin), filters)  # (n*n, tiles, O)
+        result = _both_sides(output, products).reshape(m, m, -1, down, across, w.shape[3])
+        result = result.transpose(2, 3, 0, 4, 1, 5)  # -> (N, down, m, across, m, O)
+        part = y[images]
+        if (down * m, across * m) == tiles.size:
+            part.reshape(result.shape)[...] = result
+        else:
+            whole = result.reshape(len(part), down * m, across * m, -1)
+            part[...] = whole[:, : tiles.size[0], : tiles.size[1]]
+        _finish(part, b, clip)
+
+    run_blocks(work, len(x), tiles.bytes_each(max(w.shape[2:]), x.itemsize))
+    return y
+
+
+def _gradient_w_tiles(x: Array, g: Array, tiles: _Tiles) -> Array:
+    """Sum the products of transformed tiles of images and maps, in parts, and transform the sum."""
+    output, taps, tile = (matrix.astype(x.dtype) for matrix in matrices(tiles.m, tiles.r))
+    parts = _parts((len(tile) ** 2, x.shape[3], g.shape[3]), x.dtype)
+
+    def work(part: int, images: slice) -> None:
+        lefts = tiles.transformed(x[images], tile, tiles.begin)
+        rights = tiles.transformed(g[images], np.ascontiguousarray(output.T), (0, 0))
+        parts[part] += np.matmul(lefts.transpose(0, 2, 1), rights)
+
+    run_blocks(work, len(x), tiles.bytes_each(max(x.shape[3], g.shape[3]), x.itemsize), parts=len(parts))
+    sums = parts.sum(axis=0)
+    return _both_sides(np.ascontiguousarray(taps.T), sums).reshape(tiles.r, tiles.r, *sums.shape[1:])
+
+
+def _choose(images: int, size: Pair, w_shape: Sequence[int], how: Options, *, gradient: bool = False) -> int:
+    """Return m where tiles of m x m outputs serve and are the cheapest way, else 0."""
+    if how.stride != (1, 1) or how.dilation != (1, 1) or how.groups != 1:
+        return 0
+    shape = Shape(images, size[0], size[1], (w_shape[0], w_shape[1]), w_shape[2], w_shape[3])
+    return choose_tile(shape, ARRAYS, gradient=gradient)
+
+
+def _forward(x: Array, w: Array, b: Array | None, clip: bool, how: Options) -> Array:
+    size = places(x.shape[1:3], w.shape[:2], how.stride, how.padding, how.dilation, "conv2d")
+    m = _choose(len(x), size, w.shape, how)
+    if m:
+        return _convolve_tiles(x, w, b, clip, _Tiles(m, w.shape[0], size, (-how.padding[0][0], -how.padding[1][0])))
+    return _convolve(x, w, b, clip, _view(size, w.shape[:2], how))
+
+
+def _floats(x: Array, w: Array, b: Array | None = None, **options: Any) -> bool:
+    """Tell whether the arrays are floats of one width: the result is of the first one's dtype."""
+    return bool(x.dtype.kind == "f" and x.dtype == w.dtype and (b is None or b.dtype == x.dtype))
+
+
+@conv2d.kernel("numpy", when=_floats, error=TILED_ERROR)
 def _conv2d(x: Array, w: Array, b: Array | None, **options: Any) -> Array:
     """Return the convolution, block by block."""
-    return _forward(x, w, b, False, options)
+    return _forward(x, w, b, False, Options(**options))
 
 
-@conv2d_relu.kernel("numpy", when=_floats, error=1e-5)
+@conv2d_relu.kernel("numpy", when=_floats, error=TILED_ERROR)
 def _conv2d_relu(x: Array, w: Array, b: Array | None, **options: Any) -> Array:
     """Return ReLU of the convolution, block by block."""
-    return _forward(x, w, b, True, options)
+    return _forward(x, w, b, True, Options(**options))
 
 
-@conv2d_grad_x.kernel("numpy", when=_floats, error=1e-5)
+@conv2d_grad_x.kernel("numpy", when=_floats, error=TILED_ERROR)
 def _conv2d_grad_x(g: Array, w: Array, *, size: Pair, **options: Any) -> Array:
-    """Return the adjoint in x, block by block."""
-    channels = w.shape[2] * options.get("groups", 1)
-    x = np.empty((g.shape[0], *size, channels), g.dtype)
+    """Return the adjoint in x: for stride 1 a convolution with the turned filters, else windows added up."""
+    how, window = Options(**options), w.shape[:2]
+    if how.stride == (1, 1) and how.groups == 1:
+        turned = np.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3))  # (kh, kw, C, O) -> (kh, kw, O, C)
+        before = [p - (k - 1) * d for (p, _), k, d in zip(how.padding, window, how.dilation, strict=True)]
+        begin = before[0], before[1]
+        m = _choose(len(g), size, turned.shape, how)
+        if m:
+            return _convolve_tiles(g, turned, None, False, _Tiles(m, window[0], size, begin))
+        return _convolve(g, turned, None, False, _View(size, window, (1, 1), begin, how.dilation, 1))
+    x = np.empty((g.shape[0], *size, w.shape[2] * how.groups), g.dtype)
 
-    def work(block: int, images: slice) -> None:
+    def work(_: int, images: slice) -> None:
         x[images] = conv2d_grad_x.forward(np, g[images], w, size=size, **options)
 
-    _run(work, len(g), (*g.shape[1:3], *w.shape[:2], channels), g.itemsize)
+    run_blocks(work, len(g), math.prod((*g.shape[1:3], *window, x.shape[3])) * g.itemsize)
     return x
 
 
-@conv2d_grad_w.kernel("numpy", when=_floats, error=1e-5)
+@conv2d_grad_w.kernel("numpy", when=_floats, error=TILED_ERROR)
 def _conv2d_grad_w(x: Array, g: Array, *, window: Pair, **options: Any) -> Array:
     """Return the adjoint in w, summed over the blocks in their order."""
-    parts: dict[int, Array] = {}
-
-    def work(block: int, images: slice) -> None:
-        parts[block] = conv2d_grad_w.forward(np, x[images], g[images], window=window, **options)
-
-    _run(work, len(g), (*g.shape[1:3], *window, x.shape[3]), g.itemsize)
-    w = np.zeros((*window, x.shape[3] // options.get("groups", 1), g.shape[3]), g.dtype)
-    for block in sorted(parts):
-        w += parts[block]
-    return w
-
-
-@max_pool2d.kernel("numpy", when=lambda x, *, window, stride, padding: window[0] * window[1] <= 256)
-def _max_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> tuple[Array, Array]:
-    """Return each window's maximum and its place: one comparison of whole maps for each position in the window."""
-    ho, wo = places(x.shape[1:3], window, stride, padding, who="max_pool2d")
-    padded = np.pad(x, ((0, 0), *padding, (0, 0)), constant_values=-np.inf)
-    out, index = None, np.zeros((x.shape[0], ho, wo, x.shape[3]), np.uint8)
-    for i in range(window[0]):
-        for j in range(window[1]):
-            rows = slice(i, i + (ho - 1) * stride[0] + 1, stride[0])
-            columns = slice(j, j + (wo - 1) * stride[1] + 1, stride[1])
-            candidate = padded[:, rows, columns]
-            if out is None:
-                out = candidate.copy()
-                continue
-            better = (candidate > out) | (np.isnan(candidate) & ~np.isnan(out))  # the first maximum stays, NaN wins
-            np.copyto(out, candidate, where=better)
-            index[better] = i * window[1] + j
-    return out, index
+    how = Options(**options)
+    m = _choose(len(x), g.shape[1:3], (*window, x.shape[3], g.shape[3]), how, gradient=True)
+    if m:
+        begin = -how.padding[0][0], -how.padding[1][0]
+        return _gradient_w_tiles(x, g, _Tiles(m, window[0], g.shape[1:3], begin))
+    return _gradient_w(x, g, _view(g.shape[1:3], window, how))

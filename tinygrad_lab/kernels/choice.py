@@ -2,15 +2,13 @@
 
 Costs are counted in multiplications and additions of one number at the rate of a matrix product in the cache.
 
-- Directly, each output pixel takes kh * kw * C / groups of them for each output channel, at DIRECT each, for pixels
-  are found and copied as well.
-- A tile of F(m, r), n = m + r - 1, takes n * n * C for each output channel, where m * m pixels take m * m * r * r *
-  C. What is added is the transform of n * n numbers for each input and output channel, at TRANSFORM each, and of n *
-  n numbers for each filter, at FILTER each (FILTER_SUM in its gradient, where they are summed in memory). Tiles that
-  stick out over the map work for nothing, so that small maps want small tiles.
+- Directly, each output pixel takes kh * kw * C / groups of them for each output channel, and as many numbers to be
+  found.
+- A tile of F(m, r), n = m + r - 1, takes n * n * C for each output channel, where m * m pixels take m * m * r * r * C.
+  What is added is the transform of n * n numbers for each input and output channel, and of n * n numbers for each
+  filter. Tiles that stick out over the map work for nothing, so that small maps want small tiles.
 
-Output channels are counted in whole vectors. The rates were fitted to times on a processor with AVX-512.
-`using_tiles` overrides the choice.
+The rates were fitted to times on a processor with AVX-512. `using_tiles` overrides the choice.
 """
 
 from __future__ import annotations
@@ -24,12 +22,34 @@ from typing import NamedTuple
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.kernels.toom_cook import LARGEST_TILE
 
-DIRECT = 1.25
-TRANSFORM = 24.0
-FILTER = 16.0
-FILTER_SUM = 60.0
-VECTOR = 16
 MOST_OUTPUTS = 4  # larger tiles round off more than they save
+
+
+class Rates(NamedTuple):
+    """What the steps cost.
+
+    Parameters
+    ----------
+    direct : float
+        A multiplication and addition where a window lies in the image.
+    column : float
+        Finding or copying one number of a window.
+    transform, filter, filter_sum : float
+        A number transformed, of a tile and of a filter; of a filter's gradient, which is summed in memory.
+    vector : int
+        Output channels that are worked on together.
+    """
+
+    direct: float
+    column: float
+    transform: float
+    filter: float
+    filter_sum: float
+    vector: int
+
+
+COMPILED = Rates(direct=1.25, column=0.0, transform=24.0, filter=16.0, filter_sum=60.0, vector=16)
+ARRAYS = Rates(direct=1.0, column=8.0, transform=40.0, filter=20.0, filter_sum=60.0, vector=1)
 
 _forced: ContextVar[int | None] = ContextVar("tinygrad_lab.tiles", default=None)
 
@@ -50,39 +70,42 @@ def _whole(number: int, unit: int) -> int:
     return -(-number // unit)
 
 
-def direct_cost(shape: Shape) -> float:
+def direct_cost(shape: Shape, rates: Rates) -> float:
     """Return the cost of a convolution, or of the gradient of its filters, by matrix products on the image."""
-    pixels = shape.images * shape.out_height * shape.out_width
-    return DIRECT * pixels * shape.window[0] * shape.window[1] * shape.inputs * _whole(shape.outputs, VECTOR) * VECTOR
+    outputs = _whole(shape.outputs, rates.vector) * rates.vector
+    seen = shape.images * shape.out_height * shape.out_width * shape.window[0] * shape.window[1] * shape.inputs
+    return seen * (rates.direct * outputs + rates.column)
 
 
-def tile_cost(shape: Shape, m: int, filter_cost: float = FILTER) -> float:
+def tile_cost(shape: Shape, m: int, rates: Rates, *, gradient: bool = False) -> float:
     """Return the cost of the same by tiles of m x m outputs."""
     squares = (m + shape.window[0] - 1) ** 2
     tiles = shape.images * _whole(shape.out_height, m) * _whole(shape.out_width, m)
-    inputs, outputs = (_whole(c, VECTOR) * VECTOR for c in (shape.inputs, shape.outputs))
-    return squares * (
-        tiles * shape.inputs * outputs + TRANSFORM * tiles * (inputs + outputs) + filter_cost * shape.inputs * outputs
-    )
+    inputs, outputs = (_whole(c, rates.vector) * rates.vector for c in (shape.inputs, shape.outputs))
+    filters = shape.inputs * outputs * (rates.filter_sum if gradient else rates.filter)
+    return squares * (tiles * shape.inputs * outputs + tiles * rates.transform * (inputs + outputs) + filters)
 
 
 @functools.lru_cache(maxsize=1024)
-def _cheapest(shape: Shape, filter_cost: float) -> int:
+def _cheapest(shape: Shape, rates: Rates, gradient: bool) -> int:
     r = shape.window[0]
     if r != shape.window[1] or r == 1 or r >= LARGEST_TILE:
         return 0
-    costs = {m: tile_cost(shape, m, filter_cost) for m in range(2, min(MOST_OUTPUTS, LARGEST_TILE - r + 1) + 1)}
+    sizes = range(2, min(MOST_OUTPUTS, LARGEST_TILE - r + 1) + 1)
+    costs = {m: tile_cost(shape, m, rates, gradient=gradient) for m in sizes}
     best = min(costs, key=costs.__getitem__)
-    return best if costs[best] < direct_cost(shape) else 0
+    return best if costs[best] < direct_cost(shape, rates) else 0
 
 
-def choose_tile(shape: Shape, *, gradient: bool = False) -> int:
+def choose_tile(shape: Shape, rates: Rates = COMPILED, *, gradient: bool = False) -> int:
     """Return m for the cheapest tile of m x m outputs, or 0 where the direct way is cheaper.
 
     Parameters
     ----------
     shape : Shape
         Of the convolution.
+    rates : Rates
+        Of the kernels in question.
     gradient : bool
         Choose for the gradient of the filters.
 
@@ -95,7 +118,7 @@ def choose_tile(shape: Shape, *, gradient: bool = False) -> int:
     """
     forced = _forced.get()
     if forced is None:
-        return _cheapest(shape, FILTER_SUM if gradient else FILTER)
+        return _cheapest(shape, rates, gradient)
     fits = shape.window[0] == shape.window[1] > 1 and forced + shape.window[0] - 1 <= LARGEST_TILE
     return forced if fits else 0
 

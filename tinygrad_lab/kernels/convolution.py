@@ -7,9 +7,8 @@ from typing import Any
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels import direct, tiles
-from tinygrad_lab.kernels.arrays import holds_float32, plain
+from tinygrad_lab.kernels.arrays import Options, holds_float32, plain
 from tinygrad_lab.kernels.choice import Shape, choose_tile
-from tinygrad_lab.kernels.direct import Options
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
 from tinygrad_lab.ops.windows import Pair, places
 

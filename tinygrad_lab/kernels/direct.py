@@ -10,24 +10,14 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.kernels.arrays import padded_bias, round_up
+from tinygrad_lab.kernels.arrays import Options, padded_bias, round_up
 from tinygrad_lab.kernels.threads import aligned, run
-from tinygrad_lab.ops.convolution import NO_PADDING
-from tinygrad_lab.ops.windows import Padding, Pair
+from tinygrad_lab.ops.windows import Pair
 
 COPIED = 1 << 15  # floats of an image that a block copies with zeros around: an eighth of an L2 cache
 FEWEST_PIXELS = 96  # output pixels in a block, for the filters' journey into the cache to pay
 PARTS = 8  # of a sum over all images: fixed, so that the order of summing is
 PART_BYTES = 1 << 20  # for the sums of one part to stay in the cache
-
-
-class Options(NamedTuple):
-    """The options of a convolution."""
-
-    stride: Pair = (1, 1)
-    padding: Padding = NO_PADDING
-    dilation: Pair = (1, 1)
-    groups: int = 1
 
 
 class Windows(NamedTuple):

@@ -16,11 +16,11 @@ MOST_ROWS = 512  # that are summed one after the other in single precision
 
 
 def _takes(*arrays: Any, eps: float = 0.0) -> bool:
-    """Tell whether these are batches of one shape, at least a block each, and values for their channels."""
+    """Tell whether these are batches of one shape, and values for their channels."""
     if not holds_float32(*arrays):
         return False
     x = max(arrays, key=lambda array: array.ndim)
-    return x.ndim > 1 and x.size >= BLOCK_FLOATS and all(a.shape in (x.shape, x.shape[-1:]) for a in arrays)
+    return x.ndim > 1 and all(a.shape in (x.shape, x.shape[-1:]) for a in arrays)
 
 
 def _rows(array: Array) -> Array:
@@ -33,7 +33,7 @@ def _blocks(x: Array) -> tuple[int, int]:
     return rows, -(-(x.size // x.shape[-1]) // rows)
 
 
-@batch_norm.kernel("numba", when=_takes, error=1e-5)
+@batch_norm.kernel("numba", least=BLOCK_FLOATS, when=_takes, error=1e-5)
 def _batch_norm(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Array, Array, Array]:
     from tinygrad_lab.kernels.compiled import normalisation
 
@@ -58,12 +58,12 @@ def _affine(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
     return out
 
 
-@channel_affine.kernel("numba", when=_takes, error=1e-5)
+@channel_affine.kernel("numba", least=BLOCK_FLOATS, when=_takes, error=1e-5)
 def _channel_affine(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
     return _affine(x, mean, factor, shift)
 
 
-@centered_sums.kernel("numba", when=_takes, error=1e-5)
+@centered_sums.kernel("numba", least=BLOCK_FLOATS, when=_takes, error=1e-5)
 def _centered_sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
     from tinygrad_lab.kernels.compiled import normalisation
 
@@ -74,7 +74,7 @@ def _centered_sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
     return total, moment
 
 
-@blend.kernel("numba", when=_takes, error=1e-5)
+@blend.kernel("numba", least=BLOCK_FLOATS, when=_takes, error=1e-5)
 def _blend(g: Array, x: Array, mean: Array, a: Array, b: Array, c: Array) -> Array:
     from tinygrad_lab.kernels.compiled import normalisation
 

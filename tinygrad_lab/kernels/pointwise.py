@@ -15,7 +15,7 @@ from tinygrad_lab.ops.dropping import dropout
 from tinygrad_lab.ops.reductions import sum_axes
 
 MOST_ROWS = 256  # that are summed one after the other in single precision
-SMALLEST = 1 << 12  # elements for which a launch pays
+LEAST = 1 << 12  # elements for which a launch pays
 
 
 def launch(kernel: Any, arguments: tuple[Any, ...], size: int) -> None:
@@ -30,11 +30,7 @@ def flat(array: Array) -> Array:
     return plain(array).reshape(-1)
 
 
-def _is_large(x: Array, *others: Array, **options: Any) -> bool:
-    return holds_float32(x, *others) and x.size >= SMALLEST
-
-
-@relu.kernel("numba", when=_is_large)
+@relu.kernel("numba", least=LEAST, when=holds_float32)
 def _relu(x: Array) -> Array:
     from tinygrad_lab.kernels.compiled import pointwise
 
@@ -43,7 +39,7 @@ def _relu(x: Array) -> Array:
     return out
 
 
-@relu_grad.kernel("numba", when=lambda g, y: _is_large(g, y) and g.shape == y.shape)
+@relu_grad.kernel("numba", least=LEAST, when=lambda g, y: holds_float32(g, y) and g.shape == y.shape)
 def _relu_grad(g: Array, y: Array) -> Array:
     from tinygrad_lab.kernels.compiled import pointwise
 
@@ -52,7 +48,7 @@ def _relu_grad(g: Array, y: Array) -> Array:
     return out
 
 
-@dropout.kernel("numba", when=lambda x, *, key, rate, shared=(): _is_large(x) and not shared)
+@dropout.kernel("numba", least=LEAST, when=lambda x, *, key, rate, shared=(): holds_float32(x) and not shared)
 def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -> Array:
     from tinygrad_lab.kernels.compiled import pointwise
 
@@ -64,12 +60,12 @@ def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -
 
 def _sums_rows(x: Array, *, axes: tuple[int, ...], keepdims: bool = False) -> bool:
     """Tell whether the sum is over the axes right before the last: of all rows, or of a few rows in each group."""
-    if not _is_large(x) or not axes or axes != tuple(range(x.ndim - len(axes) - 1, x.ndim - 1)):
+    if not holds_float32(x) or not axes or axes != tuple(range(x.ndim - len(axes) - 1, x.ndim - 1)):
         return False
     return axes[0] == 0 or math.prod(x.shape[i] for i in axes) <= MOST_ROWS
 
 
-@sum_axes.kernel("numba", when=_sums_rows, error=1e-5)
+@sum_axes.kernel("numba", least=LEAST, when=_sums_rows, error=1e-5)
 def _sum_axes(x: Array, *, axes: tuple[int, ...], keepdims: bool = False) -> Array:
     """Sum blocks of rows in single precision, and those sums in double precision, in their order."""
     from tinygrad_lab.kernels.compiled import normalisation

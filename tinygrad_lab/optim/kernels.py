@@ -6,7 +6,7 @@ import numpy as np
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.arrays import holds_float32
-from tinygrad_lab.kernels.pointwise import SMALLEST, flat, launch
+from tinygrad_lab.kernels.pointwise import LEAST, flat, launch
 from tinygrad_lab.kernels.threads import aligned
 from tinygrad_lab.optim.updates import momentum_update
 
@@ -14,7 +14,7 @@ from tinygrad_lab.optim.updates import momentum_update
 def _moves(
     p: Array, g: Array, v: Array, *, lr: float, momentum: float, nesterov: bool = False, weight_decay: float = 0.0
 ) -> bool:
-    return holds_float32(p, g, v) and p.size >= SMALLEST and p.shape == g.shape and v.flags.c_contiguous
+    return holds_float32(p, g, v) and p.shape == g.shape and v.flags.c_contiguous
 
 
 def _momentum(
@@ -28,4 +28,4 @@ def _momentum(
     return out
 
 
-momentum_update.kernel("numba", when=_moves, error=1e-6)(_momentum)
+momentum_update.kernel("numba", least=LEAST, when=_moves, error=1e-6)(_momentum)

@@ -1,0 +1,75 @@
+"""Pooling in NumPy: one comparison of whole maps for each position in the window, a few images at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.kernels.blocked import run_blocks
+from tinygrad_lab.kernels.blocked_pointwise import select
+from tinygrad_lab.ops.pooling import max_pool2d, max_pool2d_grad
+from tinygrad_lab.ops.windows import Padding, Pair, places
+
+
+def _positions(images: Array, window: Pair, stride: Pair, size: Pair) -> Iterator[Array]:
+    """For each position in the window: the pixels of padded images that windows have there."""
+    for i in range(window[0]):
+        for j in range(window[1]):
+            rows = slice(i, i + (size[0] - 1) * stride[0] + 1, stride[0])
+            yield images[:, rows, slice(j, j + (size[1] - 1) * stride[1] + 1, stride[1])]
+
+
+def _first(others: list[Array]) -> Array:
+    """Return in bytes the number of the first mask that is false: the least number, those of true masks being 255."""
+    numbers = [np.bitwise_or(np.negative(other.view(np.uint8)), np.uint8(k)) for k, other in enumerate(others)]
+    return np.minimum.reduce(numbers)
+
+
+def _pools(x: Array, *, window: Pair, **options: Any) -> bool:
+    return bool(x.dtype.kind == "f" and window[0] * window[1] <= 256)
+
+
+@max_pool2d.kernel("numpy", when=_pools)
+def _max_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> tuple[Array, Array]:
+    """Return each window's maximum and its place: the first of equal ones, or of those that are NaN."""
+    size = places(x.shape[1:3], window, stride, padding, who="max_pool2d")
+    out = np.empty((len(x), *size, x.shape[3]), x.dtype)
+    index = np.zeros(out.shape, np.uint8)
+
+    def work(_: int, images: slice) -> None:
+        seen = x[images]
+        if padding != ((0, 0), (0, 0)):
+            seen = np.pad(seen, ((0, 0), *padding, (0, 0)), constant_values=-np.inf)
+        maps, best, place = list(_positions(seen, window, stride, size)), out[images], index[images]
+        best[...] = maps[0]
+        for candidate in maps[1:]:
+            np.maximum(best, candidate, out=best)
+        place[...] = _first([candidate != best for candidate in maps])
+        lost = np.isnan(best)
+        if lost.any():
+            np.copyto(place, _first([~np.isnan(candidate) for candidate in maps]), where=lost)
+
+    run_blocks(work, len(x), 2 * x[:1].nbytes)
+    return out, index
+
+
+@max_pool2d_grad.kernel("numpy", when=lambda g, index, **options: bool(g.dtype.kind == "f"))
+def _max_pool2d_grad(g: Array, index: Array, *, size: Pair, window: Pair, stride: Pair, padding: Padding) -> Array:
+    """Return zeros with each window's cotangent added at its maximum."""
+    (top, bottom), (left, right) = padding
+    out = np.zeros((len(g), size[0] + top + bottom, size[1] + left + right, g.shape[3]), g.dtype)
+    apart = stride[0] >= window[0] and stride[1] >= window[1]
+
+    def work(_: int, images: slice) -> None:
+        gradient, place = g[images], index[images]
+        chosen = np.empty_like(gradient)
+        for k, pixels in enumerate(_positions(out[images], window, stride, g.shape[1:3])):
+            select(gradient, place == k, pixels if apart else chosen)
+            if not apart:
+                pixels += chosen
+
+    run_blocks(work, len(g), 2 * out[:1].nbytes)
+    return np.ascontiguousarray(out[:, top : top + size[0], left : left + size[1]])

@@ -1,0 +1,38 @@
+"""Products of large matrices in NumPy: blocks of rows or columns of the result, each by BLAS on one thread."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.kernels.blas import one_blas_thread
+from tinygrad_lab.kernels.threads import run
+from tinygrad_lab.ops.linear import matmul_matrices
+
+LEAST = 1 << 15  # elements of the larger matrix for which threads pay
+MOST_BLOCKS, LEAST_LENGTH = 16, 64
+
+
+def _are_floats(x: Array, y: Array) -> bool:
+    return bool(x.ndim == 2 == y.ndim and x.dtype == y.dtype and x.dtype.kind == "f")
+
+
+@matmul_matrices.kernel("numpy", least=LEAST, when=_are_floats, error=1e-5)
+def _matmul_matrices(x: Array, y: Array) -> Array:
+    """Return x @ y: blocks of columns, or of rows where there are more of these."""
+    out = np.empty((x.shape[0], y.shape[1]), x.dtype)
+    wide = out.shape[1] >= out.shape[0]
+    length = max(out.shape)
+    blocks = max(1, min(MOST_BLOCKS, length // LEAST_LENGTH))
+
+    def multiply(first: int, last: int) -> None:
+        for block in range(first, last):
+            part = slice(length * block // blocks, length * (block + 1) // blocks)
+            if wide:
+                np.matmul(x, y[:, part], out=out[:, part])
+            else:
+                np.matmul(x[part], y, out=out[part])
+
+    with one_blas_thread():
+        run(multiply, (), blocks)
+    return out
