@@ -1,0 +1,188 @@
+"""Accuracy against the amount of data, airplane against ship: trained weights kept, partly kept, tuned, or none.
+
+    python -m tests.benchmarks.transfer FOLDER [--data DIR]
+
+A residual network of eight layers is trained on the other eight classes of CIFAR-10; then, for 10 to 5,000 images a
+class, its last layer alone is trained, its last stage too, all of it, or a fresh one from scratch. Rates are chosen
+once for each method, at 300 images a class, on training images that those runs do not see; lengths are fixed
+beforehand; the test set is looked at once, after the last update. All methods share the images of a seed.
+
+FOLDER keeps the trained weights and a line for each finished run, so that a run that is stopped goes on where it was.
+At the end the results are written to docs/results/transfer.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinygrad_lab as tgl
+from tinygrad_lab.data import Compose, Dataset, Flip, Loader, RandomCrop, load
+from tinygrad_lab.finetuning import freeze, replace_head
+from tinygrad_lab.kernels.blas import one_blas_thread
+from tinygrad_lab.losses import softmax_cross_entropy
+from tinygrad_lab.optim import SGD
+from tinygrad_lab.optim.schedules import OneCycle
+from tinygrad_lab.registry import models
+from tinygrad_lab.train import evaluate
+from tinygrad_lab.weights import load_weights, save_weights, write_atomically
+
+TASK = ("airplane", "ship")
+METHODS = {  # what is frozen; None: from scratch
+    "frozen": {"patterns": ("*",), "but": "output"},
+    "partly frozen": {"patterns": ("*",), "but": ("stage3", "output")},
+    "fine-tuned": {"patterns": ()},
+    "from scratch": None,
+}
+SIZES = {10: (300, 5), 30: (300, 5), 100: (300, 5), 300: (300, 5), 1000: (600, 3), 5000: (2000, 3)}  # updates, seeds
+RATES = (0.003, 0.01, 0.03, 0.1)
+TUNED_AT, HELD_OUT = 300, 1000  # images a class
+BATCH, PRETRAINING_EPOCHS, PRETRAINING_RATE = 32, 8, 0.1
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "transfer.json"
+
+
+def network(classes: int, seed: int) -> Any:
+    model = models["resnet20"](depth=8, classes=classes, rng=seed)
+    model.seed = seed
+    return model
+
+
+def train(model: Any, data: Dataset, *, updates: int, rate: float, batch: int, seed: int) -> None:
+    """SGD with momentum along one cycle of the rate; flips and crops."""
+    batches = Loader(data, batch_size=batch, seed=seed, augment=Compose([Flip(), RandomCrop(padding=4)]), workers=1)
+    optimizer = SGD(model.parameters(), lr=rate, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    schedule, step = OneCycle(length=updates), 0
+    model.train()
+    while step < updates:
+        for x, labels in batches:
+            if step == updates:
+                break
+            optimizer.lr = rate * schedule(step)
+            softmax_cross_entropy(model(tgl.tensor(x)), labels).backward()
+            optimizer.step()
+            step += 1
+
+
+def accuracy(model: Any, data: Dataset) -> float:
+    return evaluate(model, softmax_cross_entropy, Loader(data, batch_size=256, shuffle=False, workers=0)).accuracy
+
+
+def pretrained(folder: Path, root: str | None) -> dict[str, Any]:
+    """Train on the other eight classes, once."""
+    path = folder / "eight_classes.safetensors"
+    about = path.with_suffix(".json")
+    if not about.exists():
+        others = [name for name in load("cifar10", split="test", root=root).classes if name not in TASK]
+        data = load("cifar10", split="train", root=root, classes=others)
+        model, start = network(len(others), 0), time.perf_counter()
+        updates = PRETRAINING_EPOCHS * -(-len(data) // 128)
+        train(model, data, updates=updates, rate=PRETRAINING_RATE, batch=128, seed=0)
+        seconds = time.perf_counter() - start
+        save_weights(model, path)
+        reached = accuracy(model, load("cifar10", split="test", root=root, classes=others))
+        about.write_text(json.dumps({"accuracy": reached, "epochs": PRETRAINING_EPOCHS, "seconds": round(seconds)}))
+    return json.loads(about.read_text())
+
+
+def prepared(method: str, folder: Path, seed: int) -> Any:
+    kept = METHODS[method]
+    if kept is None:
+        return network(len(TASK), seed)
+    model = network(8, seed)
+    load_weights(model, folder / "eight_classes.safetensors")
+    replace_head(model, len(TASK), rng=seed)
+    if kept["patterns"]:
+        freeze(model, *kept["patterns"], but=kept["but"])
+    return model
+
+
+class Log:
+    """A line of JSON for each finished run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self.done = {entry["key"]: entry for entry in map(json.loads, lines)}
+
+    def once(self, key: str, run: Any) -> dict[str, Any]:
+        if key not in self.done:
+            start = time.perf_counter()
+            entry = {"key": key, "accuracy": run(), "seconds": round(time.perf_counter() - start, 1)}
+            with self.path.open("a") as file:
+                file.write(json.dumps(entry) + "\n")
+            print(entry, flush=True)
+            self.done[key] = entry
+        return self.done[key]
+
+
+def run_all(folder: Path, root: str | None) -> dict[str, Any]:
+    origin, log = pretrained(folder, root), Log(folder / "log.jsonl")
+    whole = load("cifar10", split="train", root=root, classes=list(TASK))
+    test = load("cifar10", split="test", root=root, classes=list(TASK))
+
+    def run(method: str, size: int, rate: float, seed: int, judged_on: Dataset) -> float:
+        model, (updates, _) = prepared(method, folder, seed), SIZES[size]
+        train(model, whole.limit(size, seed=seed), updates=updates, rate=rate, batch=BATCH, seed=seed)
+        return accuracy(model, judged_on)
+
+    seen = set(whole.limit(TUNED_AT, seed=0).index.tolist())
+    larger = whole.limit(TUNED_AT + HELD_OUT, seed=0)
+    held_out = larger.take(np.flatnonzero([i not in seen for i in larger.index.tolist()]))
+    rates: dict[str, dict[str, float]] = {}
+    for method in METHODS:
+        tried = {
+            rate: log.once(f"tune/{method}/{rate}", lambda m=method, r=rate: run(m, TUNED_AT, r, 0, held_out))
+            for rate in RATES
+        }
+        rates[method] = {str(rate): entry["accuracy"] for rate, entry in tried.items()}
+    chosen = {method: float(max(tried, key=lambda r: tried[r])) for method, tried in rates.items()}
+    runs: dict[str, dict[str, list[float]]] = {method: {} for method in METHODS}
+    for size, (_, seeds) in SIZES.items():
+        for seed in range(seeds):
+            for method in METHODS:
+                key = f"{method}/{size}/{seed}"
+                result = log.once(key, lambda m=method, n=size, s=seed: run(m, n, chosen[m], s, test))
+                runs[method].setdefault(str(size), []).append(result["accuracy"])
+    return {"pretrained": origin, "rates_tried": rates, "rates": chosen, "accuracy": runs, "verdicts": verdicts(runs)}
+
+
+def verdicts(runs: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
+    """For each size the best mean, and the methods from which it does not differ by more than the spread."""
+    found = {}
+    for size in map(str, SIZES):
+        means = {m: statistics.mean(runs[m][size]) for m in runs}
+        spread = {m: statistics.stdev(runs[m][size]) for m in runs}
+        best = max(means, key=lambda m: means[m])
+        near = [m for m in runs if m != best and means[best] - means[m] <= (spread[best] ** 2 + spread[m] ** 2) ** 0.5]
+        found[size] = {"best": best, "undecided": near}
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--data")
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    with one_blas_thread():
+        results = run_all(arguments.folder, arguments.data)
+    about = {
+        "command": "python -m tests.benchmarks.transfer FOLDER",
+        "task": "CIFAR-10, airplane against ship; accuracy on the 2,000 test images after the last update",
+        "network": "resnet20 with depth=8, trained on the other eight classes",
+        "updates": {str(size): updates for size, (updates, _) in SIZES.items()},
+        "machine": f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}",
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    write_atomically(RESULTS, (json.dumps(about | results, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Going on with trained weights: what stays as it is, and what is made anew.
+
+Patterns are those of the optimizers' groups: ``*`` stands for any text, dots included, ``?`` for one character. A
+pattern that names a layer stands for all that is inside it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+from tinygrad_lab.errors import OptionError
+from tinygrad_lab.initializers import Rng
+from tinygrad_lab.layer import Layer, Sequential
+from tinygrad_lab.registry import layers as registered
+
+__all__ = ["freeze", "replace_head", "unfreeze"]
+
+_HEADS = {"dense": "out_features", "conv2d": "out_channels"}  # kinds of layers, and the option that is their width
+
+
+def freeze(model: Layer, *patterns: str, but: str | Iterable[str] = ()) -> list[str]:
+    """Keep parts of a model as they are, in training too.
+
+    Frozen parameters get no gradient and optimizers leave them alone. A layer whose path is matched, or whose own
+    parameters are all matched, is frozen as a whole: batch normalisation then uses its running statistics and keeps
+    them. (Where only its parameters are held fast, the statistics go on drifting towards the new data, and the layers
+    above no longer get what they were trained on.)
+
+    Parameters
+    ----------
+    model : Layer
+        The network.
+    *patterns : str
+        Of paths of layers or parameters, such as ``"stage1"``, ``"conv*"`` or ``"*.bias"``.
+    but : str or iterable of str
+        Patterns of what is left out: ``freeze(model, "*", but="output")`` freezes all but the last layer.
+
+    Returns
+    -------
+    list of str
+        The paths of the parameters that are frozen now and match.
+
+    Raises
+    ------
+    OptionError
+        A pattern matches nothing.
+
+    Examples
+    --------
+    >>> from tinygrad_lab.registry import models
+    >>> model = models["gap7"](rng=0)
+    >>> freeze(model, "conv*", but="conv3")
+    ['conv1.weight', 'conv1.bias', 'conv2.weight', 'conv2.bias']
+    >>> unfreeze(model, "conv2")
+    ['conv2.weight', 'conv2.bias']
+    """
+    return _set_frozen(model, patterns, but, True)
+
+
+def unfreeze(model: Layer, *patterns: str, but: str | Iterable[str] = ()) -> list[str]:
+    """Undo `freeze`, for everything or for what matches; see there."""
+    return _set_frozen(model, patterns or ("*",), but, False)
+
+
+def replace_head(model: Layer, classes: int, *, rng: Rng = None) -> Layer:
+    """Give a network a new last layer, freshly drawn, for another number of classes.
+
+    Parameters
+    ----------
+    model : Layer
+        A network whose last layer with parameters is a dense layer, or a convolution, in a `Sequential`. In any other
+        assign the attribute yourself: ``model.output = Dense(64, 2)``.
+    classes : int
+        How many there are now.
+    rng : int or numpy.random.Generator
+        Where the new weights are drawn from.
+
+    Returns
+    -------
+    Layer
+        The new last layer.
+
+    Raises
+    ------
+    OptionError
+        There is no such last layer.
+
+    Examples
+    --------
+    >>> from tinygrad_lab.registry import models
+    >>> model = models["resnet20"](rng=0)
+    >>> replace_head(model, 2, rng=0)
+    Dense(64 -> 2)
+    >>> model.output_shape((1, 32, 32, 3))
+    (1, 2)
+    """
+    layers = model.layers()
+    owners = [path for path, layer in layers.items() if _own(layer) and path]
+    head_path = owners[-1] if owners else ""
+    parent_path, _, name = head_path.rpartition(".")
+    parent, head = layers[parent_path], layers[head_path]
+    width = next((option for kind, option in _HEADS.items() if type(head) is registered[kind]), None)
+    if width is None or not isinstance(parent, Sequential):
+        raise OptionError(
+            f"replace_head({type(model).__name__}): expected the last layer with parameters to be a dense layer or a "
+            f"convolution in a Sequential, got {head} at {head_path!r}; assign it yourself: model.name = Dense(...)"
+        )
+    make: Any = type(head)
+    new: Layer = make(**head.config() | {width: classes}, rng=rng)
+    new.train(head.training)
+    parent.inner[name] = new
+    return new
+
+
+def _set_frozen(model: Layer, patterns: tuple[str, ...], but: str | Iterable[str], frozen: bool) -> list[str]:
+    """Freeze or unfreeze, and return the paths of the parameters concerned."""
+    excluded = (but,) if isinstance(but, str) else tuple(but)
+    parameters, layers = model.parameters(), model.layers()
+    _check_patterns((*patterns, *excluded), [*layers, *parameters])
+
+    def chosen(path: str) -> bool:
+        names = list(_path_and_owners(path))
+        return _matches(names, patterns) and not _matches(names, excluded)
+
+    found = [path for path in parameters if chosen(path)]
+    for path in found:
+        if frozen:
+            parameters[path].freeze()
+        else:
+            parameters[path].unfreeze()
+    for path, layer in layers.items():
+        own = [f"{path}.{name}" if path else name for name in _own(layer)]
+        if (path and chosen(path)) or (own and all(chosen(name) for name in own)):
+            layer.frozen = frozen
+    return found
+
+
+def _check_patterns(patterns: Iterable[str], paths: list[str]) -> None:
+    """Refuse a pattern that matches nothing, which is a misspelt one."""
+    for pattern in patterns:
+        if not any(fnmatchcase(path, pattern) for path in paths):
+            near = difflib.get_close_matches(pattern, paths, n=3, cutoff=0.3) or paths[1:4]
+            raise OptionError(
+                f"freeze: expected a pattern of paths such as {near}, got {pattern!r}, which matches none"
+            )
+
+
+def _path_and_owners(path: str) -> Iterator[str]:
+    """Yield a path and those of the layers around it: a.b.c, a.b, a."""
+    while path:
+        yield path
+        path = path.rpartition(".")[0]
+
+
+def _matches(names: list[str], patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+
+
+def _own(layer: Layer) -> list[str]:
+    """Return the names of the parameters that a layer holds itself, outside of layers in it."""
+    inner: set[Any] = {id(p) for child in layer.children().values() for p in child.parameters().values()}
+    return [name for name, parameter in layer.parameters().items() if id(parameter) not in inner]
