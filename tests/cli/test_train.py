@@ -32,7 +32,7 @@ def test_json_prints_one_object_and_the_folder_holds_the_run(
     assert result["epochs"] == 2
     folder = Path(result["run"])
     assert sorted(p.name for p in folder.iterdir()) == [
-        "checkpoints", "curves.png", "metrics.jsonl", "recipe.json", "weights.safetensors",
+        "checkpoints", "curves.png", "metrics.jsonl", "recipe.json", "result.json", "weights.safetensors",
     ]  # fmt: skip
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [m["epoch"] for m in metrics] == [1, 2]
@@ -77,6 +77,7 @@ def test_wrong_calls_say_what_is_wrong(
 ) -> None:
     assert main([*arguments, "--runs", str(tmp_path)]) == 1
     assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir()), "a run that could not begin leaves nothing"
 
 
 def test_an_interrupted_run_goes_on_bit_for_bit(

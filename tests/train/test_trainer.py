@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tinygrad_lab.errors import NonFiniteError
 from tinygrad_lab.losses import softmax_cross_entropy
 from tinygrad_lab.optim import SGD
 from tinygrad_lab.optim.schedules import CosineDecay
-from tinygrad_lab.train import Trainer, evaluate
+from tinygrad_lab.train import Callback, EarlyStopping, Trainer, evaluate
 from tinygrad_lab_layers.batch_norm import BatchNorm
 from tinygrad_lab_layers.dense import Dense
 from tinygrad_lab_layers.flatten import Flatten
@@ -32,14 +33,19 @@ def trainer(lr: float = 0.5, **options: Any) -> Trainer:
     data = stripes()
     model = tgl.Sequential({"flatten": Flatten(), "dense": Dense(16, 4, rng=0)})
     batches, held_out = (Loader(data, batch_size=16, seed=0, workers=0, shuffle=s) for s in (True, False))
-    return Trainer(
-        model, softmax_cross_entropy, SGD(model.parameters(), lr=lr), batches, held_out=held_out, **options
-    )
+    return Trainer(model, softmax_cross_entropy, SGD(model.parameters(), lr=lr), batches, held_out=held_out, **options)
+
+
+class Told(Callback):
+    """Hands on what it hears."""
+
+    def __init__(self, hear: Callable[[dict[str, Any]], None]) -> None:
+        self.step = hear  # type: ignore[method-assign]
 
 
 def test_it_learns_and_counts() -> None:
     seen: list[dict[str, Any]] = []
-    t = trainer(on_step=seen.append)
+    t = trainer(callbacks=[Told(seen.append)])
     history = [t.train_epoch() for _ in range(10)]
     assert history[-1]["held_out"]["accuracy"] == 1.0
     assert history[-1]["held_out"]["loss"] < history[0]["held_out"]["loss"]
@@ -81,7 +87,7 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 def test_the_schedule_sets_the_rate_of_every_step() -> None:
     rates: list[float] = []
     t = trainer(lr=0.8, schedule=CosineDecay(length=2))
-    t.on_step = lambda metrics: rates.append(t.optimizer.lr)
+    t.callbacks.append(Told(lambda metrics: rates.append(t.optimizer.lr)))
     t.train_epoch()
     assert rates == pytest.approx([0.4 * (1 + np.cos(np.pi * i / 8)) for i in range(4)])
 
@@ -113,3 +119,36 @@ def test_evaluation_gives_each_layer_its_own_mode_back() -> None:
     evaluate(t.model, t.loss, t.held_out)  # type: ignore[arg-type]
     assert t.model.training
     assert not t.model["dense"].training  # type: ignore[union-attr]
+
+
+def test_an_update_from_several_batches_is_that_of_one_large_batch() -> None:
+    data = stripes(60)
+    updates = []
+    for batch_size, accumulate in ((32, 1), (8, 4)):  # 60 images: one update of 32 and one of 28
+        model = tgl.Sequential({"flatten": Flatten(), "dense": Dense(16, 4, rng=0)})
+        batches = Loader(data, batch_size=batch_size, seed=0, workers=0)
+        optimizer = SGD(model.parameters(), lr=0.5, momentum=0.9)
+        t = Trainer(model, softmax_cross_entropy, optimizer, batches, accumulate=accumulate)
+        t.train_epoch()
+        assert t.steps == 2
+        updates.append(model.state())
+    assert all(np.allclose(updates[0][path], updates[1][path], atol=1e-6) for path in updates[0])
+
+
+def test_training_ends_early_once_validation_no_longer_improves() -> None:
+    t = trainer(lr=0.0, callbacks=[EarlyStopping(patience=3)])
+    t.validation = t.held_out
+    reason = t.train(50)
+    assert t.epoch == 4, "the first epoch is the best, then three are waited for"
+    assert reason is not None
+    assert "of epoch 1 for 3 epochs" in reason
+
+
+def test_history_is_part_of_the_state() -> None:
+    t, other = trainer(), trainer()
+    t.train(2)
+    other.load_state(t.state())
+    assert other.history == t.history
+    other.train(3)
+    assert [m["epoch"] for m in other.history] == [1, 2, 3]
+    assert len(t.history) == 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", help="where data sets lie (default: TINYGRAD_LAB_DATA, then a cache)")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="where the run's folder goes (default: runs)")
     parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
+    parser.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard into the run's folder")
     parser.add_argument("--quiet", action="store_true", help="print the result alone")
     parser.add_argument("--json", action="store_true", help="print one JSON object a run, and nothing else")
 
@@ -28,13 +28,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, and print the accuracy on held-out images."""
     from tinygrad_lab.errors import ConfigError
     from tinygrad_lab.train.recipe import find_recipe
-    from tinygrad_lab.train.run import new_run_folder, read_run, run_recipe
+    from tinygrad_lab.train.run import read_run, run_recipe
 
+    options = {"root": arguments.data, "tensorboard": arguments.tensorboard}
     if arguments.resume:
         if arguments.recipe != DEFAULT or arguments.set or arguments.seeds != 1:
             raise ConfigError("--resume: expected the run's folder alone, got a recipe or settings; a run keeps its")
         folder = Path(arguments.resume)
-        _show(run_recipe(read_run(folder), folder, _reporter(arguments), root=arguments.data), arguments)
+        _show(run_recipe(read_run(folder), _reporter(arguments), resume=folder, **options), arguments)
         return 0
     if arguments.seeds < 1:
         raise ConfigError(f"--seeds: expected at least 1, got {arguments.seeds}")
@@ -42,11 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
     first, results = recipe["training"].get("seed", 0), []
     for seed in range(first, first + arguments.seeds):
         seeded = recipe.override([f"training.seed={seed}"])
-        folder = new_run_folder(Path(arguments.runs), recipe.name)
-        results.append(run_recipe(seeded, folder, _reporter(arguments), root=arguments.data))
+        results.append(run_recipe(seeded, _reporter(arguments), runs=Path(arguments.runs), **options))
         _show(results[-1], arguments)
     if len(results) > 1 and not arguments.json:
-        print(_spread([r["held_out"]["accuracy"] for r in results]))
+        _show_spread(results)
     return 0
 
 
@@ -62,12 +62,24 @@ def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(result), flush=True)
         return
-    held_out = result["held_out"]
+    from tinygrad_lab.train.evaluation import FIGURES
+
+    told = result["figures"]
+    held_out = told["last"]
     print(f"held-out accuracy {held_out['accuracy']:.2%}, loss {held_out['loss']:.4f} (seed {result['seed']})")
+    for name, figure in told.items():
+        if name != "last":
+            print(f"  {FIGURES[name]}: {figure['accuracy']:.2%} (epoch {figure['epoch']})")
+    if "ended_early" in result:
+        print(f"ended early: {result['ended_early']}")
     print(f"{result['epochs']} epochs in {result['seconds']:.1f} s, {result['images_per_second']:,.0f} images/s")
     print(f"run folder: {result['run']}", flush=True)
 
 
-def _spread(accuracies: list[float]) -> str:
-    mean, spread = statistics.mean(accuracies), statistics.stdev(accuracies)
-    return f"held-out accuracy over {len(accuracies)} seeds: {mean:.2%}, standard deviation {spread:.2%}"
+def _show_spread(results: list[dict[str, Any]]) -> None:
+    from tinygrad_lab.train.evaluation import FIGURES, spread
+
+    for name in results[0]["figures"]:
+        values = spread([result["figures"][name]["accuracy"] for result in results])
+        what = f"held-out accuracy over {len(results)} seeds, {FIGURES[name]}"
+        print(f"{what}: {values['mean']:.2%}, standard deviation {values['std']:.2%}")

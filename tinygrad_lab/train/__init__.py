@@ -1,7 +1,23 @@
 """Training: recipes, the loop that follows them, and the folder that a run leaves."""
 
+from tinygrad_lab.train.callbacks import Callback, EarlyStopping, TensorBoard
+from tinygrad_lab.train.evaluation import best_epoch, compare, figures
 from tinygrad_lab.train.recipe import Recipe, find_recipe, recipe_names
 from tinygrad_lab.train.run import run_recipe
 from tinygrad_lab.train.trainer import Evaluation, Trainer, evaluate
 
-__all__ = ["Evaluation", "Recipe", "Trainer", "evaluate", "find_recipe", "recipe_names", "run_recipe"]
+__all__ = [
+    "Callback",
+    "EarlyStopping",
+    "Evaluation",
+    "Recipe",
+    "TensorBoard",
+    "Trainer",
+    "best_epoch",
+    "compare",
+    "evaluate",
+    "figures",
+    "find_recipe",
+    "recipe_names",
+    "run_recipe",
+]

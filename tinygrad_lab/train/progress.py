@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from tinygrad_lab.train.callbacks import Callback, Metrics
 from tinygrad_lab.train.recipe import Recipe
 
 
@@ -17,15 +18,16 @@ def _clock(seconds: float) -> str:
 
 def describe_epoch(metrics: dict[str, Any], epochs: int) -> str:
     """Return one line about a finished epoch."""
-    held_out = metrics["held_out"]
+    held_out, validation = metrics["held_out"], metrics.get("validation")
     return (
         f"epoch {metrics['epoch']:>3}/{epochs}  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.2%}  "
-        f"held out: loss {held_out['loss']:.4f}  accuracy {held_out['accuracy']:.2%}  "
+        + (f"validation {validation['accuracy']:.2%}  " if validation else "")
+        + f"held out: loss {held_out['loss']:.4f}  accuracy {held_out['accuracy']:.2%}  "
         f"{metrics['images_per_second']:,.0f} images/s"
     )
 
 
-class Reporter:
+class Reporter(Callback):
     """Says nothing; the base of those that do."""
 
     @contextmanager
@@ -33,19 +35,13 @@ class Reporter:
         """Report on what happens inside the ``with`` block."""
         yield
 
-    def step(self, metrics: dict[str, Any]) -> None:
-        """Report on a step."""
-
-    def epoch(self, metrics: dict[str, Any]) -> None:
-        """Report on an epoch."""
-
 
 class LineReporter(Reporter):
     """Writes a line an epoch, for logs and pipes."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stdout
-        self.epochs = 0
+        self.epochs = self.reported = 0
         self.start = 0.0
 
     @contextmanager
@@ -55,11 +51,12 @@ class LineReporter(Reporter):
         print(recipe["recipe"].get("title", recipe.name), file=self.stream, flush=True)
         yield
 
-    def epoch(self, metrics: dict[str, Any]) -> None:
+    def epoch(self, history: Sequence[Metrics]) -> str | None:
         """Write the epoch's line, with the time that is left."""
-        spent = time.perf_counter() - self.start
-        left = spent / metrics["epoch"] * (self.epochs - metrics["epoch"])
-        print(f"{describe_epoch(metrics, self.epochs)}  {_clock(left)} left", file=self.stream, flush=True)
+        self.reported += 1
+        left = (time.perf_counter() - self.start) / self.reported * (self.epochs - history[-1]["epoch"])
+        print(f"{describe_epoch(history[-1], self.epochs)}  {_clock(left)} left", file=self.stream, flush=True)
+        return None
 
 
 class LiveReporter(LineReporter):
@@ -85,7 +82,7 @@ class LiveReporter(LineReporter):
             self.task = self.bar.add_task("training", total=None, state="")
             yield
 
-    def step(self, metrics: dict[str, Any]) -> None:
+    def step(self, metrics: Metrics) -> None:
         """Move the bar."""
         steps = metrics["steps"]
         state = (
@@ -100,6 +97,7 @@ class LiveReporter(LineReporter):
             state=state,
         )
 
-    def epoch(self, metrics: dict[str, Any]) -> None:
+    def epoch(self, history: Sequence[Metrics]) -> str | None:
         """Print the epoch's line above the bar."""
-        self.bar.console.print(describe_epoch(metrics, self.epochs), highlight=False)
+        self.bar.console.print(describe_epoch(history[-1], self.epochs), highlight=False)
+        return None

@@ -29,7 +29,7 @@ _DATA = {
     "seed": int,
     "size": list,
 }
-_TRAINING = {"epochs": int, "seed": int}
+_TRAINING = {"epochs": int, "seed": int, "accumulate": int, "patience": int}
 _RECIPE = {"title": str, "source": str, "published": str}
 _ORIGIN = {"stated": list, "inferred": list}
 _REQUIRED = ("model", "data", "loss", "optimizer", "training")

@@ -1,7 +1,7 @@
 """A run: what a recipe does, and the folder that it leaves.
 
 The folder holds ``recipe.json`` (the recipe as it was run), ``metrics.jsonl`` (a line an epoch), ``checkpoints`` (the
-newest two and the best), and in the end ``weights.safetensors`` and ``curves.png``.
+newest two and the best), and in the end ``result.json``, ``weights.safetensors`` of the last epoch, and ``curves.png``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.layer import Layer
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Schedule, build_schedule
+from tinygrad_lab.train.callbacks import Callback, EarlyStopping, Metrics, TensorBoard
 from tinygrad_lab.train.checkpoint import CheckpointFolder
+from tinygrad_lab.train.evaluation import best_epoch, figures
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.recipe import Recipe, checked
-from tinygrad_lab.train.trainer import Metrics, Trainer
+from tinygrad_lab.train.trainer import Trainer
 from tinygrad_lab.weights import save_weights, write_atomically
 
 
@@ -63,7 +66,11 @@ def prepare(recipe: Recipe, *, root: str | None = None, workers: int = 1) -> Tra
     test_set = load(name, split="test", root=root, **{k: v for k, v in data.items() if k in ("classes", "size")})
     augment = Compose.from_config(recipe.augment).fit(train_set)
     batches = Loader(train_set, batch_size=batch_size, seed=seed, augment=augment, workers=workers)
-    held_out = Loader(test_set, batch_size=256, shuffle=False, augment=augment.for_evaluation(), workers=0)
+    evaluated = functools.partial(Loader, batch_size=256, shuffle=False, augment=augment.for_evaluation(), workers=0)
+    validation = None
+    if data.get("held_out"):
+        rest = {key: value for key, value in data.items() if key != "per_class"}
+        validation = evaluated(load(name, split="validation", root=root, **rest))
     model: Layer = _made(registry.models, recipe["model"], rng=seed)
     model.seed = seed
     loss_options = recipe.options("loss")
@@ -75,7 +82,21 @@ def prepare(recipe: Recipe, *, root: str | None = None, workers: int = 1) -> Tra
         raise ConfigError(f"losses: expected options of {name!r}, got {loss_options}: {error}") from error
     optimizer: Optimizer = _made(registry.optimizers, recipe["optimizer"], model.parameters())
     schedule = _schedule(recipe["schedule"], training["epochs"]) if recipe["schedule"] else None
-    return Trainer(model, loss, optimizer, batches, held_out=held_out, schedule=schedule)
+    trainer = Trainer(
+        model,
+        loss,
+        optimizer,
+        batches,
+        held_out=evaluated(test_set),
+        validation=validation,
+        schedule=schedule,
+        accumulate=training.get("accumulate", 1),
+    )
+    if "patience" in training:
+        if validation is None:
+            raise ConfigError(f"recipe {recipe.name!r}: expected data.held_out, the part by which patience is judged")
+        trainer.callbacks.append(EarlyStopping(training["patience"]))
+    return trainer
 
 
 def _schedule(table: dict[str, Any], epochs: int) -> Schedule:
@@ -84,42 +105,80 @@ def _schedule(table: dict[str, Any], epochs: int) -> Schedule:
     return build_schedule({"length": epochs, **table} if lasting else table)
 
 
-def run_recipe(recipe: Recipe, folder: Path, reporter: Reporter, *, root: str | None = None) -> Metrics:
+def run_recipe(
+    recipe: Recipe,
+    reporter: Reporter,
+    *,
+    runs: Path | None = None,
+    resume: Path | None = None,
+    root: str | None = None,
+    tensorboard: bool = False,
+) -> Metrics:
     """Train as a recipe says, write the run's folder, and return the summary of the run.
 
-    A folder that holds checkpoints is gone on with, from the newest one. Ctrl-C ends the run after the step at hand,
-    with a checkpoint.
+    Ctrl-C ends the run after the step at hand, with a checkpoint.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to do.
+    reporter : Reporter
+        Who tells of it.
+    runs : Path, optional
+        Where a new run gets its folder; nothing is written before data and model are there.
+    resume : Path, optional
+        The folder of a run to go on with, from its newest checkpoint.
+    root : str, optional
+        The data folder.
+    tensorboard : bool
+        Whether to write the curves for TensorBoard too.
+
+    Raises
+    ------
+    ConfigError
+        The recipe cannot be built, or no folder can be made.
+    DataError
+        The data are missing or damaged.
+    NonFiniteError
+        The loss became infinite or NaN.
     """
-    write_atomically(folder / "recipe.json", json.dumps({"name": recipe.name, **recipe.tables}, indent=2).encode())
     trainer, epochs = prepare(recipe, root=root), recipe["training"]["epochs"]
+    folder = resume or new_run_folder(runs or Path("runs"), recipe.name)
+    write_atomically(folder / "recipe.json", json.dumps({"name": recipe.name, **recipe.tables}, indent=2).encode())
     checkpoints = CheckpointFolder(folder / "checkpoints")
     saved = checkpoints.latest()
     if saved is not None:
         trainer.load_state(saved)
-    history = _history(folder, trainer.epoch)
-    with reporter.training(recipe, epochs), one_blas_thread(), _Interruption() as interruption:
-        trainer.on_step = interruption.checked_after(reporter.step)
+    with reporter.training(recipe, epochs), one_blas_thread(), _Interruption() as interruption, ExitStack() as stack:
+        if tensorboard:
+            trainer.callbacks.append(stack.enter_context(TensorBoard(folder)))
+        trainer.callbacks += [_Recorder(trainer, folder, checkpoints), reporter, interruption]
         try:
-            while trainer.epoch < epochs:
-                history.append(trainer.train_epoch())
-                _write_history(folder, history)
-                checkpoints.save(trainer.steps, trainer.state(), best=_is_best(history))
-                reporter.epoch(history[-1])
+            reason = trainer.train(epochs)
         except KeyboardInterrupt:
             if interruption.between_steps:
                 checkpoints.save(trainer.steps, trainer.state())
             raise
     save_weights(trainer.model, folder / "weights.safetensors")
-    draw_curves(history, folder / "curves.png", recipe["recipe"].get("title", recipe.name))
-    seconds = sum(m["seconds"] for m in history)
+    draw_curves(trainer.history, folder / "curves.png", recipe["recipe"].get("title", recipe.name))
+    result = _result(recipe, trainer, folder) | ({"ended_early": reason} if reason else {})
+    write_atomically(folder / "result.json", json.dumps(result, indent=2).encode())
+    return result
+
+
+def _result(recipe: Recipe, trainer: Trainer, folder: Path) -> Metrics:
+    seconds = sum(m["seconds"] for m in trainer.history)
+    told = figures(trainer.history)
     return {
         "recipe": recipe.name,
         "run": str(folder),
-        "epochs": epochs,
+        "epochs": trainer.epoch,
         "seed": recipe["training"].get("seed", 0),
         "seconds": round(seconds, 3),
-        "images_per_second": round(len(trainer.batches.dataset) * epochs / max(seconds, 1e-9), 1),
-        "held_out": {"accuracy": history[-1]["held_out"]["accuracy"], "loss": history[-1]["held_out"]["loss"]},
+        "images_per_second": round(len(trainer.batches.dataset) * trainer.epoch / max(seconds, 1e-9), 1),
+        "held_out": {"accuracy": told["last"]["accuracy"], "loss": told["last"]["loss"]},
+        "figures": told,
+        "training_accuracy": trainer.history[-1]["accuracy"],
     }
 
 
@@ -139,7 +198,22 @@ def read_run(folder: Path) -> Recipe:
     return Recipe(name, checked(tables, name))
 
 
-class _Interruption:
+class _Recorder(Callback):
+    """Writes the metrics and a checkpoint after each epoch; first of the callbacks, so that nothing told is lost."""
+
+    def __init__(self, trainer: Trainer, folder: Path, checkpoints: CheckpointFolder) -> None:
+        self.trainer, self.folder, self.checkpoints = trainer, folder, checkpoints
+
+    def epoch(self, history: Sequence[Metrics]) -> str | None:
+        """Write what there is."""
+        write_atomically(self.folder / "metrics.jsonl", "".join(json.dumps(m) + "\n" for m in history).encode())
+        split = "validation" if self.trainer.validation is not None else "held_out"
+        best = best_epoch(history, split) == len(history) - 1
+        self.checkpoints.save(self.trainer.steps, self.trainer.state(), best=best)
+        return None
+
+
+class _Interruption(Callback):
     """Turns Ctrl-C into an exception between two steps, so that no step is left half done; a second one is at once."""
 
     def __enter__(self) -> _Interruption:
@@ -153,39 +227,19 @@ class _Interruption:
             raise KeyboardInterrupt
         self.asked = True
 
-    def checked_after(self, report: Callable[[Metrics], None]) -> Callable[[Metrics], None]:
-        """Return a report on a step after which the run ends, if that was asked for."""
-
-        def report_and_check(metrics: Metrics) -> None:
-            report(metrics)
-            if self.asked:
-                self.between_steps = True
-                raise KeyboardInterrupt
-
-        return report_and_check
+    def step(self, metrics: Metrics) -> None:
+        """End the run here, if that was asked for."""
+        if self.asked:
+            self.between_steps = True
+            raise KeyboardInterrupt
 
     def __exit__(self, *exception: object) -> None:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self.before)
 
 
-def _history(folder: Path, epochs: int) -> list[Metrics]:
-    """Return the metrics of the epochs so far."""
-    path = folder / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines[:epochs]]
-
-
-def _write_history(folder: Path, history: list[Metrics]) -> None:
-    write_atomically(folder / "metrics.jsonl", "".join(json.dumps(m) + "\n" for m in history).encode())
-
-
-def _is_best(history: list[Metrics]) -> bool:
-    return all(history[-1]["held_out"]["accuracy"] > m["held_out"]["accuracy"] for m in history[:-1])
-
-
-def draw_curves(history: list[Metrics], path: Path, title: str) -> None:
-    """Draw loss and accuracy against the epoch, for training and held-out data."""
+def draw_curves(history: Sequence[Metrics], path: Path, title: str) -> None:
+    """Draw loss and accuracy against the epoch, for training, held-out and validation data."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -195,6 +249,8 @@ def draw_curves(history: list[Metrics], path: Path, title: str) -> None:
     for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         axes.plot(epochs, [m[key] for m in history], label="training (augmented)")
         axes.plot(epochs, [m["held_out"][key] for m in history], label="held out")
+        if "validation" in history[-1]:
+            axes.plot(epochs, [m["validation"][key] for m in history], label="validation", alpha=0.6)
         axes.set_xlabel("epoch")
         axes.set_ylabel(key)
         axes.legend()

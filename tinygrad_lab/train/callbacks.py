@@ -1,0 +1,120 @@
+"""Callbacks: what is told of every step and every epoch of training, and may end it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tinygrad_lab.errors import ConfigError, OptionError
+from tinygrad_lab.train.evaluation import best_epoch
+
+Metrics = dict[str, Any]
+
+
+class Callback:
+    """Listens to training; override what is of interest."""
+
+    def step(self, metrics: Metrics) -> None:
+        """Hear of an update: the epoch's metrics so far, with its ``epoch``, ``step`` and ``steps``."""
+
+    def epoch(self, history: Sequence[Metrics]) -> str | None:
+        """Hear of the end of an epoch.
+
+        Parameters
+        ----------
+        history : sequence of dict
+            The metrics of all epochs so far, those before a resumption included.
+
+        Returns
+        -------
+        str or None
+            A reason to end the training here.
+        """
+        return None
+
+
+class EarlyStopping(Callback):
+    """Ends training when the accuracy on the validation part has not risen for some epochs.
+
+    Parameters
+    ----------
+    patience : int
+        How many epochs without a better one are waited for.
+
+    Raises
+    ------
+    OptionError
+        The patience is less than one epoch.
+
+    References
+    ----------
+    L. Prechelt, "Early stopping - but when?", 1998: the criterion UP, on accuracy.
+
+    Examples
+    --------
+    >>> history = [{"validation": {"accuracy": a, "loss": 0.0}} for a in (0.5, 0.7, 0.6, 0.7)]
+    >>> EarlyStopping(patience=2).epoch(history)
+    'no better validation accuracy than 70.00% of epoch 2 for 2 epochs'
+    """
+
+    def __init__(self, patience: int) -> None:
+        if patience < 1:
+            raise OptionError(f"EarlyStopping: expected a patience of at least one epoch, got {patience}")
+        self.patience = patience
+
+    def epoch(self, history: Sequence[Metrics]) -> str | None:
+        """Ask for the end once the best epoch lies `patience` epochs back."""
+        best = best_epoch(history, "validation")
+        if len(history) - 1 - best < self.patience:
+            return None
+        accuracy = history[best]["validation"]["accuracy"]
+        return f"no better validation accuracy than {accuracy:.2%} of epoch {best + 1} for {self.patience} epochs"
+
+
+class TensorBoard(Callback):
+    """Writes the curves where TensorBoard finds them; used in a ``with`` block.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder; ``tensorboard --logdir`` of it, or of the one above, shows the run.
+
+    Raises
+    ------
+    ConfigError
+        The package tensorboard is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        except ImportError as error:
+            raise ConfigError(
+                f"TensorBoard: expected the package tensorboard, got {error}; pip install 'tinygrad-lab[tensorboard]'"
+            ) from error
+        self.writer = EventFileWriter(str(folder))
+
+    def __enter__(self) -> TensorBoard:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.writer.close()
+
+    def epoch(self, history: Sequence[Metrics]) -> str | None:
+        """Write the newest epoch's loss, accuracy, learning rate and speed."""
+        import time
+
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        newest = history[-1]
+        parts = {"training": newest} | {split: newest[split] for split in ("validation", "held_out") if split in newest}
+        scalars = {f"{key}/{part}": values[key] for part, values in parts.items() for key in ("loss", "accuracy")}
+        scalars |= {"learning_rate": newest["lr"], "images_per_second": newest["images_per_second"]}
+        summary = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()])
+        self.writer.add_event(Event(wall_time=time.time(), step=newest["epoch"], summary=summary))
+        return None
