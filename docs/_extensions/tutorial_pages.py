@@ -1,0 +1,223 @@
+"""Sphinx extension for the tutorials: notebooks written as text that live outside docs/.
+
+- `tutorials/` is mirrored into the ignored `docs/tutorials`, where a toctree can reach it.
+- Each page becomes a notebook to download, in Markdown that plain Jupyter renders.
+- The directive ``tutorial`` at the head of a page says what a reader needs and how long it takes.
+- Results are cached until the page's code or the packages change; see `execution`.
+- A figure without alternative text is a warning.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import nbformat
+import numpy as np
+from docutils import nodes
+from docutils.parsers.rst import directives
+from myst_nb.core.read import read_myst_markdown_notebook
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = re.compile(r"\d\d_\w+\.md")
+NOTEBOOKS = "_notebooks"  # below docs/tutorials; conf.py excludes it from the pages
+SWITCH = "TINYGRAD_LAB_TUTORIALS"
+MODES = ("", "full", "off")
+logger = logging.getLogger(__name__)
+
+
+class TutorialDirective(SphinxDirective):
+    """What a tutorial needs, gives and costs, and where to download it as a notebook.
+
+    The content says what one gets. ``:needs:`` says what one should know or have read, ``:minutes:`` how long reading
+    and trying takes, ``:full:`` what TINYGRAD_LAB_TUTORIALS=full changes, if anything.
+    """
+
+    has_content = True
+    option_spec: ClassVar[dict[str, Any]] = {
+        "needs": directives.unchanged_required,
+        "minutes": directives.positive_int,
+        "full": directives.unchanged_required,
+    }
+
+    def run(self) -> list[nodes.Node]:
+        """Return an admonition with a line for each."""
+        if missing := {"needs", "minutes"} - self.options.keys():
+            raise self.error(f"tutorial: expected the options needs and minutes, missing {sorted(missing)}")
+        name = Path(self.env.docname).name
+        lines = [
+            f"**You need** {self.options['needs']}",
+            f"**You get** {' '.join(self.content)}",
+            f"**Time** {self.options['minutes']} minutes, if you try things on the way. "
+            f"{{download}}`This page as a notebook <{NOTEBOOKS}/{name}.ipynb>`.",
+        ]
+        if "full" in self.options:
+            lines.append(f"**In full** `{SWITCH}=full`: {self.options['full']}")
+        box = nodes.admonition(classes=["tutorial-head"])
+        box += nodes.title("", "Before you start")
+        for line in lines:
+            box += self.parse_text_to_nodes(line)
+        return [box]
+
+
+def execution(app: Sphinx, config: Any) -> None:
+    """Choose whether and where results are cached: by page, and anew when the packages change.
+
+    The results of a page depend on the code in it and on the packages that it shows. jupyter-cache looks at the first
+    only, so each state of the packages has a cache of its own; older ones are removed.
+    """
+    mode = os.environ.get(SWITCH, "")
+    if mode not in MODES:
+        raise ValueError(f"{SWITCH}: expected one of {MODES}, got {mode!r}")
+    if mode == "off":
+        config.nb_execution_mode = "off"
+        return
+    caches = Path(app.outdir).parent / ".jupyter_cache"
+    current = caches / f"{packages_digest()}{'-full' if mode else ''}"
+    for old in caches.glob("*") if caches.exists() else ():
+        if old.is_dir() and old != current:
+            shutil.rmtree(old)
+    config.nb_execution_cache_path = str(current)
+    if mode == "full":
+        config.nb_execution_timeout = -1
+
+
+def packages_digest() -> str:
+    """Return a digest of everything in the packages, and of the versions that results depend on."""
+    digest = hashlib.blake2b(f"{sys.version_info[:2]} {np.__version__}".encode(), digest_size=8)
+    for folder in (ROOT / "tinygrad_lab", ROOT / "layers" / "tinygrad_lab_layers"):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def mirror(app: Sphinx) -> None:
+    """Copy tutorials/ into docs/tutorials and write notebooks; unchanged pages keep their time stamps."""
+    source, target = ROOT / "tutorials", Path(app.srcdir) / "tutorials"
+    skipped = {path.parent for path in source.rglob("pyproject.toml")}  # distributions of their own: code, not pages
+    pages = {
+        path.relative_to(source)
+        for path in source.rglob("*")
+        if path.is_file() and skipped.isdisjoint(path.parents) and "__pycache__" not in path.parts
+    }
+    notebooks = {Path(NOTEBOOKS, f"{page.stem}.ipynb"): page for page in pages if PAGE.fullmatch(page.name)}
+    for path in [path for path in target.rglob("*") if path.is_file()]:
+        if path.relative_to(target) not in pages | notebooks.keys():
+            path.unlink()
+    for page in pages:
+        if newer(source / page, target / page):
+            (target / page).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source / page, target / page)
+    for notebook, page in notebooks.items():
+        if newer(source / page, target / notebook) or newer(Path(__file__), target / notebook):
+            (target / notebook).parent.mkdir(parents=True, exist_ok=True)
+            nbformat.write(as_notebook((source / page).read_text(encoding="utf-8")), target / notebook)
+
+
+def newer(original: Path, copy: Path) -> bool:
+    """Tell whether a copy is missing or was made before the original changed."""
+    return not copy.exists() or copy.stat().st_mtime_ns < original.stat().st_mtime_ns
+
+
+def as_notebook(text: str) -> nbformat.NotebookNode:
+    """Return a page as a notebook without results, in Markdown that plain Jupyter renders."""
+    notebook = read_myst_markdown_notebook(text)
+    for cell in notebook.cells:
+        cell.metadata.pop("mystnb", None)
+        if cell.cell_type == "markdown":
+            cell.source = plain_markdown(cell.source)
+    return notebook
+
+
+FENCE = re.compile(r"(?P<marks>`{3,}|:{3,})(?:\{(?P<name>[\w-]+)\})?(?P<argument>.*)")
+OPTION = re.compile(r":(?P<name>[\w-]+):\s*(?P<value>.*)")
+ROLE = re.compile(r"\{[\w:-]+\}`(?P<text>[^`<]*?)(?P<target>\s*<[^`]*>)?`")
+
+
+def plain_markdown(text: str) -> str:
+    """Return MyST text with its directives and roles in plain Markdown and HTML."""
+    return "\n".join(plain_lines(iter(text.splitlines()))).strip()
+
+
+def plain_lines(lines: Iterator[str], closing: str | None = None) -> Iterator[str]:
+    """Yield lines, up to a closing fence if one is given, with directives rendered and roles made plain."""
+    for line in lines:
+        if closing and line.strip() == closing:
+            return
+        fence = FENCE.fullmatch(line)
+        if fence is None:
+            yield ROLE.sub(lambda m: m["text"] if m["target"] else f"`{m['text']}`", line).replace(".md)", ".ipynb)")
+        elif fence["name"] is None:
+            yield from (line, *verbatim(lines, fence["marks"]), fence["marks"])
+        else:
+            yield from directive_lines(fence["name"], fence["argument"].strip(), lines, fence["marks"])
+
+
+def verbatim(lines: Iterator[str], closing: str) -> list[str]:
+    """Return the lines up to a closing fence."""
+    return list(iter(lines.__next__, closing))
+
+
+def directive_lines(name: str, argument: str, lines: Iterator[str], closing: str) -> Iterator[str]:
+    """Yield a directive in plain Markdown."""
+    content = verbatim(lines, closing)
+    options = {}
+    while content and (option := OPTION.fullmatch(content[0])):
+        options[option["name"]] = option["value"]
+        content = content[1:]
+    inner = plain_lines(iter(content))
+    if name == "literalinclude":
+        yield from ("```python", *included(argument, options).splitlines(), "```")
+    elif name == "math":
+        yield from ("$$", *content, "$$")
+    elif name == "dropdown":
+        yield from ("<details>", f"<summary>{argument}</summary>", "", *inner, "", "</details>")
+    elif name == "tutorial":
+        yield from (f"*You need* {options['needs']}  ", f"*You get* {' '.join(inner).strip()}")
+    else:
+        yield from (f"> {line}".rstrip() for line in (f"**{argument or name.capitalize()}**", "", *inner))
+
+
+def included(path: str, options: dict[str, str]) -> str:
+    """Return what a literalinclude shows: one definition (pyobject), or the lines between two markers."""
+    source = (ROOT / "docs" / path.removeprefix("/")).read_text(encoding="utf-8")
+    if name := options.get("pyobject"):
+        node: Any = ast.parse(source)
+        for part in name.split("."):
+            node = next(child for child in node.body if getattr(child, "name", None) == part)
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        source = "\n".join(source.splitlines()[first - 1 : node.end_lineno])
+    if marker := options.get("start-at", options.get("start-after")):
+        before, _, rest = source.partition(marker)
+        source = before.rpartition("\n")[2] + marker + rest if "start-at" in options else rest.partition("\n")[2]
+    if marker := options.get("end-before"):
+        source = source.partition(marker)[0].rpartition("\n")[0]
+    return textwrap.dedent(source).strip("\n")
+
+
+def expect_alternative_texts(app: Sphinx, document: nodes.document) -> None:
+    """Warn of images that a reader who cannot see them is told nothing about."""
+    for image in document.findall(nodes.image):
+        if not image.get("alt"):
+            logger.warning("a figure without alternative text: %s", image.get("uri", ""), location=image)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Connect all of it."""
+    app.add_directive("tutorial", TutorialDirective)
+    app.connect("config-inited", execution)
+    app.connect("builder-inited", mirror)
+    app.connect("doctree-read", expect_alternative_texts)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
