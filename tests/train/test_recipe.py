@@ -66,7 +66,12 @@ def test_unknown_recipes_get_the_nearest_name() -> None:
         find_recipe("lenet")
 
 
-@pytest.mark.parametrize("name", recipe_names())
+def experiments() -> list[str]:
+    """Return the names of the recipes and of their variants."""
+    return [full for name in recipe_names() for full in (name, *(f"{name}:{v}" for v in find_recipe(name).variants))]
+
+
+@pytest.mark.parametrize("name", experiments())
 def test_every_recipe_names_what_the_registry_has_with_options_that_it_takes(name: str) -> None:
     recipe = find_recipe(name)
     with shapes_only():
@@ -89,3 +94,23 @@ def test_marks_say_where_a_setting_comes_from() -> None:
     tables = {**recipe.tables, "origin": {"stated": ["data.clases"]}}
     with pytest.raises(ConfigError, match=r"did you mean 'data.classes'"):
         checked(tables, "mine")
+
+
+def test_a_variant_replaces_settings_and_whole_tables() -> None:
+    recipe = find_recipe("ablations_ten_layer")
+    changed = find_recipe("ablations_ten_layer:one")
+    assert changed.name == "ablations_ten_layer:one"
+    assert not changed.variants
+    assert changed["model"]["windows"] == [5, 3, 1]
+    assert changed.augment == []
+    assert recipe["model"]["windows"] == [1, 3, 5], "the recipe is what it was"
+    with pytest.raises(ConfigError, match="did you mean 'two'"):
+        find_recipe("ablations_ten_layer:twoo")
+
+
+def test_variants_are_checked_with_their_recipe() -> None:
+    tables = find_recipe("lenet5").tables
+    with pytest.raises(ConfigError, match="did you mean 'model'"):
+        checked({**tables, "variants": {"wide": {"modl.classes": 3}}}, "mine")
+    with pytest.raises(ConfigError, match=r"variants\.wide as a table"):
+        checked({**tables, "variants": {"wide": 3}}, "mine")

@@ -4,6 +4,9 @@ A recipe has the tables ``recipe`` (title, source, published figure), ``model``,
 ``training``, and perhaps ``schedule``, the list ``augment``, and ``origin``: which settings the source states, and
 which are inferred from it; all others are ours. The ``name`` in a table is a registered one; what else stands there are
 the options of that thing.
+
+Experiments that differ in a few settings are variants of one recipe: ``[variants.edge]`` holds the settings that are
+other there, as ``"model.padding" = "edge"``, and ``NAME:edge`` is that recipe.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ _TRAINING = {"epochs": int, "seed": int, "accumulate": int, "patience": int}
 _RECIPE = {"title": str, "source": str, "published": str}
 _ORIGIN = {"stated": list, "inferred": list}
 _REQUIRED = ("model", "data", "loss", "optimizer", "training")
-_KNOWN = ("recipe", "origin", *_REQUIRED, "augment", "schedule")
+_KNOWN = ("recipe", "origin", *_REQUIRED, "augment", "schedule", "variants")
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,38 @@ class Recipe:
             table, dot, key = path.strip().partition(".")
             if not equals or not dot:
                 raise ConfigError(f"--set: expected table.key=value, such as optimizer.lr=0.01, got {setting!r}")
-            _one_of(table, [t for t in _KNOWN if t != "augment"], "--set")
-            tables.setdefault(table, {})[key] = _replaced(tables[table].get(key), text.strip(), setting)
+            _one_of(table, [t for t in _KNOWN if t not in ("augment", "variants")], "--set")
+            old = tables.get(table, {}).get(key)
+            tables.setdefault(table, {})[key] = _replaced(old, text.strip(), setting)
         return Recipe(self.name, checked(tables, self.name))
+
+    @property
+    def variants(self) -> list[str]:
+        """The names of the variants, in order."""
+        return list(self["variants"])
+
+    def variant(self, name: str) -> Recipe:
+        """Return the recipe with a variant's settings, called ``recipe:variant``.
+
+        Raises
+        ------
+        ConfigError
+            There is no such variant.
+
+        Examples
+        --------
+        >>> find_recipe("padding_cnn7").variant("edge")["model"]["padding"]
+        'edge'
+        """
+        _one_of(name, self.variants, f"variants of recipe {self.name!r}")
+        tables = {table: dict(t) if isinstance(t, dict) else t for table, t in self.tables.items()}
+        for path, value in tables.pop("variants")[name].items():
+            table, _, key = path.partition(".")
+            if key:
+                tables.setdefault(table, {})[key] = value
+            else:
+                tables[table] = value
+        return Recipe(f"{self.name}:{name}", checked(tables, f"{self.name}:{name}"))
 
 
 def _replaced(old: Any, text: str, setting: str) -> Any:
@@ -158,6 +190,11 @@ def checked(tables: Table, name: str) -> Table:
     for table, kinds in (("data", _DATA), ("training", _TRAINING), ("recipe", _RECIPE), ("origin", _ORIGIN)):
         _check_table(tables.get(table, {}), kinds, f"{who}: {table}")
     _check_origin(tables, who)
+    for variant, settings in tables.get("variants", {}).items():
+        if not isinstance(settings, dict):
+            raise ConfigError(f"{who}: expected variants.{variant} as a table of settings, got {settings!r}")
+        for path in settings:
+            _one_of(path.partition(".")[0], [t for t in _KNOWN if t != "variants"], f"{who}: variants.{variant}")
     if tables["training"].get("epochs", 0) < 1 or tables["data"].get("batch_size", 1) < 1:
         raise ConfigError(f"{who}: expected at least one epoch and one image a batch")
     return tables
@@ -170,13 +207,19 @@ def recipe_names() -> list[str]:
 
 
 def find_recipe(name: str) -> Recipe:
-    """Return a recipe by its name, or by the path of a TOML file.
+    """Return a recipe by its name, or by the path of a TOML file; ``NAME:VARIANT`` is a variant of it.
 
     Raises
     ------
     ConfigError
-        There is no such recipe, or it is not well formed.
+        There is no such recipe or variant, or it is not well formed.
     """
+    name, colon, variant = name.partition(":")
+    recipe = _read_recipe(name)
+    return recipe.variant(variant) if colon else recipe
+
+
+def _read_recipe(name: str) -> Recipe:
     if name.endswith(".toml"):
         try:
             text = Path(name).read_text(encoding="utf-8")

@@ -46,7 +46,7 @@ def new_run_folder(root: Path, recipe: str) -> Path:
     """Make and return a folder of its own for a run: the recipe's name and the time, and a number if that is taken."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
-        folder = root / f"{recipe}-{stamp}{suffix}"
+        folder = root / f"{recipe.replace(':', '-')}-{stamp}{suffix}"
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
