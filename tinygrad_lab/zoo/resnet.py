@@ -119,7 +119,7 @@ def resnet(
 
 def resnet_cifar(
     *,
-    depth: int,
+    depth: int = 20,
     image: Image = (32, 32, 3),
     classes: int = 10,
     residual: bool = True,
