@@ -197,3 +197,10 @@ def test_wrong_optimizers(optimizer: Any, prop: str) -> None:
     options = st.sampled_from(({"lr": 0.1}, {"lr": 0.05}))
     assert check_optimizer(Descent, options, examples=FEW).passed
     assert prop in broken(check_optimizer, optimizer, options)
+
+
+def test_a_gradient_of_another_shape_fails_though_it_would_broadcast():
+    pairs = st.integers(2, 3).map(lambda n: (Input((n, n)), Input((n,))))
+    check_vjp(lambda x, w: x * w, lambda g, x, w: (g * w, (g * x).sum(0)), pairs, examples=5)
+    with pytest.raises(NonconformanceError, match=r"gradient of x1: expected shape \(2,\), got \(2, 2\)"):
+        check_vjp(lambda x, w: x * w, lambda g, x, w: (g * w, g * x), pairs, examples=5)

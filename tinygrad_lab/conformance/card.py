@@ -40,6 +40,7 @@ def verdict(found: Sequence[PropertyResult]) -> str:
 
 
 MARKS = {"passed": "[green]✓[/]", "failed": "[bold red]✗[/]", "exempt": "[yellow]○[/]", "": "[dim]·[/]"}
+LEGEND = "✓ holds  ✗ broken  ○ exempt  · not applicable, or not judged on any case"
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -54,24 +55,25 @@ def overview(results: Sequence[LayerResult]) -> Table:
     shown = columns(results)
     letters = LETTERS[: len(shown)]
     names = "  ".join(f"{letter}\u00a0{name}" for letter, name in zip(letters, shown, strict=True))
-    table = Table(box=None, padding=(0, 1, 0, 0), caption=f"{names}\n✓ holds  ✗ broken  ○ exempt  · not applicable")
+    table = Table(box=None, padding=(0, 1, 0, 0), caption=f"{names}\n{LEGEND}")
     table.add_column("layer", no_wrap=True)
     table.add_column(letters, no_wrap=True)
     table.add_column("cases", justify="right", no_wrap=True)
+    table.add_column("inputs", justify="right", no_wrap=True)
     table.add_column("nearest", no_wrap=True)
     table.add_column("s", justify="right", no_wrap=True)
     for result in results:
         marks = "".join(MARKS[verdict(cells(result, column))] for column in shown)
         name = escape(result.name) if result.passed else f"[bold red]{escape(result.name)}[/]"
-        table.add_row(name, marks, str(result.examples), nearest(result), f"{result.seconds:.1f}")
+        table.add_row(name, marks, str(result.examples), result.range, nearest(result), f"{result.seconds:.1f}")
     return table
 
 
 def details(result: LayerResult) -> Table:
-    """Return a table with a row a property."""
-    table = Table(
-        box=None, padding=(0, 2, 0, 0), title=f"{result.name}  ({result.seconds:.1f} s)", title_justify="left"
-    )
+    """Return a table with a row a property, the range of the inputs above it and what the marks mean below."""
+    title = f"{result.name}  ({result.seconds:.1f} s{', inputs from ' + result.range if result.range else ''})"
+    table = Table(box=None, padding=(0, 2, 0, 0), title=title, title_justify="left", caption=LEGEND)
+    table.caption_justify = "left"
     for heading in ("", "property", "cases", "worst error", "tolerance", "seconds"):
         table.add_column(
             heading, justify="right" if heading in ("cases", "worst error", "tolerance", "seconds") else "left"

@@ -52,7 +52,9 @@ def table(results: Sequence[LayerResult]) -> str:
     """Return the card: a row a layer, a column a property."""
     shown = columns(results)
     head = "".join(f'<th class="property">{html.escape(name)}</th>' for name in shown)
-    head = f"<tr><th>layer</th>{head}<th>cases</th><th>nearest to its tolerance</th><th>seconds</th></tr>"
+    head = (
+        f"<tr><th>layer</th>{head}<th>cases</th><th>inputs</th><th>nearest to its tolerance</th><th>seconds</th></tr>"
+    )
     rows = []
     for result in results:
         marks = ""
@@ -60,7 +62,8 @@ def table(results: Sequence[LayerResult]) -> str:
             found = cells(result, column)
             kind = verdict(found)
             marks += f'<td class="{kind}" title="{html.escape(tooltip(found), quote=True)}">{SIGNS[kind]}</td>'
-        ends = f'<td class="number">{result.examples}</td><td>{html.escape(nearest(result))}</td>'
+        ends = f'<td class="number">{result.examples}</td><td class="number">{result.range}</td>'
+        ends += f"<td>{html.escape(nearest(result))}</td>"
         ends += f'<td class="number">{result.seconds:.2f}</td>'
         rows.append(f"<tr><th>{html.escape(result.name)}</th>{marks}{ends}</tr>")
     return f"<table>{head}{''.join(rows)}</table>"
@@ -147,7 +150,8 @@ def write_page(path: Path, results: Sequence[LayerResult], *, plot_of: str | Non
     body = [
         f"<h1>Conformance of tinygrad_lab layers</h1><p>{summary}, version {html.escape(tgl.__version__)}.</p>",
         table(results),
-        "<p>✓ holds, ✗ broken, ○ exempt; empty: not applicable. Point at a cell for its numbers.</p>",
+        "<p>✓ holds, ✗ broken, ○ exempt; empty: not applicable, or not judged on any case. Point at a cell for its "
+        "numbers. Nothing is checked beyond the range of the inputs.</p>",
         remarks(results),
         plot(chosen) if chosen is not None else "",
     ]

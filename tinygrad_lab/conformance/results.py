@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from tinygrad_lab.conformance.case import Case
 from tinygrad_lab.conformance.verdict import Measure
 
@@ -22,11 +24,14 @@ class Failure:
         What the property said, or what the layer raised.
     report : str
         The explanation for people.
+    trial : Trial or None
+        The case made real, for those who write another report.
     """
 
     case: Case | None
     error: Exception
     report: str = ""
+    trial: Any = field(default=None, repr=False)
 
     @property
     def headline(self) -> str:
@@ -118,6 +123,8 @@ class LayerResult:
         The kernels that ran, by identity.
     drawn : int
         How many structures were drawn and used; the author's own examples are not among them.
+    low, high : float
+        The range of all float inputs; beyond it nothing was checked. NaN where there were none.
     """
 
     name: str
@@ -128,6 +135,19 @@ class LayerResult:
     sample: Any = None
     reached: set[int] = field(default_factory=set)
     drawn: int = 0
+    low: float = math.nan
+    high: float = math.nan
+
+    def widen(self, values: Any) -> None:
+        """Count an input's values in, where they are floats."""
+        if values.size and values.dtype.kind == "f":
+            self.low = float(np.fmin(self.low, values.min()))
+            self.high = float(np.fmax(self.high, values.max()))
+
+    @property
+    def range(self) -> str:
+        """The range of the inputs in words; "" where there were no floats."""
+        return "" if math.isnan(self.low) else f"{self.low:.3g} to {self.high:.3g}"
 
     @property
     def passed(self) -> bool:

@@ -104,6 +104,8 @@ class Run:
                     return
             self.result.reached |= trial.reached
             self.compared += trial.compared
+            for values in trial.inputs:
+                self.result.widen(values)
             self.varied |= trial.varied
             self.kept.append(trial)
 
@@ -167,7 +169,10 @@ class Run:
             result = self.result.properties[name]
             if self.profile.shrink and number < MOST_REPORTS and result.exemption is None:
                 small, error = self.smallest(name, structure, case, error)
-                result.failure = Failure(small, error, self.report(name, small, error, case))
+                trial, first = self.made_real(small), self.made_real(case)
+                call = self.call.replace("{property}", name)
+                report = explain(self.name, name, call, small, error, trial, first)
+                result.failure = Failure(small, error, report, trial)
             else:
                 result.failure = Failure(case, error, f"{error}")
         self.add_notes(drawn)
@@ -206,15 +211,12 @@ class Run:
             return case, error
         return case, None
 
-    def report(self, name: str, case: Case, error: Exception, first: Case) -> str:
-        """Return the explanation of a failure, on its smallest case and the first one."""
-        trials: list[Trial | None] = []
-        for c in (case, first):
-            try:
-                trials.append(self.make_trial(c))
-            except Exception:
-                trials.append(None)
-        return explain(self.name, name, self.call.replace("{property}", name), case, error, *trials)
+    def made_real(self, case: Case) -> Trial | None:
+        """Return the trial of a case; None if it cannot be built."""
+        try:
+            return self.make_trial(case)
+        except Exception:
+            return None
 
     def add_notes(self, drawn: Drawn) -> None:
         """Note what the cases leave out and which exemptions are needless."""

@@ -9,9 +9,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tinygrad_lab.conformance.case import HIGH, LOW, Case, Input
+from tinygrad_lab.conformance.case import HIGH, Case, Input
 
 Pair = tuple[int, int]
+FAR_OUT = (30.0, 200.0)  # e^30 swamps what is added to it, and e^200 is infinite in float32
 
 
 def batch_sizes(high: int = 3) -> st.SearchStrategy[int]:
@@ -83,8 +84,13 @@ def image_shapes(high: int = 6) -> st.SearchStrategy[tuple[int, ...]]:
     return sizes.map(lambda drawn: (drawn[0], *drawn[1], drawn[2]))
 
 
+def reaches() -> st.SearchStrategy[float]:
+    """Draw how far from 0 the values of an input lie: most often as usual, at times where functions saturate."""
+    return st.sampled_from((HIGH, HIGH, HIGH, *FAR_OUT))
+
+
 def elementwise(
-    options: st.SearchStrategy[dict[str, Any]] | None = None, *, low: float = LOW, high: float = HIGH
+    options: st.SearchStrategy[dict[str, Any]] | None = None, *, low: float | None = None, high: float | None = None
 ) -> st.SearchStrategy[Case]:
     """Draw cases of a layer that works on each element of one array of any shape.
 
@@ -93,7 +99,12 @@ def elementwise(
     options : strategy of dict
         The constructor's keyword arguments; none by default.
     low, high : float
-        The range of the values.
+        The range of the values; by default it is drawn from `reaches`.
     """
-    drawn = st.tuples(shapes(), options if options is not None else st.just({}))
-    return drawn.map(lambda pair: Case(options=pair[1], inputs=(Input(pair[0], low=low, high=high),)))
+
+    def make(drawn: tuple[tuple[int, ...], dict[str, Any], float]) -> Case:
+        shape, given, reach = drawn
+        bottom, top = -reach if low is None else low, reach if high is None else high
+        return Case(options=given, inputs=(Input(shape, low=bottom, high=top),))
+
+    return st.tuples(shapes(), options if options is not None else st.just({}), reaches()).map(make)

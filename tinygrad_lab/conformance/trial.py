@@ -124,13 +124,14 @@ class Trial:
         r"""What a rounding error is measured against, for each result and each gradient.
 
         max |y| + max |x| + max |y(x (1 + d)) - y(x)| / |d| for small random d: the last is large where terms cancel. In
-        a gradient, products v y cancel that neither shows (v - sum v y of softmax), so they count: max |v| max(1, |y|).
+        a gradient, products cancel that neither shows (v - sum v y of softmax, v (1 - y^2) of tanh), so they count:
+        max |v| max(1, |y / x|).
         """
         rng = self.rng
         outputs = [magnitude([y]) + magnitude(self.arrays) for y in self.outputs]
-        products = magnitude(self.cotangent) * max(1.0, magnitude(self.outputs))
+        v, y = magnitude(self.cotangent), magnitude(self.outputs)
         gradients = [
-            magnitude([g]) + products / max(1.0, magnitude([a]))
+            magnitude([g]) + v * max(1.0, y / max(1.0, magnitude([a])))
             for a, g in zip(self.arrays, self.gradients[0], strict=True)
         ]
         for _ in range(2):

@@ -14,9 +14,10 @@ from tinygrad_lab.conformance import BadInput, Case, Input, Law, LayerCases, str
 
 @st.composite
 def draw_case(draw: Any) -> Case:
-    """Draw a shape and one of its axes, counted from either end."""
-    shape = draw(strategies.shapes())
-    return Case(options={"axis": draw(st.integers(-len(shape), len(shape) - 1))}, inputs=(Input(shape),))
+    """Draw a shape and one of its axes, counted from either end, and how far from 0 the scores lie."""
+    shape, reach = draw(strategies.shapes()), draw(strategies.reaches())
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    return Case(options={"axis": axis}, inputs=(Input(shape, low=-reach, high=reach),))
 
 
 def reference(layer: Any, x: Any) -> Any:

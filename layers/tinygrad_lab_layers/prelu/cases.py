@@ -14,9 +14,10 @@ from tinygrad_lab.conformance import BadInput, Case, Input, LayerCases, strategi
 @st.composite
 def draw_case(draw: Any) -> Case:
     """Draw a shape, and one slope for each channel or for all."""
-    shape = draw(strategies.shapes())
-    channels = draw(st.sampled_from((1, shape[-1])))
-    return Case(args=(channels,), options={"slope": draw(st.sampled_from((0.25, 0.5)))}, inputs=(Input(shape),))
+    shape, reach = draw(strategies.shapes()), draw(strategies.reaches())
+    options = {"slope": draw(st.sampled_from((0.25, 0.5)))}
+    args = (draw(st.sampled_from((1, shape[-1]))),)
+    return Case(args=args, options=options, inputs=(Input(shape, low=-reach, high=reach),))
 
 
 def reference(layer: Any, x: Any) -> Any:

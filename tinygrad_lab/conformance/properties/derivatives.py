@@ -42,6 +42,8 @@ def gradients(trial: Trial) -> Measure | None:
     if not trial.arrays or not trial.outputs:
         return None
     measures, undecided = [], 0
+    for name, a, g in zip(trial.names, trial.arrays, trial.gradients[0], strict=True):
+        demand(g.shape == a.shape, f"gradient of {name}: expected shape {a.shape}, got {g.shape}", argument=name)
     if trial.cases.complex_safe:
         check_complex_safety(trial)
     for name, direction in directions_of(trial):
