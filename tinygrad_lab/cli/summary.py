@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the table, or JSON."""
     from tinygrad_lab.inspect.summary import summarize_model
 
-    summary = summarize_model(arguments.model, dict(_option(setting) for setting in arguments.set))
+    summary = summarize_model(arguments.model, dict(option(setting) for setting in arguments.set))
     if arguments.json:
         print(json.dumps(summary.as_json(), indent=2))
     else:
@@ -31,7 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _option(setting: str) -> tuple[str, Any]:
+def option(setting: str) -> tuple[str, Any]:
+    """Return the name and the value of ``name=value``; a value that is not TOML is text."""
     from tinygrad_lab.errors import ConfigError
 
     name, equals, text = setting.partition("=")

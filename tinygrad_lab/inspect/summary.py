@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tinygrad_lab import registry
-from tinygrad_lab.errors import ConfigError, PluginError
-from tinygrad_lab.initializers import shapes_only
+from tinygrad_lab.inspect.trace import Shape, kind_of, outline, trace
 from tinygrad_lab.layer import Layer, Parameter, Variable
-
-Shape = tuple[int, ...]
 
 _SIDE_BY_SIDE = ("parallel_concat", "residual")  # of their layers the longest way counts, of all others the sum
 _FLOAT32 = 4  # bytes
@@ -159,27 +153,8 @@ def summarize_model(name: str, options: Mapping[str, Any] | None = None) -> Summ
     >>> summarize_model("lenet5", {"image": (28, 28, 1), "padding": "zero"}).layers[1].output_shape
     (28, 28, 6)
     """
-    make, options = registry.models[name], dict(options or {})
-    known = inspect.signature(make).parameters
-    if unknown := sorted(options.keys() - known.keys()):
-        raise ConfigError(f"{name}: expected options of {sorted(known.keys() - {'rng'})}, got {unknown}")
-    image = options.get("image", known["image"].default if "image" in known else None)
-    if not isinstance(image, (tuple, list)) or not all(type(n) is int and n > 0 for n in image):
-        raise ConfigError(f"{name}: expected an option image of (height, width, channels), got {image!r}")
-    with shapes_only():
-        try:
-            model = make(**options)
-        except TypeError as error:
-            raise ConfigError(f"{name}: expected options of other types, got {options}: {error}") from error
-        return summarize(model, image, name=name)
-
-
-def kind_of(layer: Layer) -> str:
-    """Return a layer's registered name, or the name of its class."""
-    try:
-        return registry.layers.name_of(type(layer))
-    except PluginError:
-        return type(layer).__name__
+    model, image = outline(name, options)
+    return summarize(model, image, name=name)
 
 
 Calls = list[tuple[tuple[Shape, ...], Shape]]  # what was taken and what was returned
@@ -187,39 +162,10 @@ Calls = list[tuple[tuple[Shape, ...], Shape]]  # what was taken and what was ret
 
 def _trace(model: Layer, shape: Shape) -> list[tuple[str, Layer, Calls]]:
     """Return the layers in the order in which they gave their first result, by path, with their calls."""
-    paths = {id(layer): path for path, layer in reversed(model.layers().items())}
     found: dict[int, tuple[str, Layer, Calls]] = {}
-
-    def note(layer: Layer, taken: tuple[Shape, ...], returned: Shape) -> None:
-        found.setdefault(id(layer), (paths[id(layer)], layer, []))[2].append((taken, returned))
-
-    with _watched(model, note):
-        model.output_shape(shape)
+    for call in trace(model, shape).finished():
+        found.setdefault(id(call.layer), (call.path, call.layer, []))[2].append((call.taken, call.returned))
     return list(found.values())
-
-
-@contextmanager
-def _watched(model: Layer, note: Callable[[Layer, tuple[Shape, ...], Shape], None]) -> Iterator[None]:
-    """Note every call of `output_shape` inside a model, within the ``with`` block."""
-    layers = {id(layer): layer for layer in model.layers().values()}.values()
-
-    def watch(layer: Layer) -> Callable[..., Any]:
-        original = layer.output_shape
-
-        def output_shape(*shapes: Shape) -> Any:
-            result = original(*shapes)
-            note(layer, shapes, result)
-            return result
-
-        return output_shape
-
-    for layer in layers:
-        vars(layer)["output_shape"] = watch(layer)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del vars(layer)["output_shape"]
 
 
 def _own_variables(layer: Layer) -> list[Variable]:

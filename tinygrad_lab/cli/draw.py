@@ -1,0 +1,27 @@
+"""Draw a network as SVG: blocks with shapes, branches side by side, without running it."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("model", help="a network's registered name, such as lenet5 or googlenet")
+    parser.add_argument("-o", "--output", metavar="FILE.svg", help="where to write the drawing: by default MODEL.svg")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of the network: padding=none"
+    )
+    parser.add_argument("--unfolded", action="store_true", help="draw equal groups of layers as often as they occur")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the drawing and print its path."""
+    from tinygrad_lab.cli.summary import option
+    from tinygrad_lab.inspect.draw import draw_model, svg_path
+
+    path = svg_path(arguments.output or f"{arguments.model}.svg")
+    drawing = draw_model(arguments.model, dict(map(option, arguments.set)), fold=not arguments.unfolded)
+    drawing.save(path)
+    print(path)
+    return 0

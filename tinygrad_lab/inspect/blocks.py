@@ -1,0 +1,218 @@
+"""A network as blocks one after another and side by side: what `draw` draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any, TypeAlias
+
+from tinygrad_lab.inspect.trace import Call, Shape, kind_of
+
+_TITLES = {"conv2d": "conv", "max_pool2d": "max-pool", "avg_pool2d": "average pool", "relu": "ReLU"} | {
+    "global_avg_pool2d": "global average pool",
+    "local_response_norm": "response norm",
+    "conv2d_transpose": "transposed conv",
+    "depthwise_conv2d": "depthwise conv",
+}
+_FAMILIES = {"conv": "convolution", "pool": "pooling", "norm": "normalisation", "drop": "other", "dense": "dense"}
+_JOINS = {"parallel_concat": "concatenate", "residual": "add"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """One box.
+
+    Parameters
+    ----------
+    title : str
+        What it does: ``conv 5×5, ReLU``.
+    shape : str
+        Of its result: ``28×28×6``; empty where it is that of what comes in.
+    family : str
+        What decides its colour.
+    name : str
+        The last part of its path.
+    tip : str
+        All that is known of it.
+    """
+
+    title: str
+    shape: str
+    family: str
+    name: str = ""
+    tip: str = ""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Parts one after another."""
+
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Parts side by side, and the box where they meet; `straight` if the first goes on in line."""
+
+    ways: tuple[Part, ...]
+    join: Block
+    straight: bool
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A part with a name around it, perhaps several times."""
+
+    label: str
+    kind: str
+    inner: Part
+    times: int = 1
+
+
+Part: TypeAlias = Block | Chain | Ways | Frame
+
+
+def blocks_of(call: Call, *, fold: bool = True) -> Chain:
+    """Return the parts of a network, its input first.
+
+    Parameters
+    ----------
+    call : Call
+        The trace of the network.
+    fold : bool
+        Whether equal blocks one after another are shown once, with their number.
+    """
+    shape = shape_text(call.taken[0])
+    start = Block("input", shape, "other", tip=f"input: {shape}")
+    inner = _inside(call, fold) if call.inner else _block(call)
+    return Chain((start, *(inner.parts if isinstance(inner, Chain) else (inner,))))
+
+
+def shape_text(shape: Shape) -> str:
+    """Return the shape of one example: (1, 28, 28, 6) is ``28×28×6``."""
+    return "×".join(map(str, shape[1:])) or "1"
+
+
+def _part(call: Call, fold: bool) -> Part:
+    """Return a layer's box, or what is inside it with a frame."""
+    if not call.inner:
+        return _block(call)
+    kind = kind_of(call.layer)
+    return Frame(call.path, "" if kind == "sequential" else kind.replace("_", " "), _inside(call, fold))
+
+
+def _inside(call: Call, fold: bool) -> Part:
+    """Return what a layer of layers consists of."""
+    kind, ways = kind_of(call.layer), _ways(call)
+    if kind == "residual":
+        ways = _main_way_first(call, ways)
+    if len(ways) == 1:
+        (way,) = ways
+        return _inside(way[0], fold) if len(way) == 1 and way[0].inner else _chain(way, fold)
+    branches = tuple(_branch(way, call, fold) for way in ways)
+    activation = getattr(call.layer, "activation", None)
+    title = _JOINS.get(kind, "join") + (f", {_title_of(activation)}" if isinstance(activation, str) else "")
+    shape = shape_text(call.returned)
+    return Ways(branches, Block(title, shape, "join", tip=f"{call.path}: {title}, {shape}"), kind == "residual")
+
+
+def _branch(way: list[Call], call: Call, fold: bool) -> Part:
+    if not way:
+        shortcut = str(getattr(call.layer, "shortcut", "identity"))
+        return Block(shortcut, "", "other", tip=f"{call.path}: {shortcut}")
+    return _inside(way[0], fold) if len(way) == 1 and way[0].inner else _chain(way, fold)
+
+
+def _ways(call: Call) -> list[list[Call]]:
+    """Sort the calls inside a call into ways: what is given the same input as the whole begins a new one."""
+    ways: list[list[Call]] = []
+    for inner in call.inner:
+        before = [way for way in ways if any(taken is way[-1].returned for taken in inner.taken)]
+        if before:
+            before[0].append(inner)
+        elif not ways or any(taken is given for taken in inner.taken for given in call.taken):
+            ways.append([inner])
+        else:
+            ways[-1].append(inner)  # its input was computed in between
+    return ways
+
+
+def _main_way_first(call: Call, ways: list[list[Call]]) -> list[list[Call]]:
+    """Put the way of a residual block that computes before its shortcut, which is empty if nothing is on it."""
+    inner = getattr(call.layer, "inner", None)
+    main = [way for way in ways if any(c.layer is inner for c in way)]
+    return main + ([way for way in ways if way not in main] or [[]])
+
+
+def _chain(calls: Sequence[Call], fold: bool) -> Chain:
+    parts = [_part(call, fold) for call in calls]
+    return Chain(tuple(_folded(parts) if fold else parts))
+
+
+def _folded(parts: Sequence[Part]) -> list[Part]:
+    """Show equal frames one after another once."""
+    folded: list[Part] = []
+    for _, equal in groupby(enumerate(parts), key=lambda numbered: _looks(numbered[1]) or numbered[0]):
+        same = [part for _, part in equal]
+        first, last = same[0], same[-1]
+        if isinstance(first, Frame) and isinstance(last, Frame) and len(same) > 1:
+            folded.append(replace(first, label=f"{first.label} … {last.label.rpartition('.')[2]}", times=len(same)))
+        else:
+            folded.extend(same)
+    return folded
+
+
+def _looks(part: Part) -> Any:
+    """Return a frame without the names in it, or None for what is never folded."""
+    return _nameless(part) if isinstance(part, Frame) else None
+
+
+def _nameless(part: Part) -> Any:
+    if isinstance(part, Block):
+        return part.title, part.shape, part.family
+    if isinstance(part, Chain):
+        return tuple(map(_nameless, part.parts))
+    if isinstance(part, Ways):
+        return tuple(map(_nameless, part.ways)), _nameless(part.join)
+    return part.kind, part.times, _nameless(part.inner)
+
+
+def _block(call: Call) -> Block:
+    layer, kind = call.layer, kind_of(call.layer)
+    size = sum(v.size for v in layer.variables().values())
+    shape, changed = shape_text(call.returned), bool(size) or call.taken != (call.returned,)
+    facts = [f"{' and '.join(map(shape_text, call.taken))} → {shape}"]
+    if size:
+        facts += [f"{size:,} parameters", f"{layer.multiply_adds(*call.taken):,} multiply-adds"]
+    family = next((family for part, family in _FAMILIES.items() if part in kind), None)
+    return Block(
+        title=_title(layer, kind),
+        shape=shape if changed else "",
+        family=family or ("dense" if size else "other" if changed else "activation"),
+        name=call.path.rpartition(".")[2],
+        tip=f"{call.path or kind} ({kind}): {', '.join(facts)}",
+    )
+
+
+def _title_of(kind: str) -> str:
+    return _TITLES.get(kind, kind.replace("_", " "))
+
+
+def _title(layer: Any, kind: str) -> str:
+    """Return what a layer does in a few words: ``conv 3×3, stride 2, ReLU``."""
+    words = [_title_of(kind)]
+    window: Any = getattr(layer, "window", None)
+    if hasattr(window, "size") and hasattr(window, "stride"):
+        words[0] += " {}×{}".format(*window.size)
+        pooled = "pool" in kind and window.stride == window.size
+        if window.stride != (1, 1) and not pooled:
+            down, right = window.stride
+            words.append(f"stride {down}" if down == right else f"stride {down}×{right}")
+    if (groups := getattr(layer, "groups", 1)) != 1 and isinstance(groups, int):
+        words.append(f"{groups} groups")
+    if isinstance(rate := getattr(layer, "rate", None), float):
+        words[0] += f" {rate:g}"
+    if isinstance(activation := getattr(layer, "activation", None), str):
+        words.append(_title_of(activation))
+    return ", ".join(words)

@@ -1,0 +1,372 @@
+"""A network in a drawing: blocks with their shapes, branches side by side, as SVG and from shapes alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.inspect.blocks import Block, Chain, Frame, Part, Ways, blocks_of, shape_text
+from tinygrad_lab.inspect.trace import outline, trace
+from tinygrad_lab.layer import Layer
+
+# Light fill, border, dark fill. Text stands on these fills, so that it can be read on a page of any colour.
+_COLOURS = {
+    "convolution": ("#d9e8fb", "#3d78b8", "#1d3a5c"),
+    "pooling": ("#d6efdb", "#3f8f54", "#1c4529"),
+    "dense": ("#fde4c8", "#b9722a", "#573714"),
+    "normalisation": ("#e8ddf9", "#7d5bb5", "#3a2b5c"),
+    "activation": ("#fadada", "#b85454", "#582727"),
+    "join": ("#f7efb8", "#97861f", "#4a430f"),
+    "other": ("#e4e7ea", "#7c838a", "#3a4046"),
+}
+_INK, _DARK_INK, _LINE = (
+    "#1b1f24",
+    "#f1f3f5",
+    "#808080",
+)  # lines and names outside of blocks: grey on white and on black
+_FONT = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+_STYLE = "@media (prefers-color-scheme: dark) {{ {} }}".format(
+    " ".join(f".tgl-{name} {{ fill: {dark} }}" for name, (_, _, dark) in _COLOURS.items())
+    + f" .tgl-ink {{ fill: {_DARK_INK} }}"
+)
+_GAP, _FAN, _PAD, _LABEL = 18.0, 20.0, 10.0, 22.0  # between blocks; where ways part and meet; inside frames
+_TITLE_EM, _DETAIL_EM = 7.9, 6.6  # how wide a letter may be, at 13 and at 11 pixels
+_TALL, _WIDE = 820.0, 860.0  # a taller drawing goes on in a second column, while it is not wider
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of a drawing: `x` and `y` of its upper left corner, `width` and `height`, in pixels."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    block: Block
+
+
+@dataclass
+class Drawing:
+    """A drawn network, which shows itself in a notebook.
+
+    Parameters
+    ----------
+    title : str
+        What the drawing shows, in a sentence.
+    description : str
+        The layers in words, for those who cannot see it.
+    boxes : list of Box
+        Where each block is.
+    width, height : float
+        In pixels.
+    """
+
+    title: str
+    description: str
+    boxes: list[Box] = field(default_factory=list)
+    width: float = 0.0
+    height: float = 0.0
+    _marks: list[ET.Element] = field(default_factory=list)
+
+    @property
+    def svg(self) -> str:
+        """The drawing as an SVG document."""
+        size = {"width": f"{self.width:g}", "height": f"{self.height:g}"}
+        root = ET.Element(
+            "svg",
+            {"xmlns": "http://www.w3.org/2000/svg", "viewBox": f"0 0 {self.width:g} {self.height:g}", "role": "img"}
+            | size
+            | {"aria-label": self.title, "font-family": _FONT, "style": "max-width: 100%; height: auto"},
+        )
+        ET.SubElement(root, "title").text = self.title
+        ET.SubElement(root, "desc").text = self.description
+        ET.SubElement(root, "style").text = _STYLE
+        root.extend(self._marks)
+        for box in self.boxes:
+            root.append(_drawn(box))
+        return ET.tostring(root, encoding="unicode")
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def save(self, path: str | Path) -> None:
+        """Write the drawing to a file.
+
+        Raises
+        ------
+        ConfigError
+            The file's name does not end in ``.svg``, or it cannot be written.
+        """
+        path = svg_path(path)
+        try:
+            path.write_text(self.svg + "\n", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"draw: expected a file that can be written, got {path}: {error.strerror}") from error
+
+    def line(self, *points: tuple[float, float], arrow: bool = True) -> None:
+        """Draw a line from point to point, with an arrow at its end."""
+        corners = " ".join(f"{x:g},{y:g}" for x, y in points)
+        style = {"fill": "none", "stroke": _LINE, "stroke-width": "1.5", "stroke-linejoin": "round"}
+        self._marks.append(ET.Element("polyline", {"points": corners} | style))
+        if arrow:
+            x, y = points[-1]
+            tip = f"{x:g},{y:g} {x - 4:g},{y - 7:g} {x + 4:g},{y - 7:g}"
+            self._marks.append(ET.Element("polygon", {"points": tip, "fill": _LINE}))
+
+    def frame(self, x: float, y: float, width: float, height: float, label: str, label_x: float) -> None:
+        """Draw a frame with a label."""
+        place = {"x": f"{x:g}", "y": f"{y:g}", "width": f"{width:g}", "height": f"{height:g}", "rx": "8"}
+        style = {"fill": "none", "stroke": _LINE, "stroke-dasharray": "4 3"}
+        self._marks.append(ET.Element("rect", place | style))
+        text = ET.Element("text", {"x": f"{label_x:g}", "y": f"{y + 15:g}", "font-size": "11", "fill": _LINE})
+        text.text = label
+        self._marks.append(text)
+
+
+def svg_path(path: str | Path) -> Path:
+    """Return a path whose name ends in ``.svg``.
+
+    Raises
+    ------
+    ConfigError
+        It ends in something else.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".svg":
+        raise ConfigError(f"draw: expected a file whose name ends in .svg, got {path}; it writes no other format")
+    return path
+
+
+def draw(model: Layer, image: Sequence[int], *, name: str | None = None, fold: bool = True) -> Drawing:
+    """Return a drawing of a network, which is not run.
+
+    Parameters
+    ----------
+    model : Layer
+        The network, or any layer.
+    image : sequence of int
+        The shape of one example, without the batch axis.
+    name : str or None
+        The network's name; None is that of its class.
+    fold : bool
+        Whether equal groups of layers one after another are drawn once, with their number.
+
+    Raises
+    ------
+    ShapeError
+        A layer does not take the shape that comes to it.
+
+    Examples
+    --------
+    >>> from tinygrad_lab.registry import layers
+    >>> drawing = draw(layers["dense"](4, 3), (4,), name="small")
+    >>> drawing.title, [box.block.title for box in drawing.boxes]
+    ('small: 4 → 3', ['input', 'dense'])
+    """
+    call = trace(model, (1, *image))
+    parts = blocks_of(call, fold=fold)
+    shapes = f"{shape_text(call.taken[0])} → {shape_text(call.returned)}"
+    drawing = Drawing(f"{name or type(model).__name__}: {shapes}", _words(parts))
+    _place([_Column(Chain(tuple(column))) for column in _columns(parts.parts)], drawing)
+    return drawing
+
+
+def draw_model(name: str, options: Mapping[str, Any] | None = None, *, fold: bool = True) -> Drawing:
+    """Return a drawing of a registered network; no weights are drawn.
+
+    Parameters
+    ----------
+    name : str
+        The network's registered name.
+    options : mapping or None
+        Its options; `image` says what it is given, and is the network's default if left out.
+    fold : bool
+        As of `draw`.
+
+    Raises
+    ------
+    PluginError
+        There is no such network.
+    ConfigError
+        The network has no such option, or none of that type, or does not say what image it takes.
+    ShapeError
+        A window is larger than its map; the error names the layer and the map.
+
+    Examples
+    --------
+    >>> draw_model("lenet5").title
+    'lenet5: 32×32×1 → 10'
+    """
+    model, image = outline(name, options)
+    return draw(model, image, name=name, fold=fold)
+
+
+class _Layout:
+    """A part with its extent: how far it reaches to the `left` and `right` of its axis, and its `height`.
+
+    It is `pointed_at` if an arrow to it ends at a block.
+    """
+
+    left: float
+    right: float
+    height: float
+    pointed_at: bool = False
+
+    def place(self, drawing: Drawing, x: float, y: float) -> None:
+        """Draw the part with its axis at x, from y downwards."""
+        raise NotImplementedError
+
+
+class _Box(_Layout):
+    pointed_at = True
+
+    def __init__(self, block: Block, width: float | None = None) -> None:
+        self.block = block
+        self.left = self.right = (width or _width(block)) / 2
+        self.height = 42.0 if block.shape else 24.0
+
+    def place(self, drawing: Drawing, x: float, y: float) -> None:
+        drawing.boxes.append(Box(x - self.left, y, 2 * self.left, self.height, self.block))
+
+
+class _Column(_Layout):
+    def __init__(self, chain: Chain) -> None:
+        width = max((_width(part) for part in chain.parts if isinstance(part, Block)), default=0.0)
+        self.parts = [_layout(part, width) for part in chain.parts]
+        self.left = max(part.left for part in self.parts)
+        self.right = max(part.right for part in self.parts)
+        self.height = sum(part.height for part in self.parts) + _GAP * (len(self.parts) - 1)
+        self.pointed_at = self.parts[0].pointed_at
+
+    def place(self, drawing: Drawing, x: float, y: float) -> None:
+        for i, part in enumerate(self.parts):
+            if i:
+                drawing.line((x, y), (x, y + _GAP), arrow=part.pointed_at)
+                y += _GAP
+            part.place(drawing, x, y)
+            y += part.height
+
+
+class _SideBySide(_Layout):
+    def __init__(self, ways: Ways) -> None:
+        self.ways = [_layout(way) for way in ways.ways]
+        self.join = _Box(ways.join)
+        self.tall = max(way.height for way in self.ways)
+        span = sum(way.left + way.right for way in self.ways) + _GAP * (len(self.ways) - 1)
+        self.way_left = self.ways[0].left if ways.straight else span / 2
+        self.left = max(self.way_left, self.join.left)
+        self.right = max(span - self.way_left, self.join.right)
+        self.height = self.tall + 2 * _FAN + self.join.height
+
+    def place(self, drawing: Drawing, x: float, y: float) -> None:
+        top, bottom = y + _FAN, y + _FAN + self.tall
+        axis = x - self.way_left
+        for way in self.ways:
+            axis += way.left
+            start = top + (self.tall - way.height) / 2
+            drawing.line((x, y), (x, y + _FAN / 2), (axis, y + _FAN / 2), (axis, start), arrow=way.pointed_at)
+            way.place(drawing, axis, start)
+            end = bottom + _FAN / 2
+            drawing.line((axis, start + way.height), (axis, end), (x, end), (x, bottom + _FAN))
+            axis += way.right + _GAP
+        self.join.place(drawing, x, bottom + _FAN)
+
+
+class _Framed(_Layout):
+    def __init__(self, frame: Frame) -> None:
+        times = f" × {frame.times}" if frame.times > 1 else ""
+        self.label = " · ".join(filter(None, (frame.label, frame.kind))) + times
+        self.inner = _layout(frame.inner)
+        self.left = self.inner.left + _PAD
+        self.right = max(self.inner.right + _PAD, _DETAIL_EM * len(self.label) + 2 * _PAD)
+        self.height = self.inner.height + _LABEL + _PAD
+
+    def place(self, drawing: Drawing, x: float, y: float) -> None:
+        drawing.frame(x - self.left, y, self.left + self.right, self.height, self.label, x + 8)
+        drawing.line((x, y), (x, y + _LABEL), arrow=self.inner.pointed_at)
+        self.inner.place(drawing, x, y + _LABEL)
+        drawing.line((x, y + self.height - _PAD), (x, y + self.height), arrow=False)
+
+
+def _place(columns: Sequence[_Column], drawing: Drawing) -> None:
+    """Draw columns side by side, with a line from the foot of each to the head of the next."""
+    margin = _PAD if len(columns) == 1 else _PAD + _GAP / 2
+    x, foot = _PAD, (0.0, 0.0)
+    for i, column in enumerate(columns):
+        head = (x + column.left, margin)
+        if i:
+            between, low = x - _GAP, foot[1] + _PAD
+            corners = [foot, (foot[0], low), (between, low), (between, _PAD / 2), (head[0], _PAD / 2), head]
+            drawing.line(*corners, arrow=column.pointed_at)
+        column.place(drawing, *head)
+        foot = (head[0], margin + column.height)
+        x += column.left + column.right + 2 * _GAP
+    drawing.width = x - 2 * _GAP + _PAD
+    drawing.height = 2 * margin + max(column.height for column in columns)
+
+
+def _layout(part: Part, width: float | None = None) -> _Layout:
+    if isinstance(part, Block):
+        return _Box(part, width)
+    if isinstance(part, Chain):
+        return _Column(part)
+    return _SideBySide(part) if isinstance(part, Ways) else _Framed(part)
+
+
+def _width(block: Block) -> float:
+    """Return how wide a block must be for its text."""
+    detail = len(block.name) + len(block.shape) + 3 if block.shape else 0
+    return max(96.0, _TITLE_EM * len(block.title) + 20, _DETAIL_EM * detail + 16)
+
+
+def _columns(parts: Sequence[Part]) -> list[list[Part]]:
+    """Divide a chain into columns side by side, if it is long and narrow."""
+    whole = _Column(Chain(tuple(parts)))
+    fitting = int((_WIDE + 2 * _GAP) // (whole.left + whole.right + 2 * _GAP))
+    number = max(1, min(math.ceil(whole.height / _TALL), fitting))
+    columns: list[list[Part]] = [[]]
+    reached = 0.0
+    for part in parts:
+        reached += _layout(part).height + _GAP
+        if columns[-1] and reached > whole.height / number * len(columns) + _GAP and len(columns) < number:
+            columns.append([])
+        columns[-1].append(part)
+    return columns
+
+
+def _words(part: Part) -> str:
+    """Return a part in words."""
+    if isinstance(part, Block):
+        return part.tip
+    if isinstance(part, Chain):
+        return "; ".join(map(_words, part.parts))
+    if isinstance(part, Ways):
+        return f"side by side ({' | '.join(map(_words, part.ways))}); {_words(part.join)}"
+    return f"{part.label}{f', {part.times} times' if part.times > 1 else ''} ({_words(part.inner)})"
+
+
+def _drawn(box: Box) -> ET.Element:
+    """Return a block's rectangle with its text and its tip."""
+    block = box.block
+    fill, border, _ = _COLOURS[block.family]
+    group = ET.Element("g")
+    ET.SubElement(group, "title").text = block.tip
+    place = {"x": f"{box.x:g}", "y": f"{box.y:g}", "width": f"{box.width:g}", "height": f"{box.height:g}", "rx": "5"}
+    style = {"class": f"tgl-{block.family}", "fill": fill, "stroke": border}
+    ET.SubElement(group, "rect", place | style)
+
+    def write(text: str, x: float, y: float, size: int, **more: str) -> None:
+        at = {"class": "tgl-ink", "x": f"{x:g}", "y": f"{y:g}", "font-size": f"{size}", "fill": _INK}
+        ET.SubElement(group, "text", at | {k.replace("_", "-"): v for k, v in more.items()}).text = text
+
+    middle = box.x + box.width / 2
+    write(block.title, middle, box.y + (17 if block.shape else 16.5), 13, text_anchor="middle")
+    if block.shape:
+        write(block.name, box.x + 7, box.y + 34, 11, font_style="italic")
+        write(block.shape, box.x + box.width - 7, box.y + 34, 11, text_anchor="end")
+    return group
