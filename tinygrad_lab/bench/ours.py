@@ -1,0 +1,60 @@
+"""The benchmark's own side: networks of this framework."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import tinygrad_lab as tgl
+from tinygrad_lab import registry
+from tinygrad_lab.bench.networks import Network
+from tinygrad_lab.losses import softmax_cross_entropy
+from tinygrad_lab.memory import keep_freed_memory
+from tinygrad_lab.optim import SGD
+
+
+class Subject:
+    """A network with something to learn, and what is measured of it."""
+
+    def __init__(self, network: Network, variant: str) -> None:
+        keep_freed_memory()  # as the trainer does
+        options = {"image": network.image, "classes": network.classes, "rng": 0}
+        self.model = registry.models[network.name](**options)
+        self.optimizer = SGD(self.model.parameters(), lr=1e-3, momentum=0.9)
+        rng = np.random.default_rng(0)
+        self.x = tgl.tensor(rng.standard_normal((network.batch, *network.image), np.float32))
+        self.labels = rng.integers(0, network.classes, network.batch)
+
+    def parameters(self) -> int:
+        """Return how many numbers are learned."""
+        return sum(int(p.value.size) for p in self.model.parameters().values())
+
+    def train(self) -> float:
+        """Take one step: forward, loss, backward, momentum; return the loss."""
+        self.model.train()
+        loss = softmax_cross_entropy(self.model(self.x), self.labels)
+        loss.backward()
+        self.optimizer.step()
+        return float(loss.numpy())
+
+    def infer(self) -> Any:
+        """Return the logits, without a tape."""
+        self.model.eval()
+        with tgl.no_grad():
+            return self.model(self.x).numpy()
+
+
+def multiply_adds(network: Network) -> tuple[int, int]:
+    """Return those of a step of training and of inference: of convolutions and dense layers, for the whole batch.
+
+    Training takes them three times: forward, for the gradient of what goes in, and of the weights. What goes into the
+    first layer with weights is the image, whose gradient nobody needs.
+    """
+    from tinygrad_lab.initializers import shapes_only
+
+    with shapes_only():
+        model = registry.models[network.name](image=network.image, classes=network.classes, rng=0)
+    shape = (network.batch, *network.image)
+    forward = int(model.multiply_adds(shape))
+    return 3 * forward - int(model[0].multiply_adds(shape)), forward

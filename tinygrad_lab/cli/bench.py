@@ -1,0 +1,80 @@
+"""Measure whole training steps and inference, next to PyTorch's if you like."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import statistics
+import sys
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("networks", nargs="*", metavar="NET", help="registered names, such as lenet5; none for all")
+    parser.add_argument("--against", choices=["torch"], help="measure the same networks in PyTorch as well, in turns")
+    parser.add_argument("--without-numba", action="store_true", help="measure NumPy's kernels alone as well")
+    parser.add_argument("--rounds", type=int, default=9, help="how often everybody takes a turn (9)")
+    parser.add_argument("--threads", type=int, help="threads of each (all cores)")
+    parser.add_argument("--batch", type=int, help="images in a step, other than usual")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the table, or JSON."""
+    from tinygrad_lab.bench.networks import named
+    from tinygrad_lab.bench.rounds import measure
+    from tinygrad_lab.errors import ConfigError
+    from tinygrad_lab.kernels import num_threads
+
+    if arguments.against == "torch" and importlib.util.find_spec("torch") is None:
+        raise ConfigError("bench: --against torch needs PyTorch, which is not installed; pip install torch")
+    if arguments.rounds < 1 or (arguments.threads is not None and arguments.threads < 1):
+        raise ConfigError("bench: expected at least one round and one thread")
+    threads = arguments.threads or num_threads()
+    result: dict[str, Any] = {"threads": threads, "rounds": arguments.rounds, "networks": []}
+    rates = []
+    for network in named(arguments.networks, arguments.batch):
+        print(f"{network.name}, batches of {network.batch} ...", file=sys.stderr, flush=True)
+        found, rate = measure(
+            network,
+            against=arguments.against,
+            without_numba=arguments.without_numba,
+            rounds=arguments.rounds,
+            threads=threads,
+        )
+        rates.append(rate)
+        result["networks"].append(found)
+        if not arguments.json:
+            _print_network(found)
+    result["matrix_product_gflops"] = round(statistics.median(rates), 1)
+    if arguments.json:
+        print(json.dumps(result, indent=2))
+    else:
+        print(f"{threads} threads; {result['matrix_product_gflops']} GFLOP/s in products of large matrices")
+    return 0
+
+
+def _print_network(found: dict[str, Any]) -> None:
+    """Print a network's lines: milliseconds with quartiles, ratios, rates and memory."""
+    print(f"{found['name']}, batches of {found['batch']}")
+    rows = [("tinygrad_lab", found)]
+    if "without_numba" in found:
+        rows.append(("tinygrad_lab without Numba", found["without_numba"]))
+    for name, row in rows:
+        for kind, values in (("training", row), ("inference", row["inference"])):
+            print(f"  {name + ', ' + kind:<40}{_line(values)}")
+        print(f"  {'':<40}at most {row['peak_mib']:,.0f} MiB")
+    for peer in found["peers"]:
+        times = f"{1e3 * peer['seconds']:.2f} ms training, {1e3 * peer['inference_seconds']:.2f} ms inference"
+        print(f"  {peer['name']:<40}{times}, at most {peer['peak_mib']:,.0f} MiB")
+
+
+def _line(values: dict[str, Any]) -> str:
+    low, high = (1e3 * s for s in values["seconds_quartiles"])
+    text = f"{1e3 * values['seconds']:.2f} ms ({low:.2f} to {high:.2f})"
+    if "best_peer" in values:
+        least, most = values["ratio_quartiles"]
+        text += f", {values['ratio_to_best_peer']:.2f} x {values['best_peer']} ({least:.2f} to {most:.2f})"
+    return f"{text}, {values['gflops']:.0f} GFLOP/s ({values['share_of_matrix_product']:.0%})"
