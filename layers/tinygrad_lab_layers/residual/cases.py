@@ -37,8 +37,8 @@ def draw_images(draw: Any) -> Case:
     Normalisation takes the size out of a filter, so that one of a single weight has no gradient but for rounding; nor
     have two pixels a shape. Hence two channels and a few pixels at least.
     """
-    before, more = 2, draw(st.integers(0, 1))
-    stride, shortcut = draw(st.sampled_from((1, 2, 3))), draw(st.sampled_from(("padded", "projected")))
+    before, more = 2, draw(st.integers(0, 2))
+    stride, shortcut = draw(st.sampled_from((1, 2, 3))), draw(st.sampled_from(("padded", "padded_around", "projected")))
     options = {
         "shortcut": shortcut,
         "channels": (before, before + more),
@@ -60,8 +60,9 @@ def shortcut(layer: Any, x: Any) -> Any:
     if layer.shortcut == "identity":
         return x
     stride, out = layer.stride, np.zeros(layer.output_shape(x.shape))
+    first = (out.shape[3] - x.shape[3]) // 2 if layer.shortcut == "padded_around" else 0
     for n, h, w, c in np.ndindex(*out.shape[:3], x.shape[3]):
-        out[n, h, w, c] = x[n, stride * h, stride * w, c]
+        out[n, h, w, first + c] = x[n, stride * h, stride * w, c]
     return out
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import tinygrad_lab as tgl
 
-SHORTCUTS = ("identity", "padded", "projected")
+SHORTCUTS = ("identity", "padded", "padded_around", "projected")
 
 
 class Residual(tgl.Layer):
@@ -18,14 +18,17 @@ class Residual(tgl.Layer):
     With F = 0 and no activation the block is the identity. Where F changes the shape, the shortcut S must too:
 
     - ``"identity"``: S(x) = x.
-    - ``"padded"`` (option A of the paper): every s-th row and column, with zeros for the channels that are new.
+    - ``"padded"`` (option A of the paper): every s-th row and column, with zeros for the channels that are new, which
+      come last.
+    - ``"padded_around"``: likewise, but half of the new channels, rounded down, come first; some published weights
+      were trained so.
     - ``"projected"`` (option B): a 1x1 convolution of stride s without bias, and batch normalisation.
 
     Parameters
     ----------
     inner : Layer
         F. For a stride s > 1 its result has ceil(H / s) rows: 3x3 windows with ``padding=1`` give that.
-    shortcut : {"identity", "padded", "projected"}
+    shortcut : {"identity", "padded", "padded_around", "projected"}
         S.
     channels : (int, int) or None
         (C, O), before and after; for a shortcut that is not the identity.
@@ -95,10 +98,10 @@ class Residual(tgl.Layer):
                 f"Residual: expected channels=(before, after) and a stride >= 1 with shortcut={shortcut!r}, "
                 f"got channels={channels}, stride={stride}"
             )
-        if shortcut == "padded" and channels[1] < channels[0]:
+        if shortcut.startswith("padded") and channels[1] < channels[0]:
             raise tgl.errors.OptionError(
-                f"Residual: expected at least as many channels after as before with shortcut='padded', got {channels}; "
-                "use 'projected'"
+                f"Residual: expected at least as many channels after as before with shortcut={shortcut!r}, "
+                f"got {channels}; use 'projected'"
             )
 
     def forward(self, x: Any) -> Any:
@@ -117,7 +120,9 @@ class Residual(tgl.Layer):
         if self.shortcut == "projected":
             return self.norm(self.projection(x))
         x = x[:, :: self.stride, :: self.stride]  # (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C)
-        return tgl.pad(x, ((0, 0), (0, 0), (0, 0), (0, self.channels[1] - self.channels[0])))
+        new = self.channels[1] - self.channels[0]
+        first = new // 2 if self.shortcut == "padded_around" else 0
+        return tgl.pad(x, ((0, 0), (0, 0), (0, 0), (first, new - first)))  # (N, H, W, C) -> (N, H, W, O)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (N, ceil(H / s), ceil(W / s), O)."""

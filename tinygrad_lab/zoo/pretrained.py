@@ -1,0 +1,139 @@
+"""Networks with weights that others trained and published.
+
+The files are not part of the project: get them from where `Pretrained.source` says, and put them into a folder of your
+own. `load_pretrained` looks into the folder that it is told, or that the environment variable TINYGRAD_LAB_WEIGHTS
+names.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tinygrad_lab.errors import OptionError, StateError
+from tinygrad_lab.foreign_weights import import_weights, read_arrays
+from tinygrad_lab.layer import Layer
+from tinygrad_lab.registry import models
+
+FOLDER = "TINYGRAD_LAB_WEIGHTS"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Published weights, and what it takes to use them.
+
+    Parameters
+    ----------
+    model : str
+        The registered network.
+    options : mapping
+        The network's options.
+    file : str
+        The name of the file of arrays.
+    digest : str
+        The beginning of the SHA-256 of the arrays; see `digest_of`.
+    rules : mapping
+        How names become ours; see `import_weights`.
+    convention : str
+        Whose names and axes they are.
+    mean, std : sequence of float
+        With which brightness from 0 to 1 is normalised, by channel: the options of the augmentation ``normalize``.
+    source, licence : str
+        Where the weights are from, and on what terms.
+    """
+
+    model: str
+    file: str
+    digest: str
+    rules: Mapping[str, str | None]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    source: str
+    licence: str
+    convention: str = "torch"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+PRETRAINED = {
+    "resnet20_cifar10": Pretrained(
+        model="resnet20",
+        options={"shortcut": "padded_around"},
+        file="resnet20-12fca82f.npz",
+        digest="fda6040cb484994c",
+        rules={
+            "conv1.*": "conv.*",
+            "bn1.*": "norm.*",
+            "layer*.*.conv*.*": "stage*.*.inner.conv*.*",
+            "layer*.*.bn*.*": "stage*.*.inner.norm*.*",
+            "linear.*": "output.*",
+        },
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        source="https://github.com/akamaster/pytorch_resnet_cifar10, pretrained_models/resnet20-12fca82f.th, its state "
+        "dict saved by numpy.savez without the leading 'module.'",
+        licence="BSD 2-Clause, Yerlan Idelbayev 2018",
+    ),
+}
+"""Published weights by name."""
+
+
+def load_pretrained(name: str, *, folder: str | os.PathLike[str] | None = None) -> Layer:
+    """Return a network with published weights, in evaluation mode.
+
+    Parameters
+    ----------
+    name : str
+        A key of `PRETRAINED`.
+    folder : path, optional
+        Where the file lies; by default the folder that TINYGRAD_LAB_WEIGHTS names.
+
+    Raises
+    ------
+    OptionError
+        There are no such weights.
+    StateError
+        The file is missing, damaged, or holds other numbers than the published ones.
+
+    Examples
+    --------
+    >>> load_pretrained("resnet20_cifar10", folder="nowhere")
+    Traceback (most recent call last):
+        ...
+    tinygrad_lab.errors.StateError: weights nowhere/resnet20-12fca82f.npz: expected a file, got none of that name
+    """
+    if name not in PRETRAINED:
+        near = difflib.get_close_matches(name, PRETRAINED, n=1) or sorted(PRETRAINED)
+        raise OptionError(f"load_pretrained: expected weights such as {near}, got {name!r}")
+    about = PRETRAINED[name]
+    given = folder or os.environ.get(FOLDER)
+    if not given:
+        raise StateError(
+            f"load_pretrained: expected the folder of {about.file} as folder=... or in {FOLDER}, got neither; the file "
+            f"is from {about.source}"
+        )
+    path = Path(given) / about.file
+    digest = digest_of(path)
+    if not digest.startswith(about.digest):
+        raise StateError(
+            f"weights {path}: expected arrays of digest {about.digest}..., got {digest}; get the file anew"
+        )
+    model: Layer = models[about.model](**about.options, rng=0)
+    import_weights(model, path, rules=about.rules, convention=about.convention)
+    return model.eval()
+
+
+def digest_of(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 over the arrays of a file: for each, by name, its name, dtype, shape and bytes.
+
+    Unlike a file's own checksum it does not depend on when or how the arrays were packed.
+    """
+    digest = hashlib.sha256()
+    for name, array in sorted(read_arrays(path).items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
