@@ -7,16 +7,17 @@ pattern that names a layer stands for all that is inside it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 from tinygrad_lab.errors import OptionError
+from tinygrad_lab.foreign_weights import import_weights
 from tinygrad_lab.initializers import Rng
 from tinygrad_lab.layer import Layer, Sequential
 from tinygrad_lab.registry import layers as registered
 
-__all__ = ["freeze", "replace_head", "unfreeze"]
+__all__ = ["begin_with", "freeze", "replace_head", "unfreeze"]
 
 _HEADS = {"dense": "out_features", "conv2d": "out_channels"}  # kinds of layers, and the option that is their width
 
@@ -113,6 +114,52 @@ def replace_head(model: Layer, classes: int, *, rng: Rng = None) -> Layer:
     new.train(head.training)
     parent.inner[name] = new
     return new
+
+
+def begin_with(
+    model: Layer,
+    *,
+    weights: str | None = None,
+    convention: str = "own",
+    rules: Mapping[str, str | None] | None = None,
+    flattened: Mapping[str, Sequence[int]] | None = None,
+    fresh: Iterable[str] = (),
+    freeze: Iterable[str] = (),
+    but: Iterable[str] = (),
+) -> None:
+    """Do what the table ``transfer`` of a recipe says: load weights, then freeze.
+
+    Parameters
+    ----------
+    model : Layer
+        The network.
+    weights : str, optional
+        The file; the next four are options of `import_weights`.
+    convention, rules, flattened, fresh
+        How the arrays become the model's, and which variables stay as they were drawn.
+    freeze, but : iterable of str
+        The patterns of `freeze`.
+
+    Raises
+    ------
+    StateError
+        The weights do not fit; nothing was loaded.
+    OptionError
+        A pattern matches nothing, or the weights have options but are not named.
+
+    Examples
+    --------
+    >>> from tinygrad_lab.registry import models
+    >>> model = models["gap7"](rng=0)
+    >>> begin_with(model, freeze=["*"], but=["output"])
+    >>> [path for path, parameter in model.parameters().items() if parameter.node]
+    ['output.weight', 'output.bias']
+    """
+    if weights is not None:
+        import_weights(model, weights, convention=convention, rules=rules, flattened=flattened, fresh=fresh)
+    elif rules or flattened or fresh or convention != "own":
+        raise OptionError("transfer: expected weights, the file that the other settings are about, got none")
+    _set_frozen(model, tuple(freeze), but, True)
 
 
 def _set_frozen(model: Layer, patterns: tuple[str, ...], but: str | Iterable[str], frozen: bool) -> list[str]:

@@ -1,9 +1,9 @@
 """Recipes: experiments as TOML files, in the names of the registry.
 
 A recipe has the tables ``recipe`` (title, source, published figure), ``model``, ``data``, ``loss``, ``optimizer``,
-``training``, and perhaps ``schedule``, the list ``augment``, and ``origin``: which settings the source states, and
-which are inferred from it; all others are ours. The ``name`` in a table is a registered one; what else stands there are
-the options of that thing.
+``training``, and perhaps ``schedule``, the list ``augment``, ``transfer`` (trained weights to begin with, and what of
+them stays frozen), and ``origin``: which settings the source states, and which are inferred from it; all others are
+ours. The ``name`` in a table is a registered one; what else stands there are the options of that thing.
 
 Experiments that differ in a few settings are variants of one recipe: ``[variants.edge]`` holds the settings that are
 other there, as ``"model.padding" = "edge"``, and ``NAME:edge`` is that recipe.
@@ -33,10 +33,26 @@ _DATA = {
     "size": list,
 }
 _TRAINING = {"epochs": int, "seed": int, "accumulate": int, "patience": int}
+_TRANSFER = {
+    "weights": str,
+    "convention": str,
+    "rules": dict,
+    "flattened": dict,
+    "fresh": list,
+    "freeze": list,
+    "but": list,
+}
 _RECIPE = {"title": str, "source": str, "published": str}
 _ORIGIN = {"stated": list, "inferred": list}
+_KINDS: dict[str, Mapping[str, type]] = {
+    "data": _DATA,
+    "training": _TRAINING,
+    "transfer": _TRANSFER,
+    "recipe": _RECIPE,
+    "origin": _ORIGIN,
+}
 _REQUIRED = ("model", "data", "loss", "optimizer", "training")
-_KNOWN = ("recipe", "origin", *_REQUIRED, "augment", "schedule", "variants")
+_KNOWN = ("recipe", "origin", *_REQUIRED, "augment", "schedule", "transfer", "variants")
 
 
 @dataclass(frozen=True)
@@ -187,7 +203,7 @@ def checked(tables: Table, name: str) -> Table:
     for table in ("model", "data", "loss", "optimizer", *(["schedule"] if "schedule" in tables else [])):
         if not isinstance(tables[table].get("name"), str):
             raise ConfigError(f"{who}: expected {table}.name, a registered name")
-    for table, kinds in (("data", _DATA), ("training", _TRAINING), ("recipe", _RECIPE), ("origin", _ORIGIN)):
+    for table, kinds in _KINDS.items():
         _check_table(tables.get(table, {}), kinds, f"{who}: {table}")
     _check_origin(tables, who)
     for variant, settings in tables.get("variants", {}).items():

@@ -20,6 +20,7 @@ from typing import Any
 from tinygrad_lab import registry
 from tinygrad_lab.data import Compose, Loader, load
 from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.finetuning import begin_with
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.layer import Layer
 from tinygrad_lab.optim.optimizer import Optimizer
@@ -73,6 +74,7 @@ def prepare(recipe: Recipe, *, root: str | None = None, workers: int = 1) -> Tra
         validation = evaluated(load(name, split="validation", root=root, **rest))
     model: Layer = _made(registry.models, recipe["model"], rng=seed)
     model.seed = seed
+    begin_with(model, **recipe["transfer"])
     loss_options = recipe.options("loss")
     loss = functools.partial(registry.losses[recipe["loss"]["name"]], **loss_options)
     try:

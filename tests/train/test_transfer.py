@@ -1,0 +1,64 @@
+"""The table `transfer` of a recipe: weights to begin with, and what stays frozen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinygrad_lab.errors import ConfigError, OptionError, StateError
+from tinygrad_lab.registry import models
+from tinygrad_lab.train import find_recipe
+from tinygrad_lab.train.recipe import Recipe
+from tinygrad_lab.train.run import prepare
+from tinygrad_lab.weights import save_weights
+
+
+def with_transfer(*settings: str) -> Recipe:
+    return find_recipe("lenet5").override([*settings])
+
+
+def trained(folder: Path) -> Path:
+    """Weights of the recipe's network for seven classes, under names of their own."""
+    recipe = find_recipe("lenet5")
+    options = {**recipe.options("model"), "classes": 7}
+    save_weights(models["lenet5"](**options, rng=5), folder / "seven.safetensors")
+    return folder / "seven.safetensors"
+
+
+def test_weights_are_loaded_and_the_head_is_fresh_and_alone_learns(tmp_path: Path) -> None:
+    path = trained(tmp_path)
+    names = list(models["lenet5"](rng=0).children())
+    head = names[-1]
+    settings = [f"transfer.weights='{path}'", f'transfer.fresh=["{head}.*"]', 'transfer.freeze=["*"]']
+    trainer = prepare(with_transfer(*settings, f'transfer.but=["{head}"]', 'optimizer.groups={"*"={lr_factor=0.5}}'))
+    before = trainer.model.state()
+    with np.errstate(all="raise"):
+        trainer.train_epoch()
+    changed = {name for name, array in trainer.model.state().items() if not np.array_equal(array, before[name])}
+    assert changed == {f"{head}.weight", f"{head}.bias"}
+    first = next(iter(before))
+    from tinygrad_lab.foreign_weights import read_arrays
+
+    assert np.array_equal(before[first], read_arrays(path)[first])
+
+
+def test_without_the_table_all_is_drawn_and_learns() -> None:
+    model = prepare(find_recipe("lenet5")).model
+    assert all(parameter.node for parameter in model.parameters().values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        (['transfer.frozen=["*"]'], ConfigError, "did you mean 'freeze'"),
+        (["transfer.freeze=conv1"], ConfigError, "freeze: expected list"),
+        (['transfer.freeze=["convv"]'], OptionError, "which matches none"),
+        (['transfer.fresh=["output.*"]'], OptionError, "expected weights"),
+        (["transfer.weights=nowhere.safetensors"], StateError, "nowhere.safetensors: expected a file"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(settings: list[str], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        prepare(with_transfer(*settings))
