@@ -175,7 +175,7 @@ def directive_lines(name: str, argument: str, lines: Iterator[str], closing: str
     content = verbatim(lines, closing)
     options = {}
     while content and (option := OPTION.fullmatch(content[0])):
-        options[option["name"]] = option["value"]
+        options[option["name"]] = option["value"].strip("\"'")
         content = content[1:]
     inner = plain_lines(iter(content))
     if name == "literalinclude":
@@ -191,20 +191,26 @@ def directive_lines(name: str, argument: str, lines: Iterator[str], closing: str
 
 
 def included(path: str, options: dict[str, str]) -> str:
-    """Return what a literalinclude shows: one definition (pyobject), or the lines between two markers."""
-    source = (ROOT / "docs" / path.removeprefix("/")).read_text(encoding="utf-8")
+    """Return what a literalinclude shows: one definition (pyobject), or the lines from one marker to another."""
+    lines = (ROOT / "docs" / path.removeprefix("/")).read_text(encoding="utf-8").splitlines()
     if name := options.get("pyobject"):
-        node: Any = ast.parse(source)
+        node: Any = ast.parse("\n".join(lines))
         for part in name.split("."):
             node = next(child for child in node.body if getattr(child, "name", None) == part)
-        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-        source = "\n".join(source.splitlines()[first - 1 : node.end_lineno])
-    if marker := options.get("start-at", options.get("start-after")):
-        before, _, rest = source.partition(marker)
-        source = before.rpartition("\n")[2] + marker + rest if "start-at" in options else rest.partition("\n")[2]
-    if marker := options.get("end-before"):
-        source = source.partition(marker)[0].rpartition("\n")[0]
-    return textwrap.dedent(source).strip("\n")
+        lines = lines[min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1 : node.end_lineno]
+    for option, skipped in (("start-at", 0), ("start-after", 1)):
+        if option in options:
+            lines = lines[first_with(options[option], lines) + skipped :]
+    for option, skipped in (("end-at", 1), ("end-before", 0)):
+        if option in options:
+            lines = lines[: first_with(options[option], lines) + skipped]
+    head = [options["prepend"]] if "prepend" in options else []
+    return "\n".join([*head, *textwrap.dedent("\n".join(lines)).strip("\n").splitlines()])
+
+
+def first_with(text: str, lines: list[str]) -> int:
+    """Return the number of the first line that holds a text."""
+    return next(number for number, line in enumerate(lines) if text in line)
 
 
 def expect_alternative_texts(app: Sphinx, document: nodes.document) -> None:
