@@ -1,0 +1,137 @@
+"""The figures of a run and of several: which epoch is told, how the spread is stated, what is called undecided."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygrad_lab.cli import main
+from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.train.evaluation import best_epoch, compare, figures, spread
+from tinygrad_lab.train.results import gather, page, read_results, read_runs, write_results
+
+accuracies = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=9)
+
+
+def made_history(pairs: list[tuple[float, float]]) -> list[dict[str, Any]]:
+    return [
+        {"held_out": {"accuracy": test, "loss": 1.0}, "validation": {"accuracy": chosen, "loss": 1.0}}
+        for test, chosen in pairs
+    ]
+
+
+@given(accuracies)
+def test_the_best_epoch_flatters_and_the_chosen_one_does_not_look_at_the_test_set(
+    pairs: list[tuple[float, float]],
+) -> None:
+    told = figures(made_history(pairs))
+    assert told["best_on_test"]["accuracy"] == max(test for test, _ in pairs)
+    assert told["best_on_test"]["accuracy"] >= told["chosen_on_validation"]["accuracy"]
+    assert told["last"]["accuracy"] == pairs[-1][0]
+    swapped = figures(made_history([(1 - test, chosen) for test, chosen in pairs]))
+    assert swapped["chosen_on_validation"]["epoch"] == told["chosen_on_validation"]["epoch"]
+
+
+def test_of_equal_accuracies_the_smaller_loss_and_then_the_earlier_epoch_counts() -> None:
+    history = [{"held_out": {"accuracy": 0.9, "loss": loss}} for loss in (0.5, 0.3, 0.3)]
+    assert best_epoch(history, "held_out") == 1
+
+
+def test_without_a_validation_part_no_epoch_is_chosen() -> None:
+    assert figures([{"held_out": {"accuracy": 0.5, "loss": 1.0}}]).keys() == {"best_on_test", "last"}
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
+def test_the_spread_is_the_sample_standard_deviation(values: list[float]) -> None:
+    told = spread(values)
+    assert told["mean"] == pytest.approx(np.mean(values), abs=1e-6)
+    assert told["std"] == pytest.approx(np.std(values, ddof=1), abs=1e-6)
+    assert told["values"] == values
+
+
+def test_a_difference_within_the_spread_is_undecided() -> None:
+    assert compare([0.90, 0.92], [0.91, 0.93]).startswith("undecided")
+    assert compare([0.90, 0.901], [0.95, 0.951]) == "lower by 5.00 points"
+    assert compare([0.95], [0.90, 0.901]) == "higher by 4.95 points"
+    assert compare([0.95], [0.90]).startswith("undecided"), "single runs decide nothing"
+
+
+def made_run(folder: Path, *, recipe: str, seed: int, accuracy: float, lr: float = 0.1) -> None:
+    folder.mkdir(parents=True)
+    told = {"epoch": 2, "accuracy": accuracy, "loss": 1.0}
+    tables = {
+        "name": recipe,
+        "recipe": {"title": "T"},
+        "optimizer": {"lr": lr},
+        "training": {"epochs": 3, "seed": seed},
+    }
+    result = {
+        "seed": seed, "epochs": 3, "images_per_second": 10.0 * seed, "training_accuracy": 1.0,
+        "figures": {"best_on_test": told, "last": told, "chosen_on_validation": told},
+    }  # fmt: skip
+    (folder / "recipe.json").write_text(json.dumps(tables))
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+def test_runs_of_the_same_settings_are_seeds_of_one_experiment(tmp_path: Path) -> None:
+    for seed, accuracy in ((1, 0.8), (2, 0.9)):
+        made_run(tmp_path / f"run{seed}", recipe="lenet5", seed=seed, accuracy=accuracy)
+    made_run(tmp_path / "trial", recipe="lenet5_mnist", seed=1, accuracy=0.1)
+    one, other = gather(read_runs(tmp_path))
+    assert (one["recipe"], one["seeds"], one["images_per_second"]) == ("lenet5", [1, 2], 20.0)
+    assert one["last"] == {"mean": 0.85, "std": 0.070711, "values": [0.8, 0.9]}
+    assert other["seeds"] == [1]
+
+
+def test_other_settings_are_another_experiment(tmp_path: Path) -> None:
+    for lr in (0.1, 0.2):
+        made_run(tmp_path / str(lr), recipe="lenet5", seed=0, accuracy=0.5, lr=lr)
+    found = gather(read_runs(tmp_path))
+    assert len(found) == 2
+    with pytest.raises(ConfigError, match="other settings too for"):
+        write_results(found, tmp_path / "out")
+
+
+def test_the_page_shows_what_ran_and_lists_what_did_not(tmp_path: Path) -> None:
+    for seed in (0, 1, 2):
+        for name, accuracy in (("padding_cnn7", 0.90), ("padding_cnn7:none", 0.80)):
+            made_run(tmp_path / "runs" / f"{name}{seed}", recipe=name, seed=seed, accuracy=accuracy + seed / 1000)
+    write_results(gather(read_runs(tmp_path / "runs")), tmp_path / "out")
+    text = (tmp_path / "out" / "index.md").read_text()
+    assert text == page(read_results(tmp_path / "out"))
+    assert "| `padding_cnn7:none` | 80.10 ± 0.10 | 80.10 ± 0.10 | 80.10 ± 0.10 | 100.00 ± 0.00 | 3 | 3 | 20 |" in text
+    assert "lower by 10.00 points" in text
+    assert "tinygrad-lab train padding_cnn7:edge" in text
+    assert "tinygrad-lab train padding_cnn7\n" not in text
+
+
+def test_the_kept_page_is_that_of_the_kept_results() -> None:
+    folder = Path(__file__).parents[2] / "docs" / "results" / "experiments"
+    assert (folder / "index.md").read_text(encoding="utf-8") == page(read_results(folder))
+
+
+def test_the_command_gathers_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = ["--set", "training.epochs=1", "--set", "data.per_class=20", "--runs", str(tmp_path)]
+    assert main(["train", "--quiet", "--seeds", "2", *short]) == 0
+    capsys.readouterr()
+    assert main(["results", str(tmp_path), "--json"]) == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    assert result["recipe"] == "lenet5"
+    assert result["seeds"] == [0, 1]
+    assert len(result["chosen_on_validation"]["values"]) == 2
+    assert main(["results", str(tmp_path)]) == 0
+    assert "lenet5" in capsys.readouterr().out
+
+
+def test_no_runs_and_damaged_runs_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="run tinygrad-lab train"):
+        read_runs(tmp_path)
+    (tmp_path / "result.json").write_text("{")
+    with pytest.raises(ConfigError, match="expected the files of a run"):
+        read_runs(tmp_path)

@@ -1,0 +1,151 @@
+"""Results of many runs: what each experiment came to over its seeds, kept as JSON, and the page that shows them.
+
+An experiment is a recipe, or a variant of one. Its runs are those folders whose ``recipe.json`` holds the same settings
+but for the seed; other folders of that name, such as trials with other settings, make an experiment of their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.train.evaluation import FIGURES, compare, spread
+from tinygrad_lab.train.recipe import find_recipe, recipe_names
+from tinygrad_lab.weights import write_atomically
+
+Result = dict[str, Any]
+
+HEAD = """# Experiments
+
+Accuracy on the test images, in per cent: mean and standard deviation over the seeds. Three figures are told apart,
+since accuracy moves from epoch to epoch: at the **best** epoch on the test set, which is how most documents quote it
+and which flatters; at the **last** epoch; and at the epoch **chosen** on a part held out of the training images, which
+is the honest one. This page is made from the files beside it by `tinygrad-lab results`.
+"""
+
+
+def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
+    """Return (recipe as it was run, result) of every finished run below a folder.
+
+    Raises
+    ------
+    ConfigError
+        There is none, or a file is damaged.
+    """
+    found = []
+    for path in sorted(root.glob("**/result.json")):
+        try:
+            tables = json.loads((path.parent / "recipe.json").read_text(encoding="utf-8"))
+            found.append((tables, json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"results: expected the files of a run, got {path.parent}: {error}") from error
+    if not found:
+        raise ConfigError(f"results: expected folders of finished runs in {root}, got none; run tinygrad-lab train")
+    return found
+
+
+def gather(runs: Iterable[tuple[dict[str, Any], Result]]) -> list[Result]:
+    """Return one summary an experiment, in the order of their names; of two runs of one seed the later one counts."""
+    groups: dict[str, dict[int, tuple[dict[str, Any], Result]]] = {}
+    for tables, result in runs:
+        settings = {**tables, "training": {k: v for k, v in tables["training"].items() if k != "seed"}}
+        groups.setdefault(json.dumps(settings, sort_keys=True), {})[result["seed"]] = (tables, result)
+    return sorted((_summary(list(group.values())) for group in groups.values()), key=lambda one: str(one["recipe"]))
+
+
+def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
+    tables, results = runs[0][0], [result for _, result in runs]
+    about = tables["recipe"]
+    told = {
+        name: spread([result["figures"][name]["accuracy"] for result in results])
+        for name in FIGURES
+        if all(name in result["figures"] for result in results)
+    }
+    return {
+        "recipe": tables["name"],
+        "title": about.get("title", tables["name"]),
+        "source": about.get("source", ""),
+        "published": about.get("published", ""),
+        "seeds": [result["seed"] for result in results],
+        "epochs": results[0]["epochs"],
+        **told,
+        "chosen_epochs": [r["figures"].get("chosen_on_validation", r["figures"]["last"])["epoch"] for r in results],
+        "training_accuracy": spread([result["training_accuracy"] for result in results]),
+        "images_per_second": max(result["images_per_second"] for result in results),
+        "settings": {table: tables[table] for table in tables if table not in ("name", "recipe", "origin", "variants")},
+    }
+
+
+def write_results(results: Sequence[Result], folder: Path) -> None:
+    """Write a JSON file an experiment, and the page of all that lie in the folder.
+
+    Raises
+    ------
+    ConfigError
+        Two experiments have one name.
+    """
+    names = [str(result["recipe"]) for result in results]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(
+            f"results: expected one experiment a name, got other settings too for {twice}; move trials away"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    for result in results:
+        text = json.dumps(result, indent=2) + "\n"
+        write_atomically(folder / f"{result['recipe'].replace(':', '-')}.json", text.encode())
+    write_atomically(folder / "index.md", page(read_results(folder)).encode())
+
+
+def read_results(folder: Path) -> list[Result]:
+    """Return the experiments whose files lie in a folder, in the order of their names."""
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    return sorted(results, key=lambda one: str(one["recipe"]))
+
+
+def page(results: Sequence[Result]) -> str:
+    """Return the page of experiments, in Markdown: the recipes that ran, their variants compared, and what did not."""
+    done = {result["recipe"]: result for result in results}
+    parts, missing = [HEAD], []
+    for name in recipe_names():
+        names = [name, *(f"{name}:{variant}" for variant in find_recipe(name).variants)]
+        missing += [n for n in names if n not in done]
+        if ran := [done[n] for n in names if n in done]:
+            parts.append(_section(name, ran))
+    if missing:
+        lines = "\n".join(f"tinygrad-lab train {name}" for name in missing)
+        parts.append(f"## Not yet run\n\nThese recipes stand ready:\n\n```sh\n{lines}\n```\n")
+    return "\n".join(parts)
+
+
+def _section(name: str, ran: Sequence[Result]) -> str:
+    about = find_recipe(name)["recipe"]
+    lines = [f"## {about.get('title', name)}", "", f"Source: {about.get('source', 'not stated')}."]
+    if about.get("published"):
+        lines.append(f"Published: {about['published']}.")
+    lines += [
+        "",
+        "| recipe | best | last | chosen | training | epochs | seeds | images/s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [_row(result) for result in ran]
+    honest = "chosen_on_validation"
+    compared = [r for r in ran[1:] if honest in r and honest in ran[0]]
+    for other in compared:
+        verdict = compare(other[honest]["values"], ran[0][honest]["values"])
+        lines += ["", f"`{other['recipe']}` beside `{ran[0]['recipe']}`, at the epochs chosen: {verdict}."]
+    return "\n".join(lines) + "\n"
+
+
+def _row(result: Result) -> str:
+    cells = [f"`{result['recipe']}`", *(_percent(result.get(name)) for name in FIGURES)]
+    cells += [_percent(result["training_accuracy"]), str(result["epochs"]), str(len(result["seeds"]))]
+    return f"| {' | '.join([*cells, format(result['images_per_second'], ',.0f')])} |"
+
+
+def _percent(value: dict[str, Any] | None) -> str:
+    if value is None:
+        return "-"
+    return f"{100 * value['mean']:.2f}" + (f" ± {100 * value['std']:.2f}" if len(value["values"]) > 1 else "")
