@@ -1,6 +1,25 @@
-"""Looking into networks: their layers in a table, their drawing, and what happens inside them."""
+"""Looking into networks: their layers in a table, their drawing, and what goes on inside them."""
 
 from tinygrad_lab.inspect.draw import Drawing, draw, draw_model
+from tinygrad_lab.inspect.planes import class_activation, contributions, without_planes
+from tinygrad_lab.inspect.results import Results, results
+from tinygrad_lab.inspect.signals import Signal, signals
 from tinygrad_lab.inspect.summary import Summary, summarize, summarize_model
+from tinygrad_lab.inspect.usage import usage_map
 
-__all__ = ["Drawing", "Summary", "draw", "draw_model", "summarize", "summarize_model"]
+__all__ = [
+    "Drawing",
+    "Results",
+    "Signal",
+    "Summary",
+    "class_activation",
+    "contributions",
+    "draw",
+    "draw_model",
+    "results",
+    "signals",
+    "summarize",
+    "summarize_model",
+    "usage_map",
+    "without_planes",
+]

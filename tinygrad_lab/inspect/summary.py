@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tinygrad_lab.inspect.tables import html_table
 from tinygrad_lab.inspect.trace import Shape, kind_of, outline, trace
 from tinygrad_lab.layer import Layer, Parameter, Variable
 
@@ -69,6 +70,15 @@ class Summary:
     def activation_memory(self) -> int:
         """Bytes of all layers' results for one example in float32, the input included."""
         return _FLOAT32 * sum(math.prod(row.output_shape) for row in self.layers)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (row.name, row.kind, "×".join(map(str, row.output_shape)), f"{row.parameters:,}", f"{row.multiply_adds:,}")
+            for row in self.layers
+        ]
+        total = ("together", f"depth {self.depth}", "", f"{self.total_parameters:,}", f"{self.multiply_adds:,}")
+        head = ("layer", "kind", "output", "parameters", "multiply-adds")
+        return html_table(head, [*rows, total], numbers=(3, 4))
 
     def as_json(self) -> dict[str, Any]:
         """Return plain dicts and lists."""

@@ -1,0 +1,42 @@
+"""Results of full runs: read from files, or said to be missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tinygrad_lab.inspect import results, summarize_model
+from tinygrad_lab.inspect.tables import html_table
+
+
+def test_what_was_run_is_shown_and_what_was_not_is_named(tmp_path: Path) -> None:
+    figure = {"mean": 0.9010, "std": 0.0021, "values": [0.9, 0.902]}
+    run = {"recipe": "ten_layer", "published": "0.9010 & more", "seeds": [0, 1], "epochs": 30, "last": figure}
+    (tmp_path / "ten_layer.json").write_text(json.dumps(run | {"best_on_test": {"mean": 0.91}}), encoding="utf-8")
+    (tmp_path / "other.json").write_text('{"command": "something else"}', encoding="utf-8")
+    found = results("ten_layer", "padding_cnn7:edge", folder=tmp_path)
+    text = str(found)
+    assert "ten_layer  30 × 2          none                90.10 ± 0.21 %  91.00 %       0.9010 & more" in text
+    assert text.endswith("Not yet run in full: tinygrad-lab train padding_cnn7:edge")
+    html = found._repr_html_()
+    assert "0.9010 &amp; more" in html
+    assert "<p>Not yet run in full: tinygrad-lab train padding_cnn7:edge</p>" in html
+
+
+def test_variants_may_share_a_file(tmp_path: Path) -> None:
+    runs = [{"recipe": f"padding_cnn7:{name}", "epochs": 2, "seeds": 3} for name in ("none", "edge")]
+    (tmp_path / "padding.json").write_text(json.dumps(runs), encoding="utf-8")
+    assert "Not yet" not in str(results("padding_cnn7:none", "padding_cnn7:edge", folder=tmp_path))
+    assert "<table" not in results("lenet5", folder=tmp_path / "missing")._repr_html_()
+
+
+def test_tables_escape_their_text_and_set_numbers_to_the_right() -> None:
+    table = html_table(["name", "size"], [["<a>", "1"]], numbers=(1,))
+    assert "&lt;a&gt;" in table
+    assert table.count("text-align: right") == 2
+
+
+def test_a_summary_is_a_table_in_a_notebook() -> None:
+    table = summarize_model("lenet5")._repr_html_()
+    assert "28×28×6" in table
+    assert "61,706" in table
