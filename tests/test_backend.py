@@ -139,3 +139,11 @@ def test_uniform_numbers_take_the_leading_bits() -> None:
     assert wide.ravel().tolist() == [(b >> 11) * 2.0**-53 for b in bits]
     assert narrow.ravel().tolist() == [(b >> 40) * 2.0**-24 for b in bits]
     assert (wide.dtype, narrow.dtype) == (np.float64, np.float32)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_uniform_numbers_fit_every_width(dtype: str) -> None:
+    numbers = backend.random_uniform(np, 3, (1000,), dtype)
+    assert numbers.dtype == dtype
+    assert 0 <= numbers.min() < 0.01
+    assert 0.99 < numbers.max() < 1

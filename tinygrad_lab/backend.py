@@ -229,7 +229,7 @@ def random_bits(xp: Any, key: int, count: int) -> Array:
 
 
 def random_uniform(xp: Any, key: int, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
-    """Return numbers uniform in [0, 1), 24 bits for float32 and 53 for float64, drawn by `random_bits`."""
-    digits = 24 if xp.dtype(dtype) == xp.float32 else 53
+    """Return numbers uniform in [0, 1), drawn by `random_bits`: as many bits as the dtype's significand has."""
+    digits = int(xp.finfo(dtype).nmant) + 1
     bits = random_bits(xp, key, math.prod(shape)) >> xp.uint64(64 - digits)
     return (bits.astype(dtype) * xp.asarray(2.0**-digits, dtype=dtype)).reshape(shape)

@@ -10,7 +10,7 @@ from tinygrad_lab.autograd.transforms import grad, vjp
 from tinygrad_lab.backend import namespace, zeros_like
 from tinygrad_lab.errors import ShapeError
 from tinygrad_lab.ops.shaping import reshape, stack
-from tinygrad_lab.trees import flatten
+from tinygrad_lab.trees import flatten, replaced
 
 
 def jacobian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
@@ -39,9 +39,9 @@ def jacobian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Calla
     """
 
     def differentiated(*args: Any) -> Any:
-        numbers = [i % len(args) for i in ((argnums,) if isinstance(argnums, int) else argnums)]
+        numbers = (argnums,) if isinstance(argnums, int) else argnums
         chosen = [args[i] for i in numbers]
-        y, pull = vjp(lambda *xs: f(*(dict(enumerate(args)) | dict(zip(numbers, xs, strict=True))).values()), *chosen)
+        y, pull = vjp(lambda *xs: f(*replaced(args, numbers, xs)), *chosen)
         outputs, rebuild = flatten(y)
         if wrong := [out for out in outputs if not hasattr(out, "shape")]:
             raise ShapeError(f"jacobian: expected a function to arrays, got {type(wrong[0]).__name__}")

@@ -56,6 +56,20 @@ def leaves_like(like: Any, tree: Any) -> list[Any]:
     return [tree]
 
 
+def replaced(args: Sequence[Any], numbers: Sequence[int], new: Sequence[Any]) -> list[Any]:
+    """Return the arguments with those of some numbers replaced.
+
+    Examples
+    --------
+    >>> replaced(("x", "y", "z"), (0, -1), ("new", "last"))
+    ['new', 'y', 'last']
+    """
+    given = list(args)
+    for i, value in zip(numbers, new, strict=True):
+        given[i] = value
+    return given
+
+
 def map_tree(f: Callable[[Any], Any], tree: Any) -> Any:
     """Apply a function to every leaf of a tree."""
     leaves, rebuild = flatten(tree)

@@ -193,12 +193,23 @@ def test_any_number_of_arguments(variable: Make, make: Make) -> None:
         seen.append((wanted, len(parts), [like.shape for like in parts_like]))
         return [w * g if need else None for w, need in zip(weights, wanted, strict=True)]
 
+    with pytest.raises(RuleError, match=r"expected a rule for one of \[\], got one for 'parts'"):
+        weighted.defvjp("parts", "weights", rule)  # shared, it would lose the gradients of all parts but the first
     weighted.defvjp(parts=rule)
     x, y = variable([1.0, 2.0]), variable([1.0, 1.0])
     weighted(x, make([0.0, 0.0]), y, x, weights=(1.0, 2.0, 3.0, 4.0)).sum().backward()
     assert seen == [((True, False, True, True), 4, [(2,)] * 4)]
     assert host(x.grad).tolist() == [5.0, 5.0]
     assert host(y.grad).tolist() == [3.0, 3.0]
+
+
+def test_a_shared_rule_that_returns_one_array_is_told(variable: Make) -> None:
+    """Its rows would be handed out as gradients."""
+    op = scaled_sum()
+    op.defvjp("x", "y", lambda g: g)
+    y = op(variable([[1.0, 2.0], [1.0, 2.0]]), variable([[1.0, 2.0], [1.0, 2.0]]))
+    with pytest.raises(GradientError, match="expected 2 gradients in a tuple, got one array"):
+        y.sum().backward()
 
 
 def test_the_value_of_a_parameter_is_the_one_at_the_time_of_the_call(variable: Make, make: Make) -> None:

@@ -248,6 +248,15 @@ def test_hvp(make: Make) -> None:
     np.testing.assert_allclose(host(hy), [2 * 1 * 1, 2 * 2 * 0.5])
 
 
+def test_one_argument_needs_no_tuple(make: Make) -> None:
+    """A bare array is one argument, not a sequence of its rows."""
+    x, u = make([[1.0, 2.0], [3.0, 4.0]]), make([[1.0, 0.0], [0.0, 1.0]])
+    y, pushed = tgl.jvp(lambda x: x**3, x, u)
+    assert host(y).tolist() == [[1.0, 8.0], [27.0, 64.0]]
+    assert host(pushed).tolist() == [[3.0, 0.0], [0.0, 48.0]]
+    assert host(tgl.hvp(lambda x: total(x**3), x, u)).tolist() == [[6.0, 0.0], [0.0, 24.0]]
+
+
 def test_products_are_differentiable_in_turn(make: Make) -> None:
     x, u = make([1.0, 2.0]), make([1.0, 1.0])
     g = tgl.grad(lambda x: total(tgl.hvp(lambda x: total(x**4), (x,), (u,))[0]))(x)

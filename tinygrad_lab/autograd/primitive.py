@@ -60,10 +60,11 @@ class Primitive:
         Raises
         ------
         RuleError
-            The rule asks for a name that the primitive does not have.
+            The rule asks for a name that the primitive does not have, or shares with ``*args``, which get one of their
+            own.
         """
         if shared:
-            targets = tuple(map(self._position, shared[:-1]))
+            targets = tuple(self._position(name, self.variadic) for name in shared[:-1])
             self.rules.update(dict.fromkeys(targets, (targets, shared[-1], self._needs(shared[-1]))))
         for name, rule in by_name.items():
             i = self._position(name)
@@ -127,9 +128,9 @@ class Primitive:
         last = len(self.arguments) - 1
         return ", ".join(self.arguments[min(i, last)] for i in ((targets,) if isinstance(targets, int) else targets))
 
-    def _position(self, name: str) -> int:
-        if name not in self.arguments:
-            raise RuleError(f"{self}: expected a rule for one of {self.arguments}, got one for {name!r}")
+    def _position(self, name: str, end: int | None = None) -> int:
+        if name not in self.arguments[:end]:
+            raise RuleError(f"{self}: expected a rule for one of {self.arguments[:end]}, got one for {name!r}")
         return self.arguments.index(name)
 
     def _needs(self, rule: Callable[..., Any]) -> list[tuple[int, Any]]:

@@ -92,9 +92,6 @@ def pick(node: Node, index: int, likes: tuple[Like | None, ...]) -> Node:
     return Node(likes[index], node.op, ((0, rule, (), slice(0)),), (node,), [])
 
 
-Cotangents = Mapping[Node, Any]
-
-
 def newest_first(roots: Collection[Node], oldest: int = 0, stop: frozenset[Node] = frozenset()) -> list[Node]:
     """Return the nodes that the roots were made from, newest first: none made before `oldest`, none behind `stop`."""
     found, seen = list(roots), set(roots)
@@ -107,8 +104,8 @@ def newest_first(roots: Collection[Node], oldest: int = 0, stop: frozenset[Node]
 
 
 def pull_back(
-    roots: Cotangents, *, wanted: Any = None, keep: bool = False, record: bool = False, hooked: bool = True
-) -> Cotangents:
+    roots: Mapping[Node, Any], *, wanted: Any = None, keep: bool = False, record: bool = False, hooked: bool = True
+) -> Mapping[Node, Any]:
     """Walk the tape from the newest node to the oldest and apply the chain rule at each.
 
     Parameters
@@ -165,6 +162,8 @@ def pull_back(
                 args = [_rebox(node, need, a, saved[-1]) for need, a in zip(needs, args, strict=True)]
             try:
                 result = rule(g, *args)
+                if type(targets) is not int and hasattr(result, "shape"):
+                    raise TypeError(f"expected {len(targets)} gradients in a tuple, got one array")
             except Exception as error:
                 raise GradientError.rule_failed(node.op, targets, g, error, node.place) from error
             for i, r in ((targets, result),) if type(targets) is int else zip(targets, result, strict=True):

@@ -17,7 +17,7 @@ from tinygrad_lab.backend import as_floats, fresh, namespace, zeros_like
 from tinygrad_lab.effects import logging_effects, replaying_effects
 from tinygrad_lab.errors import GradientError
 from tinygrad_lab.settings import SETTINGS, using
-from tinygrad_lab.trees import flatten, leaves_like
+from tinygrad_lab.trees import flatten, leaves_like, replaced
 
 
 @primitive
@@ -112,11 +112,7 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
 
     @functools.wraps(f, updated=())
     def differentiated(*args: Any, **options: Any) -> tuple[Any, Any]:
-        def of_chosen(*chosen: Any) -> Any:
-            given = dict(enumerate(args)) | dict(zip((i % len(args) for i in numbers), chosen, strict=True))
-            return f(*given.values(), **options)
-
-        pullback = _Pullback(of_chosen, tuple(args[i] for i in numbers))
+        pullback = _Pullback(lambda *xs: f(*replaced(args, numbers, xs), **options), tuple(args[i] for i in numbers))
         if [getattr(raw(y), "shape", None) for y in pullback.ys] != [()]:
             raise GradientError.not_scalar([getattr(raw(y), "shape", type(y).__name__) for y in pullback.ys])
         y = raw(pullback.ys[0])
@@ -141,7 +137,7 @@ def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[
 
 
 def jvp(f: Callable[..., Any], xs: Any, us: Any) -> tuple[Any, Any]:
-    """Return f(x...) and J u, for a tuple `xs` of arguments and a tuple `us` of directions.
+    """Return f(x...) and J u, for a tuple `xs` of arguments and a tuple `us` of directions, or for one of each.
 
     The pull-back v -> J^T v is linear in v; pulling u back through it gives J u.
 
@@ -149,6 +145,7 @@ def jvp(f: Callable[..., Any], xs: Any, us: Any) -> tuple[Any, Any]:
     ----------
     J. Townsend, "A new trick for calculating Jacobian vector products", 2017.
     """
+    xs, us = (xs, us) if isinstance(xs, (tuple, list)) else ((xs,), (us,))
     pull = _Pullback(f, tuple(xs))
     with using(recording=pull.tied):
         push = _Pullback(pull, (pull.rebuild_y([pull.box(zeros_like(raw(y))) for y in pull.ys]),))
@@ -157,7 +154,8 @@ def jvp(f: Callable[..., Any], xs: Any, us: Any) -> tuple[Any, Any]:
 
 def hvp(f: Callable[..., Any], xs: Any, us: Any) -> Any:
     """Return the Hessian of a scalar function times u: the directional derivative of its gradient along u."""
-    return jvp(grad(f, tuple(range(len(xs)))), xs, us)[1]
+    numbers = tuple(range(len(xs))) if isinstance(xs, (tuple, list)) else 0
+    return jvp(grad(f, numbers), xs, us)[1]
 
 
 def stop_gradient(x: Any) -> Any:
