@@ -1,0 +1,47 @@
+"""Callbacks that need more than a list: TensorBoard's files, read back by TensorBoard."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tinygrad_lab.cli import main
+from tinygrad_lab.errors import ConfigError, OptionError
+from tinygrad_lab.train import EarlyStopping, TensorBoard
+
+SHORT = ["--quiet", "--set", "data.per_class=20"]
+
+
+def test_tensorboard_reads_the_curves_of_a_run(tmp_path: Path) -> None:
+    reading = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator",
+        reason="pip install 'tinygrad-lab[tensorboard]' to check the files with TensorBoard",
+        exc_type=ImportError,
+    )
+    assert main(["train", "--tensorboard", "--runs", str(tmp_path), "--set", "training.epochs=3", *SHORT]) == 0
+    (folder,) = tmp_path.iterdir()
+    events = reading.EventAccumulator(str(folder)).Reload()
+    tags = {"loss/training", "accuracy/training", "accuracy/held_out", "accuracy/validation", "learning_rate"}
+    assert tags <= set(events.Tags()["scalars"])
+    assert [event.step for event in events.Scalars("loss/held_out")] == [1, 2, 3]
+
+
+def test_without_tensorboard_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard.summary.writer.event_file_writer", None)
+    with pytest.raises(ConfigError, match=r"tinygrad-lab\[tensorboard\]"):
+        TensorBoard(tmp_path)
+
+
+def test_patience_is_at_least_one_epoch() -> None:
+    with pytest.raises(OptionError, match="at least one epoch, got 0"):
+        EarlyStopping(0)
+
+
+def test_patience_in_a_recipe_needs_a_part_to_judge_by(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    patient = ["train", *SHORT, "--runs", str(tmp_path), "--set", "training.patience=2"]
+    assert main([*patient, "--set", "data.held_out=0.0"]) == 1
+    assert "expected data.held_out" in capsys.readouterr().err
+    assert main([*patient, "--set", "training.epochs=30", "--set", "optimizer.lr=0.0"]) == 0
+    assert "ended early" in capsys.readouterr().out
