@@ -207,7 +207,7 @@ def test_what_is_not_registered_has_no_name() -> None:
         registry.layers.name_of(Mine)
 
 
-# --------------------------------------------------------------------------------------------------- descriptions
+# --------------------------------------------------------------------------------------------------------- descriptions
 
 
 def test_a_description_is_plain_and_builds_the_layer_again() -> None:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from tinygrad_lab.errors import ShapeError
 from tinygrad_lab.trees import flatten, leaves_like, map_tree
 
+ONE, TWO = np.ones(1), np.ones(2)
+
 
 class Point(NamedTuple):
     """A branch with names."""
@@ -20,13 +22,21 @@ class Point(NamedTuple):
     y: Any
 
 
+def test_none_is_an_empty_tree() -> None:
+    """A layer without a bias has None in its place."""
+    leaves, rebuild = flatten({"w": 1, "b": None})
+    assert leaves == [1]
+    assert rebuild([2]) == {"w": 2, "b": None}
+    assert leaves_like({"w": ONE, "b": None}, {"b": None, "w": TWO[:1]}) == [1.0]
+
+
 def branches(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Trees of trees."""
     pairs = st.tuples(inner, inner).map(lambda p: Point(*p))
     return st.lists(inner, max_size=3) | st.tuples(inner, inner) | pairs | st.dictionaries(st.text(max_size=2), inner)
 
 
-TREES = st.recursive(st.integers(), branches, max_leaves=12)
+TREES = st.recursive(st.integers() | st.none(), branches, max_leaves=12)
 
 
 @given(TREES)
@@ -50,9 +60,6 @@ def test_leaves_are_mapped_in_their_places() -> None:
     assert flatten({"b": [1, (2,)], "a": Point(3, {})})[0] == [1, 2, 3]
 
 
-ONE, TWO = np.ones(1), np.ones(2)
-
-
 def test_dicts_are_matched_by_key_and_sequences_by_place() -> None:
     got = leaves_like({"a": ONE, "b": [TWO, ONE]}, {"b": (TWO * 2, ONE * 3), "a": ONE * 4})
     assert [g[0] for g in got] == [4.0, 2.0, 3.0]
@@ -71,6 +78,8 @@ def test_dicts_are_matched_by_key_and_sequences_by_place() -> None:
         (ONE, ONE.astype(np.float32)),
         (ONE, 1.0),
         ((), ONE),
+        (None, ONE),
+        (ONE, None),
     ],
 )
 def test_what_is_unlike_is_refused(like: Any, tree: Any) -> None:

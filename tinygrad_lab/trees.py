@@ -1,4 +1,4 @@
-"""Trees: tuples, lists and dicts of anything, nested to any depth, and their leaves in order."""
+"""Trees: tuples, lists and dicts of anything, nested to any depth, and their leaves in order. None is an empty tree."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ def flatten(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
     >>> rebuild([leaf * 10 for leaf in leaves])
     {'a': 10, 'b': (20, 30)}
     """
+    if tree is None:
+        return [], lambda new: None
     if isinstance(tree, dict):
         leaves, rebuild_values = flatten(list(tree.values()))
         return leaves, lambda new: dict(zip(tree, rebuild_values(new), strict=True))
@@ -51,7 +53,9 @@ def leaves_like(like: Any, tree: Any) -> list[Any]:
         if not isinstance(tree, (tuple, list)) or len(tree) != len(like):
             raise ShapeError.unlike(like, tree)
         return [leaf for a, b in zip(like, tree, strict=True) for leaf in leaves_like(a, b)]
-    if any(getattr(like, name) != getattr(tree, name, None) for name in ("shape", "dtype")):
+    if like is None and tree is None:
+        return []
+    if like is None or any(getattr(like, name) != getattr(tree, name, None) for name in ("shape", "dtype")):
         raise ShapeError.unlike(like, tree)
     return [tree]
 
