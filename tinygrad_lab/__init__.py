@@ -6,15 +6,7 @@ kit are imported when they are asked for.
 
 from tinygrad_lab import errors, initializers, kernels, ops
 from tinygrad_lab.autograd.primitive import Primitive, primitive
-from tinygrad_lab.autograd.transforms import (
-    checkpoint,
-    grad,
-    hvp,
-    jvp,
-    stop_gradient,
-    value_and_grad,
-    vjp,
-)
+from tinygrad_lab.autograd.transforms import grad, hvp, jvp, stop_gradient, value_and_grad, vjp
 from tinygrad_lab.effects import once
 from tinygrad_lab.initializers import seed
 from tinygrad_lab.jacobians import hessian, jacobian
@@ -121,6 +113,7 @@ from tinygrad_lab.ops.shaping import (
     transpose,
 )
 from tinygrad_lab.ops.windows import Window, expect_images, fold, pair, unfold
+from tinygrad_lab.recompute import checkpoint
 from tinygrad_lab.registry import layers
 from tinygrad_lab.settings import detect_anomaly, no_grad, reference_only
 from tinygrad_lab.tensor import Tensor, tensor

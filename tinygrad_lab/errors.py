@@ -75,6 +75,14 @@ class GradientError(LabError, RuntimeError):
         )
 
     @classmethod
+    def not_repeated(cls) -> GradientError:
+        """Report a function that computes something else when it is computed again."""
+        return cls(
+            "checkpoint: expected a function that repeats what it did, got other operations or other variables in the "
+            "backward walk; assign to parameters and change modes before the forward or after the backward"
+        )
+
+    @classmethod
     def no_rule(cls, op: Any, argument: str) -> GradientError:
         """Report a tracked argument without a derivative rule."""
         return cls(

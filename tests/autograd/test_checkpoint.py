@@ -189,3 +189,20 @@ def test_an_effect_that_fails_leaves_no_log_behind(variable: Make) -> None:
     with pytest.raises(ZeroDivisionError):
         tgl.checkpoint(failing, variable([1.0]))
     assert tgl.once(lambda: 7) == 7
+
+
+def test_a_parameter_that_was_assigned_to_in_between_is_noticed(make: Make) -> None:
+    """Else its gradient would be lost in silence."""
+    w = tgl.Parameter(make([2.0]))
+    y = tgl.checkpoint(lambda: w * w)
+    w.assign(make([3.0]))
+    with pytest.raises(GradientError, match="expected a function that repeats what it did"):
+        y.sum().backward()
+
+
+def test_a_mode_that_was_changed_in_between_is_noticed(variable: Make) -> None:
+    training = [True]
+    y = tgl.checkpoint(lambda x: x * x if training else tgl.exp(x), variable([1.0]))
+    training.clear()
+    with pytest.raises(GradientError, match="other operations"):
+        y.sum().backward()

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from contextvars import copy_context
 from typing import Any
 
-from tinygrad_lab.autograd.primitive import Primitive, primitive
-from tinygrad_lab.autograd.tape import Box, Node, clock, leaf, newest_first, pull_back, raw
+from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.autograd.tape import Box, clock, leaf, newest_first, pull_back, raw
 from tinygrad_lab.backend import as_floats, fresh, namespace, zeros_like
-from tinygrad_lab.effects import logging_effects, replaying_effects
 from tinygrad_lab.errors import GradientError
 from tinygrad_lab.settings import SETTINGS, using
 from tinygrad_lab.trees import flatten, leaves_like, replaced
@@ -161,34 +159,3 @@ def hvp(f: Callable[..., Any], xs: Any, us: Any) -> Any:
 def stop_gradient(x: Any) -> Any:
     """Return x as a constant."""
     return Box.boxes(x.value) if isinstance(x, Box) else x
-
-
-def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
-    """Return f(x...), one array, keeping only the inputs; the backward walk computes the rest again.
-
-    f must find what it found before: values that it uses may not be assigned to, nor modes changed, in between.
-    Effects under `once` are not repeated. Tracked values that f closes over get their gradients too.
-
-    References
-    ----------
-    T. Chen et al., "Training deep nets with sublinear memory cost", 2016.
-    """
-    results: list[Any] = []
-    context, mark = copy_context(), clock()
-    y = logging_effects(results, f, *xs)
-    if not isinstance(y, Box) or y.node is None or y.node.order < mark:
-        return y
-    inside = newest_first([y.node], mark)
-    outside = list(dict.fromkeys(n for node in inside for n in node.inputs if n and n.order < mark))
-
-    def again(g: Any) -> list[Any]:
-        y, record = replaying_effects(results, f, *xs), isinstance(g, Box)
-        found = pull_back({y.node: g}, wanted=outside, keep=record, record=record, hooked=False)
-        return [found.get(n) for n in outside]
-
-    plan = ((tuple(range(len(outside))), lambda g: context.copy().run(again, g), (), slice(0)),)
-    return Box.boxes(y.value, Node(y.value, _recomputed, plan, outside, []))
-
-
-_recomputed = Primitive(lambda xp, *tracked: None)
-_recomputed.__name__ = "checkpoint"
