@@ -9,7 +9,7 @@ import tinygrad_lab as tgl
 from tests.losses.test_losses import ELEMENTS, LOOPS, target_for
 from tests.strict_device import StrictArray, to_device, to_host, transfers
 from tinygrad_lab import losses, registry
-from tinygrad_lab.errors import DeviceError
+from tinygrad_lab.errors import DeviceError, OptionError
 
 
 @pytest.mark.parametrize("name", [*LOOPS, *ELEMENTS])
@@ -23,10 +23,21 @@ def test_every_loss_and_its_gradient_stay_on_their_device(name: str, dtype: str)
     expected, got = loss(here, target), loss(there, on_device)
     expected.backward()
     got.backward()
-    assert set(transfers - before) <= {"waits"}  # for the range of the labels
+    assert transfers == before
     assert isinstance(got.value, StrictArray)
     np.testing.assert_allclose(to_host(got.value), expected.numpy(), rtol=1e-6)
     np.testing.assert_allclose(to_host(there.grad.value), here.grad.numpy(), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "nll", "multiclass_hinge"])
+def test_a_label_out_of_range_makes_the_loss_nan_and_is_named_when_that_is_looked_into(name: str) -> None:
+    x, labels, loss = to_device(np.zeros((3, 2), "float32")), to_device(np.array([0, 2, -1])), registry.losses[name]
+    before = transfers.copy()
+    losses = loss(x, labels, reduction="none")
+    assert transfers == before
+    assert np.isnan(to_host(losses)).tolist() == [False, True, True]
+    with tgl.detect_anomaly(), pytest.raises(OptionError, match="labels from 0 to 1, got -1 to 2"):
+        loss(x, labels)
 
 
 def test_lists_of_labels_go_where_the_logits_are() -> None:

@@ -38,6 +38,7 @@ def rows(x: Array, *others: Array) -> list[tuple[Any, ...]]:
 
 LOOPS = {  # name -> (the loss of one row, whether its target is a label, probabilities or numbers)
     "softmax_cross_entropy": (lambda x, y: -log_probabilities(x)[y], "labels"),
+    "auxiliary_cross_entropy": (lambda x, y: -log_probabilities(x)[y], "labels"),  # of a network without such heads
     "nll": (lambda x, y: -x[y], "labels"),
     "multiclass_hinge": (
         lambda x, y: math.fsum(max(0.0, 1.0 + v - x[y]) for k, v in enumerate(x) if k != y),
@@ -102,7 +103,7 @@ def test_cross_entropy_of_probabilities_and_smoothed_labels(
 
 
 def target_for(name: str, rng: np.random.Generator, shape: tuple[int, int]) -> Array:
-    if name in ("softmax_cross_entropy", "nll", "multiclass_hinge"):
+    if name in ("softmax_cross_entropy", "auxiliary_cross_entropy", "nll", "multiclass_hinge"):
         return rng.integers(0, shape[1], shape[:1])
     if name == "hinge":
         return rng.choice([-1.0, 1.0], shape)

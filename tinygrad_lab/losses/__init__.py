@@ -4,6 +4,7 @@ Each is a function of predictions and targets: a sum over the classes, where the
 the examples. They are registered in the entry-point group ``tinygrad_lab.losses``.
 """
 
+from tinygrad_lab.losses.auxiliary import auxiliary_cross_entropy
 from tinygrad_lab.losses.classification import (
     binary_cross_entropy_with_logits,
     hinge,
@@ -16,6 +17,7 @@ from tinygrad_lab.losses.reduction import reduce
 from tinygrad_lab.losses.regression import huber, mae, mse
 
 __all__ = [
+    "auxiliary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "hinge",
     "huber",

@@ -8,7 +8,17 @@ from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import carries_gradient
 from tinygrad_lab.errors import OptionError
-from tinygrad_lab.losses.reduction import as_array, as_target, check_classes, check_labels, one_hot, reduce
+from tinygrad_lab.losses.reduction import (
+    as_array,
+    as_target,
+    check_classes,
+    check_labels,
+    nan_at,
+    one_hot,
+    reduce,
+    spoil,
+    waits,
+)
 from tinygrad_lab.ops import reductions
 from tinygrad_lab.ops.activation import log_softmax, relu, softmax
 from tinygrad_lab.ops.arithmetic import equal, where
@@ -86,14 +96,15 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean", 
     check_classes(who, logits)
     if not 0.0 <= label_smoothing <= 1.0:
         raise OptionError(f"{who}: expected label_smoothing from 0 to 1, got {label_smoothing}")
-    labels = as_array(labels, logits)
+    labels, spoiled = as_array(labels, logits), None
     if carries_gradient(raw(labels)):
         target = as_target(who, labels, logits)
     else:
-        target = one_hot(check_labels(who, labels, logits), logits)
+        labels, spoiled = check_labels(who, labels, logits)
+        target = one_hot(labels, logits)
     if label_smoothing:
         target = target * (1.0 - label_smoothing) + label_smoothing / logits.shape[-1]
-    return reduce(cross_entropy(logits, target), reduction, who)
+    return reduce(spoil(cross_entropy(logits, target), spoiled), reduction, who)
 
 
 def nll(log_probabilities: Any, labels: Any, *, reduction: str = "mean") -> Any:
@@ -137,8 +148,8 @@ def nll(log_probabilities: Any, labels: Any, *, reduction: str = "mean") -> Any:
     >>> print(nll(np.log([[0.5, 0.5], [0.25, 0.75]]), [0, 1], reduction="none").round(4))
     [0.6931 0.2877]
     """
-    labels = check_labels("nll", labels, log_probabilities)
-    return reduce(-_chosen(log_probabilities, labels), reduction, "nll")
+    labels, spoiled = check_labels("nll", labels, log_probabilities)
+    return reduce(spoil(-_chosen(log_probabilities, labels), spoiled), reduction, "nll")
 
 
 def _chosen(x: Any, labels: Any) -> Any:
@@ -302,9 +313,12 @@ def hinge(scores: Any, target: Any, *, margin: float = 1.0, reduction: str = "me
     [0.5 0.  2. ]
     """
     target = as_target("hinge", target, scores)
-    if not (abs(raw(target)) == 1).all():
+    wrong, spoiled = abs(raw(target)) != 1, None
+    if waits(raw(target)):
+        spoiled = nan_at(wrong, scores.dtype)
+    elif wrong.any():
         raise OptionError("hinge: expected targets -1 and 1, got others; for labels 0 and 1 pass 2 * labels - 1")
-    return reduce(relu(margin - target * scores), reduction, "hinge")
+    return reduce(spoil(relu(margin - target * scores), spoiled), reduction, "hinge")
 
 
 def multiclass_hinge(scores: Any, labels: Any, *, margin: float = 1.0, reduction: str = "mean") -> Any:
@@ -352,6 +366,7 @@ def multiclass_hinge(scores: Any, labels: Any, *, margin: float = 1.0, reduction
     0.5
     """
     who = "multiclass_hinge"
-    labels = check_labels(who, labels, scores)
+    labels, spoiled = check_labels(who, labels, scores)
     excess = relu(scores - expand_dims(_chosen(scores, labels), -1) + margin)
-    return reduce(reductions.sum(excess * (1.0 - one_hot(labels, scores)), -1), reduction, who)
+    losses = reductions.sum(excess * (1.0 - one_hot(labels, scores)), -1)
+    return reduce(spoil(losses, spoiled), reduction, who)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_lab.autograd.tape import raw
-from tinygrad_lab.backend import carries_gradient, is_array, namespace
+from tinygrad_lab.backend import carries_gradient, device_name, is_array, namespace
 from tinygrad_lab.errors import DTypeError, OptionError, ShapeError
 from tinygrad_lab.ops import reductions
+from tinygrad_lab.settings import SETTINGS
 
 
 def reduce(losses: Any, reduction: str, who: str = "reduce") -> Any:
@@ -56,10 +57,12 @@ def check_classes(who: str, x: Any) -> None:
         raise ShapeError(f"{who}: expected predictions with a last axis of classes, got shape {x.shape}")
 
 
-def check_labels(who: str, labels: Any, like: Any) -> Any:
+def check_labels(who: str, labels: Any, like: Any) -> tuple[Any, Any]:
     """Return labels as a raw array of integers that number classes of `like`, one for each of its rows.
 
-    On a GPU this waits for the labels, whose range is not known before.
+    On a GPU nothing waits for the labels, so that their range is not known when the loss is taken: the second result
+    then is NaN for each label out of range, 0 for the others, to be added to the losses (`spoil`). Under
+    `detect_anomaly` the range is checked there too. For NumPy's arrays the second result is None.
 
     Raises
     ------
@@ -75,12 +78,31 @@ def check_labels(who: str, labels: Any, like: Any) -> Any:
             f"{who}: expected one label for each row, shape {like.shape[:-1]}, got {labels.shape} "
             f"(predictions {like.shape})"
         )
+    if waits(labels):
+        outside = (labels < 0) | (labels >= classes)
+        return namespace(labels).clip(labels, 0, classes - 1), nan_at(outside, like.dtype)
     if labels.size and not (labels.min() >= 0 and labels.max() < classes):
         raise OptionError(
             f"{who}: expected labels from 0 to {classes - 1}, got {int(labels.min())} to {int(labels.max())}; "
             "has the network as many outputs as the data has classes?"
         )
-    return labels
+    return labels, None
+
+
+def waits(array: Any) -> bool:
+    """Tell whether looking at an array's values would wait for a GPU, and is not asked for by `detect_anomaly`."""
+    return device_name(array) != "numpy" and not SETTINGS.get().anomaly
+
+
+def nan_at(places: Any, dtype: Any) -> Any:
+    """Return NaN where `places` is true and 0 elsewhere."""
+    xp = namespace(places)
+    return xp.where(places, xp.nan, 0.0).astype(dtype)
+
+
+def spoil(losses: Any, spoiled: Any) -> Any:
+    """Add NaN where what a loss was given is found to be wrong without waiting; nothing where that is None."""
+    return losses if spoiled is None else losses + spoiled
 
 
 def one_hot(labels: Any, like: Any) -> Any:
