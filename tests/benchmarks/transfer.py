@@ -144,12 +144,12 @@ def run_all(folder: Path, root: str | None) -> dict[str, Any]:
         rates[method] = {str(rate): entry["accuracy"] for rate, entry in tried.items()}
     chosen = {method: float(max(tried, key=lambda r: tried[r])) for method, tried in rates.items()}
     runs: dict[str, dict[str, list[float]]] = {method: {} for method in METHODS}
-    for size, (_, seeds) in SIZES.items():
-        for seed in range(seeds):
-            for method in METHODS:
-                key = f"{method}/{size}/{seed}"
-                result = log.once(key, lambda m=method, n=size, s=seed: run(m, n, chosen[m], s, test))
-                runs[method].setdefault(str(size), []).append(result["accuracy"])
+    planned = [(seed, size) for size, (_, seeds) in SIZES.items() for seed in range(seeds)]
+    for seed, size in sorted(planned):  # seed by seed, so that a part of the runs is a smaller experiment
+        for method in METHODS:
+            key = f"{method}/{size}/{seed}"
+            result = log.once(key, lambda m=method, n=size, s=seed: run(m, n, chosen[m], s, test))
+            runs[method].setdefault(str(size), []).append(result["accuracy"])
     return {"pretrained": origin, "rates_tried": rates, "rates": chosen, "accuracy": runs, "verdicts": verdicts(runs)}
 
 

@@ -89,6 +89,15 @@ def test_the_depth_is_the_papers_and_rows_add_up(name: str, depth: int) -> None:
     assert sum(row.multiply_adds for row in summary.layers) == summary.multiply_adds
 
 
+def test_auxiliary_classifiers_are_rows_but_no_depth() -> None:
+    summary = summarize_model("googlenet", {"auxiliary": True})
+    assert (summary.depth, summary.total_parameters) == (22, 13_378_280)
+    rows = {row.name: row for row in summary.layers}
+    assert rows["auxiliary_inception4a.conv"].output_shape == (4, 4, 128)
+    assert rows["auxiliary_inception4d.dense"].parameters == 2_098_176
+    assert sum(row.parameters for row in summary.layers) == summary.total_parameters
+
+
 def test_no_weights_are_drawn_and_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> Any:
         raise AssertionError("a summary needs neither weights nor results")

@@ -20,6 +20,8 @@ PARAMETERS = {  # learned ones, at the default options
     "googlenet": 6_998_552,
     "lenet5": 61_706,
     "nin": 966_986,
+    "plain18": 11_689_512 - 64 * 128 - 128 * 256 - 256 * 512 - 2 * (128 + 256 + 512),  # no projections
+    "plain34": 21_797_672 - 64 * 128 - 128 * 256 - 256 * 512 - 2 * (128 + 256 + 512),
     "plain20": 269_722,
     "plain56": 853_018,
     "resnet18": 11_689_512,
@@ -43,6 +45,8 @@ VARIANTS: list[tuple[str, dict[str, Any], int]] = [
     ("cnn7", {"padding": "none"}, 39_854),
     ("cnn7", {"padding": "edge"}, 135_854),
     ("cuda_convnet", {"normalisation": False, "pool_window": 2}, 155_530),
+    ("alexnet", {"normalised": (1, 2, 5)}, 60_965_224),
+    ("googlenet", {"auxiliary": True}, 13_378_280),  # as the Caffe model of its first author
     ("gap7", {"padding": "none"}, 7_842),
     ("gap7", {"reduction": "dense"}, 7_842 + 980 * 20 + 20),
     ("resnet20", {"shortcut": "projected"}, 269_722 + 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64),

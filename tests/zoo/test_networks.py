@@ -8,10 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tinygrad_lab as tgl
+from tinygrad_lab.data import Dataset, Loader
 from tinygrad_lab.errors import OptionError, ShapeError
 from tinygrad_lab.initializers import shapes_only
+from tinygrad_lab.losses import auxiliary_cross_entropy, softmax_cross_entropy
+from tinygrad_lab.optim import SGD
 from tinygrad_lab.registry import build, describe, models
-from tinygrad_lab_layers import MaxPool2d
+from tinygrad_lab.train import Trainer
+from tinygrad_lab.zoo.googlenet import WithAuxiliary
+from tinygrad_lab_layers import Dense, Flatten, MaxPool2d
 
 SMALL: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("alexnet_small", {}, (32, 32, 3)),
@@ -28,6 +34,7 @@ SMALL: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("plain20", {}, (32, 32, 3)),
     ("resnet20", {}, (32, 32, 3)),
     ("resnet20", {"shortcut": "projected"}, (32, 32, 3)),
+    ("resnet20", {"shortcut": "padded_around", "depth": 8}, (32, 32, 3)),
     ("ten_layer", {}, (32, 32, 3)),
     ("vgg11", {"image": [32, 32, 3], "hidden": 16, "classes": 10}, (32, 32, 3)),
 ]
@@ -69,6 +76,36 @@ MAPS = {
         "dense6": (4096,),
         "dense7": (4096,),
     },
+    "alexnet_small": {
+        "conv1": (32, 32, 48),
+        "pool1": (16, 16, 48),
+        "conv2": (16, 16, 128),
+        "pool2": (8, 8, 128),
+        "conv3": (8, 8, 128),
+        "conv4": (8, 8, 128),
+        "conv5": (8, 8, 128),
+        "pool5": (4, 4, 128),
+        "dense6": (200,),
+        "dense7": (30,),
+    },
+    "cnn7": {
+        "conv1": (32, 32, 20),
+        "pool1": (15, 15, 20),
+        "conv2": (15, 15, 20),
+        "pool2": (7, 7, 20),
+        "conv3": (7, 7, 20),
+        "dense1": (120,),
+        "dense2": (84,),
+    },
+    "cuda_convnet": {
+        "conv1": (32, 32, 64),
+        "pool1": (16, 16, 64),
+        "conv2": (16, 16, 64),
+        "pool2": (8, 8, 64),
+        "conv3": (8, 8, 32),
+        "conv4": (8, 8, 32),
+    },
+    "gap7": {"pool1": (15, 15, 20), "pool2": (7, 7, 20), "conv3": (7, 7, 20), "mean": (20,)},
     "googlenet": {
         "conv1": (112, 112, 64),
         "pool1": (56, 56, 64),
@@ -84,6 +121,7 @@ MAPS = {
         "inception5b": (7, 7, 1024),
         "mean": (1024,),
     },
+    "lenet5": {"c1": (28, 28, 6), "s2": (14, 14, 6), "c3": (10, 10, 16), "s4": (5, 5, 16), "c5": (120,), "f6": (84,)},
     "nin": {"conv1_3": (32, 32, 96), "pool1": (16, 16, 96), "pool2": (8, 8, 192), "conv3_3": (8, 8, 10)},
     "resnet20": {"conv": (32, 32, 16), "stage1": (32, 32, 16), "stage2": (16, 16, 32), "stage3": (8, 8, 64)},
     "resnet50": {
@@ -94,6 +132,10 @@ MAPS = {
         "stage3": (14, 14, 1024),
         "stage4": (7, 7, 2048),
     },
+    "resnet34": {"pool": (56, 56, 64), "stage2": (28, 28, 128), "stage3": (14, 14, 256), "stage4": (7, 7, 512)},
+    "resnet56": {"stage1": (32, 32, 16), "stage2": (16, 16, 32), "stage3": (8, 8, 64), "mean": (64,)},
+    "resnet152": {"stage1": (56, 56, 256), "stage4": (7, 7, 2048), "mean": (2048,)},
+    "vgg11": {"conv1_1": (224, 224, 64), "conv2_1": (112, 112, 128), "conv5_2": (14, 14, 512), "pool5": (7, 7, 512)},
     "vgg16": {
         "conv1_2": (224, 224, 64),
         "pool1": (112, 112, 64),
@@ -115,16 +157,28 @@ MAPS = {
 }
 
 
-@pytest.mark.parametrize("name", MAPS)
-def test_the_maps_are_the_papers(name: str) -> None:
+def maps_of(name: str, **options: Any) -> dict[str, tuple[int, ...]]:
     with shapes_only():
-        model = models[name]()
+        model = models[name](**options)
     shape = (1, *inspect.signature(models[name]).parameters["image"].default)
     maps = {}
     for layer_name, layer in model.children().items():
         shape = layer.output_shape(shape)
         maps[layer_name] = shape[1:]
+    return maps
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_the_maps_are_the_papers(name: str) -> None:
+    maps = maps_of(name)
     assert {layer_name: maps[layer_name] for layer_name in MAPS[name]} == MAPS[name]
+
+
+def test_maps_shrink_where_nothing_surrounds_them() -> None:
+    for name in ("cnn7", "gap7"):
+        maps = maps_of(name, padding="none")
+        sides = [maps[layer][0] for layer in ("conv1", "pool1", "conv2", "pool2", "conv3")]
+        assert sides == [30, 14, 12, 5, 3]
 
 
 @pytest.mark.parametrize(
@@ -136,6 +190,17 @@ def test_alexnet_normalises_before_or_after_the_pool_or_not_at_all(normalisation
         names = list(models["alexnet"](normalisation=normalisation).children())
     assert names[1 : 1 + len(order)] == order
     assert names[1 + len(order)] == "conv2"
+
+
+@pytest.mark.parametrize(
+    ("normalisation", "order"), [("before_pool", ["norm5", "pool5"]), ("after_pool", ["pool5", "norm5"])]
+)
+def test_alexnet_can_normalise_after_the_fifth_convolution_too(normalisation: str, order: list[str]) -> None:
+    with shapes_only():
+        names = list(models["alexnet"](normalisation=normalisation, normalised=(1, 2, 5)).children())
+    place = names.index("conv5")
+    assert names[place + 1 : place + 3] == order
+    assert [name for name in names if name.startswith("norm")] == ["norm1", "norm2", "norm5"]
 
 
 def test_alexnet_pools_overlap_by_default() -> None:
@@ -166,6 +231,7 @@ def test_a_network_that_cannot_be_built_names_the_layer_and_the_map() -> None:
     ("name", "options"),
     [
         ("alexnet", {"normalisation": "sometimes"}),
+        ("alexnet", {"normalised": (1, 3)}),
         ("alexnet_small", {"padding": "mirror"}),
         ("gap7", {"reduction": "median"}),
         ("plain18", {"depth": 50}),
@@ -177,3 +243,60 @@ def test_a_network_that_cannot_be_built_names_the_layer_and_the_map() -> None:
 def test_wrong_options_are_refused(name: str, options: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="expected"):
         models[name](**options)
+
+
+def test_auxiliary_classifiers_are_asked_in_training_alone() -> None:
+    options = {"image": (224, 224, 3), "classes": 5}
+    with shapes_only():
+        model = models["googlenet"](**options, auxiliary=True)
+        plain = models["googlenet"](**options)
+    x = np.zeros((1, 224, 224, 3), "float32")
+    with tgl.no_grad():
+        assert [y.shape for y in model(x)] == [(1, 5)] * 3
+        assert model.eval()(x).shape == (1, 5)
+    assert model.train().output_shape(x.shape) == (1, 5)
+    extra = set(model.state()) - set(plain.state())
+    assert {path.split(".")[0] for path in extra} == {"auxiliary_inception4a", "auxiliary_inception4d"}
+    assert model.eval().multiply_adds(x.shape) == plain.multiply_adds(x.shape)
+
+
+def test_auxiliary_maps_are_the_papers() -> None:
+    with shapes_only():
+        heads = models["googlenet"](auxiliary=True).heads
+    for head, channels in zip(heads.values(), (512, 528), strict=True):
+        pooled = head["pool"].output_shape((1, 14, 14, channels))
+        assert pooled == (1, 4, 4, channels)
+        assert head["conv"].output_shape(pooled) == (1, 4, 4, 128)
+        assert head.output_shape((1, 14, 14, channels)) == (1, 1000)
+
+
+def test_auxiliary_classifiers_bring_gradients_and_their_loss_is_a_share() -> None:
+    def dense(seed: int) -> Dense:
+        return Dense(3, 2, rng=seed)
+
+    model = WithAuxiliary({"a": Dense(4, 3, rng=0), "b": dense(1)}, {"a": dense(2)})
+    x, labels = np.random.default_rng(0).normal(size=(6, 4)).astype("float32"), np.arange(6) % 2
+    own, auxiliary = model(x)
+    loss = auxiliary_cross_entropy((own, auxiliary), labels)
+    parts = [float(softmax_cross_entropy(y, labels).numpy()) for y in (own, auxiliary)]
+    assert float(loss.numpy()) == pytest.approx(parts[0] + 0.3 * parts[1])
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters().values())
+    again = float(auxiliary_cross_entropy(model.eval()(x), labels).numpy())
+    assert again == pytest.approx(parts[0])
+
+
+def test_a_trainer_follows_the_first_logits() -> None:
+    data = Dataset(np.random.default_rng(0).integers(0, 255, (12, 2, 2, 1)).astype("uint8"), np.arange(12) % 2)
+    layers = {"flatten": Flatten(), "a": Dense(4, 3, rng=0), "b": Dense(3, 2, rng=1)}
+    model = WithAuxiliary(layers, {"a": Dense(3, 2, rng=2)})
+    loader = Loader(data, batch_size=4, workers=0)
+    trainer = Trainer(model, auxiliary_cross_entropy, SGD(model.parameters(), lr=0.1), loader, held_out=loader)
+    metrics = trainer.train_epoch()
+    assert 0 <= metrics["accuracy"] <= 1
+    assert metrics["held_out"]["loss"] > 0
+
+
+def test_images_too_small_for_auxiliary_classifiers_are_refused() -> None:
+    with shapes_only(), pytest.raises(ShapeError, match="AvgPool2d"):
+        models["googlenet"](image=(32, 32, 3), auxiliary=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygrad_lab.inspect.tables import html_table
 from tinygrad_lab.inspect.trace import Shape, kind_of, outline, trace
-from tinygrad_lab.layer import Layer, Parameter, Variable
+from tinygrad_lab.layer import Layer, Parameter, Sequential, Variable
 
 _SIDE_BY_SIDE = ("parallel_concat", "residual")  # of their layers the longest way counts, of all others the sum
 _FLOAT32 = 4  # bytes
@@ -185,8 +185,12 @@ def _own_variables(layer: Layer) -> list[Variable]:
 
 
 def _depth(layer: Layer, products: Mapping[int, int]) -> int:
-    """Return how many layers of products are on the longest way through a layer."""
-    ways = [_depth(child, products) for child in layer.children().values()]
+    """Return how many layers of products are on the longest way through a layer.
+
+    A `Sequential` may have more inside than what is on its way: auxiliary classifiers.
+    """
+    inner = layer.inner if isinstance(layer, Sequential) else layer.children()
+    ways = [_depth(child, products) for child in inner.values()]
     if not ways:
         return int(products.get(id(layer), 0) > 0)
     return max(ways) if kind_of(layer) in _SIDE_BY_SIDE else sum(ways)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_lab.autograd.tape import raw
-from tinygrad_lab.backend import is_finite
+from tinygrad_lab.backend import Array, device_name, is_finite, transfer
 from tinygrad_lab.data import Loader
 from tinygrad_lab.errors import NonFiniteError, OptionError, StateError
 from tinygrad_lab.layer import Layer
@@ -17,10 +18,11 @@ from tinygrad_lab.optim.schedules import Constant, Schedule
 from tinygrad_lab.settings import detect_anomaly, no_grad
 from tinygrad_lab.tensor import tensor
 from tinygrad_lab.train.callbacks import Callback, Metrics
+from tinygrad_lab.train.sums import Sums, right_answers
 
 Loss = Callable[[Any, Any], Any]
 
-_SUMS = ("loss", "right", "images", "seconds")
+READ_EVERY = 50  # updates, on a device whose results would have to be waited for
 
 
 @dataclass(frozen=True)
@@ -32,32 +34,39 @@ class Evaluation:
     images: int
 
 
-def _right(logits: Any, labels: Any) -> Any:
-    """How many rows have their largest logit at the label (or at the largest of a row of probabilities)."""
-    wanted = labels if labels.ndim == 1 else labels.argmax(axis=1)
-    return (raw(logits).argmax(axis=1) == wanted).sum()
+def device_of(model: Layer) -> str:
+    """Return the device that a model's parameters and buffers are on; a model without any is on NumPy's."""
+    return next((device_name(v.value) for v in model.variables().values()), "numpy")
 
 
 def evaluate(model: Layer, loss: Loss, batches: Iterable[Any]) -> Evaluation:
-    """Return the loss and accuracy of a model in evaluation mode; its mode afterwards is what it was."""
+    """Return the loss and accuracy of a model in evaluation mode; its mode afterwards is what it was.
+
+    Batches are moved to the model's device. It is waited for once, at the end.
+    """
     modes = [(layer, layer.training) for layer in model.layers().values()]
+    device, sums = device_of(model), Sums()
     model.eval()
-    total, right, images = 0.0, 0, 0
     try:
         with no_grad():
             for x, labels in batches:
-                logits = model(tensor(x))
-                total += float(raw(loss(logits, labels))) * len(labels)
-                right += int(_right(logits, labels))
-                images += len(labels)
+                labels = transfer(labels, device)
+                logits = model(tensor(transfer(x, device)))
+                sums.add(raw(loss(logits, labels)), right_answers(logits, labels), len(labels))
     finally:
         for layer, training in modes:
             layer.training = training
-    return Evaluation(total / max(1, images), right / max(1, images), images)
+    totals = sums.read()
+    images = max(1.0, totals["images"])
+    return Evaluation(totals["loss"] / images, totals["right"] / images, int(totals["images"]))
 
 
 class Trainer:
-    """Trains a model epoch by epoch.
+    """Trains a model epoch by epoch, on the device that the model is on.
+
+    On a device whose results must be waited for, a step waits for nothing: sums stay there and are read every
+    `read_every` updates. A loss that is not finite is then found late, so the trainer goes back to where it last read,
+    and takes the steps from there one by one, until one raises the error that it raises everywhere.
 
     Parameters
     ----------
@@ -80,6 +89,9 @@ class Trainer:
     accumulate : int
         How many batches one update is made from: the gradient is that of the mean over all of their images, as if they
         were one batch that is too large for the memory. (Statistics of batch normalisation remain those of each.)
+    read_every : int, optional
+        After how many updates the device is waited for and the metrics are read: by default 1 with NumPy, where there is
+        nothing to wait for, and 50 elsewhere. Callbacks hear of every update, with the metrics as they were last read.
 
     Attributes
     ----------
@@ -108,9 +120,12 @@ class Trainer:
         schedule: Schedule | None = None,
         callbacks: Sequence[Callback] = (),
         accumulate: int = 1,
+        read_every: int | None = None,
     ) -> None:
         if accumulate < 1:
             raise OptionError(f"Trainer: expected at least one batch an update, got accumulate={accumulate}")
+        if read_every is not None and read_every < 1:
+            raise OptionError(f"Trainer: expected metrics to be read every 1 update or more, got {read_every}")
         self.model, self.loss, self.optimizer, self.batches = model, loss, optimizer, batches
         self.held_out, self.validation, self.schedule = held_out, validation, schedule or Constant()
         self.callbacks, self.accumulate = list(callbacks), accumulate
@@ -118,7 +133,10 @@ class Trainer:
         self.history: list[Metrics] = []
         self.epoch = 0
         self.steps = 0
-        self.sums = dict.fromkeys(_SUMS, 0.0)  # over the steps of this epoch
+        self.sums, self.seconds = Sums(), 0.0  # over the steps of this epoch
+        self.read_every = read_every
+        self._careful = False  # whether every step is looked at, for one of this epoch went wrong
+        self._read_state: dict[str, Any] | None = None  # as it was when metrics were last read
 
     def train(self, epochs: int) -> str | None:
         """Train until so many epochs are done in all, or a callback ends it; return its reason."""
@@ -132,21 +150,48 @@ class Trainer:
     def train_epoch(self) -> Metrics:
         """Train for one epoch, or for the rest of one that was resumed; evaluate, and return the epoch's metrics."""
         self.model.train()
-        sums, start, steps = self.sums, time.perf_counter() - self.sums["seconds"], len(self.batches)
+        device = device_of(self.model)
+        while not self._take_steps(device):
+            self._careful = True
+        self._careful, self._read_state = False, None
+        metrics = {"epoch": self.epoch + 1, "lr": self.optimizer.lr, **self._metrics()}
+        self.epoch += 1
+        self.sums, self.seconds = Sums(), 0.0
+        self.history.append(metrics | self._evaluate())
+        return self.history[-1]
+
+    def _take_steps(self, device: str) -> bool:
+        """Take the steps of the rest of the epoch; return False if a loss was not finite, from where it last was."""
+        every = 1 if self._careful else self.read_every or (1 if device == "numpy" else READ_EVERY)
+        start, steps = time.perf_counter() - self.seconds, len(self.batches)
+        self._read_state = self.state() if every > 1 else None
         for number, (x, labels) in enumerate(self.batches, self.batches.position.batch + 1):
+            x, labels = transfer(x, device), transfer(labels, device)
             self.optimizer.lr = self.base_lr * self.schedule(self.epoch + (number - 1) / steps)
             last = number % self.accumulate == 0 or number == steps
-            loss, logits = self.train_step(x, labels, share=len(labels) / self._images_of_update(number), update=last)
-            sums["loss"] += loss * len(labels)
-            sums["right"] += int(_right(logits, labels))
-            sums["images"] += len(labels)
-            sums["seconds"] = time.perf_counter() - start
+            share = len(labels) / self._images_of_update(number)
+            loss, logits = self.train_step(x, labels, share=share, update=last, check=every == 1)
+            self.sums.add(loss, right_answers(logits, labels), len(labels))
+            if last and (every == 1 or self.steps % every == 0 or number == steps):
+                if not math.isfinite(self.sums.read()["loss"]):
+                    self.load_state(self._read_state or {})
+                    return False
+                self._read_state = self.state() if every > 1 and number < steps else None
+            self.seconds = time.perf_counter() - start
             if last:
-                self._tell({"epoch": self.epoch + 1, "step": number, "steps": steps} | _summary(sums))
-        self.epoch += 1
-        self.sums = dict.fromkeys(_SUMS, 0.0)
-        self.history.append({"epoch": self.epoch, "lr": self.optimizer.lr, **_summary(sums)} | self._evaluate())
-        return self.history[-1]
+                self._tell({"epoch": self.epoch + 1, "step": number, "steps": steps} | self._metrics())
+        return True
+
+    def _metrics(self) -> Metrics:
+        """Return the metrics of the epoch as they were last read."""
+        known = self.sums.known
+        images = max(1.0, known["images"])
+        return {
+            "loss": known["loss"] / images,
+            "accuracy": known["right"] / images,
+            "seconds": round(self.seconds, 4),
+            "images_per_second": round(known["images"] / self.seconds, 1) if self.seconds else 0.0,
+        }
 
     def _images_of_update(self, number: int) -> int:
         """How many images the update is made from that batch `number` belongs to."""
@@ -171,7 +216,13 @@ class Trainer:
         return metrics
 
     def state(self) -> dict[str, Any]:
-        """Return all that it takes to go on bit for bit: at the end of an epoch, or between two steps."""
+        """Return all that it takes to go on bit for bit: at the end of an epoch, or between two steps.
+
+        If the loss turns out not to be finite, that is the state of before, when it was.
+        """
+        sums = self.sums.read()
+        if self._read_state is not None and not math.isfinite(sums["loss"]):
+            return self._read_state
         return {
             "model": self.model.state(),
             "model_steps": self.model.steps,
@@ -181,7 +232,7 @@ class Trainer:
             "base_lr": self.base_lr,
             "epoch": self.epoch,
             "steps": self.steps,
-            "sums": dict(self.sums),
+            "sums": {**sums, "seconds": self.seconds},
             "history": list(self.history),
         }
 
@@ -201,10 +252,13 @@ class Trainer:
         self.schedule.load_state(state["schedule"])
         self.batches.load_state_dict(state["loader"])
         self.base_lr, self.epoch, self.steps = state["base_lr"], state["epoch"], state["steps"]
-        self.sums, self.history = dict(state["sums"]), list(state["history"])
+        sums = dict(state["sums"])
+        self.seconds, self.sums, self.history = sums.pop("seconds"), Sums(**sums), list(state["history"])
 
-    def train_step(self, x: Any, labels: Any, *, share: float = 1.0, update: bool = True) -> tuple[float, Any]:
-        """Take one step of gradient descent on a batch and return (loss, logits).
+    def train_step(
+        self, x: Array, labels: Array, *, share: float = 1.0, update: bool = True, check: bool = True
+    ) -> tuple[Array, Any]:
+        """Take one step of gradient descent on a batch and return (loss, logits), on the model's device.
 
         Parameters
         ----------
@@ -214,11 +268,13 @@ class Trainer:
             The part of the update's images that this batch is; its gradient counts that much.
         update : bool
             Whether to update the parameters now, or to let gradients gather.
+        check : bool
+            Whether to look at the loss before it is gone by, which waits for the device.
         """
         steps, buffers = self.model.steps, [(b, b.value) for b in self.model.buffers().values()]
         logits = self.model(tensor(x))
         loss = self.loss(logits, labels)
-        if not is_finite(raw(loss)):
+        if check and not is_finite(raw(loss)):
             self.model.steps = steps  # so that the same random numbers are drawn again
             where = self._explain(x, labels)
             self.model.steps = steps
@@ -229,7 +285,7 @@ class Trainer:
         if update:
             self.optimizer.step()
             self.steps += 1
-        return float(raw(loss)), logits
+        return raw(loss), logits
 
     def _explain(self, x: Any, labels: Any) -> str:
         """Run the batch again and say where infinities or NaN began."""
@@ -240,13 +296,3 @@ class Trainer:
         except NonFiniteError as error:
             return "; ".join([where, str(error), *getattr(error, "__notes__", [])])
         return where
-
-
-def _summary(sums: dict[str, float]) -> Metrics:
-    images, seconds = max(1, sums["images"]), sums["seconds"]
-    return {
-        "loss": sums["loss"] / images,
-        "accuracy": sums["right"] / images,
-        "seconds": round(seconds, 4),
-        "images_per_second": round(sums["images"] / seconds, 1) if seconds else 0.0,
-    }

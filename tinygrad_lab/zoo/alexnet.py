@@ -20,6 +20,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tinygrad_lab import initializers
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.initializers import Rng
@@ -41,6 +43,7 @@ def alexnet(
     classes: int = 1000,
     groups: int = 2,
     normalisation: str = "before_pool",
+    normalised: Sequence[int] = (1, 2),
     pool_window: int = 3,
     dropout: float = 0.5,
     rng: Rng = None,
@@ -56,8 +59,10 @@ def alexnet(
     groups : int
         Over how many groups of planes, the paper's two GPUs, convolutions 2, 4 and 5 are divided.
     normalisation : {"before_pool", "after_pool", "none"}
-        Where local response normalisation stands after convolutions 1 and 2: the paper has it before the pool, the
-        often used CaffeNet after it.
+        Where local response normalisation stands: the paper has it before the pool, the often used CaffeNet after it.
+    normalised : sequence of int
+        After which of the convolutions 1, 2 and 5, those with a pool, it stands: 1 and 2 in the paper; after 5 too, as
+        it is sometimes drawn.
     pool_window : int
         3 overlaps at the stride of 2, 2 does not; the maps are the same.
     dropout : float
@@ -91,6 +96,8 @@ def alexnet(
     """
     if normalisation not in _ORDERS:
         raise OptionError(f"alexnet: expected a normalisation of {sorted(_ORDERS)}, got {normalisation!r}")
+    if not set(normalised) <= {1, 2, 5}:
+        raise OptionError(f"alexnet: expected normalised out of the convolutions (1, 2, 5), got {tuple(normalised)}")
     rng = initializers.as_rng(rng)
 
     def conv(before: int, after: int, window: int, *, groups: int = 1) -> Conv2d:
@@ -98,7 +105,8 @@ def alexnet(
 
     def shrink(number: int) -> dict[str, Layer]:
         parts = {"norm": LocalResponseNorm(), "pool": MaxPool2d(window=pool_window, stride=2)}
-        return {f"{name}{number}": parts[name] for name in _ORDERS[normalisation]}
+        order = _ORDERS[normalisation if number in normalised else "none"]
+        return {f"{name}{number}": parts[name] for name in order}
 
     features = {
         "conv1": Conv2d(image[2], 96, window=11, stride=4, activation="relu", rng=rng),
@@ -108,7 +116,7 @@ def alexnet(
         "conv3": conv(256, 384, 3),
         "conv4": conv(384, 384, 3, groups=groups),
         "conv5": conv(384, 256, 3, groups=groups),
-        "pool5": MaxPool2d(window=pool_window, stride=2),
+        **shrink(5),
         "flatten": Flatten(),
     }
     return Sequential(

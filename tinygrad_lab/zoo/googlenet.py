@@ -23,18 +23,32 @@ Table 1 of the paper; the numbers of a module are its 1x1; reduced and 3x3; redu
 | global average pool, dropout 0.4 | 1024 |
 | dense 1000 | 1000 |
 
-6,998,552 parameters in all.
+6,998,552 parameters in all. In training two more classifiers, after 4a and 4d, bring gradients to the layers below:
+
+| layer | output | parameters after 4a | after 4d |
+|---|---|---|---|
+| average pool 5x5 stride 3 | 4, 4, 512 or 528 | 0 | 0 |
+| convolution 128@1x1, ReLU | 4, 4, 128 | 65,664 | 67,712 |
+| dense 1024, ReLU, dropout 0.7 | 1024 | 2,098,176 | 2,098,176 |
+| dense 1000 | 1000 | 1,025,000 | 1,025,000 |
+
+13,378,280 parameters with them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from tinygrad_lab import initializers
 from tinygrad_lab.initializers import Rng
 from tinygrad_lab.layer import Layer, Sequential
-from tinygrad_lab.zoo.parts import Image
+from tinygrad_lab.zoo.parts import Image, features_after
+from tinygrad_lab_layers.avg_pool2d import AvgPool2d
 from tinygrad_lab_layers.conv2d import Conv2d
 from tinygrad_lab_layers.dense import Dense
 from tinygrad_lab_layers.dropout import Dropout
+from tinygrad_lab_layers.flatten import Flatten
 from tinygrad_lab_layers.global_avg_pool2d import GlobalAvgPool2d
 from tinygrad_lab_layers.inception import Inception
 from tinygrad_lab_layers.local_response_norm import LocalResponseNorm
@@ -53,8 +67,75 @@ MODULES = {
 }
 
 
+class WithAuxiliary(Sequential):
+    """Layers one after another, with classifiers beside some of them that only training asks.
+
+    Parameters
+    ----------
+    layers : dict of layers
+        In the order of application.
+    heads : mapping of name to Layer
+        By the layer whose result they take; in the network they are called ``auxiliary_NAME``.
+
+    Shapes
+    ------
+    In evaluation the last layer's output; in training a tuple of that and of the heads' outputs, in their order.
+
+    Examples
+    --------
+    >>> model = WithAuxiliary({"a": Dense(4, 3), "b": Dense(3, 2)}, {"a": Dense(3, 2)})
+    >>> x = np.ones((1, 4), "float32")
+    >>> [y.shape for y in model(x)], model.eval()(x).shape
+    ([(1, 2), (1, 2)], (1, 2))
+    """
+
+    def __init__(self, layers: dict[str, Layer], heads: Mapping[str, Layer]) -> None:
+        super().__init__(layers)
+        self.heads = dict(heads)
+
+    def children(self) -> dict[str, Layer]:
+        """Return the layers by name, the heads last."""
+        return super().children() | {f"auxiliary_{name}": head for name, head in self.heads.items()}
+
+    def forward(self, *inputs: Any) -> Any:
+        """Apply the layers in order and, in training, the heads."""
+        results = []
+        for name, layer in self.inner.items():
+            inputs = (layer(*inputs),)
+            if self.training and name in self.heads:
+                results.append(self.heads[name](*inputs))
+        return (inputs[0], *results) if self.training else inputs[0]
+
+    def output_shape(self, *shapes: Any) -> Any:
+        """Return the shape after the last layer; the heads are asked whether they take what comes to them."""
+        for name, layer in self.inner.items():
+            shapes = (layer.output_shape(*shapes),)
+            if self.training and name in self.heads:
+                self.heads[name].output_shape(*shapes)
+        return shapes[0]
+
+    def multiply_adds(self, *shapes: Any) -> int:
+        """Return the sum over the layers and, in training, the heads."""
+        total = 0
+        for name, layer in self.inner.items():
+            total += layer.multiply_adds(*shapes)
+            shapes = (layer.output_shape(*shapes),)
+            if self.training and name in self.heads:
+                total += self.heads[name].multiply_adds(*shapes)
+        return total
+
+    def config(self) -> dict[str, Any]:
+        """Return the layers and the heads by name."""
+        return {"layers": dict(self.inner), "heads": dict(self.heads)}
+
+
 def googlenet(
-    *, image: Image = (224, 224, 3), classes: int = 1000, dropout: float = 0.4, rng: Rng = None
+    *,
+    image: Image = (224, 224, 3),
+    classes: int = 1000,
+    dropout: float = 0.4,
+    auxiliary: bool = False,
+    rng: Rng = None,
 ) -> Sequential:
     """Return GoogLeNet, its logits as output.
 
@@ -66,17 +147,25 @@ def googlenet(
         1000 in the paper.
     dropout : float
         The rate before the dense layer.
+    auxiliary : bool
+        Whether to have the two classifiers that help it to train. In training it then returns three logits, of which
+        the loss ``auxiliary_cross_entropy`` makes one number; in evaluation they do not take part.
     rng : int or numpy.random.Generator
         Where the weights are drawn from.
 
     Shapes
     ------
-    x : (N, H, W, channels); logits : (N, classes)
+    x : (N, H, W, channels); logits : (N, classes), with auxiliary classifiers in training three of them
+
+    Raises
+    ------
+    ShapeError
+        The image is too small for the auxiliary classifiers; at 224 their pools see maps of 14x14.
 
     References
     ----------
-    C. Szegedy et al., "Going deeper with convolutions", CVPR 2015, table 1. Deviation: without the two auxiliary
-    classifiers that help it to train.
+    C. Szegedy et al., "Going deeper with convolutions", CVPR 2015, table 1 and section 5. The numbers of parameters are
+    those of the Caffe model by its first author; PyTorch's has batch normalisation, and 3x3 where the paper has 5x5.
 
     Examples
     --------
@@ -107,11 +196,32 @@ def googlenet(
         layers[f"inception{name}"] = _module(name, rng)
         if name in ("3b", "4e"):
             layers[f"pool{name[0]}"] = pool()
+    ends: dict[str, Layer] = {
+        "mean": GlobalAvgPool2d(),
+        "dropout": Dropout(dropout),
+        "output": Dense(1024, classes, init="glorot_uniform", rng=rng),
+    }
+    if not auxiliary:
+        return Sequential(layers | ends)
+    heads = {f"inception{name}": _head(f"inception{name}", layers, image, classes, rng) for name in ("4a", "4d")}
+    return WithAuxiliary(layers | ends, heads)
+
+
+def _head(after: str, layers: Mapping[str, Layer], image: Image, classes: int, rng: Rng) -> Sequential:
+    """Return the auxiliary classifier after a layer."""
+    names = list(layers)
+    below = Sequential({name: layers[name] for name in names[: names.index(after) + 1]})
+    map_shape = below.output_shape((1, *image))[1:]
+    features = {
+        "pool": AvgPool2d(window=5, stride=3),
+        "conv": Conv2d(map_shape[2], 128, window=1, activation="relu", rng=rng),
+        "flatten": Flatten(),
+    }
     return Sequential(
         {
-            **layers,
-            "mean": GlobalAvgPool2d(),
-            "dropout": Dropout(dropout),
+            **features,
+            "dense": Dense(features_after(features, map_shape), 1024, activation="relu", rng=rng),
+            "dropout": Dropout(0.7),
             "output": Dense(1024, classes, init="glorot_uniform", rng=rng),
         }
     )
