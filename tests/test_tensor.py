@@ -292,3 +292,9 @@ def test_repr_says_dtype_shape_device_and_operation(t: tgl.Tensor, text: str) ->
 
 def test_repr_of_another_device() -> None:
     assert "device='strict', from multiply" in repr(leaf(device="strict") * 2.0)
+
+
+@pytest.mark.parametrize("values", ["a", [None], [{}]])
+def test_a_tensor_holds_numbers(values: Any) -> None:
+    with pytest.raises(DTypeError, match="tensor: expected numbers"):
+        tgl.tensor(values)

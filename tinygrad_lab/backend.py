@@ -19,6 +19,7 @@ from tinygrad_lab.errors import DeviceError, DTypeError
 Array = Any  # an array of any backend: numpy.ndarray, cupy.ndarray, ...
 
 FLOATS = frozenset("fc")  # the kinds of dtype that carry gradients (complex only for the complex-step oracle)
+NUMBERS = frozenset("biufc")  # the kinds of dtype that can be computed with
 
 
 @dataclass(frozen=True)

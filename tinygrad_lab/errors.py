@@ -45,6 +45,24 @@ class DTypeError(LabError, TypeError):
     """An array has the wrong data type, or two arrays of different float widths meet."""
 
     @classmethod
+    def forward(cls, op: Any, values: list[Any], options: dict[str, Any], error: TypeError) -> DTypeError:
+        """Report what Python says of arguments that a forward does not take; our own errors are raised as they are."""
+        if isinstance(error, LabError):
+            raise error
+        try:
+            op.__signature__.bind(*values, **options)
+        except TypeError as misfit:
+            return cls.call(op, misfit)
+        kinds = ", ".join(str(v.dtype) if hasattr(v, "dtype") else f"{v!r:.40}" for v in values)
+        return cls(f"{op}: expected arrays of numbers, got {kinds}: {error}")
+
+    @classmethod
+    def call(cls, op: Any, error: TypeError) -> DTypeError:
+        """Report arguments that do not fit a signature."""
+        names = ", ".join([*op.arguments, *(["*", *op.options] if op.options else [])])
+        return cls(f"{op}: expected {op}({names}), arrays by position and options by name; got {error}")
+
+    @classmethod
     def mixed(cls, op: Any, arrays: Any) -> DTypeError:
         """Report float arrays of different widths."""
         given = " and ".join(f"{a.dtype} {a.shape}" for a in arrays)

@@ -8,6 +8,7 @@ from typing import Any, SupportsIndex
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.tape import Box, leaf, pull_back, raw
 from tinygrad_lab.backend import (
+    NUMBERS,
     Array,
     backend_of,
     carries_gradient,
@@ -397,7 +398,7 @@ def tensor(array: Any, requires_grad: bool = False, *, dtype: Any = None, device
     Raises
     ------
     DTypeError
-        A gradient is asked for integers or booleans.
+        The values are no numbers, or a gradient is asked for integers or booleans.
 
     Examples
     --------
@@ -410,6 +411,8 @@ def tensor(array: Any, requires_grad: bool = False, *, dtype: Any = None, device
     if device is not None:
         values = transfer(values if is_array(values) else namespace().asarray(values), device)
     values = namespace(values).array(values, dtype=dtype)
+    if values.dtype.kind not in NUMBERS:
+        raise DTypeError(f"tensor: expected numbers, got {type(array).__name__} of {values.dtype}")
     if requires_grad and not carries_gradient(values):
         raise DTypeError(f"tensor: expected floats to require a gradient, got {values.dtype}; pass dtype='float32'")
     return Tensor(values, leaf(values) if requires_grad else None)

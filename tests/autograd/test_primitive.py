@@ -331,3 +331,18 @@ def test_complex_numbers_are_admitted_beside_float64_alone(make: Make) -> None:
     assert host(tgl.multiply(z, x)).tolist() == [3.0 + 6.0j]
     with pytest.raises(DTypeError, match="expected one float width"):
         tgl.multiply(z, make([3.0], "float32"))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: tgl.clip(x, 0, 1), r"clip: expected clip\(x, \*, low, high\), arrays by position"),
+        (lambda x: tgl.exp(), "missing a required argument: 'x'"),
+        (lambda x: tgl.add(x, None), "add: expected arrays of numbers, got float64, None"),
+        (lambda x: x * "a", "multiply: expected arrays of numbers, got float64, <U1"),
+        (lambda x: tgl.exp(x, base=2), r"exp: expected exp\(x\), arrays by position .* 'base'"),
+    ],
+)
+def test_what_a_forward_does_not_take_is_told_with_its_signature(variable: Make, call: Any, message: str) -> None:
+    with pytest.raises(DTypeError, match=message):
+        call(variable([1.0]))

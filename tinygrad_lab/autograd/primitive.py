@@ -99,6 +99,8 @@ class Primitive:
             out = kernel(*values, **options) if kernel else self.forward(xp, *values, **options)
         except ValueError as error:
             raise ShapeError.forward(self, values, error) from error
+        except TypeError as error:
+            raise DTypeError.forward(self, values, options, error) from error
         if not boxed:
             return out
         settings, box, several = SETTINGS.get(), Box.boxes, type(out) is tuple
@@ -171,7 +173,10 @@ class Primitive:
 
     def _bind(self, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Put arrays given by name into their positions, lest they escape the tape."""
-        bound = self.__signature__.bind(*args, **options)
+        try:
+            bound = self.__signature__.bind(*args, **options)
+        except TypeError as error:
+            raise DTypeError.call(self, error) from error
         bound.apply_defaults()
         return bound.args, bound.kwargs
 
