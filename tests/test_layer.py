@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -434,6 +434,26 @@ def test_functional_call_with_the_whole_state_in_training() -> None:
     g = tgl.grad(lambda p: tgl.sum(tgl.functional_call(layer, p, boxed())))(layer.state())
     assert g["weight"].tolist() == [4.0, 7.0]
     assert g["mean"].tolist() == [2.0, 2.0]
+
+
+def test_functional_call_looks_into_named_tuples_and_behind_methods() -> None:
+    class Pair(NamedTuple):
+        first: Any
+        second: Any
+
+    class Both(tgl.Layer):
+        def __init__(self) -> None:
+            self.pair = Pair(Scale(2), Scale(2))
+            self.again = self.pair.first.forward
+
+        def forward(self, x: Any) -> Any:
+            return self.pair.first(x) + self.pair.second(x) + self.again(x)
+
+    layer = Both().eval()
+    ones = np.ones(2, np.float32)
+    names = [path for path in layer.parameters() if path.endswith("weight")]
+    y = tgl.functional_call(layer, dict(zip(names, (ones * 2, ones * 3), strict=True)), boxed())
+    assert y.numpy().tolist() == (7 * X).tolist()  # 2 x + 3 x, and 2 x by the method
 
 
 def test_functional_call_wants_paths_and_shapes_of_the_layer() -> None:

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from hashlib import blake2b
+from types import MethodType
 from typing import Any, ClassVar, Self
 
 from tinygrad_lab.autograd.tape import leaf, raw
@@ -23,6 +24,7 @@ from tinygrad_lab.backend import Array, namespace, random_uniform, transfer
 from tinygrad_lab.effects import once
 from tinygrad_lab.errors import ConfigError, LabError, OptionError, ShapeError, StateError
 from tinygrad_lab.tensor import Tensor
+from tinygrad_lab.trees import map_tree
 
 Shape = tuple[int, ...]
 
@@ -493,10 +495,10 @@ def _with_variables(value: Any, replaced: dict[int, Any], copies: dict[int, Laye
     """Return a value with the variables inside it exchanged; layers are copied, shared ones once."""
     if isinstance(value, Variable):
         return replaced.get(id(value), value)
-    if isinstance(value, dict):
-        return {k: _with_variables(v, replaced, copies) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)([_with_variables(v, replaced, copies) for v in value])
+    if isinstance(value, (dict, list, tuple)):
+        return map_tree(lambda leaf: _with_variables(leaf, replaced, copies), value)
+    if isinstance(value, MethodType):  # of a layer, perhaps
+        return MethodType(value.__func__, _with_variables(value.__self__, replaced, copies))
     if not isinstance(value, Layer):
         return value
     if id(value) not in copies:
