@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from tinygrad_lab.backend import Array
+from tinygrad_lab.backend import Array, namespace, transfer
 from tinygrad_lab.data.augment import Compose
 from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.data.sampling import batch_generator, epoch_order
@@ -57,6 +57,10 @@ class Loader:
         Finished batches that each worker may be ahead.
     drop_last : bool
         Whether to leave out a last batch that is not full.
+    device : str
+        Where batches are made. Elsewhere than with NumPy the whole data set is moved there once, its batches are put
+        together and augmented there, and only the random numbers of the augmentation come from the host; there are no
+        workers then, since the device itself runs behind.
 
     Shapes
     ------
@@ -89,6 +93,7 @@ class Loader:
         workers: int = 1,
         prefetch: int = 2,
         drop_last: bool = False,
+        device: str = "numpy",
     ) -> None:
         least = {"batch_size": (batch_size, 1), "workers": (workers, 0), "prefetch": (prefetch, 1), "seed": (seed, 0)}
         for option, (value, smallest) in least.items():
@@ -96,7 +101,9 @@ class Loader:
                 raise OptionError(f"Loader({dataset.name}): expected {option} of at least {smallest}, got {value}")
         self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
         self.augment = augment or Compose()
-        self.workers, self.prefetch, self.drop_last = workers, prefetch, drop_last
+        self.prefetch, self.drop_last, self.device = prefetch, drop_last, device
+        self.workers = workers if device == "numpy" else 0
+        self._images, self._labels = (transfer(a, device) for a in (dataset.images, dataset.labels))
         if not len(self):
             raise OptionError(f"Loader({dataset.name}): expected {batch_size} images for a batch, got {len(dataset)}")
         self._position = self._begin = Position()  # what comes next; where the next loop begins
@@ -217,8 +224,9 @@ class Loader:
             pool.shutdown(cancel_futures=True)
 
     def _make(self, order: Array, epoch: int, number: int) -> Batch:
-        chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
-        images, labels = self.dataset.images.take(chosen, axis=0), self.dataset.labels[chosen]
+        chosen = transfer(order[number * self.batch_size : (number + 1) * self.batch_size], self.device)
+        images, labels = self._images.take(chosen, axis=0), self._labels[chosen]
+        xp = namespace(images)
         if images.dtype == np.uint8:
-            images = np.divide(images, 255, dtype=np.float32)
+            images = xp.divide(images, 255, dtype=xp.float32)
         return self.augment(images, labels, rng=batch_generator(self.seed, epoch, number))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_lab import registry
+from tinygrad_lab.backend import find_backend
 from tinygrad_lab.data import Compose, Loader, load
 from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.finetuning import begin_with
@@ -58,16 +59,18 @@ def new_run_folder(root: Path, recipe: str) -> Path:
     raise ConfigError(f"runs: expected a free name in {root}, got none")
 
 
-def prepare(recipe: Recipe, *, root: str | None = None, workers: int = 1) -> Trainer:
-    """Return the trainer of a recipe: data loaded, weights drawn."""
+def prepare(recipe: Recipe, *, root: str | None = None, workers: int = 1, device: str = "numpy") -> Trainer:
+    """Return the trainer of a recipe: data loaded, weights drawn, and both on the device."""
+    find_backend(device)
     training, data = recipe["training"], recipe.options("data")
     seed, batch_size = training.get("seed", 0), data.pop("batch_size", 128)
     name = recipe["data"]["name"]
     train_set = load(name, split="train", root=root, **data)
     test_set = load(name, split="test", root=root, **{k: v for k, v in data.items() if k in ("classes", "size")})
     augment = Compose.from_config(recipe.augment).fit(train_set)
-    batches = Loader(train_set, batch_size=batch_size, seed=seed, augment=augment, workers=workers)
-    evaluated = functools.partial(Loader, batch_size=256, shuffle=False, augment=augment.for_evaluation(), workers=0)
+    batches = Loader(train_set, batch_size=batch_size, seed=seed, augment=augment, workers=workers, device=device)
+    as_they_are = {"shuffle": False, "augment": augment.for_evaluation(), "workers": 0, "device": device}
+    evaluated = functools.partial(Loader, batch_size=256, **as_they_are)
     validation = None
     if data.get("held_out"):
         rest = {key: value for key, value in data.items() if key != "per_class"}
@@ -75,6 +78,7 @@ def prepare(recipe: Recipe, *, root: str | None = None, workers: int = 1) -> Tra
     model: Layer = _made(registry.models, recipe["model"], rng=seed)
     model.seed = seed
     begin_with(model, **recipe["transfer"])
+    model.to(device)
     loss_options = recipe.options("loss")
     loss = functools.partial(registry.losses[recipe["loss"]["name"]], **loss_options)
     try:
@@ -115,6 +119,7 @@ def run_recipe(
     resume: Path | None = None,
     root: str | None = None,
     tensorboard: bool = False,
+    device: str = "numpy",
 ) -> Metrics:
     """Train as a recipe says, write the run's folder, and return the summary of the run.
 
@@ -134,9 +139,13 @@ def run_recipe(
         The data folder.
     tensorboard : bool
         Whether to write the curves for TensorBoard too.
+    device : str
+        Where to train; a run may go on on another one.
 
     Raises
     ------
+    DeviceError
+        The device is unknown, or not there.
     ConfigError
         The recipe cannot be built, or no folder can be made.
     DataError
@@ -144,7 +153,7 @@ def run_recipe(
     NonFiniteError
         The loss became infinite or NaN.
     """
-    trainer, epochs = prepare(recipe, root=root), recipe["training"]["epochs"]
+    trainer, epochs = prepare(recipe, root=root, device=device), recipe["training"]["epochs"]
     folder = resume or new_run_folder(runs or Path("runs"), recipe.name)
     write_atomically(folder / "recipe.json", json.dumps({"name": recipe.name, **recipe.tables}, indent=2).encode())
     checkpoints = CheckpointFolder(folder / "checkpoints")

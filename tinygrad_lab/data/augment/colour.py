@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinygrad_lab.backend import Array
+from tinygrad_lab.backend import Array, device_name, namespace, transfer
 from tinygrad_lab.data.augment.base import Augmentation
 from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.errors import OptionError
@@ -22,17 +22,36 @@ def _affine(images: Array, scale: Array, shift: Array, *, clip: bool) -> Array:
     ------
     images (N, H, W, C), scale and shift (N or 1, C) -> (N, H, W, C)
     """
+    scale, shift = (np.tile(a.astype(np.float32), (1, images.shape[2])) for a in (scale, shift))  # -> (N or 1, W*C)
+    return _affine_rows(images, *_beside(images, scale, shift), clip=clip)
+
+
+def _beside(images: Array, *numbers: Array) -> tuple[Array, ...]:
+    """Return arrays on the device of the images."""
+    return tuple(transfer(a, device_name(images)) for a in numbers)
+
+
+def _affine_rows(images: Array, scale: Array, shift: Array, *, clip: bool) -> Array:
+    """Return scale * images + shift with numbers (N or 1, W*C) for the elements of each row of an image."""
     count, height, width, channels = images.shape
     rows = images.reshape(count, height, width * channels)  # (N, H, W, C) -> (N, H, W*C)
-    scale, shift = (np.tile(a.astype(np.float32), (1, width))[:, None] for a in (scale, shift))  # -> (N or 1, 1, W*C)
-    out = rows * scale
-    out += shift
+    out = rows * scale[:, None]  # (N or 1, W*C) -> (N or 1, 1, W*C)
+    out += shift[:, None]
     return (out.clip(0, 1, out=out) if clip else out).reshape(images.shape)
 
 
 def _means(images: Array) -> Array:
     """Return the mean of each channel of each image; (N, H, W, C) -> (N, C)."""
     return images.sum(axis=1).mean(axis=1) / images.shape[1]
+
+
+def _about_means(images: Array, factor: Array) -> Array:
+    """Return images stretched about the mean colour of each by a factor (N, C), cut off at 0 and 1."""
+    there, back = _beside(images, factor, 1 - factor)
+    width = images.shape[2]
+    xp = namespace(images)
+    scale, shift = (xp.tile(a.astype(xp.float32), (1, width)) for a in (there, back * _means(images)))
+    return _affine_rows(images, scale, shift, clip=True)
 
 
 def _per_image(values: Array, channels: int) -> Array:
@@ -144,7 +163,7 @@ class Contrast(Augmentation):
     def change(self, images: Array, *, rng: np.random.Generator) -> Array:
         """Return the images with more and less contrast; see `Augmentation.change`."""
         factor = _per_image(rng.uniform(1 - self.amount, 1 + self.amount, len(images)), images.shape[3])
-        return _affine(images, factor, (1 - factor) * _means(images), clip=True)
+        return _about_means(images, factor)
 
 
 @dataclass(frozen=True, kw_only=True)

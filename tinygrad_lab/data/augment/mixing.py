@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygrad_lab.backend import Array
+from tinygrad_lab.backend import Array, device_name, namespace, transfer
 from tinygrad_lab.data.augment.base import Augmentation
 from tinygrad_lab.errors import OptionError
 
@@ -51,13 +51,23 @@ class Cutout(Augmentation):
 
     def change(self, images: Array, *, rng: np.random.Generator) -> Array:
         """Return the images with a square covered; see `Augmentation.change`."""
-        out = images.copy()
         first = rng.integers(0, images.shape[1:3], (len(images), 2)) - self.size // 2
         last = np.maximum(first + self.size, 0)
         first = np.maximum(first, 0)
-        for image, (top, left), (bottom, right) in zip(out, first.tolist(), last.tolist(), strict=True):
-            image[top:bottom, left:right] = self.value
-        return out
+        xp = namespace(images)
+        if xp is np:  # a slice an image is quicker than a mask over all
+            out = images.copy()
+            for image, (top, left), (bottom, right) in zip(out, first.tolist(), last.tolist(), strict=True):
+                image[top:bottom, left:right] = self.value
+            return out
+        device = device_name(images)
+        covered = [
+            (xp.arange(length) >= transfer(first[:, axis, None], device))
+            & (xp.arange(length) < transfer(last[:, axis, None], device))
+            for axis, length in enumerate(images.shape[1:3])
+        ]
+        square = covered[0][:, :, None, None] & covered[1][:, None, :, None]  # (N, H), (N, W) -> (N, H, W, 1)
+        return xp.where(square, xp.float32(self.value), images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +112,8 @@ class Mixup(Augmentation):
     def __call__(self, images: Array, labels: Array, *, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return the blended images and their labels' probabilities; see `Augmentation.__call__`."""
         weight = rng.beta(self.alpha, self.alpha, len(images)).astype(np.float32)
-        other = rng.permutation(len(images))
+        other = transfer(rng.permutation(len(images)), device_name(images))
+        weight = transfer(weight, device_name(images))
         probabilities = self._probabilities(labels)
         across = weight[:, None, None, None]
         mixed = across * images + (1 - across) * images[other]
@@ -112,9 +123,11 @@ class Mixup(Augmentation):
         """Return class numbers as one-hot rows; rows of probabilities as they are."""
         if labels.ndim == 2 and labels.shape[1] == self.classes:
             return labels
-        if labels.ndim != 1 or (labels.size and labels.max() >= self.classes):
+        xp = namespace(labels)
+        if labels.ndim != 1 or (xp is np and labels.size and labels.max() >= self.classes):  # else: not waited for
+            most = labels.max(initial=0) if xp is np else "?"
             raise OptionError(
-                f"Mixup: expected labels below {self.classes} classes, got up to {labels.max(initial=0)} "
+                f"Mixup: expected labels below {self.classes} classes, got up to {most} "
                 f"in an array of shape {labels.shape}"
             )
-        return np.eye(self.classes, dtype=np.float32)[labels]  # (N,) -> (N, classes)
+        return xp.eye(self.classes, dtype=xp.float32)[labels]  # (N,) -> (N, classes)

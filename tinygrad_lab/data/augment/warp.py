@@ -10,11 +10,11 @@ touched once: there is no blurring by repeated interpolation, and nothing is los
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from tinygrad_lab.backend import Array
+from tinygrad_lab.backend import Array, device_name, namespace, transfer
 from tinygrad_lab.errors import OptionError, ShapeError
 from tinygrad_lab.kernel import provider_serves
 from tinygrad_lab.settings import SETTINGS
@@ -83,9 +83,9 @@ def warp(images: Array, maps: Array, *, fill: Fill = "edge", size: tuple[int, in
     Parameters
     ----------
     images : array of float32
-        A batch; not changed.
+        A batch, on any device; not changed.
     maps : array of float64
-        One map an image, from output to input pixels.
+        One map an image, from output to input pixels; an array of NumPy, which is moved to the images.
     fill : str
         What lies outside of an image: ``"zero"``; ``"edge"``, the nearest pixel; ``"reflect"``, the image
         mirrored about the centres of its outermost pixels (as ``numpy.pad(mode="reflect")``).
@@ -118,23 +118,34 @@ def warp(images: Array, maps: Array, *, fill: Fill = "edge", size: tuple[int, in
     if images.ndim != 4 or maps.shape != (len(images), 2, 3):
         raise ShapeError(f"warp: expected images (N, H, W, C) and maps (N, 2, 3), got {images.shape} and {maps.shape}")
     height, width = size or images.shape[1:3]
-    if _compiled():
+    xp = namespace(images)
+    if xp is np and _compiled():
         return _run_kernel(images, maps, fill, (height, width))
+    if _serves("cupy", xp):
+        from tinygrad_lab.kernels.gpu import warp as gpu_kernel
+
+        return gpu_kernel.warp(images, maps, FILLS.index(fill), (height, width))
     rows = maps[:, 0, 0, None] * np.arange(height) + maps[:, 0, 2, None]
     columns = maps[:, 1, 1, None] * np.arange(width) + maps[:, 1, 2, None]
     if not (maps[:, 0, 1].any() or maps[:, 1, 0].any()) and _whole(rows) and _whole(columns):
-        return _gather(images, rows[:, :, None], columns[:, None, :], fill)
-    out = np.empty((len(images), height, width, images.shape[3]), np.float32)
-    block = max(1, _BLOCK // max(1, height * width))
-    for first in range(0, len(images), block):
+        rows, columns = (transfer(a, device_name(images)) for a in (rows[:, :, None], columns[:, None, :]))
+        return _gather(images, rows, columns, fill)
+    out = xp.empty((len(images), height, width, images.shape[3]), xp.float32)
+    block = max(1, _BLOCK // max(1, height * width)) if xp is np else len(images)
+    for first in range(0, len(images), max(1, block)):
         part = slice(first, first + block)
         out[part] = _interpolate(images[part], maps[part], (height, width), fill)
     return out
 
 
 def _compiled() -> bool:
+    return _serves("numba", np)
+
+
+def _serves(provider: str, xp: Any) -> bool:
+    """Tell whether a provider's kernels are switched on and run on arrays of a namespace."""
     providers = SETTINGS.get().providers
-    return (providers is None or "numba" in providers) and provider_serves("numba", np)
+    return (providers is None or provider in providers) and provider_serves(provider, xp)
 
 
 def _run_kernel(images: Array, maps: Array, fill: Fill, size: tuple[int, int]) -> Array:
@@ -153,14 +164,15 @@ def _whole(positions: Array) -> bool:
 
 def _inside(positions: Array, count: int, fill: Fill) -> Array:
     """Return the pixel that stands for each position along an axis of `count`, -1 where a zero does."""
-    positions = positions.astype(np.int64)
+    xp = namespace(positions)
+    positions = positions.astype(xp.int64)
     if fill == "zero":
-        return np.where((positions >= 0) & (positions < count), positions, -1)
+        return xp.where((positions >= 0) & (positions < count), positions, -1)
     if fill == "edge" or count == 1:
         return positions.clip(0, count - 1)
     period = 2 * count - 2
-    positions = np.abs(positions) % period
-    return np.minimum(positions, period - positions)
+    positions = xp.abs(positions) % period
+    return xp.minimum(positions, period - positions)
 
 
 def _gather(images: Array, rows: Array, columns: Array, fill: Fill) -> Array:
@@ -172,25 +184,27 @@ def _gather(images: Array, rows: Array, columns: Array, fill: Fill) -> Array:
     """
     count, height, width, channels = images.shape
     rows, columns = _inside(rows, height, fill), _inside(columns, width, fill)
-    index = (np.arange(count)[:, None, None] * height + rows) * width + columns
+    xp = namespace(images)
+    index = (xp.arange(count)[:, None, None] * height + rows) * width + columns
     pixels = images.reshape(-1, channels)  # (N, H, W, C) -> (N*H*W, C)
     if fill == "zero":
-        index = np.where((rows < 0) | (columns < 0), len(pixels), index)
-        pixels = np.concatenate([pixels, np.zeros((1, channels), pixels.dtype)])
+        index = xp.where((rows < 0) | (columns < 0), len(pixels), index)
+        pixels = xp.concatenate([pixels, xp.zeros((1, channels), pixels.dtype)])
     return pixels.take(index, axis=0)
 
 
 def _interpolate(images: Array, maps: Array, size: tuple[int, int], fill: Fill) -> Array:
+    xp = namespace(images)
     if fill == "zero":  # a border of zeros, from which every place outside is read
-        images = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        images = xp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
         maps = maps + np.array([[0, 0, 1], [0, 0, 1]])
     count, height, width, channels = images.shape
     grid = np.indices(size).reshape(2, -1)  # (2, I, J) -> (2, I*J)
-    places = maps[:, :, :2] @ grid + maps[:, :, 2:]  # (N, 2, I*J)
+    places = transfer(maps[:, :, :2] @ grid + maps[:, :, 2:], device_name(images))  # (N, 2, I*J)
     top, down = _corner_and_weight(places[:, 0], height, fill)
     left, right = _corner_and_weight(places[:, 1], width, fill)
-    corner = (np.arange(count)[:, None] * height + top) * width + left
-    right, down = np.repeat(right, channels), np.repeat(down, channels)  # (N, I*J) -> (N*I*J*C,)
+    corner = (xp.arange(count)[:, None] * height + top) * width + left
+    right, down = xp.repeat(right, channels), xp.repeat(down, channels)  # (N, I*J) -> (N*I*J*C,)
     pixels = images.reshape(-1, channels)  # (N, H, W, C) -> (N*H*W, C)
     beside, below = int(width > 1), width * (height > 1)
     upper = _mix(pixels.take(corner, axis=0), pixels.take(corner + beside, axis=0), right)
@@ -200,13 +214,14 @@ def _interpolate(images: Array, maps: Array, size: tuple[int, int], fill: Fill) 
 
 def _corner_and_weight(places: Array, length: int, fill: Fill) -> tuple[Array, Array]:
     """Return the first of the two pixels of an axis that a place lies between, and the weight of the second."""
+    xp = namespace(places)
     if fill == "reflect" and length > 1:
-        places = np.abs(places) % (2 * length - 2)
-        places = np.minimum(places, 2 * length - 2 - places)
+        places = xp.abs(places) % (2 * length - 2)
+        places = xp.minimum(places, 2 * length - 2 - places)
     else:
         places = places.clip(0, length - 1)
-    corner = np.minimum(places.astype(np.int64), max(length - 2, 0))
-    return corner, (places - corner).astype(np.float32)
+    corner = xp.minimum(places.astype(xp.int64), max(length - 2, 0))
+    return corner, (places - corner).astype(xp.float32)
 
 
 def _mix(a: Array, b: Array, weight: Array) -> Array:

@@ -1,0 +1,197 @@
+"""Training where arrays refuse to become NumPy's, as on a GPU: the same weights, and nothing hidden in a step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_lab as tgl
+from tests.strict_device import STRICT, StrictArray, to_host, transfers
+from tinygrad_lab.data import Compose, Cutout, Dataset, Flip, Loader, Mixup, PCAColor, Rotation
+from tinygrad_lab.data.augment import Augmentation, Brightness, ChannelShift, Contrast, Normalize, RandomCrop, Shift
+from tinygrad_lab.errors import NonFiniteError
+from tinygrad_lab.losses import softmax_cross_entropy
+from tinygrad_lab.optim import SGD
+from tinygrad_lab.train import Callback, Trainer, find_recipe, run_recipe
+from tinygrad_lab.train.checkpoint import CheckpointFolder
+from tinygrad_lab.train.progress import Reporter
+from tinygrad_lab_layers import BatchNorm, Conv2d, Dense, Dropout, Flatten, MaxPool2d
+
+
+def images(count: int = 48) -> Dataset:
+    rng = np.random.default_rng(0)
+    labels = np.arange(count) % 4
+    pixels = rng.integers(0, 60, (count, 8, 8, 3)).astype(np.uint8)
+    pixels[np.arange(count), labels] += 150
+    return Dataset(pixels, labels, name="stripes")
+
+
+def network() -> tgl.Sequential:
+    rng = tgl.initializers.as_rng(0)
+    layers: dict[str, tgl.Layer] = {
+        "conv": Conv2d(3, 4, window=3, rng=rng),
+        "norm": BatchNorm(4),
+        "pool": MaxPool2d(2),
+        "dropout": Dropout(0.25),
+        "flatten": Flatten(),
+        "dense": Dense(36, 4, rng=rng),
+    }
+    return tgl.Sequential(layers)
+
+
+def trainer(device: str, *, lr: float = 0.1, read_every: int | None = None, **options: Any) -> Trainer:
+    data = images()
+    model = network().to(device)
+    batches = Loader(data, batch_size=8, seed=0, workers=0, device=device)
+    held_out = Loader(data, batch_size=16, shuffle=False, workers=0)  # on the host: the trainer moves its batches
+    optimizer = SGD(model.parameters(), lr=lr, momentum=0.9)
+    return Trainer(
+        model, softmax_cross_entropy, optimizer, batches, held_out=held_out, read_every=read_every, **options
+    )
+
+
+def values(state: dict[str, Any]) -> dict[str, np.ndarray]:
+    return {path: to_host(a) if isinstance(a, StrictArray) else a for path, a in state.items()}
+
+
+def same(left: dict[str, Any], right: dict[str, Any]) -> bool:
+    left, right = values(left), values(right)
+    return left.keys() == right.keys() and all(np.array_equal(left[p], right[p], equal_nan=True) for p in left)
+
+
+class Counted(Callback):
+    """Notes what was moved and waited for since the step before."""
+
+    def __init__(self) -> None:
+        self.before, self.steps = transfers.copy(), []  # type: ignore[var-annotated]
+
+    def step(self, metrics: dict[str, Any]) -> None:
+        self.steps.append(transfers - self.before)
+        self.before = transfers.copy()
+
+
+@tgl.reference_only()
+def test_a_device_trains_the_same_weights_and_tells_the_same_metrics() -> None:
+    here, there = trainer("numpy"), trainer(STRICT.name)
+    here.train(3)
+    there.train(3)
+    assert same(here.model.state(), there.model.state())
+    for ours, theirs in zip(here.history, there.history, strict=True):
+        timeless = [{k: v for k, v in m.items() if k not in ("seconds", "images_per_second")} for m in (ours, theirs)]
+        assert timeless[0] == timeless[1]
+
+
+def test_a_step_moves_one_order_of_images_and_waits_for_nothing() -> None:
+    counted = Counted()
+    t = trainer(STRICT.name, read_every=4, callbacks=[counted])
+    t.train_epoch()
+    assert len(counted.steps) == 6
+    for number, moved in enumerate(counted.steps, 1):
+        if number == 1:
+            continue  # the state of the beginning is kept too
+        reads = number in (4, 6)
+        expected = Counter({"to the device": 1} | ({"to the host": 1} if reads else {}))
+        assert moved == expected, f"step {number}: {moved}"
+
+
+def test_an_evaluation_waits_once() -> None:
+    t, before = trainer(STRICT.name), transfers.copy()
+    tgl_result = t._evaluate()
+    moved = transfers - before
+    assert tgl_result["held_out"]["accuracy"] <= 1
+    assert moved["to the host"] == 1
+    assert moved["waits"] == 0
+    assert moved["to the device"] == 2 * 3, "images and labels of three batches"
+
+
+def spoil_at(t: Trainer, step: int) -> None:
+    """Make the labels of one batch wrong, so that its loss is NaN."""
+    loss, count = t.loss, [0]
+
+    def spoiled(logits: Any, labels: Any) -> Any:
+        value = loss(logits, labels)
+        count[0] += 1
+        return value * float("nan") if t.model.steps == step else value
+
+    t.loss = spoiled
+
+
+def test_a_loss_that_is_not_finite_is_found_late_and_the_weights_are_those_of_before_it() -> None:
+    t, expected = trainer(STRICT.name, read_every=4), trainer(STRICT.name, read_every=1)
+    spoil_at(t, 6)
+    spoil_at(expected, 6)
+    with pytest.raises(NonFiniteError, match="loss of step 6"):
+        expected.train_epoch()
+    with pytest.raises(NonFiniteError, match="loss of step 6"):
+        t.train_epoch()
+    assert t.steps == expected.steps == 5
+    assert same(t.model.state(), expected.model.state())
+    assert same(t.optimizer.state(), expected.optimizer.state())
+
+
+def test_a_state_between_readings_is_never_one_that_went_wrong() -> None:
+    t, states = trainer(STRICT.name, read_every=4), []
+    spoil_at(t, 2)
+
+    class Asks(Callback):
+        def step(self, metrics: dict[str, Any]) -> None:
+            if metrics["step"] == 3:
+                states.append(t.state())
+                raise KeyboardInterrupt
+
+    t.callbacks.append(Asks())
+    with pytest.raises(KeyboardInterrupt):
+        t.train_epoch()
+    assert states[0]["steps"] == 0
+    assert np.isfinite(states[0]["sums"]["loss"])
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Rotation(degrees=20),
+        Rotation(degrees=20, fill="zero"),
+        Rotation(degrees=20, fill="reflect"),
+        Shift(height=0.2, width=0.2),
+        Flip(),
+        RandomCrop(padding=2),
+        ChannelShift(),
+        Brightness(),
+        Contrast(),
+        PCAColor(),
+        Normalize(),
+        Cutout(size=3),
+        Mixup(classes=4),
+    ],
+    ids=lambda step: f"{type(step).__name__}{'' if not hasattr(step, 'fill') else '-' + step.fill}",
+)
+@tgl.reference_only()
+def test_augmentation_on_a_device_gives_the_same_batches(step: Augmentation) -> None:
+    data = images()
+    pipeline = Compose([step]).fit(data)
+    here, there = (Loader(data, batch_size=8, seed=3, augment=pipeline, device=d) for d in ("numpy", STRICT.name))
+    for (x, labels), (x_there, labels_there) in zip(here, there, strict=True):
+        assert isinstance(x_there, StrictArray)
+        assert isinstance(labels_there, StrictArray)
+        np.testing.assert_allclose(to_host(x_there), x, rtol=1e-6, atol=1e-6)
+        np.testing.assert_array_equal(to_host(labels_there), labels)
+    assert x.dtype == to_host(x_there).dtype
+
+
+def test_a_recipe_begins_on_one_device_and_goes_on_on_another(tmp_path: Path) -> None:
+    recipe = find_recipe("lenet5").override(["training.epochs=2", "data.per_class=20", "schedule.length=2"])
+    with tgl.reference_only():
+        whole = run_recipe(recipe, Reporter(), runs=tmp_path / "a")
+        for epochs, device in ((1, STRICT.name), (2, "numpy")):
+            part = recipe.override([f"training.epochs={epochs}"])
+            folder = next((tmp_path / "b").iterdir()) if epochs == 2 else None
+            result = run_recipe(part, Reporter(), runs=tmp_path / "b", resume=folder, device=device)
+    assert result["held_out"] == whole["held_out"]
+    ours, theirs = (CheckpointFolder(next(root.iterdir()) / "checkpoints").latest() for root in tmp_path.iterdir())
+    assert ours is not None
+    assert theirs is not None
+    assert same(ours["model"], theirs["model"])
