@@ -10,6 +10,7 @@ import argparse
 import ast
 import importlib
 import importlib.util
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -45,11 +46,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             module.add_arguments(subparser)
     arguments = parser.parse_args(argv)
     try:
-        return int(module.run(arguments)) if module else 2
+        status = int(module.run(arguments)) if module else 2
+        sys.stdout.flush()
+        return status
     except LabError as error:
         notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", []))
         print(f"tinygrad-lab {arguments.command}: {error}{notes}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print(f"tinygrad-lab {arguments.command}: stopped", file=sys.stderr)
         return 130

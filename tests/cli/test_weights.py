@@ -1,0 +1,87 @@
+"""`tinygrad-lab weights`, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinygrad_lab.cli import main
+from tinygrad_lab.registry import models
+from tinygrad_lab.weights import load_weights
+
+RULES = """
+convention = "torch"
+fresh = ["output.bias"]
+
+[rules]
+"features.0.*" = "c1.*"
+"features.3.*" = "c3.*"
+"classifier.*" = "c5.*"
+"junk" = ""
+
+[flattened]
+c5 = [16, 5, 5]
+"""
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    """Weights of LeNet-5 as PyTorch might name them."""
+    state = models["lenet5"](rng=4).state()
+    names = {"c1": "features.0", "c3": "features.3", "c5": "classifier", "f6": "f6", "output": "output"}
+    arrays = {}
+    for path, array in state.items():
+        layer, leaf = path.split(".")
+        if path == "c5.weight":  # rows by channel first
+            array = array.reshape(5, 5, 16, 120).transpose(2, 0, 1, 3).reshape(400, 120)
+        arrays[f"{names[layer]}.{leaf}"] = array.transpose({4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[array.ndim])
+    np.savez(tmp_path / "theirs.npz", **arrays, junk=np.zeros(3))
+    (tmp_path / "rules.toml").write_text(RULES, encoding="utf-8")
+    return tmp_path
+
+
+def test_weights_come_over(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = theirs / "ours.safetensors"
+    command = ["weights", "import", "lenet5", str(theirs / "theirs.npz"), str(output)]
+    assert main([*command, "--rules", str(theirs / "rules.toml")]) == 0
+    assert "9 arrays from" in (shown := capsys.readouterr().out)
+    assert "as drawn from seed 0: output.bias" in shown
+    model = models["lenet5"](rng=0)
+    load_weights(model, output)
+    expected = models["lenet5"](rng=4).state()
+    assert all(np.array_equal(array, expected[name]) for name, array in model.state().items())
+
+
+def test_arrays_are_shown(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["weights", "show", str(theirs / "theirs.npz")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["features.0.weight", "6,", "1,", "5,", "5", "float32"]
+    assert lines[-1] == "11 arrays, 61,709 numbers"
+    assert main(["weights", "show", str(theirs / "theirs.npz"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["classifier.weight"] == {"shape": [120, 400], "dtype": "float32"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rules": "rulez = 3"}, "expected some of"),
+        ({"rules": "[rules"}, "expected TOML"),
+        ({"rules": 'convention = "torch"'}, "flattened={'c5'"),
+        ({"file": "none.npz"}, "expected a file"),
+        ({"output": "out.npz"}, "expected a .safetensors file"),
+        ({"model": "lenet"}, "did you mean"),
+        ({"extra": ["--set", "colour=1"]}, "expected options of"),
+    ],
+)
+def test_mistakes_are_named_and_nothing_is_written(
+    changes: dict[str, str], message: str, theirs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (theirs / "rules.toml").write_text(changes.get("rules", RULES), encoding="utf-8")
+    output = theirs / changes.get("output", "ours.safetensors")
+    command = ["weights", "import", changes.get("model", "lenet5"), str(theirs / changes.get("file", "theirs.npz"))]
+    assert main([*command, str(output), "--rules", str(theirs / "rules.toml"), *changes.get("extra", [])]) == 1
+    assert message in capsys.readouterr().err
+    assert not output.exists()

@@ -1,0 +1,85 @@
+"""Show the arrays in a file of weights, or bring another framework's weights into one of the networks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+_RULES = """\
+a TOML file with any of: convention = "torch"; [rules] with "theirs.*" = "ours.*" ("" leaves out); [flattened] with
+"dense6" = [channels, height, width]; fresh = ["output.*"], which keep what they were drawn"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    show = actions.add_parser("show", help="list the arrays of an .npz or .safetensors file")
+    show.add_argument("file", help="the file")
+    show.add_argument("--json", action="store_true", help="print JSON, and nothing else")
+    bring = actions.add_parser("import", help="write another framework's weights as those of a network here")
+    bring.add_argument("model", help="a network's registered name, such as resnet20")
+    bring.add_argument("file", help="the .npz or .safetensors file of the other framework")
+    bring.add_argument("output", help="the .safetensors file to write")
+    bring.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of the network")
+    bring.add_argument("--rules", metavar="FILE.toml", help=_RULES)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what is asked for."""
+    return {"show": _show, "import": _import}[arguments.action](arguments)
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from tinygrad_lab.foreign_weights import read_arrays
+
+    arrays = read_arrays(arguments.file)
+    if arguments.json:
+        print(json.dumps({name: {"shape": a.shape, "dtype": a.dtype.name} for name, a in arrays.items()}, indent=2))
+        return 0
+    width = max(map(len, arrays), default=0)
+    for name, array in arrays.items():
+        print(f"{name:<{width}}  {', '.join(map(str, array.shape)) or 'a number':<18}  {array.dtype.name}")
+    print(f"{len(arrays)} arrays, {sum(a.size for a in arrays.values()):,} numbers")
+    return 0
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from tinygrad_lab.cli.summary import option
+    from tinygrad_lab.errors import OptionError
+    from tinygrad_lab.foreign_weights import import_weights
+    from tinygrad_lab.inspect.trace import outline
+    from tinygrad_lab.registry import models
+    from tinygrad_lab.weights import save_weights
+
+    output = Path(arguments.output)
+    if output.suffix != ".safetensors":
+        raise OptionError(f"weights import: expected a .safetensors file to write, got {output}")
+    options = dict(map(option, arguments.set))
+    outline(arguments.model, options)  # names what is wrong with the options
+    model = models[arguments.model](**options, rng=0)
+    taken = import_weights(model, arguments.file, **_settings(arguments.rules))
+    save_weights(model, output)
+    print(f"{output}: {len(taken)} arrays from {arguments.file}")
+    if left := sorted(model.variables().keys() - taken.keys()):
+        print(f"as drawn from seed 0: {', '.join(left)}")
+    return 0
+
+
+def _settings(path: str | None) -> dict[str, Any]:
+    """Return the options of the import that a file of rules holds."""
+    from tinygrad_lab.errors import ConfigError
+
+    if path is None:
+        return {}
+    known = {"convention": str, "rules": dict, "flattened": dict, "fresh": list}
+    try:
+        settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"--rules {path}: expected TOML that can be read, got: {error}") from error
+    for name, value in settings.items():
+        if name not in known or not isinstance(value, known[name]):
+            raise ConfigError(f"--rules {path}: expected some of {sorted(known)}, got {name} = {value!r}")
+    return settings
