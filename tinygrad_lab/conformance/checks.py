@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -264,6 +264,7 @@ def check_vjp(
     vjp: Callable[..., Any],
     cases: Any,
     *,
+    names: Sequence[str] = (),
     kink_distance: Callable[..., float] | None = None,
     complex_safe: bool = False,
     exemptions: Mapping[str, str] | None = None,
@@ -281,6 +282,8 @@ def check_vjp(
         ``forward(*arrays)``, NumPy arrays in, something that ``numpy.asarray`` takes out (or a tuple).
     vjp : callable
         ``vjp(cotangent, *arrays)``: the gradient of the one float array, or a tuple of one for each.
+    names : sequence of str
+        What the report calls the arrays; by default x, or x0, x1, ...
     cases, kink_distance, complex_safe, exemptions, margin
         As in `check_function`.
     profile, examples, seed, case
@@ -311,7 +314,9 @@ def check_vjp(
     chosen = choose_profile(profile, examples, seed)
 
     def make_subject(drawn: Case, inputs: list[Any]) -> Subject:
-        return RuleSubject(forward, vjp, inputs, constants_of(drawn))
+        subject = RuleSubject(forward, vjp, inputs, constants_of(drawn))
+        subject.names = [names[i] for i in subject.floats] if names else subject.names
+        return subject
 
     call = f"check_vjp({name}, vjp, cases, case=case)"
     return conclude(inspect_function(name, forward, make_subject, cases, RULES, chosen, call, case=case))

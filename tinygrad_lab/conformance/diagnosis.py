@@ -149,11 +149,17 @@ def shown(numbers: Array) -> str:
     return ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
 
 
-def side_by_side(analytic: Array, numerical: Array, most: int = 8) -> str:
+def side_by_side(
+    analytic: Array,
+    numerical: Array,
+    most: int = 8,
+    *,
+    titles: tuple[str, str] = ("by the rules", "by differences"),
+) -> str:
     """Return two matrices beside each other, wrong entries of the first marked with ``*``."""
     wrong = wrong_entries(analytic, numerical)
     rows, columns = min(most, analytic.shape[0]), min(most, analytic.shape[1])
-    lines = [f"{'by the rules':<{13 * columns}}  |  by differences"]
+    lines = [f"{titles[0]:<{13 * columns}}  |  {titles[1]}"]
     for r in range(rows):
         left = "".join(f"{analytic[r, c]:>11.4g}{'*' if wrong[r, c] else ' '} " for c in range(columns))
         right = "".join(f"{numerical[r, c]:>11.4g}  " for c in range(columns))

@@ -1,0 +1,193 @@
+"""Learn by writing the engine and the layers yourself: exercises that the conformance kit grades."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinygrad_lab.errors import ConfigError, StateError
+
+if TYPE_CHECKING:
+    from tinygrad_lab.learn.catalogue import Exercise
+    from tinygrad_lab.learn.grading import Verdict
+    from tinygrad_lab.learn.progress import Entry, Progress
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", help="without one: list the exercises")
+    actions.add_parser("list", help="show the exercises and how far you are")
+    start = actions.add_parser("start", help="copy an exercise: its story, and a file with holes")
+    check = actions.add_parser("check", help="grade your answer; the exit status is 1 if it does not pass")
+    hint = actions.add_parser("hint", help="show a hint; the next time, a stronger one, three in all")
+    solution = actions.add_parser("solution", help="show the reference solution, once you have passed")
+    for action in (start, check, hint, solution):
+        action.add_argument("which", metavar="N", help="the exercise's number, or its name")
+    start.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="where to; ./NN-name by default")
+    start.add_argument("--again", action="store_true", help="begin afresh; your work is kept under a new name")
+    check.add_argument("path", nargs="?", type=Path, metavar="FILE", help="your file, or the folder it lies in")
+    check.add_argument("--seconds", type=float, default=60.0, metavar="S", help="how long it may take (60)")
+    solution.add_argument("--show", action="store_true", help="show it before you have passed")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what is asked for; the status is 1 where an answer does not pass."""
+    actions = {"start": _start, "check": _check, "hint": _hint, "solution": _solution}
+    return actions.get(arguments.action, _list)(arguments)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from tinygrad_lab.learn.catalogue import exercises
+
+    progress = _progress()
+    table = Table("N", "Name", "Exercise", "State", box=None)
+    for exercise in exercises():
+        entry = progress.of(exercise.name)
+        table.add_row(str(exercise.number), exercise.name, exercise.title, _state(entry))
+    Console(soft_wrap=True).print(table)
+    done = [exercise for exercise in exercises() if progress.of(exercise.name).passed]
+    left = [exercise for exercise in exercises() if not progress.of(exercise.name).passed]
+    print(f"\n{len(done)} of {len(done) + len(left)} passed.", end=" ")
+    if left:
+        started = bool(progress.of(left[0].name).where)
+        print(f"Next: tinygrad-lab learn {'check' if started else 'start'} {left[0].number}")
+    else:
+        print("You have written it all yourself.")
+    return 0
+
+
+def _state(entry: Entry) -> str:
+    """Return how far an exercise is, in a few words."""
+    words = ["✓ passed"] if entry.passed else ["started"] if entry.where or entry.attempts else []
+    if entry.attempts:
+        words.append(f"{entry.attempts} attempt{'s' * (entry.attempts > 1)}")
+    if entry.hints:
+        words.append(f"{entry.hints} hint{'s' * (entry.hints > 1)}")
+    return ", ".join(words)
+
+
+def _start(arguments: argparse.Namespace) -> int:
+    from tinygrad_lab.cli.new_layer import names_for, write_distribution
+    from tinygrad_lab.learn.catalogue import find_exercise
+    from tinygrad_lab.learn.workspace import default_folder, hand_out
+
+    exercise = find_exercise(arguments.which)
+    folder = arguments.folder if arguments.folder is not None else default_folder(exercise)
+    written, kept = hand_out(
+        exercise,
+        folder,
+        again=arguments.again,
+        new_distribution=lambda path: write_distribution(path, names_for(exercise.distribution or "")),
+    )
+    for path in kept:
+        print(f"your work is kept in {path}")
+    print(f"{exercise.number}. {exercise.title}")
+    for path in written:
+        print(f"  {path}")
+    elsewhere = "" if arguments.folder is None else f" {folder}"
+    print(
+        f"\nRead the story, fill in the hole{'s' * ('hole 2' in ''.join(exercise.with_holes.values()))}, and then:\n"
+        f"  tinygrad-lab learn check {exercise.number}{elsewhere}\n  tinygrad-lab learn hint {exercise.number}"
+    )
+    progress = _progress()
+    progress.of(exercise.name).where = str(folder.absolute())
+    _keep(progress)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from tinygrad_lab.learn.catalogue import find_exercise
+    from tinygrad_lab.learn.process import grade_apart
+    from tinygrad_lab.learn.workspace import find_answer, read_answers
+
+    if importlib.util.find_spec("hypothesis") is None:
+        raise ConfigError("expected Hypothesis, which the grader needs; pip install 'tinygrad-lab[kit]'")
+    if not arguments.seconds > 0:
+        raise ConfigError(f"expected --seconds above 0, got {arguments.seconds:g}")
+    exercise = find_exercise(arguments.which)
+    progress = _progress()
+    entry = progress.of(exercise.name)
+    place = find_answer(exercise, arguments.path, entry.where)
+    folder = place.parent if place.is_file() else place
+    verdict = grade_apart(exercise, read_answers(exercise, place), folder.absolute(), seconds=arguments.seconds)
+    entry.attempts += 1
+    entry.passed = entry.passed or verdict.passed
+    print(f"{exercise.number}. {exercise.title}  ({place})")
+    _print_verdict(exercise, verdict)
+    _keep(progress)
+    return 0 if verdict.passed else 1
+
+
+def _print_verdict(exercise: Exercise, verdict: Verdict) -> None:
+    """Print the steps that passed, and what is wrong with the first that did not."""
+    for step in verdict.steps:
+        print(f"  ✓ {step}")
+    if verdict.failed:
+        print(f"  ✗ {verdict.failed}")
+    for text in filter(None, (verdict.what, verdict.shown)):
+        print("\n" + _indent(text))
+    for text in verdict.because[:3]:
+        print("\n" + _indent(f"=> {text}"))
+    if verdict.printed:
+        print("\n  your code printed:\n" + _indent(verdict.printed.rstrip(), "  | "))
+    if verdict.passed:
+        print(f"\nPassed. How others wrote it: tinygrad-lab learn solution {exercise.number}")
+    else:
+        print(f"\nNot yet. A hint, if you want one: tinygrad-lab learn hint {exercise.number}")
+
+
+def _indent(text: str, by: str = "  ") -> str:
+    """Return a text moved to the right."""
+    return "\n".join(by + line for line in text.splitlines())
+
+
+def _hint(arguments: argparse.Namespace) -> int:
+    from tinygrad_lab.learn.catalogue import find_exercise
+
+    exercise = find_exercise(arguments.which)
+    progress = _progress()
+    entry = progress.of(exercise.name)
+    entry.hints = min(entry.hints + 1, len(exercise.hints))
+    print(f"{exercise.number}. {exercise.title}: hint {entry.hints} of {len(exercise.hints)}\n")
+    print(exercise.hints[entry.hints - 1])
+    _keep(progress)
+    return 0
+
+
+def _solution(arguments: argparse.Namespace) -> int:
+    from tinygrad_lab.learn.catalogue import find_exercise
+
+    exercise = find_exercise(arguments.which)
+    if not (arguments.show or _progress().of(exercise.name).passed):
+        raise ConfigError(
+            f"expected exercise {exercise.number} to be passed first, which it is not; "
+            f"`tinygrad-lab learn hint {exercise.number}` gives a hint, --show shows the solution all the same"
+        )
+    for name, text in exercise.solution.items():
+        print(f"# {name}\n{text}" if len(exercise.solution) > 1 else text, end="")
+    return 0
+
+
+def _progress() -> Progress:
+    """Return the progress; say so if its file is damaged."""
+    from tinygrad_lab.learn.progress import load_progress
+
+    progress = load_progress()
+    if progress.damage:
+        print(f"tinygrad-lab learn: {progress.damage}", file=sys.stderr)
+    return progress
+
+
+def _keep(progress: Progress) -> None:
+    """Save the progress; that it cannot be saved is no reason to fail."""
+    try:
+        if kept := progress.save():
+            print(f"tinygrad-lab learn: the damaged progress is kept in {kept}", file=sys.stderr)
+    except StateError as error:
+        print(f"tinygrad-lab learn: {error}", file=sys.stderr)

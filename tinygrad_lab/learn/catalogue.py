@@ -1,0 +1,198 @@
+"""The exercises and their order; from one marked source both the file with holes and the solution."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from tinygrad_lab.errors import ConfigError
+
+FOLDER = Path(__file__).parent / "exercises"
+
+# From the tape to arrays, from layers of images to training, and from checking to a plugin.
+ORDER = (
+    "scalar_tape",
+    "broadcasting",
+    "matmul",
+    "log_sum_exp",
+    "cross_entropy",
+    "im2col",
+    "col2im",
+    "conv2d",
+    "max_pool",
+    "dropout",
+    "batch_norm",
+    "layer_norm",
+    "response_norm",
+    "residual",
+    "momentum",
+    "step_decay",
+    "complex_step",
+    "two_vjps",
+    "operation",
+    "plugin",
+)
+DISTRIBUTIONS = {"plugin": "my.snake"}  # exercises that fill a folder written by new-layer, and the layer's name
+
+HOLE = re.compile(r"^(?P<indent> *)#<(?P<task>.*)\n(?P<more>(?: *#<.*\n)*)(?P<body>(?:.*\n)*?) *#>\n", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A typical mistake, as a change of the reference solution.
+
+    Parameters
+    ----------
+    name : str
+        What tests and the progress call it.
+    old, new : str
+        What stands in the solution, once, and what learners write instead.
+    says : str
+        What to tell whoever made it.
+    """
+
+    name: str
+    old: str
+    new: str
+    says: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """An exercise.
+
+    Parameters
+    ----------
+    number : int
+        Its place, from 1.
+    name : str
+        The name of its folder, and of the learner's file.
+    """
+
+    number: int
+    name: str
+    folder: Path = field(repr=False)
+
+    @property
+    def distribution(self) -> str | None:
+        """The name of the layer whose distribution the learner fills in; None for exercises of one file."""
+        return DISTRIBUTIONS.get(self.name)
+
+    @cached_property
+    def story(self) -> str:
+        """What it is about, in Markdown."""
+        return (self.folder / "story.md").read_text(encoding="utf-8")
+
+    @property
+    def title(self) -> str:
+        """The first line of the story."""
+        return self.story.splitlines()[0].removeprefix("# ")
+
+    @cached_property
+    def _table(self) -> dict[str, list[dict[str, str]]]:
+        return tomllib.loads((self.folder / "exercise.toml").read_text(encoding="utf-8"))
+
+    @property
+    def hints(self) -> list[str]:
+        """Three hints of rising strength."""
+        return [hint["text"].strip() for hint in self._table["hints"]]
+
+    @property
+    def mistakes(self) -> list[Mistake]:
+        """The typical mistakes."""
+        return [Mistake(m["name"], m["old"], m["new"], m["says"].strip()) for m in self._table["mistakes"]]
+
+    @cached_property
+    def _marked(self) -> dict[str, str]:
+        """The marked sources by the names of the learner's files."""
+        return {
+            path.name.removesuffix(".in"): path.read_text(encoding="utf-8")
+            for path in sorted(self.folder.glob("*.py.in"))
+        }
+
+    @property
+    def with_holes(self) -> dict[str, str]:
+        """The learner's files, as they are handed out."""
+        return {name: open_holes(text) for name, text in self._marked.items()}
+
+    @property
+    def solution(self) -> dict[str, str]:
+        """The learner's files, as the reference has them."""
+        return {name: close_holes(text) for name, text in self._marked.items()}
+
+    def wrong(self, mistake: Mistake) -> dict[str, str]:
+        """Return the learner's files with a mistake in them.
+
+        Raises
+        ------
+        ConfigError
+            What the mistake replaces does not stand in the solution exactly once.
+        """
+        files = self.solution
+        places = [name for name, text in files.items() for _ in range(text.count(mistake.old))]
+        if len(places) != 1:
+            raise ConfigError(f"{self.name}: expected {mistake.name!r} to change one place, got {len(places)}")
+        return files | {places[0]: files[places[0]].replace(mistake.old, mistake.new)}
+
+
+def open_holes(text: str) -> str:
+    r"""Return a marked source with a task and an error where the solution stood.
+
+    Examples
+    --------
+    >>> print(open_holes("def double(x):\n    #< Return 2 x.\n    return 2 * x\n    #>\n"))
+    def double(x):
+        # Your turn: Return 2 x.
+        raise NotImplementedError("hole 1")
+    <BLANKLINE>
+    """
+    count = 0
+
+    def opened(found: re.Match[str]) -> str:
+        nonlocal count
+        count += 1
+        indent = found["indent"]
+        more = found["more"].replace("#<", "#")
+        return f'{indent}# Your turn:{found["task"]}\n{more}{indent}raise NotImplementedError("hole {count}")\n'
+
+    return HOLE.sub(opened, text)
+
+
+def close_holes(text: str) -> str:
+    r"""Return a marked source without its marks.
+
+    Examples
+    --------
+    >>> print(close_holes("def double(x):\n    #< Return 2 x.\n    return 2 * x\n    #>\n"))
+    def double(x):
+        return 2 * x
+    <BLANKLINE>
+    """
+    return HOLE.sub(lambda found: found["body"], text)
+
+
+def exercises() -> list[Exercise]:
+    """Return all exercises in their order."""
+    return [Exercise(number, name, FOLDER / name) for number, name in enumerate(ORDER, 1)]
+
+
+def find_exercise(which: str) -> Exercise:
+    """Return an exercise by its number or name.
+
+    Raises
+    ------
+    ConfigError
+        There is none such.
+
+    Examples
+    --------
+    >>> find_exercise("3").name
+    'matmul'
+    """
+    for exercise in exercises():
+        if which.strip() in (str(exercise.number), f"{exercise.number:02}", exercise.name):
+            return exercise
+    raise ConfigError(f"expected a number from 1 to {len(ORDER)} or a name such as matmul, got {which!r}")

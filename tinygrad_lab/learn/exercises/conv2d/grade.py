@@ -1,0 +1,54 @@
+"""Grades `conv2d`: the gradients of a convolution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.conformance.case import Case, Input
+from tinygrad_lab.learn.answer import Answer
+from tinygrad_lab.learn.judge import Probe, Step, right_gradient
+
+
+@st.composite
+def draw_case(draw: Any) -> Case:
+    """Draw images, filters and biases."""
+    window, channels, out = draw(st.integers(1, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    shape = (draw(st.integers(1, 2)), *(window + draw(st.integers(0, 2)) for _ in "hw"), channels)
+    return Case(inputs=(Input(shape), Input((window, window, channels, out)), Input((out,))))
+
+
+def conv2d(x: Array, w: Array, b: Array, stride: int) -> Array:
+    """Return a convolution, one place of the window after another."""
+    window = len(w)
+    rows, columns = ((length - window) // stride + 1 for length in x.shape[1:3])
+    y = np.zeros((len(x), rows, columns, w.shape[-1])) + b
+    for i in range(window):
+        for j in range(window):
+            y = y + x[:, i : i + rows * stride : stride, j : j + columns * stride : stride] @ w[i, j]
+    return y
+
+
+def steps(answer: Answer) -> list[Step]:
+    """Check windows that move by one and by two pixels."""
+
+    def check(stride: int) -> None:
+        def forward(x: Array, w: Array, b: Array) -> Array:
+            return conv2d(x, w, b, stride)
+
+        def backward(g: Array, x: Array, w: Array, b: Array) -> Any:
+            return answer.conv2d_backward(g, x, w, stride)
+
+        right_gradient(forward, backward, draw_case(), complex_safe=True)
+
+    return [Step(f"gradients of x, w and b at stride {s}", lambda s=s: check(s)) for s in (1, 2)]  # type: ignore[misc]  # its default
+
+
+def probes(answer: Answer) -> list[Probe]:
+    """Take each gradient."""
+    rng = np.random.default_rng(0)
+    g, x, w = rng.normal(size=(2, 3, 3, 3)), rng.normal(size=(2, 4, 4, 2)), rng.normal(size=(2, 2, 2, 3))
+    return [lambda k=k: answer.conv2d_backward(g, x, w, 1)[k] for k in range(3)]  # type: ignore[misc]  # its default

@@ -1,0 +1,86 @@
+"""Grades `max_pool`: the maxima, the gradient where windows touch and overlap, and ties."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.conformance.case import Case, Input
+from tinygrad_lab.learn.answer import Answer
+from tinygrad_lab.learn.judge import Probe, Step, right_gradient, same_values
+
+SIZES = st.sampled_from(((1, 1), (2, 2), (2, 1), (3, 2)))
+
+
+@st.composite
+def draw_shape(draw: Any, window: int) -> tuple[int, ...]:
+    """Draw the shape of images that the window fits on."""
+    return draw(st.integers(1, 2)), *(window + draw(st.integers(0, 2)) for _ in "hw"), draw(st.integers(1, 2))
+
+
+@st.composite
+def draw_images(draw: Any) -> Case:
+    """Draw a window, a stride and images without ties."""
+    window, stride = draw(SIZES)
+    return Case(options={"window": window, "stride": stride}, inputs=(Input(draw(draw_shape(window)), distinct=True),))
+
+
+@st.composite
+def draw_ties(draw: Any) -> Case:
+    """Draw cotangents and images of few different numbers."""
+    window, stride = draw(SIZES)
+    shape = draw(draw_shape(window))
+    rows, columns = ((length - window) // stride + 1 for length in shape[1:3])
+    inputs = Input((shape[0], rows, columns, shape[3])), Input(shape, values=(0.0, 1.0))
+    return Case(options={"window": window, "stride": stride}, inputs=inputs)
+
+
+def max_pool(x: Array, window: int, stride: int) -> Array:
+    """Return the maxima."""
+    views = np.lib.stride_tricks.sliding_window_view(x, (window, window), axis=(1, 2))[:, ::stride, ::stride]
+    return np.asarray(views.max(axis=(4, 5)))
+
+
+def first_wins(g: Array, x: Array, window: int, stride: int) -> Array:
+    """Return the gradient, window by window."""
+    dx = np.zeros_like(x)
+    for n, p, q, c in np.ndindex(*g.shape):
+        held = x[n, p * stride : p * stride + window, q * stride : q * stride + window, c]
+        i, j = divmod(int(held.argmax()), window)
+        dx[n, p * stride + i, q * stride + j, c] += g[n, p, q, c]
+    return dx
+
+
+def steps(answer: Answer) -> list[Step]:
+    """Check maxima, gradients without ties, and with them."""
+
+    def gradient(window: int, stride: int) -> None:
+        right_gradient(
+            lambda x: max_pool(x, window, stride),
+            lambda g, x: answer.max_pool_backward(g, x, window, stride),
+            draw_shape(window).map(lambda shape: Input(shape, distinct=True)),
+        )
+
+    return [
+        Step("maxima", lambda: same_values(answer.max_pool, max_pool, draw_images())),
+        Step("gradient where windows touch", lambda: gradient(2, 2)),
+        Step("gradient where windows overlap", lambda: gradient(3, 2)),
+        Step("ties: the first wins", lambda: same_values(answer.max_pool_backward, first_wins, draw_ties())),
+    ]
+
+
+def probes(answer: Answer) -> list[Probe]:
+    """Go back through windows that touch, that overlap, and that hold ties."""
+    rng = np.random.default_rng(0)
+    x = rng.permutation(np.arange(25.0)).reshape(1, 5, 5, 1)
+    g = 1.0 + np.arange(4.0).reshape(1, 2, 2, 1)
+    tied = np.zeros((1, 4, 4, 1))
+    return [
+        lambda: answer.max_pool(x, 2, 2),
+        lambda: answer.max_pool_backward(g, x, 2, 2),
+        lambda: answer.max_pool_backward(g, x, 3, 2),
+        lambda: answer.max_pool_backward(g, tied, 2, 2),
+    ]

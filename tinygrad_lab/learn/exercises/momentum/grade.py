@@ -1,0 +1,85 @@
+"""Grades `momentum`: the formula, and an optimizer's manners."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+import tinygrad_lab as tgl
+from tinygrad_lab.backend import Array
+from tinygrad_lab.conformance import Case, Input, check_optimizer
+from tinygrad_lab.learn.answer import Answer
+from tinygrad_lab.learn.judge import PROFILE, Probe, Step, same_values
+
+OPTIONS = st.fixed_dictionaries({"lr": st.sampled_from((0.1, 0.01)), "momentum": st.sampled_from((0.0, 0.5, 0.9))})
+
+
+def walk(optimizer: Any, p: tgl.Parameter, gradients: Array) -> Array:
+    """Return the parameter after each of some steps."""
+    places = []
+    for g in gradients:
+        if p.node is not None:
+            p.node.grad = g
+        optimizer.step()
+        places.append(p.numpy())
+    return np.stack(places)
+
+
+@st.composite
+def draw_case(draw: Any) -> Case:
+    """Draw a parameter and the gradients of three steps."""
+    size = draw(st.integers(1, 3))
+    return Case(options=draw(OPTIONS), inputs=(Input((size,)), Input((3, size))))
+
+
+def reference(start: Array, gradients: Array, lr: float, momentum: float) -> Array:
+    """Return the places by the closed formula: v_t is a sum of powers of mu."""
+    velocities = [sum(momentum ** (t - k) * gradients[k] for k in range(t + 1)) for t in range(len(gradients))]
+    return np.asarray(start - lr * np.cumsum(velocities, axis=0))
+
+
+def steps(answer: Answer) -> list[Step]:
+    """Check the formula, and then the manners."""
+
+    def places(start: Array, gradients: Array, lr: float, momentum: float) -> Array:
+        p = tgl.Parameter(start)
+        return walk(answer.SGD({"p": p}, lr=lr, momentum=momentum), p, gradients)
+
+    return [
+        Step("three steps, by the formula", lambda: same_values(places, reference, draw_case())),
+        Step(
+            "fresh arrays, states that are copies, runs that resume",
+            lambda: check_optimizer(answer.SGD, OPTIONS, profile=PROFILE),
+        ),
+    ]
+
+
+def probes(answer: Answer) -> list[Probe]:
+    """Take steps; hold a state while steps go on; look at the velocity; resume."""
+    gradients = np.array([[1.0, 2.0], [0.5, -1.0], [-2.0, 0.25]])
+
+    def start() -> tuple[Any, tgl.Parameter]:
+        p = tgl.Parameter(np.array([1.0, -1.0]))
+        return answer.SGD({"p": p}, lr=0.1, momentum=0.5), p
+
+    def held() -> Any:
+        optimizer, p = start()
+        walk(optimizer, p, gradients[:1])
+        state = optimizer.state()
+        before = state["p"].copy()
+        walk(optimizer, p, gradients[1:])
+        return state["p"] - before
+
+    def gathered() -> Any:
+        optimizer, p = start()
+        walk(optimizer, p, gradients)
+        return optimizer.state()["p"]
+
+    def resumed() -> Any:
+        optimizer, _ = start()
+        optimizer.load_state({"p": np.array([10.0, 20.0])})
+        return optimizer.state()["p"]
+
+    return [lambda: walk(*start(), gradients), held, gathered, resumed]

@@ -1,0 +1,176 @@
+"""A failure of the kit in a learner's words: which result is wrong, on which smallest case, expected and given."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import warnings
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.conformance.diagnosis import explanations, side_by_side, wrong_entries
+from tinygrad_lab.conformance.oracles import join
+from tinygrad_lab.conformance.properties.agreement import call_reference
+from tinygrad_lab.conformance.report import LARGEST, both_jacobians
+from tinygrad_lab.conformance.results import LayerResult
+from tinygrad_lab.conformance.subject import LayerSubject
+from tinygrad_lab.conformance.trial import Trial
+from tinygrad_lab.conformance.verdict import Violation
+from tinygrad_lab.learn.answer import Answer, WrongAnswer
+from tinygrad_lab.learn.judge import as_arrays, names_of
+
+# What it means for a learner that a property does not hold.
+WORDS = {
+    "accumulation": "gradients do not add up over two backward passes",
+    "adjoint": "the backward is not the adjoint of the forward",
+    "adequacy": "the cases test too little",
+    "bad_inputs": "a forbidden use is not refused as the story asks",
+    "batch_of_one": "a batch of one row goes wrong",
+    "checkpoint": "computing the forward a second time gives something else",
+    "descends": "the optimizer does not go downhill",
+    "determinism": "the same call twice gives different results",
+    "float32": "float32 arrays give something else than float64 ones",
+    "forward": "it does not run as it should",
+    "fresh_arrays": "a step must give each parameter a fresh array",
+    "gradients": "the gradient is wrong",
+    "independence": "parameters learned together disturb each other",
+    "inputs": "the function writes into its arguments; work on a copy",
+    "layouts": "arrays that are transposed or strided give something else",
+    "leaves_alone": "a parameter without a gradient must stay as it is",
+    "modes": "training and evaluation are mixed up",
+    "non_finite": "a NaN that goes in does not come out",
+    "nothing_mutated": "something writes into an array that it was given; work on a copy",
+    "output_shape": "output_shape does not say the shape of the result",
+    "own_gradients": "a gradient shares memory with what was given; return a copy",
+    "private_state": "a state that was handed out changes later; hand out copies",
+    "reference": "the result is wrong",
+    "resumes": "a run that is saved and resumed goes another way",
+    "second_order": "the derivative of the derivative is wrong; is the rule written in operations of tgl?",
+    "shapes_and_dtypes": "a result or gradient has the wrong shape or width",
+    "statistics": "over many draws, the average is wrong",
+    "ties": "where values tie, the gradient is wrong",
+    "values": "the result is wrong",
+    "width": "float32 parameters do not stay float32, or go another way than float64 ones",
+    "zero_size": "a batch without rows goes wrong",
+}
+ROUNDING = re.compile(r" \(error [^()]*\)$")  # of no interest where a result is plainly wrong
+LAW = re.compile(r"law \w+(?: \((?P<formula>.*)\))?: error (?P<error>\S+), tolerance \S+$")
+MOST = 120  # elements of an array that is shown
+
+
+def explain_failure(result: LayerResult, answer: Answer) -> tuple[str, str, list[str]]:
+    """Return what is wrong, the smallest counterexample, and what would explain it."""
+    first = result.failures[0]
+    failure = first.failure
+    if failure is None:  # which it is not, by the meaning of failures
+        return "", "", []
+    error, trial = failure.error, failure.trial
+    if isinstance(root := origin(error), WrongAnswer):
+        return str(root), arguments(trial), []
+    if answer.line_of(error) is not None and not isinstance(error, Violation):
+        return answer.blame(error), arguments(trial), []
+    what = in_words(first.name, error, answer)
+    if trial is None:
+        return what, "", []
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        argument = getattr(error, "argument", "")
+        shown, because = comparison(first.name, trial, argument)
+    if first.name == "gradients" and shown:  # which says more than the one product that was found to differ
+        what = f"the gradient of {argument} is wrong"
+    return what, "\n\n".join(filter(None, (arguments(trial), shown))), because
+
+
+def in_words(prop: str, error: Exception, answer: Answer) -> str:
+    """Return what it means that a property or law does not hold."""
+    if not isinstance(error, Violation):
+        return answer.blame(error)
+    if law := LAW.match(str(error)):
+        return f"a law does not hold: {law['formula'] or prop}; it is off by {law['error']}"
+    text = ROUNDING.sub("", str(error))
+    if prop in ("values", "reference"):
+        text = text.removeprefix("the result: ").removeprefix("forward, against the reference: ")
+    return f"{WORDS[prop]}: {text}" if prop in WORDS else text
+
+
+def origin(error: BaseException) -> BaseException:
+    """Return the exception at the root of a chain of causes."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def arguments(trial: Any) -> str:
+    """Return the arguments of a case with their names and values."""
+    if trial is None or not hasattr(trial, "case"):
+        return ""
+    options = ", ".join(f"{name}={value!r}" for name, value in trial.case.options.items())
+    given = ", ".join([*map(repr, trial.case.args), *([options] if options else [])])
+    subject = getattr(trial, "subject", None)
+    maker = type(trial.layer).__name__ if isinstance(subject, LayerSubject) else ""
+    lines = [f"{maker}({given})" if maker else f"with {given}"] if maker or given else []
+    lines += [array(name, a) for name, a in zip(names_of_inputs(trial), trial.inputs, strict=True)]
+    return "\n".join(lines)
+
+
+def names_of_inputs(trial: Any) -> list[str]:
+    """Return what the arguments of a case are called by the function that says what is right."""
+    count = len(trial.inputs)
+    subject, cases = getattr(trial, "subject", None), getattr(trial, "cases", None)
+    function = getattr(subject, "function", None)
+    if getattr(subject, "differentiable", True) is False and cases is not None and cases.reference is not None:
+        function = cases.reference
+    if inspect.isfunction(function) and len(names_of(function)) >= count:
+        return names_of(function)[:count]
+    return ["x"] if count == 1 else [f"x{k}" for k in range(count)]
+
+
+def array(name: str, values: Array) -> str:
+    """Return an array as ``name = values (shape)``."""
+    values = np.asarray(values)
+    if values.size > MOST:
+        return f"{name}: an array of shape {values.shape}"
+    head = f"{name} = "
+    text = np.array2string(values, precision=4, suppress_small=True, separator=", ", prefix=head)
+    return f"{head}{text}  shape {values.shape}" if "\n" not in text else f"{head}{text}"
+
+
+def comparison(prop: str, trial: Trial, argument: str) -> tuple[str, list[str]]:
+    """Return expected and given side by side, and what would explain the difference."""
+    reference = trial.cases.reference if prop in ("values", "reference") else None
+    try:
+        if reference is not None:
+            return results_beside(trial, reference), []
+        if argument in trial.names:
+            return jacobians_beside(trial, trial.names.index(argument))
+    except Exception:
+        return "", []  # what was raised is not the learner's business: the headline says what is wrong
+    return "", []
+
+
+def results_beside(trial: Trial, reference: Any) -> str:
+    """Return the expected and the given results."""
+    layer = isinstance(trial.subject, LayerSubject)
+    expected = as_arrays(call_reference(trial) if layer else reference(*trial.inputs, **trial.case.options))
+    got = as_arrays(trial.outputs if layer else trial.subject.function(*trial.inputs))
+    lines = []
+    for k, (right, given) in enumerate(zip(expected, got, strict=False)):
+        number = "" if len(expected) == 1 else f" {k + 1}"
+        lines += [array(f"expected{number}", right), array(f"given{number}", given)]
+    return "\n".join(lines)
+
+
+def jacobians_beside(trial: Trial, which: int) -> tuple[str, list[str]]:
+    """Return the given and the expected Jacobian by one argument, and what would explain the difference."""
+    m, x = join(trial.outputs).size, trial.arrays[which]
+    if not 0 < m * x.size <= LARGEST:
+        return "", []
+    given, expected = both_jacobians(trial, which)
+    if given.shape != expected.shape or not wrong_entries(given, expected).any():
+        return "", []
+    head = f"Jacobian by {trial.names[which]}, {m} results x {x.size} elements; wrong entries are marked *"
+    table = side_by_side(given, expected, titles=("given", "expected"))
+    shape = trial.outputs[0].shape if len(trial.outputs) == 1 else (m,)
+    return f"{head}\n{table}", explanations(given, expected, x, shape)

@@ -1,0 +1,167 @@
+"""What the exercises' steps are made of: short ways into the conformance kit, for answers written on plain arrays."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.conformance.case import Case, LayerCases
+from tinygrad_lab.conformance.checks import check_vjp, conclude, inspect_function
+from tinygrad_lab.conformance.properties import Property
+from tinygrad_lab.conformance.properties.agreement import REFERENCE
+from tinygrad_lab.conformance.results import LayerResult
+from tinygrad_lab.conformance.search import Profile
+from tinygrad_lab.conformance.subject import RuleSubject, Subject
+from tinygrad_lab.conformance.trial import Trial, magnitude
+from tinygrad_lab.conformance.values import constants_of
+from tinygrad_lab.conformance.verdict import Measure, agree, demand
+from tinygrad_lab.learn.answer import WrongAnswer
+
+PROFILE = Profile(examples=12)
+LAYER_STEPS = (  # what is asked of layers, beyond values and laws
+    "gradients",
+    "second_order",
+    "adjoint",
+    "accumulation",
+    "shapes_and_dtypes",
+    "nothing_mutated",
+    "float32",
+    "modes",
+    "checkpoint",
+    "determinism",
+    "output_shape",
+)
+ONE_WIDTH = "exercises are about the mathematics, not about float32"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that is checked.
+
+    Parameters
+    ----------
+    name : str
+        What is right once it passes.
+    check : callable
+        Raises what the kit finds, or a WrongAnswer.
+    """
+
+    name: str
+    check: Callable[[], Any]
+
+
+Probe = Callable[[], Any]
+
+
+def same_values(
+    function: Callable[..., Any],
+    reference: Callable[..., Any],
+    strategy: Any,
+    *,
+    tolerance: float = REFERENCE,
+) -> LayerResult:
+    """Check that a function of arrays (and of a case's options) gives what its reference does.
+
+    Parameters
+    ----------
+    function, reference : callable
+        ``f(*arrays, **options)``, to an array or a tuple of arrays.
+    strategy : Hypothesis strategy
+        Draws what `check_function` takes.
+    tolerance : float
+        How far apart the two may be, relative to the largest value.
+
+    Raises
+    ------
+    NonconformanceError
+        They differ; the smallest case is in its result.
+    """
+
+    def make_subject(drawn: Case, inputs: list[Any]) -> Subject:
+        return RuleSubject(lambda *xs: function(*xs, **drawn.options), no_rule, inputs, constants_of(drawn))
+
+    def values(trial: Trial) -> Measure:
+        """The result is that of the reference."""
+        found, expected = (as_arrays(f(*trial.inputs, **trial.case.options)) for f in (function, reference))
+        demand(len(found) == len(expected), f"expected {len(expected)} results, got {len(found)}")
+        measures = []
+        for k, (got, right) in enumerate(zip(found, expected, strict=True)):
+            what = "the result" if len(found) == 1 else f"result {k + 1} of {len(found)}"
+            kind = "b" if right.dtype.kind == "b" else "iuf"
+            demand(got.dtype.kind in kind, f"{what}: expected numbers like {right.dtype}, got {got.dtype}")
+            measures.append(agree(what, got, right, tolerance * (1 + magnitude([right.astype("float64")]))))
+        return Measure.worst(measures)
+
+    properties: dict[str, Property] = {"values": values, "inputs": inputs_stay(function)}
+    cases = LayerCases(strategy, reference=reference)
+    name = getattr(function, "__name__", "the function")
+    return conclude(inspect_function(name, function, make_subject, cases, properties, PROFILE, f"{name}(...)"))
+
+
+def inputs_stay(function: Callable[..., Any]) -> Property:
+    """Return the property that a function writes into none of its arguments."""
+
+    def inputs(trial: Trial) -> Measure:
+        """No argument is written into."""
+        copies = [np.array(a) for a in trial.inputs]
+        function(*copies, **trial.case.options)
+        for copy, a in zip(copies, trial.inputs, strict=True):
+            demand(np.array_equal(copy, a, equal_nan=copy.dtype.kind == "f"), "an argument was written into")
+        return Measure()
+
+    return inputs
+
+
+def right_gradient(
+    forward: Callable[..., Any],
+    vjp: Callable[..., Any],
+    strategy: Any,
+    *,
+    kink_distance: Callable[..., float] | None = None,
+    complex_safe: bool = False,
+) -> LayerResult:
+    """Check a vector-Jacobian product with the kit's `check_vjp`, exempt from what a first attempt need not mind.
+
+    Raises
+    ------
+    NonconformanceError
+        A property does not hold.
+    """
+    exemptions = dict.fromkeys(("float32", "shapes_and_dtypes", "own_gradients", "non_finite"), ONE_WIDTH)
+    return check_vjp(
+        forward,
+        vjp,
+        strategy,
+        names=names_of(forward),
+        kink_distance=kink_distance,
+        complex_safe=complex_safe,
+        exemptions=exemptions,
+        profile=PROFILE,
+    )
+
+
+def names_of(function: Callable[..., Any]) -> list[str]:
+    """Return what a function calls its positional arguments."""
+    parameters = inspect.signature(function).parameters.values()
+    return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+
+
+def no_rule(*arrays: Any) -> Any:
+    """Stand for a derivative that nobody asks for."""
+    raise WrongAnswer("no derivative is asked for here")
+
+
+def as_arrays(result: Any) -> list[Array]:
+    """Return a result, or the parts of a tuple, as arrays."""
+    return [np.asarray(part) for part in (result if isinstance(result, (tuple, list)) else (result,))]
+
+
+def expect(holds: Any, message: str, shown: str = "") -> None:
+    """Raise a WrongAnswer unless a condition holds."""
+    if not holds:
+        raise WrongAnswer(message, shown)

@@ -1,0 +1,157 @@
+"""What a learner has done so far, kept in a file of the user's data folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from tinygrad_lab.errors import StateError
+
+FOLDER_VARIABLE = "TINYGRAD_LAB_LEARN"  # where progress is kept instead
+FORMAT = 1
+
+
+@dataclass
+class Entry:
+    """What was done about one exercise.
+
+    Parameters
+    ----------
+    where : str
+        The folder in which the learner's files lie; empty before it was started.
+    attempts, hints : int
+        How often it was checked, and how many hints were shown.
+    passed : bool
+        Whether it has passed.
+    """
+
+    where: str = ""
+    attempts: int = 0
+    hints: int = 0
+    passed: bool = False
+
+
+@dataclass
+class Progress:
+    """The entries of all exercises that were touched.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    entries : dict
+        By the exercise's name.
+    damage : str
+        Why the file cannot be read; empty if it can. It is kept beside the new one as soon as there is one.
+    """
+
+    path: Path
+    entries: dict[str, Entry] = field(default_factory=dict)
+    damage: str = ""
+
+    def of(self, name: str) -> Entry:
+        """Return an exercise's entry, which may be changed."""
+        return self.entries.setdefault(name, Entry())
+
+    def save(self) -> str:
+        """Write the file, all or nothing, and return where a damaged one was moved, or an empty text.
+
+        Raises
+        ------
+        StateError
+            The folder cannot be written to.
+        """
+        kept = ""
+        text = json.dumps({"format": FORMAT, "exercises": {k: asdict(v) for k, v in self.entries.items()}}, indent=2)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.damage:
+                aside = free_name(self.path.with_suffix(".damaged"))
+                self.path.replace(aside)
+                kept, self.damage = str(aside), ""
+            write_whole(self.path, text)
+        except OSError as error:
+            raise StateError(
+                f"progress cannot be kept in {self.path}: {error}; name another folder in {FOLDER_VARIABLE}"
+            ) from error
+        return kept
+
+
+def progress_file() -> Path:
+    """Return the file in which progress is kept."""
+    folder = os.environ.get(FOLDER_VARIABLE) or platformdirs.user_data_dir("tinygrad_lab", appauthor=False)
+    return Path(folder) / "learn.json"
+
+
+def load_progress(path: Path | None = None) -> Progress:
+    """Return the progress that a file holds; none if there is no file; none, and a damage, if it cannot be read.
+
+    Examples
+    --------
+    >>> load_progress(Path("nowhere.json")).entries
+    {}
+    """
+    path = progress_file() if path is None else path
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Progress(path)
+    except (OSError, UnicodeDecodeError) as error:
+        return Progress(path, damage=damaged(path, error))
+    try:
+        table = json.loads(text)
+        if table["format"] != FORMAT:
+            raise ValueError(f"expected format {FORMAT}, got {table['format']!r}")
+        return Progress(path, {str(name): entry(given) for name, given in table["exercises"].items()})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return Progress(path, damage=damaged(path, error))
+
+
+def entry(given: Any) -> Entry:
+    """Return an entry from plain values.
+
+    Raises
+    ------
+    TypeError
+        They are not those of an entry.
+    """
+    found = Entry(**given)
+    if any(type(getattr(found, name)) is not type(value) for name, value in asdict(Entry()).items()):
+        raise TypeError(f"expected an entry, got {given}")
+    return found
+
+
+def damaged(path: Path, error: Exception) -> str:
+    """Say that a file cannot be read, and what becomes of it."""
+    return (
+        f"the progress in {path} cannot be read ({type(error).__name__}: {error}); it is not lost: mend the file, or "
+        "go on, and it will be kept beside a new one"
+    )
+
+
+def free_name(path: Path) -> Path:
+    """Return a path that does not exist: this one with a number after it."""
+    number = 1
+    while (candidate := path.with_name(f"{path.name}-{number}")).exists():
+        number += 1
+    return candidate
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader finds the old text or the new, and never a part."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

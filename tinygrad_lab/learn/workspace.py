@@ -1,0 +1,157 @@
+"""The learner's files: handing them out without overwriting work, and finding them again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.learn.catalogue import Exercise
+from tinygrad_lab.learn.progress import free_name
+
+
+def default_folder(exercise: Exercise) -> Path:
+    """Return where an exercise is copied to if nothing else is said.
+
+    Examples
+    --------
+    >>> from tinygrad_lab.learn.catalogue import find_exercise
+    >>> print(default_folder(find_exercise("im2col")))
+    06-im2col
+    """
+    return Path(f"{exercise.number:02}-{exercise.name.replace('_', '-')}")
+
+
+def answers_folder(exercise: Exercise, folder: Path) -> Path:
+    """Return where in an exercise's folder the answer lies: in a distribution, in its package."""
+    return folder / exercise.distribution.replace(".", "_") if exercise.distribution else folder
+
+
+def hand_out(
+    exercise: Exercise, folder: Path, *, again: bool = False, new_distribution: Callable[[Path], object]
+) -> tuple[list[Path], list[Path]]:
+    """Copy an exercise into a folder; return the paths that were written, and those under which old work was kept.
+
+    Parameters
+    ----------
+    exercise : Exercise
+        Which.
+    folder : Path
+        Where to.
+    again : bool
+        Whether files that differ are replaced; the old ones get another name.
+    new_distribution : callable
+        Writes the distribution that some exercises fill in, into a new folder.
+
+    Raises
+    ------
+    ConfigError
+        There is work that would be overwritten.
+    """
+    if exercise.distribution:
+        return hand_out_distribution(exercise, folder, again, new_distribution)
+    texts = {folder / f"{exercise.name}.md": exercise.story}
+    texts |= {folder / name: text for name, text in exercise.with_holes.items()}
+    taken = [path for path, text in texts.items() if path.exists() and read_answer(path) != text]
+    if taken and not again:
+        raise ConfigError(
+            f"{' and '.join(map(str, taken))}: there is work of yours, which is left as it is; "
+            f"`tinygrad-lab learn check {exercise.number}` grades it, --again gives it a new name and begins afresh"
+        )
+    kept = [set_aside(path) for path in taken]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
+    return list(texts), kept
+
+
+def hand_out_distribution(
+    exercise: Exercise, folder: Path, again: bool, new_distribution: Callable[[Path], object]
+) -> tuple[list[Path], list[Path]]:
+    """Copy an exercise that fills in a distribution; see `hand_out`."""
+    kept = []
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not again:
+            raise ConfigError(
+                f"expected a new or empty folder, got {folder}, which is left as it is; name another, "
+                "or use --again, which keeps it under a new name"
+            )
+        kept.append(set_aside(folder))
+    new_distribution(folder)
+    for page in (folder / "docs").rglob("*.md"):
+        page.unlink()  # it tells of another layer
+    (folder / "docs").rmdir()
+    texts = {folder / "README.md": exercise.story}
+    texts |= {answers_folder(exercise, folder) / name: text for name, text in exercise.with_holes.items()}
+    extra = exercise.folder / "extra"
+    texts |= {
+        folder / str(path.relative_to(extra)).removesuffix(".in"): path.read_text(encoding="utf-8")
+        for path in extra.rglob("*.in")
+    }
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
+    return list(texts), kept
+
+
+def set_aside(path: Path) -> Path:
+    """Give a file or folder another name, and return it."""
+    aside = free_name(path.with_name(f"{path.name}.old"))
+    path.rename(aside)
+    return aside
+
+
+def find_answer(exercise: Exercise, given: Path | None, remembered: str) -> Path:
+    """Return the folder of the learner's files, or the one file that was named.
+
+    Parameters
+    ----------
+    exercise : Exercise
+        Which.
+    given : Path or None
+        A file or folder that was named.
+    remembered : str
+        The folder that the exercise was copied to the last time; empty if it was not.
+
+    Raises
+    ------
+    ConfigError
+        There is no answer there.
+    """
+    if given is not None and given.is_file():
+        return given
+    here = (
+        [given]
+        if given is not None
+        else [default_folder(exercise), Path(), *([Path(remembered)] if remembered else [])]
+    )
+    places = [place for folder in here for place in (folder, folder / default_folder(exercise))]
+    places = [place for folder in places for place in (answers_folder(exercise, folder), folder)]
+    for place in places:
+        if all((place / name).is_file() for name in exercise.with_holes):
+            return place
+    names = " and ".join(exercise.with_holes)
+    where = " or ".join(str(folder.absolute()) for folder in here)
+    raise ConfigError(
+        f"expected {names} in {where}, found none; `tinygrad-lab learn start {exercise.number}` makes one, "
+        f"or name it: `tinygrad-lab learn check {exercise.number} FILE`"
+    )
+
+
+def read_answers(exercise: Exercise, place: Path) -> dict[str, str]:
+    """Return the learner's files by name."""
+    paths = [place] if place.is_file() else [place / name for name in exercise.with_holes]
+    return {path.name: read_answer(path) for path in paths}
+
+
+def read_answer(path: Path) -> str:
+    """Return what a file holds.
+
+    Raises
+    ------
+    ConfigError
+        It is no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"expected Python in UTF-8 in {path}, got {type(error).__name__}: {error}") from error
