@@ -5,7 +5,8 @@
 A residual network of eight layers is trained on the other eight classes of CIFAR-10; then, for 10 to 5,000 images a
 class, its last layer alone is trained, its last stage too, all of it, or a fresh one from scratch. Rates are chosen
 once for each method, at 300 images a class, on training images that those runs do not see; lengths are fixed
-beforehand; the test set is looked at once, after the last update. All methods share the images of a seed.
+beforehand; the test set is looked at once, after the last update. All methods share the images of a seed. Images are
+not augmented, so that what is frozen below the first layer that learns is computed once.
 
 FOLDER keeps the trained weights and a line for each finished run, so that a run that is stopped goes on where it was.
 At the end the results are written to docs/results/transfer.json.
@@ -33,6 +34,7 @@ from tinygrad_lab.optim.schedules import OneCycle
 from tinygrad_lab.registry import models
 from tinygrad_lab.train import evaluate
 from tinygrad_lab.weights import load_weights, save_weights, write_atomically
+from tinygrad_lab_layers import Flatten
 
 TASK = ("airplane", "ship")
 METHODS = {  # what is frozen; None: from scratch
@@ -41,7 +43,7 @@ METHODS = {  # what is frozen; None: from scratch
     "fine-tuned": {"patterns": ()},
     "from scratch": None,
 }
-SIZES = {10: (300, 5), 30: (300, 5), 100: (300, 5), 300: (300, 5), 1000: (600, 3), 5000: (2000, 3)}  # updates, seeds
+SIZES = {10: (300, 5), 30: (300, 5), 100: (300, 5), 300: (300, 5), 1000: (600, 3), 5000: (1500, 3)}  # updates, seeds
 RATES = (0.003, 0.01, 0.03, 0.1)
 TUNED_AT, HELD_OUT = 300, 1000  # images a class
 BATCH, PRETRAINING_EPOCHS, PRETRAINING_RATE = 32, 8, 0.1
@@ -54,9 +56,25 @@ def network(classes: int, seed: int) -> Any:
     return model
 
 
-def train(model: Any, data: Dataset, *, updates: int, rate: float, batch: int, seed: int) -> None:
-    """SGD with momentum along one cycle of the rate; flips and crops."""
-    batches = Loader(data, batch_size=batch, seed=seed, augment=Compose([Flip(), RandomCrop(padding=4)]), workers=1)
+def learning_part(model: Any, data: Dataset) -> tuple[Any, Dataset]:
+    """What begins with the first layer that learns, and what it is given in place of the images."""
+    layers = list(model.inner.items())
+    first = next(i for i, (_, layer) in enumerate(layers) if any(p.node for p in layer.parameters().values()))
+    if first == 0:
+        return model, data
+    body = tgl.Sequential(dict(layers[:first])).eval()
+    with tgl.no_grad():
+        parts = [body(tgl.tensor(x)).numpy() for x, _ in Loader(data, batch_size=256, shuffle=False, workers=0)]
+    features = np.concatenate(parts)
+    maps = features.reshape(len(data), *(1, 1)[: 4 - features.ndim], *features.shape[1:])  # (N, C) -> (N, 1, 1, C)
+    flat = {"flatten": Flatten()} if features.ndim == 2 else {}
+    return tgl.Sequential({**flat, **dict(layers[first:])}), Dataset(maps, data.labels, classes=data.classes)
+
+
+def train(model: Any, data: Dataset, *, updates: int, rate: float, batch: int, seed: int, augment: Any = None) -> None:
+    """SGD with momentum along one cycle of the rate."""
+    model, data = learning_part(model, data)
+    batches = Loader(data, batch_size=batch, seed=seed, augment=augment, workers=1)
     optimizer = SGD(model.parameters(), lr=rate, momentum=0.9, nesterov=True, weight_decay=5e-4)
     schedule, step = OneCycle(length=updates), 0
     model.train()
@@ -83,7 +101,8 @@ def pretrained(folder: Path, root: str | None) -> dict[str, Any]:
         data = load("cifar10", split="train", root=root, classes=others)
         model, start = network(len(others), 0), time.perf_counter()
         updates = PRETRAINING_EPOCHS * -(-len(data) // 128)
-        train(model, data, updates=updates, rate=PRETRAINING_RATE, batch=128, seed=0)
+        augment = Compose([Flip(), RandomCrop(padding=4)])
+        train(model, data, updates=updates, rate=PRETRAINING_RATE, batch=128, seed=0, augment=augment)
         seconds = time.perf_counter() - start
         save_weights(model, path)
         reached = accuracy(model, load("cifar10", split="test", root=root, classes=others))
