@@ -69,8 +69,8 @@ def prepare(recipe: Recipe, *, root: str | None = None, workers: int = 1, device
     test_set = load(name, split="test", root=root, **{k: v for k, v in data.items() if k in ("classes", "size")})
     augment = Compose.from_config(recipe.augment).fit(train_set)
     batches = Loader(train_set, batch_size=batch_size, seed=seed, augment=augment, workers=workers, device=device)
-    as_they_are = {"shuffle": False, "augment": augment.for_evaluation(), "workers": 0, "device": device}
-    evaluated = functools.partial(Loader, batch_size=256, **as_they_are)
+    unchanged = augment.for_evaluation()
+    evaluated = functools.partial(Loader, batch_size=256, shuffle=False, augment=unchanged, workers=0, device=device)
     validation = None
     if data.get("held_out"):
         rest = {key: value for key, value in data.items() if key != "per_class"}

@@ -90,8 +90,8 @@ class Trainer:
         How many batches one update is made from: the gradient is that of the mean over all of their images, as if they
         were one batch that is too large for the memory. (Statistics of batch normalisation remain those of each.)
     read_every : int, optional
-        After how many updates the device is waited for and the metrics are read: by default 1 with NumPy, where there is
-        nothing to wait for, and 50 elsewhere. Callbacks hear of every update, with the metrics as they were last read.
+        After how many updates the device is waited for and the metrics are read: by default 1 with NumPy, where there
+        is nothing to wait for, and 50 elsewhere. Callbacks hear of every update, with the metrics as last read.
 
     Attributes
     ----------
