@@ -14,6 +14,7 @@ from tinygrad_lab.ops.activation import relu, relu_grad
 from tinygrad_lab.ops.dropping import dropout
 from tinygrad_lab.ops.linear import matmul_matrices
 from tinygrad_lab.ops.normalisation import batch_norm, blend, centered_sums, channel_affine
+from tinygrad_lab.optim.updates import momentum_update
 from tinygrad_lab.settings import using
 
 OPS = (relu, relu_grad, dropout, batch_norm, centered_sums, channel_affine, blend, matmul_matrices)
@@ -23,6 +24,7 @@ shapes = st.tuples(st.integers(1, 9), st.integers(1, 40), st.integers(1, 9))
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocked_pointwise, "BLOCK", 64)
+    monkeypatch.setattr(blocked_pointwise, "WIDTH", 16)
 
 
 def kernel(op: Any, *arrays: Any, **options: Any) -> Any:
@@ -62,6 +64,18 @@ def test_normalisation(shape: Any, seed: int) -> None:
     close(centered_sums, g, x, mean)
     close(channel_affine, x, mean, scale, shift)
     close(blend, g, x, mean, a, b, c)
+
+
+@given(shape=shapes, seed=st.integers(0, 99), nesterov=st.booleans(), weight_decay=st.sampled_from([0.0, 5e-4]))
+def test_momentum(shape: Any, seed: int, nesterov: bool, weight_decay: float) -> None:
+    p, g, v = np.random.default_rng(seed).standard_normal((3, *shape))
+    options = {"lr": 0.1, "momentum": 0.9, "nesterov": nesterov, "weight_decay": weight_decay}
+    own, before = v.copy(), p.copy()
+    np.testing.assert_allclose(
+        kernel(momentum_update, p, g, own, **options), momentum_update.forward(np, p, g, v, **options)
+    )
+    np.testing.assert_allclose(own, v)
+    np.testing.assert_array_equal(p, before)
 
 
 @pytest.mark.parametrize("shape", [(130, 70, 130), (2, 9000, 100), (9000, 2, 100), (300, 300, 12)])

@@ -18,20 +18,22 @@ from numpy.lib.stride_tricks import as_strided
 from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.arrays import Options
 from tinygrad_lab.kernels.blas import one_blas_thread
-from tinygrad_lab.kernels.choice import ARRAYS, Shape, choose_tile
+from tinygrad_lab.kernels.choice import ARRAYS, Shape, choose_neighbours, choose_tile
+from tinygrad_lab.kernels.neighbours import beside, gather, widen
 from tinygrad_lab.kernels.threads import run
 from tinygrad_lab.kernels.toom_cook import matrices
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
 from tinygrad_lab.ops.windows import Pair, places
 
-BLOCK_BYTES = 1 << 20  # of windows at a time: what an L2 cache holds
+BLOCK_BYTES = 1 << 21  # of windows at a time: less means more calls, between which threads wait for the interpreter
+FEWEST_BLOCKS = 4  # for every thread to have some
 PARTS, PART_BYTES = 8, 1 << 25  # of a sum over all images: fixed, so that the order of summing is; and their memory
 ERROR, TILED_ERROR = 1e-5, 2e-4
 
 
 def run_blocks(work: Callable[[int, slice], None], images: int, bytes_each: int, *, parts: int = 0) -> None:
     """Call work(number, images) for blocks of images that take BLOCK_BYTES, or that are one of some `parts`."""
-    size = max(1, BLOCK_BYTES // max(1, bytes_each))
+    size = max(1, min(BLOCK_BYTES // max(1, bytes_each), -(-images // FEWEST_BLOCKS)))
     blocks = -(-images // size)
     parts = min(parts, blocks) if parts else blocks
 
@@ -70,6 +72,20 @@ class _View(NamedTuple):
     dilation: Pair
     groups: int
 
+    def neighbours(self, images: int, inputs: int, outputs: int) -> int:
+        """Return how many pixels side by side are best computed at once."""
+        if self.groups != 1 or self.dilation[1] != 1 or not all(self.size):
+            return 1
+        return choose_neighbours(Shape(images, *self.size, self.window, inputs, outputs), ARRAYS, stride=self.step[1])
+
+    def wide(self, m: int) -> _View:
+        """Return how m of the map's pixels, side by side, see the image."""
+        return self._replace(
+            size=(self.size[0], self.size[1] // m),
+            window=(self.window[0], self.window[1] + (m - 1) * self.step[1]),
+            step=(self.step[0], m * self.step[1]),
+        )
+
     def columns(self, x: Array) -> Array:
         """Return what each tap sees: (groups, pixels, taps * C / groups)."""
         spans = [
@@ -103,6 +119,14 @@ def _finish(y: Array, b: Array | None, clip: bool) -> None:
 
 def _convolve(x: Array, w: Array, b: Array | None, clip: bool, view: _View) -> Array:
     """Multiply what the windows see with the filters, block by block."""
+    m = view.neighbours(len(x), *w.shape[2:])
+    if m > 1:
+        y = _convolve_plainly(x, widen(w, m, view.step[1]), None if b is None else np.tile(b, m), clip, view.wide(m))
+        return y.reshape(len(x), *view.size, w.shape[3])  # (N, H, W/m, m*O) -> (N, H, W, O)
+    return _convolve_plainly(x, w, b, clip, view)
+
+
+def _convolve_plainly(x: Array, w: Array, b: Array | None, clip: bool, view: _View) -> Array:
     y = np.empty((len(x), *view.size, w.shape[3]), x.dtype)
     outputs = w.shape[3] // view.groups
     filters = w.reshape(-1, view.groups, outputs).transpose(1, 0, 2)  # (kh, kw, C/g, O) -> (g, kh*kw*C/g, O/g)
@@ -128,6 +152,13 @@ def _parts(shape: tuple[int, ...], dtype: Any) -> Array:
 
 def _gradient_w(x: Array, g: Array, view: _View) -> Array:
     """Multiply what the windows see with the maps, in parts, and sum these."""
+    m = view.neighbours(len(x), x.shape[3], g.shape[3])
+    if m > 1:
+        return gather(_gradient_w_plainly(x, beside(g, m), view.wide(m)), m, view.step[1], view.window[1])
+    return _gradient_w_plainly(x, g, view)
+
+
+def _gradient_w_plainly(x: Array, g: Array, view: _View) -> Array:
     inputs, outputs = x.shape[3] // view.groups, g.shape[3] // view.groups
     parts = _parts((view.groups, math.prod(view.window) * inputs, outputs), x.dtype)
 

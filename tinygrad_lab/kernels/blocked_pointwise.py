@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,12 +14,13 @@ from tinygrad_lab.ops.activation import relu, relu_grad
 from tinygrad_lab.ops.dropping import dropout
 from tinygrad_lab.ops.normalisation import batch_norm, blend, centered_sums, channel_affine
 
-BLOCK = 1 << 15  # elements
+BLOCK = 1 << 17  # elements; less means more calls, between which threads wait for the interpreter
+WIDTH = 1 << 10  # elements of a row: NumPy goes along rows, and short ones cost as much as long ones
 LEAST = 1 << 16  # elements for which threads pay
 GOLDEN = 0x9E3779B97F4A7C15  # from one number to the next; see tinygrad_lab.backend.random_bits
 
 
-def _alike(x: Array, *others: Array) -> bool:
+def alike(x: Array, *others: Array) -> bool:
     """Tell whether these are arrays of floats of one shape, in one piece of memory each."""
     return bool(
         x.size
@@ -26,7 +29,7 @@ def _alike(x: Array, *others: Array) -> bool:
     )
 
 
-def _by_blocks(work: Callable[[slice], None], length: int, block: int) -> None:
+def by_blocks(work: Callable[[slice], None], length: int, block: int) -> None:
     """Call work on slices of `block` elements or rows."""
 
     def some(first: int, last: int) -> None:
@@ -42,21 +45,21 @@ def select(x: Array, mask: Array, out: Array) -> None:
     np.multiply(x.view(bits), mask, out=out.view(bits))
 
 
-@relu.kernel("numpy", least=LEAST, when=_alike)
+@relu.kernel("numpy", least=LEAST, when=alike)
 def _relu(x: Array) -> Array:
     source, out = x.reshape(-1), np.empty(x.size, x.dtype)
-    _by_blocks(lambda part: np.maximum(source[part], 0, out=out[part]), x.size, BLOCK)
+    by_blocks(lambda part: np.maximum(source[part], 0, out=out[part]), x.size, BLOCK)
     return out.reshape(x.shape)
 
 
-@relu_grad.kernel("numpy", least=LEAST, when=_alike)
+@relu_grad.kernel("numpy", least=LEAST, when=alike)
 def _relu_grad(g: Array, y: Array) -> Array:
     slopes, results, out = g.reshape(-1), y.reshape(-1), np.empty(g.size, g.dtype)
-    _by_blocks(lambda part: select(slopes[part], results[part] > 0, out[part]), g.size, BLOCK)
+    by_blocks(lambda part: select(slopes[part], results[part] > 0, out[part]), g.size, BLOCK)
     return out.reshape(g.shape)
 
 
-@dropout.kernel("numpy", least=LEAST, when=lambda x, *, key, rate, shared=(): _alike(x) and not shared)
+@dropout.kernel("numpy", least=LEAST, when=lambda x, *, key, rate, shared=(): alike(x) and not shared)
 def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -> Array:
     """The number of element i + j under a key is that of element i under the key that is j steps on."""
     source, out = x.reshape(-1), np.empty(x.size, x.dtype)
@@ -64,7 +67,7 @@ def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -
     def work(part: slice) -> None:
         out[part] = dropout.forward(np, source[part], key=key + part.start * GOLDEN, rate=rate)
 
-    _by_blocks(work, x.size, BLOCK)
+    by_blocks(work, x.size, BLOCK)
     return out.reshape(x.shape)
 
 
@@ -72,24 +75,52 @@ def _channels(*arrays: Array, eps: float = 0.0) -> bool:
     """Tell whether these are batches of one shape, and values for their channels."""
     x = max(arrays, key=lambda array: array.ndim)
     batches = [a for a in arrays if a.ndim > 1]
-    return x.ndim > 1 and _alike(*batches) and all(a.shape == x.shape[-1:] for a in arrays if a.ndim <= 1)
+    return x.ndim > 1 and alike(*batches) and all(a.shape == x.shape[-1:] for a in arrays if a.ndim <= 1)
 
 
-def _rows(x: Array) -> tuple[Array, int]:
-    """Return an array as rows of channels, and how many rows a block has."""
-    return x.reshape(-1, x.shape[-1]), max(1, BLOCK // x.shape[-1])
+class _Rows(NamedTuple):
+    """How a batch is read: several pixels make a row, as long as the number of pixels and WIDTH allow."""
+
+    pixels: int
+    shape: tuple[int, int]
+    block: int
+
+    def of(self, x: Array) -> Array:
+        """Return an array as these rows."""
+        return x.reshape(self.shape)
+
+    def repeated(self, *channels: Array) -> list[Array]:
+        """Return values of channels as values of rows."""
+        return [np.tile(values, self.pixels) for values in channels]
+
+    def summed(self, x: Array, sums: int, work: Callable[[slice, Array], None]) -> Array:
+        """Return some sums over the pixels of x, gathered block by block and summed in their order: (sums, C)."""
+        count, length = self.shape
+        parts = np.empty((-(-count // self.block), sums, length), x.dtype)
+        by_blocks(lambda part: work(part, parts[part.start // self.block]), count, self.block)
+        total: Array = parts.reshape(len(parts), sums, self.pixels, -1).sum(axis=(0, 2), dtype=np.float64)
+        return total
+
+
+def _rows(x: Array) -> _Rows:
+    """Return how a batch of images is read."""
+    channels = x.shape[-1]
+    pixels = math.gcd(x.size // channels, 1 << max(0, (WIDTH // channels).bit_length() - 1))
+    shape = x.size // (channels * pixels), channels * pixels
+    return _Rows(pixels, shape, max(1, BLOCK // shape[1]))
 
 
 def _affine(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
-    (rows, block), out = _rows(x), np.empty(x.shape, x.dtype)
-    target = out.reshape(rows.shape)
+    read, out = _rows(x), np.empty(x.shape, x.dtype)
+    rows, target = read.of(x), read.of(out)
+    mean, factor, shift = read.repeated(mean, factor, shift)
 
     def work(part: slice) -> None:
         np.subtract(rows[part], mean, out=target[part])
         target[part] *= factor
         target[part] += shift
 
-    _by_blocks(work, len(rows), block)
+    by_blocks(work, len(rows), read.block)
     return out
 
 
@@ -98,50 +129,45 @@ def _channel_affine(x: Array, mean: Array, factor: Array, shift: Array) -> Array
     return _affine(x, mean, factor, shift)
 
 
-def _summed(work: Callable[[slice, Array], None], x: Array, sums: int) -> Array:
-    """Return some sums over the rows of x, gathered block by block and summed in their order: (sums, C)."""
-    rows, block = _rows(x)
-    parts = np.empty((-(-len(rows) // block), sums, x.shape[-1]), x.dtype)
-    _by_blocks(lambda part: work(part, parts[part.start // block]), len(rows), block)
-    total: Array = parts.sum(axis=0, dtype=np.float64)
-    return total
-
-
 @batch_norm.kernel("numpy", least=LEAST, when=_channels, error=1e-5)
 def _batch_norm(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Array, Array, Array]:
-    rows, _ = _rows(x)
+    read, count = _rows(x), x.size // x.shape[-1]
+    rows = read.of(x)
 
     def add(part: slice, sums: Array) -> None:
         np.sum(rows[part], axis=0, out=sums[0])
 
-    mean = (_summed(add, x, 1)[0] / len(rows)).astype(x.dtype)
+    mean = (read.summed(x, 1, add)[0] / count).astype(x.dtype)
+    (center,) = read.repeated(mean)
 
     def add_squares(part: slice, sums: Array) -> None:
-        centered = rows[part] - mean
+        centered = rows[part] - center
         np.sum(np.square(centered, out=centered), axis=0, out=sums[0])
 
-    variance = (_summed(add_squares, x, 1)[0] / len(rows)).astype(x.dtype)
+    variance = (read.summed(x, 1, add_squares)[0] / count).astype(x.dtype)
     return _affine(x, mean, (scale / np.sqrt(variance + eps)).astype(x.dtype), shift), mean, variance
 
 
 @centered_sums.kernel("numpy", least=LEAST, when=_channels, error=1e-5)
 def _centered_sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
-    (slopes, _), (rows, _) = _rows(g), _rows(x)
+    read = _rows(x)
+    slopes, rows, (center,) = read.of(g), read.of(x), read.repeated(mean)
 
     def add(part: slice, sums: Array) -> None:
         np.sum(slopes[part], axis=0, out=sums[0])
-        centered = rows[part] - mean
+        centered = rows[part] - center
         centered *= slopes[part]
         np.sum(centered, axis=0, out=sums[1])
 
-    total, moment = _summed(add, x, 2).astype(x.dtype)
+    total, moment = read.summed(x, 2, add).astype(x.dtype)
     return total, moment
 
 
 @blend.kernel("numpy", least=LEAST, when=_channels, error=1e-5)
 def _blend(g: Array, x: Array, mean: Array, a: Array, b: Array, c: Array) -> Array:
-    (slopes, block), (rows, _), out = _rows(g), _rows(x), np.empty(g.shape, g.dtype)
-    target = out.reshape(rows.shape)
+    read, out = _rows(x), np.empty(g.shape, g.dtype)
+    slopes, rows, target = read.of(g), read.of(x), read.of(out)
+    mean, a, b, c = read.repeated(mean, a, b, c)
 
     def work(part: slice) -> None:
         np.subtract(rows[part], mean, out=target[part])
@@ -149,5 +175,5 @@ def _blend(g: Array, x: Array, mean: Array, a: Array, b: Array, c: Array) -> Arr
         target[part] += slopes[part] * a
         target[part] += c
 
-    _by_blocks(work, len(rows), block)
+    by_blocks(work, len(rows), read.block)
     return out

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,20 @@ def _positions(images: Array, window: Pair, stride: Pair, size: Pair) -> Iterato
             yield images[:, rows, slice(j, j + (size[1] - 1) * stride[1] + 1, stride[1])]
 
 
+def _along(array: Array, axis: int, window: int, stride: int, size: int) -> Iterator[Array]:
+    """For each position in a window along one axis: what windows have there."""
+    for i in range(window):
+        yield array[(slice(None),) * axis + (slice(i, i + (size - 1) * stride + 1, stride),)]
+
+
 def _first(others: list[Array]) -> Array:
-    """Return in bytes the number of the first mask that is false: the least number, those of true masks being 255."""
-    numbers = [np.bitwise_or(np.negative(other.view(np.uint8)), np.uint8(k)) for k, other in enumerate(others)]
-    return np.minimum.reduce(numbers)
+    """Return in bytes the number of the first mask that is false."""
+    return _least((np.uint8(k), other) for k, other in enumerate(others))
+
+
+def _least(candidates: Iterable[tuple[Any, Array]]) -> Array:
+    """Return the least of some bytes, elementwise, those where their mask is true being 255."""
+    return functools.reduce(np.minimum, (np.negative(other.view(np.uint8)) | number for number, other in candidates))
 
 
 def _pools(x: Array, *, window: Pair, **options: Any) -> bool:
@@ -34,7 +45,10 @@ def _pools(x: Array, *, window: Pair, **options: Any) -> bool:
 
 @max_pool2d.kernel("numpy", when=_pools)
 def _max_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> tuple[Array, Array]:
-    """Return each window's maximum and its place: the first of equal ones, or of those that are NaN."""
+    """Return each window's maximum and its place: the first of equal ones, or of those that are NaN.
+
+    Down the columns first, where whole rows lie in one piece, and then across.
+    """
     size = places(x.shape[1:3], window, stride, padding, who="max_pool2d")
     out = np.empty((len(x), *size, x.shape[3]), x.dtype)
     index = np.zeros(out.shape, np.uint8)
@@ -43,16 +57,21 @@ def _max_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> tu
         seen = x[images]
         if padding != ((0, 0), (0, 0)):
             seen = np.pad(seen, ((0, 0), *padding, (0, 0)), constant_values=-np.inf)
-        maps, best, place = list(_positions(seen, window, stride, size)), out[images], index[images]
-        best[...] = maps[0]
-        for candidate in maps[1:]:
-            np.maximum(best, candidate, out=best)
-        place[...] = _first([candidate != best for candidate in maps])
+        rows, best, place = list(_along(seen, 1, window[0], stride[0], size[0])), out[images], index[images]
+        tall = functools.reduce(np.maximum, rows)
+        number = _first([row != tall for row in rows]) * np.uint8(window[1])
+        columns = [np.ascontiguousarray(c) for c in _along(tall, 2, window[1], stride[1], size[1])]
+        best[...] = columns[0]
+        for column in columns[1:]:
+            np.maximum(best, column, out=best)
+        numbers = _along(number, 2, window[1], stride[1], size[1])
+        place[...] = _least((n + np.uint8(j), c != best) for j, (n, c) in enumerate(zip(numbers, columns, strict=True)))
         lost = np.isnan(best)
         if lost.any():
+            maps = _positions(seen, window, stride, size)
             np.copyto(place, _first([~np.isnan(candidate) for candidate in maps]), where=lost)
 
-    run_blocks(work, len(x), 2 * x[:1].nbytes)
+    run_blocks(work, len(x), x[:1].nbytes // 2)
     return out, index
 
 
@@ -71,5 +90,5 @@ def _max_pool2d_grad(g: Array, index: Array, *, size: Pair, window: Pair, stride
             if not apart:
                 pixels += chosen
 
-    run_blocks(work, len(g), 2 * out[:1].nbytes)
+    run_blocks(work, len(g), out[:1].nbytes // 2)
     return np.ascontiguousarray(out[:, top : top + size[0], left : left + size[1]])

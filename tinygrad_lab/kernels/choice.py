@@ -3,7 +3,7 @@
 Costs are counted in multiplications and additions of one number at the rate of a matrix product in the cache.
 
 - Directly, each output pixel takes kh * kw * C / groups of them for each output channel, and as many numbers to be
-  found.
+  found. With m neighbours at once (see `neighbours`) these are kh * (kw + (m - 1) s) * C for m pixels.
 - A tile of F(m, r), n = m + r - 1, takes n * n * C for each output channel, where m * m pixels take m * m * r * r * C.
   What is added is the transform of n * n numbers for each input and output channel, and of n * n numbers for each
   filter. Tiles that stick out over the map work for nothing, so that small maps want small tiles.
@@ -23,6 +23,7 @@ from tinygrad_lab.errors import OptionError
 from tinygrad_lab.kernels.toom_cook import LARGEST_TILE
 
 MOST_OUTPUTS = 4  # larger tiles round off more than they save
+MOST_NEIGHBOURS = 8
 
 
 class Rates(NamedTuple):
@@ -49,7 +50,7 @@ class Rates(NamedTuple):
 
 
 COMPILED = Rates(direct=1.25, column=0.0, transform=24.0, filter=16.0, filter_sum=60.0, vector=16)
-ARRAYS = Rates(direct=1.0, column=8.0, transform=40.0, filter=20.0, filter_sum=60.0, vector=1)
+ARRAYS = Rates(direct=1.0, column=24.0, transform=40.0, filter=20.0, filter_sum=60.0, vector=1)
 
 _forced: ContextVar[int | None] = ContextVar("tinygrad_lab.tiles", default=None)
 
@@ -70,11 +71,34 @@ def _whole(number: int, unit: int) -> int:
     return -(-number // unit)
 
 
-def direct_cost(shape: Shape, rates: Rates) -> float:
-    """Return the cost of a convolution, or of the gradient of its filters, by matrix products on the image."""
-    outputs = _whole(shape.outputs, rates.vector) * rates.vector
-    seen = shape.images * shape.out_height * shape.out_width * shape.window[0] * shape.window[1] * shape.inputs
+def direct_cost(shape: Shape, rates: Rates, *, m: int = 1, stride: int = 1) -> float:
+    """Return the cost of a convolution, or of the gradient of its filters, by products on the image, m pixels each."""
+    outputs = _whole(m * shape.outputs, rates.vector) * rates.vector
+    columns = shape.window[1] + (m - 1) * stride
+    seen = shape.images * shape.out_height * shape.out_width // m * shape.window[0] * columns * shape.inputs
     return seen * (rates.direct * outputs + rates.column)
+
+
+@functools.lru_cache(maxsize=1024)
+def choose_neighbours(shape: Shape, rates: Rates = COMPILED, *, stride: int = 1) -> int:
+    """Return how many neighbouring outputs are best computed at once; it divides the width of the map.
+
+    Parameters
+    ----------
+    shape : Shape
+        Of the convolution, without groups or dilation.
+    rates : Rates
+        Of the kernels in question.
+    stride : int
+        Along the width.
+
+    Examples
+    --------
+    >>> choose_neighbours(Shape(images=128, out_height=28, out_width=28, window=(5, 5), inputs=1, outputs=6))
+    2
+    """
+    sizes = [m for m in range(1, MOST_NEIGHBOURS + 1) if shape.out_width % m == 0]
+    return min(sizes, key=lambda m: direct_cost(shape, rates, m=m, stride=stride))
 
 
 def tile_cost(shape: Shape, m: int, rates: Rates, *, gradient: bool = False) -> float:
@@ -94,7 +118,7 @@ def _cheapest(shape: Shape, rates: Rates, gradient: bool) -> int:
     sizes = range(2, min(MOST_OUTPUTS, LARGEST_TILE - r + 1) + 1)
     costs = {m: tile_cost(shape, m, rates, gradient=gradient) for m in sizes}
     best = min(costs, key=costs.__getitem__)
-    return best if costs[best] < direct_cost(shape, rates) else 0
+    return best if costs[best] < direct_cost(shape, rates, m=choose_neighbours(shape, rates)) else 0
 
 
 def choose_tile(shape: Shape, rates: Rates = COMPILED, *, gradient: bool = False) -> int:

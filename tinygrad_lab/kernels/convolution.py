@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels import direct, tiles
 from tinygrad_lab.kernels.arrays import Options, holds_float32, plain
-from tinygrad_lab.kernels.choice import Shape, choose_tile
+from tinygrad_lab.kernels.choice import Shape, choose_neighbours, choose_tile
+from tinygrad_lab.kernels.neighbours import beside, gather, widen
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
 from tinygrad_lab.ops.windows import Pair, places
 
@@ -33,6 +36,25 @@ def _is_product(size: Sequence[int], window: Sequence[int], how: Options) -> boo
     return tuple(size) == tuple(window) and how._replace(stride=(1, 1)) == Options()
 
 
+def _neighbours(images: int, size: Sequence[int], w_shape: Sequence[int], how: Options) -> int:
+    """Return how many neighbouring outputs are best computed at once."""
+    if how.dilation[1] != 1 or how.groups != 1 or not all(size):
+        return 1
+    shape = Shape(images, size[0], size[1], (w_shape[0], w_shape[1]), w_shape[2], w_shape[3])
+    return choose_neighbours(shape, stride=how.stride[1])
+
+
+def _direct(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options) -> Array:
+    """Convolve the direct way, some neighbours at once."""
+    m = _neighbours(len(x), size, w.shape, how)
+    if m == 1:
+        return direct.forward(x, w, b, clip, size, how)
+    wide, (down, across) = how._replace(stride=(how.stride[0], m * how.stride[1])), size
+    bias = None if b is None else np.tile(b, m)
+    y = direct.forward(x, widen(w, m, how.stride[1]), bias, clip, (down, across // m), wide)
+    return y.reshape(len(x), down, across, w.shape[3])  # (N, H, W/m, m*O) -> (N, H, W, O)
+
+
 def _as_pixel(images: Array) -> Array:
     return images.reshape(len(images), 1, 1, -1)  # (N, H, W, C) -> (N, 1, 1, H*W*C)
 
@@ -45,7 +67,7 @@ def _forward(x: Array, w: Array, b: Array | None, clip: bool, how: Options) -> A
     m = _tile(x.shape[0], size, w.shape, how)
     if m:
         return tiles.forward(x, w, b, clip, size, (-how.padding[0][0], -how.padding[1][0]), m)
-    return direct.forward(x, w, b, clip, size, how)
+    return _direct(x, w, b, clip, size, how)
 
 
 @conv2d.kernel("numba", when=_takes, error=ERROR)
@@ -71,6 +93,11 @@ def _conv2d_grad_x(g: Array, w: Array, *, size: Pair, **options: Any) -> Array:
     if m:
         begin = how.padding[0][0] - w.shape[0] + 1, how.padding[1][0] - w.shape[1] + 1
         return tiles.forward(g, w, None, False, size, begin, m, flipped=True)
+    turned_shape = (*w.shape[:2], w.shape[3], w.shape[2])
+    if how.stride == how.dilation == (1, 1) and _neighbours(len(g), size, turned_shape, how) > 1:
+        turned = np.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3))  # (kh, kw, C, O) -> (kh, kw, O, C)
+        sides = [(k - 1 - before, k - 1 - after) for k, (before, after) in zip(w.shape, how.padding, strict=False)]
+        return _direct(g, turned, None, False, size, how._replace(padding=(sides[0], sides[1])))
     return direct.gradient_x(g, w, size, how)
 
 
@@ -83,4 +110,10 @@ def _conv2d_grad_w(x: Array, g: Array, *, window: Pair, **options: Any) -> Array
     m = _tile(x.shape[0], g.shape[1:3], (*window, x.shape[3], g.shape[3]), how, gradient=True)
     if m:
         return tiles.gradient_w(x, g, window[0], (-how.padding[0][0], -how.padding[1][0]), m)
-    return direct.gradient_w(x, g, window, how)
+    m = _neighbours(len(x), g.shape[1:3], (*window, x.shape[3], g.shape[3]), how)
+    if m == 1:
+        return direct.gradient_w(x, g, window, how)
+    wide, step = (window[0], window[1] + (m - 1) * how.stride[1]), how.stride[1]
+    return gather(
+        direct.gradient_w(x, beside(g, m), wide, how._replace(stride=(how.stride[0], m * step))), m, step, window[1]
+    )

@@ -1,4 +1,8 @@
-"""Products of large matrices in NumPy: blocks of rows or columns of the result, each by BLAS on one thread."""
+"""Products of matrices in NumPy: blocks of rows or columns of the result, each by BLAS on one thread.
+
+BLAS's own threads spin while they wait for one another, and on cores that others use as well, a product of a few
+microseconds then takes milliseconds.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.kernels.threads import run
 from tinygrad_lab.ops.linear import matmul_matrices
 
-LEAST = 1 << 15  # elements of the larger matrix for which threads pay
+LEAST = 1 << 11  # elements of the larger matrix for which it pays to hold BLAS to one thread
+BLOCK = 1 << 21  # multiplications and additions, for which a thread's help pays
 MOST_BLOCKS, LEAST_LENGTH = 16, 64
 
 
@@ -23,7 +28,7 @@ def _matmul_matrices(x: Array, y: Array) -> Array:
     out = np.empty((x.shape[0], y.shape[1]), x.dtype)
     wide = out.shape[1] >= out.shape[0]
     length = max(out.shape)
-    blocks = max(1, min(MOST_BLOCKS, length // LEAST_LENGTH))
+    blocks = max(1, min(MOST_BLOCKS, length // LEAST_LENGTH, x.size * y.shape[1] // BLOCK))
 
     def multiply(first: int, last: int) -> None:
         for block in range(first, last):
