@@ -41,12 +41,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace) -> int:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from tinygrad_lab.learn.catalogue import exercises
 
     progress = _progress()
-    table = Table("N", "Name", "Exercise", "State", box=None)
+    table = Table("N", "Name", "Exercise", Column("State", no_wrap=True), box=None)
     for exercise in exercises():
         entry = progress.of(exercise.name)
         table.add_row(str(exercise.number), exercise.name, exercise.title, _state(entry))

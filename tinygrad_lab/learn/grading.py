@@ -72,12 +72,11 @@ def grade(exercise: Exercise, files: Mapping[str, str], folder: Path | None = No
     folder : Path or None
         Where its files lie.
     """
-    if open_ones := holes(files):
-        return Verdict(what=still_open(open_ones, files))
     verdict = Verdict()
     answer = Answer(files, folder)
     rules = importlib.import_module(f"tinygrad_lab.learn.exercises.{exercise.name}.grade")
     try:
+        no_holes(files)
         answer.run()
         steps = rules.steps(answer)
     except WrongAnswer as error:
@@ -98,12 +97,19 @@ def grade(exercise: Exercise, files: Mapping[str, str], folder: Path | None = No
     return verdict
 
 
-def still_open(open_ones: list[str], files: Mapping[str, str]) -> str:
-    """Say which holes are open, and what else keeps the files from running."""
+def no_holes(files: Mapping[str, str]) -> None:
+    """Look for holes.
+
+    Raises
+    ------
+    WrongAnswer
+        A file is no Python, or has a hole that is not filled.
+    """
     for name, text in files.items():
         compiled(text, name, f"<{name}>")
-    what = "a hole is" if len(open_ones) == 1 else f"{len(open_ones)} holes are"
-    return f"{what} not filled yet: {'; '.join(open_ones)}"
+    if found := holes(files):
+        what = "a hole is" if len(found) == 1 else f"{len(found)} holes are"
+        raise WrongAnswer(f"{what} not filled yet: {'; '.join(found)}")
 
 
 def describe(verdict: Verdict, error: BaseException, answer: Answer) -> None:

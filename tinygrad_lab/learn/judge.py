@@ -133,16 +133,39 @@ def right_gradient(
         A property does not hold.
     """
     exemptions = dict.fromkeys(("float32", "shapes_and_dtypes", "own_gradients", "non_finite"), ONE_WIDTH)
+    names = names_of(forward)
+
+    def with_gradients_like_arguments(g: Any, *arrays: Any) -> Any:
+        found = vjp(g, *arrays)
+        check_gradients(found, {n: a for n, a in zip(names, arrays, strict=True) if a.dtype.kind == "f"})
+        return found
+
     return check_vjp(
         forward,
-        vjp,
+        with_gradients_like_arguments,
         strategy,
-        names=names_of(forward),
+        names=names,
         kink_distance=kink_distance,
         complex_safe=complex_safe,
         exemptions=exemptions,
         profile=PROFILE,
     )
+
+
+def check_gradients(found: Any, arguments: dict[str, Array]) -> None:
+    """Raise a WrongAnswer unless there is a gradient for each argument, of its shape."""
+    parts = list(found) if isinstance(found, (tuple, list)) else [found]
+    if len(parts) != len(arguments):
+        wanted = f"{len(arguments)} gradient{'s' * (len(arguments) > 1)} ({', '.join(arguments)})"
+        raise WrongAnswer(f"expected {wanted}, got {len(parts)}")
+    for (name, argument), part in zip(arguments.items(), parts, strict=True):
+        gradient = np.asarray(part)
+        if gradient.dtype.kind not in "iufc":
+            raise WrongAnswer(f"gradient of {name}: expected an array of numbers, got {type(part).__name__}")
+        if gradient.shape != argument.shape:
+            raise WrongAnswer(
+                f"gradient of {name}: expected shape {argument.shape}, that of {name}, got {gradient.shape}"
+            )
 
 
 def names_of(function: Callable[..., Any]) -> list[str]:

@@ -16,7 +16,6 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tinygrad_lab.learn.answer import WrongAnswer
 from tinygrad_lab.learn.catalogue import Exercise, find_exercise
 from tinygrad_lab.learn.grading import Verdict, grade
 
@@ -109,10 +108,7 @@ def main(scratch: Path) -> None:
     printed = sys.stdout = sys.stderr = Printed()
     with (scratch / TRACE).open("w", encoding="utf-8") as trace:
         faulthandler.dump_traceback_later(request["seconds"], exit=True, file=trace)
-        try:
-            verdict = grade(find_exercise(request["exercise"]), request["files"], folder)
-        except WrongAnswer as error:
-            verdict = Verdict(what=str(error), shown=error.shown)
+        verdict = grade(find_exercise(request["exercise"]), request["files"], folder)
         faulthandler.cancel_dump_traceback_later()
     verdict.printed = printed.getvalue()
     (scratch / RESULT).write_text(json.dumps(verdict.as_json()), encoding="utf-8")

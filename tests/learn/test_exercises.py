@@ -1,0 +1,186 @@
+"""Every reference solution passes, every file with holes fails, every typical mistake is told from the others."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import itertools
+import re
+
+import pytest
+
+from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.learn.answer import Answer, holes
+from tinygrad_lab.learn.catalogue import FOLDER, ORDER, Exercise, Mistake, exercises, find_exercise
+from tinygrad_lab.learn.grading import alike, grade, results
+
+EXERCISES = exercises()
+MISTAKES = [(exercise, mistake) for exercise in EXERCISES for mistake in exercise.mistakes]
+
+
+def identify(thing: object) -> str:
+    return str(getattr(thing, "name", thing))
+
+
+every_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=identify)
+
+
+@every_exercise
+def test_the_solution_passes(exercise: Exercise) -> None:
+    verdict = grade(exercise, exercise.solution)
+    assert verdict.passed, (verdict.what, verdict.shown)
+    assert verdict.steps
+    assert (verdict.failed, verdict.what, verdict.because) == ("", "", [])
+
+
+@every_exercise
+def test_the_file_with_holes_fails(exercise: Exercise) -> None:
+    verdict = grade(exercise, exercise.with_holes)
+    assert not verdict.passed
+    assert "not filled yet" in verdict.what
+    assert len(holes(exercise.with_holes)) == "".join(exercise.with_holes.values()).count("# Your turn:")
+
+
+@pytest.mark.parametrize(("exercise", "mistake"), MISTAKES, ids=identify)
+def test_the_mistake_is_named(exercise: Exercise, mistake: Mistake) -> None:
+    verdict = grade(exercise, exercise.wrong(mistake))
+    assert not verdict.passed
+    assert verdict.what
+    assert verdict.mistakes[:1] == [mistake.name], verdict
+    assert verdict.because[0] == mistake.says
+
+
+@every_exercise
+def test_mistakes_look_different(exercise: Exercise) -> None:
+    """No probe of the solution raises, each mistake shows in some probe, and no two show in the same way."""
+    probes = importlib.import_module(f"tinygrad_lab.learn.exercises.{exercise.name}.grade").probes
+    right = results(probes, Answer(exercise.solution).run())
+    assert not [result for result in right if isinstance(result, str)]
+    looks = {m.name: results(probes, Answer(exercise.wrong(m)).run()) for m in exercise.mistakes}
+    for (one, a), (other, b) in itertools.combinations([("the solution", right), *looks.items()], 2):
+        assert not all(alike(x, y) for x, y in zip(a, b, strict=True)), f"{one} and {other} look the same"
+
+
+@every_exercise
+def test_all_parts_are_there(exercise: Exercise) -> None:
+    assert len(exercise.hints) == 3
+    assert len(exercise.mistakes) >= 3
+    assert len({m.name for m in exercise.mistakes}) == len(exercise.mistakes)
+    assert exercise.story.startswith("# ")
+    for part in ("$", "**Write**", "Shapes", "*"):
+        assert part in exercise.story
+    assert re.search(r"^\*(Paper|Reference)\*: ", exercise.story, re.MULTILINE)
+
+
+@every_exercise
+def test_files_can_be_printed_in_a_book(exercise: Exercise) -> None:
+    for text in (*exercise.with_holes.values(), *exercise.solution.values()):
+        tree = ast.parse(text)
+        assert ast.get_docstring(tree)
+        assert "#<" not in text
+        assert "#>" not in text
+        assert not [line for line in text.splitlines() if len(line) > 115 or line != line.rstrip()]
+
+
+@every_exercise
+def test_holes_do_not_give_the_answer_away(exercise: Exercise) -> None:
+    """What a mistake replaces stands in the solution, and not in the file that is handed out."""
+    handed_out = "".join(exercise.with_holes.values())
+    assert not [m.name for m in exercise.mistakes if m.old in handed_out]
+
+
+def test_folders_and_order_agree() -> None:
+    assert {path.parent.name for path in FOLDER.glob("*/story.md")} == set(ORDER)
+
+
+@pytest.mark.parametrize("which", ["6", "06", "im2col"])
+def test_an_exercise_is_found_by_number_and_name(which: str) -> None:
+    assert find_exercise(which).name == "im2col"
+
+
+@pytest.mark.parametrize("which", ["0", "99", "im3col", ""])
+def test_an_unknown_exercise_is_refused(which: str) -> None:
+    with pytest.raises(ConfigError, match="expected a number from 1 to"):
+        find_exercise(which)
+
+
+# The same mistakes, in other words than the exercise's own: what counts is what an answer does.
+OTHER_WORDS = {
+    ("matmul", "bias_mean"): """
+def dense_backward(g, x, w):
+    count = len(g)
+    return (w @ g.T).T, (g.T @ x).T, sum(g) / count
+""",
+    ("col2im", "assigned"): """
+import numpy as np
+def col2im(g, shape, window, stride):
+    n, height, width, channels = shape
+    images = np.zeros(shape)
+    patches = g.reshape(n, (height - window) // stride + 1, (width - window) // stride + 1, window, window, channels)
+    for k in range(window * window):
+        i, j = k // window, k % window
+        view = images[:, i:, j:][:, ::stride, ::stride][:, : patches.shape[1], : patches.shape[2]]
+        view[...] = patches[:, :, :, i, j]
+    return images
+""",
+    ("batch_norm", "variance_constant"): """
+import numpy as np
+def batch_norm_backward(g, x, scale, eps):
+    centred = x - x.mean(axis=0)
+    s = 1 / np.sqrt((centred**2).mean(axis=0) + eps)
+    rows = len(x)
+    return scale * s * (g - g.sum(axis=0) / rows), (g * centred * s).sum(axis=0), g.sum(axis=0)
+""",
+    ("scalar_tape", "assigned"): """
+import math
+class Value:
+    def __init__(self, data, parents=(), slopes=()):
+        self.data, self.parents, self.slopes, self.grad = data, parents, slopes, 0.0
+    def __add__(self, other):
+        return Value(self.data + other.data, (self, other), (1.0, 1.0))
+    def __mul__(self, other):
+        return Value(self.data * other.data, (self, other), (other.data, self.data))
+    def tanh(self):
+        t = math.tanh(self.data)
+        return Value(t, (self,), (1 - t**2,))
+    def backward(self):
+        order = []
+        def visit(v):
+            if v in order:
+                return
+            [visit(p) for p in v.parents]
+            order.append(v)
+        visit(self)
+        self.grad = 1.0
+        while order:
+            v = order.pop()
+            for k in range(len(v.parents)):
+                v.parents[k].grad = v.slopes[k] * v.grad
+""",
+}
+
+
+@pytest.mark.parametrize(("name", "mistake"), OTHER_WORDS)
+def test_a_mistake_is_known_in_other_words(name: str, mistake: str) -> None:
+    verdict = grade(find_exercise(name), {f"{name}.py": OTHER_WORDS[name, mistake]})
+    assert not verdict.passed
+    assert verdict.mistakes == [mistake]
+
+
+def test_two_mistakes_are_both_named() -> None:
+    exercise = find_exercise("matmul")
+    (text,) = exercise.solution.values()
+    text = text.replace("dw = x.T @ g", "dw = g.T @ x").replace("db = g.sum(axis=0)", "db = g.mean(axis=0)")
+    verdict = grade(exercise, {"matmul.py": text})
+    assert set(verdict.mistakes) == {"dw_transposed", "bias_mean"}
+
+
+def test_the_smallest_counterexample_is_shown() -> None:
+    """With its arguments by name, and the given and the expected Jacobian side by side."""
+    exercise = find_exercise("matmul")
+    mistake = next(m for m in exercise.mistakes if m.name == "bias_mean")
+    verdict = grade(exercise, exercise.wrong(mistake))
+    assert verdict.what == "the gradient of b is wrong"
+    for name in ("x = ", "w = ", "b = ", "given", "expected", "*"):
+        assert name in verdict.shown
+    assert "Jacobian by b, 2 results x 1 elements" in verdict.shown  # two rows are the fewest that show it
