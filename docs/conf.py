@@ -27,6 +27,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "sphinx_design",
+    "reference_pages",
     "tutorial_pages",
 ]
 exclude_patterns = ["_build", "_extensions", "decisions/template.md", "tutorials/_notebooks", "**/.ipynb_checkpoints"]

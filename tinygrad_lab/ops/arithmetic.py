@@ -94,7 +94,7 @@ power.defvjp(x=_power_x, y=_power_y)
 
 @primitive
 def absolute(xp: Any, x: Any) -> Any:
-    """Return |x|; the derivative at 0 is taken as 0."""
+    """Return ``|x|``; the derivative at 0 is taken as 0."""
     return xp.abs(x)
 
 

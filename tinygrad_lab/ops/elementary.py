@@ -163,7 +163,7 @@ arctanh.defvjp(x=lambda g, x: g / ((1.0 - x) * (1.0 + x)))
 
 @primitive
 def sigmoid(xp: Any, x: Any) -> Any:
-    """Return 1 / (1 + e^-x), computed from e^-|x| so that nothing overflows and small results keep their digits."""
+    """Return 1 / (1 + e^-x), computed from ``e^-|x|`` so that nothing overflows and small results keep their digits."""
     small = xp.exp(xp.minimum(x, -x))
     return xp.where(x < 0, small, 1.0) / (1.0 + small)
 

@@ -23,8 +23,8 @@ softplus.defvjp(x=lambda g, x, beta: g * tgl.sigmoid(beta * x))
 class Softplus(tgl.Layer):
     r"""A smooth ReLU: :math:`y = \log(1 + e^{\beta x}) / \beta`, element by element.
 
-    Its derivative is the logistic function of beta x. It is computed as max(z, 0) + log(1 + e^-|z|) with z = beta x:
-    nothing overflows, and small results keep their digits. NaN stays NaN.
+    Its derivative is the logistic function of beta x. With z = beta x it is computed as
+    ``max(z, 0) + log(1 + e^-|z|)``: nothing overflows, and small results keep their digits. NaN stays NaN.
 
     Parameters
     ----------

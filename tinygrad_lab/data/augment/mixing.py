@@ -15,7 +15,7 @@ from tinygrad_lab.errors import OptionError
 class Cutout(Augmentation):
     """Cover a square of each image, whose centre is any of its pixels; the part outside of the image is lost.
 
-    out[i, j] = value where |i - a| and |j - b| lie within the square about (a, b), in[i, j] elsewhere
+    out[i, j] = value where ``|i - a|`` and ``|j - b|`` lie within the square about (a, b), in[i, j] elsewhere
 
     Parameters
     ----------

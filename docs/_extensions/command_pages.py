@@ -1,0 +1,94 @@
+"""Sphinx extension for commands: ``command`` shows a command's help and what a session with it really prints.
+
+```{command} summary
+tinygrad-lab summary lenet5
+```
+
+Lines of the content are run one after the other in an empty folder, when the page is built; one that begins with
+``@`` is run and not shown.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from restructured import ComposingDirective, code
+from sphinx.application import Sphinx
+
+import tinygrad_lab.cli
+
+COLUMNS = 100
+WITHIN = 240  # seconds a session may take
+ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+FOLDER = Path(tinygrad_lab.cli.__file__).parent
+
+
+class CommandDirective(ComposingDirective):
+    """A command's help, and a session."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Return what is printed, as blocks of text."""
+        name = self.arguments[0]
+        self.env.note_dependency(__file__)
+        self.env.note_dependency(str(FOLDER / f"{name.replace('-', '_')}.py"))
+        with tempfile.TemporaryDirectory() as folder:
+            usage = printed(["tinygrad-lab", name, "--help"], Path(folder))
+            parts: list[nodes.Node] = [self.section("Usage", code(usage))]
+            session = []
+            for line in self.content:
+                text = printed(shlex.split(line.removeprefix("@")), Path(folder))
+                if not line.startswith("@"):
+                    session.append(f"$ {line}\n{text}")
+            if session:
+                parts.append(self.section("A session", code("\n\n".join(session), "console")))
+        return parts
+
+
+def printed(words: list[str], folder: Path) -> str:
+    """Run a command of the project in a folder and return what it prints.
+
+    Raises
+    ------
+    RuntimeError
+        It fails; the message is what it printed.
+    """
+    if words[0] != "tinygrad-lab":
+        raise RuntimeError(f"command: expected lines that begin with tinygrad-lab, got {shlex.join(words)}")
+    told = os.environ | {
+        "COLUMNS": str(COLUMNS),
+        "NO_COLOR": "1",
+        "TERM": "dumb",
+        "PYTHONWARNINGS": "ignore",
+        "TINYGRAD_LAB_DATA": str(folder / "data"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tinygrad_lab", *words[1:]],
+        cwd=folder,
+        env=told,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{shlex.join(words)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+    text = ANSI.sub("", done.stdout).replace(f"{folder}/", "").replace(str(folder), ".")
+    return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directive."""
+    app.add_directive("command", CommandDirective)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

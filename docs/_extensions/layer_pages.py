@@ -1,0 +1,265 @@
+"""Sphinx extension for layers: one directive renders the page of any installed plugin, a stranger's too.
+
+```{layer} conv2d
+:example: conv2d(3, 16, window=3, padding="same")
+:input: 32, 32, 3
+```
+
+From the plugin come its docstring (formula, parameters, shapes, errors, paper), the errors that its cases provoke with
+their real messages, its drawing, its cost and its report card. Without an example, the first of its cases serves.
+``report-card`` renders the card alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import math
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from docutils import nodes
+from docutils.parsers.rst import directives
+from figures import curve, elementwise, figure
+from report_cards import KEPT, card, kept
+from restructured import ComposingDirective, escaped, html, literal, page_link, table
+from sphinx.application import Sphinx
+
+import tinygrad_lab as tgl
+from tinygrad_lab import registry
+from tinygrad_lab.conformance.laws import find_law
+from tinygrad_lab.conformance.properties import LAYER, ONCE
+from tinygrad_lab.conformance.values import construct, draw_input
+from tinygrad_lab.errors import LabError
+from tinygrad_lab.initializers import shapes_only
+from tinygrad_lab.inspect import draw
+from tinygrad_lab.layer import Layer
+
+WHAT_IS_CHECKED_ONCE = {
+    "fresh_process": "Configuration and state, written and read in a fresh process, give the same layer.",
+    "bad_inputs": "Each documented misuse raises the documented error.",
+    "adequacy": "The cases draw every option and run every branch of the layer.",
+}
+MOST_ERRORS = 10
+
+
+def evaluated(node: ast.expr) -> Any:
+    """Return the value of an example: literals, and calls of layers by their registered names."""
+    if isinstance(node, ast.Call):
+        make = registry.layers[ast.unparse(node.func)]
+        options = {k.arg: evaluated(k.value) for k in node.keywords if k.arg is not None}
+        return make(*map(evaluated, node.args), **options)
+    if isinstance(node, ast.List | ast.Tuple):
+        return [evaluated(element) for element in node.elts]
+    return ast.literal_eval(node)
+
+
+def example_of(name: str, options: dict[str, str]) -> tuple[str, Layer, list[tuple[int, ...]]]:
+    """Return an example in words, the layer, and the shapes of its inputs without the batch axis."""
+    if "example" in options:
+        text = options["example"]
+        with shapes_only():
+            layer = evaluated(ast.parse(text, mode="eval").body)
+        taken = ast.literal_eval(options["input"])
+        taken = (taken,) if isinstance(taken, int) else taken
+        return text, layer, [taken] if all(isinstance(n, int) for n in taken) else list(taken)
+    case = first_case(name)
+    layer = construct(registry.layers[name], case.args, case.options, np.random.default_rng(0))
+    return f"{layer!r}", layer, [given.shape[1:] for given in case.inputs]
+
+
+def first_case(name: str) -> Any:
+    """Return an example from the cases of a layer: the author's first, or the simplest one that is drawn."""
+    from hypothesis import find
+
+    cases = registry.cases[name]
+    return cases.examples[0] if cases.examples else find(cases.strategy, lambda case: bool(case.inputs))
+
+
+class LayerDirective(ComposingDirective):
+    """The page of a registered layer."""
+
+    required_arguments = 1
+    option_spec: ClassVar[dict[str, Any]] = {"example": directives.unchanged, "input": directives.unchanged}
+
+    def run(self) -> list[nodes.Node]:
+        """Return the page below its title."""
+        name = self.arguments[0]
+        cls = registry.layers[name]
+        for module in (cls.__module__, registry.cases.plugin(name).target.partition(":")[0]):
+            self.env.note_dependency(str(inspect.getsourcefile(importlib.import_module(module))))
+        for path in (*Path(__file__).parent.glob("*.py"), KEPT):
+            self.env.note_dependency(str(path))
+        text, layer, shapes = example_of(name, self.options)
+        return [
+            *self.composed(facts(name, cls) + documentation(name)),
+            self.section("Drawing", html(drawing(name, layer, shapes))),
+            self.section("Cost", cost(text, layer, shapes)),
+            *([self.section("Errors", errors(name, cls))] if registry.cases[name].bad_inputs else []),
+            self.section("Report card", report_card(name)),
+        ]
+
+
+def facts(name: str, cls: type) -> str:
+    """Return a line with the names of a layer, and whose it is."""
+    plugin = registry.layers.plugin(name)
+    module, _, attribute = plugin.target.partition(":")
+    return (
+        f".. container:: facts\n\n   In recipes {literal(name)}, in Python "
+        f"{literal(f'from {module} import {attribute}')}; shipped by {escaped(plugin.distribution)} "
+        f"{escaped(plugin.version)}, plugin interface {cls.api}, configuration version {cls.version}.\n"
+    )
+
+
+def documentation(name: str) -> str:
+    """Return the class's own documentation, with its formula, parameters, shapes, errors and papers."""
+    module, _, attribute = registry.layers.plugin(name).target.partition(":")
+    elsewhere = "   :no-index:\n" if attribute in tgl.__all__ else ""  # it has a place among the names as well
+    return f"\n.. autoclass:: {module}.{attribute}\n{elsewhere}"
+
+
+def cost(text: str, layer: Layer, shapes: list[tuple[int, ...]]) -> str:
+    """Return a table of what an example costs for one image, sequence or vector."""
+    whole = [(1, *shape) for shape in shapes]
+    out = layer.output_shape(*whole)
+    size = sum(math.prod(variable.shape) for variable in layer.variables().values())
+    rows = [
+        ("Example", literal(text)),
+        ("Input", " and ".join(shape_text(shape) for shape in shapes)),
+        ("Output", shape_text(tuple(out[1:]))),
+        ("Parameters and statistics", f"{size:,}"),
+        ("Multiply-adds", f"{layer.multiply_adds(*whole):,}"),
+    ]
+    return "For one example, the batch axis left out.\n\n" + table((), rows, classes="cost")
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """Return (28, 28, 6) as 28×28×6."""
+    return "×".join(map(str, shape)) or "one number"
+
+
+def drawing(name: str, layer: Layer, shapes: list[tuple[int, ...]]) -> str:
+    """Return the graph of an activation, or a drawing in blocks."""
+    if len(shapes) == 1 and elementwise(layer):
+        return figure(curve(layer, name), "Solid: y. Dashed: dy/dx.")
+    if len(shapes) == 1:
+        return figure(draw(layer, shapes[0], name=name).svg)
+    return figure(joined(name, layer, shapes))
+
+
+def joined(name: str, layer: Layer, shapes: list[tuple[int, ...]]) -> str:
+    """Return a drawing of a layer of several inputs: the inputs side by side, and where they meet."""
+    from tinygrad_lab.inspect.blocks import Block, Chain, Ways
+    from tinygrad_lab.inspect.draw import Drawing, _Column, _place
+
+    names = [p.name for p in inspect.signature(layer.forward).parameters.values()]
+    names += [f"input {i + 1}" for i in range(len(names), len(shapes))]
+    ends = [Block(given, shape_text(shape), "other") for given, shape in zip(names, shapes, strict=False)]
+    out = shape_text(tuple(layer.output_shape(*((1, *shape) for shape in shapes))[1:]))
+    ways = Ways(tuple(Chain((end,)) for end in ends), Block(name.replace("_", " "), out, "dense"), straight=False)
+    says = f"{name}: {' and '.join(map(shape_text, shapes))} → {out}"
+    made = Drawing(says, says)
+    _place([_Column(Chain((Block("start", "", "other"), ways)))], made)
+    return made.svg
+
+
+def errors(name: str, cls: type) -> str:
+    """Return the misuses that the layer's cases know, with the messages that they really get."""
+    rows = []
+    for bad in registry.cases[name].bad_inputs[:MOST_ERRORS]:
+        kind, message = provoked(cls, bad)
+        given = [str(getattr(i, "shape", i)) for i in bad.inputs]
+        use = ", ".join([*map(repr, bad.args), *(f"{k}={v!r}" for k, v in bad.options.items())])
+        call = f"{cls.__name__}({use})" + (f" on {' and '.join(given)}" if given else "")
+        rows.append((literal(call), f"{literal(kind)}\n\n{escaped(message)}"))
+    return "What the layer says to misuse.\n\n" + table(("Use", "Answer"), rows)
+
+
+def provoked(cls: type, bad: Any) -> tuple[str, str]:
+    """Return the error that a misuse raises, by kind and message."""
+    rng = np.random.default_rng(0)
+    from tinygrad_lab.conformance import Input
+
+    inputs = [draw_input(i if isinstance(i, Input) else Input(tuple(i)), rng) for i in bad.inputs]
+    try:
+        construct(cls, bad.args, bad.options, rng).train(bad.training)(*inputs)
+    except LabError as error:
+        return type(error).__name__, str(error)
+    raise ValueError(f"{cls.__name__}: expected an error of {bad}, got none")
+
+
+class ReportCardDirective(ComposingDirective):
+    """The report card of a layer; with ``:short:`` only the properties that an error was measured for."""
+
+    required_arguments = 1
+    option_spec: ClassVar[dict[str, Any]] = {"short": directives.flag}
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table and where it comes from."""
+        self.env.note_dependency(str(KEPT))
+        self.env.note_dependency(__file__)
+        return self.composed(report_card(self.arguments[0], short="short" in self.options))
+
+
+def report_card(name: str, *, short: bool = False) -> str:
+    """Return a report card: a row a property, with what it says, and how near its error came to its tolerance."""
+    exemptions = registry.cases[name].exemptions
+    rows = []
+    for row in card(name):
+        exempt = exemptions.get(row["name"])
+        mark = "✗" if not row["passed"] else "○" if exempt else "✓"
+        says = meaning(row["name"], name) + (f" *Exempt: {escaped(exempt)}*" if exempt else "")
+        measured = row["tolerance"] and row["worst_error"] is not None
+        worst, bound = (f"{row[key]:.0e}" if measured else "" for key in ("worst_error", "tolerance"))
+        if short and measured:
+            rows.append((mark, literal(row["name"]), str(row["examples"]), worst, bound))
+        elif not short:
+            rows.append((mark, f"{literal(row['name'])}\n\n{says}", str(row["examples"]), worst, bound))
+    head = ("", "Property", "Cases", "Worst error", "Tolerance")
+    made = f"``tinygrad-lab check {name}``, {kept()['date']}; {escaped(kept()['on'])}. ✓ holds, ✗ broken, ○ exempt."
+    return f"{table(head, rows, classes='report-card', numbers=(2, 3, 4))}\n.. container:: measured\n\n   {made}\n"
+
+
+def meaning(prop: str, layer: str) -> str:
+    """Return what a property says, in a sentence."""
+    if prop in LAYER:
+        return first_sentence(LAYER[prop].__doc__ or "")
+    if prop in ONCE:
+        return WHAT_IS_CHECKED_ONCE[prop]
+    law = next((law for law in registry.cases[layer].laws if getattr(law, "name", law) == prop), None)
+    if law is None:
+        return "A law of the layer."
+    law = find_law(law)
+    return f"A law: {escaped(law.formula or first_sentence(law.check.__doc__ or prop))}"
+
+
+def first_sentence(text: str) -> str:
+    """Return the first paragraph of a docstring, as reStructuredText."""
+    return " ".join(inspect.cleandoc(text).split("\n\n")[0].split())
+
+
+class LayerTableDirective(ComposingDirective):
+    """Layers of a group: what each does, in a sentence."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        """Return a table with a row a layer."""
+        rows = []
+        for name in self.arguments[0].split():
+            cls = registry.layers[name]
+            self.env.note_dependency(str(inspect.getsourcefile(cls)))
+            rows.append((page_link(f"reference/generated/layers/{name}", name), first_sentence(cls.__doc__ or "")))
+        return self.composed(table(("Layer", "What it does"), rows))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directives and the role for numbers in tables."""
+    app.add_directive("layer", LayerDirective)
+    app.add_directive("layer-table", LayerTableDirective)
+    app.add_directive("report-card", ReportCardDirective)
+    app.add_generic_role("right", nodes.inline)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,147 @@
+"""The families of public names that the reference has a page for."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import tinygrad_lab as tgl
+from tinygrad_lab import registry
+from tinygrad_lab.autograd.primitive import Primitive
+
+TOP = "tinygrad_lab"
+
+
+@dataclass(frozen=True)
+class Family:
+    """Names that belong together.
+
+    Parameters
+    ----------
+    slug, title, lead : str
+        The page's file, title and first sentence.
+    top : tuple of str
+        The modules whose names `import tinygrad_lab as tgl` gives.
+    modules : tuple of str
+        Modules that are imported by their own names; all that they make public is shown.
+    """
+
+    slug: str
+    title: str
+    lead: str
+    top: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+
+
+FAMILIES = (
+    Family(
+        "transforms",
+        "Transforms and settings",
+        "Functions of functions: derivatives of every order, recomputation; and what holds within a `with` block.",
+        ("autograd.transforms", "jacobians", "settings", "effects"),
+    ),
+    Family("tensors", "Tensors", "The immutable boxed array, and trees of them.", ("tensor",), ("trees",)),
+    Family(
+        "primitives",
+        "Primitives",
+        "Operations with derivative rules, and windows over images.",
+        ("autograd.primitive", "ops.windows"),
+    ),
+    Family("arithmetic", "Arithmetic and comparisons", "Element by element, with broadcasting.", ("ops.arithmetic",)),
+    Family("elementary", "Elementary functions", "Element by element.", ("ops.elementary",)),
+    Family("reductions", "Sums, maxima, sorting", "Along axes.", ("ops.reductions",)),
+    Family("shaping", "Shapes and indexing", "The same numbers elsewhere.", ("ops.shaping", "ops.indexing")),
+    Family("linear", "Products", "Matrices and tensors.", ("ops.linear",)),
+    Family(
+        "networks",
+        "Operations of networks",
+        "Convolution, pooling, normalisation, activations, dropout. Images are (N, H, W, C).",
+        ("ops.convolution", "ops.pooling", "ops.normalisation", "ops.activation", "ops.dropping"),
+    ),
+    Family("layer", "Layers and plugins", "The base class, and the registry.", ("layer",), ("registry",)),
+    Family("initializers", "Initial values", "How weights are drawn.", (), ("initializers",)),
+    Family("losses", "Around losses", "What the losses share.", (), ("losses",)),
+    Family("optim", "Around optimizers", "Averages of weights, clipping, the base class.", (), ("optim",)),
+    Family("data", "Data", "Data sets in memory, batches, augmentation.", (), ("data",)),
+    Family("train", "Training", "Recipes, the loop that follows them, and what a run leaves.", (), ("train",)),
+    Family(
+        "weights",
+        "Weights",
+        "Files of weights, those of other frameworks, and what is frozen.",
+        (),
+        ("weights", "foreign_weights", "finetuning"),
+    ),
+    Family("inspect", "Looking inside", "Summaries, drawings, and what goes on in a network.", (), ("inspect",)),
+    Family("conformance", "The conformance kit", "Cases, and the checks of them.", (), ("conformance",)),
+    Family("kernels", "Kernels", "The project's threads and kernels.", (), ("kernels",)),
+    Family("errors", "Errors", "Each says who, what was expected, what was given, and what to do.", (), ("errors",)),
+)
+
+REGISTERED = {
+    "losses": ("Losses", "Functions of predictions and targets; a recipe's table `loss` names one."),
+    "optimizers": ("Optimizers", "How parameters follow their gradients; a recipe's table `optimizer` names one."),
+    "schedules": ("Schedules", "How the learning rate changes; a recipe's table `schedule` names one."),
+    "augmentations": ("Augmentations", "What is done to training images; a recipe's list `augment` names them."),
+    "datasets": ("Data sets", "Where images come from; a recipe's table `data` names one."),
+}
+
+
+def members(family: Family) -> list[str]:
+    """Return the full names of a family, in the order in which their modules define them."""
+    modules = {f"{TOP}.{name}": position for position, name in enumerate(family.top)}
+    found = []
+    for name in tgl.__all__:
+        thing = getattr(tgl, name)
+        if getattr(thing, "__module__", None) in modules or thing is registry.layers and "layer" in family.top:
+            found.append(f"{TOP}.{name}")
+    found.sort(key=_place(modules))
+    elsewhere = {id(getattr(tgl, name)) for name in tgl.__all__} | _plugins()
+    for module in (f"{TOP}.{name}" for name in family.modules):
+        for name in public(module):
+            thing = getattr(importlib.import_module(module), name)
+            if id(thing) not in elsewhere and not inspect.ismodule(thing):
+                found.append(f"{module}.{name}")
+    return found
+
+
+def _place(modules: dict[str, int]) -> Any:
+    def key(name: str) -> tuple[int, str]:
+        return modules.get(getattr(resolved(name), "__module__", ""), 0), name.lower()
+
+    return key
+
+
+def _plugins() -> set[int]:
+    """Return the identities of what the pages of plugins show."""
+    return {id(getattr(registry, kind)[name]) for kind in REGISTERED for name in getattr(registry, kind)}
+
+
+def public(module: str) -> list[str]:
+    """Return the public names of a module: `__all__`, or what it defines without a leading underscore."""
+    found = importlib.import_module(module)
+    if hasattr(found, "__all__"):
+        return list(found.__all__)
+    return [
+        name
+        for name, thing in vars(found).items()
+        if not name.startswith("_") and getattr(thing, "__module__", None) == module and callable(thing)
+    ]
+
+
+def resolved(name: str) -> Any:
+    """Return what a full name stands for."""
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def documented_as(name: str) -> str:
+    """Return autodoc's directive for a name."""
+    thing = resolved(name)
+    if isinstance(thing, type):
+        hidden = "" if issubclass(thing, Exception) else "   :members:\n"
+        return f".. autoclass:: {name}\n{hidden}"
+    if isinstance(thing, Primitive) or inspect.isroutine(thing):
+        return f".. autofunction:: {name}\n"
+    return f".. autodata:: {name}\n   :no-value:\n"

@@ -1,0 +1,106 @@
+"""Sphinx extension for recipes: ``recipe`` shows one with the origin of each setting; ``recipe-table`` lists them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from restructured import ComposingDirective, code, escaped, literal, page_link, table
+from sphinx.application import Sphinx
+
+from tinygrad_lab.train import Recipe, find_recipe, recipe_names
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "tinygrad_lab" / "recipes"
+RESULTS = ROOT / "docs" / "results" / "experiments"
+MARKS = {"stated": "stated by the source", "inferred": "inferred from it", "ours": "ours"}
+SETTINGS = ("model", "data", "loss", "optimizer", "schedule", "training", "transfer")
+
+
+class RecipeDirective(ComposingDirective):
+    """A recipe: what for, by whom, every setting and whose choice it is, the variants, and the file."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the page below its title."""
+        name = self.arguments[0]
+        self.env.note_dependency(str(FOLDER / f"{name}.toml"))
+        self.env.note_dependency(__file__)
+        recipe = find_recipe(name)
+        about = recipe["recipe"]
+        told = [f"*Source* {escaped(about.get('source', 'not stated'))}."]
+        if "published" in about:
+            told.append(f"*Published* {escaped(about['published'])}.")
+        rows = settings(recipe)
+        head = ("Setting", "Value", "Whose choice")
+        lead = (
+            "A setting is *stated* by the source, *inferred* from what it says, or *ours*. "
+            "``--set table.key=value`` replaces one.\n\n"
+        )
+        return [
+            *self.composed("\n\n".join([*told, code(f"tinygrad-lab train {name}", "sh"), measured(name, self.env)])),
+            self.section("Settings", lead + table(head, rows, classes="settings")),
+            *([self.section("Variants", variants(recipe))] if recipe.variants else []),
+            self.section("The file", code((FOLDER / f"{name}.toml").read_text(encoding="utf-8"), "toml")),
+        ]
+
+
+def settings(recipe: Recipe) -> list[tuple[str, str, str]]:
+    """Return each setting with its value and its mark."""
+    rows = []
+    for kind in SETTINGS:
+        for key, value in recipe[kind].items():
+            path = f"{kind}.{key}"
+            rows.append((literal(path), literal(json.dumps(value)), MARKS[recipe.origin(path)]))
+    for step in recipe.augment:
+        options = ", ".join(f"{key}={json.dumps(value)}" for key, value in step.items() if key != "name")
+        rows.append((literal("augment"), literal(f"{step['name']}({options})"), MARKS[recipe.origin("augment")]))
+    return rows
+
+
+def variants(recipe: Recipe) -> str:
+    """Return the variants with what is other in them."""
+    rows = []
+    for variant in recipe.variants:
+        changes = recipe["variants"][variant].items()
+        others = ", ".join(literal(f"{path} = {json.dumps(value)}") for path, value in changes)
+        rows.append((literal(f"{recipe.name}:{variant}"), others))
+    return table(("Recipe", "What is other"), rows)
+
+
+def measured(name: str, env: Any) -> str:
+    """Return a link to the results, if the experiment was run."""
+    env.note_dependency(str(RESULTS))
+    found = [path for path in RESULTS.glob("*.json") if path.stem.partition("-")[0].partition(":")[0] == name]
+    return f"\nWhat it gave: {page_link('results/experiments/index', 'results of experiments')}.\n" if found else ""
+
+
+class RecipeTableDirective(ComposingDirective):
+    """All recipes."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return a table with a row a recipe."""
+        self.env.note_dependency(__file__)
+        rows = []
+        for name in recipe_names():
+            self.env.note_dependency(str(FOLDER / f"{name}.toml"))
+            recipe = find_recipe(name)
+            page = page_link(f"reference/generated/recipes/{name}", name)
+            about, data, training = recipe["recipe"], recipe["data"], recipe["training"]
+            title = escaped(about.get("title", ""))
+            count = str(1 + len(recipe.variants))
+            rows.append(
+                (page, title, literal(recipe["model"]["name"]), literal(data["name"]), training["epochs"], count)
+            )
+        head = ("Recipe", "What", "Network", "Data", "Epochs", "Variants")
+        return self.composed(table(head, rows, numbers=(4, 5)))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directives."""
+    app.add_directive("recipe", RecipeDirective)
+    app.add_directive("recipe-table", RecipeTableDirective)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

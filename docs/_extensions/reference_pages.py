@@ -1,0 +1,177 @@
+"""Sphinx extension for the reference: writes a page a layer, network, recipe, command and family of names.
+
+The pages lie in the ignored docs/reference/generated. Each holds little more than a directive that renders what it
+names, so that a page is built again when what it shows has changed, and not otherwise.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import command_pages
+import layer_pages
+import recipe_pages
+import zoo_pages
+from example_layers import EXAMPLES, GROUPS
+from names import FAMILIES, REGISTERED, documented_as, members
+from sphinx.application import Sphinx
+
+from tinygrad_lab import registry
+from tinygrad_lab.cli import commands
+from tinygrad_lab.train import recipe_names
+
+OURS = "tinygrad-lab"
+SESSIONS = {
+    "check": ("check dense",),
+    "data": ("data list",),
+    "draw": ("draw lenet5 -o net.svg",),
+    "layers": ("layers",),
+    "learn": ("learn",),
+    "new-layer": ("new-layer acme.swish",),
+    "recipes": ("recipes",),
+    "results": ("@train --set training.epochs=2 --quiet", "results"),
+    "summary": ("summary lenet5", "summary lenet5 --set image=[28,28,1] --set padding=zero"),
+    "train": ("train --set training.epochs=3 --seeds 2",),
+}
+
+
+def pages() -> dict[str, str]:
+    """Return the text of every generated page by its path."""
+    parts = (layers(), models(), recipes(), command_texts(), families(), registered())
+    return {f"{path}.md": text for part in parts for path, text in part}
+
+
+def contents(names: list[str], *, glob: str = "") -> str:
+    """Return a table of contents."""
+    return "\n".join(["```{toctree}", ":maxdepth: 1", glob, *names, "```"]).replace("\n\n", "\n\n", 1)
+
+
+def fence(name: str, argument: str = "", lines: tuple[str, ...] | list[str] = ()) -> str:
+    """Return a directive."""
+    return "\n".join([f"```{{{name}}} {argument}".rstrip(), *lines, "```"])
+
+
+def ours(kind: str) -> list[str]:
+    """Return the registered names of this distribution."""
+    plugins = getattr(registry, kind).plugins()
+    return [name for name, found in plugins.items() if found[0].distribution == OURS]
+
+
+def layers() -> Iterator[tuple[str, str]]:
+    """Yield a page for each layer and for each group of them."""
+    groups = {title: list(names) for title, names in GROUPS.items()}
+    left = sorted(set(ours("layers")) - {name for names in groups.values() for name in names})
+    if left:
+        groups["Others"] = left
+    slugs = [title.lower().replace(" ", "-") for title in groups]
+    text = "One page a layer: formula, shapes, errors, drawing, paper, cost and report card."
+    yield "layers/index", f"# Layers\n\n{text}\n\n" + contents([f"group-{slug}" for slug in slugs])
+    for slug, (title, names) in zip(slugs, groups.items(), strict=True):
+        yield (
+            f"layers/group-{slug}",
+            f"# {title}\n\n" + fence("layer-table", " ".join(names)) + "\n\n" + contents(names),
+        )
+        for name in names:
+            shown = [f":{key}: {value}" for key, value in EXAMPLES.get(name, {}).items()]
+            yield f"layers/{name}", f"# {name}\n\n" + fence("layer", name, shown)
+
+
+def models() -> Iterator[tuple[str, str]]:
+    """Yield a page for each file of the zoo."""
+    by_file: dict[Path, list[str]] = {}
+    for name in ours("models"):
+        by_file.setdefault(zoo_pages.source_of(name), []).append(name)
+    lead = "The zoo, one page a paper. The table is for each network's usual image and number of classes."
+    files = sorted(path.stem for path in by_file)
+    yield "models/index", f"# Networks\n\n{lead}\n\n{fence('model-table')}\n\n" + contents(files)
+    for path, names in by_file.items():
+        makers = {}
+        for name in names:
+            make = registry.models[name]
+            function = make.func if isinstance(make, partial) else make
+            makers[f"{function.__module__}.{function.__qualname__}"] = function
+        module = inspect.getmodule(function)
+        title, _, body = inspect.cleandoc(module.__doc__ or path.stem).partition("\n")
+        auto = "\n".join(f".. autofunction:: {target}" for target in makers)
+        shown = "\n\n".join(f"## {name}\n\n" + fence("model", name) for name in names)
+        yield (
+            f"models/{path.stem}",
+            f"# {title.split(':')[0].split(',')[0].rstrip('.')}\n\n{title}\n{body}\n\n"
+            + fence("eval-rst", "", [auto])
+            + f"\n\n{shown}",
+        )
+
+
+def recipes() -> Iterator[tuple[str, str]]:
+    """Yield a page for each recipe."""
+    lead = "One experiment each. `tinygrad-lab train NAME` runs one, `NAME:VARIANT` a variant of it."
+    names = recipe_names()
+    yield "recipes/index", f"# Recipes\n\n{lead}\n\n{fence('recipe-table')}\n\n" + contents(names)
+    for name in names:
+        yield f"recipes/{name}", f"# {name}\n\n" + fence("recipe", name)
+
+
+def command_texts() -> Iterator[tuple[str, str]]:
+    """Yield a page for each command."""
+    known = commands()
+    rows = "\n".join(f"| [{name}]({name}.md) | {text} |" for name, text in known.items())
+    lead = "`tinygrad-lab COMMAND`. What the pages show was printed when they were built."
+    text = f"# Commands\n\n{lead}\n\n| Command | What it does |\n|---|---|\n{rows}\n\n"
+    yield "commands/index", text + contents(list(known))
+    for name, says in known.items():
+        lines = [
+            f"@tinygrad-lab {line[1:]}" if line.startswith("@") else f"tinygrad-lab {line}"
+            for line in SESSIONS.get(name, ())
+        ]
+        yield f"commands/{name}", f"# {name}\n\n{says}\n\n" + fence("command", name, lines)
+
+
+def families() -> Iterator[tuple[str, str]]:
+    """Yield a page for each family of public names."""
+    lead = (
+        "Every public name, by what it is for. `import tinygrad_lab as tgl` gives those that begin with `tinygrad_lab.`"
+    )
+    yield "names/index", f"# Names\n\n{lead} alone.\n\n" + contents([family.slug for family in FAMILIES])
+    for family in FAMILIES:
+        blocks = [documented_as(name) for name in members(family)]
+        yield f"names/{family.slug}", f"# {family.title}\n\n{family.lead}\n\n" + fence("eval-rst", "", blocks)
+
+
+def registered() -> Iterator[tuple[str, str]]:
+    """Yield a page for each kind of plugin that recipes call by name."""
+    for kind, (title, lead) in REGISTERED.items():
+        found = getattr(registry, kind)
+        rows, blocks = [], []
+        for name in ours(kind):
+            thing = found[name]
+            target = found.plugin(name).target.replace(":", ".")
+            says = " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split())
+            rows += [f"   * - :code:`{name}`", f"     - {says}"]
+            blocks.append(f".. auto{'class' if isinstance(thing, type) else 'function'}:: {target}\n")
+        head = [".. list-table::", "   :header-rows: 1", "", "   * - Name in recipes", "     - What", *rows, ""]
+        yield f"plugins/{kind}", f"# {title}\n\n{lead}\n\n" + fence("eval-rst", "", head + blocks)
+
+
+def write(app: Sphinx) -> None:
+    """Write the pages that have changed, and remove those of things that are gone."""
+    folder = Path(app.srcdir) / "reference" / "generated"
+    wanted = {folder / path: text + "\n" for path, text in pages().items()}
+    for path in folder.rglob("*.md"):
+        if path not in wanted:
+            path.unlink()
+    for path, text in wanted.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Connect the generator and the directives."""
+    for part in (layer_pages, zoo_pages, recipe_pages, command_pages):
+        part.setup(app)
+    app.connect("builder-inited", write)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
