@@ -6,6 +6,7 @@ import ast
 import importlib
 import itertools
 import re
+from pathlib import Path
 
 import pytest
 
@@ -184,3 +185,9 @@ def test_the_smallest_counterexample_is_shown() -> None:
     for name in ("x = ", "w = ", "b = ", "given", "expected", "*"):
         assert name in verdict.shown
     assert "Jacobian by b, 2 results x 1 elements" in verdict.shown  # two rows are the fewest that show it
+
+
+def test_the_page_lists_every_exercise() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "learn.md").read_text(encoding="utf-8")
+    for exercise in EXERCISES:
+        assert f"| {exercise.number} | `{exercise.name}` | {exercise.title} |" in page

@@ -144,7 +144,7 @@ def _print_verdict(exercise: Exercise, verdict: Verdict) -> None:
 
 def _indent(text: str, by: str = "  ") -> str:
     """Return a text moved to the right."""
-    return "\n".join(by + line for line in text.splitlines())
+    return "\n".join((by + line).rstrip() for line in text.splitlines())
 
 
 def _hint(arguments: argparse.Namespace) -> int:

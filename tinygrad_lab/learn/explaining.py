@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.conformance.diagnosis import explanations, side_by_side, wrong_entries
+from tinygrad_lab.conformance.diagnosis import side_by_side, wrong_entries
 from tinygrad_lab.conformance.oracles import join
 from tinygrad_lab.conformance.properties.agreement import call_reference
 from tinygrad_lab.conformance.report import LARGEST, both_jacobians
@@ -57,6 +57,8 @@ WORDS = {
 }
 ROUNDING = re.compile(r" \(error [^()]*\)$")  # of no interest where a result is plainly wrong
 LAW = re.compile(r"law \w+(?: \((?P<formula>.*)\))?: error (?P<error>\S+), tolerance \S+$")
+GUESS = re.compile(r"^ *=> (.*)$", re.MULTILINE)  # what would explain a wrong Jacobian, in the kit's report
+NOISE = 1e-9  # what differences make of a 0, relative to the other entries
 MOST = 120  # elements of an array that is shown
 
 
@@ -72,15 +74,15 @@ def explain_failure(result: LayerResult, answer: Answer) -> tuple[str, str, list
     if answer.line_of(error) is not None and not isinstance(error, Violation):
         return answer.blame(error), arguments(trial), []
     what = in_words(first.name, error, answer)
-    if trial is None:
-        return what, "", []
+    if trial is None or not isinstance(error, Violation):
+        return what, arguments(trial), []
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         argument = getattr(error, "argument", "")
-        shown, because = comparison(first.name, trial, argument)
+        shown = comparison(first.name, trial, argument)
     if first.name == "gradients" and shown:  # which says more than the one product that was found to differ
         what = f"the gradient of {argument} is wrong"
-    return what, "\n\n".join(filter(None, (arguments(trial), shown))), because
+    return what, "\n\n".join(filter(None, (arguments(trial), shown))), GUESS.findall(failure.report)
 
 
 def in_words(prop: str, error: Exception, answer: Answer) -> str:
@@ -88,7 +90,8 @@ def in_words(prop: str, error: Exception, answer: Answer) -> str:
     if not isinstance(error, Violation):
         return answer.blame(error)
     if law := LAW.match(str(error)):
-        return f"a law does not hold: {law['formula'] or prop}; it is off by {law['error']}"
+        formula = law["formula"] or prop
+        return f"a law does not hold: {formula[0].lower()}{formula[1:]}; it is off by {law['error']}"
     text = ROUNDING.sub("", str(error))
     if prop in ("values", "reference"):
         text = text.removeprefix("the result: ").removeprefix("forward, against the reference: ")
@@ -127,27 +130,27 @@ def names_of_inputs(trial: Any) -> list[str]:
     return ["x"] if count == 1 else [f"x{k}" for k in range(count)]
 
 
-def array(name: str, values: Array) -> str:
-    """Return an array as ``name = values (shape)``."""
+def array(name: str, values: Array, digits: int = 4) -> str:
+    """Return an array as ``name = values  shape (...)``."""
     values = np.asarray(values)
     if values.size > MOST:
         return f"{name}: an array of shape {values.shape}"
     head = f"{name} = "
-    text = np.array2string(values, precision=4, suppress_small=True, separator=", ", prefix=head)
+    text = np.array2string(values, precision=digits, suppress_small=True, separator=", ", prefix=head)
     return f"{head}{text}  shape {values.shape}" if "\n" not in text else f"{head}{text}"
 
 
-def comparison(prop: str, trial: Trial, argument: str) -> tuple[str, list[str]]:
-    """Return expected and given side by side, and what would explain the difference."""
+def comparison(prop: str, trial: Trial, argument: str) -> str:
+    """Return expected and given side by side, if that can be had."""
     reference = trial.cases.reference if prop in ("values", "reference") else None
     try:
         if reference is not None:
-            return results_beside(trial, reference), []
+            return results_beside(trial, reference)
         if argument in trial.names:
             return jacobians_beside(trial, trial.names.index(argument))
     except Exception:
-        return "", []  # what was raised is not the learner's business: the headline says what is wrong
-    return "", []
+        return ""  # what was raised is not the learner's business: the headline says what is wrong
+    return ""
 
 
 def results_beside(trial: Trial, reference: Any) -> str:
@@ -158,19 +161,21 @@ def results_beside(trial: Trial, reference: Any) -> str:
     lines = []
     for k, (right, given) in enumerate(zip(expected, got, strict=False)):
         number = "" if len(expected) == 1 else f" {k + 1}"
-        lines += [array(f"expected{number}", right), array(f"given{number}", given)]
+        near = right.shape == given.shape and np.allclose(right, given, rtol=1e-3)
+        lines += [array(f"{name}{number}", a, 12 if near else 4) for name, a in (("expected", right), ("given", given))]
     return "\n".join(lines)
 
 
-def jacobians_beside(trial: Trial, which: int) -> tuple[str, list[str]]:
-    """Return the given and the expected Jacobian by one argument, and what would explain the difference."""
+def jacobians_beside(trial: Trial, which: int) -> str:
+    """Return the given and the expected Jacobian by one argument."""
     m, x = join(trial.outputs).size, trial.arrays[which]
     if not 0 < m * x.size <= LARGEST:
-        return "", []
+        return ""
     given, expected = both_jacobians(trial, which)
+    noise = NOISE * max(1.0, float(np.abs(given).max(initial=0.0)))
+    expected = np.where(np.abs(expected) < noise, 0.0, expected)
     if given.shape != expected.shape or not wrong_entries(given, expected).any():
-        return "", []
+        return ""
     head = f"Jacobian by {trial.names[which]}, {m} results x {x.size} elements; wrong entries are marked *"
     table = side_by_side(given, expected, titles=("given", "expected"))
-    shape = trial.outputs[0].shape if len(trial.outputs) == 1 else (m,)
-    return f"{head}\n{table}", explanations(given, expected, x, shape)
+    return f"{head}\n{table}"

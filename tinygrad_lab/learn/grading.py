@@ -126,7 +126,7 @@ def describe(verdict: Verdict, error: BaseException, answer: Answer) -> None:
 
 
 def recognise(verdict: Verdict, exercise: Exercise, answer: Answer, probes: Callable[[Answer], list[Any]]) -> None:
-    """Enter the typical mistakes that an answer holds, before the kit's own guesses."""
+    """Enter the typical mistakes that an answer holds, in place of the kit's guesses."""
     right = results(probes, Answer(exercise.solution).run())
     given = results(probes, answer)
     found: list[tuple[set[int], Mistake]] = []
@@ -142,7 +142,7 @@ def recognise(verdict: Verdict, exercise: Exercise, answer: Answer, probes: Call
             explained |= changed
             verdict.mistakes.append(mistake.name)
             says.append(mistake.says)
-    verdict.because = says + verdict.because
+    verdict.because = says or verdict.because
 
 
 def results(probes: Callable[[Answer], list[Any]], answer: Answer) -> list[Any]:

@@ -17,7 +17,7 @@ from tinygrad_lab.learn.judge import Probe, Step, right_gradient, same_values
 @st.composite
 def draw_case(draw: Any, size: float = 2.0) -> Case:
     """Draw logits and labels."""
-    rows, classes = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    rows, classes = draw(st.integers(1, 4)), draw(st.integers(2, 4))
     return Case(inputs=(Input((rows, classes), -size, size), Input((rows,), kind="integer", below=classes)))
 
 
