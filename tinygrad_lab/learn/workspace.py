@@ -83,10 +83,9 @@ def hand_out_distribution(
     (folder / "docs").rmdir()
     texts = {folder / "README.md": exercise.story}
     texts |= {answers_folder(exercise, folder) / name: text for name, text in exercise.with_holes.items()}
-    extra = exercise.folder / "extra"
     texts |= {
-        folder / str(path.relative_to(extra)).removesuffix(".in"): path.read_text(encoding="utf-8")
-        for path in extra.rglob("*.in")
+        folder / "tests" / path.name.removesuffix(".in"): path.read_text(encoding="utf-8")
+        for path in (exercise.folder / "extra").glob("test_*.in")
     }
     for path, text in texts.items():
         path.write_text(text, encoding="utf-8")
