@@ -21,7 +21,7 @@ class Subject:
         torch.manual_seed(0)
         layout = LAYOUTS[variant]
         self.model = BUILDERS[network.name](network).to(memory_format=layout)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-3, momentum=0.9)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-5, momentum=0.9)
         height, width, channels = network.image
         self.x = torch.randn(network.batch, channels, height, width).contiguous(memory_format=layout)
         self.labels = torch.randint(0, network.classes, (network.batch,))

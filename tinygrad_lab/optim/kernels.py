@@ -15,46 +15,64 @@ from tinygrad_lab.kernels.threads import aligned
 from tinygrad_lab.optim.updates import momentum_update
 
 
-def _moves(
-    p: Array, g: Array, v: Array, *, lr: float, momentum: float, nesterov: bool = False, weight_decay: float = 0.0
-) -> bool:
-    return holds_float32(p, g, v) and p.shape == g.shape and v.flags.c_contiguous
-
-
 def _momentum(
-    p: Array, g: Array, v: Array, *, lr: float, momentum: float, nesterov: bool = False, weight_decay: float = 0.0
+    p: Array,
+    g: Array,
+    v: Array,
+    *,
+    lr: float,
+    momentum: float,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    reuse: bool = False,
 ) -> Array:
     from tinygrad_lab.kernels.compiled import pointwise
 
-    out = aligned(p.shape)
     rates = np.float32(lr), np.float32(momentum), nesterov, np.float32(weight_decay)
+    if reuse:
+        launch(pointwise.momentum_in_place, (p.reshape(-1), flat(g), v.reshape(-1), *rates), p.size)
+        return p
+    out = aligned(p.shape)
     launch(pointwise.momentum, (flat(p), flat(g), v.reshape(-1), flat(out), *rates), p.size)
     return out
 
 
 def _blocks(
-    p: Array, g: Array, v: Array, *, lr: float, momentum: float, nesterov: bool = False, weight_decay: float = 0.0
+    p: Array,
+    g: Array,
+    v: Array,
+    *,
+    lr: float,
+    momentum: float,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    reuse: bool = False,
 ) -> Array:
-    out = np.empty(p.size, p.dtype)
-    weights, slopes, speeds = p.reshape(-1), g.reshape(-1), v.reshape(-1)
+    out = p if reuse else np.empty(p.shape, p.dtype)
+    weights, slopes, speeds, results = (a.reshape(-1) for a in (p, g, v, out))
 
     def work(part: slice) -> None:
-        w, speed, moved = weights[part], speeds[part], out[part]
-        slope = slopes[part] + weight_decay * w if weight_decay else slopes[part]
+        speed, slope = speeds[part], slopes[part]
+        if weight_decay:
+            slope = slope + weight_decay * weights[part]
         speed *= momentum
         speed += slope
-        np.multiply(speed, -lr * momentum if nesterov else -lr, out=moved)
+        moved = speed * (-lr * momentum if nesterov else -lr)
         if nesterov:
             moved -= lr * slope
-        moved += w
+        np.add(weights[part], moved, out=results[part])
 
     by_blocks(work, p.size, BLOCK)
-    return out.reshape(p.shape)
+    return out
 
 
-def _alike(p: Array, g: Array, v: Array, **options: Any) -> bool:
+def _are_alike(p: Array, g: Array, v: Array, **options: Any) -> bool:
     return alike(p, g, v)
 
 
-momentum_update.kernel("numpy", least=LEAST_BLOCKED, when=_alike, error=1e-6)(_blocks)
-momentum_update.kernel("numba", least=LEAST, when=_moves, error=1e-6)(_momentum)
+def _are_float32(p: Array, g: Array, v: Array, **options: Any) -> bool:
+    return holds_float32(p, g, v) and p.shape == g.shape and v.flags.c_contiguous
+
+
+momentum_update.kernel("numpy", least=LEAST_BLOCKED, when=_are_alike, error=1e-6)(_blocks)
+momentum_update.kernel("numba", least=LEAST, when=_are_float32, error=1e-6)(_momentum)

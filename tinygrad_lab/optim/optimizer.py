@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
+
+import numpy as np
 
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array, namespace, transfer, zeros_like
@@ -57,6 +60,7 @@ class Optimizer:
     """
 
     slots: tuple[str, ...] = ()
+    reuses: bool = False  # whether `update` takes an option `reuse`: p's memory may hold the result
 
     def __init__(self, parameters: Mapping[str, Parameter], options: Options, groups: Groups | None = None) -> None:
         self.parameters = dict(parameters)
@@ -98,6 +102,10 @@ class Optimizer:
                 self._state[path] = {slot: zeros_like(p) for slot in self.slots}
             self._steps[path] = self._steps.get(path, 0) + 1
             lr = float(self.lr) * self._lr_factors[path]
+            if self.reuses:
+                del p  # to be counted as the parameter's alone
+                options = {**options, "reuse": is_held_once(parameter)}
+                p = parameter.value
             parameter.assign(self.update(p, g, self._state[path], lr=lr, step=self._steps[path], options=options))
 
     def state(self) -> dict[str, Any]:
@@ -168,6 +176,35 @@ class Optimizer:
 
     def __repr__(self) -> str:
         return f"{self._who}({len(self.parameters)} parameters, lr={self.lr:g})"
+
+
+def _holders(value: Array) -> tuple[int, int]:
+    """Count the references to an array, and to the array whose memory it views."""
+    return sys.getrefcount(value), 0 if value.base is None else sys.getrefcount(value.base)
+
+
+def is_held_once(parameter: Parameter) -> bool:
+    """Tell whether nobody but the parameter holds its array: no tensor, view, state or tape.
+
+    Then its memory can take the new values, and a large parameter need not be there twice. Python counts holders; what
+    it counts for one is found by counting.
+    """
+    value = parameter.value
+    if type(value) is not np.ndarray or not (value.flags.c_contiguous and value.flags.writeable):
+        return False
+    if value.base is not None and type(value.base) is not np.ndarray:
+        return False
+    own, base = _holders(value)
+    return own <= _ONE_HOLDER[0] and base <= _ONE_HOLDER[1]
+
+
+def _one_holder() -> tuple[int, int]:
+    parameter = Parameter(np.empty(2)[:1])
+    value = parameter.value
+    return _holders(value)
+
+
+_ONE_HOLDER = _one_holder()
 
 
 def _plain(value: Any) -> Any:

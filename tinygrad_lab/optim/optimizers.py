@@ -55,6 +55,8 @@ class SGD(Optimizer):
     2013, section 3.5).
     """
 
+    reuses = True
+
     def __init__(
         self,
         parameters: Mapping[str, Parameter],

@@ -25,9 +25,21 @@ def sgd_update(xp: Any, p: Any, g: Any, *, lr: float, weight_decay: float = 0.0)
 
 @primitive
 def momentum_update(
-    xp: Any, p: Any, g: Any, v: Any, *, lr: float, momentum: float, nesterov: bool = False, weight_decay: float = 0.0
+    xp: Any,
+    p: Any,
+    g: Any,
+    v: Any,
+    *,
+    lr: float,
+    momentum: float,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    reuse: bool = False,
 ) -> Any:
-    """Set v to momentum v + g and return p - lr v; with `nesterov`, p - lr (g + momentum v)."""
+    """Set v to momentum v + g and return p - lr v; with `nesterov`, p - lr (g + momentum v).
+
+    With `reuse`, a kernel may return the result in p's memory: nobody else holds it.
+    """
     g = decayed(p, g, weight_decay)
     v *= momentum
     v += g

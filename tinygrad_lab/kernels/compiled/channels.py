@@ -28,25 +28,31 @@ def _emit_largest_of_taps(code: Code, _: None, args: Sequence[Any]) -> None:
     source, taps, numbers, count, out, index, columns = args
     b, narrow = code.builder, ir.VectorType(ir.IntType(8), LANES)
 
-    def compare(first: Any, mask: Any) -> None:
-        """Write the largest of the taps in the channels from `first` on; all of a vector, or those of a mask."""
-        best, place = code.variable(splat(-math.inf)), code.variable(ir.Constant(NUMBERS, [0] * LANES))
+    def compare(first: Any, masks: list[Any]) -> None:
+        """Write the largest of the taps in the channels from `first` on, two vectors of them: one waits for itself."""
+        found = [(code.variable(splat(-math.inf)), code.variable(ir.Constant(NUMBERS, [0] * LANES))) for _ in masks]
         with cgutils.for_range(b, count, intp=INT) as tap:
-            at = code.at(code.at(source, code.number(taps, tap.index)), first)
-            new, old = code.load(at, mask), b.load(best)
-            better = b.and_(b.fcmp_unordered(">", new, old), b.fcmp_ordered("ord", old, old))  # NaN is better than all
-            b.store(b.select(better, new, old), best)
+            at = b.add(code.number(taps, tap.index), first)
             number = code.spread(b.trunc(code.number(numbers, tap.index), ir.IntType(32)), NUMBERS)
-            b.store(b.select(better, number, b.load(place)), place)
-        at, byte_at = code.at(out, first), code.at(index, first, ir.IntType(8))
-        code.store(b.load(best), at, mask)
-        code.store(b.trunc(b.load(place), narrow), byte_at, mask)
+            for v, ((best, place), mask) in enumerate(zip(found, masks, strict=True)):
+                new, old = code.load(code.at(source, b.add(at, integer(v * LANES))), mask), b.load(best)
+                better = b.and_(b.fcmp_unordered(">", new, old), b.fcmp_ordered("ord", old, old))  # NaN beats all
+                b.store(b.select(better, new, old), best)
+                b.store(b.select(better, number, b.load(place)), place)
+        for v, ((best, place), mask) in enumerate(zip(found, masks, strict=True)):
+            at = b.add(first, integer(v * LANES))
+            code.store(b.load(best), code.at(out, at), mask)
+            code.store(b.trunc(b.load(place), narrow), code.at(index, at, ir.IntType(8)), mask)
 
-    whole = b.and_(columns, integer(-LANES))
-    with cgutils.for_range_slice(b, integer(0), whole, integer(LANES), INT) as (first, _step):
-        compare(first, None)
-    with b.if_then(b.icmp_signed("<", whole, columns)):
-        compare(whole, code.mask(b.sub(columns, whole), 0))
+    whole = b.and_(columns, integer(-2 * LANES))
+    with cgutils.for_range_slice(b, integer(0), whole, integer(2 * LANES), INT) as (first, _step):
+        compare(first, [None, None])
+    rest = b.sub(columns, whole)
+    with b.if_else(b.icmp_signed(">", rest, integer(LANES))) as (two, one):
+        with two:
+            compare(whole, [None, code.mask(rest, LANES)])
+        with one, b.if_then(b.icmp_signed(">", rest, integer(0))):
+            compare(whole, [code.mask(rest, 0)])
 
 
 @intrinsic

@@ -58,3 +58,19 @@ def momentum(p, g, v, out, lr, mu, nesterov, decay, first, last):
         for i in range(p.size):
             v[i] = mu * v[i] + (g[i] + decay * p[i])
             out[i] = p[i] - lr * v[i]
+
+
+@jit
+def momentum_in_place(p, g, v, lr, mu, nesterov, decay, first, last):
+    """Do what `momentum` does, and store the result in p."""
+    begin, end = first * BLOCK, min(last * BLOCK, p.size)
+    p, g, v = p[begin:end], g[begin:end], v[begin:end]
+    if nesterov:
+        for i in range(p.size):
+            slope = g[i] + decay * p[i]
+            v[i] = mu * v[i] + slope
+            p[i] -= lr * (slope + mu * v[i])
+    else:
+        for i in range(p.size):
+            v[i] = mu * v[i] + (g[i] + decay * p[i])
+            p[i] -= lr * v[i]

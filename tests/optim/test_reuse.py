@@ -1,0 +1,87 @@
+"""A parameter that nobody else holds is updated where it lies; one that somebody holds never changes under them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_lab as tgl
+from tinygrad_lab.kernels.threads import aligned
+from tinygrad_lab.optim import SGD
+from tinygrad_lab.optim.optimizer import is_held_once
+from tinygrad_lab.settings import using
+
+SIZE = 1 << 17
+HOLDERS: dict[str, Callable[[tgl.Parameter], Any]] = {
+    "the array": lambda p: p.value,
+    "a view": lambda p: p.value[::2],
+    "NumPy's array": lambda p: p.numpy(),
+    "a tensor": lambda p: tgl.Tensor(p.value),
+    "a state": lambda p: {"w": p.value},
+    "the tape": lambda p: (p * p).sum(),
+    "memory": lambda p: memoryview(p.value),
+}
+
+
+def step(parameter: tgl.Parameter) -> None:
+    (parameter * 2).sum().backward()
+    SGD({"w": parameter}, lr=0.25, momentum=0.5).step()
+
+
+@pytest.fixture(params=["numpy", "numba"], autouse=True)
+def _provider(request: pytest.FixtureRequest) -> Any:
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    with using(providers=frozenset({request.param})):
+        yield
+
+
+@pytest.mark.parametrize("make", [lambda: np.ones(SIZE, np.float32), lambda: aligned((SIZE,)) * 0 + 1])
+def test_the_memory_of_a_parameter_that_is_held_once_is_taken(make: Callable[[], Any]) -> None:
+    parameter = tgl.Parameter(make())
+    place = parameter.value.ctypes.data
+    step(parameter)
+    assert parameter.value.ctypes.data == place
+    assert (parameter.value == 0.5).all()
+
+
+@pytest.mark.parametrize("how", HOLDERS)
+def test_what_somebody_holds_stays_as_it_is(how: str) -> None:
+    parameter = tgl.Parameter(np.ones(SIZE, np.float32))
+    held = HOLDERS[how](parameter)
+    place = parameter.value.ctypes.data
+    assert not is_held_once(parameter)
+    step(parameter)
+    assert parameter.value.ctypes.data != place
+    assert (parameter.value == 0.5).all()
+    if isinstance(held, np.ndarray):
+        assert (held == 1).all()
+
+
+def test_memory_that_belongs_to_others_stays_as_it_is() -> None:
+    whole = np.ones(2 * SIZE, np.float32)
+    locked = np.ones(SIZE, np.float32)
+    locked.flags.writeable = False
+    for array in (whole[:SIZE], locked, whole.reshape(2, -1)[0], np.frombuffer(bytearray(4 * SIZE), np.float32)):
+        parameter = tgl.Parameter(array)
+        del array
+        assert not is_held_once(parameter)
+    parameter = tgl.Parameter(whole[:SIZE])
+    step(parameter)
+    assert (whole == 1).all()
+
+
+def test_a_second_step_takes_it_again_though_losses_are_held() -> None:
+    parameter = tgl.Parameter(np.ones(SIZE, np.float32))
+    optimizer = SGD({"w": parameter}, lr=0.25, momentum=0.5)
+    losses, places = [], set()
+    for number in range(4):
+        losses.append((parameter * parameter).sum())
+        losses[-1].backward()
+        optimizer.step()
+        if number:  # a compiler may hold what it is first called with
+            places.add(parameter.value.ctypes.data)
+    assert len(places) == 1
