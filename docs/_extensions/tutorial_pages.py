@@ -94,12 +94,12 @@ def execution(app: Sphinx, config: Any) -> None:
 
 
 def packages_digest() -> str:
-    """Return a digest of everything in the packages, and of the versions that results depend on."""
+    """Return a digest of the packages, of the results that pages quote, and of the versions that count."""
     digest = hashlib.blake2b(f"{sys.version_info[:2]} {np.__version__}".encode(), digest_size=8)
-    for folder in (ROOT / "tinygrad_lab", ROOT / "layers" / "tinygrad_lab_layers"):
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    folders = (ROOT / "tinygrad_lab", ROOT / "layers" / "tinygrad_lab_layers", ROOT / "docs" / "results")
+    for path in sorted(path for folder in folders for path in folder.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".md":
+            digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -158,11 +158,16 @@ def plain_lines(lines: Iterator[str], closing: str | None = None) -> Iterator[st
             return
         fence = FENCE.fullmatch(line)
         if fence is None:
-            yield ROLE.sub(lambda m: m["text"] if m["target"] else f"`{m['text']}`", line).replace(".md)", ".ipynb)")
+            yield plain_text(line)
         elif fence["name"] is None:
             yield from (line, *verbatim(lines, fence["marks"]), fence["marks"])
         else:
             yield from directive_lines(fence["name"], fence["argument"].strip(), lines, fence["marks"])
+
+
+def plain_text(text: str) -> str:
+    """Return text without roles, and with links to the notebooks of other pages."""
+    return ROLE.sub(lambda m: m["text"] if m["target"] else f"`{m['text']}`", text).replace(".md)", ".ipynb)")
 
 
 def verbatim(lines: Iterator[str], closing: str) -> list[str]:
@@ -185,7 +190,7 @@ def directive_lines(name: str, argument: str, lines: Iterator[str], closing: str
     elif name == "dropdown":
         yield from ("<details>", f"<summary>{argument}</summary>", "", *inner, "", "</details>")
     elif name == "tutorial":
-        yield from (f"*You need* {options['needs']}  ", f"*You get* {' '.join(inner).strip()}")
+        yield from (f"*You need* {plain_text(options['needs'])}  ", f"*You get* {' '.join(inner).strip()}")
     else:
         yield from (f"> {line}".rstrip() for line in (f"**{argument or name.capitalize()}**", "", *inner))
 
