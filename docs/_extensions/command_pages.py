@@ -71,6 +71,7 @@ def printed(words: list[str], folder: Path) -> str:
         "TERM": "dumb",
         "PYTHONWARNINGS": "ignore",
         "TINYGRAD_LAB_DATA": str(folder / "data"),
+        "TINYGRAD_LAB_LEARN": str(folder / "progress"),
         "XDG_CACHE_HOME": str(folder / "cache"),
     }
     done = subprocess.run(

@@ -30,7 +30,7 @@ SESSIONS = {
     "data": ("data list",),
     "draw": ("draw lenet5 -o net.svg",),
     "layers": ("layers",),
-    "learn": ("learn",),
+    "learn": ("learn", "learn start im2col", "learn hint im2col"),
     "new-layer": ("new-layer acme.swish",),
     "recipes": ("recipes",),
     "results": ("@train --set training.epochs=2 --quiet", "results"),

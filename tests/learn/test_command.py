@@ -152,7 +152,7 @@ def test_progress_that_cannot_be_kept_is_no_failure(
 
 def test_the_plugin_is_a_whole_distribution(desk: Path, capsys: Capture) -> None:
     assert learn("start", "plugin") == 0
-    folder = desk / "20-plugin"
+    folder = desk / "21-plugin"
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {"pyproject.toml", "README.md", "my_snake/__init__.py", "my_snake/layer.py", "my_snake/cases.py"} <= names
     assert "swish" not in "".join(path.read_text().lower() for path in folder.rglob("*.py"))
@@ -161,7 +161,7 @@ def test_the_plugin_is_a_whole_distribution(desk: Path, capsys: Capture) -> None
     assert learn("check", "plugin") == 0
     assert learn("start", "plugin") == 1
     assert learn("start", "plugin", "--again") == 0
-    assert (desk / "20-plugin.old-1" / "my_snake" / "layer.py").read_text() == find_exercise("plugin").solution[
+    assert (desk / "21-plugin.old-1" / "my_snake" / "layer.py").read_text() == find_exercise("plugin").solution[
         "layer.py"
     ]
 

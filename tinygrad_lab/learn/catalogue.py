@@ -28,6 +28,7 @@ ORDER = (
     "layer_norm",
     "response_norm",
     "residual",
+    "robust_loss",
     "momentum",
     "step_decay",
     "complex_step",
