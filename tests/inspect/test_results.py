@@ -12,15 +12,30 @@ from tinygrad_lab.inspect.tables import html_table
 def test_what_was_run_is_shown_and_what_was_not_is_named(tmp_path: Path) -> None:
     figure = {"mean": 0.9010, "std": 0.0021, "values": [0.9, 0.902]}
     run = {"recipe": "ten_layer", "published": "0.9010 & more", "seeds": [0, 1], "epochs": 30, "last": figure}
-    (tmp_path / "ten_layer.json").write_text(json.dumps(run | {"best_on_test": {"mean": 0.91}}), encoding="utf-8")
+    (tmp_path / "experiments").mkdir()
+    path = tmp_path / "experiments" / "ten_layer.json"
+    path.write_text(json.dumps(run | {"best_on_test": {"mean": 0.91}}), encoding="utf-8")
     (tmp_path / "other.json").write_text('{"command": "something else"}', encoding="utf-8")
-    found = results("ten_layer", "padding_cnn7:edge", folder=tmp_path)
-    text = str(found)
-    assert "ten_layer  30 × 2          none                90.10 ± 0.21 %  91.00 %       0.9010 & more" in text
-    assert text.endswith("Not yet run in full: tinygrad-lab train padding_cnn7:edge")
+    found = results("ten_layer", "padding_cnn7:edge", "vgg_small", folder=tmp_path)
+    _, row, *notes = str(found).splitlines()
+    assert row.split() == ["ten_layer", "30", "×", "2", "none", "90.10", "±", "0.21", "%", "91.00", "%"]
+    assert notes == [
+        "Published: 0.9010 & more.",
+        "Not yet run in full: tinygrad-lab train padding_cnn7:edge, vgg_small",
+    ]
     html = found._repr_html_()
     assert "0.9010 &amp; more" in html
-    assert "<p>Not yet run in full: tinygrad-lab train padding_cnn7:edge</p>" in html
+    assert "<p>Not yet run in full: tinygrad-lab train padding_cnn7:edge, vgg_small</p>" in html
+
+
+def test_it_reads_what_the_command_writes(tmp_path: Path) -> None:
+    from tinygrad_lab.train.results import write_results
+
+    figure = {"mean": 0.5, "std": 0.0, "values": [0.5]}
+    run = {"recipe": "padding_cnn7:edge", "seeds": [0], "epochs": 3, "images_per_second": 1.0, "settings": {}}
+    figures = dict.fromkeys(("best_on_test", "last", "chosen_on_validation", "training_accuracy"), figure)
+    write_results([run | figures], tmp_path / "experiments")
+    assert str(results("padding_cnn7:edge", folder=tmp_path)).splitlines()[1].count("50.00 %") == 3
 
 
 def test_variants_may_share_a_file(tmp_path: Path) -> None:

@@ -67,11 +67,11 @@ class Drawing:
     """
 
     title: str
-    description: str
-    boxes: list[Box] = field(default_factory=list)
+    description: str = field(repr=False)
+    boxes: list[Box] = field(default_factory=list, repr=False)
     width: float = 0.0
     height: float = 0.0
-    _marks: list[ET.Element] = field(default_factory=list)
+    _marks: list[ET.Element] = field(default_factory=list, repr=False)
 
     @property
     def svg(self) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 
 from tinygrad_lab.inspect.tables import html_table
 
+_FIGURES = ("chosen_on_validation", "last", "best_on_test")  # test accuracy at three epochs
+_HEAD = ("recipe", "epochs × seeds", "test, epoch chosen on validation", "test, last epoch", "test, best epoch")
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "results"  # in a clone; an installed package has none
 
 
@@ -27,24 +29,25 @@ class Results:
     rows: tuple[tuple[str, Mapping[str, Any] | None], ...]
 
     def __str__(self) -> str:
-        widths = [max(map(len, column)) for column in zip(*self._cells(), strict=True)]
-        lines = ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in self._cells()]
-        return "\n".join([*lines, *self._missing()])
+        table = [_HEAD, *self._cells()]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in table]
+        return "\n".join([*(lines if self._cells() else []), *self._notes()])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head, *rows = self._cells()
-        missing = "".join(f"<p>{escape(line)}</p>" for line in self._missing())
-        return (html_table(head, rows, numbers=(2, 3, 4)) if rows else "") + missing
+        table = html_table(_HEAD, self._cells(), numbers=(2, 3, 4)) if self._cells() else ""
+        return table + "".join(f"<p>{escape(line)}</p>" for line in self._notes())
 
     def _cells(self) -> list[tuple[str, ...]]:
-        head = ("recipe", "epochs × seeds", "chosen on held-out", "last epoch", "best on test", "published")
-        return [head, *(_cells(name, found) for name, found in self.rows if found is not None)]
+        return [_cells(name, found) for name, found in self.rows if found is not None]
 
-    def _missing(self) -> list[str]:
-        names = [name for name, found in self.rows if found is None]
-        return [f"Not yet run in full: tinygrad-lab train {name}" for name in names]
+    def _notes(self) -> list[str]:
+        published = dict.fromkeys(str(found["published"]) for _, found in self.rows if found and found.get("published"))
+        missing = [name for name, found in self.rows if found is None]
+        notes = [f"Published: {text}." for text in published]
+        return notes + ([f"Not yet run in full: tinygrad-lab train {', '.join(missing)}"] if missing else [])
 
 
 def results(*recipes: str, folder: Path = FOLDER) -> Results:
@@ -55,16 +58,15 @@ def results(*recipes: str, folder: Path = FOLDER) -> Results:
     *recipes : str
         Their names; ``NAME:VARIANT`` is a variant.
     folder : path
-        Where the JSON files are, each with the key `recipe`.
+        Where the JSON files of `tinygrad-lab results --write` are, or folders of them.
 
     Examples
     --------
     >>> print(results("none_such"))
-    recipe  epochs × seeds  chosen on held-out  last epoch  best on test  published
     Not yet run in full: tinygrad-lab train none_such
     """
     found: dict[str, Mapping[str, Any]] = {}
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.rglob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
         for entry in content if isinstance(content, list) else [content]:
             if isinstance(entry, dict) and "recipe" in entry:
@@ -75,8 +77,7 @@ def results(*recipes: str, folder: Path = FOLDER) -> Results:
 def _cells(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
     seeds = found.get("seeds")
     count = len(seeds) if isinstance(seeds, list) else seeds or 1
-    figures = (_percent(found.get(key)) for key in ("chosen_on_held_out", "last", "best_on_test"))
-    return (name, f"{found.get('epochs', '?')} × {count}", *figures, str(found.get("published") or "none"))
+    return (name, f"{found.get('epochs', '?')} × {count}", *(_percent(found.get(figure)) for figure in _FIGURES))
 
 
 def _percent(figure: Any) -> str:
