@@ -28,7 +28,7 @@ def reference(layer: Any, x: Array) -> Array:
     return np.asarray(state["scale"] * np.stack(normal).reshape(x.shape) + state["shift"])
 
 
-CASES = LayerCases(draw_case(), reference=reference, complex_safe=True, laws=("batch_independent",))
+CASES = LayerCases(draw_case(), reference=reference, laws=("batch_independent",))
 
 
 def has_parameters(answer: Answer) -> None:

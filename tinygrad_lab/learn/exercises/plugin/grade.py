@@ -29,7 +29,6 @@ CASES = LayerCases(
         strategies.shapes(1, 2),
     ),
     reference=reference,
-    complex_safe=True,
 )
 
 

@@ -40,7 +40,7 @@ def steps(answer: Answer) -> list[Step]:
 
     def whole() -> None:
         cases = draw_case("none", "sum", "mean")
-        check_loss(answer.robust_loss, cases, reference=reference, complex_safe=True, profile=PROFILE)
+        check_loss(answer.robust_loss, cases, reference=reference, profile=PROFILE)
 
     return [
         Step("the loss of each element", lambda: values("none")),
