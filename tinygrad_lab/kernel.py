@@ -7,7 +7,7 @@ a declared error; the conformance kit holds it to that.
 from __future__ import annotations
 
 import functools
-import importlib.util
+import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,15 +15,26 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.backend import BACKENDS, is_array
+from tinygrad_lab.notices import say_once
 from tinygrad_lab.settings import SETTINGS
 
 
 @functools.cache
 def provider_serves(provider: str, xp: Any) -> bool:
-    """Tell whether a provider's kernels run on arrays of a namespace: Numba's on NumPy's, where Numba is installed."""
-    if provider == "numba":
-        return xp is np and importlib.util.find_spec("numba") is not None
-    return provider in BACKENDS and BACKENDS[provider].namespace is xp
+    """Tell whether a provider's kernels run on arrays of a namespace: Numba's on NumPy's, where Numba is installed.
+
+    Where it is not, a line on standard error says so, once.
+    """
+    if provider != "numba":
+        return provider in BACKENDS and BACKENDS[provider].namespace is xp
+    if xp is not np:
+        return False
+    try:
+        importlib.import_module("numba")
+    except ImportError as error:
+        say_once(f"no compiled kernels ({error}); those in NumPy serve, at about half the speed: pip install numba")
+        return False
+    return True
 
 
 @dataclass

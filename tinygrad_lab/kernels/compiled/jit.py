@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-import functools
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import numba
+from numba.core import event
+
+from tinygrad_lab.notices import say_once
 
 FAST = {"contract", "reassoc", "nsz", "arcp"}  # not "nnan" and "ninf": with them a NaN pixel came out of a ReLU as 0
 
 
-@functools.cache
-def _say_once(text: str) -> None:
-    sys.stderr.write(f"tinygrad_lab: {text}\n")
+class _Announcer(event.Listener):
+    """Says that kernels are being compiled, lest a program seem to hang."""
+
+    def on_start(self, happening: Any) -> None:
+        """Say so when the first of this project's kernels is compiled; those on disk are just loaded."""
+        if happening.data["dispatcher"].py_func.__module__.startswith(__package__):
+            say_once("compiling kernels for this machine: half a minute at most, and only once if they can be kept")
+
+    def on_end(self, happening: Any) -> None:
+        """Say nothing."""
+
+
+event.register("numba:compile", _Announcer())
 
 
 def jit(function: Callable[..., Any]) -> Any:
     """Compile a function for use on one thread of several."""
     try:
         return numba.njit(nogil=True, fastmath=FAST, error_model="numpy", cache=True)(function)
-    except RuntimeError as error:  # nowhere to put the cache
-        _say_once(
-            f"compiled kernels cannot be kept for the next program ({error}); set NUMBA_CACHE_DIR to a folder of yours"
+    except RuntimeError:
+        say_once(
+            "compiled kernels cannot be kept for the next program: no folder can be written; "
+            "set NUMBA_CACHE_DIR to one of yours"
         )
         return numba.njit(nogil=True, fastmath=FAST, error_model="numpy")(function)

@@ -1,0 +1,69 @@
+"""What a fresh program finds: kernels on disk, none yet, nowhere to keep them, or no Numba."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+USE = """
+import numpy as np
+from tinygrad_lab.ops.convolution import conv2d
+x, w = np.ones((2, 6, 6, 1), np.float32), np.ones((3, 3, 1, 1), np.float32)
+y = conv2d(x, w, None)
+assert (y == 9).all()
+"""
+NO_NUMBA = """
+import sys
+sys.modules["numba"] = None
+"""
+NOWHERE = """
+from numba.core import caching
+def refuse(self):
+    raise OSError("read-only")
+for locator in caching.CacheImpl._locator_classes:
+    locator.ensure_cache_path = refuse
+"""
+
+
+def errors_of(script: str, **environment: str) -> str:
+    """Run a fresh program and return what it wrote to standard error."""
+    command = [sys.executable, "-c", script]
+    variables = {**os.environ, **environment}
+    return subprocess.run(command, env=variables, capture_output=True, text=True, check=True, timeout=300).stderr
+
+
+def test_the_first_compilation_says_so_and_the_next_program_finds_the_kernels(tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    first = errors_of(USE, NUMBA_CACHE_DIR=str(tmp_path))
+    assert first.count("\n") == 1
+    assert "tinygrad_lab: compiling kernels for this machine" in first
+    assert list(tmp_path.rglob("*.nbc"))
+    assert errors_of(USE, NUMBA_CACHE_DIR=str(tmp_path)) == ""
+
+
+def test_nowhere_to_keep_them() -> None:
+    pytest.importorskip("numba")
+    said = errors_of(NOWHERE + USE).splitlines()
+    assert len(said) == 2
+    assert "compiled kernels cannot be kept" in said[0]
+    assert "set NUMBA_CACHE_DIR" in said[0]
+    assert "compiling kernels" in said[1]
+
+
+def test_without_numba_numpy_serves() -> None:
+    said = errors_of(NO_NUMBA + USE)
+    assert said.count("\n") == 1
+    assert "no compiled kernels" in said
+    assert "pip install numba" in said
+
+
+def test_without_numba_and_not_asked_for_it() -> None:
+    assert errors_of(NO_NUMBA + USE, TINYGRAD_LAB_KERNELS="numpy") == ""
+
+
+def test_importing_imports_no_numba() -> None:
+    assert errors_of("import tinygrad_lab, sys; assert 'numba' not in sys.modules") == ""
