@@ -13,6 +13,7 @@ from tinygrad_lab.backend import Array, device_name, is_finite, transfer
 from tinygrad_lab.data import Loader
 from tinygrad_lab.errors import NonFiniteError, OptionError, StateError
 from tinygrad_lab.layer import Layer
+from tinygrad_lab.memory import keep_freed_memory
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Constant, Schedule
 from tinygrad_lab.settings import detect_anomaly, no_grad
@@ -126,6 +127,7 @@ class Trainer:
             raise OptionError(f"Trainer: expected at least one batch an update, got accumulate={accumulate}")
         if read_every is not None and read_every < 1:
             raise OptionError(f"Trainer: expected metrics to be read every 1 update or more, got {read_every}")
+        keep_freed_memory()  # what one step leaves is what the next one needs
         self.model, self.loss, self.optimizer, self.batches = model, loss, optimizer, batches
         self.held_out, self.validation, self.schedule = held_out, validation, schedule or Constant()
         self.callbacks, self.accumulate = list(callbacks), accumulate
