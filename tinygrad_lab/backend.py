@@ -217,13 +217,14 @@ def split_mix(state: int) -> int:
     return z ^ (z >> 31)
 
 
-def random_bits(xp: Any, key: int, count: int) -> Array:
+def random_bits(xp: Any, key: Any, count: int) -> Array:
     """Return `count` random 64-bit numbers: SplitMix64 at the counters key + 1 * G, key + 2 * G, ...
 
     A number depends on its key and its position alone, so any device, any number of threads and any kernel draw the
-    same.
+    same. The key is an integer, or an array of one uint64 on the device.
     """
-    z = (xp.arange(1, count + 1, dtype=xp.uint64)) * xp.uint64(_GOLDEN) + xp.uint64(key & _MASK)
+    key = xp.uint64(key & _MASK) if isinstance(key, int) else key
+    z = (xp.arange(1, count + 1, dtype=xp.uint64)) * xp.uint64(_GOLDEN) + key
     z = (z ^ (z >> xp.uint64(30))) * xp.uint64(_MIX_1)
     z = (z ^ (z >> xp.uint64(27))) * xp.uint64(_MIX_2)
     return z ^ (z >> xp.uint64(31))

@@ -4,6 +4,7 @@ Each is a function of predictions and targets: a sum over the classes, where the
 the examples. They are registered in the entry-point group ``tinygrad_lab.losses``.
 """
 
+from tinygrad_lab.losses import kernels
 from tinygrad_lab.losses.auxiliary import auxiliary_cross_entropy
 from tinygrad_lab.losses.classification import (
     binary_cross_entropy_with_logits,
@@ -21,6 +22,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "hinge",
     "huber",
+    "kernels",
     "kl_divergence",
     "mae",
     "mse",

@@ -17,6 +17,7 @@ from tinygrad_lab.errors import OptionError, StateError
 from tinygrad_lab.layer import Parameter
 
 Options = dict[str, Any]
+Rates = Mapping[str, Any]
 Groups = Mapping[str, Mapping[str, Any]]
 
 SHARES = frozenset({"momentum", "rho", "beta1", "beta2"})
@@ -42,6 +43,10 @@ class Optimizer:
     ----------
     lr : float
         The learning rate of the next step; a schedule sets it.
+    slots : tuple of str
+        The names of the arrays that are kept for each parameter.
+    by_rates : bool
+        Whether `rates` names all that differs from step to step, so that steps may be captured in a graph.
 
     Raises
     ------
@@ -60,6 +65,7 @@ class Optimizer:
     """
 
     slots: tuple[str, ...] = ()
+    by_rates: bool = False
     reuses: bool = False  # whether `update` takes an option `reuse`: p's memory may hold the result
 
     def __init__(self, parameters: Mapping[str, Parameter], options: Options, groups: Groups | None = None) -> None:
@@ -91,6 +97,18 @@ class Optimizer:
             The options of its group.
         """
         raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines update")
+
+    def rates(self, *, lr: float, step: int, options: Options) -> dict[str, float]:
+        """Return the numbers of an update that differ from step to step; by default the learning rate alone.
+
+        They are worked out on the host in double precision. An optimizer whose updates depend on the step in another
+        way defines this and `apply`, and sets `by_rates`.
+        """
+        return {"lr": lr}
+
+    def apply(self, p: Array, g: Array, state: dict[str, Array], *, rates: Rates, options: Options) -> Array:
+        """Return a fresh array for parameter p; as `update`, but with `rates`, which may lie on the device."""
+        return self.update(p, g, state, lr=rates["lr"], step=0, options=options)
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""

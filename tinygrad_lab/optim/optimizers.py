@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.layer import Parameter
-from tinygrad_lab.optim.optimizer import Groups, Optimizer, Options
+from tinygrad_lab.optim.optimizer import Groups, Optimizer, Options, Rates
 from tinygrad_lab.optim.updates import (
     adadelta_update,
     adagrad_update,
@@ -55,6 +55,7 @@ class SGD(Optimizer):
     2013, section 3.5).
     """
 
+    by_rates = True
     reuses = True
 
     def __init__(
@@ -112,6 +113,7 @@ class AdaGrad(Optimizer):
     PyTorch; s starts at 0.
     """
 
+    by_rates = True
     slots = ("squares",)
 
     def __init__(
@@ -163,6 +165,8 @@ class RMSprop(Optimizer):
     T. Tieleman, G. Hinton, "Lecture 6.5: rmsprop", Coursera, 2012, with rho = 0.9 there. The default here, epsilon
     outside of the root, and momentum are PyTorch's; not centred.
     """
+
+    by_rates = True
 
     def __init__(
         self,
@@ -218,6 +222,7 @@ class AdaDelta(Optimizer):
     so is the default of rho.
     """
 
+    by_rates = True
     slots = ("squares", "steps_squared")
 
     def __init__(
@@ -269,6 +274,7 @@ class Adam(Optimizer):
     parameter by itself, so that one that is unfrozen late starts without bias.
     """
 
+    by_rates = True
     slots = ("mean", "squares")
     decoupled = False
 
@@ -288,7 +294,20 @@ class Adam(Optimizer):
 
     def update(self, p: Array, g: Array, state: dict[str, Array], *, lr: float, step: int, options: Options) -> Array:
         """Return a fresh array for parameter p with gradient g."""
-        return adam_update(p, g, state["mean"], state["squares"], lr=lr, step=step, decoupled=self.decoupled, **options)
+        return self.apply(p, g, state, rates=self.rates(lr=lr, step=step, options=options), options=options)
+
+    def rates(self, *, lr: float, step: int, options: Options) -> dict[str, float]:
+        """Return the rate and the root that free the means of their bias, and how much of a weight is kept."""
+        return {
+            "rate": lr / (1.0 - options["beta1"] ** step),
+            "root": (1.0 - options["beta2"] ** step) ** -0.5,
+            "kept": 1.0 - lr * options["weight_decay"] if self.decoupled else 1.0,
+        }
+
+    def apply(self, p: Array, g: Array, state: dict[str, Array], *, rates: Rates, options: Options) -> Array:
+        """Return a fresh array for parameter p with gradient g."""
+        own = {**options, "weight_decay": 0.0} if self.decoupled else options
+        return adam_update(p, g, state["mean"], state["squares"], **rates, **own)
 
 
 class AdamW(Adam):
@@ -336,6 +355,4 @@ class AdamW(Adam):
         weight_decay: float = 0.01,
         groups: Groups | None = None,
     ) -> None:
-        super().__init__(
-            parameters, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay, groups=groups
-        )
+        super().__init__(parameters, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay, groups=groups)

@@ -18,7 +18,7 @@ def decayed(p: Any, g: Any, weight_decay: float) -> Any:
 
 
 @primitive
-def sgd_update(xp: Any, p: Any, g: Any, *, lr: float, weight_decay: float = 0.0) -> Any:
+def sgd_update(xp: Any, p: Any, g: Any, *, lr: Any, weight_decay: float = 0.0) -> Any:
     """Return p - lr g."""
     return p - lr * decayed(p, g, weight_decay)
 
@@ -30,7 +30,7 @@ def momentum_update(
     g: Any,
     v: Any,
     *,
-    lr: float,
+    lr: Any,
     momentum: float,
     nesterov: bool = False,
     weight_decay: float = 0.0,
@@ -102,28 +102,27 @@ def adam_update(
     m: Any,
     v: Any,
     *,
-    lr: float,
+    rate: Any,
+    root: Any,
+    kept: Any = 1.0,
     beta1: float,
     beta2: float,
     eps: float,
-    step: int,
     weight_decay: float = 0.0,
-    decoupled: bool = False,
 ) -> Any:
-    """Move m towards g and v towards g^2 and return p - lr m' / (sqrt(v') + eps), m' and v' freed of their bias.
+    """Move m towards g and v towards g^2 and return kept p - rate m / (root sqrt(v) + eps).
 
-    The decay is added to the gradient; with `decoupled` it shrinks p by lr weight_decay p instead.
+    rate = lr / (1 - beta1^t) and root = (1 - beta2^t)^(-1/2) free both of their bias. The decay is added to the
+    gradient; weights that decay by themselves have none here and kept = 1 - lr weight_decay.
     """
-    if decoupled:
-        p = p * (1.0 - lr * weight_decay)
-    else:
-        g = decayed(p, g, weight_decay)
+    g = decayed(p, g, weight_decay)
     m *= beta1
     m += (1.0 - beta1) * g
     v *= beta2
     v += (1.0 - beta2) * (g * g)
-    root = xp.sqrt(v) * (1.0 - beta2**step) ** -0.5
-    return p - (lr / (1.0 - beta1**step)) * m / (root + eps)
+    if not (isinstance(kept, float) and kept == 1.0):
+        p = p * kept
+    return p - rate * m / (xp.sqrt(v) * root + eps)
 
 
 @primitive

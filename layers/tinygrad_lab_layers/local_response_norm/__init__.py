@@ -1,5 +1,6 @@
 """LocalResponseNorm: channels inhibit their neighbours."""
 
+from tinygrad_lab_layers.local_response_norm import kernels
 from tinygrad_lab_layers.local_response_norm.layer import LocalResponseNorm
 
-__all__ = ["LocalResponseNorm"]
+__all__ = ["LocalResponseNorm", "kernels"]

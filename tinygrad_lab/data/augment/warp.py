@@ -122,9 +122,9 @@ def warp(images: Array, maps: Array, *, fill: Fill = "edge", size: tuple[int, in
     if xp is np and _compiled():
         return _run_kernel(images, maps, fill, (height, width))
     if _serves("cupy", xp):
-        from tinygrad_lab.kernels.gpu import warp as gpu_kernel
+        from tinygrad_lab.kernels.gpu.warp import warp as warp_there
 
-        return gpu_kernel.warp(images, maps, FILLS.index(fill), (height, width))
+        return warp_there(images, maps, FILLS.index(fill), (height, width))
     rows = maps[:, 0, 0, None] * np.arange(height) + maps[:, 0, 2, None]
     columns = maps[:, 1, 1, None] * np.arange(width) + maps[:, 1, 2, None]
     if not (maps[:, 0, 1].any() or maps[:, 1, 0].any()) and _whole(rows) and _whole(columns):

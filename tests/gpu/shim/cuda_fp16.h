@@ -1,0 +1,2 @@
+// Half precision of the processor.
+typedef _Float16 __half;

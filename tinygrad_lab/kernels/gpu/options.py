@@ -1,0 +1,61 @@
+"""How products are computed on a GPU, and how cuDNN's plans are chosen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tinygrad_lab.errors import OptionError
+
+PRODUCTS = ("float32", "tf32", "bf16")
+PLANS = ("deterministic", "fastest")
+
+
+@dataclass(frozen=True, slots=True)
+class GpuOptions:
+    """The choices for a GPU.
+
+    Parameters
+    ----------
+    products : {"float32", "tf32", "bf16"}
+        What the factors of float32 convolutions and matrix products are rounded to before they are multiplied; sums are
+        float32 always. ``"tf32"`` keeps 10 bits of the significand, ``"bf16"`` 7, both float32's range. The default
+        rounds nothing. TINYGRAD_LAB_GPU_PRODUCTS sets what a program starts with.
+    plans : {"deterministic", "fastest"}
+        How cuDNN computes a convolution: by the plan that it recommends among those that give the same bits each time,
+        or by the one that is measured to be the fastest when a shape is first met, whatever it is.
+    """
+
+    products: str = "float32"
+    plans: str = "deterministic"
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("products", self.products, PRODUCTS), ("plans", self.plans, PLANS)):
+            if value not in known:
+                raise OptionError(f"GPU: expected {name} out of {list(known)}, got {value!r}")
+
+
+OPTIONS = ContextVar(
+    "tinygrad_lab.gpu", default=GpuOptions(products=os.environ.get("TINYGRAD_LAB_GPU_PRODUCTS", "float32"))
+)
+
+
+@contextmanager
+def using_gpu(**changes: Any) -> Iterator[None]:
+    """Change some `GpuOptions` inside a ``with`` block or a decorated function, for this thread and task alone.
+
+    Examples
+    --------
+    >>> with using_gpu(products="tf32"):
+    ...     OPTIONS.get().products
+    'tf32'
+    """
+    token = OPTIONS.set(replace(OPTIONS.get(), **changes))
+    try:
+        yield
+    finally:
+        OPTIONS.reset(token)
