@@ -1,0 +1,23 @@
+"""The valid uses of `Mish`, for the conformance kit."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.conformance import LayerCases, strategies
+
+
+def reference(layer: Any, x: Any) -> Any:
+    """Return the result once more, written independently: one number at a time, in plain Python."""
+    return np.array([v * math.tanh(math.log(1 + math.exp(v))) for v in x.flat]).reshape(x.shape)
+
+
+cases = LayerCases(
+    strategies.elementwise(),  # arrays of any shape, values near 0 and far from it
+    reference=reference,
+    complex_safe=True,  # the forward is analytic, so derivatives may be had by a complex step
+    laws=("elementwise",),
+)

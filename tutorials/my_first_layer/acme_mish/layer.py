@@ -1,0 +1,60 @@
+r"""Mish.
+
+.. math:: y = x \tanh(\ln(1 + e^x))
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tinygrad_lab as tgl
+
+
+def _share(x: Any) -> Any:
+    """Return tanh(ln(1 + e^x)), written with p = 1 / (1 + e^-x) and q = 1 - p so that nothing overflows or cancels."""
+    p, q = tgl.sigmoid(x), tgl.sigmoid(-x)
+    return p * (1 + q) / (1 + q * q)
+
+
+@tgl.primitive
+def mish(xp: Any, x: Any) -> Any:
+    """Return x tanh(ln(1 + e^x)); xp is the array library of x, for what tgl lacks."""
+    return x * _share(x)
+
+
+def _by_x(g: Any, x: Any) -> Any:
+    """Return the cotangent of x for a cotangent g of y: the product rule, with d tanh(s) = (1 - tanh^2(s)) ds."""
+    share = _share(x)
+    return g * (share + x * (1 - share * share) * tgl.sigmoid(x))
+
+
+mish.defvjp(x=_by_x)  # a rule names what it needs, here the argument x, and the tape keeps just that
+
+
+class Mish(tgl.Layer):
+    r"""A smooth relative of ReLU that dips below 0: :math:`y = x \tanh(\ln(1 + e^x))`, element by element.
+
+    Large numbers pass, large negative ones become 0; the least value is -0.3088, at x = -1.1924. NaN stays NaN.
+
+    Shapes
+    ------
+    x : any; y : that of x
+
+    References
+    ----------
+    D. Misra, "Mish: a self regularized non-monotonic activation function", BMVC 2020, equation 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Mish()(np.array([-100.0, 0.0, 1.0, 100.0])).round(4)
+    array([ -0.    ,   0.    ,   0.8651, 100.    ])
+    """
+
+    def forward(self, x: Any) -> Any:
+        """Return x tanh(ln(1 + e^x))."""
+        return mish(x)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of x."""
+        return shape
