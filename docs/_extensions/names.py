@@ -94,7 +94,7 @@ def members(family: Family) -> list[str]:
     found = []
     for name in tgl.__all__:
         thing = getattr(tgl, name)
-        if getattr(thing, "__module__", None) in modules or thing is registry.layers and "layer" in family.top:
+        if getattr(thing, "__module__", None) in modules or (thing is registry.layers and "layer" in family.top):
             found.append(f"{TOP}.{name}")
     found.sort(key=_place(modules))
     elsewhere = {id(getattr(tgl, name)) for name in tgl.__all__} | _plugins()

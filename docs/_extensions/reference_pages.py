@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import command_pages
+import front_page
 import layer_pages
 import recipe_pages
 import zoo_pages
@@ -22,6 +23,7 @@ from sphinx.application import Sphinx
 
 from tinygrad_lab import registry
 from tinygrad_lab.cli import commands
+from tinygrad_lab.layer import Layer
 from tinygrad_lab.train import recipe_names
 
 OURS = "tinygrad-lab"
@@ -169,9 +171,19 @@ def write(app: Sphinx) -> None:
             path.write_text(text, encoding="utf-8")
 
 
+def signature(app: Sphinx, what: str, name: str, thing: Any, options: Any, given: str, returned: str) -> Any:
+    """Return how a layer is made: its constructor's parameters, and not those of the `__new__` that remembers them."""
+    if what != "class" or not (isinstance(thing, type) and issubclass(thing, Layer)):
+        return None
+    parameters = list(inspect.signature(thing.__init__).parameters.values())[1:]
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
+    return str(inspect.Signature(bare)), None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect the generator and the directives."""
-    for part in (layer_pages, zoo_pages, recipe_pages, command_pages):
+    for part in (front_page, layer_pages, zoo_pages, recipe_pages, command_pages):
         part.setup(app)
     app.connect("builder-inited", write)
+    app.connect("autodoc-process-signature", signature)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

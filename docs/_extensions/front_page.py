@@ -1,0 +1,147 @@
+"""Sphinx extension for the front page: its picture, which is a real forward and backward pass, and its speed table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from docutils import nodes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
+from restructured import ComposingDirective, table
+from sphinx.application import Sphinx
+
+import tinygrad_lab as tgl
+
+DOCS = Path(__file__).resolve().parents[1]
+PICTURE = Path("reference", "generated", "front.svg")
+SPEED = DOCS / "results" / "performance.json"
+STAGES = {"c1": "convolution", "s2": "pooling", "c3": "convolution", "s4": "pooling", "f6": "dense", "output": "scores"}
+SHOWN = 4  # maps of a layer that are drawn, two by two
+INK = "#808080"  # grey, which shows on white and on black
+
+
+def trained() -> tuple[Any, Any]:
+    """Return LeNet-5 after three epochs on the digits, and the held-out images with their labels."""
+    from tinygrad_lab.data import Loader, load
+    from tinygrad_lab.losses import softmax_cross_entropy
+    from tinygrad_lab.optim import SGD
+    from tinygrad_lab.registry import models
+
+    model = models["lenet5"](rng=0)
+    optimizer = SGD(model.parameters(), lr=0.02, momentum=0.9)
+    for epoch in range(3):
+        loader = Loader(load("digits", split="train"), batch_size=64, seed=epoch)
+        for images, labels in loader:
+            softmax_cross_entropy(model(tgl.tensor(images)), labels).backward()
+            optimizer.step()
+    return model.eval().freeze(), load("digits", split="test")
+
+
+def passes(model: Any, image: Any, label: int) -> list[tuple[str, Any, Any]]:
+    """Return the name, the value and the gradient of the loss for the image and for every stage of the network."""
+    from tinygrad_lab.losses import softmax_cross_entropy
+
+    values, pulls = [image], []
+    for layer in model.inner.values():
+        value, pull = tgl.vjp(lambda x, layer=layer: layer(x), values[-1])
+        values.append(value)
+        pulls.append(pull)
+    _, pull = tgl.vjp(lambda logits: softmax_cross_entropy(logits, np.array([label])), values[-1])
+    gradients = list(pull(np.float32(1.0)))
+    for back in reversed(pulls):
+        gradients.insert(0, back(gradients[0])[0])
+    named = dict(zip(("image", *model.inner), zip(values, gradients, strict=True), strict=True))
+    return [(name, *map(np.asarray, named[name])) for name in ("image", *STAGES)]
+
+
+def tiled(array: Any, chosen: Any) -> Any:
+    """Return one example's chosen maps as one picture, each in its own range, or a vector as a rectangle."""
+    array = array[0]
+    if array.ndim == 1:
+        return array.reshape(-1, 1) if array.size <= 16 else array.reshape(-1, 12)
+    maps = np.moveaxis(array, -1, 0)[chosen]
+    maps = maps / np.abs(maps).max(axis=(1, 2), keepdims=True, initial=1e-12)
+    if len(maps) == 1:
+        return maps[0]
+    side = maps.shape[1]
+    canvas = np.full((2 * side + 1, 2 * side + 1), np.nan)
+    for number, plane in enumerate(maps):
+        down, right = divmod(number, 2)
+        canvas[down * (side + 1) :, right * (side + 1) :][:side, :side] = plane
+    return canvas
+
+
+def liveliest(array: Any) -> Any:
+    """Return the numbers of the maps that differ most from place to place, in order."""
+    return np.sort(np.argsort(array[0].std(axis=(0, 1)))[-SHOWN:]) if array.ndim == 4 else None
+
+
+def picture() -> Figure:
+    """Return the picture: above, what the network computes; below, the derivative of its loss by each of it."""
+    model, data = trained()
+    batch = np.asarray(data.images[:1], "float32") / 255.0
+    batch = batch if batch.shape[1] == 32 else np.pad(batch, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    stages = passes(model, batch, int(data.labels[0]))
+    widths = [1.0, 1.0, 1.0, 1.0, 1.0, 0.62, 0.3]
+    with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "front", "font.size": 11}):
+        figure = Figure(figsize=(11.5, 4.1))
+        grid = figure.add_gridspec(2, len(stages), width_ratios=widths, wspace=0.34, hspace=0.42)
+        for column, (name, value, gradient) in enumerate(stages):
+            chosen = liveliest(value)
+            for row, (array, colours) in enumerate(((value, "viridis"), (gradient, "RdBu_r"))):
+                axes = figure.add_subplot(grid[row, column])
+                shown = tiled(array, chosen)
+                most = float(np.nanmax(np.abs(shown))) or 1.0
+                low = -most if row else float(np.nanmin(shown))
+                axes.imshow(shown, cmap=colours, vmin=low, vmax=most if row else float(np.nanmax(shown)))
+                axes.set_axis_off()
+                if row == 0:
+                    axes.set_title(STAGES.get(name, name), color=INK)
+        for height, text, start, end in ((0.515, "forward", 0.16, 0.86), (0.03, "backward", 0.86, 0.16)):
+            figure.add_artist(
+                FancyArrowPatch((start, height), (end, height), arrowstyle="-|>", mutation_scale=13, color=INK, lw=1.2)
+            )
+            figure.text(0.11, height, text, color=INK, ha="center", va="center")
+    return figure
+
+
+def draw(app: Sphinx) -> None:
+    """Write the picture if there is none, or if this file or the network has changed since."""
+    target = Path(app.srcdir) / PICTURE
+    sources = (Path(__file__), DOCS.parent / "tinygrad_lab" / "zoo" / "lenet5.py")
+    if not target.exists() or target.stat().st_mtime < max(path.stat().st_mtime for path in sources):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        metadata = {"Date": None, "Creator": None}
+        picture().savefig(target, transparent=True, bbox_inches="tight", metadata=metadata)
+
+
+class SpeedTableDirective(ComposingDirective):
+    """Whole training steps next to PyTorch's, from docs/results/performance.json; nothing where it is not there."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return a table with a row a network."""
+        self.env.note_dependency(str(SPEED))
+        self.env.note_dependency(__file__)
+        if not SPEED.exists():
+            return self.composed("*Not measured yet.*")
+        found = json.loads(SPEED.read_text(encoding="utf-8"))
+        rows = []
+        for network in found["networks"]:
+            peers = [f"{1e3 * peer['seconds']:.1f}" for peer in network["peers"]]
+            ratio = network.get("ratio_to_best_peer")
+            rows.append((network["name"], f"{1e3 * network['seconds']:.1f}", *peers, f"{ratio:.2f}" if ratio else ""))
+        names = [peer["name"] for peer in found["networks"][0]["peers"]]
+        head = ("Network", "tinygrad_lab", *names, "Ratio")
+        text = table(head, rows, classes="speed", numbers=range(1, len(head)))
+        return self.composed(f"{text}\n\n.. container:: measured\n\n   Milliseconds a training step.")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Connect the picture and the directive."""
+    app.add_directive("speed-table", SpeedTableDirective)
+    app.connect("builder-inited", draw)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
