@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinygrad_lab import registry
 from tinygrad_lab.errors import ConfigError, OptionError, StateError
+from tinygrad_lab.finetuning import begin_with
 from tinygrad_lab.registry import models
 from tinygrad_lab.train import find_recipe
 from tinygrad_lab.train.recipe import Recipe
@@ -42,6 +44,18 @@ def test_weights_are_loaded_and_the_head_is_fresh_and_alone_learns(tmp_path: Pat
     from tinygrad_lab.foreign_weights import read_arrays
 
     assert np.array_equal(before[first], read_arrays(path)[first])
+
+
+def test_the_recipe_takes_the_weights_of_its_forerunner(tmp_path: Path) -> None:
+    before, after = find_recipe("eight_classes"), find_recipe("transfer")
+    path = tmp_path / "eight.safetensors"
+    save_weights(models[before["model"]["name"]](**before.options("model"), rng=1), path)
+    for variant, learning in (("", 2), (":partly_frozen", 4), (":fine_tuned", 8), (":slowly_tuned", 8)):
+        recipe = find_recipe(f"transfer{variant}").override([f"transfer.weights='{path}'"])
+        model = models[after["model"]["name"]](**recipe.options("model"), rng=0)
+        begin_with(model, **recipe["transfer"])
+        assert sum(parameter.node is not None for parameter in model.parameters().values()) == learning
+        registry.optimizers[recipe["optimizer"]["name"]](model.parameters(), **recipe.options("optimizer"))
 
 
 def test_without_the_table_all_is_drawn_and_learns() -> None:
