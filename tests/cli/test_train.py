@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tinygrad_lab.cli import commands, main
+from tinygrad_lab.train.checkpoint import CheckpointFolder
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.weights import load_weights
 from tinygrad_lab.zoo.lenet5 import lenet5
@@ -64,12 +65,15 @@ def test_several_seeds_are_several_runs_with_their_spread(tmp_path: Path, capsys
     ("arguments", "message"),
     [
         (["train", "lenet"], "did you mean 'lenet5'"),
-        (["train", "--set", "optimizer.momentun=1"], "expected options of 'sgd'"),
+        (
+            ["train", "--set", "optimizer.momentun=1"],
+            "option of 'sgd': expected a known name, got 'momentun'; did you mean 'momentum'?",
+        ),
         (["train", "--set", "model.name=lenet6"], "did you mean 'lenet5'"),
         (["train", "--seeds", "0"], "at least 1"),
         (["train", "--resume", "nowhere"], "expected the folder of a run"),
         (["train", "--resume", "nowhere", "--set", "training.epochs=9"], "a run keeps its"),
-        (["train", "--set", "loss.foo=1"], "expected options of 'softmax_cross_entropy'"),
+        (["train", "--set", "loss.foo=1"], "option of 'softmax_cross_entropy': expected a known name, got 'foo'"),
     ],
 )
 def test_wrong_calls_say_what_is_wrong(
@@ -105,6 +109,20 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     lines = [(Path(run["run"]) / "metrics.jsonl").read_text().splitlines() for run in (whole, parts)]
     losses = [[json.loads(line)["loss"] for line in of_run] for of_run in lines]
     assert losses[0] == losses[1]
+
+
+def test_a_loss_that_is_not_finite_leaves_the_last_good_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--quiet", "--runs", str(tmp_path), "--set", "optimizer.lr=1e9"]) == 1
+    message = capsys.readouterr().err
+    assert "expected a finite number" in message
+    assert "in layer 'output'" in message
+    (folder,) = tmp_path.iterdir()
+    saved = CheckpointFolder(folder / "checkpoints").latest()
+    assert saved is not None
+    assert str(folder / "checkpoints") in message
+    assert all(np.isfinite(value).all() for value in saved["model"].values())
 
 
 def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,7 +113,7 @@ class Recipe:
             table, dot, key = path.strip().partition(".")
             if not equals or not dot:
                 raise ConfigError(f"--set: expected table.key=value, such as optimizer.lr=0.01, got {setting!r}")
-            _one_of(table, [t for t in _KNOWN if t not in ("augment", "variants")], "--set")
+            one_of(table, [t for t in _KNOWN if t not in ("augment", "variants")], "--set")
             old = tables.get(table, {}).get(key)
             tables.setdefault(table, {})[key] = _replaced(old, text.strip(), setting)
         return Recipe(self.name, checked(tables, self.name))
@@ -136,7 +136,7 @@ class Recipe:
         >>> find_recipe("padding_cnn7").variant("edge")["model"]["padding"]
         'edge'
         """
-        _one_of(name, self.variants, f"variants of recipe {self.name!r}")
+        one_of(name, self.variants, f"variants of recipe {self.name!r}")
         tables = {table: dict(t) if isinstance(t, dict) else t for table, t in self.tables.items()}
         for path, value in tables.pop("variants")[name].items():
             table, _, key = path.partition(".")
@@ -159,7 +159,14 @@ def _replaced(old: Any, text: str, setting: str) -> Any:
     return value
 
 
-def _one_of(name: str, known: Sequence[str], who: str) -> None:
+def one_of(name: str, known: Sequence[str], who: str) -> None:
+    """Refuse a name that is not among the known ones, with the nearest that is.
+
+    Raises
+    ------
+    ConfigError
+        The name is unknown.
+    """
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {sorted(known)}"
@@ -168,7 +175,7 @@ def _one_of(name: str, known: Sequence[str], who: str) -> None:
 
 def _check_table(table: Mapping[str, Any], kinds: Mapping[str, type], who: str) -> None:
     for key, value in table.items():
-        _one_of(key, list(kinds), who)
+        one_of(key, list(kinds), who)
         number = kinds[key] is float and type(value) is int
         if not (isinstance(value, kinds[key]) or number) or (isinstance(value, bool) and kinds[key] is not bool):
             raise ConfigError(f"{who}.{key}: expected {kinds[key].__name__}, got {value!r}")
@@ -178,7 +185,7 @@ def _check_origin(tables: Table, who: str) -> None:
     settings = [path for table in tables if table != "origin" for path in (table, *_paths(table, tables[table]))]
     for marked in tables.get("origin", {}).values():
         for path in marked:
-            _one_of(path, settings, f"{who}: origin")
+            one_of(path, settings, f"{who}: origin")
 
 
 def _paths(table: str, content: Any) -> list[str]:
@@ -195,7 +202,7 @@ def checked(tables: Table, name: str) -> Table:
     """
     who = f"recipe {name!r}"
     for table in tables:
-        _one_of(table, _KNOWN, who)
+        one_of(table, _KNOWN, who)
     if wrong := [t for t in tables if not isinstance(tables[t], list if t == "augment" else dict)]:
         raise ConfigError(f"{who}: expected tables (and a list of tables, augment), got {wrong} as something else")
     if missing := [t for t in _REQUIRED if t not in tables]:
@@ -210,7 +217,7 @@ def checked(tables: Table, name: str) -> Table:
         if not isinstance(settings, dict):
             raise ConfigError(f"{who}: expected variants.{variant} as a table of settings, got {settings!r}")
         for path in settings:
-            _one_of(path.partition(".")[0], [t for t in _KNOWN if t != "variants"], f"{who}: variants.{variant}")
+            one_of(path.partition(".")[0], [t for t in _KNOWN if t != "variants"], f"{who}: variants.{variant}")
     if tables["training"].get("epochs", 0) < 1 or tables["data"].get("batch_size", 1) < 1:
         raise ConfigError(f"{who}: expected at least one epoch and one image a batch")
     return tables
@@ -242,7 +249,7 @@ def _read_recipe(name: str) -> Recipe:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"recipe: expected a file that can be read, got {name}: {error}") from error
     else:
-        _one_of(name, recipe_names(), "recipe")
+        one_of(name, recipe_names(), "recipe")
         text = (resources.files("tinygrad_lab") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
     try:
         tables = tomllib.loads(text)

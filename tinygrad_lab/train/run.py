@@ -17,10 +17,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinygrad_lab import registry
 from tinygrad_lab.backend import find_backend
 from tinygrad_lab.data import Compose, Loader, load
-from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.errors import ConfigError, NonFiniteError
 from tinygrad_lab.finetuning import begin_with
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.layer import Layer
@@ -30,14 +32,24 @@ from tinygrad_lab.train.callbacks import Callback, EarlyStopping, Metrics, Tenso
 from tinygrad_lab.train.checkpoint import CheckpointFolder
 from tinygrad_lab.train.evaluation import best_epoch, figures
 from tinygrad_lab.train.progress import Reporter
-from tinygrad_lab.train.recipe import Recipe, checked
+from tinygrad_lab.train.recipe import Recipe, checked, one_of
 from tinygrad_lab.train.trainer import Trainer
 from tinygrad_lab.weights import save_weights, write_atomically
 
 
+def _options(kind: registry.Registry, table: dict[str, Any]) -> dict[str, Any]:
+    """Return the options in a table, if the plugin that it names takes such."""
+    parameters = inspect.signature(kind[table["name"]]).parameters
+    options = {key: value for key, value in table.items() if key != "name"}
+    if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
+        for key in options:
+            one_of(key, [name for name in parameters if name != "rng"], f"{kind.kind}: option of {table['name']!r}")
+    return options
+
+
 def _made(kind: registry.Registry, table: dict[str, Any], *args: Any, **more: Any) -> Any:
     """Call what a table names with its options."""
-    options = {key: value for key, value in table.items() if key != "name"}
+    options = _options(kind, table)
     try:
         return kind[table["name"]](*args, **options, **more)
     except TypeError as error:
@@ -79,13 +91,7 @@ def prepare(recipe: Recipe, *, root: str | None = None, workers: int = 1, device
     model.seed = seed
     begin_with(model, **recipe["transfer"])
     model.to(device)
-    loss_options = recipe.options("loss")
-    loss = functools.partial(registry.losses[recipe["loss"]["name"]], **loss_options)
-    try:
-        inspect.signature(loss).bind(None, None)
-    except (TypeError, ValueError) as error:
-        name = recipe["loss"]["name"]
-        raise ConfigError(f"losses: expected options of {name!r}, got {loss_options}: {error}") from error
+    loss = functools.partial(registry.losses[recipe["loss"]["name"]], **_options(registry.losses, recipe["loss"]))
     optimizer: Optimizer = _made(registry.optimizers, recipe["optimizer"], model.parameters())
     schedule = _schedule(recipe["schedule"], training["epochs"]) if recipe["schedule"] else None
     trainer = Trainer(
@@ -151,7 +157,7 @@ def run_recipe(
     DataError
         The data are missing or damaged.
     NonFiniteError
-        The loss became infinite or NaN.
+        The loss became infinite or NaN; the checkpoint is of before that step.
     """
     trainer, epochs = prepare(recipe, root=root, device=device), recipe["training"]["epochs"]
     folder = resume or new_run_folder(runs or Path("runs"), recipe.name)
@@ -160,7 +166,9 @@ def run_recipe(
     saved = checkpoints.latest()
     if saved is not None:
         trainer.load_state(saved)
-    with reporter.training(recipe, epochs), one_blas_thread(), _Interruption() as interruption, ExitStack() as stack:
+    with reporter.training(recipe, epochs), _Interruption() as interruption, ExitStack() as stack:
+        stack.enter_context(one_blas_thread())
+        stack.enter_context(np.errstate(all="ignore"))  # the trainer looks at each loss, and says more
         if tensorboard:
             trainer.callbacks.append(stack.enter_context(TensorBoard(folder)))
         trainer.callbacks += [_Recorder(trainer, folder, checkpoints), reporter, interruption]
@@ -169,6 +177,10 @@ def run_recipe(
         except KeyboardInterrupt:
             if interruption.between_steps:
                 checkpoints.save(trainer.steps, trainer.state())
+            raise
+        except NonFiniteError as error:
+            checkpoints.save(trainer.steps, trainer.state())
+            error.add_note(f"the weights of before that step are in {checkpoints.folder}")
             raise
     save_weights(trainer.model, folder / "weights.safetensors")
     draw_curves(trainer.history, folder / "curves.png", recipe["recipe"].get("title", recipe.name))
