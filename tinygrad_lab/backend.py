@@ -230,8 +230,8 @@ def random_bits(xp: Any, key: Any, count: int) -> Array:
     return z ^ (z >> xp.uint64(31))
 
 
-def random_uniform(xp: Any, key: int, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
+def random_uniform(xp: Any, key: Any, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
     """Return numbers uniform in [0, 1), drawn by `random_bits`: as many bits as the dtype's significand has."""
     digits = int(xp.finfo(dtype).nmant) + 1
     bits = random_bits(xp, key, math.prod(shape)) >> xp.uint64(64 - digits)
-    return (bits.astype(dtype) * xp.asarray(2.0**-digits, dtype=dtype)).reshape(shape)
+    return (bits.astype(dtype) * 2.0**-digits).reshape(shape)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tinygrad_lab.autograd.tape import raw
-from tinygrad_lab.backend import Array, backend_of, namespace
+from tinygrad_lab.backend import Array, backend_of, device_name, namespace, transfer
 
 
 def right_answers(logits: Any, labels: Array) -> Array:
@@ -18,10 +20,17 @@ def right_answers(logits: Any, labels: Array) -> Array:
     return (raw(logits).argmax(axis=1) == wanted).sum()
 
 
+def of_batch(loss: Array, logits: Any, labels: Array) -> Array:
+    """Return what a batch adds to `Sums`, where the batch is: its summed loss and its right answers, in float64."""
+    xp = namespace(loss)
+    right = right_answers(logits, labels)
+    return xp.stack([loss.astype(xp.float64) * len(labels), right.astype(xp.float64)])
+
+
 class Sums:
     """Loss and right answers over a number of images.
 
-    On a GPU, `add` waits for nothing; `read` waits once for all that was added since. Loss is summed in float64, in the
+    On a GPU, `add` waits for nothing; `read` waits once for all that was added since. They are summed in float64, in the
     order of the batches, so that every device finds the same sum for the same losses.
 
     Parameters
@@ -32,29 +41,27 @@ class Sums:
     Examples
     --------
     >>> sums = Sums()
-    >>> sums.add(np.float32(0.5), np.int64(3), 4)
+    >>> sums.add(np.array([2.0, 3.0]), 4)
     >>> sums.read()
     {'loss': 2.0, 'right': 3.0, 'images': 4.0}
     """
 
     def __init__(self, *, loss: float = 0.0, right: float = 0.0, images: float = 0.0) -> None:
         self.known = {"loss": float(loss), "right": float(right), "images": float(images)}
-        self._there: Any = None  # loss and right answers on the device, where they are more than what is known
+        self._there: Any = None  # both sums, on the device
         self._images = float(images)
 
-    def add(self, loss: Array, right: Array, images: int) -> None:
-        """Add a batch: its mean loss, how many of its images were classified rightly, and how many it has."""
-        xp = namespace(loss)
-        before = (self.known["loss"], self.known["right"]) if self._there is None else self._there
-        self._there = (loss.astype(xp.float64) * images + before[0], right + before[1])
+    def add(self, batch: Array, images: int) -> None:
+        """Add what `of_batch` returned, and how many images the batch has."""
+        before = self._there
+        if before is None and any(self.known.values()):  # going on from what was read before
+            before = transfer(np.array([self.known["loss"], self.known["right"]]), device_name(batch))
+        self._there = batch if before is None else before + batch
         self._images += images
 
     def read(self) -> dict[str, float]:
         """Return the sums over all batches so far; only this waits for the device."""
-        if self._there is not None:
-            xp = namespace(self._there[0])
-            both = xp.stack([total.astype(xp.float64) for total in self._there])
-            loss, right = (float(total) for total in backend_of(both).to_numpy(both))
+        if self._images != self.known["images"]:
+            loss, right = (float(total) for total in backend_of(self._there).to_numpy(self._there))
             self.known = {"loss": loss, "right": right, "images": self._images}
-            self._there = None
         return dict(self.known)

@@ -19,7 +19,7 @@ from tinygrad_lab.optim.schedules import Constant, Schedule
 from tinygrad_lab.settings import detect_anomaly, no_grad
 from tinygrad_lab.tensor import tensor
 from tinygrad_lab.train.callbacks import Callback, Metrics
-from tinygrad_lab.train.sums import Sums, right_answers
+from tinygrad_lab.train.sums import Sums, of_batch
 
 Loss = Callable[[Any, Any], Any]
 
@@ -53,7 +53,7 @@ def evaluate(model: Layer, loss: Loss, batches: Iterable[Any]) -> Evaluation:
             for x, labels in batches:
                 labels = transfer(labels, device)
                 logits = model(tensor(transfer(x, device)))
-                sums.add(raw(loss(logits, labels)), right_answers(logits, labels), len(labels))
+                sums.add(of_batch(raw(loss(logits, labels)), logits, labels), len(labels))
     finally:
         for layer, training in modes:
             layer.training = training
@@ -173,7 +173,7 @@ class Trainer:
             last = number % self.accumulate == 0 or number == steps
             share = len(labels) / self._images_of_update(number)
             loss, logits = self.train_step(x, labels, share=share, update=last, check=every == 1)
-            self.sums.add(loss, right_answers(logits, labels), len(labels))
+            self.sums.add(of_batch(loss, logits, labels), len(labels))
             if last and (every == 1 or self.steps % every == 0 or number == steps):
                 if not math.isfinite(self.sums.read()["loss"]):
                     self.load_state(self._read_state or {})
