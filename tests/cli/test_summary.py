@@ -45,6 +45,11 @@ def test_the_table_shows_shapes_parameters_and_totals(capsys: pytest.CaptureFixt
     ]
 
 
+def test_small_networks_are_measured_in_smaller_units(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", "lenet5"]) == 0
+    assert "Activations: 37.2 KiB an image, in float32" in capsys.readouterr().out
+
+
 def test_options_of_the_network_can_be_set(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--set", "image=[28, 28, 1]", "--set", "padding=zero", "--set", "classes=7"]
     assert main(["summary", "lenet5", "--json", *options]) == 0

@@ -60,5 +60,10 @@ def _print_table(summary: Any) -> None:
     print(f"Trainable parameters: {summary.trainable_parameters:,}")
     print(f"Non-trainable parameters: {summary.non_trainable_parameters:,}")
     print(f"Multiply-adds: {summary.multiply_adds:,} an image")
-    print(f"Activations: {summary.activation_memory / 2**20:,.1f} MiB an image, in float32")
+    print(f"Activations: {_binary(summary.activation_memory)} an image, in float32")
     print(f"Depth: {summary.depth} convolutions and dense layers")
+
+
+def _binary(size: int) -> str:
+    """Return a number of bytes in KiB or, from one on, MiB."""
+    return f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size / 2**10:,.1f} KiB"

@@ -65,7 +65,7 @@ def cnn7(
     ShapeError
         A window is larger than its map; it names the layer and the map.
     OptionError
-        The padding is unknown.
+        The padding is unknown, or there are no widths.
 
     References
     ----------
@@ -124,7 +124,7 @@ def gap7(
     ShapeError
         A window is larger than its map; it names the layer and the map.
     OptionError
-        The padding or the reduction is unknown.
+        The padding or the reduction is unknown, or there are no widths.
 
     References
     ----------
@@ -148,6 +148,8 @@ def gap7(
 
 
 def _convolutions(image: Image, padding: str, widths: Sequence[int], rng: Rng) -> dict[str, Layer]:
+    if not widths:
+        raise OptionError("widths: expected the channels of at least one convolution, got none")
     layers: dict[str, Layer] = {}
     before = image[2]
     for number, after in enumerate(widths, start=1):

@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinygrad_lab import initializers
+from tinygrad_lab.errors import OptionError
 from tinygrad_lab.initializers import Rng
 from tinygrad_lab.layer import Layer, Sequential
 from tinygrad_lab.zoo.parts import Image, features_after
@@ -79,6 +80,8 @@ def ten_layer(
     ------
     ShapeError
         A window is larger than its map; it names the layer and the map.
+    OptionError
+        There are no windows or no widths.
 
     References
     ----------
@@ -89,6 +92,8 @@ def ten_layer(
     >>> ten_layer(rng=0).output_shape((2, 32, 32, 3))
     (2, 10)
     """
+    if not windows or not widths:
+        raise OptionError(f"ten_layer: expected windows and widths, got {tuple(windows)} and {tuple(widths)}")
     rng = initializers.as_rng(rng)
     layers: dict[str, Layer] = {}
     before = image[2]
