@@ -30,6 +30,11 @@ class Flatten(tgl.Layer):
     OptionError
         `start` is negative.
 
+    References
+    ----------
+    Row-major order as of NumPy's ``ravel``. Between maps and dense layers: A. Krizhevsky, I. Sutskever, G. Hinton,
+    "ImageNet classification with deep convolutional neural networks", 2012, section 3.5.
+
     Examples
     --------
     >>> import numpy as np

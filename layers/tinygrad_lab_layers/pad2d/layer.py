@@ -36,6 +36,10 @@ class Pad2d(tgl.Layer):
     OptionError
         The padding is negative or not of these forms, or the mode is unknown.
 
+    References
+    ----------
+    The modes ``constant`` and ``edge`` of NumPy's ``pad``.
+
     Examples
     --------
     >>> import numpy as np

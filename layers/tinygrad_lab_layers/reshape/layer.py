@@ -34,6 +34,10 @@ class Reshape(tgl.Layer):
     OptionError
         More than one length is -1, or one is smaller.
 
+    References
+    ----------
+    Row-major order and -1 as of NumPy's ``reshape``.
+
     Examples
     --------
     >>> import numpy as np
