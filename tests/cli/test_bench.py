@@ -32,6 +32,7 @@ def test_json_has_the_documented_keys(capsys: pytest.CaptureFixture[str]) -> Non
     result = json.loads(capsys.readouterr().out)
     assert result["threads"] == 1
     assert result["matrix_product_gflops"] > 0
+    assert result["machine"].keys() >= {"processor", "cores", "system", "python", "numpy"}
     (network,) = result["networks"]
     assert (network["name"], network["batch"], network["peers"]) == ("lenet5", 2, [])
     for row in (network, network["without_numba"]):

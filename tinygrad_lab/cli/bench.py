@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table, or JSON."""
+    from tinygrad_lab.bench.machine import describe
     from tinygrad_lab.bench.networks import named
     from tinygrad_lab.bench.rounds import measure
     from tinygrad_lab.errors import ConfigError
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.rounds < 1 or (arguments.threads is not None and arguments.threads < 1):
         raise ConfigError("bench: expected at least one round and one thread")
     threads = arguments.threads or num_threads()
-    result: dict[str, Any] = {"threads": threads, "rounds": arguments.rounds, "networks": []}
+    result: dict[str, Any] = {"threads": threads, "rounds": arguments.rounds, "machine": describe(), "networks": []}
     rates = []
     for network in named(arguments.networks, arguments.batch):
         print(f"{network.name}, batches of {network.batch} ...", file=sys.stderr, flush=True)

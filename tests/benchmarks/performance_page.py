@@ -1,0 +1,239 @@
+"""Write the page of speed and its figures from what was measured: python tests/benchmarks/performance_page.py
+
+It reads from docs/results, and writes there:
+
+    performance.json           tinygrad-lab bench --against torch --without-numba --json
+    performance_profile.json   python tests/benchmarks/steps.py profile
+    performance_scaling.json   python tests/benchmarks/steps.py scaling
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+from tinygrad_lab.kernels.toom_cook import POINTS, rounding_error
+
+mpl.use("Agg")
+mpl.rcParams.update({"svg.hashsalt": "tinygrad_lab", "font.size": 9, "axes.spines.top": False})
+mpl.rcParams["axes.spines.right"] = False
+
+from matplotlib import pyplot as plt  # noqa: E402  the back end is chosen first
+
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
+AIMS = {  # ratios to the faster layout of PyTorch that were aimed at: with Numba, without
+    "alexnet_small": (1.5, 0.6),
+    "ten_layer": (1.3, 0.6),
+    "gap7": (1.3, 0.4),
+    "lenet5": (1.0, 0.4),
+    "resnet20": (1.0, 0.4),
+    "alexnet": (1.0, 0.5),
+    "vgg16": (1.0, 0.5),
+}
+TILES = ((2, 3), (3, 3), (4, 3), (2, 5), (4, 5), (2, 7))
+
+
+def load(name: str) -> Any:
+    """Return what a measurement left."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def table(head: list[str], rows: list[list[str]]) -> Iterator[str]:
+    """Yield a Markdown table."""
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    yield from (f"| {' | '.join(row)} |" for row in rows)
+    yield ""
+
+
+def cell(values: dict[str, Any]) -> str:
+    """Return milliseconds with quartiles."""
+    low, high = (1e3 * s for s in values["seconds_quartiles"])
+    return f"{1e3 * values['seconds']:.3g} ({low:.3g} to {high:.3g})"
+
+
+def ratio(values: dict[str, Any], aim: float) -> str:
+    """Return a ratio with quartiles, marked where it misses the aim."""
+    low, high = values["ratio_quartiles"]
+    text = f"{values['ratio_to_best_peer']:.2f} ({low:.2f} to {high:.2f})"
+    return text if values["ratio_to_best_peer"] >= aim else f"**{text}**"
+
+
+def speed(networks: list[dict[str, Any]], kind: str) -> Iterator[str]:
+    """Yield the table of training or inference."""
+    head = ["network", "batch", "PyTorch, ms", "with Numba, ms", "ratio", "aim", "NumPy alone, ms", "ratio", "aim"]
+    rows = []
+    for network in networks:
+        fast, plain = (row if kind == "training" else row["inference"] for row in (network, network["without_numba"]))
+        theirs = min(p["seconds" if kind == "training" else "inference_seconds"] for p in network["peers"])
+        aims = AIMS[network["name"]]
+        rows.append(
+            [
+                f"`{network['name']}`", str(network["batch"]), f"{1e3 * theirs:.3g}",
+                cell(fast), ratio(fast, aims[0]), f"{aims[0]:.1f}",
+                cell(plain), ratio(plain, aims[1]), f"{aims[1]:.1f}",
+            ]
+        )  # fmt: skip
+    yield from table(head, rows)
+
+
+def memory(networks: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the table of memory and of rates."""
+    head = [
+        "network", "PyTorch, MiB", "with Numba, MiB", "NumPy alone, MiB", "with Numba, GFLOP/s",
+        "of a matrix product", "NumPy alone, GFLOP/s", "of a matrix product",
+    ]  # fmt: skip
+    rows = []
+    for network in networks:
+        plain, least = network["without_numba"], min(p["peak_mib"] for p in network["peers"])
+        sizes = [f"{m:,.0f}" if m <= least else f"**{m:,.0f}**" for m in (network["peak_mib"], plain["peak_mib"])]
+        rates = []
+        for row in (network, plain):
+            rates += [f"{row['gflops']:.0f}", f"{row['share_of_matrix_product']:.0%}"]
+        rows.append([f"`{network['name']}`", f"{least:,.0f}", *sizes, *rates])
+    yield from table(head, rows)
+
+
+def tiles() -> Iterator[str]:
+    """Yield the table of rounding errors, and of what tiles save."""
+    customary = ("0", "1", "-1", "2", "-2")
+    rows = [["direct", "", "1", f"{direct_error():.1e}"]]
+    for m, r, points in (*((m, r, POINTS[m + r - 1]) for m, r in TILES), (4, 3, customary)):
+        used = "" if points == POINTS[m + r - 1] else " (customary, not used)"
+        saved = (m * r / (m + r - 1)) ** 2
+        rows.append([f"F({m}, {r})", ", ".join(points) + used, f"{saved:.2f}", f"{rounding_error(m, r, points):.1e}"])
+    yield from table(["way", "points, beside infinity", "times fewer products", "error"], rows)
+
+
+def direct_error(*, channels: int = 64, count: int = 4096) -> float:
+    """Return the same error of sums of 3 x 3 products for each channel."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal((count, 9 * channels), np.float32)
+    w = random.standard_normal(9 * channels, np.float32)
+    exact = x.astype(np.float64) @ w.astype(np.float64)
+    return float(np.sqrt(np.mean((x @ w - exact) ** 2)) / exact.std())
+
+
+def draw_profile(profiles: dict[str, Any], path: Path) -> None:
+    """Draw where the time of a step goes, a bar for each theme."""
+    figure, axes = plt.subplots(1, len(profiles), figsize=(9, 3.2), layout="constrained")
+    for axis, (name, profile) in zip(axes, profiles.items(), strict=True):
+        parts = list(reversed(profile["ms"].items()))
+        bars = axis.barh([theme for theme, _ in parts], [ms for _, ms in parts], color="#4878a8")
+        axis.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
+        axis.margins(x=0.15)
+        axis.set(title=f"{name}, batches of {profile['batch']}: {profile['step_ms']:.0f} ms", xlabel="milliseconds")
+    save(figure, path)
+
+
+def draw_scaling(scaling: dict[str, Any], path: Path) -> None:
+    """Draw how the cost of a step grows, and the straight lines through the points."""
+    figure, axes = plt.subplots(1, len(scaling), figsize=(9, 2.8), layout="constrained")
+    for axis, (name, series) in zip(axes, scaling.items(), strict=True):
+        sizes = np.array([int(size) for size in series["ms"]])
+        axis.plot(sizes, series["fixed_ms"] + series["ms_each"] * sizes, color="#b0b0b0")
+        axis.plot(sizes, list(series["ms"].values()), "o", color="#4878a8", markersize=4)
+        axis.set(xlabel=name, xlim=(0, None), ylim=(0, None))
+    axes[0].set_ylabel("milliseconds a step")
+    save(figure, path)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure that is the same file whenever it is drawn."""
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def told(parts: dict[str, float]) -> str:
+    """Return the largest parts of a profile in words."""
+    whole = sum(parts.values())
+    return ", ".join(f"{theme} {ms / whole:.0%}" for theme, ms in list(parts.items())[:4])
+
+
+PAGE = """# Speed and memory
+
+Measured on {processor}, {cores} cores, {system}; Python {python}, NumPy {numpy},
+Numba {numba}, PyTorch {torch}; float32, {threads} threads each. A product of matrices of 2048 rows runs at
+{rate:.0f} GFLOP/s there. What is compared, and how, stands in [](../explanation/performance.md).
+
+A ratio above 1 means faster than PyTorch eager in its faster layout, default or channels-last; in parentheses the
+quartiles of {rounds} rounds. **Bold**: short of the aim, or more memory than PyTorch takes.
+
+## Training: forward, loss, backward, momentum
+
+{training}
+## Inference
+
+{inference}
+## Memory, and the share of the machine
+
+The most memory that a process held, everything included; PyTorch's is its better layout's. GFLOP/s are effective: the
+multiplications and additions of the plain definition in a training step, over the time. More than the machine's own
+matrix product is possible because Toom-Cook tiles need fewer.
+
+{memory}
+## Where the time goes
+
+```{{figure}} performance_profile.svg
+:alt: Two bar charts of the milliseconds that the parts of a training step take. {told}.
+
+A training step with Numba, by theme. An operation inside another one counts for itself.
+```
+
+## How cost grows
+
+```{{figure}} performance_scaling.svg
+:alt: Three plots of points close to straight lines - milliseconds a step against images, pixels, and layers.
+
+`alexnet_small` with larger batches and, 32 a batch, larger images; residual networks of 8 to 56 layers, 32 images a batch.
+```
+
+{scaling}
+## Rounding of Toom-Cook tiles
+
+The root mean square error in float32 of a convolution of 64 channels, over the standard deviation of its result.
+
+{tiles}
+Written by `python tests/benchmarks/performance_page.py`.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    result, profiles, scaling = load("performance"), load("performance_profile"), load("performance_scaling")
+    networks = result["networks"]
+    lines = [
+        [name, f"{s['fixed_ms']:.2f}", f"{s['ms_each']:.3g}", f"{s['explained']:.1%}"] for name, s in scaling.items()
+    ]
+    head = ["what grows", "in any case, ms", "each adds, ms", "of the variance explained by the line"]
+    parts = {
+        "training": speed(networks, "training"),
+        "inference": speed(networks, "inference"),
+        "memory": memory(networks),
+        "scaling": table(head, lines),
+        "tiles": tiles(),
+    }
+    return PAGE.format(
+        **result["machine"],
+        threads=result["threads"],
+        rounds=result["rounds"],
+        rate=result["matrix_product_gflops"],
+        told="; ".join(f"{name}: {told(profile['ms'])}" for name, profile in profiles.items()),
+        **{name: "\n".join(rows) for name, rows in parts.items()},
+    )
+
+
+def main() -> None:
+    """Write the page and the figures."""
+    draw_profile(load("performance_profile"), RESULTS / "performance_profile.svg")
+    draw_scaling(load("performance_scaling"), RESULTS / "performance_scaling.svg")
+    (RESULTS / "performance.md").write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
