@@ -214,12 +214,13 @@ def report_card(name: str, *, short: bool = False) -> str:
         measured = row["tolerance"] and row["worst_error"] is not None
         worst, bound = (f"{row[key]:.0e}" if measured else "" for key in ("worst_error", "tolerance"))
         if short and measured:
-            rows.append((mark, literal(row["name"]), str(row["examples"]), worst, bound))
+            rows.append((mark, literal(row["name"]), worst, bound))
         elif not short:
             rows.append((mark, f"{literal(row['name'])}\n\n{says}", str(row["examples"]), worst, bound))
-    head = ("", "Property", "Cases", "Worst error", "Tolerance")
+    head = ("", "Property", *(() if short else ("Cases",)), "Worst error", "Tolerance")
     made = f"``tinygrad-lab check {name}``, {kept()['date']}; {escaped(kept()['on'])}. ✓ holds, ✗ broken, ○ exempt."
-    return f"{table(head, rows, classes='report-card', numbers=(2, 3, 4))}\n.. container:: measured\n\n   {made}\n"
+    numbers = range(2, len(head))
+    return f"{table(head, rows, classes='report-card', numbers=numbers)}\n.. container:: measured\n\n   {made}\n"
 
 
 def meaning(prop: str, layer: str) -> str:
@@ -256,10 +257,17 @@ class LayerTableDirective(ComposingDirective):
         return self.composed(table(("Layer", "What it does"), rows))
 
 
+def right(
+    name: str, rawtext: str, text: str, lineno: int, inliner: Any, options: Any = None, content: Any = ()
+) -> tuple[list[nodes.Node], list[nodes.Node]]:
+    """The role of numbers in tables: they end at the right of their column."""
+    return [nodes.inline(rawtext, text, classes=["right"])], []
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives and the role for numbers in tables."""
     app.add_directive("layer", LayerDirective)
     app.add_directive("layer-table", LayerTableDirective)
     app.add_directive("report-card", ReportCardDirective)
-    app.add_generic_role("right", nodes.inline)
+    app.add_role("right", right)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

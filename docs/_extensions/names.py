@@ -40,7 +40,7 @@ FAMILIES = (
         "transforms",
         "Transforms and settings",
         "Functions of functions: derivatives of every order, recomputation; and what holds within a `with` block.",
-        ("autograd.transforms", "jacobians", "settings", "effects"),
+        ("autograd.transforms", "recompute", "jacobians", "settings", "effects"),
     ),
     Family("tensors", "Tensors", "The immutable boxed array, and trees of them.", ("tensor",), ("trees",)),
     Family(
@@ -61,7 +61,7 @@ FAMILIES = (
         ("ops.convolution", "ops.pooling", "ops.normalisation", "ops.activation", "ops.dropping"),
     ),
     Family("layer", "Layers and plugins", "The base class, and the registry.", ("layer",), ("registry",)),
-    Family("initializers", "Initial values", "How weights are drawn.", (), ("initializers",)),
+    Family("initializers", "Initial values", "How weights are drawn.", ("initializers",), ("initializers",)),
     Family("losses", "Around losses", "What the losses share.", (), ("losses",)),
     Family("optim", "Around optimizers", "Averages of weights, clipping, the base class.", (), ("optim",)),
     Family("data", "Data", "Data sets in memory, batches, augmentation.", (), ("data",)),

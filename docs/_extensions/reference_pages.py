@@ -7,6 +7,7 @@ names, so that a page is built again when what it shows has changed, and not oth
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,15 @@ SESSIONS = {
     "summary": ("summary lenet5", "summary lenet5 --set image=[28,28,1] --set padding=zero"),
     "train": ("train --set training.epochs=3 --seeds 2",),
 }
+
+TITLES = {  # of pages of the zoo, where the first line of the file says too much
+    "alexnet_small": "A small AlexNet",
+    "cuda_convnet": "The four-layer network",
+    "gap": "Global average pooling",
+    "small": "Small VGG and Inception",
+    "ten_layer": "Ten layers",
+}
+INITIAL = re.compile(r"^(\s*[A-Z])\. ")
 
 
 def pages() -> dict[str, str]:
@@ -102,7 +112,7 @@ def models() -> Iterator[tuple[str, str]]:
         shown = "\n\n".join(f"## {name}\n\n" + fence("model", name) for name in names)
         yield (
             f"models/{path.stem}",
-            f"# {title.split(':')[0].split(',')[0].rstrip('.')}\n\n{title}\n{body}\n\n"
+            f"# {TITLES.get(path.stem) or title.split(':')[0].split(',')[0].rstrip('.')}\n\n{title}\n{body}\n\n"
             + fence("eval-rst", "", [auto])
             + f"\n\n{shown}",
         )
@@ -180,10 +190,16 @@ def signature(app: Sphinx, what: str, name: str, thing: Any, options: Any, given
     return str(inspect.Signature(bare)), None
 
 
+def initials(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Keep an author's initial at the beginning of a line from being taken for the number of a list."""
+    lines[:] = [INITIAL.sub(r"\1\\. ", line) for line in lines]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect the generator and the directives."""
     for part in (front_page, layer_pages, zoo_pages, recipe_pages, command_pages):
         part.setup(app)
     app.connect("builder-inited", write)
+    app.connect("autodoc-process-docstring", initials, priority=900)  # after napoleon
     app.connect("autodoc-process-signature", signature)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -45,7 +45,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, classes: str = 
     for row in [*([head] if head else []), *rows]:
         for number, cell in enumerate(row):
             text = str(cell) or "\\ "
-            if number in numbers:
+            if number in numbers and str(cell):
                 text = f":right:`{text}`"
             first, *rest = text.splitlines()
             lines += [f"   {'*' if number == 0 else ' '} - {first}", *(f"       {line}" for line in rest)]
