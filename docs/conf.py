@@ -5,6 +5,7 @@ It builds offline. With the environment variable TINYGRAD_LAB_INTERSPHINX set, n
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import tomllib
@@ -42,6 +43,8 @@ nb_execution_timeout = 120
 nb_merge_streams = True
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "TINYGRAD_LAB_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # the same figures on every machine, and pages side by side under `-j`
+if importlib.util.find_spec("numba") is None:
+    os.environ.setdefault("TINYGRAD_LAB_KERNELS", "numpy")  # lest every page begins with a line that says so
 copybutton_exclude = ".linenos, .gp, .go"
 
 # Reference: docstrings in NumPy's style, with the two sections that this project adds.

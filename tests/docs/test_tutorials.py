@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,8 @@ def test_it_runs(page: Path, read: Any, tmp_path: Path, monkeypatch: pytest.Monk
     import nbclient
 
     monkeypatch.setenv("TINYGRAD_LAB_NUM_THREADS", "1")
+    if find_spec("numba") is None:
+        monkeypatch.setenv("TINYGRAD_LAB_KERNELS", "numpy")  # as the documentation does: without a line that says so
     monkeypatch.delenv("MPLBACKEND", raising=False)  # notebooks draw into themselves
     monkeypatch.delenv("TINYGRAD_LAB_TUTORIALS", raising=False)
     text = page.read_text(encoding="utf-8")
