@@ -56,18 +56,82 @@ def _outside(value: Any) -> Any:
     return value
 
 
+class Recording:
+    """What was asked of the device inside a ``with`` block, to be computed again as often as wanted: a captured graph.
+
+    As there, inside the block nothing may be moved or waited for, and what it changes in place is afterwards as it was.
+    A launch repeats each operation with the arguments that it had, numbers included, and at the same places.
+    """
+
+    now: Recording | None = None
+
+    def __init__(self) -> None:
+        self.operations: list[Callable[[], Any]] = []
+        self.changed: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def __enter__(self) -> Recording:
+        Recording.now = self
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        Recording.now = None
+        for array, before in reversed(self.changed):
+            array[...] = before
+
+    def launch(self) -> None:
+        for operation in self.operations:
+            operation()
+
+
+def _compute(function: Callable[..., Any], args: Any, options: dict[str, Any]) -> Any:
+    """Compute new arrays; when a recording is launched, into the same ones."""
+    args, options = _inside(args), _inside(options)
+    made = _as_arrays(function(*args, **options))
+    if Recording.now:
+        Recording.now.operations.append(lambda: _refill(made, _as_arrays(function(*args, **options))))
+    return _outside(made)
+
+
+def change(function: Callable[..., Any], targets: list[np.ndarray]) -> None:
+    """Do something that changes arrays."""
+    if Recording.now:
+        Recording.now.changed += [(target, target.copy()) for target in targets]
+        Recording.now.operations.append(function)
+    function()
+
+
+def _as_arrays(result: Any) -> Any:
+    if isinstance(result, list | tuple):
+        return type(result)(_as_arrays(r) for r in result)
+    return np.asarray(result) if isinstance(result, np.generic) else result
+
+
+def _refill(places: Any, results: Any) -> None:
+    if isinstance(places, list | tuple):
+        for place, result in zip(places, results, strict=True):
+            _refill(place, result)
+    elif isinstance(places, np.ndarray) and not np.shares_memory(places, results):
+        places[...] = results
+
+
+def _count(what: str) -> None:
+    if Recording.now:
+        raise LeakError(f"strict device: {what} while a graph is being captured")
+    transfers[what] += 1
+
+
 def _behind(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function on this device's arrays."""
 
     def call(*args: Any, **options: Any) -> Any:
-        return _outside(function(*_inside(args), **_inside(options)))
+        return _compute(function, args, options)
 
     return call
 
 
 def _method(name: str) -> Any:
     def method(self: Any, *args: Any, **options: Any) -> Any:
-        return _outside(getattr(self._behind_the_wall, name)(*_inside(args), **_inside(options)))
+        return _compute(getattr(self._behind_the_wall, name), args, options)
 
     return method
 
@@ -76,8 +140,8 @@ def _operator(function: Callable[..., Any], *, swapped: bool = False) -> Any:
     def method(self: Any, *others: Any) -> Any:
         if any(not isinstance(o, StrictArray | np.ndarray | np.generic | int | float | complex) for o in others):
             return NotImplemented
-        operands = [_inside(o) for o in (self, *others)]
-        return _outside(function(*(operands[::-1] if swapped else operands)))
+        operands = (self, *others)
+        return _compute(function, operands[::-1] if swapped else operands, {})
 
     return method
 
@@ -86,7 +150,8 @@ def _in_place(function: Callable[..., Any]) -> Any:
     def method(self: Any, other: Any) -> Any:
         if not isinstance(other, StrictArray | np.ndarray | np.generic | int | float):
             return NotImplemented
-        function(self._behind_the_wall, _inside(other))
+        target, value = self._behind_the_wall, _inside(other)
+        change(lambda: function(target, value), [target])
         return self
 
     return method
@@ -94,7 +159,7 @@ def _in_place(function: Callable[..., Any]) -> Any:
 
 def _wait(convert: Callable[[Any], Any]) -> Any:
     def method(self: Any) -> Any:
-        transfers["waits"] += 1
+        _count("waits")
         return convert(self._behind_the_wall)
 
     return method
@@ -132,13 +197,14 @@ class StrictArray:
         return len(self._behind_the_wall)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter([_outside(row) for row in self._behind_the_wall])
+        return iter([self[i] for i in range(len(self))])
 
     def __getitem__(self, index: Any) -> Any:
-        return _outside(self._behind_the_wall[_inside(index)])
+        return _compute(operator.getitem, (self, index), {})
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self._behind_the_wall[_inside(index)] = _inside(value)
+        target, index, value = self._behind_the_wall, _inside(index), _inside(value)
+        change(lambda: operator.setitem(target, index, value), [target])
 
     def __repr__(self) -> str:
         return f"StrictArray({self._behind_the_wall})"
@@ -181,7 +247,7 @@ fake = Namespace()
 
 def to_device(array: Any) -> StrictArray:
     """Copy an array of NumPy to the device, where it is read-only: whoever writes into an argument is found out."""
-    transfers["to the device"] += 1
+    _count("to the device")
     copied = np.array(array)
     copied.flags.writeable = False
     return StrictArray(copied)
@@ -189,12 +255,13 @@ def to_device(array: Any) -> StrictArray:
 
 def to_host(array: StrictArray) -> np.ndarray:
     """Copy an array of the device to NumPy."""
-    transfers["to the host"] += 1
+    _count("to the host")
     return np.array(array._behind_the_wall)
 
 
 def _scatter_add(target: StrictArray, index: Any, values: StrictArray) -> None:
-    np.add.at(_inside(target), _inside(index), _inside(values))
+    array, index, values = _inside(target), _inside(index), _inside(values)
+    change(lambda: np.add.at(array, index, values), [array])
 
 
 STRICT = Backend("strict", fake, to_device, to_host, _scatter_add, _behind(special.erf), _behind(special.erfc))

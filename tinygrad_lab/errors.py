@@ -81,6 +81,10 @@ class DeviceError(LabError, RuntimeError):
     """Arrays of different devices meet, or a device is not there."""
 
 
+class CaptureError(LabError, RuntimeError):
+    """A step of training that cannot be captured as a graph."""
+
+
 class GradientError(LabError, RuntimeError):
     """A derivative cannot be had: no rule, no tape, or a rule that failed."""
 

@@ -21,7 +21,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from tests.strict_device import STRICT, StrictArray
+from tests.strict_device import STRICT, Recording, StrictArray, change
 from tinygrad_lab.backend import BACKENDS
 from tinygrad_lab.kernel import provider_serves
 from tinygrad_lab.kernels.gpu import cudnn, launch
@@ -81,17 +81,24 @@ class Module:
         self.theme, self.dtype = theme, dtype
 
     def get_function(self, name: str) -> Callable[..., None]:
-        code = library(self.theme, self.dtype)
+        code, held = library(self.theme, self.dtype), []  # the arrays of a recording live as long as the function
 
         def call(blocks: tuple[int], threads: tuple[int], arguments: tuple[Any, ...]) -> None:
             assert blocks[0] > 0
             assert threads[0] % 32 == 0, "rows are shared by 32 lanes"
             LAUNCHED.add((self.theme, self.dtype, name))
             given = [as_c(a) for a in arguments]
-            for block in range(BLOCKS):
-                for thread in range(THREADS):
-                    code.stand_at(block, thread, THREADS, BLOCKS)
-                    getattr(code, name)(*given)
+
+            def launched() -> None:
+                for block in range(BLOCKS):
+                    for thread in range(THREADS):
+                        code.stand_at(block, thread, THREADS, BLOCKS)
+                        getattr(code, name)(*given)
+
+            arrays = [a._behind_the_wall for a in arguments if isinstance(a, StrictArray)]
+            if Recording.now:
+                held.append(arrays)
+            change(launched, [a for a in arrays if a.flags.writeable])
 
         return call
 
@@ -105,8 +112,6 @@ class SimulatedPlan:
         self.problem = problem
 
     def run(self, first: StrictArray, second: StrictArray, out: StrictArray) -> None:
-        from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x
-
         arrays, options = cudnn.describe(self.problem)
         names = {"forward": "xwy", "grad_x": "ywx", "grad_w": "xyw"}[self.problem.kind]
         seen = {}
@@ -115,7 +120,7 @@ class SimulatedPlan:
             memory = array._behind_the_wall
             assert memory.flags.c_contiguous
             assert memory.size == np.prod(dim)
-            if memory.dtype == np.uint16:  # bfloat16
+            if memory.dtype == np.uint16:  # bfloat16; such a plan cannot be recorded here
                 memory = (memory.astype(np.uint32) << 16).view(np.float32)
             bytes_apart = [memory.itemsize * s for s in strides]
             seen[name] = np.lib.stride_tricks.as_strided(memory, dim, bytes_apart, writeable=memory.flags.writeable)
@@ -127,6 +132,15 @@ class SimulatedPlan:
             "padding": tuple(zip(options["pre_padding"], options["post_padding"], strict=True)),
             "groups": x.shape[3] // w.shape[2],
         }
+
+        def computed() -> None:
+            self._compute(x, w, y, how)
+
+        change(computed, [out._behind_the_wall])
+
+    def _compute(self, x: np.ndarray, w: np.ndarray, y: np.ndarray, how: dict[str, Any]) -> None:
+        from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x
+
         if self.problem.kind == "forward":
             y[...] = conv2d.forward(np, x, w, None, **how)
         elif self.problem.kind == "grad_x":

@@ -110,6 +110,27 @@ class Optimizer:
         """Return a fresh array for parameter p; as `update`, but with `rates`, which may lie on the device."""
         return self.update(p, g, state, lr=rates["lr"], step=0, options=options)
 
+    @property
+    def memory(self) -> Mapping[str, Mapping[str, Array]]:
+        """The optimizer's own arrays by path and slot; another mapping after `load_state`."""
+        return self._state
+
+    def rates_of(self, path: str, *, step: int) -> dict[str, float]:
+        """Return the rates of a parameter's update, the step-th that it has."""
+        return self.rates(lr=float(self.lr) * self._lr_factors[path], step=step, options=self.options[path])
+
+    def counted(self, path: str) -> dict[str, float]:
+        """Count an update of a parameter that is made elsewhere, and return its rates."""
+        self._steps[path] = self._steps.get(path, 0) + 1
+        return self.rates_of(path, step=self._steps[path])
+
+    def applied(self, path: str, g: Array, rates: Rates) -> Array:
+        """Return the new value of a parameter by its gradient and given rates; nothing is counted or assigned."""
+        p = self.parameters[path].value
+        if path not in self._state:
+            self._state[path] = {slot: zeros_like(p) for slot in self.slots}
+        return self.apply(p, g, self._state[path], rates=rates, options=self.options[path])
+
     def step(self) -> None:
         """Update every parameter that has a gradient."""
         for path, parameter in self.parameters.items():

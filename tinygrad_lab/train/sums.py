@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.autograd.tape import raw
-from tinygrad_lab.backend import Array, backend_of, device_name, namespace, transfer
+from tinygrad_lab.backend import Array, backend_of, device_name, fresh, namespace, transfer
 
 
 def right_answers(logits: Any, labels: Array) -> Array:
@@ -24,14 +24,16 @@ def of_batch(loss: Array, logits: Any, labels: Array) -> Array:
     """Return what a batch adds to `Sums`, where the batch is: its summed loss and its right answers, in float64."""
     xp = namespace(loss)
     right = right_answers(logits, labels)
-    return xp.stack([loss.astype(xp.float64) * len(labels), right.astype(xp.float64)])
+    both = xp.empty((2,), xp.float64)
+    both[0], both[1] = loss.astype(xp.float64) * len(labels), right
+    return both
 
 
 class Sums:
     """Loss and right answers over a number of images.
 
-    On a GPU, `add` waits for nothing; `read` waits once for all that was added since. They are summed in float64, in the
-    order of the batches, so that every device finds the same sum for the same losses.
+    On a GPU, `add` waits for nothing; `read` waits once for all that was added since. They are summed in float64, in
+    the order of the batches, so that every device finds the same sum for the same losses.
 
     Parameters
     ----------
@@ -56,7 +58,7 @@ class Sums:
         before = self._there
         if before is None and any(self.known.values()):  # going on from what was read before
             before = transfer(np.array([self.known["loss"], self.known["right"]]), device_name(batch))
-        self._there = batch if before is None else before + batch
+        self._there = fresh(batch) if before is None else before + batch
         self._images += images
 
     def read(self) -> dict[str, float]:

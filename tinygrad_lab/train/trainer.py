@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_lab.autograd.tape import raw
-from tinygrad_lab.backend import Array, device_name, is_finite, transfer
+from tinygrad_lab.backend import Array, device_name, fresh, is_finite, transfer
 from tinygrad_lab.data import Loader
-from tinygrad_lab.errors import NonFiniteError, OptionError, StateError
+from tinygrad_lab.errors import CaptureError, NonFiniteError, OptionError, StateError
 from tinygrad_lab.layer import Layer
 from tinygrad_lab.memory import keep_freed_memory
 from tinygrad_lab.optim.optimizer import Optimizer
@@ -19,6 +21,7 @@ from tinygrad_lab.optim.schedules import Constant, Schedule
 from tinygrad_lab.settings import detect_anomaly, no_grad
 from tinygrad_lab.tensor import tensor
 from tinygrad_lab.train.callbacks import Callback, Metrics
+from tinygrad_lab.train.capture import CapturedSteps
 from tinygrad_lab.train.sums import Sums, of_batch
 
 Loss = Callable[[Any, Any], Any]
@@ -93,6 +96,8 @@ class Trainer:
     read_every : int, optional
         After how many updates the device is waited for and the metrics are read: by default 1 with NumPy, where there
         is nothing to wait for, and 50 elsewhere. Callbacks hear of every update, with the metrics as last read.
+    capture : bool
+        Whether to take steps by launching graphs; see `tinygrad_lab.train.capture`. Needs a GPU.
 
     Attributes
     ----------
@@ -104,6 +109,8 @@ class Trainer:
     ------
     OptionError
         An update is to be made from less than one batch.
+    CaptureError
+        Steps are to be captured and cannot be.
     NonFiniteError
         The loss became infinite or NaN; the message names the layer where that began. The model keeps the weights
         and statistics that it had before that step.
@@ -122,9 +129,12 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         accumulate: int = 1,
         read_every: int | None = None,
+        capture: bool = False,
     ) -> None:
         if accumulate < 1:
             raise OptionError(f"Trainer: expected at least one batch an update, got accumulate={accumulate}")
+        if capture and accumulate > 1:
+            raise CaptureError("Trainer: expected an update from each batch to capture steps, got accumulate > 1")
         if read_every is not None and read_every < 1:
             raise OptionError(f"Trainer: expected metrics to be read every 1 update or more, got {read_every}")
         keep_freed_memory()  # what one step leaves is what the next one needs
@@ -136,7 +146,8 @@ class Trainer:
         self.epoch = 0
         self.steps = 0
         self.sums, self.seconds = Sums(), 0.0  # over the steps of this epoch
-        self.read_every = read_every
+        self.read_every, self.capture = read_every, capture
+        self._captured: CapturedSteps | None = None
         self._careful = False  # whether every step is looked at, for one of this epoch went wrong
         self._read_state: dict[str, Any] | None = None  # as it was when metrics were last read
 
@@ -153,6 +164,12 @@ class Trainer:
         """Train for one epoch, or for the rest of one that was resumed; evaluate, and return the epoch's metrics."""
         self.model.train()
         device = device_of(self.model)
+        if self.capture and self._captured is None:
+            self._captured = CapturedSteps(self.model, self.optimizer, self._forward, device)
+        with self._captured.session() if self._captured else nullcontext():
+            return self._epoch_on(device)
+
+    def _epoch_on(self, device: str) -> Metrics:
         while not self._take_steps(device):
             self._careful = True
         self._careful, self._read_state = False, None
@@ -172,8 +189,13 @@ class Trainer:
             self.optimizer.lr = self.base_lr * self.schedule(self.epoch + (number - 1) / steps)
             last = number % self.accumulate == 0 or number == steps
             share = len(labels) / self._images_of_update(number)
-            loss, logits = self.train_step(x, labels, share=share, update=last, check=every == 1)
-            self.sums.add(of_batch(loss, logits, labels), len(labels))
+            usual = functools.partial(self._usual_step, x, labels, share=share, update=last, check=every == 1)
+            if self._captured and not self._careful:
+                before = self.steps
+                self.sums.add(self._captured.take(x, labels, usual), len(labels))
+                self.steps = before + 1
+            else:
+                self.sums.add(usual(), len(labels))
             if last and (every == 1 or self.steps % every == 0 or number == steps):
                 if not math.isfinite(self.sums.read()["loss"]):
                     self.load_state(self._read_state or {})
@@ -183,6 +205,15 @@ class Trainer:
             if last:
                 self._tell({"epoch": self.epoch + 1, "step": number, "steps": steps} | self._metrics())
         return True
+
+    def _usual_step(self, x: Array, labels: Array, **how: Any) -> Array:
+        loss, logits = self.train_step(x, labels, **how)
+        return of_batch(loss, logits, labels)
+
+    def _forward(self, x: Any, labels: Array) -> tuple[Any, Any]:
+        """Return the loss and the logits of a batch."""
+        logits = self.model(tensor(x))
+        return self.loss(logits, labels), logits
 
     def _metrics(self) -> Metrics:
         """Return the metrics of the epoch as they were last read."""
@@ -226,7 +257,7 @@ class Trainer:
         if self._read_state is not None and not math.isfinite(sums["loss"]):
             return self._read_state
         return {
-            "model": self.model.state(),
+            "model": self._model_state(),
             "model_steps": self.model.steps,
             "optimizer": self.optimizer.state(),
             "schedule": self.schedule.state(),
@@ -237,6 +268,11 @@ class Trainer:
             "sums": {**sums, "seconds": self.seconds},
             "history": list(self.history),
         }
+
+    def _model_state(self) -> dict[str, Array]:
+        """Return the model's arrays, copied where captured steps change them in place."""
+        state = self.model.state()
+        return {path: fresh(a) for path, a in state.items()} if self._captured else state
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from where `state` was called, with the same recipe.
@@ -274,8 +310,7 @@ class Trainer:
             Whether to look at the loss before it is gone by, which waits for the device.
         """
         steps, buffers = self.model.steps, [(b, b.value) for b in self.model.buffers().values()]
-        logits = self.model(tensor(x))
-        loss = self.loss(logits, labels)
+        loss, logits = self._forward(x, labels)
         if check and not is_finite(raw(loss)):
             self.model.steps = steps  # so that the same random numbers are drawn again
             where = self._explain(x, labels)
@@ -294,7 +329,7 @@ class Trainer:
         where = f"loss of step {self.steps + 1}: expected a finite number; lower the learning rate, or look at the data"
         try:
             with detect_anomaly(), no_grad():
-                self.loss(self.model(tensor(x)), labels)
+                self._forward(x, labels)
         except NonFiniteError as error:
             return "; ".join([where, str(error), *getattr(error, "__notes__", [])])
         return where

@@ -1,0 +1,176 @@
+"""Captured training steps, on a device whose graphs repeat what was asked of it, numbers and places included."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_lab as tgl
+from tests.gpu.simulated import needs_a_compiler, simulated_gpu
+from tests.gpu.test_training_on_a_device import Counted, images, network, same, trainer
+from tests.strict_device import STRICT, Recording
+from tinygrad_lab.data import Loader
+from tinygrad_lab.errors import CaptureError, NonFiniteError
+from tinygrad_lab.kernels.gpu.graphs import MAKERS
+from tinygrad_lab.losses import softmax_cross_entropy
+from tinygrad_lab.optim import AdaDelta, AdaGrad, Adam, AdamW, Optimizer, RMSprop
+from tinygrad_lab.optim.schedules import CosineDecay
+from tinygrad_lab.train import Trainer
+
+
+class Graphs:
+    """Graphs of the strict device."""
+
+    recorded = launched = 0
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        yield
+
+    def record(self, work: Callable[[], Any]) -> Recording:
+        Graphs.recorded += 1
+        with np.errstate(all="ignore"), Recording() as recording:
+            work()
+        return recording
+
+    def launch(self, graph: Recording) -> None:
+        Graphs.launched += 1
+        graph.launch()
+
+
+@pytest.fixture(autouse=True)
+def _graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MAKERS, STRICT.name, Graphs)
+    Graphs.recorded = Graphs.launched = 0
+
+
+def metrics(t: Trainer) -> list[dict[str, Any]]:
+    return [{k: v for k, v in m.items() if k not in ("seconds", "images_per_second")} for m in t.history]
+
+
+def check_same(usual: Trainer, captured: Trainer) -> None:
+    assert same(usual.model.state(), captured.model.state())
+    assert same(usual.optimizer.state(), captured.optimizer.state())
+    assert metrics(usual) == metrics(captured)
+    assert usual.steps == captured.steps
+    assert usual.model.steps == captured.model.steps
+
+
+def test_captured_steps_are_the_usual_ones_bit_for_bit() -> None:
+    """Draws, statistics, rates that a schedule changes, and metrics included."""
+    both = [trainer(STRICT.name, schedule=CosineDecay(length=3), capture=c) for c in (False, True)]
+    for t in both:
+        t.train(3)
+    check_same(*both)
+    assert Graphs.recorded == 1
+    assert Graphs.launched == 3 * 6 - 1, "all but the first step"
+
+
+@needs_a_compiler
+def test_captured_steps_by_raw_kernels() -> None:
+    with simulated_gpu():
+        both = [trainer(STRICT.name, schedule=CosineDecay(length=2), capture=c) for c in (False, True)]
+        for t in both:
+            t.train(2)
+        check_same(*both)
+
+
+def with_optimizer(optimizer: type[Optimizer], *, capture: bool, count: int = 48, **options: Any) -> Trainer:
+    model = network().to(STRICT.name)
+    batches = Loader(images(count), batch_size=8, seed=0, workers=0, device=STRICT.name)
+    return Trainer(
+        model, softmax_cross_entropy, optimizer(model.parameters(), lr=0.01, **options), batches, capture=capture
+    )
+
+
+@pytest.mark.parametrize("optimizer", [Adam, AdamW, AdaGrad, AdaDelta, RMSprop])
+def test_every_optimizer_can_be_captured(optimizer: type[Optimizer]) -> None:
+    both = [with_optimizer(optimizer, capture=c, weight_decay=0.01) for c in (False, True)]
+    for t in both:
+        t.train(2)
+    check_same(*both)
+
+
+def test_each_shape_of_batch_has_its_graph() -> None:
+    both = [with_optimizer(Adam, capture=c, count=20) for c in (False, True)]  # 8, 8, 4
+    for t in both:
+        t.train(3)
+    check_same(*both)
+    assert Graphs.recorded == 2
+    assert Graphs.launched == 9 - 2
+
+
+def test_a_launch_moves_keys_and_rates_and_waits_for_nothing() -> None:
+    counted = Counted()
+    t = trainer(STRICT.name, read_every=100, callbacks=[counted], capture=True)
+    t.train(2)
+    order, keys, rates = 1, 1, 1
+    assert counted.steps[7:11] == [Counter({"to the device": order + keys + rates})] * 4
+
+
+def test_training_goes_on_after_other_weights_were_loaded() -> None:
+    both = [trainer(STRICT.name, capture=c) for c in (False, True)]
+    for t in both:
+        t.train(1)
+        state = t.state()
+        t.train(2)
+        t.load_state(state)
+        t.train(3)
+    check_same(*both)
+
+
+def test_a_state_is_a_copy() -> None:
+    t = trainer(STRICT.name, capture=True)
+    t.train(1)
+    state = t.state()
+    before = {path: a * 1 for path, a in state["model"].items()}
+    t.train(2)
+    assert same(before, state["model"])
+
+
+def test_a_loss_that_is_not_finite_is_found_by_usual_steps() -> None:
+    """A weight that is infinite from the second epoch on makes the loss of its first step NaN."""
+    t, expected = (trainer(STRICT.name, read_every=4, capture=c) for c in (True, False))
+    states = []
+    for one in (t, expected):
+        one.train(1)
+        weight = one.model["dense"].weight  # type: ignore[index, union-attr]
+        weight.assign(weight.value * float("inf"))
+        states.append({path: a * 1 for path, a in one.model.state().items()})
+        with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match=r"loss of step 7.*'dense'"):
+            one.train(2)
+    assert same(t.model.state(), states[0])
+    assert same(t.model.state(), expected.model.state())
+    assert t.steps == expected.steps == 6
+
+
+class Unnamed(Adam):
+    by_rates = False
+
+
+class Waits(tgl.Layer):
+    """A layer that looks at its input."""
+
+    def forward(self, x: Any) -> Any:
+        return x if float(x.value.sum()) > 0 else x * 2
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+
+def test_what_cannot_be_captured_is_refused_with_the_reason() -> None:
+    with pytest.raises(CaptureError, match=r"a device with graphs.*'numpy'.*capture=False"):
+        trainer("numpy", capture=True).train(1)
+    with pytest.raises(CaptureError, match="accumulate"):
+        trainer(STRICT.name, capture=True, accumulate=2)
+    with pytest.raises(CaptureError, match="Unnamed, which does not say so"):
+        with_optimizer(Unnamed, capture=True).train(1)
+    t = trainer(STRICT.name, capture=True)
+    t.model["norm"].forward = Waits().forward  # type: ignore[index, union-attr]
+    with pytest.raises(CaptureError, match=r"waits for nothing.*waits while a graph is being captured"):
+        t.train(1)

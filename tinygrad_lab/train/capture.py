@@ -1,0 +1,208 @@
+"""Training steps as graphs: a step is recorded once, and from then on launched as a whole.
+
+At small batches a GPU waits for Python, which asks it for one kernel after the other. A graph holds all kernels of a
+step with all their arguments, so that one launch does the same work without waiting for anybody. But a launch repeats
+exactly what was recorded, at the same places in memory, and so what differs from step to step must lie in memory:
+
+- the batch is copied to where it lay when the step was recorded;
+- parameters, statistics and the optimizer's arrays are changed where they lie, against the rule elsewhere that they get
+  fresh arrays: whoever wants to keep a value of a captured training must copy it;
+- the keys of random draws, and the rates of the update (learning rate, and what frees Adam's means of their bias), are
+  worked out on the host, exactly as without a graph, and sent there before each launch.
+
+A graph holds for one shape of batch. The first step of each shape is taken as usual, so that kernels are compiled and
+plans made; the second is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.backend import Array, namespace, transfer
+from tinygrad_lab.errors import CaptureError, LabError
+from tinygrad_lab.kernels.gpu.graphs import MAKERS
+from tinygrad_lab.layer import KEY_PLACES, Layer, Variable, draw_key
+from tinygrad_lab.optim.optimizer import Optimizer
+from tinygrad_lab.tensor import tensor
+from tinygrad_lab.train.sums import of_batch
+
+Forward = Callable[[Any, Any], tuple[Any, Any]]
+
+MOST_DRAWS = 1024  # random draws in a step
+
+
+class CapturedSteps:
+    """Takes training steps by launching graphs.
+
+    Parameters
+    ----------
+    model : Layer
+        What is trained, on a device that has graphs.
+    optimizer : Optimizer
+        Of its parameters.
+    forward : callable
+        ``forward(x, labels)``: the loss and the logits, boxed.
+    device : str
+        Where all that is.
+
+    Raises
+    ------
+    CaptureError
+        The device has no graphs, or the optimizer's updates depend on more than the rates that it names.
+    """
+
+    def __init__(self, model: Layer, optimizer: Optimizer, forward: Forward, device: str) -> None:
+        if device not in MAKERS:
+            raise CaptureError(
+                f"capture: expected a device with graphs, {sorted(MAKERS)}, got {device!r}; train with capture=False"
+            )
+        if not optimizer.by_rates:
+            raise CaptureError(
+                f"capture: expected an optimizer whose `rates` name all that differs from step to step, got "
+                f"{type(optimizer).__name__}, which does not say so (by_rates); train with capture=False"
+            )
+        self.model, self.optimizer, self.forward, self.device = model, optimizer, forward, device
+        self.graphs = MAKERS[device]()
+        self.places, self.memory = Places(model), optimizer.memory
+        self.seen: set[Any] = set()
+        self.steps: dict[Any, _Step] = {}
+
+    def session(self) -> AbstractContextManager[None]:
+        """Return a ``with`` block for all work beside the graphs."""
+        return self.graphs.session()  # type: ignore[no-any-return]  # of the device's own making
+
+    def take(self, x: Array, labels: Array, usual: Callable[[], Array]) -> Array:
+        """Take a step on a batch and return what it adds to the sums; `usual` takes one without a graph."""
+        shape = x.shape, x.dtype, labels.shape, labels.dtype
+        if not self.places.hold() or self.optimizer.memory is not self.memory:  # somebody gave them other arrays
+            self.steps.clear()
+            self.memory = self.optimizer.memory
+        if shape not in self.seen:
+            self.seen.add(shape)
+            batch = usual()
+            self.places.settle()
+            return batch
+        if shape not in self.steps:
+            self.steps[shape] = self._recorded(x, labels)
+        return self.steps[shape].launch(x, labels)
+
+    def _recorded(self, x: Array, labels: Array) -> _Step:
+        step = _Step(self, x, labels)
+        ticks = self.model.steps
+        try:
+            step.graph = self.graphs.record(step.work)
+        except LabError as error:
+            error.add_note("while the step was being captured; train with capture=False")
+            raise
+        except Exception as error:
+            raise CaptureError(
+                f"capture: expected a step that waits for nothing and moves nothing, got {type(error).__name__}: "
+                f"{error}; train with capture=False"
+            ) from error
+        finally:
+            self.model.steps = ticks
+            self.places.settle(moved=False)
+        return step
+
+
+class Places:
+    """Where the variables of a model lie while its steps are captured."""
+
+    def __init__(self, model: Layer) -> None:
+        self.variables: list[Variable] = list(model.variables().values())
+        self.arrays: list[Array] = [_copy(v.value) for v in self.variables]
+        self.settle(moved=False)
+
+    def hold(self) -> bool:
+        """Tell whether all variables are where they were; if not, note where they are now."""
+        if all(v.value is a for v, a in zip(self.variables, self.arrays, strict=True)):
+            return True
+        both = zip(self.variables, self.arrays, strict=True)
+        self.arrays = [array if v.value is array else _copy(v.value) for v, array in both]
+        self.settle(moved=False)
+        return False
+
+    def settle(self, *, moved: bool = True) -> None:
+        """Bring the variables' values to their places, if they moved, and let the variables be there."""
+        for variable, array in zip(self.variables, self.arrays, strict=True):
+            if variable.value is not array:
+                if moved:
+                    array[...] = variable.value
+                variable.assign(array)
+            elif variable.node is not None:
+                variable.assign(array)  # a new leaf, without a gradient
+
+
+class _Step:
+    """One recorded step: its graph, and the places of what differs from launch to launch."""
+
+    graph: Any
+    draws: list[tuple[str, int]]
+
+    def __init__(self, owner: CapturedSteps, x: Array, labels: Array) -> None:
+        self.owner = owner
+        self.x, self.labels = _copy(x), _copy(labels)
+        xp, parameters = namespace(x), owner.optimizer.parameters
+        self.keys, self.draws = xp.zeros(MOST_DRAWS, xp.uint64), []
+        self.learning = [path for path, p in parameters.items() if p.node is not None]
+        self.names = list(owner.optimizer.rates_of(self.learning[0], step=1)) if self.learning else []
+        width = parameters[self.learning[0]].dtype if self.learning else xp.float32
+        self.rates = xp.zeros((len(self.learning), len(self.names)), width)
+        self.batch: Any = None
+
+    def work(self) -> None:
+        """Do what a step does, for the recording: the forward, the walk back, the updates, all into their places."""
+        optimizer = self.owner.optimizer
+        with self._keys_in_their_places():
+            loss, logits = self.owner.forward(tensor(self.x), self.labels)
+        loss.backward()
+        self.batch = of_batch(raw(loss), logits, self.labels)
+        for number, path in enumerate(self.learning):
+            parameter = optimizer.parameters[path]
+            if parameter.node is None or parameter.node.grad is None:
+                raise CaptureError(f"capture: expected a gradient of {path}, got none; freeze what no loss depends on")
+            rates = {name: self.rates[number, i] for i, name in enumerate(self.names)}
+            new = optimizer.applied(path, parameter.node.grad, rates)
+            if new is not parameter.value:
+                parameter.value[...] = new
+        for variable, array in zip(self.owner.places.variables, self.owner.places.arrays, strict=True):
+            if variable.value is not array:  # a statistic that the forward gave another array
+                array[...] = variable.value
+
+    @contextmanager
+    def _keys_in_their_places(self) -> Iterator[None]:
+        def place(path: str, number: int) -> Array:
+            if len(self.draws) == MOST_DRAWS:
+                raise CaptureError(f"capture: expected at most {MOST_DRAWS} random draws in a step, got more")
+            self.draws.append((path, number))
+            return self.keys[len(self.draws) - 1]
+
+        token = KEY_PLACES.set(place)
+        try:
+            yield
+        finally:
+            KEY_PLACES.reset(token)
+
+    def launch(self, x: Array, labels: Array) -> Array:
+        """Bring what differs to its place and launch the graph; return what the batch adds to the sums."""
+        model, device = self.owner.model, self.owner.device
+        self.x[...], self.labels[...] = x, labels
+        model.steps += 1
+        if self.draws:
+            keys = [draw_key(model.seed, model.steps, path, number) for path, number in self.draws]
+            self.keys[: len(keys)] = transfer(np.array(keys, np.uint64), device)
+        counted = [self.owner.optimizer.counted(path) for path in self.learning]
+        if counted:
+            rates = [[each[name] for name in self.names] for each in counted]
+            self.rates[...] = transfer(np.array(rates, np.float64).astype(self.rates.dtype), device)
+        self.owner.graphs.launch(self.graph)
+        return self.batch
+
+
+def _copy(array: Array) -> Array:
+    return namespace(array).array(array)
