@@ -11,7 +11,7 @@ from tinygrad_lab.effects import once
 from tinygrad_lab.initializers import seed
 from tinygrad_lab.jacobians import hessian, jacobian
 from tinygrad_lab.layer import Buffer, Layer, Parameter, Sequential, functional_call
-from tinygrad_lab.ops.activation import log_softmax, relu, softmax
+from tinygrad_lab.ops.activation import add_relu, log_softmax, relu, softmax
 from tinygrad_lab.ops.arithmetic import (
     absolute,
     add,
@@ -134,6 +134,7 @@ __all__ = [
     "abs",
     "absolute",
     "add",
+    "add_relu",
     "all",
     "any",
     "arccos",

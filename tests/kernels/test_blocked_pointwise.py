@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_lab.kernels import blocked_pointwise, using_threads
-from tinygrad_lab.ops.activation import relu, relu_grad
+from tinygrad_lab.ops.activation import add_relu, relu, relu_grad
 from tinygrad_lab.ops.dropping import dropout
 from tinygrad_lab.ops.linear import matmul_matrices
 from tinygrad_lab.ops.normalisation import batch_norm, blend, centered_sums, channel_affine
@@ -48,6 +48,7 @@ def test_element_by_element(shape: Any, dtype: str, seed: int) -> None:
     x[rng.random(shape) < 0.1], g[rng.random(shape) < 0.1] = np.nan, np.inf
     np.testing.assert_array_equal(kernel(relu, x), relu.forward(np, x))
     np.testing.assert_array_equal(kernel(relu_grad, g, x), relu_grad.forward(np, g, x))
+    np.testing.assert_array_equal(kernel(add_relu, g, x), add_relu.forward(np, g, x))
     options = {"key": seed - 50, "rate": 0.3}
     np.testing.assert_array_equal(kernel(dropout, x, **options), dropout.forward(np, x, **options))
 

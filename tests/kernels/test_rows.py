@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_lab.kernels import using_threads
-from tinygrad_lab.ops.activation import relu, relu_grad
+from tinygrad_lab.ops.activation import add_relu, relu, relu_grad
 from tinygrad_lab.ops.dropping import dropout
 from tinygrad_lab.ops.normalisation import batch_norm, blend, centered_sums, channel_affine
 from tinygrad_lab.ops.reductions import sum_axes
@@ -82,6 +82,7 @@ def test_activations(shape: Any, seed: int) -> None:
     x[0, 0], x[0, 1] = np.nan, np.inf
     np.testing.assert_array_equal(compiled(relu, x), relu.forward(np, x))
     np.testing.assert_array_equal(compiled(relu_grad, g, x), relu_grad.forward(np, g, x))
+    np.testing.assert_array_equal(compiled(add_relu, g, x), add_relu.forward(np, g, x))
 
 
 @given(shape=shapes, key=st.integers(-(2**70), 2**70), rate=st.floats(0, 0.99))

@@ -98,7 +98,8 @@ class _View(NamedTuple):
         shape = (self.groups, len(x), *self.size, *self.window, per_group)
         steps = (row * self.step[0], column * self.step[1], row * self.dilation[0], column * self.dilation[1])
         view = as_strided(seen, shape, (per_group * channel, image, *steps, channel), writeable=False)
-        return view.reshape(self.groups, -1, math.prod(self.window) * per_group)  # the one copy
+        pixels = len(x) * math.prod(self.size)
+        return view.reshape(self.groups, pixels, math.prod(self.window) * per_group)  # the one copy
 
     @property
     def taps(self) -> int:

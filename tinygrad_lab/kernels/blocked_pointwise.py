@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.threads import run
-from tinygrad_lab.ops.activation import relu, relu_grad
+from tinygrad_lab.ops.activation import add_relu, relu, relu_grad
 from tinygrad_lab.ops.dropping import dropout
 from tinygrad_lab.ops.normalisation import batch_norm, blend, centered_sums, channel_affine
 
@@ -49,6 +49,18 @@ def select(x: Array, mask: Array, out: Array) -> None:
 def _relu(x: Array) -> Array:
     source, out = x.reshape(-1), np.empty(x.size, x.dtype)
     by_blocks(lambda part: np.maximum(source[part], 0, out=out[part]), x.size, BLOCK)
+    return out.reshape(x.shape)
+
+
+@add_relu.kernel("numpy", least=LEAST, when=alike)
+def _add_relu(x: Array, y: Array) -> Array:
+    left, right, out = x.reshape(-1), y.reshape(-1), np.empty(x.size, x.dtype)
+
+    def work(part: slice) -> None:
+        np.add(left[part], right[part], out=out[part])
+        np.maximum(out[part], 0, out=out[part])
+
+    by_blocks(work, x.size, BLOCK)
     return out.reshape(x.shape)
 
 

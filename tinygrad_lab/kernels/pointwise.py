@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.arrays import holds_float32, plain
 from tinygrad_lab.kernels.threads import aligned, run
-from tinygrad_lab.ops.activation import relu, relu_grad
+from tinygrad_lab.ops.activation import add_relu, relu, relu_grad
 from tinygrad_lab.ops.dropping import dropout
 from tinygrad_lab.ops.reductions import sum_axes
 
@@ -36,6 +36,15 @@ def _relu(x: Array) -> Array:
 
     out = aligned(x.shape)
     launch(pointwise.relu, (flat(x), flat(out)), x.size)
+    return out
+
+
+@add_relu.kernel("numba", least=LEAST, when=lambda x, y: holds_float32(x, y) and x.shape == y.shape)
+def _add_relu(x: Array, y: Array) -> Array:
+    from tinygrad_lab.kernels.compiled import pointwise
+
+    out = aligned(x.shape)
+    launch(pointwise.add_relu, (flat(x), flat(y), flat(out)), x.size)
     return out
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.ops.elementary import exp
 from tinygrad_lab.ops.reductions import peak, sum_axes
+from tinygrad_lab.ops.shaping import sum_to
 
 
 @primitive
@@ -23,6 +24,21 @@ def relu_grad(xp: Any, g: Any, y: Any) -> Any:
 
 relu.defvjp(x=lambda g, out: relu_grad(g, out))
 relu_grad.defvjp(g=lambda v, y: relu_grad(v, y), y=None)
+
+
+@primitive
+def add_relu(xp: Any, x: Any, y: Any) -> Any:
+    """Return max(x + y, 0), where a shortcut joins its block; NaN where the sum is."""
+    return xp.maximum(x + y, 0)
+
+
+def _add_relu_rule(g: Any, out: Any, x_like: Any, y_like: Any) -> tuple[Any, Any]:
+    """Both gradients, for the mask of ReLU is applied to the cotangent once."""
+    g = relu_grad(g, out)
+    return sum_to(g, x_like), sum_to(g, y_like)
+
+
+add_relu.defvjp("x", "y", _add_relu_rule)
 
 
 @primitive

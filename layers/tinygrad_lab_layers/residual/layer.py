@@ -109,8 +109,7 @@ class Residual(tgl.Layer):
         short = self._shortcut(x)
         added = self.inner(x)
         self._agree(added.shape, short.shape)
-        y = added + short
-        return tgl.relu(y) if self.activation == "relu" else y
+        return tgl.add_relu(added, short) if self.activation == "relu" else added + short
 
     def _shortcut(self, x: Any) -> Any:
         """Return S(x)."""

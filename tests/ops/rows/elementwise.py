@@ -126,6 +126,19 @@ binary("power", 0.5, 2, lambda x, y: x**y)
 binary("arctan2", 0.3, 2, complex_safe=False)
 
 
+@operation("add_relu")
+def _add_relu(draw: Draw) -> Trial:
+    rng, (first, second) = generator(draw), broadcast_pair(draw)
+    x = 0.5 * rng.integers(-4, 4, first) + rng.uniform(0.15, 0.25, first)  # so that no sum is near the kink at 0
+    y = 0.5 * rng.integers(-4, 4, second) + rng.uniform(-0.05, 0.05, second)
+    return Trial(
+        tgl.add_relu,
+        [np.asarray(x), np.asarray(y)],
+        lambda x, y: np.maximum(x + y, 0),
+        lambda x, y: (x + y).relu(),
+    )
+
+
 def choice(name: str) -> None:
     """Enter a function that takes one of two elements."""
 

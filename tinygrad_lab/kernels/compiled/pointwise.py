@@ -22,6 +22,16 @@ def relu(x, out, first, last):
 
 
 @jit
+def add_relu(x, y, out, first, last):
+    """Store x + y, and 0 where that is not positive; NaN stays NaN."""
+    begin, end = first * BLOCK, min(last * BLOCK, x.size)
+    x, y, out = x[begin:end], y[begin:end], out[begin:end]
+    for i in range(x.size):
+        total = x[i] + y[i]
+        out[i] = ZERO if total <= ZERO else total
+
+
+@jit
 def relu_gradient(g, y, out, first, last):
     """Store g where y is positive, and 0 elsewhere."""
     begin, end = first * BLOCK, min(last * BLOCK, g.size)
