@@ -140,3 +140,12 @@ def test_resizing_keeps_the_rest() -> None:
     data = make([0, 1, 2]).resize((2, 3))
     assert data.shape == (2, 3, 1)
     assert data.index.tolist() == [0, 1, 2]
+
+
+def test_images_lie_one_after_another_whatever_the_file_has() -> None:
+    """A batch of images that lie plane by plane would cost a copy of all of them."""
+    planes = np.arange(4 * 3 * 2 * 5, dtype=np.uint8).reshape(4, 3, 2, 5)
+    data = Dataset(planes.transpose(0, 2, 3, 1), np.zeros(4, np.int64))
+    assert data.images.flags.c_contiguous
+    assert data.take(np.array([2, 0])).images.flags.c_contiguous
+    assert np.array_equal(data.images[1, :, :, 2], planes[1, 2])

@@ -63,7 +63,7 @@ class Dataset:
     index: Array = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        images, labels = np.asarray(self.images), np.asarray(self.labels)
+        images, labels = np.ascontiguousarray(self.images), np.asarray(self.labels)  # so that a batch is one copy
         count = len(images)
         if images.ndim != 4 or labels.shape != (count,):
             raise ShapeError(
