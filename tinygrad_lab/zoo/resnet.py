@@ -138,8 +138,9 @@ def resnet_cifar(
         10 in the paper.
     residual : bool
         Whether there are shortcuts; False gives the plain twin.
-    shortcut : {"padded", "projected"}
-        How a shortcut changes the shape: option A of the paper, which adds no parameters, or B.
+    shortcut : {"padded", "padded_around", "projected"}
+        How a shortcut changes the shape: option A of the paper, which adds no parameters, or B. The paper does not say
+        where the new channels go: behind the others, or around them, as in some published weights.
     rng : int or numpy.random.Generator
         Where the weights are drawn from.
 
