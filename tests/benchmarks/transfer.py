@@ -1,6 +1,6 @@
 """Accuracy against the amount of data, airplane against ship: trained weights kept, partly kept, tuned, or none.
 
-    python -m tests.benchmarks.transfer FOLDER [--data DIR]
+    python -m tests.benchmarks.transfer FOLDER [--data DIR] [--so-far]
 
 A network of three convolutions is trained on the other eight classes of CIFAR-10; then, for 10 to 5,000 images a class,
 its last layer alone is trained, its last convolution too, all of it, or a fresh one from scratch. Rates are chosen
@@ -148,7 +148,7 @@ class Log:
         return self.done[key]
 
 
-def run_all(folder: Path, root: str | None, most: int) -> dict[str, Any]:
+def run_all(folder: Path, root: str | None, *, so_far: bool) -> dict[str, Any]:
     origin, log = pretrained(folder, root), Log(folder / "log.jsonl")
     whole = load("cifar10", split="train", root=root, classes=list(TASK))
     test = load("cifar10", split="test", root=root, classes=list(TASK))
@@ -170,7 +170,10 @@ def run_all(folder: Path, root: str | None, most: int) -> dict[str, Any]:
         rates[method] = {str(rate): entry["accuracy"] for rate, entry in tried.items()}
     chosen = {method: float(max(tried, key=lambda r: tried[r])) for method, tried in rates.items()}
     runs: dict[str, dict[str, list[float]]] = {method: {} for method in METHODS}
-    planned = [(seed, size) for size, (_, seeds) in SIZES.items() for seed in range(min(seeds, most))]
+    planned = [(seed, size) for size, (_, seeds) in SIZES.items() for seed in range(seeds)]
+    if so_far:
+        planned = [(seed, n) for seed, n in planned if all(f"{method}/{n}/{seed}" in log.done for method in METHODS)]
+        planned = [(seed, n) for seed, n in planned if (1, n) in planned]  # without a second seed there is no spread
     for seed, size in sorted(planned):  # seed by seed, so that a part of the runs is a smaller experiment
         for method in METHODS:
             key = f"{method}/{size}/{seed}"
@@ -182,7 +185,7 @@ def run_all(folder: Path, root: str | None, most: int) -> dict[str, Any]:
 def verdicts(runs: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
     """For each size the best mean, and the methods from which it does not differ by more than the spread."""
     found = {}
-    for size in map(str, SIZES):
+    for size in next(iter(runs.values())):
         means = {m: statistics.mean(runs[m][size]) for m in runs}
         spread = {m: statistics.stdev(runs[m][size]) for m in runs}
         best = max(means, key=lambda m: means[m])
@@ -195,16 +198,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data")
-    parser.add_argument("--seeds", type=int, default=5, help="at most so many of each, and at least 2")
+    parser.add_argument("--so-far", action="store_true", help="write the results of what has run, and run nothing")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     with one_blas_thread():
-        results = run_all(arguments.folder, arguments.data, max(2, arguments.seeds))
+        results = run_all(arguments.folder, arguments.data, so_far=arguments.so_far)
     about = {
         "command": "python -m tests.benchmarks.transfer FOLDER",
         "task": "CIFAR-10, airplane against ship; accuracy on the 2,000 test images after the last update",
         "network": f"gap7 with widths={WIDTHS}, trained on the other eight classes",
-        "updates": {str(size): updates for size, (updates, _) in SIZES.items()},
+        "updates": {size: SIZES[int(size)][0] for size in results["accuracy"]["frozen"]},
         "machine": f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}",
     }
     RESULTS.parent.mkdir(exist_ok=True)
