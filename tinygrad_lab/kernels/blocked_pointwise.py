@@ -14,7 +14,7 @@ from tinygrad_lab.ops.activation import add_relu, relu, relu_grad
 from tinygrad_lab.ops.dropping import dropout
 from tinygrad_lab.ops.normalisation import batch_norm, blend, centered_sums, channel_affine
 
-BLOCK = 1 << 17  # elements; less means more calls, between which threads wait for the interpreter
+BLOCK = 1 << 18  # elements; less means more calls, between which threads wait for the interpreter
 WIDTH = 1 << 10  # elements of a row: NumPy goes along rows, and short ones cost as much as long ones
 LEAST = 1 << 16  # elements for which threads pay
 GOLDEN = 0x9E3779B97F4A7C15  # from one number to the next; see tinygrad_lab.backend.random_bits
