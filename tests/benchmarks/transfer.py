@@ -43,7 +43,7 @@ METHODS = {  # what is frozen; None: from scratch
     "fine-tuned": {"patterns": ()},
     "from scratch": None,
 }
-SIZES = {10: (300, 5), 30: (300, 5), 100: (300, 5), 300: (300, 5), 1000: (600, 3), 5000: (1500, 3)}  # updates, seeds
+SIZES = {10: (200, 5), 30: (200, 5), 100: (200, 5), 300: (200, 5), 1000: (400, 3), 5000: (800, 3)}  # updates, seeds
 RATES = (0.01, 0.03, 0.1)
 TUNED_AT, HELD_OUT = 300, 1000  # images a class
 WIDTHS = (16, 32, 64)
