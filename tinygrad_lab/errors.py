@@ -77,6 +77,28 @@ class DTypeError(LabError, TypeError):
         )
 
 
+class CallError(LabError, TypeError):
+    """Something is called with arguments that it does not take."""
+
+    @classmethod
+    def misfit(cls, name: str, signature: Any, args: Any, options: Any, error: TypeError) -> CallError:
+        """Report a call that does not fit a signature; `signature` is without ``self``."""
+        names: list[str] = []
+        for p in signature.parameters.values():
+            if p.kind is p.KEYWORD_ONLY and not any(n.startswith("*") for n in names):
+                names.append("*")
+            names.append({p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "") + p.name)
+        given = ", ".join([*map(_short, args), *(f"{n}={_short(v)}" for n, v in options.items())])
+        hint = "; what stands after the * is given by name" if "*" in names else ""
+        return cls(f"{name}: expected {name}({', '.join(names)}), got {name}({given}): {error}{hint}")
+
+
+def _short(value: Any) -> str:
+    """Return an argument as it was written, if that is short; else of what type it is."""
+    text = repr(value)
+    return text if len(text) <= 40 and "\n" not in text else f"<{type(value).__name__}>"
+
+
 class DeviceError(LabError, RuntimeError):
     """Arrays of different devices meet, or a device is not there."""
 

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Self
 from tinygrad_lab.autograd.tape import leaf, raw
 from tinygrad_lab.backend import Array, namespace, random_uniform, transfer
 from tinygrad_lab.effects import once
-from tinygrad_lab.errors import ConfigError, LabError, OptionError, ShapeError, StateError
+from tinygrad_lab.errors import CallError, ConfigError, DTypeError, LabError, OptionError, ShapeError, StateError
 from tinygrad_lab.tensor import Tensor
 from tinygrad_lab.trees import map_tree
 
@@ -135,7 +135,25 @@ class Call:
 _CALL: ContextVar[Call | None] = ContextVar("tinygrad_lab.call", default=None)
 
 
-class Layer:
+class LayerType(type):
+    """The class of layer classes: a constructor that is called as it cannot be says what it takes."""
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """The constructor's signature; `inspect` would show that of `__call__` below."""
+        signature = inspect.signature(cls.__init__)  # type: ignore[misc]  # of the class, not of an instance
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        """Make a layer."""
+        try:
+            cls.__signature__.bind(*args, **options)
+        except TypeError as error:
+            raise CallError.misfit(cls.__name__, cls.__signature__, args, options, error) from None
+        return super().__call__(*args, **options)
+
+
+class Layer(metaclass=LayerType):
     """The base class of all layers.
 
     A subclass sets its parameters, buffers and inner layers in its constructor and defines `forward` and
@@ -152,12 +170,16 @@ class Layer:
         The mode, set by `train` and `eval`.
     seed : int
         The seed of the random numbers of training; of the outermost layer it counts.
+    integers : bool
+        Whether inputs may be integers or booleans. Activations take floats alone: of integers NumPy would make floats
+        of a width that depends on theirs (of bytes, 16 bits).
     frozen : bool
         Whether statistics are kept as they are in training too, set by `freeze` and `unfreeze`.
     """
 
     api: ClassVar[int] = 1
     version: ClassVar[int] = 1
+    integers: ClassVar[bool] = True
     training: bool
     seed: int
     frozen: bool
@@ -205,11 +227,54 @@ class Layer:
 
     def _run(self, call: Call, inputs: tuple[Any, ...]) -> Any:
         try:
+            if not self.integers:
+                self._demand_floats(inputs)
             return self.forward(*inputs)
-        except LabError as error:
-            if not getattr(error, "__notes__", None):  # the innermost layer alone
-                error.add_note(f"in layer {call.path(self) or 'itself'!r}: {self}")
-            raise
+        except Exception as error:
+            if getattr(error, "__notes__", None):  # the innermost layer alone
+                raise
+            told = self._explained(error, inputs)
+            if isinstance(told, LabError):
+                told.add_note(f"in layer {call.path(self) or 'itself'!r}: {self}")
+            if told is error:
+                raise
+            raise told from error
+
+    def _demand_floats(self, inputs: tuple[Any, ...]) -> None:
+        for x in inputs:
+            if not hasattr(x, "dtype"):
+                raise DTypeError(f"{self}: expected arrays or tensors, got {type(x).__name__}; use numpy.asarray?")
+            if x.dtype.kind in "iub":
+                raise DTypeError(
+                    f"{self}: expected floats, got {x.dtype} (x.shape == {x.shape}); convert with x.astype('float32')"
+                )
+
+    def _explained(self, error: Exception, inputs: tuple[Any, ...]) -> Exception:
+        """Return an error that says what is wrong with the inputs where a type was, else the error itself."""
+        ours = isinstance(error, LabError)
+        named = ours and str(error).startswith(type(self).__name__)
+        if named or not isinstance(error, (AttributeError, TypeError)):
+            return error
+        for x in inputs:
+            if not _has_arrays(x):
+                return DTypeError(f"{self}: expected arrays or tensors, got {type(x).__name__}; use numpy.asarray?")
+        if not ours:
+            signature = inspect.signature(self.forward)
+            try:
+                signature.bind(*inputs)
+            except TypeError as misfit:
+                return CallError.misfit(type(self).__name__, signature, inputs, {}, misfit)
+            return error
+        own = {v.dtype for v in vars(self).values() if isinstance(v, Variable) and v.dtype.kind == "f"}
+        for x in inputs:
+            if hasattr(x, "dtype") and x.dtype.kind in "fiub" and own and own != {x.dtype}:
+                width = min(own, key=str)
+                return DTypeError(
+                    f"{self}: expected {width} like its parameters, got {x.dtype} (x.shape == {x.shape}); convert "
+                    f"with x.astype('{width}')"
+                    + (f", or the layer with .astype('{x.dtype}')" if x.dtype.kind == "f" else "")
+                )
+        return error
 
     def _tick(self) -> int:
         self._clock[0] += 1
@@ -372,6 +437,15 @@ class Layer:
         super().__setattr__(name, value)
 
 
+def _has_arrays(tree: Any) -> bool:
+    """Tell whether something is an array, or holds nothing but arrays."""
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    if isinstance(tree, (list, tuple)):
+        return all(map(_has_arrays, tree))
+    return hasattr(tree, "dtype") and hasattr(tree, "shape")
+
+
 def _members(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield an attribute, or the entries of one that is a list, tuple or dict."""
     if isinstance(value, dict):
@@ -386,7 +460,7 @@ def _members(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 class Sequential(Layer):
-    """Layers one after another: y = f_n(... f_2(f_1(x))).
+    r"""Layers one after another: :math:`y = f_n(\dots f_2(f_1(x)))`.
 
     Parameters
     ----------
@@ -395,7 +469,11 @@ class Sequential(Layer):
 
     Shapes
     ------
-    Those of the first layer's input and of the last layer's output.
+    x : as of the first layer; y : as of the last one
+
+    References
+    ----------
+    None: a composition of functions.
 
     Examples
     --------

@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 import importlib.metadata
 import inspect
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -123,6 +124,12 @@ class Registry(Mapping[str, Any]):
             self._loaded[name] = loaded
         return self._loaded[name]
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a plugin, or the default if nobody registers that name; a broken one is an error all the same."""
+        if name not in self:
+            return default
+        return self[name]
+
     def _check(self, plugin: Plugin, loaded: Any) -> None:
         if self.kind != "layers":
             return
@@ -159,6 +166,10 @@ class Registry(Mapping[str, Any]):
         for name, plugins in self.plugins().items():
             module, _, attribute = plugins[0].target.partition(":")
             if attribute == thing.__qualname__ and (thing.__module__ + ".").startswith(module + "."):
+                return name
+        for name, plugins in self.plugins().items():  # what is exported elsewhere than where it is written
+            module, _, attribute = plugins[0].target.partition(":")
+            if getattr(sys.modules.get(module), attribute, None) is thing:
                 return name
         raise PluginError(
             f"{self.kind}: expected a registered plugin, got {thing.__module__}.{thing.__qualname__}; add it to the "

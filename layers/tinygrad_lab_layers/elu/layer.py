@@ -51,6 +51,8 @@ class ELU(tgl.Layer):
     array([-1.,  0.,  2.])
     """
 
+    integers = False
+
     def __init__(self, *, alpha: float = 1.0) -> None:
         if not alpha > 0:
             raise tgl.errors.OptionError(f"ELU: expected alpha > 0, got {alpha}; ReLU is the case of 0")

@@ -93,6 +93,8 @@ class GELU(tgl.Layer):
     array([-7.61985302e-23,  0.00000000e+00,  8.41344746e-01])
     """
 
+    integers = False
+
     def __init__(self, *, form: str = "exact") -> None:
         if form not in ("exact", "tanh"):
             raise tgl.errors.OptionError(f"GELU: expected form 'exact' or 'tanh', got {form!r}")

@@ -41,6 +41,8 @@ class Hardtanh(tgl.Layer):
     array([-1. ,  0.5,  1. ])
     """
 
+    integers = False
+
     def __init__(self, *, low: float = -1.0, high: float = 1.0) -> None:
         if not low < high:
             raise tgl.errors.OptionError(f"Hardtanh: expected low < high, got {low} and {high}")

@@ -44,6 +44,8 @@ class LeakyReLU(tgl.Layer):
     array([-0.2,  0. ,  3. ])
     """
 
+    integers = False
+
     def __init__(self, *, slope: float = 0.01) -> None:
         self.slope = slope
 

@@ -47,6 +47,8 @@ class LogSoftmax(tgl.Layer):
            [-1.000e+03,  0.000e+00]])
     """
 
+    integers = False
+
     def __init__(self, *, axis: int = -1) -> None:
         self.axis = axis
 

@@ -56,6 +56,8 @@ class PReLU(tgl.Layer):
     tensor([[-1.  8.]], shape=(1, 2), dtype=float32, device='numpy', from prelu)
     """
 
+    integers = False
+
     def __init__(self, channels: int, *, slope: float = 0.25) -> None:
         if channels < 0:
             raise tgl.errors.OptionError(f"PReLU: expected a number of channels, got {channels}")

@@ -30,6 +30,8 @@ class ReLU(tgl.Layer):
     array([0., 0., 2.])
     """
 
+    integers = False
+
     def forward(self, x: Any) -> Any:
         """Return max(x, 0)."""
         return tgl.relu(x)

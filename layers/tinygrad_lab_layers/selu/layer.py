@@ -45,6 +45,8 @@ class SELU(tgl.Layer):
     array([-1.7581,  0.    ,  1.0507])
     """
 
+    integers = False
+
     def forward(self, x: Any) -> Any:
         """Return lambda x where x is positive and lambda alpha (e^x - 1) elsewhere."""
         return selu(x)

@@ -32,6 +32,8 @@ class Sigmoid(tgl.Layer):
     array([0. , 0.5, 1. ])
     """
 
+    integers = False
+
     def forward(self, x: Any) -> Any:
         """Return 1 / (1 + e^-x)."""
         return tgl.sigmoid(x)

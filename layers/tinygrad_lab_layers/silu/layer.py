@@ -46,6 +46,8 @@ class SiLU(tgl.Layer):
     array([-0.    ,  0.    ,  0.7311])
     """
 
+    integers = False
+
     def forward(self, x: Any) -> Any:
         """Return x times its logistic function."""
         return silu(x)

@@ -42,6 +42,8 @@ class Softmax(tgl.Layer):
     array([[0.25, 0.75]])
     """
 
+    integers = False
+
     def __init__(self, *, axis: int = -1) -> None:
         self.axis = axis
 

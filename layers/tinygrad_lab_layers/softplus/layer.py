@@ -52,6 +52,8 @@ class Softplus(tgl.Layer):
     array([3.72007598e-44, 6.93147181e-01, 1.00000000e+03])
     """
 
+    integers = False
+
     def __init__(self, *, beta: float = 1.0) -> None:
         if not beta > 0:
             raise tgl.errors.OptionError(f"Softplus: expected beta > 0, got {beta}")

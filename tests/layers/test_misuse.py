@@ -1,0 +1,171 @@
+"""Layers that are built or called as they cannot be say so: who, what was expected, what was given, what to do."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tinygrad_lab as tgl
+from tinygrad_lab.conformance import Input
+from tinygrad_lab.conformance.search import as_case, seeded
+from tinygrad_lab.conformance.values import construct, draw_input
+from tinygrad_lab.errors import CallError, DTypeError, LabError
+from tinygrad_lab.registry import cases, layers
+
+ACTIVATIONS = (
+    *("elu", "gelu", "hardtanh", "leaky_relu", "log_softmax", "prelu", "relu"),
+    *("selu", "sigmoid", "silu", "softmax", "softplus", "tanh"),
+)
+
+
+def first_case(name):
+    """One valid use of a layer: the author's first example, or the simplest one drawn."""
+    found = []
+
+    @settings(max_examples=1, database=None, deadline=None)
+    @given(cases[name].strategy)
+    def draw(drawn):
+        found.append(as_case(drawn))
+
+    draw()
+    return found[0]
+
+
+def built(name, case):
+    return construct(layers[name], case.args, case.options, np.random.default_rng(0)).eval()
+
+
+def inputs_of(case, dtype="float32"):
+    rng = np.random.default_rng(0)
+    drawn = [draw_input(given, rng) for given in case.inputs]
+    return [x.astype(dtype) if x.dtype.kind == "f" else x for x in drawn]
+
+
+@pytest.mark.parametrize("name", layers)
+def test_options_that_a_constructor_does_not_take(name):
+    cls = layers[name]
+    expected = rf"^{cls.__name__}: expected {cls.__name__}\(.*got {cls.__name__}\("
+    with pytest.raises(CallError, match=expected + ".*unexpected keyword argument 'colour'"):
+        cls(*first_case(name).args, **first_case(name).options, colour="red")
+    if any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(cls).parameters.values()):
+        return
+    with pytest.raises(CallError, match=expected + ".*too many positional arguments"):
+        cls(*range(1, 9))
+
+
+def test_an_option_given_by_position():
+    expected = (
+        r"^Conv2d: expected Conv2d\(in_channels, out_channels, \*, window, .*\), got Conv2d\(3, 8, 3\): .* by name$"
+    )
+    with pytest.raises(CallError, match=expected):
+        layers["conv2d"](3, 8, 3)
+    with pytest.raises(CallError, match=r"got Dense\(\): missing a required argument: 'in_features'"):
+        layers["dense"]()
+    with pytest.raises(CallError, match=r"got Dense\(3, 2, <ndarray>\)"):
+        layers["dense"](3, 2, np.zeros((30, 20)))
+
+
+def test_constructors_keep_their_signature_and_layers_can_be_copied():
+    assert list(inspect.signature(layers["dense"]).parameters)[:3] == ["in_features", "out_features", "bias"]
+    dense = layers["dense"](2, 3, rng=0)
+    assert copy.deepcopy(dense).config() == copy.copy(dense).config() == dense.config()
+
+
+@pytest.mark.parametrize("name", layers)
+@pytest.mark.parametrize("foreign", [None, "text", [[1.0, 2.0]], {"x": 1}], ids=repr)
+def test_what_is_no_array(name, foreign):
+    case = first_case(name)
+    layer = built(name, case)
+    given = inputs_of(case)
+    try:
+        layer(foreign, *given[1:])
+    except LabError as error:
+        told = "\n".join([str(error), *getattr(error, "__notes__", [])])
+        assert type(layer).__name__ in told or any(type(inner).__name__ in told for inner in layer.layers().values())
+        assert f"got {type(foreign).__name__}" in told
+    else:  # a layer that changes nothing may hand back what it is given
+        assert name in ("dropout", "spatial_dropout2d", "sequential")
+
+
+@pytest.mark.parametrize("name", layers)
+def test_a_number_of_inputs_that_the_forward_does_not_take(name):
+    case = first_case(name)
+    layer, given = built(name, case), inputs_of(case)
+    with pytest.raises(LabError):
+        layer(*given, *given, *given, *given)
+
+
+@pytest.mark.parametrize("name", layers)
+def test_a_width_that_is_not_the_parameters_names_the_layer(name):
+    case = first_case(name)
+    layer, given = built(name, case), inputs_of(case, "float64")
+    floats = [x for x in given if x.dtype == "float64"]
+    if not layer.parameters() or not floats:
+        layer(*given)
+        return
+    with pytest.raises(DTypeError, match=r"expected float32 like its parameters, got float64") as caught:
+        layer(*given)
+    assert any(str(caught.value).startswith(type(inner).__name__) for inner in layer.layers().values())
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int64", "bool"])
+def test_activations_take_floats_alone(name, dtype):
+    case = first_case(name)
+    layer = built(name, case)
+    x = np.ones(case.inputs[0].shape, dtype)
+    for array in (x, tgl.tensor(x)):
+        with pytest.raises(
+            DTypeError, match=rf"expected floats, got {dtype} .*convert with x.astype\('float32'\)"
+        ) as caught:
+            layer(array)
+        assert str(caught.value).startswith(type(layer).__name__)
+    assert layer(x.astype("float32")).dtype == "float32"
+
+
+def shapes_of(name, case):
+    """Shapes near those of a case that a user may come by: no images, no channels, a map smaller than any window."""
+    whole = [given.shape for given in case.inputs]
+    yield "no images", [(0, *shape[1:]) for shape in whole]
+    yield "no channels", [(*shape[:-1], 0) for shape in whole]
+    if all(len(shape) == 4 for shape in whole):
+        yield "one pixel", [(shape[0], 1, 1, shape[3]) for shape in whole]
+        yield "no pixels", [(shape[0], 0, 0, shape[3]) for shape in whole]
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
+@pytest.mark.parametrize("name", layers)
+@settings(max_examples=12, database=None, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_degenerate_inputs_have_a_result_or_a_documented_error(name, training, data):
+    """What `output_shape` says is what comes out, and what it refuses the layer refuses too."""
+    case = data.draw(seeded(cases[name].strategy))
+    layer = built(name, case).train(training)
+    rng = np.random.default_rng(0)
+    for _, shapes in shapes_of(name, case):
+        drawn = [
+            draw_input(Input(s, kind=g.kind, below=g.below), rng) for s, g in zip(shapes, case.inputs, strict=True)
+        ]
+        given_arrays = [x.astype("float32") if x.dtype.kind == "f" else x for x in drawn]
+        try:
+            expected = layer.output_shape(*shapes)
+        except LabError:
+            with pytest.raises(LabError):
+                layer(*given_arrays)
+            continue
+        try:
+            result = layer(*given_arrays)
+        except LabError:
+            if not training:  # where statistics of nothing cannot be gathered
+                raise
+            continue
+        if hasattr(result, "shape"):
+            assert result.shape == expected
+            assert np.isfinite(
+                np.asarray(tgl.stop_gradient(result).value if hasattr(result, "value") else result)
+            ).all()
