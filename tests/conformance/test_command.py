@@ -177,3 +177,34 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path, capsys: Any
     assert main(["new-layer", "acme.swish", str(tmp_path)]) == 1
     assert "expected a new or empty folder" in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine"]
+
+
+@pytest.mark.parametrize("count", ["0", "-3"])
+def test_no_examples_are_refused(count: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "relu", f"--examples={count}"]) == 1
+    assert f"examples: expected at least 1, got {count}" in capsys.readouterr().err
+    done = run("-m", "pytest", "--conformance=relu", f"--conformance-examples={count}", folder=tmp_path)
+    assert done.returncode == 4
+    assert "expected at least 1" in done.stderr
+
+
+def test_an_unknown_device_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "relu", "--device", "nonsense"]) == 1
+    assert "nonsense" in capsys.readouterr().err
+
+
+def test_a_failure_is_told_once(stranger: Path, tmp_path: Path) -> None:
+    done = run("-m", "tinygrad_lab", "check", "acme.wrong", folder=tmp_path, site=stranger)
+    assert done.stdout.count("Run it again:") == 1
+    assert "acme.wrong: batch_of_one does not hold either: " in done.stdout
+
+
+def test_errors_name_their_command_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new-layer", "swish"]) == 1
+    assert capsys.readouterr().err.startswith("tinygrad-lab new-layer: expected a name like acme.swish")
+
+
+def test_the_table_of_layers_cuts_no_names(stranger: Path, tmp_path: Path) -> None:
+    done = run("-m", "tinygrad_lab", "layers", folder=tmp_path, site=stranger)
+    assert "tinygrad_lab_layers.local_response_norm:LocalResponseNorm  tinygrad-lab " in done.stdout
+    assert "acme_swish:Swish" in done.stdout

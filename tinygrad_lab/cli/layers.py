@@ -29,11 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(rows, indent=2))
         return 0
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*(key.capitalize() for key in ("name", "class", "distribution", "version", "state")), box=None)
-    for row in rows:
-        table.add_row(*row.values())
-    Console(soft_wrap=True).print(table)
+    headings = {key: key.capitalize() for key in ("name", "class", "distribution", "version", "state")}
+    widths = {key: max(len(row[key]) for row in [headings, *rows]) for key in headings}
+    for row in [headings, *rows]:  # whole names, however narrow the terminal: they are there to be copied
+        print("  ".join(row[key].ljust(width) for key, width in widths.items()).rstrip())
     return 0

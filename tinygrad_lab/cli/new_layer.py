@@ -56,7 +56,7 @@ def names_for(name: str) -> dict[str, str]:
     """
     prefix, dot, layer = name.partition(".")
     if not dot or not all(re.fullmatch(r"[a-z][a-z0-9_]*", part) for part in (prefix, layer)):
-        raise ConfigError(f"new-layer: expected a name like acme.swish, in small letters with a prefix, got {name!r}")
+        raise ConfigError(f"expected a name like acme.swish, in small letters with a prefix, got {name!r}")
     function = f"{layer}_" if keyword.iskeyword(layer) else layer
     return {
         "NAME": name,
@@ -84,7 +84,7 @@ def write_distribution(folder: Path, names: dict[str, str]) -> list[Path]:
         The folder holds something already.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"new-layer: expected a new or empty folder, got {folder}, which is not; name another one")
+        raise ConfigError(f"expected a new or empty folder, got {folder}, which is not; name another one")
     written = []
     for source, target in FILES.items():
         path = Path(fill(target, names))

@@ -105,8 +105,7 @@ def print_card(results: Sequence[LayerResult], console: Any = None) -> None:
         if result.mutants is not None:
             console.print(escape(result.mutants.summary()), highlight=False)
     for result in results:
-        for p in result.failures:
-            text = (p.failure.report or p.failure.headline) if p.failure else ""
+        for text in result.reports():
             console.print(f"\n[bold red]✗[/] {escape(text)}", highlight=False)
     broken = [result.name for result in results if not result.passed]
     seconds = sum(result.seconds for result in results)

@@ -212,6 +212,8 @@ class LayerCases:
         Cases that are always tried, such as one that failed before.
     margin : float
         The least kink distance.
+    equivalent : mapping of damage to reason
+        Damages, as ``--mutants`` names them, under which the layer is still right, and why.
     """
 
     def __init__(
@@ -229,8 +231,10 @@ class LayerCases:
         updated_buffers: Callable[..., Mapping[str, Any]] | None = None,
         examples: Sequence[Case] = (),
         margin: float = MARGIN,
+        equivalent: Mapping[str, str] | None = None,
     ) -> None:
         self.strategy, self.reference, self.kink_distance = strategy, reference, kink_distance
         self.complex_safe, self.laws, self.bad_inputs = complex_safe, tuple(laws), tuple(bad_inputs)
         self.exemptions, self.random, self.statistics = dict(exemptions or {}), random, statistics
         self.updated_buffers, self.examples, self.margin = updated_buffers, tuple(examples), margin
+        self.equivalent = dict(equivalent or {})

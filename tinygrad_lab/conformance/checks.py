@@ -18,13 +18,21 @@ from tinygrad_lab.conformance.subject import RuleSubject, Subject
 from tinygrad_lab.conformance.trial import ATTEMPTS, Effort, Trial
 from tinygrad_lab.conformance.values import constants_of, draw_input
 from tinygrad_lab.conformance.verdict import Undecided
-from tinygrad_lab.errors import PluginError
+from tinygrad_lab.errors import ConfigError, PluginError
 from tinygrad_lab.registry import cases as registered_cases
 from tinygrad_lab.registry import layers
 
 
 def choose_profile(profile: str | Profile, examples: int | None, seed: int | None) -> Profile:
-    """Return a profile by name, with another number of examples or another seed."""
+    """Return a profile by name, with another number of examples or another seed.
+
+    Raises
+    ------
+    ConfigError
+        No example is to be drawn.
+    """
+    if examples is not None and examples < 1:
+        raise ConfigError(f"examples: expected at least 1, got {examples}")
     chosen = PROFILES[profile] if isinstance(profile, str) else profile
     changes = {"examples": examples, "seed": seed}
     return replace(chosen, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]  # ints
@@ -60,8 +68,7 @@ def conclude(result: LayerResult) -> LayerResult:
         A property does not hold.
     """
     if not result.passed:
-        texts = [p.failure.report or p.failure.headline for p in result.failures if p.failure]
-        raise NonconformanceError("\n\n".join(["", *texts]), result)
+        raise NonconformanceError("\n\n".join(["", *result.reports()]), result)
     return result
 
 

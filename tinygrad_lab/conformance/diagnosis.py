@@ -53,6 +53,8 @@ def factor(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -
         return ""
     if abs(c + 1) < 1e-6:
         return "every entry has the wrong sign"
+    if np.count_nonzero(b) == 1 and not any(abs(r - round(r)) < 1e-6 for r in (c, 1 / c if c else 0.0)):
+        return ""  # some factor fits a single number always
     ratio = c if abs(c) > 1 else 1 / c if c else 0.0
     sizes = {"rows of the batch": shape[0] if shape else 0, "elements of the argument": x.size, "results": b.shape[0]}
     sizes |= {f"elements along axis {k} of the argument": n for k, n in enumerate(x.shape)}

@@ -10,7 +10,7 @@ import ast
 import copy
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -62,11 +62,19 @@ class Mutants:
         The property that killed each mutant.
     survivors : list of Mutant
         Those that no property noticed.
+    equivalent : dict
+        The author's reason why a survivor is right, by its damage.
     """
 
     name: str
     killed: dict[Mutant, str] = field(default_factory=dict)
     survivors: list[Mutant] = field(default_factory=list)
+    equivalent: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def unexplained(self) -> list[Mutant]:
+        """The survivors for which the author gives no reason."""
+        return [m for m in self.survivors if m.damage not in self.equivalent]
 
     @property
     def rate(self) -> float:
@@ -80,7 +88,12 @@ class Mutants:
         if not total:
             return f"{self.name}: no mutants: it has no arithmetic of its own"
         lines = [f"{self.name}: {len(self.killed)} of {total} mutants killed ({self.rate:.0%})"]
-        return "\n".join(lines + [f"  survives: {m}" for m in self.survivors])
+        for m in self.survivors:
+            reason = self.equivalent.get(m.damage)
+            lines.append(f"  survives: {m}" + (f"; it makes no difference: {reason}" if reason else ""))
+        for damage in sorted(self.equivalent.keys() - {m.damage for m in self.survivors}):
+            lines.append(f"  a reason is given for what does not survive: {damage}")
+        return "\n".join(lines)
 
 
 def changed(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
@@ -292,10 +305,10 @@ def kill_mutants(layer: Any, cases: LayerCases | None = None, *, profile: Profil
     cls = layers[layer] if isinstance(layer, str) else layer
     name = layer if isinstance(layer, str) else cls.__name__
     cases = cases if cases is not None else registered_cases[name]
-    found, path = Mutants(name), source_file(cls)
+    found, path = Mutants(name, equivalent=cases.equivalent), source_file(cls)
     if path is None:
         return found
-    quick = replace(profile, shrink=False)
+    quick = replace(profile, shrink=False, hasty=True)
     for mutant in mutants_of(path, cls.__name__):
         try:
             killer = first_failure(compiled(mutant, cls, path), name, cases, quick)

@@ -106,9 +106,18 @@ def directions(like: Array, rng: np.random.Generator, *, full: int, sampled: int
     """
     if like.size <= full:
         return one_hots(like)
-    dense = [rng.uniform(0.5, 1.0, like.shape) * rng.choice((-1.0, 1.0), like.shape) for _ in range(sampled)]
-    chosen = rng.choice(like.size, size=min(sampled, like.size), replace=False)
-    return dense + [np.eye(1, like.size, int(i)).reshape(like.shape) for i in chosen]
+    return [dense_direction(like, rng) for _ in range(sampled)] + some_units(like, rng, sampled)
+
+
+def dense_direction(like: Array, rng: np.random.Generator) -> Array:
+    """Return a random direction in which no coordinate is small."""
+    return rng.uniform(0.5, 1.0, like.shape) * rng.choice((-1.0, 1.0), like.shape)
+
+
+def some_units(like: Array, rng: np.random.Generator, count: int) -> list[Array]:
+    """Return some unit vectors of an array's shape, chosen at random; all of them where there are no more."""
+    chosen = rng.choice(like.size, size=min(count, like.size), replace=False)
+    return [np.eye(1, like.size, int(i)).reshape(like.shape) for i in chosen]
 
 
 def cotangents(like: Sequence[Array], rng: np.random.Generator, *, dense: int = 2, hot: int = 3) -> list[list[Array]]:

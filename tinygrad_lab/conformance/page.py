@@ -73,8 +73,7 @@ def remarks(results: Sequence[LayerResult]) -> str:
     """Return failures, notes and survivors."""
     parts = []
     for result in results:
-        for p in result.failures:
-            text = (p.failure.report or p.failure.headline) if p.failure else ""
+        for p, text in zip(result.failures, result.reports(), strict=True):
             parts.append(f"<h2>{html.escape(result.name)}: {html.escape(p.name)}</h2><pre>{html.escape(text)}</pre>")
     notes = [f"<li>{html.escape(result.name)}: {html.escape(note)}</li>" for result in results for note in result.notes]
     if notes:

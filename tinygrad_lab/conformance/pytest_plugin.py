@@ -45,6 +45,9 @@ def wanted_names(config: pytest.Config) -> list[str]:
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse unknown names before anything is collected: in a worker of xdist the message would be lost."""
     wanted_names(config)
+    examples = config.getoption("--conformance-examples")
+    if examples is not None and examples < 1:
+        raise pytest.UsageError(f"--conformance-examples: expected at least 1, got {examples}")
 
 
 @pytest.hookimpl(tryfirst=True)  # before -k and -m choose

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,14 @@ import numpy as np
 
 from tinygrad_lab.conformance.case import Case
 from tinygrad_lab.conformance.verdict import Measure
+
+# A wrong gradient is wrong for a batch of one too: what is broken for the reason that something else is.
+CONSEQUENCES = {"gradients": ("second_order", "ties", "zero_size", "batch_of_one")}
+
+
+def follows(name: str, broken: Iterable[str]) -> bool:
+    """Tell whether a property is broken because another one is, as far as one can tell."""
+    return any(name in CONSEQUENCES.get(cause, ()) for cause in broken)
 
 
 @dataclass
@@ -158,6 +167,19 @@ class LayerResult:
     def failures(self) -> list[PropertyResult]:
         """The properties that do not hold."""
         return [p for p in self.properties.values() if not p.passed]
+
+    def reports(self) -> list[str]:
+        """Return the report of each failure; of what follows from another, or says the same, one line."""
+        texts, told = [], set[str]()
+        broken = [p.name for p in self.failures]
+        for p in self.failures:
+            failure = p.failure or Failure(None, Exception("it was not judged"))
+            if failure.headline in told or follows(p.name, broken):
+                texts.append(f"{self.name}: {p.name} does not hold either: {failure.headline}")
+            else:
+                texts.append(failure.report or f"{self.name}: {p.name} does not hold: {failure.headline}")
+            told.add(failure.headline)
+        return texts
 
     @property
     def examples(self) -> int:

@@ -21,7 +21,7 @@ from tinygrad_lab.conformance.laws import find_law
 from tinygrad_lab.conformance.properties import LAYER, ONCE, Property
 from tinygrad_lab.conformance.properties.agreement import check_law
 from tinygrad_lab.conformance.report import explain
-from tinygrad_lab.conformance.results import Failure, LayerResult, PropertyResult
+from tinygrad_lab.conformance.results import Failure, LayerResult, PropertyResult, follows
 from tinygrad_lab.conformance.search import Drawn, Profile, Rejected, explore, shrink
 from tinygrad_lab.conformance.subject import LayerSubject
 from tinygrad_lab.conformance.trial import Effort, Trial, layer_trial
@@ -90,6 +90,8 @@ class Run:
             The values never get clear of kinks.
         """
         for case in self.in_modes(drawn):
+            if self.profile.hasty and self.first:
+                return
             try:
                 trial = self.attempt("forward", drawn, case, functools.partial(self.make_trial, case))
             except Undecided as error:
@@ -167,14 +169,15 @@ class Run:
         """Shrink and explain the failures, and add what is checked once a layer."""
         for number, (name, (structure, error, case)) in enumerate(self.first.items()):
             result = self.result.properties[name]
-            if self.profile.shrink and number < MOST_REPORTS and result.exemption is None:
+            shown = number < MOST_REPORTS and result.exemption is None and not follows(name, self.first)
+            if self.profile.shrink and shown:
                 small, error = self.smallest(name, structure, case, error)
                 trial, first = self.made_real(small), self.made_real(case)
                 call = self.call.replace("{property}", name)
                 report = explain(self.name, name, call, small, error, trial, first)
                 result.failure = Failure(small, error, report, trial)
             else:
-                result.failure = Failure(case, error, f"{error}")
+                result.failure = Failure(case, error)
         self.add_notes(drawn)
         self.result.drawn = len(drawn.structures)
         self.result.sample = max(self.kept, key=lambda trial: trial.compared, default=None)
@@ -242,7 +245,7 @@ class Run:
                 warnings.simplefilter("ignore")
                 found = check()
         except Exception as error:
-            result.failure = Failure(None, error, str(error))
+            result.failure = Failure(None, error)
         else:
             if isinstance(found, Measure):
                 result.add(found)
@@ -326,8 +329,7 @@ def add_adequacy(run: Run, drawn: Drawn) -> None:
 
 def check_adequacy(run: Run, drawn: Drawn) -> int:
     """The strategy tests something, and reaches the kernels of the layer's own primitives."""
-    random = run.cases.random and run.cases.statistics is None and "statistics" in run.properties
-    if random and not run.varied:
+    if run.cases.random and "statistics" in run.properties and not run.varied:
         raise Violation("the cases declare the layer random, but in no case do its results differ from step to step")
     adequacy.demand_adequate(drawn, run.compared, len(run.cases.examples))
     adequacy.demand_reached(adequacy.own_kernels(run.thing), run.result.reached)

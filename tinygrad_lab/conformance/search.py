@@ -32,6 +32,8 @@ class Profile:
         Of Hypothesis; the same seed draws the same structures.
     shrink : bool
         Whether to look for the smallest case of a failure.
+    hasty : bool
+        Whether to check no more cases after a failure.
     full, sampled : int
         See `tinygrad_lab.conformance.trial.Effort`.
     """
@@ -39,6 +41,7 @@ class Profile:
     examples: int = 15
     seed: int = 0
     shrink: bool = True
+    hasty: bool = False
     full: int = 64
     sampled: int = 8
 

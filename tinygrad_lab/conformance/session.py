@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
+from tinygrad_lab.backend import find_backend
 from tinygrad_lab.conformance.adequacy import demand_reached, kernels_in
-from tinygrad_lab.conformance.checks import inspect_layer
+from tinygrad_lab.conformance.checks import choose_profile, inspect_layer
 from tinygrad_lab.conformance.fresh_process import FRESH
 from tinygrad_lab.conformance.results import Failure, LayerResult, PropertyResult
 from tinygrad_lab.conformance.verdict import Violation
@@ -41,7 +42,12 @@ def check_layers(
     ------
     PluginError
         A name is not registered, or a plugin is broken.
+    ConfigError, DeviceError
+        No example is to be drawn, or a backend is unknown or not installed.
     """
+    choose_profile(profile, examples, seed)
+    for device in devices:
+        find_backend(device)
     for name in names:
         layers.plugin(name)
     FRESH.start()

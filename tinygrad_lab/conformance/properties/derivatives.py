@@ -16,10 +16,11 @@ from tinygrad_lab.conformance.oracles import (
     complex_step,
     confirmed,
     cotangents,
+    dense_direction,
     differences,
-    directions,
     join,
     moved,
+    some_units,
 )
 from tinygrad_lab.conformance.subject import Arrays, LayerSubject
 from tinygrad_lab.conformance.trial import Trial, magnitude, tied_arrays
@@ -28,7 +29,7 @@ from tinygrad_lab.settings import using
 from tinygrad_lab.tensor import Tensor
 
 SAFETY = 10.0  # how many times the oracle's own error a mismatch must be
-MANY = 3  # times the largest full Jacobian: with more columns in all, the arguments share the effort
+UNITS = 3  # times as many unit vectors as random directions, shared by the arguments
 BACKWARD = 1e-10  # what a float64 backward may lose to rounding, relative to the terms that it adds up
 
 Direction = list[Array | None]  # for each argument; None: it stays
@@ -59,17 +60,17 @@ def gradients(trial: Trial) -> Measure | None:
 def directions_of(trial: Trial) -> Iterator[tuple[str, Direction]]:
     """Yield the directions to differentiate along, with the name of their argument.
 
-    All unit vectors of each argument, or random directions and some unit vectors where it is long. Where there are many
-    arguments, as in a block of layers, fewer of each, and random directions of all together, under no name.
+    All unit vectors where there are few; else random directions of all arguments together, under no name, and some unit
+    vectors of each.
     """
     rng, effort, count = trial.rng, trial.effort, len(trial.arrays)
-    full, sampled = effort.full, effort.sampled
-    if sum(a.size for a in trial.arrays) > MANY * full:
-        full, sampled = full // count, max(2, MANY * sampled // count)
+    units = effort.full
+    if sum(a.size for a in trial.arrays) > effort.full:
+        units = max(1, UNITS * effort.sampled // count)
         for _ in range(effort.sampled):
-            yield "", [rng.uniform(0.5, 1.0, a.shape) * rng.choice((-1.0, 1.0), a.shape) for a in trial.arrays]
+            yield "", [dense_direction(a, rng) for a in trial.arrays]
     for which, name in enumerate(trial.names):
-        for unit in directions(trial.arrays[which], rng, full=full, sampled=sampled):
+        for unit in some_units(trial.arrays[which], rng, units):
             yield name, alone(trial, which, unit)
 
 
@@ -198,7 +199,7 @@ def accumulation(trial: Trial) -> Measure | None:
         return None
     v, w = trial.cotangents[0], trial.cotangents[1]
     leaves = [Tensor(a, leaf(a)) for a in trial.arrays]
-    others = [Tensor(a, leaf(a)) for a in (trial.rng.permuted(a, axis=None) for a in trial.arrays)]
+    others = [Tensor(a, leaf(a)) for a in (trial.rng.permutation(a.reshape(-1)).reshape(a.shape) for a in trial.arrays)]
     with using(providers=frozenset()):
         first = trial.subject(*leaves)
         trial.subject(*others)  # a call in between, whose values must not show
