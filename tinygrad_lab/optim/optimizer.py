@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -124,11 +124,16 @@ class Optimizer:
         self._steps[path] = self._steps.get(path, 0) + 1
         return self.rates_of(path, step=self._steps[path])
 
+    def prepare(self, paths: Iterable[str]) -> None:
+        """Make the arrays of parameters that have none yet."""
+        for path in paths:
+            if path not in self._state:
+                self._state[path] = {slot: zeros_like(self.parameters[path].value) for slot in self.slots}
+
     def applied(self, path: str, g: Array, rates: Rates) -> Array:
         """Return the new value of a parameter by its gradient and given rates; nothing is counted or assigned."""
+        self.prepare([path])
         p = self.parameters[path].value
-        if path not in self._state:
-            self._state[path] = {slot: zeros_like(p) for slot in self.slots}
         return self.apply(p, g, self._state[path], rates=rates, options=self.options[path])
 
     def step(self) -> None:

@@ -28,7 +28,7 @@ from tinygrad_lab.errors import CaptureError, LabError
 from tinygrad_lab.kernels.gpu.graphs import MAKERS
 from tinygrad_lab.layer import KEY_PLACES, Layer, Variable, draw_key
 from tinygrad_lab.optim.optimizer import Optimizer
-from tinygrad_lab.tensor import tensor
+from tinygrad_lab.train.precision import Arithmetic
 from tinygrad_lab.train.sums import of_batch
 
 Forward = Callable[[Any, Any], tuple[Any, Any]]
@@ -49,6 +49,8 @@ class CapturedSteps:
         ``forward(x, labels)``: the loss and the logits, boxed.
     device : str
         Where all that is.
+    arithmetic : Arithmetic
+        How loss and update are computed.
 
     Raises
     ------
@@ -56,7 +58,9 @@ class CapturedSteps:
         The device has no graphs, or the optimizer's updates depend on more than the rates that it names.
     """
 
-    def __init__(self, model: Layer, optimizer: Optimizer, forward: Forward, device: str) -> None:
+    def __init__(
+        self, model: Layer, optimizer: Optimizer, forward: Forward, device: str, arithmetic: Arithmetic
+    ) -> None:
         if device not in MAKERS:
             raise CaptureError(
                 f"capture: expected a device with graphs, {sorted(MAKERS)}, got {device!r}; train with capture=False"
@@ -67,6 +71,7 @@ class CapturedSteps:
                 f"{type(optimizer).__name__}, which does not say so (by_rates); train with capture=False"
             )
         self.model, self.optimizer, self.forward, self.device = model, optimizer, forward, device
+        self.arithmetic = arithmetic
         self.graphs = MAKERS[device]()
         self.places, self.memory = Places(model), optimizer.memory
         self.seen: set[Any] = set()
@@ -159,9 +164,17 @@ class _Step:
         """Do what a step does, for the recording: the forward, the walk back, the updates, all into their places."""
         optimizer = self.owner.optimizer
         with self._keys_in_their_places():
-            loss, logits = self.owner.forward(tensor(self.x), self.labels)
-        loss.backward()
+            loss, logits = self.owner.forward(self.x, self.labels)
+        self.owner.arithmetic.backward(loss)
         self.batch = of_batch(raw(loss), logits, self.labels)
+        with self.owner.arithmetic.guarding(optimizer):
+            self._update()
+        for variable, array in zip(self.owner.places.variables, self.owner.places.arrays, strict=True):
+            if variable.value is not array:  # a statistic that the forward gave another array
+                array[...] = variable.value
+
+    def _update(self) -> None:
+        optimizer = self.owner.optimizer
         for number, path in enumerate(self.learning):
             parameter = optimizer.parameters[path]
             if parameter.node is None or parameter.node.grad is None:
@@ -170,9 +183,6 @@ class _Step:
             new = optimizer.applied(path, parameter.node.grad, rates)
             if new is not parameter.value:
                 parameter.value[...] = new
-        for variable, array in zip(self.owner.places.variables, self.owner.places.arrays, strict=True):
-            if variable.value is not array:  # a statistic that the forward gave another array
-                array[...] = variable.value
 
     @contextmanager
     def _keys_in_their_places(self) -> Iterator[None]:

@@ -32,7 +32,15 @@ _DATA = {
     "seed": int,
     "size": list,
 }
-_TRAINING = {"epochs": int, "seed": int, "accumulate": int, "patience": int}
+_TRAINING = {
+    "epochs": int,
+    "seed": int,
+    "accumulate": int,
+    "patience": int,
+    "capture": bool,
+    "precision": str,
+    "read_every": int,
+}
 _TRANSFER = {
     "weights": str,
     "convention": str,

@@ -103,6 +103,9 @@ def prepare(recipe: Recipe, *, root: str | None = None, workers: int = 1, device
         validation=validation,
         schedule=schedule,
         accumulate=training.get("accumulate", 1),
+        read_every=training.get("read_every"),
+        capture=training.get("capture", False),
+        precision=training.get("precision", "float32"),
     )
     if "patience" in training:
         if validation is None:

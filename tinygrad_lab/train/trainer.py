@@ -22,6 +22,7 @@ from tinygrad_lab.settings import detect_anomaly, no_grad
 from tinygrad_lab.tensor import tensor
 from tinygrad_lab.train.callbacks import Callback, Metrics
 from tinygrad_lab.train.capture import CapturedSteps
+from tinygrad_lab.train.precision import arithmetic_of
 from tinygrad_lab.train.sums import Sums, of_batch
 
 Loss = Callable[[Any, Any], Any]
@@ -98,6 +99,8 @@ class Trainer:
         is nothing to wait for, and 50 elsewhere. Callbacks hear of every update, with the metrics as last read.
     capture : bool
         Whether to take steps by launching graphs; see `tinygrad_lab.train.capture`. Needs a GPU.
+    precision : {"float32", "tf32", "bf16", "float16"}
+        In which width steps compute; see `tinygrad_lab.train.precision`.
 
     Attributes
     ----------
@@ -130,6 +133,7 @@ class Trainer:
         accumulate: int = 1,
         read_every: int | None = None,
         capture: bool = False,
+        precision: str = "float32",
     ) -> None:
         if accumulate < 1:
             raise OptionError(f"Trainer: expected at least one batch an update, got accumulate={accumulate}")
@@ -147,6 +151,7 @@ class Trainer:
         self.steps = 0
         self.sums, self.seconds = Sums(), 0.0  # over the steps of this epoch
         self.read_every, self.capture = read_every, capture
+        self.arithmetic = arithmetic_of(precision)
         self._captured: CapturedSteps | None = None
         self._careful = False  # whether every step is looked at, for one of this epoch went wrong
         self._read_state: dict[str, Any] | None = None  # as it was when metrics were last read
@@ -165,8 +170,8 @@ class Trainer:
         self.model.train()
         device = device_of(self.model)
         if self.capture and self._captured is None:
-            self._captured = CapturedSteps(self.model, self.optimizer, self._forward, device)
-        with self._captured.session() if self._captured else nullcontext():
+            self._captured = CapturedSteps(self.model, self.optimizer, self._forward, device, self.arithmetic)
+        with self._captured.session() if self._captured else nullcontext(), self.arithmetic.on(device):
             return self._epoch_on(device)
 
     def _epoch_on(self, device: str) -> Metrics:
@@ -212,7 +217,7 @@ class Trainer:
 
     def _forward(self, x: Any, labels: Array) -> tuple[Any, Any]:
         """Return the loss and the logits of a batch."""
-        logits = self.model(tensor(x))
+        logits = self.arithmetic.forward(self.model, x)
         return self.loss(logits, labels), logits
 
     def _metrics(self) -> Metrics:
@@ -267,7 +272,7 @@ class Trainer:
             "steps": self.steps,
             "sums": {**sums, "seconds": self.seconds},
             "history": list(self.history),
-        }
+        } | ({"arithmetic": scales} if (scales := self.arithmetic.state()) else {})
 
     def _model_state(self) -> dict[str, Array]:
         """Return the model's arrays, copied where captured steps change them in place."""
@@ -290,6 +295,7 @@ class Trainer:
         self.schedule.load_state(state["schedule"])
         self.batches.load_state_dict(state["loader"])
         self.base_lr, self.epoch, self.steps = state["base_lr"], state["epoch"], state["steps"]
+        self.arithmetic.load_state(state.get("arithmetic", {}))
         sums = dict(state["sums"])
         self.seconds, self.sums, self.history = sums.pop("seconds"), Sums(**sums), list(state["history"])
 
@@ -318,9 +324,10 @@ class Trainer:
             for buffer, value in buffers:
                 buffer.assign(value)
             raise NonFiniteError(where)
-        (loss if share == 1 else loss * share).backward()
+        self.arithmetic.backward(loss if share == 1 else loss * share)
         if update:
-            self.optimizer.step()
+            with self.arithmetic.guarding(self.optimizer):
+                self.optimizer.step()
             self.steps += 1
         return raw(loss), logits
 

@@ -1,0 +1,226 @@
+"""The arithmetic of training: in which width a step computes, while the weights stay float32.
+
+========== ============================================= =========================================== ================
+precision  arrays between layers                         factors of products                         where
+========== ============================================= =========================================== ================
+float32    float32                                       float32                                     everywhere
+tf32       float32                                       rounded to 10 bits of significand           a GPU
+bf16       float32                                       rounded to 7 bits                           a GPU
+float16    float16 (float32 in layers with statistics)   float16, sums float32                       everywhere
+========== ============================================= =========================================== ================
+
+CuPy has no bfloat16 arrays, so that bf16 speeds up products, and leaves memory traffic as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab import layer as layers
+from tinygrad_lab import registry
+from tinygrad_lab.backend import Array, fresh, namespace
+from tinygrad_lab.errors import OptionError, PluginError
+from tinygrad_lab.kernels.gpu.options import using_gpu
+from tinygrad_lab.layer import Layer, Parameter
+from tinygrad_lab.optim.optimizer import Optimizer
+from tinygrad_lab.tensor import Tensor, tensor
+
+PRECISIONS = ("float32", "tf32", "bf16", "float16")
+NEEDS_RANGE = ("batch_norm", "group_norm", "layer_norm", "local_response_norm", "log_softmax", "softmax")
+
+
+class Arithmetic:
+    """Steps in the width of the weights.
+
+    Parameters
+    ----------
+    products : str
+        What the factors of products are rounded to on a GPU.
+    """
+
+    def __init__(self, products: str = "float32") -> None:
+        self.products = products
+
+    def on(self, device: str) -> AbstractContextManager[None]:
+        """Return a ``with`` block for training on a device.
+
+        Raises
+        ------
+        OptionError
+            The device cannot compute like that.
+        """
+        if self.products == "float32":
+            return nullcontext()
+        if device == "numpy":
+            raise OptionError(f"precision {self.products!r}: expected a GPU, got device 'numpy'; use 'float32'")
+        return using_gpu(products=self.products)
+
+    def forward(self, model: Layer, x: Array) -> Any:
+        """Return a model's logits."""
+        return model(tensor(x))
+
+    def backward(self, loss: Tensor) -> None:
+        """Walk back from a loss."""
+        loss.backward()
+
+    def guarding(self, optimizer: Optimizer) -> AbstractContextManager[None]:
+        """Return a ``with`` block for the update of the parameters, which have their gradients."""
+        return nullcontext()
+
+    def state(self) -> dict[str, Any]:
+        """Return what a resumed run needs."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from a `state`."""
+
+
+class HalfPrecision(Arithmetic):
+    """Steps in float16 with float32 master weights and a scaled loss.
+
+    Weights are rounded for each forward; their gradients come back in float32. Gradients too small for float16 would
+    be lost, so that the loss is multiplied by a scale before the walk back, and the gradients are divided by it. If one
+    of them is not finite, the scale was too large: the update leaves everything as it was, and the scale is halved.
+    After `patience` updates without that it is doubled. All of this is decided on the device, so that nothing waits.
+
+    Layers with buffers, such as batch normalisation, and those that sum many squares or powers compute in float32.
+
+    Parameters
+    ----------
+    scale : float
+        What the loss is multiplied by at first.
+    patience : int
+        After how many good updates the scale is doubled.
+
+    References
+    ----------
+    P. Micikevicius et al., "Mixed precision training", ICLR 2018, sections 3.1 and 3.2. A skipped update counts for the
+    optimizer's number of steps.
+    """
+
+    def __init__(self, *, scale: float = 2.0**15, patience: int = 2000) -> None:
+        super().__init__()
+        self.patience = patience
+        self._first = {"scale": float(scale), "good": 0.0}
+        self._scale: Any = None  # on the device, once it is known
+        self._good: Any = None
+
+    def forward(self, model: Layer, x: Array) -> Any:
+        """Return a model's logits, as float32."""
+        self._place(x)
+        out = _half_twin(model)(tensor(x.astype("float16")))
+        return tuple(_wide(o) for o in out) if isinstance(out, tuple) else _wide(out)
+
+    def backward(self, loss: Tensor) -> None:
+        """Walk back from the scaled loss."""
+        with np.errstate(over="ignore", invalid="ignore"):  # too large a scale is expected now and then
+            (loss * self._scale).backward()
+
+    @contextmanager
+    def guarding(self, optimizer: Optimizer) -> Iterator[None]:
+        """Divide the gradients by the scale; undo the update if one of them is not finite."""
+        walked = {path: p for path, p in optimizer.parameters.items() if p.node is not None and p.node.grad is not None}
+        optimizer.prepare(walked)
+        with np.errstate(over="ignore", invalid="ignore"):
+            finite = self._unscale(walked)
+            before = {path: fresh(p.value) for path, p in walked.items()}
+            memory = [array for path in walked for array in optimizer.memory[path].values()]
+            kept = [fresh(array) for array in memory]
+            yield
+            for path, p in walked.items():
+                _choose(finite, p.value, before[path])
+            for array, old in zip(memory, kept, strict=True):
+                _choose(finite, array, old)
+            self._adapt(finite)
+
+    def _unscale(self, walked: dict[str, Parameter]) -> Array:
+        """Divide the gradients by the scale; return whether all of them are finite, as an array."""
+        total: Any = 0.0
+        for p in walked.values():
+            if p.node is not None and p.node.grad is not None:
+                p.node.grad = p.node.grad * (1.0 / self._scale)
+                total = total + abs(p.node.grad).sum()
+        return namespace(self._scale).isfinite(total + self._scale * 0.0)
+
+    def _adapt(self, finite: Array) -> None:
+        """Halve the scale after an update that was undone; double it after many that were not."""
+        xp = namespace(self._scale)
+        good = self._good + 1.0
+        enough = good >= self.patience
+        grown = xp.where(enough, self._scale * 2.0, self._scale)
+        self._scale[...] = xp.where(finite, grown, self._scale * 0.5)
+        self._good[...] = xp.where(finite & ~enough, good, xp.zeros_like(good))
+
+    def _place(self, like: Array) -> None:
+        xp = namespace(like)
+        if self._scale is None or namespace(self._scale) is not xp:
+            first = self.state()
+            self._scale, self._good = (xp.full((), first[name], xp.float32) for name in ("scale", "good"))
+
+    def state(self) -> dict[str, Any]:
+        """Return the scale, and how many updates in a row were good; this waits for the device."""
+        if self._scale is None:
+            return dict(self._first)
+        return {"scale": float(self._scale), "good": float(self._good)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from a `state`."""
+        if self._scale is not None:
+            self._scale[...], self._good[...] = state["scale"], state["good"]
+        self._first = dict(state)
+
+
+def arithmetic_of(precision: str) -> Arithmetic:
+    """Return the arithmetic of a precision.
+
+    Raises
+    ------
+    OptionError
+        It is none of `PRECISIONS`.
+    """
+    if precision not in PRECISIONS:
+        raise OptionError(f"precision: expected one of {list(PRECISIONS)}, got {precision!r}")
+    return HalfPrecision() if precision == "float16" else Arithmetic(precision)
+
+
+class _Wide(Layer):
+    """A layer in float32 among others in float16."""
+
+    def __init__(self, inner: Layer) -> None:
+        self.inner = inner
+
+    def forward(self, *inputs: Any) -> Any:
+        """Widen what comes in, and round what goes out."""
+        return self.inner(*(_wide(x) for x in inputs)).astype("float16")
+
+
+def _wide(x: Any) -> Any:
+    return x.astype("float32") if x.dtype.kind == "f" else x
+
+
+def _choose(new_is_good: Array, new: Array, old: Array) -> None:
+    """Keep new values, or put the old ones back."""
+    new[...] = namespace(new).where(new_is_good, new, old)
+
+
+def _needs_range(layer: Layer) -> bool:
+    """Tell whether a layer is to compute in float32."""
+    with suppress(PluginError):
+        return bool(layer.buffers()) or registry.layers.name_of(type(layer)) in NEEDS_RANGE
+    return bool(layer.buffers())
+
+
+def _half_twin(model: Layer) -> Layer:
+    """Return the same model with rounded weights, tied to the masters; layers that need it compute in float32."""
+    wide = [layer for layer in model.layers().values() if not layer.children() and _needs_range(layer)]
+    untouched = {id(v) for layer in wide for v in layer.variables().values()}
+    rounded = {
+        id(v): v.astype("float16") for v in model.variables().values() if id(v) not in untouched and v.dtype.kind == "f"
+    }
+    copies: dict[int, Layer] = {id(layer): _Wide(layer) for layer in wide}
+    twin: Layer = layers._with_variables(model, rounded, copies)
+    return twin
