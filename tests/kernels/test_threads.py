@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -77,6 +78,27 @@ def test_several_threads_may_call_run() -> None:
         for caller in callers:
             caller.join(60)
     assert all((mine == 20).all() for mine in counts)
+
+
+def test_a_job_that_is_done_holds_no_arrays() -> None:
+    blocked, release = threading.Event(), threading.Event()
+
+    def hold(first: int, last: int) -> None:
+        blocked.set()
+        release.wait(60)
+
+    with using_threads(2):
+        busy = threading.Thread(target=run, args=(hold, (), 2))  # keeps the pool's threads busy
+        busy.start()
+        blocked.wait(60)
+        array = np.zeros(8, int)
+        there = weakref.ref(array)
+        run(count, (array,), 8)
+        del array
+        held = there() is not None
+        release.set()
+        busy.join(60)
+    assert not held
 
 
 def test_the_callers_numpy_error_state_holds_in_the_threads() -> None:

@@ -64,6 +64,7 @@ class _Job:
     def finish(self) -> None:
         """Wait for ranges that others took; raise the error of the first block that failed."""
         self.done.acquire()
+        self.arguments = ()  # a thread that has not even begun still holds the job, and should not hold large arrays
         if self.errors:
             raise min(self.errors, key=lambda pair: pair[0])[1]
 
