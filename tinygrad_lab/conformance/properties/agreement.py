@@ -9,13 +9,18 @@ import numpy as np
 
 from tinygrad_lab.backend import backend_of, find_backend, transfer
 from tinygrad_lab.conformance.case import Law
+from tinygrad_lab.conformance.oracles import join
 from tinygrad_lab.conformance.properties.arrays import WIDTHS, compare_results, results_of
-from tinygrad_lab.conformance.subject import LayerSubject, in_dtype, restoring
+from tinygrad_lab.conformance.subject import Arrays, LayerSubject, in_dtype, read_only, restoring
 from tinygrad_lab.conformance.trial import Trial, magnitude
-from tinygrad_lab.conformance.verdict import Measure, Violation, agree, demand
+from tinygrad_lab.conformance.verdict import Measure, Undecided, Violation, agree, demand
 from tinygrad_lab.settings import using
 from tinygrad_lab.trees import flatten
 
+Results = tuple[Arrays, Arrays]
+
+UNSEEN = 16.0  # times its tolerance that an error may be where terms cancel that neither results nor gradients show
+NEARBY = 12  # points nearby that tell rounding from a wrong rule
 REFERENCE = 1e-9  # how far, relative to the largest value, two ways to compute the same in float64 may be apart
 
 
@@ -53,10 +58,35 @@ def float32(trial: Trial) -> Measure | None:
     if not trial.arrays:
         return None
     arrays, vs = trial.cast("float32")
+    narrow, exact = in_both_widths(trial, arrays, vs)
+    try:
+        return Measure.worst(compare_results(trial, "float32 against float64", narrow, exact, "float32"))
+    except Violation as violation:
+        if violation.measure.ratio <= UNSEEN and is_noise(trial, arrays, vs):
+            raise Undecided("large terms cancel inside, and what is left is their rounding") from violation
+        raise
+
+
+def in_both_widths(trial: Trial, arrays: Arrays, vs: Arrays) -> tuple[Results, Results]:
+    """Return results and gradients in float32 and in float64, for the same float32 numbers."""
     with using(providers=frozenset()):
         narrow = results_of(trial, arrays, vs)
-        exact = results_of(trial, in_dtype(arrays, "float64"), in_dtype(vs, "float64"))
-    return Measure.worst(compare_results(trial, "float32 against float64", narrow, exact, "float32"))
+        return narrow, results_of(trial, in_dtype(arrays, "float64"), in_dtype(vs, "float64"))
+
+
+def is_noise(trial: Trial, arrays: Arrays, vs: Arrays) -> bool:
+    """Tell whether float32 is off by rounding alone: at points nearby, the error has another size and sign each time.
+
+    A wrong rule or constant is off by nearly the same everywhere.
+    """
+    rng, errors = trial.rng, []
+    for _ in range(NEARBY):
+        moved = [read_only((a * (1 + 1e-5 * rng.uniform(-1, 1, a.shape))).astype("float32")) for a in arrays]
+        narrow, exact = (join([*ys, *gs]) for ys, gs in in_both_widths(trial, moved, vs))
+        errors.append(narrow.astype("float64") - exact)
+    off = np.stack(errors)
+    worst = int(np.argmax(np.abs(off).max(axis=0)))
+    return bool(abs(off[:, worst].mean()) < off[:, worst].std())
 
 
 def devices(trial: Trial) -> Measure | None:

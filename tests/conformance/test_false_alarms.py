@@ -1,0 +1,62 @@
+"""Correct layers with which the kit once found fault, and wrong ones that what mended it must not let pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+
+import tinygrad_lab as tgl
+from tests.conformance.samples import Elementwise
+from tinygrad_lab.conformance import Case, Inner, Input, check_layer, inspect_layer
+from tinygrad_lab.conformance.properties.agreement import UNSEEN
+from tinygrad_lab.conformance.verdict import Violation
+
+ONCE_BLAMED = {
+    # A group of two channels that are nearly alike: in its gradient, terms of 32 cancel down to 0.02.
+    "rounding of what cancels inside": (
+        "group_norm",
+        "float32",
+        Case(args=(3, 6), options={"eps": 1e-05}, inputs=(Input((2, 6)),), training=False, seed=3),
+    ),
+    # NumPy adds 16,384 products of a strided array one by one, where BLAS adds them in blocks.
+    "a sum over an array that is not contiguous": (
+        "sequential",
+        "kernels",
+        Case(
+            args=(Inner("dense", args=(1, 1)), Inner("leaky_relu"), Inner("dense", args=(1, 4)), Inner("leaky_relu")),
+            inputs=(Input((1, 1)),),
+            training=False,
+            seed=3,
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ONCE_BLAMED)
+def test_no_fault_is_found(what: str) -> None:
+    name, prop, case = ONCE_BLAMED[what]
+    check_layer(name, case=case, properties=[prop])
+
+
+@tgl.primitive
+def third(xp: Any, x: Any) -> Any:
+    return x / 3.0
+
+
+third.defvjp(x=lambda g: g * (0.3334 if g.dtype == "float32" else 1.0 / 3.0))
+
+
+class Third(Elementwise):
+    def forward(self, x: Any) -> Any:
+        return third(x)
+
+
+def test_a_constant_that_is_rounded_in_one_width_is_still_seen() -> None:
+    """It is off by a few times the tolerance, where rounding might be blamed."""
+    cases = st.integers(1, 4).map(lambda n: Case(inputs=(Input((n,), low=-1.0, high=1.0),)))
+    found = inspect_layer(Third, cases, examples=5, properties=["float32"]).properties["float32"]
+    assert found.failure is not None
+    assert isinstance(found.failure.error, Violation)
+    assert found.failure.error.measure.ratio < UNSEEN
