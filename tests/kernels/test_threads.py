@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -91,11 +92,12 @@ def test_a_job_that_is_done_holds_no_arrays() -> None:
         busy = threading.Thread(target=run, args=(hold, (), 2))  # keeps the pool's threads busy
         busy.start()
         blocked.wait(60)
-        array = np.zeros(8, int)
-        there = weakref.ref(array)
-        run(count, (array,), 8)
-        del array
-        held = there() is not None
+        arrays = [np.zeros(8, int), np.zeros(8, int)]
+        there = [weakref.ref(array) for array in arrays]
+        run(count, (arrays[0],), 8)
+        run(functools.partial(count, arrays[1]), (), 8)
+        del arrays
+        held = [reference() for reference in there if reference() is not None]
         release.set()
         busy.join(60)
     assert not held

@@ -33,6 +33,10 @@ ALIGNMENT = 64  # bytes of a cache line
 _local = threading.local()
 
 
+def _nothing(first: int, last: int) -> None:
+    """Stand for the kernel of a job that is done."""
+
+
 class _Job:
     """One call of `run`: ranges yet to be taken, how many are not finished, and the first error."""
 
@@ -64,7 +68,7 @@ class _Job:
     def finish(self) -> None:
         """Wait for ranges that others took; raise the error of the first block that failed."""
         self.done.acquire()
-        self.arguments = ()  # a thread that has not even begun still holds the job, and should not hold large arrays
+        self.kernel, self.arguments = _nothing, ()  # a thread that is late still holds the job, but no large arrays
         if self.errors:
             raise min(self.errors, key=lambda pair: pair[0])[1]
 
