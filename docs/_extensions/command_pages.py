@@ -10,14 +10,17 @@ Lines of the content are run one after the other in an empty folder, when the pa
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
 import subprocess
 import sys
 import tempfile
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from docutils import nodes
 from restructured import ComposingDirective, code
@@ -42,9 +45,8 @@ class CommandDirective(ComposingDirective):
         name = self.arguments[0]
         self.env.note_dependency(__file__)
         self.env.note_dependency(str(FOLDER / f"{name.replace('-', '_')}.py"))
+        parts: list[nodes.Node] = [self.section("Usage", code(usage(name)))]
         with tempfile.TemporaryDirectory() as folder:
-            usage = printed(["tinygrad-lab", name, "--help"], Path(folder))
-            parts: list[nodes.Node] = [self.section("Usage", code(usage))]
             session = []
             for line in self.content:
                 text = printed(shlex.split(line.removeprefix("@")), Path(folder))
@@ -53,6 +55,14 @@ class CommandDirective(ComposingDirective):
             if session:
                 parts.append(self.section("A session", code("\n\n".join(session), "console")))
         return parts
+
+
+def usage(name: str) -> str:
+    """Return a command's help."""
+    text = io.StringIO()
+    with patch.dict(os.environ, COLUMNS=str(COLUMNS), NO_COLOR="1"), redirect_stdout(text), suppress(SystemExit):
+        tinygrad_lab.cli.main([name, "--help"])
+    return ANSI.sub("", text.getvalue())
 
 
 def printed(words: list[str], folder: Path) -> str:
