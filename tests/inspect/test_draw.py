@@ -132,6 +132,18 @@ def test_layers_of_ones_own() -> None:
     assert titles(draw(Sequential(), (3,))) == ["input", "sequential"]
 
 
+def test_layers_of_several_inputs() -> None:
+    class Add(Layer):
+        def output_shape(self, left: Any, right: Any) -> Any:
+            return left
+
+    drawing = draw(Add(), ((4, 8), (4, 8)))
+    assert drawing.title == "Add: 4×8 and 4×8 → 4×8"
+    assert titles(drawing) == ["input 1", "input 2", "Add"]
+    assert titles(draw(Sequential(Add(), ReLU()), [(3,), (3,)])) == ["input 1", "input 2", "inputs", "Add", "ReLU"]
+    assert_apart(drawing)
+
+
 def test_equal_shapes_do_not_make_a_chain_parallel() -> None:
     drawing = draw(Sequential(ReLU(), Tanh(), ReLU()), (3,))
     assert titles(drawing) == ["input", "ReLU", "tanh", "ReLU"]

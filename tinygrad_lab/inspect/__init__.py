@@ -1,6 +1,6 @@
 """Looking into networks: their layers in a table, their drawing, and what goes on inside them."""
 
-from tinygrad_lab.inspect.draw import Drawing, draw, draw_model
+from tinygrad_lab.inspect.draw import Drawing, draw, draw_blocks, draw_model
 from tinygrad_lab.inspect.planes import class_activation, contributions, without_planes
 from tinygrad_lab.inspect.results import Results, results
 from tinygrad_lab.inspect.signals import Signal, signals
@@ -15,6 +15,7 @@ __all__ = [
     "class_activation",
     "contributions",
     "draw",
+    "draw_blocks",
     "draw_model",
     "results",
     "signals",

@@ -53,11 +53,24 @@ class Chain:
 
 @dataclass(frozen=True)
 class Ways:
-    """Parts side by side, and the box where they meet; `straight` if the first goes on in line."""
+    """Parts side by side, and the box where they meet.
+
+    Parameters
+    ----------
+    ways : tuple of parts
+        From left to right.
+    join : Block
+        Where they meet.
+    straight : bool
+        Whether the first goes on in line.
+    parted : bool
+        Whether they come from one place; otherwise each begins by itself.
+    """
 
     ways: tuple[Part, ...]
     join: Block
-    straight: bool
+    straight: bool = False
+    parted: bool = True
 
 
 @dataclass(frozen=True)
@@ -74,7 +87,7 @@ Part: TypeAlias = Block | Chain | Ways | Frame
 
 
 def blocks_of(call: Call, *, fold: bool = True) -> Chain:
-    """Return the parts of a network, its input first.
+    """Return the parts of a network, its input or inputs first.
 
     Parameters
     ----------
@@ -83,10 +96,18 @@ def blocks_of(call: Call, *, fold: bool = True) -> Chain:
     fold : bool
         Whether equal blocks one after another are shown once, with their number.
     """
-    shape = shape_text(call.taken[0])
-    start = Block("input", shape, "other", tip=f"input: {shape}")
+    start: Part = _input("input", call.taken[0])
     inner = _inside(call, fold) if call.inner else _block(call)
+    if len(call.taken) > 1:
+        given = tuple(_input(f"input {i}", taken) for i, taken in enumerate(call.taken, start=1))
+        if isinstance(inner, Block):
+            return Chain((Ways(given, inner, parted=False),))
+        start = Ways(given, Block("inputs", "", "join", tip="inputs"), parted=False)
     return Chain((start, *(inner.parts if isinstance(inner, Chain) else (inner,))))
+
+
+def _input(name: str, shape: Shape) -> Block:
+    return Block(name, shape_text(shape), "other", tip=f"{name}: {shape_text(shape)}")
 
 
 def shape_text(shape: Shape) -> str:

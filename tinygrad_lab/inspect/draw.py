@@ -142,7 +142,7 @@ def svg_path(path: str | Path) -> Path:
     return path
 
 
-def draw(model: Layer, image: Sequence[int], *, name: str | None = None, fold: bool = True) -> Drawing:
+def draw(model: Layer, image: Sequence[Any], *, name: str | None = None, fold: bool = True) -> Drawing:
     """Return a drawing of a network, which is not run.
 
     Parameters
@@ -150,7 +150,7 @@ def draw(model: Layer, image: Sequence[int], *, name: str | None = None, fold: b
     model : Layer
         The network, or any layer.
     image : sequence of int
-        The shape of one example, without the batch axis.
+        The shape of one example, without the batch axis; for a layer of several inputs a sequence of their shapes.
     name : str or None
         The network's name; None is that of its class.
     fold : bool
@@ -168,11 +168,31 @@ def draw(model: Layer, image: Sequence[int], *, name: str | None = None, fold: b
     >>> drawing.title, [box.block.title for box in drawing.boxes]
     ('small: 4 → 3', ['input', 'dense'])
     """
-    call = trace(model, (1, *image))
+    several = bool(image) and isinstance(image[0], Sequence)
+    call = trace(model, *((1, *shape) for shape in (image if several else (image,))))
     parts = blocks_of(call, fold=fold)
-    shapes = f"{shape_text(call.taken[0])} → {shape_text(call.returned)}"
-    drawing = Drawing(f"{name or type(model).__name__}: {shapes}", _words(parts))
-    _place([_Column(Chain(tuple(column))) for column in _columns(parts.parts)], drawing)
+    shapes = f"{' and '.join(map(shape_text, call.taken))} → {shape_text(call.returned)}"
+    return draw_blocks(parts, title=f"{name or type(model).__name__}: {shapes}")
+
+
+def draw_blocks(chain: Chain, *, title: str) -> Drawing:
+    """Return a drawing of blocks, put together by hand or by `blocks_of`.
+
+    Parameters
+    ----------
+    chain : Chain
+        The blocks from top to bottom.
+    title : str
+        What they show, in a sentence.
+
+    Examples
+    --------
+    >>> chain = Chain((Block("image", "8×8×3", "other"), Block("my idea", "10", "dense")))
+    >>> len(draw_blocks(chain, title="an idea").boxes)
+    2
+    """
+    drawing = Drawing(title, _words(chain))
+    _place([_Column(Chain(tuple(column))) for column in _columns(chain.parts)], drawing)
     return drawing
 
 
@@ -255,7 +275,7 @@ class _Column(_Layout):
 class _SideBySide(_Layout):
     def __init__(self, ways: Ways) -> None:
         self.ways = [_layout(way) for way in ways.ways]
-        self.join = _Box(ways.join)
+        self.join, self.parted = _Box(ways.join), ways.parted
         self.tall = max(way.height for way in self.ways)
         span = sum(way.left + way.right for way in self.ways) + _GAP * (len(self.ways) - 1)
         self.way_left = self.ways[0].left if ways.straight else span / 2
@@ -269,7 +289,8 @@ class _SideBySide(_Layout):
         for way in self.ways:
             axis += way.left
             start = top + (self.tall - way.height) / 2
-            drawing.line((x, y), (x, y + _FAN / 2), (axis, y + _FAN / 2), (axis, start), arrow=way.pointed_at)
+            if self.parted:
+                drawing.line((x, y), (x, y + _FAN / 2), (axis, y + _FAN / 2), (axis, start), arrow=way.pointed_at)
             way.place(drawing, axis, start)
             end = bottom + _FAN / 2
             drawing.line((axis, start + way.height), (axis, end), (x, end), (x, bottom + _FAN))

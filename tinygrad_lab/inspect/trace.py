@@ -47,15 +47,15 @@ class Call:
         yield self
 
 
-def trace(model: Layer, shape: Shape) -> Call:
+def trace(model: Layer, *shapes: Shape) -> Call:
     """Return the calls that asking a network for its output's shape leads to.
 
     Parameters
     ----------
     model : Layer
         The network, which stays as it is.
-    shape : tuple of int
-        The input's shape, batch axis included.
+    *shapes : tuple of int
+        The inputs' shapes, batch axis included.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def trace(model: Layer, shape: Shape) -> Call:
         return output_shape
 
     with _replaced(model, watch):
-        model.output_shape(shape)
+        model.output_shape(*shapes)
     return open_calls[0][0]
 
 
