@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import shutil
 import subprocess
 import tempfile
@@ -21,17 +22,20 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
+from tests import strict_device
 from tests.strict_device import STRICT, Recording, StrictArray, change
 from tinygrad_lab.backend import BACKENDS
 from tinygrad_lab.kernel import provider_serves
 from tinygrad_lab.kernels.gpu import cudnn, launch
 
+ON_A_GPU = bool(os.environ.get("TINYGRAD_LAB_TEST_GPU"))  # tests of kernels then run on a real one
+DEVICE = "cupy" if ON_A_GPU else STRICT.name
 SHIM = Path(__file__).parent / "shim"
 BLOCKS, THREADS = 2, 3  # any number covers all items
 LAUNCHED: set[tuple[str, str, str]] = set()  # theme, dtype, kernel
 
 needs_a_compiler = pytest.mark.skipif(
-    shutil.which("g++") is None, reason="needs g++ to run raw kernels on the processor"
+    shutil.which("g++") is None and not ON_A_GPU, reason="needs g++ to run raw kernels on the processor"
 )
 
 
@@ -151,7 +155,10 @@ class SimulatedPlan:
 
 @contextmanager
 def simulated_gpu(*, with_cudnn: bool = True) -> Iterator[None]:
-    """Let the strict device be served by the kernels for CuPy."""
+    """Let the strict device be served by the kernels for CuPy; on a real GPU, do nothing."""
+    if ON_A_GPU:
+        yield
+        return
     provider_serves.cache_clear()
     launch._function.cache_clear()
     try:
@@ -166,3 +173,15 @@ def simulated_gpu(*, with_cudnn: bool = True) -> Iterator[None]:
     finally:
         provider_serves.cache_clear()
         launch._function.cache_clear()
+
+
+fake: Any = strict_device.fake
+to_device: Callable[[Any], Any] = strict_device.to_device
+to_host: Callable[[Any], np.ndarray] = strict_device.to_host
+if ON_A_GPU:
+    import cupy
+
+    from tinygrad_lab.backend import find_backend
+
+    find_backend("cupy")
+    fake, to_device, to_host = cupy, cupy.array, cupy.asnumpy

@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
-from tests.gpu.simulated import needs_a_compiler, simulated_gpu
+from tests.gpu.simulated import fake, needs_a_compiler, simulated_gpu, to_device, to_host
 from tests.house.source import package_files
-from tests.strict_device import everywhere, fake, to_device, to_host
+from tests.strict_device import everywhere
 from tinygrad_lab.autograd.primitive import Primitive
 from tinygrad_lab.backend import random_bits
 from tinygrad_lab.conformance.properties.kernels import compare_kernel

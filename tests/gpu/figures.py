@@ -1,0 +1,213 @@
+"""Every figure of the GPU part, as JSON; `run_all.sh` calls it.
+
+    python -m tests.gpu.figures --out FOLDER [--data PIECES] [--seconds 520] [--parts tests,kit,lenet5,bench,ten_layer]
+
+Each part runs in processes of its own and has a share of the time; what it found is written at once, so that nothing
+is lost if a later part fails. `--rehearse` runs all parts on the processor in the smallest size, to see that the script
+works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+LARGE = {"ten_layer": 128, "alexnet": 128, "vgg16": 128, "resnet50": 128}
+SMALL = {"ten_layer": 16, "resnet20": 16}
+SHARES = {"tests": 80.0, "kit": 80.0, "lenet5": 40.0, "bench": 240.0, "ten_layer": 520.0}  # seconds at most
+EXAMPLES = 6
+
+
+class Budget:
+    """The time that is left."""
+
+    def __init__(self, seconds: float) -> None:
+        self.end = time.monotonic() + seconds
+
+    def left(self, most: float) -> float:
+        """Return the seconds that something may take which wants no more than `most`."""
+        return max(1.0, min(most, self.end - time.monotonic()))
+
+
+def call(command: list[str], seconds: float, **variables: str) -> dict[str, Any]:
+    """Run a Python command; return its last line as JSON, or what went wrong."""
+    begin = time.monotonic()
+    try:
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired as error:
+        tail = (error.stdout or b"")[-500:]
+        return {"error": f"not done in {seconds:.0f} s", "tail": tail.decode(errors="replace")}
+    took = round(time.monotonic() - begin, 1)
+    lines = done.stdout.strip().splitlines()
+    try:
+        return {**json.loads(lines[-1]), "wall_seconds": took}
+    except (IndexError, ValueError, TypeError):
+        return {"status": done.returncode, "tail": (done.stdout + done.stderr)[-3000:], "wall_seconds": took}
+
+
+def run_tests(budget: Budget, given: argparse.Namespace) -> dict[str, Any]:
+    """The tests that are marked, and those of raw kernels on the GPU itself instead of the simulated one."""
+    files = ["tests/gpu/test_raw_kernels.py", "tests/gpu/test_on_a_gpu.py"]
+    report = given.out / "tests.xml"
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", f"--junitxml={report}", *files]
+    command += ["-k", "relu or bfloat16"] if given.rehearse else []
+    real = {} if given.rehearse else {"TINYGRAD_LAB_TEST_GPU": "1"}
+    found = call(command, budget.left(SHARES["tests"]), HYPOTHESIS_PROFILE="ci", **real)
+    return {"passed": found.get("status") == 0, **found}
+
+
+def run_kit(budget: Budget, given: argparse.Namespace) -> dict[str, Any]:
+    """The kit's comparison of NumPy with CuPy, for every layer: results and gradients, in two widths."""
+    examples = 2 if given.rehearse else EXAMPLES
+    names = ["relu", "dense"] if given.rehearse else []
+    code = (
+        "import json, tinygrad_lab as tgl\n"
+        "from tinygrad_lab.conformance import check_layer\n"
+        f"names = {names!r} or [n for n in tgl.layers if '.' not in n]\n"
+        f"found = {{n: check_layer(n, examples={examples}, properties=['devices'], devices=[{given.device!r}])"
+        " for n in names}\n"
+        "print(json.dumps({'layers': len(found), 'failed': [n for n, r in found.items() if not r.passed],"
+        " 'results': {n: r.as_json() for n, r in found.items()}}, default=str))"
+    )
+    return call(["-c", code], budget.left(SHARES["kit"]))
+
+
+def run_lenet5(budget: Budget, given: argparse.Namespace) -> dict[str, Any]:
+    """The default recipe, on NumPy and on CuPy: the same accuracy?"""
+    seconds = budget.left(SHARES["lenet5"]) / 2
+    found = {}
+    for device in ("numpy", given.device):
+        runs = given.out / f"lenet5-{device}"
+        short = ["--set", "training.epochs=1"] if given.rehearse else []
+        how = ["--device", device, "--seconds", str(seconds), "--runs", str(runs)]
+        found[device] = call(["-m", "tests.gpu.accuracy", "lenet5", *how, *short], seconds + 15)
+    return found
+
+
+def specs(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return what is measured: pairs of ours and PyTorch's, the most wanted ones first."""
+    if given.rehearse:
+        tiny = {"network": "ten_layer", "batch": 2, "precision": "float32"}
+        return [{**tiny, "framework": "torch"}, {**tiny, "framework": "tinygrad_lab"}]
+    found = []
+    for network, batch in SMALL.items():
+        found += [
+            {"network": network, "batch": batch, "precision": "tf32", "framework": "torch"},
+            {"network": network, "batch": batch, "precision": "tf32", "framework": "tinygrad_lab", "capture": True},
+        ]
+    for network, batch in LARGE.items():
+        for precision in ("tf32", "bf16"):
+            both = {"network": network, "batch": batch, "precision": precision}
+            found += [{**both, "framework": "torch"}, {**both, "framework": "tinygrad_lab"}]
+    for network, batch in LARGE.items():  # beside bfloat16: half the memory traffic
+        found.append({"network": network, "batch": batch, "precision": "float16", "framework": "tinygrad_lab"})
+    return found
+
+
+def run_bench(budget: Budget, given: argparse.Namespace) -> dict[str, Any]:
+    """Training steps beside PyTorch's, each measurement in a process of its own."""
+    own = Budget(budget.left(SHARES["bench"]))
+    measured = []
+    for spec in specs(given):
+        if own.left(60.0) < 8:
+            measured.append({**spec, "error": "no time left"})
+            continue
+        whole = {**spec, "device": given.device, "seconds": 0.2 if given.rehearse else 2.0}
+        measured.append({**spec, **call(["-m", "tests.gpu.step_worker", json.dumps(whole)], own.left(60.0))})
+    return {"measured": measured, "ratios": ratios(measured)}
+
+
+def ratios(measured: list[dict[str, Any]]) -> dict[str, float]:
+    """Return PyTorch's seconds over ours, by network, batch and precision; our float16 is set beside its bfloat16."""
+    theirs = {
+        (m["network"], m["batch"], m["precision"]): m["seconds_a_step"]
+        for m in measured
+        if m["framework"] == "torch" and "seconds_a_step" in m
+    }
+    found = {}
+    for m in measured:
+        key = (m["network"], m["batch"], "bf16" if m["precision"] == "float16" else m["precision"])
+        if m["framework"] != "torch" and "seconds_a_step" in m and key in theirs:
+            captured = ", captured" if m.get("capture") else ""
+            found[f"{m['network']}, batch {m['batch']}, {m['precision']}{captured}"] = theirs[key] / m["seconds_a_step"]
+    return found
+
+
+def run_ten_layer(budget: Budget, given: argparse.Namespace) -> dict[str, Any]:
+    """The recipe, as far as the time goes; run again, it goes on from its checkpoint."""
+    seconds = budget.left(SHARES["ten_layer"]) - 15
+    if given.rehearse or seconds < 20:
+        return {"error": "left out in a rehearsal" if given.rehearse else "no time left; run it with --parts ten_layer"}
+    command = ["-m", "tests.gpu.accuracy", "ten_layer", "--device", given.device, "--seconds", str(seconds)]
+    command += ["--runs", str(given.out / "ten_layer")]
+    command += ["--set", "training.capture=true", "--set", "training.precision=tf32"]
+    return call([*command, *(["--data", str(given.data)] if given.data else [])], seconds + 15)
+
+
+PARTS: dict[str, Callable[[Budget, argparse.Namespace], dict[str, Any]]] = {
+    "tests": run_tests,
+    "kit": run_kit,
+    "lenet5": run_lenet5,
+    "bench": run_bench,
+    "ten_layer": run_ten_layer,
+}
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were measured on."""
+    query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    try:
+        gpu = subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        gpu = "none"
+    versions = {}
+    for name in ("numpy", "cupy", "torch", "cudnn"):
+        code = f"import json, {name}; print(json.dumps(dict(v={name}.__version__)))"
+        versions[name] = call(["-c", code], 60).get("v", "none")
+    return {"gpu": gpu, "python": platform.python_version(), **versions}
+
+
+def main() -> None:
+    """Run the parts that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--seconds", type=float, default=520.0)
+    parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--rehearse", action="store_true")
+    given = parser.parse_args()
+    given.device = "numpy" if given.rehearse else "cupy"
+    given.out = given.out.resolve()
+    given.data = given.data.resolve() if given.data else None
+    given.out.mkdir(parents=True, exist_ok=True)
+    budget, path = Budget(given.seconds), given.out / "figures.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    found["machine"] = machine()
+    for part in given.parts.split(","):
+        print(f"{part} ...", file=sys.stderr, flush=True)
+        try:
+            found[part] = PARTS[part](budget, given)
+        except Exception as error:  # the other parts are still worth their time
+            found[part] = {"error": f"{type(error).__name__}: {error}"}
+        path.write_text(json.dumps(found, indent=2))
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""What only a GPU can show; everything else of the GPU is tested on the processor in the other files here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_lab as tgl
+from tests.gpu.test_training_on_a_device import Counted, trainer
+from tests.strict_device import transfers
+from tinygrad_lab.backend import BACKENDS, find_backend
+from tinygrad_lab.kernels.gpu import cudnn, using_gpu
+from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x
+from tinygrad_lab.train import Trainer
+
+pytestmark = pytest.mark.gpu
+
+
+def host(state: dict[str, Any]) -> dict[str, np.ndarray]:
+    to_numpy = find_backend("cupy").to_numpy
+    return {path: to_numpy(a) if hasattr(a, "get") else np.asarray(a) for path, a in state.items()}
+
+
+def same(left: Trainer, right: Trainer) -> bool:
+    ours, theirs = host(left.model.state()), host(right.model.state())
+    return all(np.array_equal(ours[path], theirs[path]) for path in ours)
+
+
+def test_training_follows_numpy() -> None:
+    here, there = trainer("numpy"), trainer("cupy")
+    for t in (here, there):
+        t.train(3)
+    ours, theirs = host(here.model.state()), host(there.model.state())
+    assert all(np.allclose(ours[path], theirs[path], atol=1e-3) for path in ours)
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    both = [trainer("cupy") for _ in range(2)]
+    for t in both:
+        t.train(2)
+    assert same(*both)
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "float16"])
+def test_captured_steps_are_the_usual_ones_bit_for_bit(precision: str) -> None:
+    """A capture fails where a step waits or moves anything: so there is nothing hidden in these steps."""
+    both = [trainer("cupy", capture=c, precision=precision) for c in (False, True)]
+    for t in both:
+        t.train(3)
+    assert same(*both)
+    assert both[0].history[-1]["loss"] == both[1].history[-1]["loss"]
+
+
+def test_a_step_moves_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of the images; with a graph, keys and rates too. Metrics come back once an interval."""
+    cupy = find_backend("cupy")
+
+    def counted(what: str, move: Any) -> Any:
+        def moved(array: Any) -> Any:
+            transfers[what] += 1
+            return move(array)
+
+        return moved
+
+    watched = replace(
+        cupy,
+        from_numpy=counted("to the device", cupy.from_numpy),
+        to_numpy=counted("to the host", cupy.to_numpy),
+    )
+    monkeypatch.setitem(BACKENDS, "cupy", watched)
+    for capture, moved in ((False, 1), (True, 3)):
+        steps = Counted()
+        t = trainer("cupy", read_every=4, callbacks=[steps], capture=capture)
+        t.train(2)
+        assert steps.steps[7] == Counter({"to the device": moved, "to the host": 1}), (
+            "the eighth step: metrics are read"
+        )
+        assert steps.steps[8] == Counter({"to the device": moved})
+
+
+@pytest.mark.parametrize("plans", ["deterministic", "fastest"])
+@pytest.mark.parametrize(("products", "tolerance"), [("float32", 1e-4), ("tf32", 2e-2), ("bf16", 1e-1)])
+def test_cudnn_computes_convolutions(products: str, tolerance: float, plans: str) -> None:
+    to_device, to_host = find_backend("cupy").from_numpy, find_backend("cupy").to_numpy
+    rng = np.random.default_rng(0)
+    x, w, g = (rng.uniform(-1, 1, s).astype("float32") for s in ((4, 16, 16, 32), (3, 3, 32, 64), (4, 16, 16, 64)))
+    how: dict[str, Any] = {"padding": ((1, 1), (1, 1))}
+    cudnn.forget_plans()
+    with using_gpu(products=products, plans=plans):
+        found = [
+            conv2d(to_device(x), to_device(w), None, **how),
+            conv2d_grad_x(to_device(g), to_device(w), size=(16, 16), **how),
+            conv2d_grad_w(to_device(x), to_device(g), window=(3, 3), **how),
+        ]
+    expected = [
+        conv2d.forward(np, x, w, None, **how),
+        conv2d_grad_x.forward(np, g, w, size=(16, 16), **how),
+        conv2d_grad_w.forward(np, x, g, window=(3, 3), **how),
+    ]
+    assert len([plan for plan in cudnn._PLANS.values() if plan]) == 3, "cuDNN declined"
+    for got, reference in zip(found, expected, strict=True):
+        assert np.abs(to_host(got) - reference).max() < tolerance * reference.std()
+
+
+def test_asking_for_a_gpu_gives_one() -> None:
+    assert tgl.tensor(np.ones(2)).to("cupy").device == "cupy"
