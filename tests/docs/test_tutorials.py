@@ -81,7 +81,7 @@ def test_it_runs(page: Path, read: Any, tmp_path: Path, monkeypatch: pytest.Monk
     notebook = read(text)
     assert len([cell for cell in notebook.cells if cell.cell_type == "code"]) == text.count("{code-cell}")
     resources = {"metadata": {"path": str(tmp_path)}}  # as if it had been downloaded: nothing lies beside it
-    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
+    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
     for cell in notebook.cells:
         drawn = [o for o in cell.get("outputs", ()) if {"image/png", "image/svg+xml"} & o.get("data", {}).keys()]
         assert not drawn or cell.metadata["mystnb"]["image"]["alt"], cell.source
