@@ -144,25 +144,7 @@ def drawing(name: str, layer: Layer, shapes: list[tuple[int, ...]]) -> str:
     """Return the graph of an activation, or a drawing in blocks."""
     if len(shapes) == 1 and elementwise(layer):
         return figure(curve(layer, name), "Solid: y. Dashed: dy/dx.")
-    if len(shapes) == 1:
-        return figure(draw(layer, shapes[0], name=name).svg)
-    return figure(joined(name, layer, shapes))
-
-
-def joined(name: str, layer: Layer, shapes: list[tuple[int, ...]]) -> str:
-    """Return a drawing of a layer of several inputs: the inputs side by side, and where they meet."""
-    from tinygrad_lab.inspect.blocks import Block, Chain, Ways
-    from tinygrad_lab.inspect.draw import Drawing, _Column, _place
-
-    names = [p.name for p in inspect.signature(layer.forward).parameters.values()]
-    names += [f"input {i + 1}" for i in range(len(names), len(shapes))]
-    ends = [Block(given, shape_text(shape), "other") for given, shape in zip(names, shapes, strict=False)]
-    out = shape_text(tuple(layer.output_shape(*((1, *shape) for shape in shapes))[1:]))
-    ways = Ways(tuple(Chain((end,)) for end in ends), Block(name.replace("_", " "), out, "dense"), straight=False)
-    says = f"{name}: {' and '.join(map(shape_text, shapes))} → {out}"
-    made = Drawing(says, says)
-    _place([_Column(Chain((Block("start", "", "other"), ways)))], made)
-    return made.svg
+    return figure(draw(layer, shapes[0] if len(shapes) == 1 else shapes, name=name).svg)
 
 
 def errors(name: str, cls: type) -> str:
