@@ -148,8 +148,10 @@ class Log:
         return self.done[key]
 
 
-def run_all(folder: Path, root: str | None, *, so_far: bool) -> dict[str, Any]:
-    origin, log = pretrained(folder, root), Log(folder / "log.jsonl")
+def run_all(folder: Path, root: str | None) -> None:
+    """Run what has not run yet: the choice of rates, then seed by seed, so that a part is a smaller experiment."""
+    pretrained(folder, root)
+    log = Log(folder / "log.jsonl")
     whole = load("cifar10", split="train", root=root, classes=list(TASK))
     test = load("cifar10", split="test", root=root, classes=list(TASK))
 
@@ -161,25 +163,38 @@ def run_all(folder: Path, root: str | None, *, so_far: bool) -> dict[str, Any]:
     seen = set(whole.limit(TUNED_AT, seed=0).index.tolist())
     larger = whole.limit(TUNED_AT + HELD_OUT, seed=0)
     held_out = larger.take(np.flatnonzero([i not in seen for i in larger.index.tolist()]))
-    rates: dict[str, dict[str, float]] = {}
     for method in METHODS:
-        tried = {
-            rate: log.once(f"tune/{method}/{rate}", lambda m=method, r=rate: run(m, TUNED_AT, r, 0, held_out))
-            for rate in RATES
-        }
-        rates[method] = {str(rate): entry["accuracy"] for rate, entry in tried.items()}
-    chosen = {method: float(max(tried, key=lambda r: tried[r])) for method, tried in rates.items()}
-    runs: dict[str, dict[str, list[float]]] = {method: {} for method in METHODS}
-    planned = [(seed, size) for size, (_, seeds) in SIZES.items() for seed in range(seeds)]
-    if so_far:
-        planned = [(seed, n) for seed, n in planned if all(f"{method}/{n}/{seed}" in log.done for method in METHODS)]
-        planned = [(seed, n) for seed, n in planned if (1, n) in planned]  # without a second seed there is no spread
-    for seed, size in sorted(planned):  # seed by seed, so that a part of the runs is a smaller experiment
+        for rate in RATES:
+            log.once(f"tune/{method}/{rate}", lambda m=method, r=rate: run(m, TUNED_AT, r, 0, held_out))
+    chosen = chosen_rates(log)
+    for seed, size in sorted((seed, size) for size, (_, seeds) in SIZES.items() for seed in range(seeds)):
         for method in METHODS:
-            key = f"{method}/{size}/{seed}"
-            result = log.once(key, lambda m=method, n=size, s=seed: run(m, n, chosen[m], s, test))
-            runs[method].setdefault(str(size), []).append(result["accuracy"])
-    return {"pretrained": origin, "rates_tried": rates, "rates": chosen, "accuracy": runs, "verdicts": verdicts(runs)}
+            log.once(f"{method}/{size}/{seed}", lambda m=method, n=size, s=seed: run(m, n, chosen[m], s, test))
+
+
+def rates_tried(log: Log) -> dict[str, dict[str, float]]:
+    return {m: {str(rate): log.done[f"tune/{m}/{rate}"]["accuracy"] for rate in RATES} for m in METHODS}
+
+
+def chosen_rates(log: Log) -> dict[str, float]:
+    return {method: float(max(tried, key=lambda r: tried[r])) for method, tried in rates_tried(log).items()}
+
+
+def collected(folder: Path) -> dict[str, Any]:
+    """The results of the runs that are finished: of each size the seeds of which all methods are, two at least."""
+    log = Log(folder / "log.jsonl")
+    seeds = {n: [s for s in range(5) if all(f"{m}/{n}/{s}" in log.done for m in METHODS)] for n in SIZES}
+    runs = {
+        m: {str(n): [log.done[f"{m}/{n}/{s}"]["accuracy"] for s in seeds[n]] for n in SIZES if len(seeds[n]) > 1}
+        for m in METHODS
+    }
+    return {
+        "pretrained": json.loads((folder / "eight_classes.json").read_text()),
+        "rates_tried": rates_tried(log),
+        "rates": chosen_rates(log),
+        "accuracy": runs,
+        "verdicts": verdicts(runs),
+    }
 
 
 def verdicts(runs: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
@@ -201,8 +216,10 @@ def main() -> None:
     parser.add_argument("--so-far", action="store_true", help="write the results of what has run, and run nothing")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    with one_blas_thread():
-        results = run_all(arguments.folder, arguments.data, so_far=arguments.so_far)
+    if not arguments.so_far:
+        with one_blas_thread():
+            run_all(arguments.folder, arguments.data)
+    results = collected(arguments.folder)
     about = {
         "command": "python -m tests.benchmarks.transfer FOLDER",
         "task": "CIFAR-10, airplane against ship; accuracy on the 2,000 test images after the last update",
