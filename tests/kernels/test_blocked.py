@@ -105,7 +105,7 @@ def test_a_maximum_at_the_last_of_256_places() -> None:
 def test_they_are_what_runs_and_can_be_switched_off() -> None:
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((2, 5, 5, 1)), rng.standard_normal((3, 3, 1, 2))
-    kernel = conv2d.kernels[-1]
+    kernel = next(k for k in conv2d.kernels if k.provider == "numpy")
     before = kernel.calls
     conv2d(x, w, None)
     assert kernel.calls == before + 1  # float64, which compiled kernels leave alone

@@ -151,6 +151,14 @@ def _parts(shape: tuple[int, ...], dtype: Any) -> Array:
     return np.zeros((max(2, min(PARTS, PART_BYTES // each)), *shape), dtype)
 
 
+def _total(parts: Array) -> Array:
+    """Return the sum of the parts, in their order and in the memory of the first."""
+    for part in parts[1:]:
+        parts[0] += part
+    total: Array = parts[0]
+    return total
+
+
 def _gradient_w(x: Array, g: Array, view: _View) -> Array:
     """Multiply what the windows see with the maps, in parts, and sum these."""
     m = view.neighbours(len(x), x.shape[3], g.shape[3])
@@ -168,7 +176,7 @@ def _gradient_w_plainly(x: Array, g: Array, view: _View) -> Array:
         parts[part] += np.matmul(view.columns(x[images]).transpose(0, 2, 1), maps)
 
     run_blocks(work, len(x), view.taps * x.shape[3] * x.itemsize, parts=len(parts))
-    return parts.sum(axis=0).transpose(1, 0, 2).reshape(*view.window, inputs, g.shape[3])  # (g, k, O/g) -> (k, g, O/g)
+    return _total(parts).transpose(1, 0, 2).reshape(*view.window, inputs, g.shape[3])  # (g, k, O/g) -> (k, g, O/g)
 
 
 class _Tiles(NamedTuple):
@@ -232,14 +240,17 @@ def _gradient_w_tiles(x: Array, g: Array, tiles: _Tiles) -> Array:
     """Sum the products of transformed tiles of images and maps, in parts, and transform the sum."""
     output, taps, tile = (matrix.astype(x.dtype) for matrix in matrices(tiles.m, tiles.r))
     parts = _parts((len(tile) ** 2, x.shape[3], g.shape[3]), x.dtype)
+    step = max(1, BLOCK_BYTES // max(1, parts[0, 0].nbytes))
 
     def work(part: int, images: slice) -> None:
         lefts = tiles.transformed(x[images], tile, tiles.begin)
         rights = tiles.transformed(g[images], np.ascontiguousarray(output.T), (0, 0))
-        parts[part] += np.matmul(lefts.transpose(0, 2, 1), rights)
+        for first in range(0, len(lefts), step):  # a few products at a time: they are as large as the sum
+            some = slice(first, first + step)
+            parts[part, some] += np.matmul(lefts[some].transpose(0, 2, 1), rights[some])
 
     run_blocks(work, len(x), tiles.bytes_each(max(x.shape[3], g.shape[3]), x.itemsize), parts=len(parts))
-    sums = parts.sum(axis=0)
+    sums = _total(parts)
     return _both_sides(np.ascontiguousarray(taps.T), sums).reshape(tiles.r, tiles.r, *sums.shape[1:])
 
 
