@@ -25,6 +25,7 @@ from tinygrad_lab.ops.dropping import dropout
 from tinygrad_lab.ops.normalisation import batch_norm, blend, centered_sums, channel_affine
 from tinygrad_lab.ops.pooling import max_pool2d, max_pool2d_grad, max_pool2d_take, sum_pool2d, sum_pool2d_grad
 from tinygrad_lab.ops.reductions import sum_axes
+from tinygrad_lab.ops.shaping import concatenate_parts
 from tinygrad_lab.ops.windows import places
 from tinygrad_lab.optim import updates
 from tinygrad_lab.trees import flatten
@@ -154,6 +155,12 @@ def test_batches_by_channels(dtype: str, seed: int, rows: int, channels: int, pe
         agrees(sum_axes, x, axes=(0, 1), keepdims=True)
     agrees(channel_affine, x, mean, a, b)
     agrees(blend, g, x, mean, a, b, c)
+
+
+@given(DTYPES, SEEDS, st.lists(st.integers(1, 3), min_size=1, max_size=4), st.integers(0, 2))
+def test_concatenation(dtype: str, seed: int, lengths: list[int], axis: int) -> None:
+    shapes = [tuple(n if i == axis else 2 for i in range(3)) for n in lengths]
+    agrees(concatenate_parts, *(drawn(seed + i, shape, dtype) for i, shape in enumerate(shapes)), axis=axis)
 
 
 def test_statistics_do_not_lose_a_small_variance_beside_a_large_mean() -> None:

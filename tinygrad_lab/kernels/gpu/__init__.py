@@ -6,7 +6,17 @@ they are compiled and launched is in `launch`.
 
 from __future__ import annotations
 
-from tinygrad_lab.kernels.gpu import convolution, launch, matrices, normalisation, pointwise, pooling
+from tinygrad_lab.kernels.gpu import convolution, launch, matrices, normalisation, pointwise, pooling, shaping
 from tinygrad_lab.kernels.gpu.options import GpuOptions, using_gpu
 
-__all__ = ["GpuOptions", "convolution", "launch", "matrices", "normalisation", "pointwise", "pooling", "using_gpu"]
+__all__ = [
+    "GpuOptions",
+    "convolution",
+    "launch",
+    "matrices",
+    "normalisation",
+    "pointwise",
+    "pooling",
+    "shaping",
+    "using_gpu",
+]
