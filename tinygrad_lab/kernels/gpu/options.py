@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tinygrad_lab.errors import OptionError
 
@@ -45,8 +44,13 @@ OPTIONS = ContextVar(
 
 
 @contextmanager
-def using_gpu(**changes: Any) -> Iterator[None]:
-    """Change some `GpuOptions` inside a ``with`` block or a decorated function, for this thread and task alone.
+def using_gpu(*, products: str | None = None, plans: str | None = None) -> Iterator[None]:
+    """Change `GpuOptions` inside a ``with`` block or a decorated function, for this thread and task alone.
+
+    Parameters
+    ----------
+    products, plans : str, optional
+        See `GpuOptions`; what is left out stays.
 
     Examples
     --------
@@ -54,7 +58,8 @@ def using_gpu(**changes: Any) -> Iterator[None]:
     ...     OPTIONS.get().products
     'tf32'
     """
-    token = OPTIONS.set(replace(OPTIONS.get(), **changes))
+    options = OPTIONS.get()
+    token = OPTIONS.set(replace(options, products=products or options.products, plans=plans or options.plans))
     try:
         yield
     finally:
