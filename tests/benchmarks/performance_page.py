@@ -51,16 +51,22 @@ def table(head: list[str], rows: list[list[str]]) -> Iterator[str]:
     yield ""
 
 
+def milliseconds(seconds: float) -> str:
+    """Return milliseconds to three digits."""
+    return f"{1e3 * seconds:,.0f}" if seconds >= 0.1 else f"{1e3 * seconds:.3g}"
+
+
 def cell(values: dict[str, Any]) -> str:
     """Return milliseconds with quartiles."""
-    low, high = (1e3 * s for s in values["seconds_quartiles"])
-    return f"{1e3 * values['seconds']:.3g} ({low:.3g} to {high:.3g})"
+    low, high = map(milliseconds, values["seconds_quartiles"])
+    return f"{milliseconds(values['seconds'])} ({low} to {high})"
 
 
 def ratio(values: dict[str, Any], aim: float) -> str:
     """Return a ratio with quartiles, marked where it misses the aim."""
     low, high = values["ratio_quartiles"]
-    text = f"{values['ratio_to_best_peer']:.2f} ({low:.2f} to {high:.2f})"
+    digits = 3 if round(values["ratio_to_best_peer"], 2) == aim else 2
+    text = f"{values['ratio_to_best_peer']:.{digits}f} ({low:.2f} to {high:.2f})"
     return text if values["ratio_to_best_peer"] >= aim else f"**{text}**"
 
 
@@ -74,7 +80,7 @@ def speed(networks: list[dict[str, Any]], kind: str) -> Iterator[str]:
         aims = AIMS[network["name"]]
         rows.append(
             [
-                f"`{network['name']}`", str(network["batch"]), f"{1e3 * theirs:.3g}",
+                f"`{network['name']}`", str(network["batch"]), milliseconds(theirs),
                 cell(fast), ratio(fast, aims[0]), f"{aims[0]:.1f}",
                 cell(plain), ratio(plain, aims[1]), f"{aims[1]:.1f}",
             ]
@@ -190,7 +196,7 @@ A training step with Numba, by theme. An operation inside another one counts for
 ```{{figure}} performance_scaling.svg
 :alt: Three plots of points close to straight lines - milliseconds a step against images, pixels, and layers.
 
-`alexnet_small` with larger batches and, 32 a batch, larger images; residual networks of 8 to 56 layers, 32 images a batch.
+`alexnet_small` with larger batches and, 32 a batch, larger images; residual networks of 8 to 56 layers, 32 a batch.
 ```
 
 {scaling}
@@ -208,7 +214,7 @@ def page() -> str:
     result, profiles, scaling = load("performance"), load("performance_profile"), load("performance_scaling")
     networks = result["networks"]
     lines = [
-        [name, f"{s['fixed_ms']:.2f}", f"{s['ms_each']:.3g}", f"{s['explained']:.1%}"] for name, s in scaling.items()
+        [name, f"{s['fixed_ms']:.2f}", f"{s['ms_each']:.3g}", f"{s['explained']:.2%}"] for name, s in scaling.items()
     ]
     head = ["what grows", "in any case, ms", "each adds, ms", "of the variance explained by the line"]
     parts = {
