@@ -36,6 +36,7 @@ class Environment:
         """Run its Python, which knows nothing of the tree."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYTEST", "COV"))}
         environment = {**kept, "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "Agg"}
+        environment["TINYGRAD_LAB_KERNELS"] = "numpy"  # compiling for an environment that is thrown away does not pay
         done = subprocess.run(
             [str(self.python), *command],
             cwd=at or self.folder,

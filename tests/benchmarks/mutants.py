@@ -65,6 +65,8 @@ def page(done: dict[str, dict[str, Any]]) -> str:
             lines.append(f"| {row['layer']} | {count} | {by} |")
     if none:
         lines += ["", f"Without arithmetic of their own, hence without mutants: {', '.join(none)}."]
+    if missing := [name for name in layers if name not in done]:
+        lines += ["", f"Not run yet: {', '.join(missing)}."]
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}, Hypothesis {hypothesis.__version__}"
     lines += ["", f"Written by `python tests/benchmarks/mutants.py LOG --page docs/results` ({versions}).", ""]
     return "\n".join(lines)
