@@ -90,13 +90,11 @@ class RecipeTableDirective(ComposingDirective):
             recipe = find_recipe(name)
             page = page_link(f"reference/generated/recipes/{name}", name)
             about, data, training = recipe["recipe"], recipe["data"], recipe["training"]
-            title = escaped(about.get("title", ""))
-            count = str(1 + len(recipe.variants))
-            rows.append(
-                (page, title, literal(recipe["model"]["name"]), literal(data["name"]), training["epochs"], count)
-            )
-        head = ("Recipe", "What", "Network", "Data", "Epochs", "Variants")
-        return self.composed(table(head, rows, numbers=(4, 5)))
+            what = f"{page}\n\n{escaped(about.get('title', ''))}"
+            names = (literal(recipe["model"]["name"]), literal(data["name"]))
+            rows.append((what, *names, training["epochs"], str(1 + len(recipe.variants))))
+        head = ("Recipe", "Network", "Data", "Epochs", "Variants")
+        return self.composed(table(head, rows, numbers=(3, 4)))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

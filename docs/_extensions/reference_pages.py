@@ -48,7 +48,7 @@ TITLES = {  # of pages of the zoo, where the first line of the file says too muc
     "small": "Small VGG and Inception",
     "ten_layer": "Ten layers",
 }
-INITIAL = re.compile(r"^(\s*[A-Z])\. ")
+INITIAL = re.compile(r"(^\s*|: )([A-Z])\.(?=\s|$)")
 
 
 def pages() -> dict[str, str]:
@@ -192,7 +192,7 @@ def signature(app: Sphinx, what: str, name: str, thing: Any, options: Any, given
 
 def initials(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """Keep an author's initial at the beginning of a line from being taken for the number of a list."""
-    lines[:] = [INITIAL.sub(r"\1\\. ", line) for line in lines]
+    lines[:] = [INITIAL.sub(r"\1\2\\.", line) for line in lines]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
