@@ -1,0 +1,67 @@
+"""Looking into a network whose arrays refuse to become NumPy's, and what is written of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinygrad_lab as tgl
+from tests.gpu.test_training_on_a_device import network, same
+from tests.strict_device import STRICT, to_device, to_host
+from tinygrad_lab.inspect.draw import draw
+from tinygrad_lab.inspect.planes import class_activation, contributions, without_planes
+from tinygrad_lab.inspect.signals import signals
+from tinygrad_lab.inspect.summary import summarize
+from tinygrad_lab.losses import softmax_cross_entropy
+from tinygrad_lab.registry import models
+from tinygrad_lab.weights import load_weights, save_weights
+
+
+@pytest.fixture(autouse=True)
+def _reference() -> object:
+    with tgl.reference_only():
+        yield
+
+
+def batch() -> tuple[np.ndarray, np.ndarray]:
+    return np.random.default_rng(0).uniform(0, 1, (4, 32, 32, 3)).astype("float32"), np.arange(4) % 2
+
+
+def test_signals() -> None:
+    x, labels = batch()
+    here, there = models["gap7"](rng=0), models["gap7"](rng=0).to(STRICT.name)
+    ours = signals(here, x, labels, softmax_cross_entropy)
+    theirs = signals(there, to_device(x), to_device(labels), softmax_cross_entropy)
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.path == b.path
+        np.testing.assert_array_equal(to_host(b.output), a.output)
+        np.testing.assert_array_equal(to_host(b.gradient), a.gradient)  # type: ignore[arg-type]
+        assert b.output_rms == a.output_rms
+        assert b.gradient_rms == a.gradient_rms
+
+
+def test_planes() -> None:
+    x, _ = batch()
+    here, there = models["gap7"](rng=0), models["gap7"](rng=0).to(STRICT.name)
+    for look in (contributions, class_activation):
+        np.testing.assert_array_equal(to_host(look(there, to_device(x))), look(here, x))
+    path = next(path for path in here.parameters() if path.endswith("weight")).removesuffix(".weight")
+    assert same(without_planes(there, path, [0, 2]), without_planes(here, path, [0, 2]))
+
+
+def test_summary_and_drawing_need_no_arrays() -> None:
+    model = network().to(STRICT.name)
+    assert str(summarize(model, (8, 8, 3)))
+    assert draw(model, (8, 8, 3))
+
+
+def test_weights_go_to_a_file_and_back(tmp_path: Path) -> None:
+    model, other = network().to(STRICT.name), network().to(STRICT.name)
+    weight = model.parameters()["dense.weight"]
+    weight.assign(weight.value * 2.0)
+    save_weights(model, tmp_path / "weights.safetensors")
+    load_weights(other, tmp_path / "weights.safetensors")
+    assert same(model.state(), other.state())
+    assert other.parameters()["dense.weight"].device == STRICT.name
