@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import strategies as st
 
 from tinygrad_lab.conformance import Case, Input, LayerCases
@@ -93,3 +94,18 @@ def test_a_class_elsewhere_in_the_file_is_left_alone() -> None:
     finder = Finder("Other")
     finder.visit(ast.parse(SOURCE))
     assert all("self" not in ast.unparse(node) for node in finder.found)
+
+
+@pytest.mark.parametrize("name", ["embedding", "leaky_relu", "silu"])
+def test_survivors_of_a_layer_are_killed_or_have_a_reason(name: str) -> None:
+    assert kill_mutants(name).unexplained == []
+
+
+def test_a_reason_is_shown_beside_its_survivor() -> None:
+    strategy = st.tuples(st.integers(1, 3), st.integers(1, 3)).map(lambda s: Case(inputs=(Input(s),)))
+    quick = Profile(examples=3)
+    damage = kill_mutants("silu", LayerCases(strategy), profile=quick).survivors[0].damage
+    found = kill_mutants("silu", LayerCases(strategy, equivalent={damage: "so it is", "gone": "?"}), profile=quick)
+    assert damage not in [m.damage for m in found.unexplained]
+    assert f"{damage}; it makes no difference: so it is" in found.summary()
+    assert "a reason is given for what does not survive: gone" in found.summary()

@@ -101,6 +101,13 @@ cases = LayerCases(
     reference=reference,
     kink_distance=kink_distance,
     margin=0.002,
+    examples=(  # new channels before and after, which few draws have
+        Case(
+            args=(Inner("conv2d", args=(1, 4), options={"window": 1}),),
+            options={"shortcut": "padded_around", "channels": (1, 4), "activation": None},
+            inputs=(Input((2, 2, 2, 1)),),
+        ),
+    ),
     laws=(Law("shortcut_at_zero_weights", shortcut_at_zero_weights, formula="F = 0: y = phi(S(x))"),),
     bad_inputs=(
         BadInput(
