@@ -94,7 +94,7 @@ class RecipeTableDirective(ComposingDirective):
             names = (literal(recipe["model"]["name"]), literal(data["name"]))
             rows.append((what, *names, training["epochs"], str(1 + len(recipe.variants))))
         head = ("Recipe", "Network", "Data", "Epochs", "Variants")
-        return self.composed(table(head, rows, numbers=(3, 4)))
+        return self.composed(table(head, rows, classes="recipes", numbers=(3, 4)))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
