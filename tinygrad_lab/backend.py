@@ -192,12 +192,17 @@ def is_finite(array: Array) -> bool:
 
 def erf(x: Array) -> Array:
     """Return the error function 2/sqrt(pi) * integral of exp(-t^2) from 0 to x, in x's dtype."""
-    return backend_of(x).erf(x)
+    return _in_dtype_of(x, backend_of(x).erf(x))
 
 
 def erfc(x: Array) -> Array:
     """Return 1 - erf(x), exact for large x, in x's dtype."""
-    return backend_of(x).erfc(x)
+    return _in_dtype_of(x, backend_of(x).erfc(x))
+
+
+def _in_dtype_of(x: Array, y: Array) -> Array:
+    """Return y in x's dtype; the libraries' functions widen float16."""
+    return y if y.dtype == x.dtype else y.astype(x.dtype)
 
 
 def scatter_add(target: Array, index: Any, values: Array) -> None:
