@@ -124,6 +124,18 @@ def test_training_goes_on_after_other_weights_were_loaded() -> None:
     check_same(*both)
 
 
+def test_what_is_frozen_and_unfrozen_on_the_way_is_recorded_anew() -> None:
+    both = [with_optimizer(Adam, capture=c) for c in (False, True)]
+    for t in both:
+        t.train(1)
+        t.model["conv"].freeze()  # type: ignore[index]
+        t.train(2)
+        t.model["conv"].unfreeze()  # type: ignore[index]
+        t.train(3)
+    check_same(*both)
+    assert Graphs.recorded == 2
+
+
 def test_a_state_is_a_copy() -> None:
     t = trainer(STRICT.name, capture=True)
     t.train(1)

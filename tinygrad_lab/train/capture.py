@@ -10,8 +10,8 @@ exactly what was recorded, at the same places in memory, and so what differs fro
 - the keys of random draws, and the rates of the update (learning rate, and what frees Adam's means of their bias), are
   worked out on the host, exactly as without a graph, and sent there before each launch.
 
-A graph holds for one shape of batch. The first step of each shape is taken as usual, so that kernels are compiled and
-plans made; the second is recorded.
+A graph holds for one shape of batch, and for the parameters that learned when it was recorded. The first step of each
+kind is taken as usual, so that kernels are compiled and plans made; the second is recorded.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class CapturedSteps:
 
     def take(self, x: Array, labels: Array, usual: Callable[[], Array]) -> Array:
         """Take a step on a batch and return what it adds to the sums; `usual` takes one without a graph."""
-        shape = x.shape, x.dtype, labels.shape, labels.dtype
+        learning = tuple(p.node is not None for p in self.optimizer.parameters.values())  # what is frozen may change
+        shape = x.shape, x.dtype, labels.shape, labels.dtype, learning
         if not self.places.hold() or self.optimizer.memory is not self.memory:  # somebody gave them other arrays
             self.steps.clear()
             self.memory = self.optimizer.memory
