@@ -133,8 +133,8 @@ class SpeedTableDirective(ComposingDirective):
         for network in found["networks"]:
             fastest = min(network["peers"], key=lambda peer: peer["seconds"])["seconds"]
             times = (f"{1e3 * seconds:.1f}" for seconds in (network["seconds"], fastest))
-            rows.append((network["name"], *times, f"{network['ratio_to_best_peer']:.2f}"))
-        head = ("Network", "ms a step", "PyTorch", "Times as fast")
+            rows.append((network["name"], *times, f"{network['ratio_to_best_peer']:.2f}×"))
+        head = ("Network", "ms", "PyTorch", "Faster")
         machine = found["machine"]
         says = (
             f"Whole training steps, medians of {found['rounds']} rounds, beside PyTorch {machine['torch']} "
