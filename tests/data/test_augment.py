@@ -403,3 +403,10 @@ class TestCompose:
             Compose.from_config([{"horizontal": 1}])
         with pytest.raises(PluginError, match="rotate"):
             Compose.from_config([{"name": "rotate"}])
+
+
+def test_mixup_refuses_a_data_set_of_more_classes() -> None:
+    data = Dataset(np.zeros((4, 2, 2, 1), np.uint8), np.array([0, 1, 2, 7]), name="made")
+    with pytest.raises(OptionError, match="above the largest label, 7"):
+        Mixup(classes=4).fit(data)
+    assert Mixup(classes=8).fit(data) == Mixup(classes=8)

@@ -109,3 +109,12 @@ def test_double_precision_and_nothing_are_left_to_others() -> None:
     assert max_pool2d(np.zeros((1, 4, 4, 1)), **options)[0].dtype == np.float64
     assert max_pool2d(np.zeros((0, 4, 4, 1), np.float32), **options)[0].shape == (0, 2, 2, 1)
     assert max_pool2d.kernels[0].calls == before
+
+
+def test_the_widest_window_that_an_index_tells() -> None:
+    x = np.arange(512, dtype=np.float32).reshape(1, 1, 512, 1)
+    options = {"window": (1, 256), "stride": (1, 256), "padding": ((0, 0), (0, 0))}
+    with using(providers=frozenset({"numpy"})):
+        out, index = max_pool2d(x, **options)
+    assert out.ravel().tolist() == [255.0, 511.0]
+    assert index.ravel().tolist() == [255, 255]

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,3 +68,12 @@ def test_without_numba_and_not_asked_for_it() -> None:
 
 def test_importing_imports_no_numba() -> None:
     assert errors_of("import tinygrad_lab, sys; assert 'numba' not in sys.modules") == ""
+
+
+def test_functions_of_others_without_a_module_compile_as_ever() -> None:
+    numba = pytest.importorskip("numba")
+    from tinygrad_lab.kernels.compiled import jit  # noqa: F401  it listens to every compilation
+
+    made: dict[str, Any] = {}
+    exec("def f(x):\n    return x + 1", made)
+    assert numba.njit(made["f"])(1) == 2

@@ -28,7 +28,13 @@ HOLDERS: dict[str, Callable[[tgl.Parameter], Any]] = {
 
 def step(parameter: tgl.Parameter) -> None:
     (parameter * 2).sum().backward()
-    SGD({"w": parameter}, lr=0.25, momentum=0.5).step()
+    in_place({"w": parameter}).step()
+
+
+def in_place(parameters: dict[str, tgl.Parameter]) -> SGD:
+    optimizer = SGD(parameters, lr=0.25, momentum=0.5)
+    optimizer.in_place = True
+    return optimizer
 
 
 @pytest.fixture(params=["numpy", "numba"], autouse=True)
@@ -65,7 +71,8 @@ def test_memory_that_belongs_to_others_stays_as_it_is() -> None:
     whole = np.ones(2 * SIZE, np.float32)
     locked = np.ones(SIZE, np.float32)
     locked.flags.writeable = False
-    for array in (whole[:SIZE], locked, whole.reshape(2, -1)[0], np.frombuffer(bytearray(4 * SIZE), np.float32)):
+    lent = np.frombuffer(bytearray(4 * SIZE), np.float32)
+    for array in (whole[:SIZE], locked, whole.reshape(2, -1)[0], lent, lent.reshape(2, -1)):
         parameter = tgl.Parameter(array)
         del array
         assert not is_held_once(parameter)
@@ -76,7 +83,7 @@ def test_memory_that_belongs_to_others_stays_as_it_is() -> None:
 
 def test_a_second_step_takes_it_again_though_losses_are_held() -> None:
     parameter = tgl.Parameter(np.ones(SIZE, np.float32))
-    optimizer = SGD({"w": parameter}, lr=0.25, momentum=0.5)
+    optimizer = in_place({"w": parameter})
     losses, places = [], set()
     for number in range(4):
         losses.append((parameter * parameter).sum())
@@ -85,3 +92,24 @@ def test_a_second_step_takes_it_again_though_losses_are_held() -> None:
         if number:  # a compiler may hold what it is first called with
             places.add(parameter.value.ctypes.data)
     assert len(places) == 1
+
+
+def test_it_is_asked_for() -> None:
+    parameter = tgl.Parameter(np.ones(SIZE, np.float32))
+    place = parameter.value.ctypes.data
+    (parameter * 2).sum().backward()
+    SGD({"w": parameter}, lr=0.25, momentum=0.5).step()
+    assert parameter.value.ctypes.data != place
+
+
+def test_a_subclass_may_use_the_parameter_after_the_update() -> None:
+    class Slow(SGD):
+        def update(self, p: Any, g: Any, state: Any, **how: Any) -> Any:
+            return p + 0.5 * (super().update(p, g, state, **how) - p)
+
+    parameter = tgl.Parameter(np.ones(SIZE, np.float32))
+    (parameter * 2).sum().backward()
+    optimizer = Slow({"w": parameter}, lr=0.25, momentum=0.5)
+    optimizer.in_place = True
+    optimizer.step()
+    assert (parameter.value == 0.75).all()

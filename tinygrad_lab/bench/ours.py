@@ -22,6 +22,7 @@ class Subject:
         options = {"image": network.image, "classes": network.classes, "rng": 0}
         self.model = registry.models[network.name](**options)
         self.optimizer = SGD(self.model.parameters(), lr=1e-5, momentum=0.9)
+        self.optimizer.in_place = True
         rng = np.random.default_rng(0)
         self.x = tgl.tensor(rng.standard_normal((network.batch, *network.image), np.float32))
         self.labels = rng.integers(0, network.classes, network.batch)

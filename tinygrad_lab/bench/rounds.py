@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
@@ -60,8 +61,9 @@ class Turns:
     def ask(self, question: Any) -> Any:
         """Send a line and return the answer."""
         if self.process.stdin:
-            self.process.stdin.write(json.dumps(question) + "\n" if question else "\n")
-            self.process.stdin.flush()
+            with contextlib.suppress(BrokenPipeError):  # it has ended, as `read` will tell
+                self.process.stdin.write(json.dumps(question) + "\n" if question else "\n")
+                self.process.stdin.flush()
         return self.read()
 
     def warm_up(self, kinds: Sequence[str]) -> None:

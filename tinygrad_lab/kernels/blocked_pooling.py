@@ -40,7 +40,7 @@ def _least(candidates: Iterable[tuple[Any, Array]]) -> Array:
 
 
 def _pools(x: Array, *, window: Pair, **options: Any) -> bool:
-    return bool(x.dtype.kind == "f" and window[0] * window[1] <= 256)
+    return bool(x.dtype.kind == "f" and window[0] * window[1] <= 256 and window[1] < 256)
 
 
 @max_pool2d.kernel("numpy", when=_pools)

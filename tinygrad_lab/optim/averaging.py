@@ -39,7 +39,7 @@ class WeightAverage:
             if self.count:
                 average_update(self._average[path], parameter.value, weight=self.weight(self.count))
             else:
-                self._average[path] = namespace(parameter.value).array(parameter.value)
+                self._average[path] = namespace(parameter.value).array(parameter.value, order="C")
         self.count += 1
 
     def weights(self) -> dict[str, Array]:

@@ -47,6 +47,10 @@ class Optimizer:
         The names of the arrays that are kept for each parameter.
     by_rates : bool
         Whether `rates` names all that differs from step to step, so that steps may be captured in a graph.
+    in_place : bool
+        Whether updates may go into the memory of a parameter that nobody else holds, so that large networks are not
+        there twice; False at first. It is for a program that alone uses the network: a thread that takes a parameter's
+        array during a step would see it change.
 
     Raises
     ------
@@ -66,7 +70,8 @@ class Optimizer:
 
     slots: tuple[str, ...] = ()
     by_rates: bool = False
-    reuses: bool = False  # whether `update` takes an option `reuse`: p's memory may hold the result
+    reuses: bool = False  # whether this class's own `update` takes an option `reuse`: p's memory may hold the result
+    in_place: bool = False
 
     def __init__(self, parameters: Mapping[str, Parameter], options: Options, groups: Groups | None = None) -> None:
         self.parameters = dict(parameters)
@@ -146,7 +151,7 @@ class Optimizer:
                 self._state[path] = {slot: zeros_like(p) for slot in self.slots}
             self._steps[path] = self._steps.get(path, 0) + 1
             lr = float(self.lr) * self._lr_factors[path]
-            if self.reuses:
+            if self.in_place and vars(type(self)).get("reuses"):  # a subclass may need p after its update
                 del p  # to be counted as the parameter's alone
                 options = {**options, "reuse": is_held_once(parameter)}
                 p = parameter.value
@@ -236,7 +241,7 @@ def is_held_once(parameter: Parameter) -> bool:
     value = parameter.value
     if type(value) is not np.ndarray or not (value.flags.c_contiguous and value.flags.writeable):
         return False
-    if value.base is not None and type(value.base) is not np.ndarray:
+    if value.base is not None and not (type(value.base) is np.ndarray and value.base.flags.owndata):
         return False
     own, base = _holders(value)
     return own <= _ONE_HOLDER[0] and base <= _ONE_HOLDER[1]
@@ -259,4 +264,4 @@ def _plain(value: Any) -> Any:
 def private_copy(array: Any, parameter: Parameter) -> Array:
     """Return a copy of an array in the dtype and on the device of a parameter, to be changed in place."""
     array = transfer(raw(array), parameter.device)
-    return namespace(array).array(array, dtype=parameter.dtype)
+    return namespace(array).array(array, dtype=parameter.dtype, order="C")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
 from tinygrad_lab.backend import Array, device_name, namespace, transfer
 from tinygrad_lab.data.augment.base import Augmentation
+from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.errors import OptionError
 
 
@@ -108,6 +110,18 @@ class Mixup(Augmentation):
     def __post_init__(self) -> None:
         self._require(self.alpha > 0, "alpha", "above 0")
         self._require(self.classes >= 1, "classes", "of at least 1")
+
+    def fit(self, data: Dataset) -> Self:
+        """Return the same augmentation, if the labels of the training images lie within its classes.
+
+        Raises
+        ------
+        OptionError
+            There are more classes.
+        """
+        most = int(data.labels.max(initial=0))
+        self._require(most < self.classes, "classes", f"above the largest label, {most}")
+        return self
 
     def __call__(self, images: Array, labels: Array, *, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return the blended images and their labels' probabilities; see `Augmentation.__call__`."""

@@ -18,7 +18,8 @@ class _Announcer(event.Listener):
 
     def on_start(self, happening: Any) -> None:
         """Say so when the first of this project's kernels is compiled; those on disk are just loaded."""
-        if happening.data["dispatcher"].py_func.__module__.startswith(__package__):
+        module = getattr(happening.data["dispatcher"].py_func, "__module__", None)  # others' functions may have none
+        if module and module.startswith(__package__):
             say_once("compiling kernels for this machine: half a minute at most, and only once if they can be kept")
 
     def on_end(self, happening: Any) -> None:
