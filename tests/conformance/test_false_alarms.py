@@ -31,6 +31,18 @@ ONCE_BLAMED = {
             seed=3,
         ),
     ),
+    # Normalised over a large batch, single pixels lie eight standard deviations out; their error is relative to that.
+    "entries far larger than their root mean square": (
+        "bottleneck",
+        "kernels",
+        Case(
+            args=(2, 2),
+            options={"expansion": 1, "stride": 1, "shortcut": "identity"},
+            inputs=(Input((2, 2, 3, 2)),),
+            training=True,
+            seed=3,
+        ),
+    ),
 }
 
 

@@ -167,7 +167,7 @@ def compare_kernel(what: str, kernel: Kernel, got: Array, exact: Array, same: Ar
     """Compare a kernel's result with the reference's, in float64 and in the kernel's own width.
 
     What the declared error is relative to: the root mean square of the result, or of the result for absolute values,
-    which is larger where a sum of products cancels.
+    which is larger where a sum of products cancels; for an entry that is larger than these, its own size.
     """
     alike = got.shape == same.shape and got.dtype == same.dtype
     demand(alike, f"{what}: expected {same.shape} {same.dtype}, got {got.shape} {got.dtype}")
@@ -178,7 +178,8 @@ def compare_kernel(what: str, kernel: Kernel, got: Array, exact: Array, same: Ar
     rounding = float(np.finfo(got.dtype).eps)
     declared = kernel.error * rounding / float(np.finfo("float32").eps)
     own = float(abs(same[finite] - exact[finite]).max()) if same[finite].size else 0.0
-    return agree(what, got, exact, (declared + 8 * rounding) * scale + 2 * own)
+    sizes = np.maximum(np.abs(np.where(finite, exact, 0.0)), scale)
+    return agree(what, got, exact, (declared + 8 * rounding) * sizes + 2 * own)
 
 
 def root_mean_square(array: Array) -> float:
