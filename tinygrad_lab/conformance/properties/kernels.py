@@ -173,12 +173,13 @@ def compare_kernel(what: str, kernel: Kernel, got: Array, exact: Array, same: Ar
     demand(alike, f"{what}: expected {same.shape} {same.dtype}, got {got.shape} {got.dtype}")
     if not carries_gradient(got):
         return agree(what, got, same, 0)
-    finite = namespace(exact).isfinite(exact) & namespace(exact).isfinite(size)
+    xp = namespace(exact)
+    finite = xp.isfinite(exact) & xp.isfinite(size)
     scale = max(root_mean_square(exact[finite]), root_mean_square(size[finite]))
     rounding = float(np.finfo(got.dtype).eps)
     declared = kernel.error * rounding / float(np.finfo("float32").eps)
     own = float(abs(same[finite] - exact[finite]).max()) if same[finite].size else 0.0
-    sizes = np.maximum(np.abs(np.where(finite, exact, 0.0)), scale)
+    sizes = xp.maximum(abs(xp.where(finite, exact, 0.0)), scale)
     return agree(what, got, exact, (declared + 8 * rounding) * sizes + 2 * own)
 
 
