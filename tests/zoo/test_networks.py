@@ -288,6 +288,13 @@ def test_auxiliary_classifiers_bring_gradients_and_their_loss_is_a_share() -> No
     assert again == pytest.approx(parts[0])
 
 
+def test_auxiliary_classifiers_come_back_from_their_configuration() -> None:
+    model = WithAuxiliary({"a": Dense(4, 3, rng=0), "b": Dense(3, 2, rng=1)}, {"a": Dense(3, 5, rng=2)})
+    twin = WithAuxiliary.from_config(model.config())
+    assert list(twin.layers()) == list(model.layers())
+    assert [y.shape for y in twin(np.ones((1, 4), "float32"))] == [(1, 2), (1, 5)]
+
+
 def test_a_trainer_follows_the_first_logits() -> None:
     data = Dataset(np.random.default_rng(0).integers(0, 255, (12, 2, 2, 1)).astype("uint8"), np.arange(12) % 2)
     layers = {"flatten": Flatten(), "a": Dense(4, 3, rng=0), "b": Dense(3, 2, rng=1)}

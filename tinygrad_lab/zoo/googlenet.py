@@ -38,7 +38,7 @@ Table 1 of the paper; the numbers of a module are its 1x1; reduced and 3x3; redu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from tinygrad_lab import initializers
 from tinygrad_lab.initializers import Rng
@@ -127,6 +127,11 @@ class WithAuxiliary(Sequential):
     def config(self) -> dict[str, Any]:
         """Return the layers and the heads by name."""
         return {"layers": dict(self.inner), "heads": dict(self.heads)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Return a network of the layers and heads in a configuration."""
+        return cls(config["layers"], config["heads"])
 
 
 def googlenet(
