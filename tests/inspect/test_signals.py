@@ -52,6 +52,15 @@ def test_the_model_stays_as_it_was() -> None:
     assert [list(vars(layer)) for layer in model.layers().values()] == attributes
 
 
+def test_gradients_that_the_model_holds_are_not_added() -> None:
+    model = network()
+    expected = signals(model, X, LABELS, softmax_cross_entropy)
+    softmax_cross_entropy(model(X), LABELS).backward()
+    for first, second in zip(expected, signals(model, X, LABELS, softmax_cross_entropy), strict=True):
+        for name, gradient in first.weight_gradients.items():
+            np.testing.assert_array_equal(second.weight_gradients[name], gradient)
+
+
 def test_what_the_loss_does_not_depend_on_has_no_gradient() -> None:
     model = Sequential({"dense": Dense(4, 2, rng=0)})
     model["dense"].freeze()

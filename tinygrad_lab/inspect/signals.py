@@ -81,6 +81,8 @@ def signals(model: Layer, x: Any, labels: Any, loss: Callable[[Any, Any], Any]) 
     outputs: list[tuple[str, Layer, Tensor]] = []
     gradients: dict[int, Array] = {}
     try:
+        for parameter in model.parameters().values():
+            parameter.assign(parameter.value)  # a leaf without a gradient, to which this one would be added
         with _noted(model, outputs):
             value = loss(model(tensor(x)), labels)
         for _, _, out in outputs:
