@@ -45,6 +45,15 @@ def test_variants_may_share_a_file(tmp_path: Path) -> None:
     assert "<table" not in results("lenet5", folder=tmp_path / "missing")._repr_html_()
 
 
+def test_without_the_folder_it_says_where_results_are(tmp_path: Path) -> None:
+    found = results("lenet5", "nin", folder=tmp_path / "missing")
+    assert str(found) == (
+        "No results here: full runs of lenet5, nin lie in docs/results of the repository, which an installed package "
+        f"does not have; expected a folder {tmp_path / 'missing'}"
+    )
+    assert "Not yet" not in found._repr_html_()
+
+
 def test_tables_escape_their_text_and_set_numbers_to_the_right() -> None:
     table = html_table(["name", "size"], [["<a>", "1"]], numbers=(1,))
     assert "&lt;a&gt;" in table

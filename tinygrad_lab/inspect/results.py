@@ -13,7 +13,7 @@ from tinygrad_lab.inspect.tables import html_table
 
 _FIGURES = ("chosen_on_validation", "last", "best_on_test")  # test accuracy at three epochs
 _HEAD = ("recipe", "epochs × seeds", "test, epoch chosen on validation", "test, last epoch", "test, best epoch")
-FOLDER = Path(__file__).resolve().parents[2] / "docs" / "results"  # in a clone; an installed package has none
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "results"  # in a clone alone
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,12 @@ class Results:
     ----------
     rows : tuple of (str, dict or None)
         Recipes by name with what they reached; None is one that was not run.
+    folder : path or None
+        Where results were looked for, if there is no such folder.
     """
 
     rows: tuple[tuple[str, Mapping[str, Any] | None], ...]
+    folder: Path | None = None
 
     def __str__(self) -> str:
         table = [_HEAD, *self._cells()]
@@ -44,6 +47,11 @@ class Results:
         return [_cells(name, found) for name, found in self.rows if found is not None]
 
     def _notes(self) -> list[str]:
+        if self.folder is not None:
+            return [
+                f"No results here: full runs of {', '.join(name for name, _ in self.rows)} lie in docs/results of the "
+                f"repository, which an installed package does not have; expected a folder {self.folder}"
+            ]
         published = dict.fromkeys(str(found["published"]) for _, found in self.rows if found and found.get("published"))
         missing = [name for name, found in self.rows if found is None]
         notes = [f"Published: {text}." for text in published]
@@ -65,6 +73,8 @@ def results(*recipes: str, folder: Path = FOLDER) -> Results:
     >>> print(results("none_such"))
     Not yet run in full: tinygrad-lab train none_such
     """
+    if not folder.is_dir():
+        return Results(tuple((name, None) for name in recipes), folder)
     found: dict[str, Mapping[str, Any]] = {}
     for path in sorted(folder.rglob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
