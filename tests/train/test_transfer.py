@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from tinygrad_lab import registry
+from tinygrad_lab.data import Dataset
+from tinygrad_lab.data.augment import Compose
 from tinygrad_lab.errors import ConfigError, OptionError, StateError
 from tinygrad_lab.finetuning import begin_with
 from tinygrad_lab.registry import models
@@ -56,6 +58,14 @@ def test_the_recipe_takes_the_weights_of_its_forerunner(tmp_path: Path) -> None:
         begin_with(model, **recipe["transfer"])
         assert sum(parameter.node is not None for parameter in model.parameters().values()) == learning
         registry.optimizers[recipe["optimizer"]["name"]](model.parameters(), **recipe.options("optimizer"))
+
+
+def test_the_recipe_keeps_the_inputs_that_the_weights_know() -> None:
+    recipe = find_recipe("transfer")
+    few = Dataset(np.full((2, 32, 32, 3), 9, "uint8"), np.arange(2))
+    (normalize,) = Compose.from_config(recipe.augment).fit(few).steps
+    assert normalize.mean == pytest.approx((0.487, 0.467, 0.415), abs=1e-3)
+    assert normalize.std == pytest.approx((0.246, 0.241, 0.252), abs=1e-3)
 
 
 def test_without_the_table_all_is_drawn_and_learns() -> None:
