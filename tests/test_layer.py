@@ -10,7 +10,7 @@ import pytest
 
 import tinygrad_lab as tgl
 from tests.strict_device import StrictArray, to_host
-from tinygrad_lab.errors import ConfigError, LabError, OptionError, ShapeError, StateError
+from tinygrad_lab.errors import ConfigError, DTypeError, LabError, OptionError, ShapeError, StateError
 from tinygrad_lab.layer import Variable
 
 
@@ -163,6 +163,29 @@ def test_frozen_parameters_are_constants_until_they_are_not() -> None:
     assert all(inner.frozen for inner in net.layers().values())
 
 
+def test_hooks_outlast_freezing() -> None:
+    weight, seen = Scale(2).weight, []
+    remove = weight.register_hook(seen.append)
+    weight.freeze()
+    weight.assign(np.array([2.0, 2.0], np.float32))
+    weight.unfreeze()
+    weight.sum().backward()
+    assert len(seen) == 1
+    weight.freeze()
+    remove()
+    weight.unfreeze()
+    weight.sum().backward()
+    assert len(seen) == 1
+
+
+def test_unfreezing_what_was_not_frozen_keeps_its_gradient() -> None:
+    layer = Scale(2)
+    layer.weight.sum().backward()
+    layer.unfreeze()
+    assert layer.weight.grad is not None
+    assert layer.freeze().unfreeze().weight.grad is None
+
+
 def test_layers_move_and_change_width() -> None:
     layer = Scale(2).astype(np.float64)
     assert layer.weight.dtype == layer.mean.dtype == np.float64
@@ -241,6 +264,23 @@ def test_an_error_says_in_which_layer() -> None:
     with pytest.raises(LabError) as caught:
         Scale(3)(boxed())
     assert caught.value.__notes__ == ["in layer 'itself': Scale(features=3)"]
+
+
+class Power(tgl.Layer):
+    """Raise to a power, with a slip or without."""
+
+    def __init__(self, *, slip: bool = False) -> None:
+        self.slip = slip
+
+    def forward(self, x: Any, exponent: Any) -> Any:
+        return x**self.exponent if self.slip else x.abs() ** exponent.item()
+
+
+def test_an_authors_own_slip_is_not_blamed_on_a_number_that_was_given() -> None:
+    with pytest.raises(AttributeError, match="'Power' object has no attribute 'exponent'"):
+        Power(slip=True)(boxed(), 2.0)
+    with pytest.raises(DTypeError, match="expected arrays or tensors, got float"):
+        Power()(boxed(), 2.0)
 
 
 # ------------------------------------------------------------------------------------------------------- random numbers

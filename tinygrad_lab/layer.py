@@ -32,11 +32,12 @@ Shape = tuple[int, ...]
 class Variable(Tensor):
     """A named cell of a layer: a tensor whose value can be exchanged, always for a fresh array."""
 
-    __slots__ = ()
+    __slots__ = ("frozen_leaf",)  # keeps the hooks while there is no leaf
     tracked: ClassVar[bool]
 
     def __init__(self, array: Any) -> None:
         super().__init__(None)
+        self.frozen_leaf: Any = None
         self.assign(array)
 
     def assign(self, array: Any) -> None:
@@ -51,11 +52,17 @@ class Variable(Tensor):
 
     def freeze(self) -> None:
         """Make it a constant: it gets no gradient and optimizers leave it alone."""
-        self.node = None
+        if self.node is not None:
+            hooks, self.node = self.node.hooks, None
+            self.frozen_leaf = leaf(self.value)
+            self.frozen_leaf.hooks = hooks
 
     def unfreeze(self) -> None:
-        """Undo `freeze`."""
-        self.node = leaf(self.value) if self.tracked else None
+        """Undo `freeze`; hooks are kept."""
+        if self.tracked and self.node is None:
+            self.node = leaf(self.value)
+            self.node.hooks = self.frozen_leaf.hooks if self.frozen_leaf else ()
+            self.frozen_leaf = None
 
 
 class Parameter(Variable):
@@ -69,7 +76,7 @@ class Parameter(Variable):
         frozen = self.value is not None and self.node is None
         super().assign(array)
         if frozen:
-            self.freeze()
+            self.node = None
 
 
 class Buffer(Variable):
@@ -256,7 +263,7 @@ class Layer(metaclass=LayerType):
         if named or not isinstance(error, (AttributeError, TypeError)):
             return error
         for x in inputs:
-            if not _has_arrays(x):
+            if not _has_arrays(x) and _may_be_due_to(error, x):
                 return DTypeError(f"{self}: expected arrays or tensors, got {type(x).__name__}; use numpy.asarray?")
         if not ours:
             signature = inspect.signature(self.forward)
@@ -444,6 +451,14 @@ def _has_arrays(tree: Any) -> bool:
     if isinstance(tree, (list, tuple)):
         return all(map(_has_arrays, tree))
     return hasattr(tree, "dtype") and hasattr(tree, "shape")
+
+
+def _may_be_due_to(error: Exception, tree: Any) -> bool:
+    """Tell whether a value, or one in it, is the object without the attribute; other errors do not name theirs."""
+    if not isinstance(error, AttributeError) or error.obj is tree:
+        return True
+    entries = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, (list, tuple)) else ()
+    return any(_may_be_due_to(error, entry) for entry in entries)
 
 
 def _members(name: str, value: Any) -> Iterator[tuple[str, Any]]:

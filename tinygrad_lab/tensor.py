@@ -154,7 +154,7 @@ class Tensor(Box):
     def register_hook(self, hook: Callable[[Any], Any]) -> Callable[[], None]:
         """Call `hook` with this tensor's gradient when a walk reaches it; what it returns, if anything, replaces it.
 
-        A parameter's hook belongs to its leaf, and goes when the parameter is given a new array.
+        A parameter keeps its hooks when it is given a new array, and while it is frozen.
 
         Returns
         -------
@@ -174,7 +174,11 @@ class Tensor(Box):
         node.hooks = (*node.hooks, apply)
 
         def remove() -> None:
-            for holder in (node, self.node):  # a parameter takes its hooks along to its next leaf
+            for holder in (
+                node,
+                self.node,
+                getattr(self, "frozen_leaf", None),
+            ):  # a parameter takes its hooks along to its next leaf
                 if holder is not None:
                     holder.hooks = tuple(h for h in holder.hooks if h is not apply)
 
