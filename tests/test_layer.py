@@ -273,7 +273,7 @@ class Power(tgl.Layer):
         self.slip = slip
 
     def forward(self, x: Any, exponent: Any) -> Any:
-        return x**self.exponent if self.slip else x.abs() ** exponent.item()
+        return x**self.exponent if self.slip else x ** exponent.item()
 
 
 def test_an_authors_own_slip_is_not_blamed_on_a_number_that_was_given() -> None:

@@ -123,7 +123,7 @@ class Call:
         return self.paths.get(id(layer), type(layer).__name__)
 
     def key(self, layer: Layer) -> Any:
-        """Return the 64-bit key of a layer's next draw: an integer, or under `KEY_PLACES` the place where it will lie."""
+        """Return the 64-bit key of a layer's next draw: an integer, or under `KEY_PLACES` the place where it lies."""
         path = self.path(layer)
         number = once(lambda: self._count(path))
         place = KEY_PLACES.get()

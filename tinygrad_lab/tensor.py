@@ -174,11 +174,8 @@ class Tensor(Box):
         node.hooks = (*node.hooks, apply)
 
         def remove() -> None:
-            for holder in (
-                node,
-                self.node,
-                getattr(self, "frozen_leaf", None),
-            ):  # a parameter takes its hooks along to its next leaf
+            # a parameter takes its hooks along to its next leaf, and keeps them while it is frozen
+            for holder in (node, self.node, getattr(self, "frozen_leaf", None)):
                 if holder is not None:
                     holder.hooks = tuple(h for h in holder.hooks if h is not apply)
 
