@@ -145,9 +145,10 @@ def test_a_state_is_a_copy() -> None:
     assert same(before, state["model"])
 
 
-def test_a_loss_that_is_not_finite_is_found_by_usual_steps() -> None:
+@pytest.mark.parametrize("every", [1, 4])
+def test_a_loss_that_is_not_finite_is_found_by_usual_steps(every: int) -> None:
     """A weight that is infinite from the second epoch on makes the loss of its first step NaN."""
-    t, expected = (trainer(STRICT.name, read_every=4, capture=c) for c in (True, False))
+    t, expected = (trainer(STRICT.name, read_every=every, capture=c) for c in (True, False))
     states = []
     for one in (t, expected):
         one.train(1)
@@ -159,6 +160,19 @@ def test_a_loss_that_is_not_finite_is_found_by_usual_steps() -> None:
     assert same(t.model.state(), states[0])
     assert same(t.model.state(), expected.model.state())
     assert t.steps == expected.steps == 6
+
+
+def test_options_and_modes_that_change_are_recorded_anew() -> None:
+    both = [with_optimizer(Adam, capture=c, weight_decay=0.01) for c in (False, True)]
+    for t in both:
+        t.train(1)
+        for own in t.optimizer.options.values():
+            own["weight_decay"] = 0.2
+        t.train(2)
+        t.model["norm"].frozen = True  # type: ignore[index, union-attr]
+        t.train(3)
+    check_same(*both)
+    assert Graphs.recorded == 3
 
 
 class Unnamed(Adam):

@@ -13,7 +13,7 @@ from tests.gpu.test_capture import Graphs
 from tests.gpu.test_training_on_a_device import Counted, images, network, same, trainer, values
 from tests.strict_device import STRICT
 from tinygrad_lab.data import Loader
-from tinygrad_lab.errors import OptionError
+from tinygrad_lab.errors import NonFiniteError, OptionError
 from tinygrad_lab.kernels.gpu.graphs import MAKERS
 from tinygrad_lab.kernels.gpu.options import OPTIONS
 from tinygrad_lab.losses import softmax_cross_entropy
@@ -106,6 +106,21 @@ def test_an_update_whose_gradients_overflow_changes_nothing_but_the_scale(optimi
     assert scales == [2.0**15] * 2 + [2.0**14] * 4
     assert same(states[1], states[2]), "the third update was undone"
     assert not same(states[2], states[3])
+
+
+@pytest.mark.parametrize("device", ["numpy", STRICT.name])
+def test_gradients_that_are_never_finite_are_told(device: str) -> None:
+    t = trainer(device, precision="float16", read_every=None if device == "numpy" else 4)
+    before = {path: p.value * 1 for path, p in t.model.parameters().items()}
+    walk = t.arithmetic.backward
+    t.arithmetic.backward = lambda loss: walk(loss * float("nan"))  # type: ignore[method-assign]
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match=r"float16: .*in 2\d updates"):
+        t.train(9)
+    assert half(t).state()["scale"] == 1.0
+    assert same(before, {path: p.value for path, p in t.model.parameters().items()})
+    t.arithmetic.backward = walk  # type: ignore[method-assign]
+    t.train(t.epoch + 1)
+    assert half(t).state()["good"] > 0
 
 
 def test_the_scale_grows_after_good_updates_and_is_part_of_the_state() -> None:

@@ -10,10 +10,10 @@ import pytest
 
 import tinygrad_lab as tgl
 from tinygrad_lab.data import Dataset, Loader
-from tinygrad_lab.errors import NonFiniteError
+from tinygrad_lab.errors import NonFiniteError, OptionError, ShapeError
 from tinygrad_lab.losses import softmax_cross_entropy
 from tinygrad_lab.optim import SGD
-from tinygrad_lab.optim.schedules import CosineDecay
+from tinygrad_lab.optim.schedules import Constant, CosineDecay, ReduceOnPlateau, WarmUp
 from tinygrad_lab.train import Callback, EarlyStopping, Trainer, evaluate
 from tinygrad_lab_layers.batch_norm import BatchNorm
 from tinygrad_lab_layers.dense import Dense
@@ -152,3 +152,81 @@ def test_history_is_part_of_the_state() -> None:
     other.train(3)
     assert [m["epoch"] for m in other.history] == [1, 2, 3]
     assert len(t.history) == 2
+
+
+@pytest.mark.parametrize("schedule", [ReduceOnPlateau(patience=0), WarmUp(length=1, after=ReduceOnPlateau(patience=0))])
+def test_a_schedule_sees_the_validation_part_and_never_the_test_set(schedule: Any) -> None:
+    with pytest.raises(OptionError, match="expected validation"):
+        trainer(schedule=schedule)
+    seen: list[float] = []
+
+    class Hears(Constant):
+        def observe(self, metric: float) -> None:
+            seen.append(metric)
+
+    trainer(schedule=Hears()).train(1)
+    assert not seen
+    t = trainer(schedule=Hears(), validation=Loader(stripes(32), batch_size=16, shuffle=False, workers=0))
+    t.train(1)
+    assert seen == [t.history[0]["validation"]["loss"]]
+
+
+def test_the_last_epoch_is_told_to_all_and_its_reason_outlives_the_process() -> None:
+    heard: list[int] = []
+
+    class Hears(Callback):
+        def epoch(self, history: Any) -> None:
+            heard.append(len(history))
+
+    class Ends(Callback):
+        def __init__(self, reason: str) -> None:
+            self.reason = reason
+
+        def epoch(self, history: Any) -> str | None:
+            return self.reason if len(history) == 2 else None
+
+    t = trainer(callbacks=[Ends("enough"), Ends("later"), Hears()])
+    assert t.train(5) == "enough"
+    assert heard == [1, 2]
+    other = trainer()
+    other.load_state(t.state())
+    assert other.train(5) == "enough"
+    assert other.epoch == 2
+    other.load_state(trainer().state())
+    assert other.train(1) is None
+
+
+@pytest.mark.parametrize(("accumulate", "step"), [(1, 3), (2, 4)])
+def test_after_a_loss_that_is_not_finite_its_update_comes_next(accumulate: int, step: int) -> None:
+    """The batch is neither skipped nor counted, and what was gathered for its update is gathered again."""
+    model = tgl.Sequential({"flatten": Flatten(), "norm": BatchNorm(16), "dense": Dense(16, 4, rng=0)})
+    trainers = []
+    for one in (model, tgl.Sequential({"flatten": Flatten(), "norm": BatchNorm(16), "dense": Dense(16, 4, rng=0)})):
+        batches = Loader(stripes(), batch_size=16, seed=0, workers=0)
+        trainers.append(
+            Trainer(one, softmax_cross_entropy, SGD(one.parameters(), lr=0.1), batches, accumulate=accumulate)
+        )
+    t, whole = trainers
+    usual = t.loss
+    t.loss = lambda logits, labels: usual(logits, labels) * (np.float32("nan") if model.steps == step else 1)
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteError):
+        t.train_epoch()
+    first = step - accumulate  # batches of the updates before
+    state = t.state()
+    assert (state["loader"]["batch"], state["model_steps"], state["steps"]) == (first, first, first // accumulate)
+    assert state["sums"]["images"] == 16 * first
+    assert not any(p.node.grad is not None for p in model.parameters().values() if p.node)
+    t.loss = usual
+    t.train_epoch()
+    whole.train_epoch()
+    assert all(np.array_equal(a, whole.model.state()[path]) for path, a in model.state().items())
+    assert t.history[0]["loss"] == whole.history[0]["loss"]
+
+
+def test_a_loss_is_a_scalar() -> None:
+    t = trainer()
+    t.loss = lambda logits, labels: softmax_cross_entropy(logits, labels, reduction="none")
+    with pytest.raises(ShapeError, match=r"the mean over a batch, got shape \(16,\)"):
+        t.train_epoch()
+    with pytest.raises(ShapeError, match="reduction='mean'"):
+        evaluate(t.model, t.loss, t.batches)

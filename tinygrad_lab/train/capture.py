@@ -10,8 +10,9 @@ exactly what was recorded, at the same places in memory, and so what differs fro
 - the keys of random draws, and the rates of the update (learning rate, and what frees Adam's means of their bias), are
   worked out on the host, exactly as without a graph, and sent there before each launch.
 
-A graph holds for one shape of batch, and for the parameters that learned when it was recorded. The first step of each
-kind is taken as usual, so that kernels are compiled and plans made; the second is recorded.
+A graph holds for one shape of batch, for the parameters that learned when it was recorded, and for the optimizer's
+options and the modes of the layers then. The first step of each kind is taken as usual, so that kernels are compiled
+and plans made; the second is recorded.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class CapturedSteps:
         self.arithmetic = arithmetic
         self.graphs = MAKERS[device]()
         self.places, self.memory = Places(model), optimizer.memory
+        self.layers = list(model.layers().values())
         self.seen: set[Any] = set()
         self.steps: dict[Any, _Step] = {}
 
@@ -83,19 +85,24 @@ class CapturedSteps:
 
     def take(self, x: Array, labels: Array, usual: Callable[[], Array]) -> Array:
         """Take a step on a batch and return what it adds to the sums; `usual` takes one without a graph."""
-        learning = tuple(p.node is not None for p in self.optimizer.parameters.values())  # what is frozen may change
-        shape = x.shape, x.dtype, labels.shape, labels.dtype, learning
+        kind = x.shape, x.dtype, labels.shape, labels.dtype, self._settings()
         if not self.places.hold() or self.optimizer.memory is not self.memory:  # somebody gave them other arrays
             self.steps.clear()
             self.memory = self.optimizer.memory
-        if shape not in self.seen:
-            self.seen.add(shape)
+        if kind not in self.seen:
+            self.seen.add(kind)
             batch = usual()
             self.places.settle()
             return batch
-        if shape not in self.steps:
-            self.steps[shape] = self._recorded(x, labels)
-        return self.steps[shape].launch(x, labels)
+        if kind not in self.steps:
+            self.steps[kind] = self._recorded(x, labels)
+        return self.steps[kind].launch(x, labels)
+
+    def _settings(self) -> tuple[Any, ...]:
+        """Return what a program may change between steps and a graph holds fast."""
+        learning = tuple(p.node is not None for p in self.optimizer.parameters.values())
+        options = tuple(tuple(own.values()) for own in self.optimizer.options.values())
+        return learning, options, tuple((layer.training, layer.frozen) for layer in self.layers)
 
     def _recorded(self, x: Array, labels: Array) -> _Step:
         step = _Step(self, x, labels)

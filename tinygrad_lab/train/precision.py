@@ -23,13 +23,15 @@ import numpy as np
 from tinygrad_lab import layer as layers
 from tinygrad_lab import registry
 from tinygrad_lab.backend import Array, fresh, namespace
-from tinygrad_lab.errors import OptionError, PluginError
+from tinygrad_lab.errors import NonFiniteError, OptionError, PluginError
 from tinygrad_lab.kernels.gpu.options import using_gpu
 from tinygrad_lab.layer import Layer, Parameter
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.tensor import Tensor, tensor
 
 PRECISIONS = ("float32", "tf32", "bf16", "float16")
+LEAST_SCALE = 1.0  # at which the walk back has the range of float16 itself
+MOST_SKIPPED = 20  # updates in a row, after which a scale that is least is no longer to blame
 NEEDS_RANGE = ("batch_norm", "group_norm", "layer_norm", "local_response_norm", "log_softmax", "softmax")
 
 
@@ -71,6 +73,15 @@ class Arithmetic:
         """Return a ``with`` block for the update of the parameters, which have their gradients."""
         return nullcontext()
 
+    def check(self) -> None:
+        """Look whether updates still change anything, where the device is waited for.
+
+        Raises
+        ------
+        NonFiniteError
+            None did for a while.
+        """
+
     def state(self) -> dict[str, Any]:
         """Return what a resumed run needs."""
         return {}
@@ -84,8 +95,9 @@ class HalfPrecision(Arithmetic):
 
     Weights are rounded for each forward; their gradients come back in float32. Gradients too small for float16 would
     be lost, so that the loss is multiplied by a scale before the walk back, and the gradients are divided by it. If one
-    of them is not finite, the scale was too large: the update leaves everything as it was, and the scale is halved.
-    After `patience` updates without that it is doubled. All of this is decided on the device, so that nothing waits.
+    of them is not finite, the scale was too large: the update leaves everything as it was, and the scale is halved, but
+    not below 1. After `patience` updates without that it is doubled. All of this is decided on the device, so that
+    nothing waits. Gradients that are never finite, at the least scale either, are told where metrics are read.
 
     Layers with buffers, such as batch normalisation, and those that sum many squares or powers compute in float32.
 
@@ -149,11 +161,21 @@ class HalfPrecision(Arithmetic):
     def _adapt(self, finite: Array) -> None:
         """Halve the scale after an update that was undone; double it after many that were not."""
         xp = namespace(self._scale)
-        good = self._good + 1.0
+        good = xp.maximum(self._good, 0.0) + 1.0
         enough = good >= self.patience
         grown = xp.where(enough, self._scale * 2.0, self._scale)
-        self._scale[...] = xp.where(finite, grown, self._scale * 0.5)
-        self._good[...] = xp.where(finite & ~enough, good, xp.zeros_like(good))
+        self._scale[...] = xp.where(finite, grown, xp.maximum(self._scale * 0.5, LEAST_SCALE))
+        skipped = xp.minimum(self._good, 0.0) - 1.0
+        self._good[...] = xp.where(finite, xp.where(enough, xp.zeros_like(good), good), skipped)
+
+    def check(self) -> None:
+        """Look whether updates still change anything."""
+        state = self.state()
+        if state["scale"] <= LEAST_SCALE and state["good"] <= -MOST_SKIPPED:
+            raise NonFiniteError(
+                f"float16: expected finite gradients, got none in {-state['good']:.0f} updates, the last at a loss "
+                f"scale of {state['scale']:g}; train with 'float32', or find their origin with detect_anomaly()"
+            )
 
     def _place(self, like: Array) -> None:
         xp = namespace(like)
@@ -162,7 +184,7 @@ class HalfPrecision(Arithmetic):
             self._scale, self._good = (xp.full((), first[name], xp.float32) for name in ("scale", "good"))
 
     def state(self) -> dict[str, Any]:
-        """Return the scale, and how many updates in a row were good; this waits for the device."""
+        """Return the scale, and how many updates in a row were good (below 0: skipped); this waits for the device."""
         if self._scale is None:
             return dict(self._first)
         return {"scale": float(self._scale), "good": float(self._good)}

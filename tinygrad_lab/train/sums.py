@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array, backend_of, device_name, fresh, namespace, transfer
+from tinygrad_lab.errors import ShapeError
 
 
 def right_answers(logits: Any, labels: Array) -> Array:
@@ -18,6 +19,19 @@ def right_answers(logits: Any, labels: Array) -> Array:
     logits = logits[0] if isinstance(logits, tuple) else logits
     wanted = labels if labels.ndim == 1 else labels.argmax(axis=1)
     return (raw(logits).argmax(axis=1) == wanted).sum()
+
+
+def scalar(loss: Any) -> Any:
+    """Return a batch's loss, which is to be the mean over its images.
+
+    Raises
+    ------
+    ShapeError
+        It is no scalar.
+    """
+    if shape := raw(loss).shape:
+        raise ShapeError(f"loss: expected a scalar, the mean over a batch, got shape {shape}; use reduction='mean'")
+    return loss
 
 
 def of_batch(loss: Array, logits: Any, labels: Array) -> Array:

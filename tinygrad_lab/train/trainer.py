@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import time
@@ -23,7 +24,7 @@ from tinygrad_lab.tensor import tensor
 from tinygrad_lab.train.callbacks import Callback, Metrics
 from tinygrad_lab.train.capture import CapturedSteps
 from tinygrad_lab.train.precision import arithmetic_of
-from tinygrad_lab.train.sums import Sums, of_batch
+from tinygrad_lab.train.sums import Sums, of_batch, scalar
 
 Loss = Callable[[Any, Any], Any]
 
@@ -37,6 +38,11 @@ class Evaluation:
     loss: float
     accuracy: float
     images: int
+
+
+def goes_by_metric(schedule: Schedule) -> bool:
+    """Tell whether a schedule goes by a metric: by the position alone it would have no state."""
+    return bool(schedule.state())
 
 
 def device_of(model: Layer) -> str:
@@ -57,7 +63,7 @@ def evaluate(model: Layer, loss: Loss, batches: Iterable[Any]) -> Evaluation:
             for x, labels in batches:
                 labels = transfer(labels, device)
                 logits = model(tensor(transfer(x, device)))
-                sums.add(of_batch(raw(loss(logits, labels)), logits, labels), len(labels))
+                sums.add(of_batch(raw(scalar(loss(logits, labels))), logits, labels), len(labels))
     finally:
         for layer, training in modes:
             layer.training = training
@@ -78,7 +84,8 @@ class Trainer:
     model : Layer
         What is trained.
     loss : callable
-        ``loss(logits, labels)``, a scalar.
+        ``loss(logits, labels)``, a scalar: the mean over the batch. (With a sum, the loss that is told would be
+        wrong, and so would the gradient of an update from several batches.)
     optimizer : Optimizer
         Of the model's parameters.
     batches : Loader
@@ -88,7 +95,8 @@ class Trainer:
     validation : Loader, optional
         A part of the training data that is set aside, by which choices are made: evaluated after each epoch.
     schedule : Schedule, optional
-        From the position in training, in epochs and their fractions, to the factor of the optimizer's own rate.
+        From the position in training, in epochs and their fractions, to the factor of the optimizer's own rate. One
+        that goes by a metric is told the loss on the validation part.
     callbacks : sequence of Callback
         Told of every update and every epoch.
     accumulate : int
@@ -107,16 +115,21 @@ class Trainer:
     history : list of dict
         The metrics of each epoch so far: epoch, lr, loss, accuracy, seconds, images_per_second, and for the data above
         ``held_out`` and ``validation``, each with loss and accuracy.
+    ended : str or None
+        The reason for which a callback ended the training, part of the state. Set it to None to train on.
 
     Raises
     ------
     OptionError
-        An update is to be made from less than one batch.
+        An update is to be made from less than one batch, or the schedule goes by a metric and there is no validation.
+    ShapeError
+        The loss is no scalar.
     CaptureError
         Steps are to be captured and cannot be.
     NonFiniteError
         The loss became infinite or NaN; the message names the layer where that began. The model keeps the weights
-        and statistics that it had before that step.
+        and statistics that it had before that update, whose first batch is the next one. Or, in float16, no update has
+        had finite gradients for a while.
     """
 
     def __init__(
@@ -141,12 +154,15 @@ class Trainer:
             raise CaptureError("Trainer: expected an update from each batch to capture steps, got accumulate > 1")
         if read_every is not None and read_every < 1:
             raise OptionError(f"Trainer: expected metrics to be read every 1 update or more, got {read_every}")
+        if schedule is not None and goes_by_metric(schedule) and validation is None:
+            raise OptionError(f"Trainer: expected validation, the data whose loss {schedule} goes by, got none")
         keep_freed_memory()  # what one step leaves is what the next one needs
         self.model, self.loss, self.optimizer, self.batches = model, loss, optimizer, batches
         self.held_out, self.validation, self.schedule = held_out, validation, schedule or Constant()
         self.callbacks, self.accumulate = list(callbacks), accumulate
         self.base_lr = optimizer.lr
         self.history: list[Metrics] = []
+        self.ended: str | None = None
         self.epoch = 0
         self.steps = 0
         self.sums, self.seconds = Sums(), 0.0  # over the steps of this epoch
@@ -158,12 +174,12 @@ class Trainer:
 
     def train(self, epochs: int) -> str | None:
         """Train until so many epochs are done in all, or a callback ends it; return its reason."""
-        while self.epoch < epochs:
+        while not self.ended and self.epoch < epochs:
             self.train_epoch()
-            for callback in self.callbacks:
-                if reason := callback.epoch(self.history):
-                    return reason
-        return None
+            for callback in self.callbacks:  # all of them hear of the last epoch too
+                reason = callback.epoch(self.history)
+                self.ended = self.ended or reason
+        return self.ended
 
     def train_epoch(self) -> Metrics:
         """Train for one epoch, or for the rest of one that was resumed; evaluate, and return the epoch's metrics."""
@@ -187,29 +203,64 @@ class Trainer:
     def _take_steps(self, device: str) -> bool:
         """Take the steps of the rest of the epoch; return False if a loss was not finite, from where it last was."""
         every = 1 if self._careful else self.read_every or (1 if device == "numpy" else READ_EVERY)
+        late = not self._careful and (every > 1 or self._captured is not None)  # losses are looked at afterwards
         start, steps = time.perf_counter() - self.seconds, len(self.batches)
-        self._read_state = self.state() if every > 1 else None
-        for number, (x, labels) in enumerate(self.batches, self.batches.position.batch + 1):
+        self._read_state = self.state() if late else None
+        go_back = self._back_to_reading if late else self._way_back(self.batches.position.batch)
+        for x, labels in self.batches:
+            number = self.batches.position.batch
             x, labels = transfer(x, device), transfer(labels, device)
             self.optimizer.lr = self.base_lr * self.schedule(self.epoch + (number - 1) / steps)
             last = number % self.accumulate == 0 or number == steps
             share = len(labels) / self._images_of_update(number)
-            usual = functools.partial(self._usual_step, x, labels, share=share, update=last, check=every == 1)
-            if self._captured and not self._careful:
-                before = self.steps
-                self.sums.add(self._captured.take(x, labels, usual), len(labels))
-                self.steps = before + 1
-            else:
-                self.sums.add(usual(), len(labels))
+            usual = functools.partial(self._usual_step, x, labels, share=share, update=last, check=not late)
+            before = self.steps
+            if not late and (number - 1) % self.accumulate == 0:
+                go_back = self._way_back(number - 1)
+            try:
+                batch = self._captured.take(x, labels, usual) if self._captured and not self._careful else usual()
+            except NonFiniteError:
+                go_back()
+                raise
+            self.sums.add(batch, len(labels))
+            self.steps = before + last
             if last and (every == 1 or self.steps % every == 0 or number == steps):
-                if not math.isfinite(self.sums.read()["loss"]):
-                    self.load_state(self._read_state or {})
+                if not math.isfinite(self.sums.read()["loss"]) and self._read_state:
+                    self.load_state(self._read_state)
                     return False
-                self._read_state = self.state() if every > 1 and number < steps else None
+                self._read_state = self.state() if late and number < steps else None
+                self._check_updates()
             self.seconds = time.perf_counter() - start
             if last:
                 self._tell({"epoch": self.epoch + 1, "step": number, "steps": steps} | self._metrics())
         return True
+
+    def _check_updates(self) -> None:
+        try:
+            self.arithmetic.check()
+        except NonFiniteError:
+            self.batches.load_state_dict(self.batches.state_dict())  # so that the next loop goes on here
+            raise
+
+    def _back_to_reading(self) -> None:
+        if self._read_state is not None:
+            self.load_state(self._read_state)
+
+    def _way_back(self, batch: int) -> Callable[[], None]:
+        """Return what takes back an update that fails: its first batch comes next, and nothing is left of it."""
+        sums, steps, epoch = copy.copy(self.sums), self.model.steps, self.batches.position.epoch
+        buffers = [(b, b.value) for b in self.model.buffers().values()]
+
+        def go_back() -> None:
+            self.sums, self.model.steps = sums, steps
+            self.batches.seek(epoch, batch)
+            for buffer, value in buffers:
+                buffer.assign(value)
+            for parameter in self.optimizer.parameters.values():
+                if parameter.node is not None:
+                    parameter.node.grad = None
+
+        return go_back
 
     def _usual_step(self, x: Array, labels: Array, **how: Any) -> Array:
         loss, logits = self.train_step(x, labels, **how)
@@ -218,7 +269,7 @@ class Trainer:
     def _forward(self, x: Any, labels: Array) -> tuple[Any, Any]:
         """Return the loss and the logits of a batch."""
         logits = self.arithmetic.forward(self.model, x)
-        return self.loss(logits, labels), logits
+        return scalar(self.loss(logits, labels)), logits
 
     def _metrics(self) -> Metrics:
         """Return the metrics of the epoch as they were last read."""
@@ -242,15 +293,14 @@ class Trainer:
             callback.step(metrics)
 
     def _evaluate(self) -> Metrics:
-        """Evaluate the model on the data that is not trained on, and tell the schedule."""
+        """Evaluate the model on the data that is not trained on, and tell the schedule of the validation part."""
         metrics: Metrics = {}
         for split, batches in (("held_out", self.held_out), ("validation", self.validation)):
             if batches is not None:
                 result = evaluate(self.model, self.loss, batches)
                 metrics[split] = {"loss": result.loss, "accuracy": result.accuracy}
-        observed = metrics.get("validation") or metrics.get("held_out")
-        if observed:
-            self.schedule.observe(observed["loss"])
+        if "validation" in metrics:
+            self.schedule.observe(metrics["validation"]["loss"])
         return metrics
 
     def state(self) -> dict[str, Any]:
@@ -261,6 +311,7 @@ class Trainer:
         sums = self.sums.read()
         if self._read_state is not None and not math.isfinite(sums["loss"]):
             return self._read_state
+        more: dict[str, Any] = {"arithmetic": self.arithmetic.state(), "ended": self.ended}
         return {
             "model": self._model_state(),
             "model_steps": self.model.steps,
@@ -272,7 +323,7 @@ class Trainer:
             "steps": self.steps,
             "sums": {**sums, "seconds": self.seconds},
             "history": list(self.history),
-        } | ({"arithmetic": scales} if (scales := self.arithmetic.state()) else {})
+        } | {key: value for key, value in more.items() if value}
 
     def _model_state(self) -> dict[str, Array]:
         """Return the model's arrays, copied where captured steps change them in place."""
@@ -287,7 +338,7 @@ class Trainer:
         StateError
             The state is not one of such a trainer.
         """
-        if missing := sorted(self.state().keys() - state.keys()):
+        if missing := sorted(self.state().keys() - state.keys() - {"ended"}):
             raise StateError(f"Trainer: expected a state that it returned, missing {missing}")
         self.model.load_state(state["model"])
         self.model.steps = state["model_steps"]
@@ -295,6 +346,7 @@ class Trainer:
         self.schedule.load_state(state["schedule"])
         self.batches.load_state_dict(state["loader"])
         self.base_lr, self.epoch, self.steps = state["base_lr"], state["epoch"], state["steps"]
+        self.ended = state.get("ended")
         self.arithmetic.load_state(state.get("arithmetic", {}))
         sums = dict(state["sums"])
         self.seconds, self.sums, self.history = sums.pop("seconds"), Sums(**sums), list(state["history"])
