@@ -193,6 +193,77 @@ def test_the_order_of_flattened_rows_is_asked_for(tmp_path: Path) -> None:
         import_weights(network(), path, rules=RULES, convention="torch", flattened={"outptu": (4, 3, 2)})
 
 
+class Rows(tgl.Layer):
+    """A flatten of somebody's own."""
+
+    def forward(self, x: Any) -> Any:
+        return tgl.reshape(x, shape=self.output_shape(x.shape))  # (N, H, W, C) -> (N, H*W*C)
+
+    def output_shape(self, shape: Any) -> Any:
+        return (shape[0], int(np.prod(shape[1:])))
+
+
+class Net(tgl.Layer):
+    """Layers in attributes, as PyTorch's networks have them."""
+
+    def __init__(self) -> None:
+        self.features = tgl.Sequential(conv(), Flatten())
+        self.head = Dense(8, 2, rng=0)
+
+
+def conv() -> Conv2d:
+    return Conv2d(1, 2, window=1, rng=0)
+
+
+def head() -> Dense:
+    return Dense(8, 2, rng=0)
+
+
+@pytest.mark.parametrize(
+    ("model", "path"),
+    [
+        (tgl.Sequential({"c": conv(), "f": Flatten(), "head": tgl.Sequential({"d": head()})}), "head.d"),
+        (tgl.Sequential({"features": tgl.Sequential({"c": conv(), "f": Flatten()}), "d": head()}), "d"),
+        (tgl.Sequential({"c": conv(), "f": tgl.layers["reshape"]((8,)), "d": head()}), "d"),
+        (tgl.Sequential({"c": conv(), "f": Rows(), "relu": ReLU(), "d": head()}), "d"),
+        (tgl.Sequential({"c": conv(), "f": Flatten(), "prelu": PReLU(1), "d": head()}), "d"),
+        (tgl.Sequential({"c": conv(), "f": Flatten(), "norm": BatchNorm(8), "d": head()}), "norm"),
+        (tgl.Sequential(conv(), Flatten(), tgl.layers["parallel_concat"]({"a": head(), "b": head()})), "2.a"),
+        (Net(), "head"),
+    ],
+)
+def test_no_shape_of_network_hides_a_flatten(model: tgl.Layer, path: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=rf"expected flattened=.'{path}': .channels, height, width"):
+        import_weights(model, as_npz(tmp_path, {}), convention="torch")
+
+
+def test_rows_without_an_order_of_places_need_no_map(tmp_path: Path) -> None:
+    mean, tokens = tgl.layers["global_avg_pool2d"](), tgl.layers["reshape"]((2, 2, 2))
+    for model in (
+        tgl.Sequential(conv(), mean, Dense(2, 3, rng=0)),
+        tgl.Sequential(Dense(8, 8, rng=0), tokens, conv(), mean, Dense(2, 3, rng=0)),
+    ):
+        with pytest.raises(StateError, match="no array for the variable"):
+            import_weights(model, as_npz(tmp_path, {}), convention="torch")
+
+
+def test_normalisation_of_a_flattened_map_is_reordered_too(tmp_path: Path) -> None:
+    model = tgl.Sequential({"conv": conv(), "flatten": Flatten(), "norm": BatchNorm(8), "output": head()})
+    ramp, maps = np.arange(8, dtype="float32"), {"norm": (2, 2, 2), "output": (2, 2, 2)}
+    arrays = {f"norm.{name}": ramp for name in ("weight", "bias", "running_mean", "running_var")}
+    arrays |= {"output.weight": np.stack([ramp, ramp]), "output.bias": ramp[:2]}
+    path = as_npz(tmp_path, arrays)
+    with pytest.raises(OptionError, match="'output'"):
+        import_weights(model, path, convention="torch", fresh="conv.*", flattened={"norm": (2, 2, 2)})
+    import_weights(model, path, convention="torch", fresh="conv.*", flattened=maps)
+    channel_last = [0, 4, 1, 5, 2, 6, 3, 7]
+    state = model.state()
+    for name in ("scale", "shift", "running_mean", "running_variance"):
+        assert state[f"norm.{name}"].tolist() == channel_last
+    assert state["output.weight"][:, 1].tolist() == channel_last
+    assert state["output.bias"].tolist() == [0, 1]
+
+
 def test_own_files_need_neither_rules_nor_conventions(tmp_path: Path) -> None:
     first, second = network(), network()
     import_weights(first, as_npz(tmp_path, theirs()), rules=RULES, convention="torch", flattened=FLATTENED)

@@ -22,7 +22,7 @@ import numpy as np
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError, PluginError, StateError
-from tinygrad_lab.layer import Layer, Sequential
+from tinygrad_lab.layer import Layer, Variable
 from tinygrad_lab.registry import layers as registered
 
 __all__ = ["CONVENTIONS", "import_weights", "read_arrays", "renamed"]
@@ -32,6 +32,7 @@ Rules = Mapping[str, str | None]
 Names = dict[str, tuple[str, Axes]]  # their name for an array: our name, and the order of its axes
 
 _SHOWN = 8  # of each kind of misfit
+_MAP_AXES = 3  # of an example: height, width, channels
 
 _FILTERS: Names = {"weight": ("weight", (2, 3, 1, 0)), "bias": ("bias", ())}
 _NORM: Names = {"weight": ("scale", ()), "bias": ("shift", ())}
@@ -83,7 +84,8 @@ def import_weights(
         weights as (out, in), and calls batch normalisation's arrays weight, bias, running_mean and running_var.
     flattened : mapping of path to (channels, height, width)
         The map that was flattened before a dense layer: PyTorch orders the layer's rows by channel first, here the
-        channel is last. It must be given for every dense layer after a flatten, where the convention is PyTorch's.
+        channel is last. It must be given for every dense layer after a flatten, and for a normalisation between the
+        two, where the convention is PyTorch's.
     fresh : str or iterable of str
         Patterns of the model's variables that keep the values they have, such as a new head's: ``"output.*"``.
 
@@ -101,7 +103,7 @@ def import_weights(
 
     Examples
     --------
-    >>> from tinygrad_lab.registry import layers
+    >>> from tinygrad_lab import Sequential, layers
     >>> model = Sequential({"first": layers["conv2d"](3, 8, window=5, rng=0), "norm": layers["batch_norm"](8)})
     >>> theirs = {"0.weight": np.ones((8, 3, 5, 5), "float32"), "0.bias": np.zeros(8, "float32")}
     >>> theirs |= {f"1.{name}": np.ones(8, "float32") for name in ("weight", "bias", "running_mean", "running_var")}
@@ -249,7 +251,8 @@ class _Pairing:
         before, wanted = array.shape, self.own[ours].shape
         if len(axes) == array.ndim:
             array = array.transpose(axes or None)
-        if layer_path in self.flattened and ours.endswith(".weight") and array.shape == wanted:
+        ordered = _in_row_order(self.layers[layer_path]) if layer_path in self.flattened else {}
+        if ours.rpartition(".")[2] in ordered and array.shape == wanted:
             array = _rows_channel_last(array, self.flattened[layer_path])
         if array.shape != wanted:
             became = "" if array.shape == before else f", which is {array.shape} in our order"
@@ -303,18 +306,21 @@ def _patterns(model: Layer, fresh: str | Iterable[str]) -> tuple[str, ...]:
 def _checked_flattened(
     model: Layer, flattened: Mapping[str, Sequence[int]], pairing: _Pairing
 ) -> dict[str, tuple[int, ...]]:
-    """Return the maps before dense layers, and refuse to guess them: the shapes fit in any order."""
+    """Return the maps before layers that take them flattened, and refuse to guess them: the shapes fit in any order."""
     for path, map_shape in flattened.items():
         layer = pairing.layers.get(path)
-        rows = getattr(layer, "in_features", None)
+        rows = max((variable.shape[0] for variable in _in_row_order(layer).values()), default=None) if layer else None
         if len(map_shape) != 3 or math.prod(map_shape) != rows:
             raise OptionError(
                 f"flattened[{path!r}]: expected (channels, height, width) of the {rows or ''} inputs of "
                 f"{layer or 'a dense layer at that path'}, got {tuple(map_shape)}"
             )
     if pairing.convention == "torch":
-        for path in _dense_after_flatten(model):
-            if path not in flattened and not pairing.stays(f"{path}.weight"):
+        found: list[str] = []
+        _follow(model, "", False, found)
+        for path in found:
+            ordered = [_joined(path, name) for name in _in_row_order(pairing.layers[path])]
+            if path not in flattened and not all(map(pairing.stays, ordered)):
                 raise OptionError(
                     f"import_weights: expected flattened={{{path!r}: (channels, height, width)}}, the map before "
                     f"{pairing.layers[path]}, got none; PyTorch orders its rows by channel first, here it is last, and "
@@ -323,20 +329,52 @@ def _checked_flattened(
     return {path: tuple(map_shape) for path, map_shape in flattened.items()}
 
 
-def _dense_after_flatten(model: Layer) -> Iterator[str]:
-    """Yield the paths of dense layers that take the rows of a flatten, found in the order of `Sequential`."""
-    for path, layer in model.layers().items():
-        flat = False
-        for name, child in layer.children().items() if isinstance(layer, Sequential) else ():
-            if type(child) is registered["flatten"]:
-                flat = True
-            elif flat and child.parameters():
-                if type(child) is registered["dense"]:
-                    yield f"{path}.{name}" if path else name
-                flat = False
+def _follow(layer: Layer, path: str, flat: bool, found: list[str]) -> bool:
+    """Note the layers that take the rows of a flattened map, and return whether such rows come out.
+
+    Layers inside another are taken one after another as they are declared, except branches.
+    """
+    if children := layer.children():
+        branches = type(layer) is registered["parallel_concat"]
+        before, ends = flat, []
+        for name, child in children.items():
+            flat = _follow(child, _joined(path, name), before if branches else flat, found)
+            ends.append(flat)
+        return any(ends) if branches else flat
+    if flat and _in_row_order(layer):
+        found.append(path)
+    if type(layer) is registered["reshape"]:
+        return len(layer.shape) < _MAP_AXES  # type: ignore[attr-defined]  # of a Reshape
+    if any(parameter.ndim > 1 for parameter in layer.parameters().values()):  # it mixes what comes in
+        return False
+    return flat or _flattens(layer)
 
 
-def _rows_channel_last(weight: Array, map_shape: tuple[int, ...]) -> Array:
-    """Reorder the rows of a dense layer's weights from (C, H, W) to (H, W, C)."""
-    maps = weight.reshape(*map_shape, weight.shape[1])  # (C*H*W, O) -> (C, H, W, O)
-    return maps.transpose(1, 2, 0, 3).reshape(weight.shape)  # (C, H, W, O) -> (H*W*C, O)
+def _flattens(layer: Layer) -> bool:
+    """Whether a layer puts places of a map into one axis with its channels; global pooling leaves no places."""
+    channels = 5
+    try:
+        shape = layer.output_shape((1, 2, 3, channels))
+    except Exception:  # a layer of whatever kind that takes no such map
+        return False
+    return isinstance(shape, tuple) and len(shape) <= _MAP_AXES and shape[-1] != channels
+
+
+def _in_row_order(layer: Layer) -> dict[str, Variable]:
+    """Return the variables of a dense or elementwise layer with an entry along the first axis for each input."""
+    own = {} if layer.children() else layer.variables()
+    if type(layer) is registered["dense"]:
+        return {"weight": own["weight"]}
+    if any(variable.ndim > 1 for variable in own.values()):
+        return {}
+    return {name: variable for name, variable in own.items() if variable.ndim == 1 and variable.shape[0] > 1}
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _rows_channel_last(array: Array, map_shape: tuple[int, ...]) -> Array:
+    """Reorder the rows of a dense layer's weights, or the entries of a vector, from (C, H, W) to (H, W, C)."""
+    maps = array.reshape(*map_shape, -1)  # (C*H*W, O) or (C*H*W,) -> (C, H, W, O) or (C, H, W, 1)
+    return maps.transpose(1, 2, 0, 3).reshape(array.shape)  # -> (H*W*C, O) or (H*W*C,)
