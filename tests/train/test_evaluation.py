@@ -98,6 +98,23 @@ def test_other_settings_are_another_experiment(tmp_path: Path) -> None:
         write_results(found, tmp_path / "out")
 
 
+def test_of_two_runs_of_one_seed_the_later_one_counts(tmp_path: Path) -> None:
+    for number, accuracy in (("", 0.5), ("-10", 0.9), ("-2", 0.7)):
+        made_run(tmp_path / f"lenet5-20260101-101010{number}", recipe="lenet5", seed=0, accuracy=accuracy)
+    (one,) = gather(read_runs(tmp_path))
+    assert one["last"]["values"] == [0.9]
+
+
+def test_a_recipe_needs_no_description(tmp_path: Path) -> None:
+    made_run(tmp_path / "run", recipe="mine", seed=0, accuracy=0.5)
+    path = tmp_path / "run" / "recipe.json"
+    tables = json.loads(path.read_text())
+    del tables["recipe"]
+    path.write_text(json.dumps(tables))
+    (one,) = gather(read_runs(tmp_path))
+    assert (one["title"], one["source"]) == ("mine", "")
+
+
 def test_the_page_shows_what_ran_and_lists_what_did_not(tmp_path: Path) -> None:
     for seed in (0, 1, 2):
         for name, accuracy in (("padding_cnn7", 0.90), ("padding_cnn7:none", 0.80)):

@@ -12,6 +12,7 @@ other there, as ``"model.padding" = "edge"``, and ``NAME:edge`` is that recipe.
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -200,14 +201,27 @@ def _paths(table: str, content: Any) -> list[str]:
     return [f"{table}.{key}" for key in content] if isinstance(content, dict) else []
 
 
+def check_name(name: Any, who: str) -> None:
+    """Refuse a name that would lead files elsewhere: it may come from anybody's file.
+
+    Raises
+    ------
+    ConfigError
+        It is more than letters, digits, and some of ``_.:-``.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.:-]+", name):
+        raise ConfigError(f"{who}: expected a name of letters, digits and _ . : - alone, got {name!r}")
+
+
 def checked(tables: Table, name: str) -> Table:
     """Return the tables of a recipe if they are complete and well formed.
 
     Raises
     ------
     ConfigError
-        A table or key is missing, unknown or of the wrong type.
+        A table or key is missing, unknown or of the wrong type, or a name is no name.
     """
+    check_name(name, "recipe")
     who = f"recipe {name!r}"
     for table in tables:
         one_of(table, _KNOWN, who)
@@ -221,7 +235,10 @@ def checked(tables: Table, name: str) -> Table:
     for table, kinds in _KINDS.items():
         _check_table(tables.get(table, {}), kinds, f"{who}: {table}")
     _check_origin(tables, who)
+    if (reduction := tables["loss"].get("reduction", "mean")) != "mean":
+        raise ConfigError(f"{who}: expected loss.reduction 'mean', which training counts on, got {reduction!r}")
     for variant, settings in tables.get("variants", {}).items():
+        check_name(variant, f"{who}: variants")
         if not isinstance(settings, dict):
             raise ConfigError(f"{who}: expected variants.{variant} as a table of settings, got {settings!r}")
         for path in settings:
@@ -245,9 +262,10 @@ def find_recipe(name: str) -> Recipe:
     ConfigError
         There is no such recipe or variant, or it is not well formed.
     """
-    name, colon, variant = name.partition(":")
-    recipe = _read_recipe(name)
-    return recipe.variant(variant) if colon else recipe
+    both = re.fullmatch(r"(.*\.toml|[^:]*)(?::(.*))?", name, re.DOTALL)  # a path may hold colons of its own
+    base, variant = both.groups() if both else (name, None)
+    recipe = _read_recipe(base)
+    return recipe if variant is None else recipe.variant(variant)
 
 
 def _read_recipe(name: str) -> Recipe:

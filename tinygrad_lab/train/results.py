@@ -7,13 +7,14 @@ but for the seed; other folders of that name, such as trials with other settings
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.train.evaluation import FIGURES, compare, spread
-from tinygrad_lab.train.recipe import find_recipe, recipe_names
+from tinygrad_lab.train.recipe import check_name, find_recipe, recipe_names
 from tinygrad_lab.weights import write_atomically
 
 Result = dict[str, Any]
@@ -28,7 +29,7 @@ is the honest one. This page is made from the files beside it by `tinygrad-lab r
 
 
 def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
-    """Return (recipe as it was run, result) of every finished run below a folder.
+    """Return (recipe as it was run, result) of every finished run below a folder, by the time in the folders' names.
 
     Raises
     ------
@@ -36,15 +37,22 @@ def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
         There is none, or a file is damaged.
     """
     found = []
-    for path in sorted(root.glob("**/result.json")):
+    for path in sorted(root.glob("**/result.json"), key=_in_order):
         try:
             tables = json.loads((path.parent / "recipe.json").read_text(encoding="utf-8"))
+            check_name(tables["name"], "recipe.json")
             found.append((tables, json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"results: expected the files of a run, got {path.parent}: {error}") from error
     if not found:
         raise ConfigError(f"results: expected folders of finished runs in {root}, got none; run tinygrad-lab train")
     return found
+
+
+def _in_order(path: Path) -> tuple[list[str | int], Path]:
+    """Return the key by which runs are sorted: folders' names, with numbers in them as numbers."""
+    parts = re.split(r"(\d+)", path.parent.name)  # text and numbers in turn
+    return [int(part) if part.isdecimal() else part for part in parts], path
 
 
 def gather(runs: Iterable[tuple[dict[str, Any], Result]]) -> list[Result]:
@@ -58,7 +66,7 @@ def gather(runs: Iterable[tuple[dict[str, Any], Result]]) -> list[Result]:
 
 def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
     tables, results = runs[0][0], [result for _, result in runs]
-    about = tables["recipe"]
+    about = tables.get("recipe", {})
     told = {
         name: spread([result["figures"][name]["accuracy"] for result in results])
         for name in FIGURES
