@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import json
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +17,8 @@ from tinygrad_lab.initializers import shapes_only
 from tinygrad_lab.optim.schedules import build_schedule
 from tinygrad_lab.train import find_recipe, recipe_names
 from tinygrad_lab.train.recipe import checked
+from tinygrad_lab.train.results import read_runs
+from tinygrad_lab.train.run import new_run_folder, read_run
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -41,6 +46,7 @@ def test_settings_replace_one_key_and_leave_the_recipe_alone() -> None:
         ("training.epochs=many", "expected a value of type int"),
         ("training.epochs=0", "at least one epoch"),
         ("optimizer.lr", "expected table.key=value"),
+        ("loss.reduction=sum", "expected loss.reduction 'mean'.*got 'sum'"),
         ("lr=3", "expected table.key=value"),
     ],
 )
@@ -114,3 +120,33 @@ def test_variants_are_checked_with_their_recipe() -> None:
         checked({**tables, "variants": {"wide": {"modl.classes": 3}}}, "mine")
     with pytest.raises(ConfigError, match=r"variants\.wide as a table"):
         checked({**tables, "variants": {"wide": 3}}, "mine")
+
+
+def test_a_path_may_hold_colons(tmp_path: Path) -> None:
+    folder = tmp_path / "C:" / "a:b"
+    folder.mkdir(parents=True)
+    path = folder / "mine.toml"
+    text = (resources.files("tinygrad_lab") / "recipes" / "padding_cnn7.toml").read_text(encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
+    assert find_recipe(str(path)).name == "mine"
+    assert find_recipe(f"{path}:edge").name == "mine:edge"
+    with pytest.raises(ConfigError, match="variants of recipe 'mine'"):
+        find_recipe(f"{path}:")
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere", "a/b", "a\\b", "", "a b", "a\n", 3])
+def test_names_lead_nowhere_else(name: Any, tmp_path: Path) -> None:
+    tables = find_recipe("lenet5").tables
+    for refused in (
+        lambda: checked(tables, name),
+        lambda: checked({**tables, "variants": {name: {}}}, "mine"),
+        lambda: new_run_folder(tmp_path, name),
+    ):
+        with pytest.raises(ConfigError, match="expected a name of letters"):
+            refused()
+    (tmp_path / "recipe.json").write_text(json.dumps({"name": name, **tables}))
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(ConfigError, match="expected a name of letters"):
+        read_run(tmp_path)
+    with pytest.raises(ConfigError, match="expected a name of letters"):
+        read_runs(tmp_path)

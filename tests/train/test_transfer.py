@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from tinygrad_lab.data.augment import Compose
 from tinygrad_lab.errors import ConfigError, OptionError, StateError
 from tinygrad_lab.finetuning import begin_with
 from tinygrad_lab.registry import models
-from tinygrad_lab.train import find_recipe
+from tinygrad_lab.train import find_recipe, run_recipe
+from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.recipe import Recipe
-from tinygrad_lab.train.run import prepare
+from tinygrad_lab.train.run import prepare, read_run
 from tinygrad_lab.weights import save_weights
 
 
@@ -46,6 +48,31 @@ def test_weights_are_loaded_and_the_head_is_fresh_and_alone_learns(tmp_path: Pat
     from tinygrad_lab.foreign_weights import read_arrays
 
     assert np.array_equal(before[first], read_arrays(path)[first])
+
+
+def test_a_run_goes_on_without_the_weights_that_it_began_with(tmp_path: Path) -> None:
+    path, head = trained(tmp_path), list(models["lenet5"](rng=0).children())[-1]
+    settings = [f"transfer.weights='{path}'", f'transfer.fresh=["{head}.*"]', 'transfer.freeze=["*"]']
+    short = [*settings, f'transfer.but=["{head}"]', "data.per_class=20", "training.epochs=2"]
+    (folder,) = ended_after_one_epoch(with_transfer(*short), tmp_path / "runs")
+    path.unlink()
+    result = run_recipe(read_run(folder), Reporter(), resume=folder)
+    assert result["epochs"] == 2
+    path = trained(tmp_path)
+    whole = run_recipe(with_transfer(*short), Reporter(), runs=tmp_path / "whole")
+    assert whole["held_out"] == result["held_out"]
+
+
+def ended_after_one_epoch(recipe: Recipe, runs: Path) -> list[Path]:
+    """Interrupt a run and return the run folders."""
+
+    class Interrupts(Reporter):
+        def epoch(self, history: Any) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(recipe, Interrupts(), runs=runs)
+    return list(runs.iterdir())
 
 
 def test_the_recipe_takes_the_weights_of_its_forerunner(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """A run: what a recipe does, and the folder that it leaves.
 
 The folder holds ``recipe.json`` (the recipe as it was run), ``metrics.jsonl`` (a line an epoch), ``checkpoints`` (the
-newest two and the best), and in the end ``result.json``, ``weights.safetensors`` of the last epoch, and ``curves.png``.
+newest two and, where a part of the training data is set aside, the best by that), and in the end ``result.json``,
+``weights.safetensors`` of the last epoch, and ``curves.png``.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from tinygrad_lab.train.callbacks import Callback, EarlyStopping, Metrics, Tenso
 from tinygrad_lab.train.checkpoint import CheckpointFolder
 from tinygrad_lab.train.evaluation import best_epoch, figures
 from tinygrad_lab.train.progress import Reporter
-from tinygrad_lab.train.recipe import Recipe, checked, one_of
-from tinygrad_lab.train.trainer import Trainer
+from tinygrad_lab.train.recipe import Recipe, check_name, checked, one_of
+from tinygrad_lab.train.trainer import Trainer, goes_by_metric
 from tinygrad_lab.weights import save_weights, write_atomically
 
 
@@ -58,6 +59,7 @@ def _made(kind: registry.Registry, table: dict[str, Any], *args: Any, **more: An
 
 def new_run_folder(root: Path, recipe: str) -> Path:
     """Make and return a folder of its own for a run: the recipe's name and the time, and a number if that is taken."""
+    check_name(recipe, "runs")
     stamp = time.strftime("%Y%m%d-%H%M%S")
     for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
         folder = root / f"{recipe.replace(':', '-')}-{stamp}{suffix}"
@@ -71,8 +73,13 @@ def new_run_folder(root: Path, recipe: str) -> Path:
     raise ConfigError(f"runs: expected a free name in {root}, got none")
 
 
-def prepare(recipe: Recipe, *, root: str | None = None, workers: int = 1, device: str = "numpy") -> Trainer:
-    """Return the trainer of a recipe: data loaded, weights drawn, and both on the device."""
+def prepare(
+    recipe: Recipe, *, root: str | None = None, workers: int = 1, device: str = "numpy", resumed: bool = False
+) -> Trainer:
+    """Return the trainer of a recipe: data loaded, weights drawn, and both on the device.
+
+    Of a resumed run the weights to begin with are not read: its checkpoint has them.
+    """
     find_backend(device)
     training, data = recipe["training"], recipe.options("data")
     seed, batch_size = training.get("seed", 0), data.pop("batch_size", 128)
@@ -89,11 +96,14 @@ def prepare(recipe: Recipe, *, root: str | None = None, workers: int = 1, device
         validation = evaluated(load(name, split="validation", root=root, **rest))
     model: Layer = _made(registry.models, recipe["model"], rng=seed)
     model.seed = seed
-    begin_with(model, **recipe["transfer"])
+    begin_with(model, **{k: v for k, v in recipe["transfer"].items() if not resumed or k in ("freeze", "but")})
     model.to(device)
     loss = functools.partial(registry.losses[recipe["loss"]["name"]], **_options(registry.losses, recipe["loss"]))
     optimizer: Optimizer = _made(registry.optimizers, recipe["optimizer"], model.parameters())
     schedule = _schedule(recipe["schedule"], training["epochs"]) if recipe["schedule"] else None
+    for judge, judges in (("patience", "patience" in training), ("schedule", schedule and goes_by_metric(schedule))):
+        if judges and validation is None:
+            raise ConfigError(f"recipe {recipe.name!r}: expected data.held_out, the part by which {judge} is judged")
     trainer = Trainer(
         model,
         loss,
@@ -108,8 +118,6 @@ def prepare(recipe: Recipe, *, root: str | None = None, workers: int = 1, device
         precision=training.get("precision", "float32"),
     )
     if "patience" in training:
-        if validation is None:
-            raise ConfigError(f"recipe {recipe.name!r}: expected data.held_out, the part by which patience is judged")
         trainer.callbacks.append(EarlyStopping(training["patience"]))
     return trainer
 
@@ -160,13 +168,13 @@ def run_recipe(
     DataError
         The data are missing or damaged.
     NonFiniteError
-        The loss became infinite or NaN; the checkpoint is of before that step.
+        The loss became infinite or NaN; the checkpoint is of before that step, which is the next one.
     """
-    trainer, epochs = prepare(recipe, root=root, device=device), recipe["training"]["epochs"]
+    saved, epochs = CheckpointFolder(resume / "checkpoints").latest() if resume else None, recipe["training"]["epochs"]
+    trainer = prepare(recipe, root=root, device=device, resumed=saved is not None)
     folder = resume or new_run_folder(runs or Path("runs"), recipe.name)
     write_atomically(folder / "recipe.json", json.dumps({"name": recipe.name, **recipe.tables}, indent=2).encode())
     checkpoints = CheckpointFolder(folder / "checkpoints")
-    saved = checkpoints.latest()
     if saved is not None:
         trainer.load_state(saved)
     with reporter.training(recipe, epochs), _Interruption() as interruption, ExitStack() as stack:
@@ -225,7 +233,10 @@ def read_run(folder: Path) -> Recipe:
 
 
 class _Recorder(Callback):
-    """Writes the metrics and a checkpoint after each epoch; first of the callbacks, so that nothing told is lost."""
+    """Writes the metrics and a checkpoint after each epoch.
+
+    It comes after those that may end the training, whose reason is saved, and before those that tell of it.
+    """
 
     def __init__(self, trainer: Trainer, folder: Path, checkpoints: CheckpointFolder) -> None:
         self.trainer, self.folder, self.checkpoints = trainer, folder, checkpoints
@@ -233,14 +244,17 @@ class _Recorder(Callback):
     def epoch(self, history: Sequence[Metrics]) -> str | None:
         """Write what there is."""
         write_atomically(self.folder / "metrics.jsonl", "".join(json.dumps(m) + "\n" for m in history).encode())
-        split = "validation" if self.trainer.validation is not None else "held_out"
-        best = best_epoch(history, split) == len(history) - 1
+        chosen = self.trainer.validation is not None  # never on the test set
+        best = chosen and best_epoch(history, "validation") == len(history) - 1
         self.checkpoints.save(self.trainer.steps, self.trainer.state(), best=best)
         return None
 
 
 class _Interruption(Callback):
-    """Turns Ctrl-C into an exception between two steps, so that no step is left half done; a second one is at once."""
+    """Turns Ctrl-C into an exception between two steps, so that no step is left half done; a second one is at once.
+
+    It is the last of the callbacks: after an epoch, the checkpoint is there.
+    """
 
     def __enter__(self) -> _Interruption:
         self.asked = self.between_steps = False
@@ -259,9 +273,17 @@ class _Interruption(Callback):
             self.between_steps = True
             raise KeyboardInterrupt
 
-    def __exit__(self, *exception: object) -> None:
+    def epoch(self, history: Sequence[Metrics]) -> str | None:
+        """End the run here, if that was asked for during the evaluation."""
+        if self.asked:
+            raise KeyboardInterrupt
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self.before)
+        if self.asked and kind is None:
+            raise KeyboardInterrupt
 
 
 def draw_curves(history: Sequence[Metrics], path: Path, title: str) -> None:
