@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 import tinygrad_lab as tgl
+from tests.strict_device import StrictArray
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.finetuning import freeze, replace_head, unfreeze
 from tinygrad_lab.losses import softmax_cross_entropy
 from tinygrad_lab.optim import SGD
 from tinygrad_lab.registry import models
+from tinygrad_lab.zoo.googlenet import WithAuxiliary
 from tinygrad_lab_layers import BatchNorm, Conv2d, Dense, GlobalAvgPool2d, ReLU
 
 
@@ -137,6 +139,32 @@ def test_heads_of_the_zoo_can_be_replaced(name: str) -> None:
         image = (32, 32, 1) if name == "lenet5" else (32, 32, 3)
         replace_head(model, 17)
         assert model.output_shape((1, *image)) == (1, 17)
+
+
+def test_a_new_head_is_of_the_old_ones_dtype_and_device() -> None:
+    model = network().astype("float64")
+    assert replace_head(model, 3, rng=0).weight.dtype == np.float64
+    assert isinstance(replace_head(model.to("strict"), 3, rng=0).state()["bias"], StrictArray)
+
+
+def with_auxiliary(beside: tgl.Layer) -> WithAuxiliary:
+    layers = {"first": Dense(4, 3, rng=0), "relu": ReLU(), "output": Dense(3, 5, rng=1)}
+    return WithAuxiliary(layers, {"first": beside})
+
+
+def test_auxiliary_heads_follow_the_networks_own() -> None:
+    model = with_auxiliary(tgl.Sequential({"hidden": Dense(3, 6, rng=2), "output": Dense(6, 5, rng=3)}))
+    head = replace_head(model, 2, rng=0)
+    assert model["output"] is head
+    assert [y.shape for y in model(np.ones((1, 4), "float32"))] == [(1, 2), (1, 2)]
+    assert model["auxiliary_first"]["hidden"].weight.shape == (3, 6)
+
+
+def test_an_auxiliary_head_that_cannot_be_replaced_is_refused_and_nothing_is_replaced() -> None:
+    model = with_auxiliary(Dense(3, 5, rng=2))
+    with pytest.raises(OptionError, match=r"got Dense\(3 -> 5\) at 'auxiliary_first'"):
+        replace_head(model, 2, rng=0)
+    assert model["output"].weight.shape == (3, 5)
 
 
 def test_the_configuration_knows_the_new_head() -> None:

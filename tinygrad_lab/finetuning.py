@@ -13,7 +13,7 @@ from typing import Any
 
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.foreign_weights import import_weights
-from tinygrad_lab.initializers import Rng
+from tinygrad_lab.initializers import Rng, as_rng
 from tinygrad_lab.layer import Layer, Sequential
 from tinygrad_lab.registry import layers as registered
 
@@ -73,7 +73,8 @@ def replace_head(model: Layer, classes: int, *, rng: Rng = None) -> Layer:
     ----------
     model : Layer
         A network whose last layer with parameters is a dense layer, or a convolution, in a `Sequential`. In any other
-        assign the attribute yourself: ``model.output = Dense(64, 2)``.
+        assign the attribute yourself: ``model.output = Dense(64, 2)``. Auxiliary classifiers beside the layers get new
+        last layers, too.
     classes : int
         How many there are now.
     rng : int or numpy.random.Generator
@@ -82,12 +83,12 @@ def replace_head(model: Layer, classes: int, *, rng: Rng = None) -> Layer:
     Returns
     -------
     Layer
-        The new last layer.
+        The new last layer, of the dtype and on the device of the old one.
 
     Raises
     ------
     OptionError
-        There is no such last layer.
+        There is no such last layer, in the network or in an auxiliary classifier; nothing was replaced.
 
     Examples
     --------
@@ -98,22 +99,46 @@ def replace_head(model: Layer, classes: int, *, rng: Rng = None) -> Layer:
     >>> model.output_shape((1, 32, 32, 3))
     (1, 2)
     """
-    layers = model.layers()
-    owners = [path for path, layer in layers.items() if _own(layer) and path]
-    head_path = owners[-1] if owners else ""
-    parent_path, _, name = head_path.rpartition(".")
-    parent, head = layers[parent_path], layers[head_path]
-    width = next((option for kind, option in _HEADS.items() if type(head) is registered[kind]), None)
-    if width is None or not isinstance(parent, Sequential):
+    places = list(_heads(model, model))
+    generator = as_rng(rng)
+    new = [_renewed(parent.inner[name], classes, generator) for parent, name in places]
+    for (parent, name), head in zip(places, new, strict=True):
+        parent.inner[name] = head
+    return new[0]
+
+
+def _heads(model: Layer, part: Layer) -> Iterator[tuple[Sequential, str]]:
+    """Yield where the last layer with parameters is: in the layers one after another, then in those beside them."""
+    children = part.children()
+    inner = part.inner if isinstance(part, Sequential) else children
+    name = next((name for name in reversed(inner) if inner[name].parameters()), "")
+    last = inner.get(name, part)
+    if isinstance(part, Sequential) and type(last) in _widths():
+        yield part, name
+    elif name and not _own(last):
+        yield from _heads(model, last)
+    else:
+        path = next(path for path, layer in model.layers().items() if layer is last)
         raise OptionError(
             f"replace_head({type(model).__name__}): expected the last layer with parameters to be a dense layer or a "
-            f"convolution in a Sequential, got {head} at {head_path!r}; assign it yourself: model.name = Dense(...)"
+            f"convolution in a Sequential, got {last} at {path!r}; assign it yourself: model.name = Dense(...)"
         )
+    for name, beside in children.items():
+        if name not in inner:
+            yield from _heads(model, beside)
+
+
+def _widths() -> dict[type[Layer], str]:
+    """Return the kinds of layers that can be heads, each with the option that is its width."""
+    return {registered[kind]: option for kind, option in _HEADS.items()}
+
+
+def _renewed(head: Layer, classes: int, rng: Rng) -> Layer:
+    """Return a layer of the same kind, dtype, device and mode, freshly drawn, of another width."""
     make: Any = type(head)
-    new: Layer = make(**head.config() | {width: classes}, rng=rng)
-    new.train(head.training)
-    parent.inner[name] = new
-    return new
+    new: Layer = make(**head.config() | {_widths()[type(head)]: classes}, rng=rng)
+    old = next(iter(head.parameters().values()))
+    return new.astype(old.dtype).to(old.device).train(head.training)
 
 
 def begin_with(
