@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+import tinygrad_lab as tgl
 from tinygrad_lab import Sequential
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.inspect import usage_map
 from tinygrad_lab.registry import models
-from tinygrad_lab_layers import Conv2d, Dense, Flatten, MaxPool2d, ReLU
+from tinygrad_lab.zoo.googlenet import WithAuxiliary
+from tinygrad_lab_layers import (
+    AvgPool2d,
+    Conv2d,
+    Conv2dTranspose,
+    Dense,
+    Flatten,
+    Inception,
+    MaxPool2d,
+    Pad2d,
+    ParallelConcat,
+    ReLU,
+    Residual,
+)
 
 
 @pytest.mark.parametrize(("window", "stride", "padding"), [(3, 1, 0), (3, 2, 1), (5, 1, 2), (2, 2, 0)])
@@ -35,6 +51,52 @@ def test_layers_in_a_row_multiply_their_ways_and_others_are_passed_over() -> Non
     np.testing.assert_array_equal(counts, usage_map(plain, (6, 6, 1)))
     assert counts.sum() == 2 * 2 * 4 * 9  # places of the pool, elements of its window, elements of the filter
     assert usage_map(models["cnn7"](rng=0), (32, 32, 3)).shape == (32, 32)
+
+
+def conv(window: int, **options: Any) -> Conv2d:
+    return Conv2d(1, 1, window=window, padding=window // 2, rng=0, **options)
+
+
+def test_a_shortcut_is_one_more_way() -> None:
+    counts = usage_map(Residual(conv(3)), (5, 5, 1))
+    np.testing.assert_array_equal(counts, usage_map(conv(3), (5, 5, 1)) + 1)
+    assert counts[2, 2] == 10
+    halved = usage_map(Residual(conv(3, stride=2), shortcut="projected", channels=(1, 1), stride=2, rng=0), (6, 6, 1))
+    expected = usage_map(conv(3, stride=2), (6, 6, 1))
+    expected[::2, ::2] += 1
+    np.testing.assert_array_equal(halved, expected)
+
+
+def test_branches_are_added_and_what_follows_sees_them_all() -> None:
+    block = ParallelConcat([conv(1), Sequential(conv(1), conv(3)), conv(5)])
+    parts = [usage_map(conv(window), (9, 9, 1)) for window in (1, 3, 5)]
+    np.testing.assert_array_equal(usage_map(block, (9, 9, 1)), sum(parts))
+    pooled = Sequential(block, MaxPool2d(9))  # one window of all places
+    np.testing.assert_array_equal(usage_map(pooled, (9, 9, 1)), sum(parts))
+    module = Inception(1, conv1x1=1, reduce3x3=1, conv3x3=1, reduce5x5=1, conv5x5=1, pool_proj=1, rng=0)
+    np.testing.assert_array_equal(usage_map(module, (9, 9, 1)), sum(parts) + parts[1])
+
+
+def test_the_ways_are_the_gradient_of_a_network_of_ones() -> None:
+    block = Residual(Sequential(conv(3, bias=False), conv(3, bias=False)), activation=None)
+    model = Sequential(conv(3, bias=False), block, AvgPool2d(2), conv(3, bias=False))
+    for parameter in model.parameters().values():
+        parameter.assign(np.ones(parameter.shape, "float64"))
+    gradient = tgl.grad(lambda x: model(x).sum())(np.ones((1, 8, 8, 1)))
+    np.testing.assert_allclose(usage_map(model, (8, 8, 1)), 4 * gradient.numpy()[0, :, :, 0])  # the pool divides by 4
+
+
+def test_other_connections_are_refused() -> None:
+    model = WithAuxiliary({"a": conv(3), "b": conv(3)}, {"a": conv(5)})
+    with pytest.raises(OptionError, match="another connection before 'b'"):
+        usage_map(model, (8, 8, 1))
+    np.testing.assert_array_equal(
+        usage_map(model.eval(), (8, 8, 1)), usage_map(Sequential(conv(3), conv(3)), (8, 8, 1))
+    )
+    with pytest.raises(OptionError, match="whose size only windows change"):
+        usage_map(Sequential(Pad2d(1), conv(3)), (8, 8, 1))
+    with pytest.raises(OptionError, match="whose size only windows change"):
+        usage_map(Conv2dTranspose(1, 1, window=2, stride=2, rng=0), (8, 8, 1))
 
 
 def test_what_has_no_usage_is_refused() -> None:

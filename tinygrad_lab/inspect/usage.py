@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 from tinygrad_lab.autograd.transforms import grad
 from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError
-from tinygrad_lab.inspect.trace import trace
+from tinygrad_lab.inspect.trace import Call, kind_of, trace
 from tinygrad_lab.layer import Layer
 from tinygrad_lab.ops.pooling import sum_pool2d
 from tinygrad_lab.ops.reductions import sum as total
@@ -19,12 +21,13 @@ from tinygrad_lab.ops.windows import Window
 
 
 def usage_map(model: Layer, image: Sequence[int]) -> Array:
-    r"""Return on how many ways each pixel reaches the output, through layers with windows one after another.
+    r"""Return on how many ways each pixel reaches the output, through layers with windows and past them.
 
     .. math:: u = \frac{\partial}{\partial x} \sum f_n(\dots f_1(x)), \qquad f_i(x) = x * 1
 
     All filters are set to ones and all else is left out, so that the gradient counts: for a single convolution it says
-    in how many windows a pixel lies.
+    in how many windows a pixel lies. The ways through branches side by side, and the way through a residual layer and
+    its shortcut, are added up.
 
     Parameters
     ----------
@@ -41,7 +44,8 @@ def usage_map(model: Layer, image: Sequence[int]) -> Array:
     Raises
     ------
     OptionError
-        No layer has a window, or one is dilated.
+        No layer has a window, or one is dilated; layers are connected otherwise; the size of maps changes in another
+        way than by windows that sum.
     ShapeError
         A layer does not take the shape that comes to it.
 
@@ -54,25 +58,54 @@ def usage_map(model: Layer, image: Sequence[int]) -> Array:
            [6., 9., 9., 6.],
            [4., 6., 6., 4.]])
     """
-    calls = [c for c in trace(model, (1, *image)).finished() if isinstance(getattr(c.layer, "window", None), Window)]
-    if not calls:
+    call = trace(model, (1, *image))
+    windows = [c.layer.window for c in call.finished() if _has_window(c)]  # type: ignore[attr-defined]  # a Window
+    if not windows:
         raise OptionError(f"usage_map({type(model).__name__}): expected a layer with a window, got none")
-    if dilated := [c.layer for c in calls if c.layer.window.dilation != (1, 1)]:  # type: ignore[attr-defined]  # a Window
+    if dilated := [window.who for window in windows if window.dilation != (1, 1)]:
         raise OptionError(f"usage_map({type(model).__name__}): expected windows without dilation, got {dilated}")
-
-    def reached(x: Any) -> Any:
-        for call in calls:
-            x = _summed(call.layer, x)
-        return total(x)
-
-    counts: Array = grad(reached)(np.ones((1, *image[:2], 1)))
+    counts: Array = grad(lambda x: total(_reached(call, x)))(np.ones((1, *image[:2], 1)))
     return counts[0, :, :, 0]
 
 
-def _summed(layer: Any, x: Any) -> Any:
+def _has_window(call: Call) -> bool:
+    return isinstance(getattr(call.layer, "window", None), Window)
+
+
+def _reached(call: Call, x: Any) -> Any:
+    """Return the ways that end at each place of a layer's result, given those that end at each place before it."""
+    layer: Any = call.layer
+    if _has_window(call):
+        return _summed(call, x)
+    if not any(map(_has_window, call.finished())):
+        return x
+    if kind_of(layer) == "parallel_concat":
+        return functools.reduce(operator.add, (_reached(branch, x) for branch in call.inner))
+    if kind_of(layer) == "residual":
+        (inner,) = (c for c in call.inner if c.layer is layer.inner)
+        return _reached(inner, x) + x[:, :: layer.stride, :: layer.stride]
+    given = call.taken[0]
+    for inner in call.inner:
+        if inner.taken[0] is not given:
+            raise OptionError(
+                f"usage_map: expected layers in {layer} one after another, or residual or parallel_concat, got another "
+                f"connection before {inner.path!r}; in evaluation mode, perhaps, or part by part?"
+            )
+        x, given = _reached(inner, x), inner.returned
+    return x
+
+
+def _summed(call: Call, x: Any) -> Any:
     """Return the sum of each window of a layer."""
+    layer: Any = call.layer
     window: Window = layer.window
-    padding = window.padding_for(x.shape[1:3])
+    before, padding = x.shape[1:3], window.padding_for(x.shape[1:3])
     if getattr(layer, "padding_mode", "zero") == "edge":
         x, padding = pad(x, ((0, 0), *padding, (0, 0)), mode="edge"), ((0, 0), (0, 0))
-    return sum_pool2d(x, window=window.size, stride=window.stride, padding=padding)
+    sums = sum_pool2d(x, window=window.size, stride=window.stride, padding=padding)
+    if (before, sums.shape[1:3]) != (call.taken[0][1:3], call.returned[1:3]):
+        raise OptionError(
+            f"usage_map: expected maps whose size only windows change, by sums, got {call.taken[0]} -> {call.returned} "
+            f"in {layer}, where windows give {before} -> {sums.shape[1:3]}"
+        )
+    return sums
