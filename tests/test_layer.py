@@ -572,3 +572,8 @@ def test_shapes_without_weights() -> None:
     assert w.strides == (0, 0, 0)
     assert tgl.initializers.zeros((2,)).tolist() == [0.0, 0.0]
     assert tgl.initializers.ones((2,)).tolist() == [1.0, 1.0]
+
+
+def test_parameters_stay_floats() -> None:
+    with pytest.raises(DTypeError, match="expected a float dtype"):
+        Scale(2).astype(int)

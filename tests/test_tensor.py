@@ -11,7 +11,7 @@ import pytest
 
 import tinygrad_lab as tgl
 from tests.strict_device import LeakError, StrictArray, to_device, transfers
-from tinygrad_lab.errors import DeviceError, DTypeError, ShapeError
+from tinygrad_lab.errors import DeviceError, DTypeError, GradientError, ShapeError
 
 X = np.array([[1.0, -2.0, 3.0], [4.0, 5.0, -6.5]])
 
@@ -81,7 +81,7 @@ def test_there_is_no_writing_into_a_tensor() -> None:
 
 
 def test_a_tensor_does_not_turn_into_an_array_by_itself() -> None:
-    for way in (np.asarray, np.array, np.exp, lambda t: np.ones(3) @ np.asarray([t])):
+    for way in (np.asarray, np.array, lambda t: np.ones(3) @ np.asarray([t])):
         with pytest.raises((DTypeError, TypeError)):
             way(leaf())
 
@@ -298,3 +298,20 @@ def test_repr_of_another_device() -> None:
 def test_a_tensor_holds_numbers(values: Any) -> None:
     with pytest.raises(DTypeError, match="tensor: expected numbers"):
         tgl.tensor(values)
+
+
+def test_a_numpy_function_of_a_tensor_is_the_operation_of_that_name() -> None:
+    t = tgl.tensor([0.5, 2.0], requires_grad=True)
+    a = np.array([3.0, 4.0])
+    for mine, numpys in ((tgl.sin(t), np.sin(t)), (tgl.add(a, t), np.add(a, t)), (tgl.power(a, t), np.power(a, t))):
+        assert isinstance(numpys, tgl.Tensor)
+        assert numpys.numpy().tolist() == mine.numpy().tolist()
+    assert tgl.grad(lambda x: tgl.sum(np.exp(x)))(a).tolist() == np.exp(a).tolist()
+    for call in (lambda: np.logaddexp(a, t), lambda: np.add.reduce(t), lambda: np.add(a, t, out=a)):
+        with pytest.raises(DTypeError, match="which it cannot keep on the tape"):
+            call()
+
+
+def test_what_was_cut_off_has_no_gradient() -> None:
+    with pytest.raises(GradientError, match=r"got outputs of shapes \['float64'\].*cut off"):
+        tgl.grad(lambda x: x.numpy().sum())(np.ones(3))

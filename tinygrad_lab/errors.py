@@ -60,13 +60,15 @@ class DTypeError(LabError, TypeError):
     def call(cls, op: Any, error: TypeError) -> DTypeError:
         """Report arguments that do not fit a signature."""
         names = ", ".join([*op.arguments, *(["*", *op.options] if op.options else [])])
-        return cls(f"{op}: expected {op}({names}), arrays by position and options by name; got {error}")
+        what = str(error).removeprefix("got ")
+        return cls(f"{op}: expected {op}({names}), arrays by position and options by name; got {what}")
 
     @classmethod
     def mixed(cls, op: Any, arrays: Any) -> DTypeError:
         """Report float arrays of different widths."""
         given = " and ".join(f"{a.dtype} {a.shape}" for a in arrays)
-        return cls(f"{op}: expected one float width, got {given}; convert one with .astype(...)")
+        scalar = "write float(...) around a NumPy scalar, or " if any(a.shape == () for a in arrays) else ""
+        return cls(f"{op}: expected one float width, got {given}; {scalar}convert one with .astype(...)")
 
     @classmethod
     def widened(cls, op: Any, expected: Any, got: Any) -> DTypeError:
@@ -148,7 +150,10 @@ class GradientError(LabError, RuntimeError):
     @classmethod
     def not_scalar(cls, shapes: Any) -> GradientError:
         """Report a function under `grad` that does not return one scalar."""
-        return cls(f"grad: expected a function to one scalar, got outputs of shapes {shapes}; sum it, or use jacobian")
+        return cls(
+            f"grad: expected a function to one scalar, got outputs of shapes {shapes}; sum it, or use jacobian "
+            "(what .numpy() or float() cut off has no derivative)"
+        )
 
     @classmethod
     def misfit(cls, expected: Any, got: Any) -> GradientError:

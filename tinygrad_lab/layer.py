@@ -386,7 +386,15 @@ class Layer(metaclass=LayerType):
         return self._map_variables(lambda array: transfer(array, device))
 
     def astype(self, dtype: Any) -> Self:
-        """Convert all floating parameters and buffers to another width and return the layer."""
+        """Convert all floating parameters and buffers to another width and return the layer.
+
+        Raises
+        ------
+        DTypeError
+            The dtype is none of floats.
+        """
+        if namespace().dtype(dtype).kind != "f":
+            raise DTypeError(f"{type(self).__name__}.astype: expected a float dtype such as 'float64', got {dtype!r}")
         return self._map_variables(lambda a: a.astype(dtype) if a.dtype.kind == "f" else a)
 
     def train(self, mode: bool = True) -> Self:

@@ -19,7 +19,7 @@ from tinygrad_lab.backend import (
     transfer,
 )
 from tinygrad_lab.errors import DTypeError, GradientError, ShapeError
-from tinygrad_lab.ops import arithmetic, indexing, linear, reductions, shaping
+from tinygrad_lab.ops import arithmetic, elementary, indexing, linear, reductions, shaping
 from tinygrad_lab.ops.arithmetic import (
     add,
     divide,
@@ -43,7 +43,6 @@ class Tensor(Box):
     """
 
     __slots__ = ("__weakref__",)
-    __array_ufunc__ = None  # so that ndarray * Tensor asks Tensor
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -104,6 +103,17 @@ class Tensor(Box):
         if self.size != 1:
             raise ShapeError(f"item: expected one element, got {self.size} (shape {self.shape})")
         return self.numpy().item()  # type: ignore[no-any-return]  # arrays are Any
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """Apply the operation that a NumPy function is named after, so that ``np.sin(t)`` stays on the tape."""
+        name = ufunc.__name__
+        operation = next((vars(m)[name] for m in (arithmetic, elementary, linear) if name in vars(m)), None)
+        if method != "__call__" or options or operation is None:
+            raise DTypeError(
+                f"np.{name}: expected arrays, got a Tensor, which it cannot keep on the tape; "
+                "use the operations of tinygrad_lab, or t.numpy() for a constant"
+            )
+        return operation(*inputs)
 
     def __array__(self, *args: Any, **options: Any) -> Array:
         raise DTypeError(

@@ -111,8 +111,9 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
     @functools.wraps(f, updated=())
     def differentiated(*args: Any, **options: Any) -> tuple[Any, Any]:
         pullback = _Pullback(lambda *xs: f(*replaced(args, numbers, xs), **options), tuple(args[i] for i in numbers))
-        if [getattr(raw(y), "shape", None) for y in pullback.ys] != [()]:
-            raise GradientError.not_scalar([getattr(raw(y), "shape", type(y).__name__) for y in pullback.ys])
+        shapes = [y.value.shape if isinstance(y, Box) else type(y).__name__ for y in pullback.ys]
+        if shapes != [()]:
+            raise GradientError.not_scalar(shapes)
         y = raw(pullback.ys[0])
         gradients = pullback(namespace(y).ones((), y.dtype), keep=False)
         return pullback.value(), gradients[0] if isinstance(argnums, int) else gradients
