@@ -100,6 +100,7 @@ def prepare(
     model.to(device)
     loss = functools.partial(registry.losses[recipe["loss"]["name"]], **_options(registry.losses, recipe["loss"]))
     optimizer: Optimizer = _made(registry.optimizers, recipe["optimizer"], model.parameters())
+    optimizer.in_place = True  # the network is this trainer's alone
     schedule = _schedule(recipe["schedule"], training["epochs"]) if recipe["schedule"] else None
     for judge, judges in (("patience", "patience" in training), ("schedule", schedule and goes_by_metric(schedule))):
         if judges and validation is None:
