@@ -187,7 +187,7 @@ def test_other_kinds_are_found_in_their_groups(install: Install) -> None:
     install("acme-models", {"acme.tiny": "acme_models:tiny"}, group="models", acme_models="def tiny(): return 3")
     assert registry.models["acme.tiny"]() == 3
     assert "acme.tiny" not in registry.layers
-    with pytest.raises(PluginError, match=r"models: expected the name of a plugin, got 'acme.tin'; did you mean"):
+    with pytest.raises(PluginError, match=r"models: expected the name of a network, got 'acme.tin'; did you mean"):
         registry.models["acme.tin"]
 
 

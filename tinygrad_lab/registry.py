@@ -25,6 +25,7 @@ from tinygrad_lab.errors import ConfigError, PluginError
 from tinygrad_lab.layer import Layer
 
 API = 1  # the plugin interface of this release; it and the one before are accepted
+NAMED = {"models": "network"}  # what people call a plugin of a kind
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,9 @@ class Registry(Mapping[str, Any]):
         if not candidates:
             near = difflib.get_close_matches(name, self.plugins(), n=3)
             hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {sorted(self.plugins())}"
-            raise PluginError(f"{self.kind}: expected the name of a plugin, got {name!r}; {hint}")
+            raise PluginError(
+                f"{self.kind}: expected the name of a {NAMED.get(self.kind, 'plugin')}, got {name!r}; {hint}"
+            )
         if len({(c.target, c.distribution) for c in candidates}) > 1:
             raise PluginError(
                 f"{self.kind}: expected one plugin {name!r}, got {len(candidates)}: "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import difflib
 import importlib
 import importlib.util
 import os
@@ -33,29 +34,43 @@ def commands() -> dict[str, str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0, or 1 after an error, 2 after a wrong call, 130 after Ctrl-C."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    from tinygrad_lab import __version__
-
-    parser = argparse.ArgumentParser(prog="tinygrad-lab", description="Automatic differentiation to learn from.")
-    parser.add_argument("--version", action="version", version=f"tinygrad-lab {__version__}")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    module = None
-    for name, summary in commands().items():
-        subparser = subparsers.add_parser(name, help=summary, description=summary)
-        if argv and argv[0] == name:
-            module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
-            module.add_arguments(subparser)
-    arguments = parser.parse_args(argv)
+    command = argv[0] if argv else ""
     try:
-        status = int(module.run(arguments)) if module else 2
+        status = _run(argv)
         sys.stdout.flush()
         return status
     except LabError as error:
+        text = str(error).removeprefix(f"{command}: ")  # the library names who complains; here the program does
         notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", []))
-        print(f"tinygrad-lab {arguments.command}: {error}{notes}", file=sys.stderr)
+        print(f"tinygrad-lab {command}: {text}{notes}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader has seen enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print(f"tinygrad-lab {arguments.command}: stopped", file=sys.stderr)
+        print(f"tinygrad-lab {command}: stopped", file=sys.stderr)
         return 130
+
+
+def _run(argv: Sequence[str]) -> int:
+    """Read the arguments and run the command that they name."""
+    from tinygrad_lab import __version__
+
+    parser = argparse.ArgumentParser(prog="tinygrad-lab", description="Automatic differentiation to learn from.")
+    parser.add_argument("--version", action="version", version=f"tinygrad-lab {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    module, known = None, commands()
+    for name, summary in known.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        if argv and argv[0] == name:
+            module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+            module.add_arguments(subparser)
+    if argv and not argv[0].startswith("-") and module is None:
+        near = difflib.get_close_matches(argv[0], known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+        parser.error(f"expected a command, got {argv[0]!r}; {hint}")
+    arguments = parser.parse_args(argv)
+    if module is None:
+        parser.print_help(sys.stderr)
+        return 2
+    return int(module.run(arguments))

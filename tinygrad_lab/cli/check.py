@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
+
+from tinygrad_lab.errors import ConfigError
+
+NEEDS_HYPOTHESIS = "needs Hypothesis: pip install -e '.[kit]' in a clone, or pip install 'tinygrad-lab[kit]'"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         if error.name != "hypothesis":
             raise
-        print("tinygrad-lab check: expected Hypothesis; pip install 'tinygrad-lab[kit]'", file=sys.stderr)
-        return 1
+        raise ConfigError(NEEDS_HYPOTHESIS) from error
     from rich.console import Console
 
     with Console(stderr=True).status("") as status:

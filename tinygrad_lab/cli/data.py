@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 _DIR = "where data sets lie (default: TINYGRAD_LAB_DATA, then the user's cache folder)"
@@ -38,6 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     from tinygrad_lab.data import listing
 
+    if arguments.data is not None and not Path(arguments.data).is_dir():
+        print(f"tinygrad-lab data: the folder {arguments.data} does not exist", file=sys.stderr)
     found = listing(root=arguments.data)
     if arguments.json:
         _print_json([asdict(entry) for entry in found])
@@ -75,7 +78,8 @@ def _verify(arguments: argparse.Namespace) -> int:
         print(f"{file.path}: {file.state}")
     for split, count in found.images.items():
         print(f"{split}: {count:,} images")
-    print(f"{found.name}: {'complete and right' if found.ok else found.problem or 'damaged'}")
+    problem = (found.problem or "damaged").removeprefix(f"{found.name}: ")
+    print(f"{found.name}: {'complete and right' if found.ok else problem}")
     return 0 if found.ok else 1
 
 

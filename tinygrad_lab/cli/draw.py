@@ -17,9 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the drawing and print its path."""
-    from tinygrad_lab.cli.summary import option
+    from tinygrad_lab.cli.summary import expect_network, option
     from tinygrad_lab.inspect.draw import draw_model, svg_path
 
+    expect_network(arguments.model)
     path = svg_path(arguments.output or f"{arguments.model}.svg")
     drawing = draw_model(arguments.model, dict(map(option, arguments.set)), fold=not arguments.unfolded)
     drawing.save(path)

@@ -105,12 +105,13 @@ def _start(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from tinygrad_lab.cli.check import NEEDS_HYPOTHESIS
     from tinygrad_lab.learn.catalogue import find_exercise
     from tinygrad_lab.learn.process import grade_apart
     from tinygrad_lab.learn.workspace import find_answer, read_answers
 
     if importlib.util.find_spec("hypothesis") is None:
-        raise ConfigError("expected Hypothesis, which the grader needs; pip install 'tinygrad-lab[kit]'")
+        raise ConfigError(NEEDS_HYPOTHESIS)
     if not arguments.seconds > 0:
         raise ConfigError(f"expected --seconds above 0, got {arguments.seconds:g}")
     exercise = find_exercise(arguments.which)

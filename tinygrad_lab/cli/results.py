@@ -38,6 +38,13 @@ def _print_table(results: list[dict[str, Any]]) -> None:
     table = Table("recipe", "seeds", "epochs", *FIGURES.values(), box=None)
     for result in results:
         told = [result.get(name) for name in FIGURES]
-        cells = [f"{t['mean']:.2%} ± {100 * t['std']:.2f}" if t else "-" for t in told]
+        cells = [_cell(figure) for figure in told]
         table.add_row(result["recipe"], str(len(result["seeds"])), str(result["epochs"]), *cells)
     Console(soft_wrap=True).print(table)
+
+
+def _cell(figure: dict[str, Any] | None) -> str:
+    """Return mean and standard deviation in per cent; one seed alone has no deviation."""
+    if figure is None:
+        return "-"
+    return f"{figure['mean']:.2%}" + (f" ± {100 * figure['std']:.2f}" if len(figure["values"]) > 1 else "")

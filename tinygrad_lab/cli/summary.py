@@ -23,12 +23,32 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the table, or JSON."""
     from tinygrad_lab.inspect.summary import summarize_model
 
+    expect_network(arguments.model)
     summary = summarize_model(arguments.model, dict(option(setting) for setting in arguments.set))
     if arguments.json:
         print(json.dumps(summary.as_json(), indent=2))
     else:
         _print_table(summary)
     return 0
+
+
+def expect_network(name: str) -> None:
+    """Refuse a recipe where a network is asked for.
+
+    Raises
+    ------
+    ConfigError
+        The name is that of a recipe alone, or of a TOML file.
+    """
+    from tinygrad_lab.errors import ConfigError
+    from tinygrad_lab.registry import models
+    from tinygrad_lab.train.recipe import recipe_names
+
+    if name not in models and (name.endswith(".toml") or name in recipe_names()):
+        raise ConfigError(
+            f"expected the name of a network, such as lenet5, got {name!r}; a recipe is no network, but names one in "
+            "its table model"
+        )
 
 
 def option(setting: str) -> tuple[str, Any]:

@@ -1,0 +1,70 @@
+"""What the command line says before a command runs, and when one goes wrong."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tinygrad_lab.cli import main
+from tinygrad_lab.cli.results import _cell
+from tinygrad_lab.train import find_recipe
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_ctrl_c_while_a_command_is_imported(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinygrad_lab.cli.importlib.import_module", interrupted)
+    assert main(["train"]) == 130
+    assert capsys.readouterr().err == "tinygrad-lab train: stopped\n"
+
+
+def test_no_command_is_answered_with_the_help(capsys: Capture) -> None:
+    assert main([]) == 2
+    assert "Train a network by a recipe" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(("name", "hint"), [("trian", "did you mean 'train'?"), ("zzzz", "there are bench, check")])
+def test_an_unknown_command(name: str, hint: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([name])
+    assert stopped.value.code == 2
+    assert f"expected a command, got {name!r}; {hint}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("call", [["draw", "lenet5", "-o", "net.png"], ["bench", "nosuch"], ["results", "nosuch"]])
+def test_who_complains_is_said_once(call: list[str], capsys: Capture) -> None:
+    assert main(call) == 1
+    assert capsys.readouterr().err.startswith(f"tinygrad-lab {call[0]}: expected")
+
+
+@pytest.mark.parametrize("name", ["mine.toml", "transfer"])
+def test_a_recipe_is_no_network(name: str, capsys: Capture) -> None:
+    assert main(["summary", name]) == 1
+    assert f"got {name!r}; a recipe is no network" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setenv("TINYGRAD_LAB_LEARN", str(tmp_path))
+    assert main(["learn", "check", "2", "nofile.py"]) == 1
+    assert "no such file nofile.py" in capsys.readouterr().err
+
+
+def test_a_data_folder_that_is_not_there(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["data", "list", "--data", str(tmp_path / "none")]) == 0
+    assert f"the folder {tmp_path / 'none'} does not exist" in capsys.readouterr().err
+
+
+def test_a_recipe_is_shown_as_it_is_shipped(capsys: Capture) -> None:
+    assert main(["recipes", "alexnet_small"]) == 0
+    assert tomllib.loads(capsys.readouterr().out) == find_recipe("alexnet_small").tables
+
+
+def test_one_seed_has_no_deviation() -> None:
+    assert _cell({"mean": 0.5, "std": 0.0, "values": [0.5]}) == "50.00%"
+    assert _cell({"mean": 0.5, "std": 0.01, "values": [0.49, 0.51]}) == "50.00% ± 1.00"
+    assert _cell(None) == "-"
