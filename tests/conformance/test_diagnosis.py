@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tinygrad_lab.conformance import Case, Input, LayerCases
 from tinygrad_lab.conformance.diagnosis import explanations, side_by_side, wrong_entries
+from tinygrad_lab.conformance.report import explain
+from tinygrad_lab.conformance.subject import Subject
+from tinygrad_lab.conformance.trial import Trial
+from tinygrad_lab.conformance.verdict import Violation
 
 RNG = np.random.default_rng(0)
 RIGHT = RNG.normal(size=(6, 6))
@@ -96,3 +101,11 @@ def test_wrong_entries_are_marked():
 def test_large_jacobians_are_cut():
     text = side_by_side(np.zeros((50, 40)), np.zeros((50, 40)))
     assert "the first 8 x 8 of 50 x 40 entries" in text
+
+
+@pytest.mark.parametrize(("x", "told"), [([0.5, -2.25], True), ([1.0] * 50, False)])
+def test_few_values_are_written_out_so_that_they_can_be_redone_by_hand(x, told):
+    case = Case(inputs=(Input((len(x),)),))
+    trial = Trial(case, LayerCases(None), Subject(lambda x: x * x, [np.array(x)]))
+    text = explain("square", "gradients", "check_layer(...)", case, Violation("wrong"), trial, None)
+    assert (f"\n  x = {x}\n" in text) == told

@@ -16,6 +16,7 @@ from tinygrad_lab.conformance.verdict import Violation
 from tinygrad_lab.settings import using
 
 LARGEST = 4096  # entries of a Jacobian that is worked out for a report
+FEW = 12  # numbers that a report writes out
 
 
 def explain(
@@ -38,6 +39,8 @@ def explain(
     """
     lines = [f"{name}: {prop} does not hold", "", indent(describe(error)), "", f"  case: {case}"]
     argument = getattr(error, "argument", "")
+    if trial is not None and (given := values(trial)):
+        lines += ["", indent(given)]
     if trial is not None and argument in trial.names:
         lines += ["", indent(jacobians(trial, first or trial, trial.names.index(argument)))]
     lines += ["", "Run it again:", "", indent(reproduction(call, case))]
@@ -59,6 +62,13 @@ def describe(error: Exception) -> str:
     place = f" ({frames[-1].filename}, line {frames[-1].lineno}: {frames[-1].line})" if frames else ""
     cause = f"\ncaused by {type(error.__cause__).__name__}: {error.__cause__}" if error.__cause__ else ""
     return f"{type(error).__name__}: {error}{place}{cause}"
+
+
+def values(trial: Trial) -> str:
+    """Return the inputs and parameters as they are written in Python, a line each; "" if they are many."""
+    if not 0 < sum(array.size for array in trial.arrays) <= FEW:
+        return ""
+    return "\n".join(f"{name} = {array.tolist()}" for name, array in zip(trial.names, trial.arrays, strict=True))
 
 
 def reproduction(call: str, case: Case) -> str:

@@ -52,8 +52,10 @@ class Undecided(Exception):
     """The oracle cannot tell: the case lies at a kink, or its numbers are too large to be differenced."""
 
 
-def agree(what: str, got: Any, expected: Any, tolerance: Any, *, argument: str = "") -> Measure:
-    """Compare two arrays; the tolerance is a number or an array of them.
+def agree(
+    what: str, got: Any, expected: Any, tolerance: Any, *, argument: str = "", entries: str = "entries"
+) -> Measure:
+    """Compare two arrays; the tolerance is a number or an array of them, `entries` says what stands in them.
 
     Raises
     ------
@@ -78,7 +80,7 @@ def agree(what: str, got: Any, expected: Any, tolerance: Any, *, argument: str =
         place = f" at {tuple(map(int, at))}" if at else ""
         raise Violation(
             f"{what}: expected {expected[at]:.10g}, got {got[at]:.10g}{place} "
-            f"(error {measure.error:.3g}, tolerance {measure.tolerance:.3g}; {wrong} of {error.size} entries differ)",
+            f"(error {measure.error:.3g}, tolerance {measure.tolerance:.3g}; {wrong} of {error.size} {entries} differ)",
             measure,
             argument=argument,
         )

@@ -94,7 +94,8 @@ def check_column(trial: Trial, name: str, direction: Direction) -> Measure:
             terms += [np.abs(p).sum() + trial.scale.gradients[which] for p in products]
     tolerance = SAFETY * estimate.error * np.abs(vs).sum(axis=1) + BACKWARD * terms
     try:
-        return agree(f"gradient of {name or 'all arguments'}", by_rule, vs @ estimate.value, tolerance, argument=name)
+        what, entries = f"gradient of {name or 'all arguments'}", "products v^T J u with a cotangent v"
+        return agree(what, by_rule, vs @ estimate.value, tolerance, argument=name, entries=entries)
     except Violation:
 
         def matches(other: Estimate) -> bool:
