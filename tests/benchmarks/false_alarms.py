@@ -135,7 +135,11 @@ def page(found: dict[str, Any]) -> str:
         for r in rows
     ]
     if alarms:
-        lines += ["", "Each alarm was mended, and its case is kept in `tests/conformance/test_false_alarms.py`."]
+        lines += [
+            "",
+            "What causes an alarm shows in batch after batch until it is mended. Each cause was; a case of it is kept in",
+            "`tests/conformance/test_false_alarms.py`.",
+        ]
     if draws < POOLED or min(r["draws"] for r in rows) < EACH:
         lines += ["", f"The job is not done: it is to reach {POOLED:,} draws, and {EACH:,} of each layer."]
     shares = ", ".join(f"{count:,} at {name}" for name, count in found["revisions"].items())
