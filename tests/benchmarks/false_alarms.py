@@ -137,8 +137,8 @@ def page(found: dict[str, Any]) -> str:
     if alarms:
         lines += [
             "",
-            "What causes an alarm shows in batch after batch until it is mended. Each cause was; a case of it is kept in",
-            "`tests/conformance/test_false_alarms.py`.",
+            "What causes an alarm shows in batch after batch until it is mended. Each cause was, and a case of it is kept",
+            "in `tests/conformance/test_false_alarms.py`.",
         ]
     if draws < POOLED or min(r["draws"] for r in rows) < EACH:
         lines += ["", f"The job is not done: it is to reach {POOLED:,} draws, and {EACH:,} of each layer."]
