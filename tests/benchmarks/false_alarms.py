@@ -137,7 +137,7 @@ def page(found: dict[str, Any]) -> str:
     if alarms:
         lines += [
             "",
-            "What causes an alarm shows in batch after batch until it is mended. Each cause was, and a case of it is kept",
+            "What causes an alarm shows in batch after batch until it is mended. Each cause was; a case of it is kept",
             "in `tests/conformance/test_false_alarms.py`.",
         ]
     if draws < POOLED or min(r["draws"] for r in rows) < EACH:
