@@ -75,6 +75,7 @@ def printed(words: list[str], folder: Path) -> str:
     """
     if words[0] != "tinygrad-lab":
         raise RuntimeError(f"command: expected lines that begin with tinygrad-lab, got {shlex.join(words)}")
+    words = [found for word in words for found in (sorted(map(str, folder.glob(word))) if "*" in word else [word])]
     told = os.environ | {
         "COLUMNS": str(COLUMNS),
         "NO_COLOR": "1",

@@ -29,6 +29,7 @@ from tinygrad_lab.train import recipe_names
 
 OURS = "tinygrad-lab"
 SESSIONS = {
+    "bench": ("bench lenet5 --rounds 1 --batch 16",),
     "check": ("check dense",),
     "data": ("data list",),
     "draw": ("draw lenet5 -o net.svg",),
@@ -39,6 +40,7 @@ SESSIONS = {
     "results": ("@train --set training.epochs=2 --quiet", "results"),
     "summary": ("summary lenet5", "summary lenet5 --set image=[28,28,1] --set padding=zero"),
     "train": ("train --set training.epochs=3 --seeds 2",),
+    "weights": ("@train --set training.epochs=1 --quiet", "weights show runs/*/weights.safetensors"),
 }
 
 TITLES = {  # of pages of the zoo, where the first line of the file says too much
