@@ -39,7 +39,7 @@ def explain(
     """
     lines = [f"{name}: {prop} does not hold", "", indent(describe(error)), "", f"  case: {case}"]
     argument = getattr(error, "argument", "")
-    if trial is not None and (given := values(trial)):
+    if isinstance(trial, Trial) and (given := values(trial)):
         lines += ["", indent(given)]
     if trial is not None and argument in trial.names:
         lines += ["", indent(jacobians(trial, first or trial, trial.names.index(argument)))]
