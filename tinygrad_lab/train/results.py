@@ -24,7 +24,8 @@ HEAD = """# Experiments
 Accuracy on the test images, in per cent: mean and standard deviation over the seeds. Three figures are told apart,
 since accuracy moves from epoch to epoch: at the **best** epoch on the test set, which is how most documents quote it
 and which flatters; at the **last** epoch; and at the epoch **chosen** on a part held out of the training images, which
-is the honest one. This page is made from the files beside it by `tinygrad-lab results`.
+is the honest one. Images a second are what a run had beside whatever else the machine did; for speed, see the benchmark.
+This page is made from the files beside it by `tinygrad-lab results`.
 """
 
 
@@ -124,7 +125,7 @@ def page(results: Sequence[Result]) -> str:
             parts.append(_section(name, ran))
     if missing:
         lines = "\n".join(f"tinygrad-lab train {name}" for name in missing)
-        parts.append(f"## Not yet run\n\nThese recipes stand ready:\n\n```sh\n{lines}\n```\n")
+        parts.append(f"## Not yet run to the end\n\nThese recipes stand ready:\n\n```sh\n{lines}\n```\n")
     return "\n".join(parts)
 
 
