@@ -24,7 +24,7 @@ HEAD = """# Experiments
 Accuracy on the test images, in per cent: mean and standard deviation over the seeds. Three figures are told apart,
 since accuracy moves from epoch to epoch: at the **best** epoch on the test set, which is how most documents quote it
 and which flatters; at the **last** epoch; and at the epoch **chosen** on a part held out of the training images, which
-is the honest one. Images a second are what a run had beside whatever else the machine did; for speed, see the benchmark.
+is the honest one. Images a second are what a run had beside whatever else the machine did; speed is measured elsewhere.
 This page is made from the files beside it by `tinygrad-lab results`.
 """
 
