@@ -45,7 +45,7 @@ def _provider(request: pytest.FixtureRequest) -> Any:
         yield
 
 
-@pytest.mark.parametrize("make", [lambda: np.ones(SIZE, np.float32), lambda: aligned((SIZE,)) * 0 + 1])
+@pytest.mark.parametrize("make", [lambda: np.ones(SIZE, np.float32), lambda: aligned((SIZE,), zeroed=True) + 1])
 def test_the_memory_of_a_parameter_that_is_held_once_is_taken(make: Callable[[], Any]) -> None:
     parameter = tgl.Parameter(make())
     place = parameter.value.ctypes.data
