@@ -44,8 +44,10 @@ def test_nobody_changes_it() -> None:
 
 def test_the_given_array_stays_writable() -> None:
     images = np.zeros((1, 1, 1, 1), np.uint8)
-    Dataset(images, np.zeros(1, int))
+    data = Dataset(images, np.zeros(1, int))
     images[...] = 1
+    assert images.flags.writeable
+    assert not data.images.flags.writeable
 
 
 def test_classes_by_default_are_numbers() -> None:

@@ -39,6 +39,7 @@ def test_ranges_are_worked_on_at_the_same_time() -> None:
 
     with using_threads(3):
         run(meet, (), 3)
+    assert not meeting.broken
 
 
 def test_the_first_block_that_fails_is_reported_and_the_pool_goes_on() -> None:
