@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from tinygrad_lab.cli import main
 from tinygrad_lab.errors import ConfigError, NonFiniteError
 from tinygrad_lab.train import Trainer, find_recipe, run_recipe
+from tinygrad_lab.train import run as module
 from tinygrad_lab.train.checkpoint import CheckpointFolder
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.recipe import Recipe
@@ -106,3 +109,29 @@ def test_a_run_goes_on_with_the_batch_whose_loss_was_not_finite(
     whole = run_recipe(recipe, Reporter(), runs=tmp_path / "whole")
     assert parts["held_out"] == whole["held_out"]
     assert parts["training_accuracy"] == whole["training_accuracy"]
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "metrics.jsonl", "weights.safetensors", "curves.png", "result.json"])
+def test_a_disk_that_fills_up_is_told_and_the_run_goes_on(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def on_a_full_disk(write: Any, place: int) -> Any:
+        def written(*args: Any) -> None:
+            if args[place].name == name:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            write(*args)
+
+        return written
+
+    with monkeypatch.context() as patch:
+        for function, place in (("write_atomically", 0), ("save_weights", 1), ("draw_curves", 1)):
+            patch.setattr(module, function, on_a_full_disk(getattr(module, function), place))
+        arguments = ["train", "--quiet", "--set", "data.per_class=20", "--set", "training.epochs=1"]
+        assert main([*arguments, "--runs", str(tmp_path)]) == 1
+    (folder,) = tmp_path.iterdir()
+    told = capsys.readouterr().err
+    assert f"run {folder}: expected to write into it, got No space left on device; the disk is full" in told
+    assert (f"--resume {folder}" in told) == (name != "recipe.json")
+    if name != "recipe.json":
+        assert main(["train", "--quiet", "--resume", str(folder)]) == 0
+        assert json.loads((folder / "result.json").read_text())["epochs"] == 1

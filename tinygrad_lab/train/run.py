@@ -13,8 +13,8 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,14 @@ import numpy as np
 from tinygrad_lab import registry
 from tinygrad_lab.backend import find_backend
 from tinygrad_lab.data import Compose, Loader, load
-from tinygrad_lab.errors import ConfigError, NonFiniteError
+from tinygrad_lab.errors import ConfigError, LabError, NonFiniteError, StateError
 from tinygrad_lab.finetuning import begin_with
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.layer import Layer
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Schedule, build_schedule
 from tinygrad_lab.train.callbacks import Callback, EarlyStopping, Metrics, TensorBoard
-from tinygrad_lab.train.checkpoint import CheckpointFolder
+from tinygrad_lab.train.checkpoint import ADVICE, CheckpointFolder
 from tinygrad_lab.train.evaluation import best_epoch, figures
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.recipe import Recipe, check_name, checked, one_of
@@ -170,35 +170,58 @@ def run_recipe(
         The data are missing or damaged.
     NonFiniteError
         The loss became infinite or NaN; the checkpoint is of before that step, which is the next one.
+    StateError
+        The run's folder cannot be written, for one when the disk is full.
     """
     saved, epochs = CheckpointFolder(resume / "checkpoints").latest() if resume else None, recipe["training"]["epochs"]
     trainer = prepare(recipe, root=root, device=device, resumed=saved is not None)
     folder = resume or new_run_folder(runs or Path("runs"), recipe.name)
-    write_atomically(folder / "recipe.json", json.dumps({"name": recipe.name, **recipe.tables}, indent=2).encode())
-    checkpoints = CheckpointFolder(folder / "checkpoints")
-    if saved is not None:
-        trainer.load_state(saved)
-    with reporter.training(recipe, epochs), _Interruption() as interruption, ExitStack() as stack:
-        stack.enter_context(one_blas_thread())
-        stack.enter_context(np.errstate(all="ignore"))  # the trainer looks at each loss, and says more
-        if tensorboard:
-            trainer.callbacks.append(stack.enter_context(TensorBoard(folder)))
-        trainer.callbacks += [_Recorder(trainer, folder, checkpoints), reporter, interruption]
-        try:
-            reason = trainer.train(epochs)
-        except KeyboardInterrupt:
-            if interruption.between_steps:
+    with _writing(folder):
+        write_atomically(folder / "recipe.json", json.dumps({"name": recipe.name, **recipe.tables}, indent=2).encode())
+        checkpoints = CheckpointFolder(folder / "checkpoints")
+        if saved is not None:
+            trainer.load_state(saved)
+        with reporter.training(recipe, epochs), _Interruption() as interruption, ExitStack() as stack:
+            stack.enter_context(one_blas_thread())
+            stack.enter_context(np.errstate(all="ignore"))  # the trainer looks at each loss, and says more
+            if tensorboard:
+                trainer.callbacks.append(stack.enter_context(TensorBoard(folder)))
+            trainer.callbacks += [_Recorder(trainer, folder, checkpoints), reporter, interruption]
+            try:
+                reason = trainer.train(epochs)
+            except KeyboardInterrupt:
+                if interruption.between_steps:
+                    checkpoints.save(trainer.steps, trainer.state())
+                raise
+            except NonFiniteError as error:
                 checkpoints.save(trainer.steps, trainer.state())
-            raise
-        except NonFiniteError as error:
-            checkpoints.save(trainer.steps, trainer.state())
-            error.add_note(f"the weights of before that step are in {checkpoints.folder}")
-            raise
-    save_weights(trainer.model, folder / "weights.safetensors")
-    draw_curves(trainer.history, folder / "curves.png", recipe["recipe"].get("title", recipe.name))
-    result = _result(recipe, trainer, folder) | ({"ended_early": reason} if reason else {})
-    write_atomically(folder / "result.json", json.dumps(result, indent=2).encode())
-    return result
+                error.add_note(f"the weights of before that step are in {checkpoints.folder}")
+                raise
+        save_weights(trainer.model, folder / "weights.safetensors")
+        draw_curves(trainer.history, folder / "curves.png", recipe["recipe"].get("title", recipe.name))
+        result = _result(recipe, trainer, folder) | ({"ended_early": reason} if reason else {})
+        write_atomically(folder / "result.json", json.dumps(result, indent=2).encode())
+        return result
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Say of a disk that refuses what it refuses, and how the run goes on.
+
+    Raises
+    ------
+    StateError
+        A file in the folder could not be written.
+    """
+    try:
+        yield
+    except LabError:  # those of checkpoints say it themselves
+        raise
+    except OSError as error:
+        advice = ADVICE.get(error.errno or 0, "look at the folder")
+        then = f", and go on with --resume {folder}" if (folder / "recipe.json").exists() else ""
+        what = error.strerror or error
+        raise StateError(f"run {folder}: expected to write into it, got {what}; {advice}{then}") from error
 
 
 def _result(recipe: Recipe, trainer: Trainer, folder: Path) -> Metrics:
