@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tinygrad_lab.cli import main
-from tinygrad_lab.cli.results import _cell
 from tinygrad_lab.train import find_recipe
 
 Capture = pytest.CaptureFixture[str]
@@ -62,9 +61,3 @@ def test_a_data_folder_that_is_not_there(tmp_path: Path, capsys: Capture) -> Non
 def test_a_recipe_is_shown_as_it_is_shipped(capsys: Capture) -> None:
     assert main(["recipes", "alexnet_small"]) == 0
     assert tomllib.loads(capsys.readouterr().out) == find_recipe("alexnet_small").tables
-
-
-def test_one_seed_has_no_deviation() -> None:
-    assert _cell({"mean": 0.5, "std": 0.0, "values": [0.5]}) == "50.00%"
-    assert _cell({"mean": 0.5, "std": 0.01, "values": [0.49, 0.51]}) == "50.00% ± 1.00"
-    assert _cell(None) == "-"

@@ -33,18 +33,10 @@ def _print_table(results: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from tinygrad_lab.train.evaluation import FIGURES
+    from tinygrad_lab.train.evaluation import FIGURES, percent
 
-    table = Table("recipe", "seeds", "epochs", *FIGURES.values(), box=None)
+    table = Table("recipe", "seeds", "epochs", *(f"{what}, %" for what in FIGURES.values()), box=None)
     for result in results:
-        told = [result.get(name) for name in FIGURES]
-        cells = [_cell(figure) for figure in told]
+        cells = [percent(result.get(name)) for name in FIGURES]
         table.add_row(result["recipe"], str(len(result["seeds"])), str(result["epochs"]), *cells)
     Console(soft_wrap=True).print(table)
-
-
-def _cell(figure: dict[str, Any] | None) -> str:
-    """Return mean and standard deviation in per cent; one seed alone has no deviation."""
-    if figure is None:
-        return "-"
-    return f"{figure['mean']:.2%}" + (f" ± {100 * figure['std']:.2f}" if len(figure["values"]) > 1 else "")

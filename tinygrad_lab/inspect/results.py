@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -10,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_lab.inspect.tables import html_table
+from tinygrad_lab.train.evaluation import percent
+from tinygrad_lab.train.results import read_results
 
 _FIGURES = ("chosen_on_validation", "last", "best_on_test")  # test accuracy at three epochs
-_HEAD = ("recipe", "epochs × seeds", "test, epoch chosen on validation", "test, last epoch", "test, best epoch")
+_HEAD = ("recipe", "epochs × seeds", "test %, epoch chosen on validation", "test %, last epoch", "test %, best epoch")
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "results"  # in a clone alone
 
 
@@ -75,24 +76,9 @@ def results(*recipes: str, folder: Path = FOLDER) -> Results:
     """
     if not folder.is_dir():
         return Results(tuple((name, None) for name in recipes), folder)
-    found: dict[str, Mapping[str, Any]] = {}
-    for path in sorted(folder.rglob("*.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        for entry in content if isinstance(content, list) else [content]:
-            if isinstance(entry, dict) and "recipe" in entry:
-                found[entry["recipe"]] = entry
+    found = {result["recipe"]: result for result in read_results(folder)}
     return Results(tuple((name, found.get(name)) for name in recipes))
 
 
 def _cells(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
-    seeds = found.get("seeds")
-    count = len(seeds) if isinstance(seeds, list) else seeds or 1
-    return (name, f"{found.get('epochs', '?')} × {count}", *(_percent(found.get(figure)) for figure in _FIGURES))
-
-
-def _percent(figure: Any) -> str:
-    """Return a mean with its standard deviation over seeds."""
-    if not isinstance(figure, Mapping) or figure.get("mean") is None:
-        return "none"
-    spread = f" ± {100 * figure['std']:.2f}" if figure.get("std") else ""
-    return f"{100 * figure['mean']:.2f}{spread} %"
+    return (name, f"{found['epochs']} × {len(found['seeds'])}", *(percent(found.get(figure)) for figure in _FIGURES))

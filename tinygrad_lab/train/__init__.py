@@ -1,10 +1,10 @@
 """Training: recipes, the loop that follows them, and the folder that a run leaves."""
 
 from tinygrad_lab.train.callbacks import Callback, EarlyStopping, TensorBoard
-from tinygrad_lab.train.evaluation import best_epoch, compare, figures
+from tinygrad_lab.train.evaluation import Evaluation, best_epoch, compare, evaluate, figures
 from tinygrad_lab.train.recipe import Recipe, find_recipe, recipe_names
 from tinygrad_lab.train.run import run_recipe
-from tinygrad_lab.train.trainer import Evaluation, Trainer, evaluate
+from tinygrad_lab.train.trainer import Trainer
 
 __all__ = [
     "Callback",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_lab.errors import ConfigError
-from tinygrad_lab.train.evaluation import FIGURES, compare, spread
+from tinygrad_lab.train.evaluation import FIGURES, compare, percent, spread
 from tinygrad_lab.train.recipe import check_name, find_recipe, recipe_names
 from tinygrad_lab.weights import write_atomically
 
@@ -109,8 +109,9 @@ def write_results(results: Sequence[Result], folder: Path) -> None:
 
 
 def read_results(folder: Path) -> list[Result]:
-    """Return the experiments whose files lie in a folder, in the order of their names."""
-    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    """Return the experiments whose files lie in a folder, or below it beside others, in the order of their names."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.json"))]
+    results = [one for one in found if isinstance(one, dict) and "recipe" in one]
     return sorted(results, key=lambda one: str(one["recipe"]))
 
 
@@ -149,12 +150,6 @@ def _section(name: str, ran: Sequence[Result]) -> str:
 
 
 def _row(result: Result) -> str:
-    cells = [f"`{result['recipe']}`", *(_percent(result.get(name)) for name in FIGURES)]
-    cells += [_percent(result["training_accuracy"]), str(result["epochs"]), str(len(result["seeds"]))]
+    cells = [f"`{result['recipe']}`", *(percent(result.get(name)) for name in FIGURES)]
+    cells += [percent(result["training_accuracy"]), str(result["epochs"]), str(len(result["seeds"]))]
     return f"| {' | '.join([*cells, format(result['images_per_second'], ',.0f')])} |"
-
-
-def _percent(value: dict[str, Any] | None) -> str:
-    if value is None:
-        return "-"
-    return f"{100 * value['mean']:.2f}" + (f" ± {100 * value['std']:.2f}" if len(value["values"]) > 1 else "")

@@ -6,13 +6,12 @@ import copy
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_lab.autograd.tape import raw
-from tinygrad_lab.backend import Array, device_name, fresh, is_finite, transfer
+from tinygrad_lab.backend import Array, fresh, is_finite, transfer
 from tinygrad_lab.data import Loader
 from tinygrad_lab.errors import CaptureError, NonFiniteError, OptionError, StateError
 from tinygrad_lab.layer import Layer
@@ -20,56 +19,18 @@ from tinygrad_lab.memory import keep_freed_memory
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Constant, Schedule
 from tinygrad_lab.settings import detect_anomaly, no_grad
-from tinygrad_lab.tensor import tensor
 from tinygrad_lab.train.callbacks import Callback, Metrics
 from tinygrad_lab.train.capture import CapturedSteps
+from tinygrad_lab.train.evaluation import Loss, device_of, evaluate
 from tinygrad_lab.train.precision import arithmetic_of
 from tinygrad_lab.train.sums import Sums, of_batch, scalar
 
-Loss = Callable[[Any, Any], Any]
-
 READ_EVERY = 50  # updates, on a device whose results would have to be waited for
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How a model does on a data set: mean loss, the share of images it classes rightly, and how many there were."""
-
-    loss: float
-    accuracy: float
-    images: int
 
 
 def goes_by_metric(schedule: Schedule) -> bool:
     """Tell whether a schedule goes by a metric: by the position alone it would have no state."""
     return bool(schedule.state())
-
-
-def device_of(model: Layer) -> str:
-    """Return the device that a model's parameters and buffers are on; a model without any is on NumPy's."""
-    return next((device_name(v.value) for v in model.variables().values()), "numpy")
-
-
-def evaluate(model: Layer, loss: Loss, batches: Iterable[Any]) -> Evaluation:
-    """Return the loss and accuracy of a model in evaluation mode; its mode afterwards is what it was.
-
-    Batches are moved to the model's device. It is waited for once, at the end.
-    """
-    modes = [(layer, layer.training) for layer in model.layers().values()]
-    device, sums = device_of(model), Sums()
-    model.eval()
-    try:
-        with no_grad():
-            for x, labels in batches:
-                labels = transfer(labels, device)
-                logits = model(tensor(transfer(x, device)))
-                sums.add(of_batch(raw(scalar(loss(logits, labels))), logits, labels), len(labels))
-    finally:
-        for layer, training in modes:
-            layer.training = training
-    totals = sums.read()
-    images = max(1.0, totals["images"])
-    return Evaluation(totals["loss"] / images, totals["right"] / images, int(totals["images"]))
 
 
 class Trainer:
