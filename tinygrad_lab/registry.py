@@ -15,7 +15,7 @@ import difflib
 import importlib.metadata
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,20 @@ from tinygrad_lab.layer import Layer
 
 API = 1  # the plugin interface of this release; it and the one before are accepted
 NAMED = {"models": "network"}  # what people call a plugin of a kind
+
+
+def one_of(name: str, known: Sequence[str], who: str) -> None:
+    """Refuse a name that is not among the known ones, with the nearest that is.
+
+    Raises
+    ------
+    ConfigError
+        The name is unknown.
+    """
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {sorted(known)}"
+        raise ConfigError(f"{who}: expected a known name, got {name!r}; {hint}")
 
 
 @dataclass(frozen=True)
@@ -178,6 +192,20 @@ class Registry(Mapping[str, Any]):
             f"{self.kind}: expected a registered plugin, got {thing.__module__}.{thing.__qualname__}; add it to the "
             f'entry points "tinygrad_lab.{self.kind}" of its distribution'
         )
+
+    def check_options(self, name: str, options: Iterable[str]) -> None:
+        """Refuse an option that a plugin does not take, with the nearest that it does.
+
+        Raises
+        ------
+        ConfigError
+            There is one.
+        """
+        parameters = inspect.signature(self[name]).parameters
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
+            for option in options:
+                known = [parameter for parameter in parameters if parameter != "rng"]
+                one_of(option, known, f"{self.kind}: option of {name!r}")
 
     def state(self, name: str) -> str:
         """Return ``"ok"``, or why the plugin cannot be used; this imports it."""

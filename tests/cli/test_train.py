@@ -73,6 +73,7 @@ def test_several_seeds_are_several_runs_with_their_spread(tmp_path: Path, capsys
         (["train", "--seeds", "0"], "at least 1"),
         (["train", "--resume", "nowhere"], "expected the folder of a run"),
         (["train", "--resume", "nowhere", "--set", "training.epochs=9"], "a run keeps its"),
+        (["train", "--set", "schedule.rize=0.1"], "option of 'one_cycle': expected a known name, got 'rize'; did you"),
         (["train", "--set", "loss.foo=1"], "option of 'softmax_cross_entropy': expected a known name, got 'foo'"),
     ],
 )

@@ -197,7 +197,11 @@ def test_schedules_are_built_from_plain_values() -> None:
     [
         ({"length": 5}, ConfigError, "expected a name, one of .*'cosine'"),
         ({"name": "cosin", "length": 5}, PluginError, "did you mean 'cosine'"),
-        ({"name": "cosine", "lenght": 5}, ConfigError, "schedule 'cosine': expected options of CosineDecay.*lenght"),
+        (
+            {"name": "cosine", "lenght": 5},
+            ConfigError,
+            "option of 'cosine': .*got 'lenght'; did you mean 'length'",
+        ),
         ({"name": "cosine"}, ConfigError, "length"),
     ],
 )

@@ -13,7 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print each recipe's name, title, source and variants, or one recipe as it is shipped."""
-    from tinygrad_lab.train.recipe import find_recipe, one_of, recipe_names
+    from tinygrad_lab.registry import one_of
+    from tinygrad_lab.train.recipe import find_recipe, recipe_names
 
     if arguments.name:
         one_of(arguments.name, recipe_names(), "recipe")

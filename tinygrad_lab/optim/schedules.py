@@ -494,6 +494,7 @@ def build_schedule(description: Mapping[str, Any]) -> Schedule:
     options = {k: build_schedule(v) if isinstance(v, Mapping) else v for k, v in description.items() if k != "name"}
     name = description["name"]
     cls = registry.schedules[name]
+    registry.schedules.check_options(name, options)
     try:
         return cls(**options)  # type: ignore[no-any-return]  # a plugin, known by its name alone
     except TypeError as error:

@@ -11,7 +11,6 @@ other there, as ``"model.padding" = "edge"``, and ``NAME:edge`` is that recipe.
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.registry import one_of
 
 Table = dict[str, Any]
 
@@ -166,20 +166,6 @@ def _replaced(old: Any, text: str, setting: str) -> Any:
     if old is not None and type(value) is not type(old):
         raise ConfigError(f"--set {setting}: expected a value of type {type(old).__name__} like {old!r}, got {text}")
     return value
-
-
-def one_of(name: str, known: Sequence[str], who: str) -> None:
-    """Refuse a name that is not among the known ones, with the nearest that is.
-
-    Raises
-    ------
-    ConfigError
-        The name is unknown.
-    """
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {sorted(known)}"
-        raise ConfigError(f"{who}: expected a known name, got {name!r}; {hint}")
 
 
 def _check_table(table: Mapping[str, Any], kinds: Mapping[str, type], who: str) -> None:

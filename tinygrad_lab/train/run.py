@@ -33,18 +33,15 @@ from tinygrad_lab.train.callbacks import Callback, EarlyStopping, Metrics, Tenso
 from tinygrad_lab.train.checkpoint import ADVICE, CheckpointFolder
 from tinygrad_lab.train.evaluation import best_epoch, figures
 from tinygrad_lab.train.progress import Reporter
-from tinygrad_lab.train.recipe import Recipe, check_name, checked, one_of
+from tinygrad_lab.train.recipe import Recipe, check_name, checked
 from tinygrad_lab.train.trainer import Trainer, goes_by_metric
 from tinygrad_lab.weights import save_weights, write_atomically
 
 
 def _options(kind: registry.Registry, table: dict[str, Any]) -> dict[str, Any]:
     """Return the options in a table, if the plugin that it names takes such."""
-    parameters = inspect.signature(kind[table["name"]]).parameters
     options = {key: value for key, value in table.items() if key != "name"}
-    if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
-        for key in options:
-            one_of(key, [name for name in parameters if name != "rng"], f"{kind.kind}: option of {table['name']!r}")
+    kind.check_options(table["name"], options)
     return options
 
 

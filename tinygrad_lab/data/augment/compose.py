@@ -119,6 +119,7 @@ def _build(step: Mapping[str, Any]) -> Augmentation:
     name = options.pop("name", None)
     if name is None:
         raise ConfigError(f"augmentation: expected a name and options, got {dict(step)}")
+    augmentations.check_options(name, options)
     try:
         built: Augmentation = augmentations[name](**options)
     except TypeError as error:
