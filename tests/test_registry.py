@@ -110,7 +110,7 @@ def test_what_was_found_is_cached_until_it_is_refreshed(install: Install, tmp_pa
 def test_an_unknown_plugin_is_answered_with_near_names() -> None:
     with pytest.raises(PluginError, match="layers: expected the name of a plugin, got 'conv_2d'; did you mean 'conv2"):
         registry.layers["conv_2d"]
-    with pytest.raises(PluginError, match=r"got 'zzzzzz'; there are \['.*'conv2d'.*\]"):
+    with pytest.raises(PluginError, match=r"got 'zzzzzz'; there are .*, conv2d, "):
         registry.layers["zzzzzz"]
     with pytest.raises(LookupError):
         registry.layers["zzzzzz"]

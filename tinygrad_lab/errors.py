@@ -6,7 +6,21 @@ A message says who complains, what was expected, what was given and what to do.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
 from typing import Any
+
+
+def hint(name: str, known: Collection[str]) -> str:
+    """Return what a message says at the end of a name that is none of the known ones: which was meant, or all of them.
+
+    Examples
+    --------
+    >>> hint("trian", ["train", "draw"]), hint("x", ["train", "draw"])
+    ("did you mean 'train'?", 'there are draw, train')
+    """
+    near = difflib.get_close_matches(name, known, n=3)
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join(sorted(known))}"
 
 
 class LabError(Exception):

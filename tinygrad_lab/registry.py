@@ -11,7 +11,6 @@ registered twice fails then, naming its distribution, and the others go on worki
 
 from __future__ import annotations
 
-import difflib
 import importlib.metadata
 import inspect
 import sys
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.errors import ConfigError, PluginError
+from tinygrad_lab.errors import ConfigError, PluginError, hint
 from tinygrad_lab.layer import Layer
 
 API = 1  # the plugin interface of this release; it and the one before are accepted
@@ -37,9 +36,7 @@ def one_of(name: str, known: Sequence[str], who: str) -> None:
         The name is unknown.
     """
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {sorted(known)}"
-        raise ConfigError(f"{who}: expected a known name, got {name!r}; {hint}")
+        raise ConfigError(f"{who}: expected a known name, got {name!r}; {hint(name, known)}")
 
 
 @dataclass(frozen=True)
@@ -108,11 +105,8 @@ class Registry(Mapping[str, Any]):
         """
         candidates = self.plugins().get(name, [])
         if not candidates:
-            near = difflib.get_close_matches(name, self.plugins(), n=3)
-            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {sorted(self.plugins())}"
-            raise PluginError(
-                f"{self.kind}: expected the name of a {NAMED.get(self.kind, 'plugin')}, got {name!r}; {hint}"
-            )
+            what = NAMED.get(self.kind, "plugin")
+            raise PluginError(f"{self.kind}: expected the name of a {what}, got {name!r}; {hint(name, self.plugins())}")
         if len({(c.target, c.distribution) for c in candidates}) > 1:
             raise PluginError(
                 f"{self.kind}: expected one plugin {name!r}, got {len(candidates)}: "

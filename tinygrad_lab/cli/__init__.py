@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import difflib
 import importlib
 import importlib.util
 import os
@@ -17,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinygrad_lab.errors import LabError
+from tinygrad_lab.errors import LabError, hint
 
 
 def commands() -> dict[str, str]:
@@ -66,9 +65,7 @@ def _run(argv: Sequence[str]) -> int:
             module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
             module.add_arguments(subparser)
     if argv and not argv[0].startswith("-") and module is None:
-        near = difflib.get_close_matches(argv[0], known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-        parser.error(f"expected a command, got {argv[0]!r}; {hint}")
+        parser.error(f"expected a command, got {argv[0]!r}; {hint(argv[0], known)}")
     arguments = parser.parse_args(argv)
     if module is None:
         parser.print_help(sys.stderr)

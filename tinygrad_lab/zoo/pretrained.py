@@ -7,7 +7,6 @@ names.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tinygrad_lab.errors import OptionError, StateError
+from tinygrad_lab.errors import OptionError, StateError, hint
 from tinygrad_lab.foreign_weights import import_weights, read_arrays
 from tinygrad_lab.layer import Layer
 from tinygrad_lab.registry import models
@@ -107,8 +106,7 @@ def load_pretrained(name: str, *, folder: str | os.PathLike[str] | None = None) 
     tinygrad_lab.errors.StateError: weights nowhere/resnet20-12fca82f.npz: expected a file, got none of that name
     """
     if name not in PRETRAINED:
-        near = difflib.get_close_matches(name, PRETRAINED, n=1) or sorted(PRETRAINED)
-        raise OptionError(f"load_pretrained: expected weights such as {near}, got {name!r}")
+        raise OptionError(f"load_pretrained: expected published weights, got {name!r}; {hint(name, PRETRAINED)}")
     about = PRETRAINED[name]
     given = folder or os.environ.get(FOLDER)
     if not given:
