@@ -145,16 +145,12 @@ def summarize_model(name: str, options: Mapping[str, Any] | None = None) -> Summ
     name : str
         The network's registered name.
     options : mapping or None
-        Its options; `image` says what it is given, and is the network's default if left out.
+        Its options, as of `outline`.
 
     Raises
     ------
-    PluginError
-        There is no such network.
-    ConfigError
-        The network has no such option, or none of that type, or does not say what image it takes.
-    ShapeError
-        A window is larger than its map; the error names the layer and the map.
+    PluginError, ConfigError, ShapeError
+        As of `outline`.
 
     Examples
     --------
