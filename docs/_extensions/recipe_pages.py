@@ -56,19 +56,20 @@ def settings(recipe: Recipe) -> list[tuple[str, str, str]]:
             path = f"{kind}.{key}"
             rows.append((literal(path), literal(json.dumps(value)), MARKS[recipe.origin(path)]))
     for step in recipe.augment:
-        options = ", ".join(f"{key}={json.dumps(value)}" for key, value in step.items() if key != "name")
-        rows.append((literal("augment"), literal(f"{step['name']}({options})"), MARKS[recipe.origin("augment")]))
+        for key, value in step.items():
+            path = f"augment.{step['name']}.{key}"
+            rows.append((literal(path), literal(json.dumps(value)), MARKS[recipe.origin(path)]))
     return rows
 
 
 def variants(recipe: Recipe) -> str:
-    """Return the variants with what is other in them."""
+    """Return the variants with what is other in them, and whose choice that is."""
     rows = []
     for variant in recipe.variants:
-        changes = recipe["variants"][variant].items()
-        others = ", ".join(literal(f"{path} = {json.dumps(value)}") for path, value in changes)
-        rows.append((literal(f"{recipe.name}:{variant}"), others))
-    return table(("Recipe", "What is other"), rows)
+        for path, value in recipe["variants"][variant].items():
+            mark = MARKS[recipe.origin(f"variants.{variant}.{path}")]
+            rows.append((literal(f"{recipe.name}:{variant}"), literal(f"{path} = {json.dumps(value)}"), mark))
+    return table(("Recipe", "What is other", "Whose choice"), rows)
 
 
 def measured(name: str, env: Any) -> str:

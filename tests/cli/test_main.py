@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tinygrad_lab.cli import main
-from tinygrad_lab.train import find_recipe
+from tinygrad_lab.train import find_recipe, recipe_names
 
 Capture = pytest.CaptureFixture[str]
 
@@ -61,3 +61,25 @@ def test_a_data_folder_that_is_not_there(tmp_path: Path, capsys: Capture) -> Non
 def test_a_recipe_is_shown_as_it_is_shipped(capsys: Capture) -> None:
     assert main(["recipes", "alexnet_small"]) == 0
     assert tomllib.loads(capsys.readouterr().out) == find_recipe("alexnet_small").tables
+
+
+def test_a_shown_recipe_says_whose_choice_each_setting_is(capsys: Capture) -> None:
+    assert main(["recipes", "alexnet_small"]) == 0
+    shown = capsys.readouterr().out
+    assert "lr = 0.1024  # inferred\n" in shown
+    assert "batch_size = 512  # stated\n" in shown
+    for name in recipe_names():
+        assert main(["recipes", name]) == 0
+        shown = capsys.readouterr().out
+        assert tomllib.loads(shown) == find_recipe(name).tables
+        settings = shown.partition("[model]")[2].splitlines()
+        assert all(line.endswith(("# stated", "# inferred", "# ours")) for line in settings if " = " in line)
+
+
+def test_a_variant_is_shown_without_the_others(capsys: Capture) -> None:
+    assert main(["recipes", "ablations_ten_layer:matched"]) == 0
+    shown = capsys.readouterr().out
+    assert '"model.widths" = [80, 160, 320]  # ours\n' in shown
+    assert list(tomllib.loads(shown)["variants"]) == ["matched"]
+    assert main(["recipes", "ablations_ten_layer:mached"]) == 1
+    assert "did you mean 'matched'?" in capsys.readouterr().err

@@ -98,6 +98,17 @@ def test_other_settings_are_another_experiment(tmp_path: Path) -> None:
         write_results(found, tmp_path / "out")
 
 
+def test_what_tells_of_a_recipe_makes_no_other_experiment(tmp_path: Path) -> None:
+    for seed, told in ((0, "T"), (1, "a better title")):
+        made_run(tmp_path / f"run{seed}", recipe="lenet5", seed=seed, accuracy=0.5)
+        path = tmp_path / f"run{seed}" / "recipe.json"
+        tables = json.loads(path.read_text())
+        more = {"recipe": {"title": told}, "origin": {"stated": ["training"][seed:]}, "variants": {told[0]: {}}}
+        path.write_text(json.dumps(tables | more))
+    (one,) = gather(read_runs(tmp_path))
+    assert (one["seeds"], one["title"]) == ([0, 1], "a better title")
+
+
 def test_of_two_runs_of_one_seed_the_later_one_counts(tmp_path: Path) -> None:
     for number, accuracy in (("", 0.5), ("-10", 0.9), ("-2", 0.7)):
         made_run(tmp_path / f"lenet5-20260101-101010{number}", recipe="lenet5", seed=0, accuracy=accuracy)

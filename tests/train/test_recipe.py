@@ -48,6 +48,12 @@ def test_settings_replace_one_key_and_leave_the_recipe_alone() -> None:
         ("optimizer.lr", "expected table.key=value"),
         ("loss.reduction=sum", "expected loss.reduction 'mean'.*got 'sum'"),
         ("lr=3", "expected table.key=value"),
+        ("augment.rotaton.degrees=3", "did you mean 'rotation'"),
+        ("augment.rotation=3", "expected augment.NAME.key=value"),
+        ("augment.rotation.degrees=far", "expected a value of type int"),
+        ("augment=[3]", "expected augment.name, a registered name"),
+        ("augment={}", "expected a value of type list"),
+        ("optimizer=[]", "expected a value of type dict"),
     ],
 )
 def test_wrong_settings_are_refused_with_the_right_name(setting: str, message: str) -> None:
@@ -100,6 +106,36 @@ def test_marks_say_where_a_setting_comes_from() -> None:
     tables = {**recipe.tables, "origin": {"stated": ["data.clases"]}}
     with pytest.raises(ConfigError, match=r"did you mean 'data.classes'"):
         checked(tables, "mine")
+
+
+def test_what_is_replaced_is_ours_and_a_variant_has_marks_of_its_own() -> None:
+    recipe = find_recipe("ten_layer")
+    assert [recipe.origin(f"augment.{step}") for step in ("shift.width", "shift.fill", "channel_shift.amount")] == [
+        "stated", "inferred", "ours",
+    ]  # fmt: skip
+    changed = recipe.override(["augment.shift.width=0.1", "training.epochs=700", 'data={name="cifar10"}'])
+    assert changed.origin("augment.shift.width") == "ours"
+    assert changed.origin("augment.shift.height") == "stated"
+    assert changed.origin("training.epochs") == "stated", "the value is the same"
+    assert changed.origin("data.name") == "ours"
+    assert recipe.origin("augment.shift.width") == "stated", "the recipe is what it was"
+    ablations = find_recipe("ablations_ten_layer")
+    for variant, mark in (("one", "stated"), ("matched", "ours")):
+        assert ablations.origin(f"variants.{variant}.model.windows") == mark
+        assert ablations.variant(variant).origin("model.windows") == mark
+    short = find_recipe("resnet20:short")
+    assert short.origin("optimizer.weight_decay") == short.origin("schedule.name") == "ours"
+    assert short.origin("optimizer.momentum") == "stated"
+
+
+def test_augmentations_and_whole_tables_can_be_replaced() -> None:
+    recipe = find_recipe("lenet5")
+    changed = recipe.override(["augment.rotation.degrees=2.5", "augment.zoom.fill=zero", "schedule={name='cosine'}"])
+    assert changed.augment[0] == {"name": "rotation", "degrees": 2.5}
+    assert changed.augment[2]["fill"] == "zero"
+    assert changed["schedule"] == {"name": "cosine"}
+    assert recipe.override(["augment=[]"]).augment == []
+    assert recipe.augment[0]["degrees"] == 10, "the recipe is what it was"
 
 
 def test_a_variant_replaces_settings_and_whole_tables() -> None:

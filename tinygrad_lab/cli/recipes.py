@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Iterator
 from importlib import resources
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tinygrad_lab.train.recipe import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("name", nargs="?", metavar="NAME", help="the recipe to show, in TOML; without one: list all")
+    what = "the recipe to show, in TOML, with the origin of each setting; NAME:VARIANT too; without one: list all"
+    parser.add_argument("name", nargs="?", metavar="NAME", help=what)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print each recipe's name, title, source and variants, or one recipe as it is shipped."""
+    """Print each recipe's name, title, source and variants, or one recipe with the origin of its settings."""
     from tinygrad_lab.registry import one_of
     from tinygrad_lab.train.recipe import find_recipe, recipe_names
 
     if arguments.name:
-        one_of(arguments.name, recipe_names(), "recipe")
-        text = (resources.files("tinygrad_lab") / "recipes" / f"{arguments.name}.toml").read_text(encoding="utf-8")
-        print(text, end="")
+        name, _, variant = arguments.name.partition(":")
+        one_of(name, recipe_names(), "recipe")
+        recipe = find_recipe(name)
+        if variant:
+            one_of(variant, recipe.variants, f"variants of recipe {name!r}")
+        text = (resources.files("tinygrad_lab") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+        print(*_marked(text, recipe, [variant] if variant else recipe.variants), sep="\n")
         return 0
     for name in recipe_names():
         recipe = find_recipe(name)
@@ -28,3 +39,21 @@ def run(arguments: argparse.Namespace) -> int:
         if recipe.variants:
             print(f"  variants: {', '.join(f'{name}:{variant}' for variant in recipe.variants)}")
     return 0
+
+
+def _marked(text: str, recipe: Recipe, variants: list[str]) -> Iterator[str]:
+    """Yield the lines of a recipe's file, of its variants only some, each setting with its origin behind it."""
+    place = ""
+    for line in text.splitlines():
+        if header := re.fullmatch(r"\[+(.+?)\]+", line):
+            place = header[1].replace('"', "")
+        if place.startswith("variants.") and place.removeprefix("variants.") not in variants:
+            continue
+        setting = re.match(r'"?([\w.]+)"? = "?([\w.]*)', line)
+        if setting is None or place in ("", "recipe", "origin"):
+            yield line
+            continue
+        key, value = setting.groups()
+        if place.startswith("augment") and key == "name":
+            place = f"augment.{value}"
+        yield f"{line}  # {recipe.origin(f'{place}.{key}')}"

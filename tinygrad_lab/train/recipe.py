@@ -3,7 +3,8 @@
 A recipe has the tables ``recipe`` (title, source, published figure), ``model``, ``data``, ``loss``, ``optimizer``,
 ``training``, and perhaps ``schedule``, the list ``augment``, ``transfer`` (trained weights to begin with, and what of
 them stays frozen), and ``origin``: which settings the source states, and which are inferred from it; all others are
-ours. The ``name`` in a table is a registered one; what else stands there are the options of that thing.
+ours, and so is what ``--set`` replaces. The ``name`` in a table is a registered one; what else stands there are the
+options of that thing.
 
 Experiments that differ in a few settings are variants of one recipe: ``[variants.edge]`` holds the settings that are
 other there, as ``"model.padding" = "edge"``, and ``NAME:edge`` is that recipe.
@@ -11,9 +12,10 @@ other there, as ``"model.padding" = "edge"``, and ``NAME:edge`` is that recipe.
 
 from __future__ import annotations
 
+import copy
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -52,7 +54,7 @@ _TRANSFER = {
     "but": list,
 }
 _RECIPE = {"title": str, "source": str, "published": str}
-_ORIGIN = {"stated": list, "inferred": list}
+_ORIGIN = {"stated": list, "inferred": list, "ours": list}
 _KINDS: dict[str, Mapping[str, type]] = {
     "data": _DATA,
     "training": _TRAINING,
@@ -86,13 +88,20 @@ class Recipe:
     def origin(self, path: str) -> str:
         """Return where a setting comes from: ``"stated"`` by the source, ``"inferred"`` from it, or ``"ours"``.
 
+        What holds of a table or a variant holds of all in it that is not marked itself.
+
+        Parameters
+        ----------
+        path : str
+            ``table.key``; of an augmentation ``augment.NAME.key``, of a variant ``variants.NAME.table.key``.
+
         Examples
         --------
-        >>> find_recipe("alexnet_small").origin("optimizer.lr")
-        'inferred'
+        >>> recipe = find_recipe("alexnet_small")
+        >>> recipe.origin("optimizer.lr"), recipe.override(["optimizer.lr=0.1"]).origin("optimizer.lr")
+        ('inferred', 'ours')
         """
-        marks = {marked: mark for mark in ("inferred", "stated") for marked in self["origin"].get(mark, [])}
-        return marks.get(path) or marks.get(path.partition(".")[0], "ours")
+        return _mark_of(path, self["origin"])
 
     @property
     def augment(self) -> list[Table]:
@@ -106,6 +115,8 @@ class Recipe:
     def override(self, settings: Sequence[str]) -> Recipe:
         """Return the recipe with some settings replaced, each given as ``table.key=value`` in TOML's notation.
 
+        An option of an augmentation is ``augment.NAME.key=value``; ``augment=[...]`` or ``table={...}`` is all of it.
+
         Raises
         ------
         ConfigError
@@ -113,19 +124,28 @@ class Recipe:
 
         Examples
         --------
-        >>> find_recipe("lenet5").override(["optimizer.lr=0.01"])["optimizer"]["lr"]
-        0.01
+        >>> recipe = find_recipe("lenet5").override(["optimizer.lr=0.01", "augment.rotation.degrees=5"])
+        >>> recipe["optimizer"]["lr"], recipe.augment[0]
+        (0.01, {'name': 'rotation', 'degrees': 5})
         """
-        tables = {name: dict(t) if isinstance(t, dict) else t for name, t in self.tables.items()}
+        tables: Any = copy.deepcopy(self.tables)
+        changed = []
         for setting in settings:
             path, equals, text = setting.partition("=")
-            table, dot, key = path.strip().partition(".")
-            if not equals or not dot:
+            path, text = path.strip(), text.strip()
+            table, dot, key = path.partition(".")
+            if not equals or not (dot or text[:1] in ("[", "{")):
                 raise ConfigError(f"--set: expected table.key=value, such as optimizer.lr=0.01, got {setting!r}")
-            one_of(table, [t for t in _KNOWN if t not in ("augment", "variants")], "--set")
-            old = tables.get(table, {}).get(key)
-            tables.setdefault(table, {})[key] = _replaced(old, text.strip(), setting)
-        return Recipe(self.name, checked(tables, self.name))
+            one_of(table, [t for t in _KNOWN if t != "variants"], "--set")
+            place = tables.setdefault(table, {}) if dot else tables
+            if dot and table == "augment":
+                place, key = _augmentation(place, key)
+            key = key or table
+            old = place.get(key)
+            place[key] = _replaced(old, text, setting)
+            if place[key] != old and table not in ("recipe", "origin"):
+                changed.append(path)
+        return Recipe(self.name, checked(_marked(tables, dict.fromkeys(changed, "ours")), self.name))
 
     @property
     def variants(self) -> list[str]:
@@ -146,14 +166,47 @@ class Recipe:
         'edge'
         """
         one_of(name, self.variants, f"variants of recipe {self.name!r}")
-        tables = {table: dict(t) if isinstance(t, dict) else t for table, t in self.tables.items()}
-        for path, value in tables.pop("variants")[name].items():
+        tables = copy.deepcopy(self.tables)
+        settings = tables.pop("variants")[name]
+        for path, value in settings.items():
             table, _, key = path.partition(".")
             if key:
                 tables.setdefault(table, {})[key] = value
             else:
                 tables[table] = value
-        return Recipe(f"{self.name}:{name}", checked(tables, f"{self.name}:{name}"))
+        marks = {path: self.origin(f"variants.{name}.{path}") for path in settings}
+        return Recipe(f"{self.name}:{name}", checked(_marked(tables, marks), f"{self.name}:{name}"))
+
+
+def _augmentation(steps: list[Table], path: str) -> tuple[Table, str]:
+    """Return the step that ``NAME.key`` is of, and the key."""
+    name, dot, key = path.rpartition(".")
+    if not dot:
+        raise ConfigError(f"--set: expected augment.NAME.key=value, or augment=[...], got augment.{path}")
+    one_of(name, [step["name"] for step in steps], "--set: augmentation")
+    return next(step for step in steps if step["name"] == name), key
+
+
+def _mark_of(path: str, origin: Table) -> str:
+    marks = {marked: mark for mark in _ORIGIN for marked in origin.get(mark, [])}
+    while path and path not in marks:
+        path = path.rpartition(".")[0]
+    return marks.get(path, "ours")
+
+
+def _marked(tables: Table, marks: Mapping[str, str]) -> Table:
+    """Return the tables with the origins of settings that were replaced; what was marked below them is forgotten."""
+    if not tables.get("origin"):
+        return tables
+    replaced = (*marks, "variants") if "variants" not in tables else tuple(marks)
+    origin = {
+        mark: [path for path in marked if not any(f"{path}.".startswith(f"{new}.") for new in replaced)]
+        for mark, marked in tables["origin"].items()
+    }
+    for path, mark in marks.items():
+        if _mark_of(path, origin) != mark:
+            origin[mark] = [*origin.get(mark, []), path]
+    return {**tables, "origin": origin}
 
 
 def _replaced(old: Any, text: str, setting: str) -> Any:
@@ -163,6 +216,8 @@ def _replaced(old: Any, text: str, setting: str) -> Any:
         value = text  # a word without quotes
     if isinstance(old, float) and type(value) is int:
         return float(value)
+    if type(old) is int and type(value) is float and setting.startswith("augment."):
+        return value  # whole numbers there may be written without a point
     if old is not None and type(value) is not type(old):
         raise ConfigError(f"--set {setting}: expected a value of type {type(old).__name__} like {old!r}, got {text}")
     return value
@@ -177,14 +232,20 @@ def _check_table(table: Mapping[str, Any], kinds: Mapping[str, type], who: str) 
 
 
 def _check_origin(tables: Table, who: str) -> None:
-    settings = [path for table in tables if table != "origin" for path in (table, *_paths(table, tables[table]))]
+    settings = [path for table in tables if table != "origin" for path in _paths(table, tables[table])]
     for marked in tables.get("origin", {}).values():
         for path in marked:
             one_of(path, settings, f"{who}: origin")
 
 
-def _paths(table: str, content: Any) -> list[str]:
-    return [f"{table}.{key}" for key in content] if isinstance(content, dict) else []
+def _paths(path: str, content: Any) -> Iterator[str]:
+    """Yield what can be marked: a table or list, what is in it, and what is in that."""
+    yield path
+    if path == "augment":
+        content = {step.get("name"): step for step in content}
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from _paths(f"{path}.{key}", value)
 
 
 def check_name(name: Any, who: str) -> None:
@@ -215,8 +276,9 @@ def checked(tables: Table, name: str) -> Table:
         raise ConfigError(f"{who}: expected tables (and a list of tables, augment), got {wrong} as something else")
     if missing := [t for t in _REQUIRED if t not in tables]:
         raise ConfigError(f"{who}: expected the tables {list(_REQUIRED)}, missing {missing}")
-    for table in ("model", "data", "loss", "optimizer", *(["schedule"] if "schedule" in tables else [])):
-        if not isinstance(tables[table].get("name"), str):
+    named = [(table, tables[table]) for table in ("model", "data", "loss", "optimizer", "schedule") if table in tables]
+    for table, content in [*named, *(("augment", step) for step in tables.get("augment", []))]:
+        if not (isinstance(content, dict) and isinstance(content.get("name"), str)):
             raise ConfigError(f"{who}: expected {table}.name, a registered name")
     for table, kinds in _KINDS.items():
         _check_table(tables.get(table, {}), kinds, f"{who}: {table}")

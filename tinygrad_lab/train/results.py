@@ -18,6 +18,7 @@ from tinygrad_lab.train.recipe import check_name, find_recipe, recipe_names
 from tinygrad_lab.weights import write_atomically
 
 Result = dict[str, Any]
+_NO_SETTINGS = ("recipe", "origin", "variants")  # tables that tell of a recipe and change nothing in a run
 
 HEAD = """# Experiments
 
@@ -60,13 +61,14 @@ def gather(runs: Iterable[tuple[dict[str, Any], Result]]) -> list[Result]:
     """Return one summary an experiment, in the order of their names; of two runs of one seed the later one counts."""
     groups: dict[str, dict[int, tuple[dict[str, Any], Result]]] = {}
     for tables, result in runs:
-        settings = {**tables, "training": {k: v for k, v in tables["training"].items() if k != "seed"}}
+        settings = {table: tables[table] for table in tables if table not in _NO_SETTINGS}
+        settings["training"] = {k: v for k, v in tables["training"].items() if k != "seed"}
         groups.setdefault(json.dumps(settings, sort_keys=True), {})[result["seed"]] = (tables, result)
     return sorted((_summary(list(group.values())) for group in groups.values()), key=lambda one: str(one["recipe"]))
 
 
 def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
-    tables, results = runs[0][0], [result for _, result in runs]
+    tables, results = runs[-1][0], [result for _, result in runs]  # told as the newest run tells it
     about = tables.get("recipe", {})
     told = {
         name: spread([result["figures"][name]["accuracy"] for result in results])
@@ -84,7 +86,7 @@ def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
         "chosen_epochs": [r["figures"].get("chosen_on_validation", r["figures"]["last"])["epoch"] for r in results],
         "training_accuracy": spread([result["training_accuracy"] for result in results]),
         "images_per_second": max(result["images_per_second"] for result in results),
-        "settings": {table: tables[table] for table in tables if table not in ("name", "recipe", "origin", "variants")},
+        "settings": {table: tables[table] for table in tables if table not in ("name", *_NO_SETTINGS)},
     }
 
 
