@@ -29,7 +29,7 @@ from tinygrad_lab.ops.shaping import concatenate_parts
 from tinygrad_lab.ops.windows import places
 from tinygrad_lab.optim import updates
 from tinygrad_lab.trees import flatten
-from tinygrad_lab_layers.local_response_norm.layer import channel_sum, local_response_norm
+from tinygrad_lab_layers.local_response_norm.layer import channel_sum, local_response_norm, local_response_norm_grad
 
 pytestmark = needs_a_compiler
 DTYPES = st.sampled_from(["float16", "float32", "float64"])
@@ -195,9 +195,11 @@ def test_rows_that_are_not_finite(primitive: Primitive, value: float) -> None:
 
 @given(DTYPES, SEEDS, st.integers(1, 4), st.integers(1, 7), st.integers(0, 3), st.integers(0, 3))
 def test_responses(dtype: str, seed: int, pixels: int, channels: int, before: int, after: int) -> None:
-    x = drawn(seed, (pixels, channels), dtype)
+    x, g = drawn(seed, (pixels, channels), dtype), drawn(seed + 1, (pixels, channels), dtype)
+    options = {"before": before, "after": after, "factor": 0.1, "beta": 0.75, "k": 2.0}
     agrees(channel_sum, x, before=before, after=after)
-    agrees(local_response_norm, x, before=before, after=after, factor=0.1, beta=0.75, k=2.0)
+    agrees(local_response_norm, x, **options)
+    agrees(local_response_norm_grad, g, x, **options)
 
 
 @given(SEEDS, st.sampled_from(FILLS), st.integers(1, 6), st.integers(1, 6), st.integers(1, 3), st.booleans())

@@ -24,16 +24,53 @@ def local_response_norm(xp: Any, x: Any, *, before: int, after: int, factor: flo
     return x * (k + factor * squares) ** -beta
 
 
-def _rule(g: Any, x: Any, before: int, after: int, factor: float, beta: float, k: float) -> Any:
-    """g_c base_c^-beta - 2 a beta x_c * (the sum over the channels j that see c of g_j x_j base_j^(-beta - 1))."""
-    base = channel_sum(x * x, before=before, after=after) * factor + k
-    shrink = tgl.power(base, -beta)
-    seen = channel_sum(g * x * shrink / base, before=after, after=before)
+@tgl.primitive
+def local_response_norm_grad(
+    xp: Any, g: Any, x: Any, *, before: int, after: int, factor: float, beta: float, k: float
+) -> Any:
+    """Return g_c b_c^-beta - 2 a beta x_c * (the sum over the channels j that see c of g_j x_j b_j^(-beta - 1)).
+
+    b is k + a * the sum of squares about each.
+    """
+    base = channel_sum.forward(xp, x * x, before=before, after=after) * factor + k
+    shrink = base**-beta
+    seen = channel_sum.forward(xp, g * x * shrink / base, before=after, after=before)
     return g * shrink - x * seen * (2.0 * factor * beta)
+
+
+def _rule(g: Any, x: Any, before: int, after: int, factor: float, beta: float, k: float) -> Any:
+    return local_response_norm_grad(g, x, before=before, after=after, factor=factor, beta=beta, k=k)
+
+
+def _grad_rule(
+    v: Any,
+    g: Any,
+    x: Any,
+    before: int,
+    after: int,
+    factor: float,
+    beta: float,
+    k: float,
+    wanted: tuple[bool, bool],
+) -> tuple[Any, Any]:
+    r"""Differentiate <v, gradient> = sum v g s - m (v x) S'(g x s / b) by g and by x.
+
+    S is the sum over the channels about each, S' its adjoint, b = k + a S(x^2), s = b^-beta, m = 2 a beta.
+    """
+    base = channel_sum(x * x, before=before, after=after) * factor + k
+    shrink, m = tgl.power(base, -beta), 2.0 * factor * beta
+    slope, pushed = shrink / base, channel_sum(v * x, before=before, after=after)
+    by_g = v * shrink - x * slope * pushed * m
+    if not wanted[1]:
+        return by_g, None
+    bent = v - x * pushed / base * (2.0 * factor * (beta + 1.0))
+    seen, seen_bent = (channel_sum(g * slope * each, before=after, after=before) for each in (x, bent))
+    return by_g, (g * slope * pushed + v * seen + x * seen_bent) * -m
 
 
 channel_sum.defvjp(x=lambda g, before, after: channel_sum(g, before=after, after=before))
 local_response_norm.defvjp(x=_rule)
+local_response_norm_grad.defvjp("g", "x", _grad_rule)
 
 
 def neighbourhood(size: int, convention: str) -> tuple[int, int, int]:

@@ -1,0 +1,109 @@
+"""Local response normalisation: each channel of a pixel and those about it; blocks are `rows` pixels each.
+
+In a workspace a pixel's channels are followed by a gap of zeros, as many as a neighbourhood can reach over the edge. So
+the channels of a whole block lie on one line, and a sum over neighbourhoods is a few sums of that line with itself,
+moved by a channel each.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tinygrad_lab.kernels.compiled.jit import jit
+from tinygrad_lab.kernels.compiled.normalisation import row_range
+
+ONE = np.float32(1)
+
+
+@jit
+def neighbours(line, start, taps, count, total):
+    """Store the sums of `taps` neighbours on a line: total[i] = line[start + i] + ... + line[start + i + taps - 1]."""
+    total[:count] = line[start : start + count]
+    for tap in range(1, taps):
+        moved = line[start + tap : start + tap + count]
+        for i in range(count):
+            total[i] += moved[i]
+
+
+@jit
+def inverse_power(base, beta, count, out):
+    """Store base^-beta: by square roots where beta is a multiple of 1/4 from 0 to 4, as 0.75 is."""
+    quarters = np.int64(4 * beta)
+    if quarters != 4 * beta or not 0 <= quarters <= 16:
+        for i in range(count):
+            out[i] = base[i] ** -beta
+        return
+    out[:count] = ONE
+    for _ in range(quarters // 4):
+        for i in range(count):
+            out[i] *= base[i]
+    if quarters & 2:
+        for i in range(count):
+            out[i] *= math.sqrt(base[i])
+    if quarters & 1:
+        for i in range(count):
+            out[i] *= math.sqrt(math.sqrt(base[i]))
+    for i in range(count):
+        out[i] = ONE / out[i]
+
+
+@jit
+def shrinking(x, begin, pixels, reach, options, squares, base, shrink):
+    """Store base = k + factor * the sum of squares about each channel, and base^-beta, for some pixels."""
+    before, after, factor, beta, k = options
+    channels = x.shape[1]
+    apart = channels + reach
+    for p in range(pixels):
+        pixel, place = x[begin + p], squares[reach + p * apart : reach + p * apart + channels]
+        for q in range(channels):
+            place[q] = pixel[q] * pixel[q]
+    count = pixels * apart
+    neighbours(squares, reach - before, before + 1 + after, count, base)
+    for i in range(count):
+        base[i] = base[i] * factor + k
+    inverse_power(base, beta, count, shrink)
+
+
+@jit
+def local_response_norm(x, reach, options, rows, out, first, last):
+    """Store x * base^-beta; `reach` is the length of gaps."""
+    channels = x.shape[1]
+    apart = channels + reach
+    squares = np.zeros(reach + rows * apart, np.float32)
+    base, shrink = np.empty(rows * apart, np.float32), np.empty(rows * apart, np.float32)
+    for block in range(first, last):
+        begin, pixels = row_range(x, rows, block, block + 1)
+        shrinking(x, begin, pixels, reach, options, squares, base, shrink)
+        for p in range(pixels):
+            pixel, result, less = x[begin + p], out[begin + p], shrink[p * apart : p * apart + channels]
+            for q in range(channels):
+                result[q] = pixel[q] * less[q]
+
+
+@jit
+def local_response_norm_gradient(g, x, reach, options, rows, out, first, last):
+    """Store g base^-beta - 2 factor beta x * (the sum over the channels that see each of g x base^(-beta - 1))."""
+    before, after, factor, beta, _ = options
+    channels = x.shape[1]
+    apart, slope = channels + reach, 2 * factor * beta
+    squares, pulls = np.zeros(reach + rows * apart, np.float32), np.zeros(reach + rows * apart, np.float32)
+    base, shrink = np.empty(rows * apart, np.float32), np.empty(rows * apart, np.float32)
+    for block in range(first, last):
+        begin, pixels = row_range(x, rows, block, block + 1)
+        shrinking(x, begin, pixels, reach, options, squares, base, shrink)
+        for p in range(pixels):
+            at = p * apart
+            cotangent, pixel, place = g[begin + p], x[begin + p], pulls[reach + at : reach + at + channels]
+            less, divisor = shrink[at : at + channels], base[at : at + channels]
+            for q in range(channels):
+                place[q] = cotangent[q] * pixel[q] * less[q] / divisor[q]
+        seen = base
+        neighbours(pulls, reach - after, before + 1 + after, pixels * apart, seen)
+        for p in range(pixels):
+            at = p * apart
+            cotangent, pixel, result = g[begin + p], x[begin + p], out[begin + p]
+            less, sums = shrink[at : at + channels], seen[at : at + channels]
+            for q in range(channels):
+                result[q] = cotangent[q] * less[q] - pixel[q] * sums[q] * slope
