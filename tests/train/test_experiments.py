@@ -1,0 +1,53 @@
+"""Every experiment takes its first step: network, data, augmentation, loss, optimizer and schedule of each suit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygrad_lab.data import Dataset
+from tinygrad_lab.registry import models
+from tinygrad_lab.train import find_recipe, recipe_names
+from tinygrad_lab.train import run as module
+from tinygrad_lab.train.run import prepare
+from tinygrad_lab.weights import save_weights
+
+IMAGES = {"cifar10": (32, 32, 3), "digits": (32, 32, 1), "mnist": (28, 28, 1), "fashion_mnist": (28, 28, 1)}
+EXPERIMENTS = [full for name in recipe_names() for full in (name, *(f"{name}:{v}" for v in find_recipe(name).variants))]
+
+
+def made(name: str, *, classes: Any = range(10), size: Any = None, **_: Any) -> Dataset:
+    """One image of noise for each class, in the shape of the data set."""
+    height, width, channels = IMAGES[name]
+    height, width = size or (height, width)
+    images = np.random.default_rng(0).integers(0, 256, (len(classes), height, width, channels)).astype("uint8")
+    return Dataset(images, np.arange(len(classes)), name=name)
+
+
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights as the recipe `eight_classes` leaves them."""
+    path, recipe = tmp_path_factory.mktemp("weights") / "eight.safetensors", find_recipe("eight_classes")
+    save_weights(models[recipe["model"]["name"]](**recipe.options("model"), rng=1), path)
+    return path
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_takes_a_step(name: str, eight: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "load", made)
+    recipe = find_recipe(name)
+    if recipe["transfer"]:
+        recipe = recipe.override([f"transfer.weights='{eight}'"])
+    trainer = prepare(recipe)
+    before = trainer.model.state()
+    learning = [path for path, parameter in trainer.model.parameters().items() if parameter.node is not None]
+    with np.errstate(all="ignore"):  # far too large initial weights are one of the experiments
+        metrics = trainer.train_epoch()
+    assert np.isfinite(metrics["loss"])
+    assert "accuracy" in metrics["held_out"]
+    changed = {path for path, array in trainer.model.state().items() if not np.array_equal(array, before[path])}
+    assert changed & set(learning)
+    assert not changed & (set(trainer.model.parameters()) - set(learning)), "what is frozen stays"
