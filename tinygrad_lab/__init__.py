@@ -73,7 +73,7 @@ from tinygrad_lab.ops.elementary import (
 from tinygrad_lab.ops.indexing import take, take_along_axis
 from tinygrad_lab.ops.linear import einsum, matmul, tensordot
 from tinygrad_lab.ops.normalisation import batch_norm, channel_affine, standardize
-from tinygrad_lab.ops.pooling import count_pool2d, max_pool2d, sum_pool2d
+from tinygrad_lab.ops.pooling import count_pool2d, largest_in_windows, max_pool2d, sum_pool2d
 from tinygrad_lab.ops.reductions import (
     all,
     any,
@@ -194,6 +194,7 @@ __all__ = [
     "jacobian",
     "jvp",
     "kernels",
+    "largest_in_windows",
     "layers",
     "less",
     "less_equal",

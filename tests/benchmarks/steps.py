@@ -38,7 +38,7 @@ THEMES = {
     "convolution, gradient of the filters": ("conv2d_grad_w",),
     "batch normalisation": ("batch_norm", "centered_sums", "blend"),
     "activations": ("relu", "relu_grad", "add_relu"),
-    "pooling": ("max_pool2d", "max_pool2d_grad", "sum_pool2d", "sum_pool2d_grad"),
+    "pooling": ("max_pool2d", "max_pool2d_values", "max_pool2d_grad", "sum_pool2d", "sum_pool2d_grad"),
     "dense layers": ("matmul_matrices",),
     "updates": ("momentum_update",),
 }

@@ -15,7 +15,8 @@ from tinygrad_lab.kernels import blocked, using_tiles
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.kernels.threads import using_threads
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
-from tinygrad_lab.ops.pooling import max_pool2d, max_pool2d_grad
+from tinygrad_lab.ops.linear import matmul_matrices
+from tinygrad_lab.ops.pooling import max_pool2d, max_pool2d_grad, max_pool2d_values
 from tinygrad_lab.ops.windows import places
 from tinygrad_lab.settings import using
 
@@ -92,6 +93,7 @@ def test_max_pooling_with_ties_and_nan(window: Any, stride: Any, padding: Any, s
     for kernel, reference in zip(*both(max_pool2d, x, **options), strict=True):
         np.testing.assert_array_equal(kernel, reference)
     index = kernel
+    np.testing.assert_array_equal(*both(max_pool2d_values, x, **options))
     g = rng.integers(-9, 9, index.shape).astype(float)
     np.testing.assert_array_equal(*both(max_pool2d_grad, g, index, size=(7, 6), **options))
 
@@ -149,3 +151,27 @@ def test_images_of_integers_are_left_to_the_reference(dtype: str) -> None:
     y = conv2d(x, w, None)
     np.testing.assert_allclose(y, conv2d(x.astype("float32"), w, None), rtol=1e-5, atol=1e-5)
     assert y.dtype.kind == "f"
+
+
+def test_blas_has_one_thread_in_every_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    from threadpoolctl import ThreadpoolController
+
+    controller = ThreadpoolController()
+    seen: list[int] = []
+
+    def matmul(*args: Any, **options: Any) -> Any:
+        seen.extend(c["num_threads"] for c in controller.info() if c["user_api"] == "blas")
+        return multiply(*args, **options)
+
+    multiply = np.matmul
+    monkeypatch.setattr(np, "matmul", matmul)
+    rng = np.random.default_rng(0)
+    x, w, g = (rng.standard_normal(s, "float32") for s in ((4, 12, 12, 8), (3, 3, 8, 8), (4, 12, 12, 8)))
+    options: Any = {"padding": ((1, 1), (1, 1))}
+    for m in (0, 4):
+        with using_tiles(m):
+            both(conv2d, x, w, None, **options)
+            both(conv2d_grad_x, g, w, size=(12, 12), **options)
+            both(conv2d_grad_w, x, g, window=(3, 3), **options)
+    both(matmul_matrices, x.reshape(4 * 12, -1), w.reshape(96, -1))
+    assert set(seen) == {1}

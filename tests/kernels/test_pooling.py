@@ -11,7 +11,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tinygrad_lab.kernels import using_threads
-from tinygrad_lab.ops.pooling import max_pool2d, max_pool2d_grad, max_pool2d_take, sum_pool2d, sum_pool2d_grad
+from tinygrad_lab.ops.pooling import (
+    max_pool2d,
+    max_pool2d_grad,
+    max_pool2d_take,
+    max_pool2d_values,
+    sum_pool2d,
+    sum_pool2d_grad,
+)
 from tinygrad_lab.ops.windows import places
 from tinygrad_lab.settings import using
 
@@ -49,6 +56,7 @@ def test_max_pooling_and_its_adjoints(size: Any, window: Any, stride: Any, paddi
     expected, places_of_it = max_pool2d.forward(np, x, **options)
     np.testing.assert_array_equal(out, expected)
     np.testing.assert_array_equal(index, places_of_it)
+    np.testing.assert_array_equal(compiled(max_pool2d_values, x, **options), expected)
     inside = out > -math.inf  # a maximum in the padding alone belongs to no pixel
     g = np.where(inside, np.random.default_rng(seed).integers(-9, 9, out.shape), 0).astype(np.float32)
     index = np.where(inside, index, places_in(size, window, stride, padding)[None, :, :, None]).astype(np.uint8)

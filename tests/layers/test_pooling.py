@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
 from tests.layers.against_torch import compare, planes_first, planes_last
+from tinygrad_lab.ops.pooling import max_pool2d_values
 from tinygrad_lab_layers import AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool2d, MaxPool2d, Upsample2d
 
 
@@ -35,6 +36,16 @@ def test_overlapping_windows_add_their_gradients() -> None:
     layer = MaxPool2d((1, 3), stride=(1, 1))
     assert layer(x).reshape(-1).tolist() == [3, 3, 2]
     assert gradient(layer, x).reshape(-1).tolist() == [0, 2, 0, 1, 0]
+
+
+def test_without_a_tape_the_maximum_is_found_without_its_place() -> None:
+    x = np.random.default_rng(0).integers(-2, 2, (2, 5, 6, 3)).astype(float)
+    layer = MaxPool2d((3, 2), stride=(1, 2), padding=((1, 1), (0, 1)))
+    with tgl.no_grad():
+        np.testing.assert_array_equal(layer(x), layer(tgl.tensor(x, requires_grad=True)).numpy())
+    options: Any = {"window": (3, 2), "stride": (1, 2), "padding": ((1, 1), (0, 1))}
+    slopes = tgl.grad(lambda z: tgl.sum(tgl.square(max_pool2d_values(z, **options))))(x)
+    np.testing.assert_array_equal(slopes, tgl.grad(lambda z: tgl.sum(tgl.square(layer(z))))(x))
 
 
 def test_nan_is_the_largest() -> None:

@@ -213,6 +213,7 @@ def _both_sides(matrix: Array, tiles: Array) -> Array:
     return np.matmul(matrix, rows.reshape(len(matrix), matrix.shape[1], -1))
 
 
+@one_blas_thread()  # for the filters as well: a thread that BLAS starts waits for more work on a core of its own
 def _convolve_tiles(x: Array, w: Array, b: Array | None, clip: bool, tiles: _Tiles) -> Array:
     """Convolve by tiles, block by block: transform, products, transform."""
     m, (down, across) = tiles.m, tiles.counts
@@ -236,6 +237,7 @@ def _convolve_tiles(x: Array, w: Array, b: Array | None, clip: bool, tiles: _Til
     return y
 
 
+@one_blas_thread()
 def _gradient_w_tiles(x: Array, g: Array, tiles: _Tiles) -> Array:
     """Sum the products of transformed tiles of images and maps, in parts, and transform the sum."""
     output, taps, tile = (matrix.astype(x.dtype) for matrix in matrices(tiles.m, tiles.r))

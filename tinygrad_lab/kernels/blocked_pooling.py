@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.blocked import run_blocks
 from tinygrad_lab.kernels.blocked_pointwise import select
-from tinygrad_lab.ops.pooling import max_pool2d, max_pool2d_grad
+from tinygrad_lab.ops.pooling import max_pool2d, max_pool2d_grad, max_pool2d_values
 from tinygrad_lab.ops.windows import Padding, Pair, places
 
 
@@ -39,31 +39,42 @@ def _least(candidates: Iterable[tuple[Any, Array]]) -> Array:
     return functools.reduce(np.minimum, (np.negative(other.view(np.uint8)) | number for number, other in candidates))
 
 
+def _padded(images: Array, padding: Padding) -> Array:
+    """Return images with what never wins a maximum around them."""
+    if padding == ((0, 0), (0, 0)):
+        return images
+    return np.pad(images, ((0, 0), *padding, (0, 0)), constant_values=-np.inf)
+
+
+def _largest(columns: Iterable[Array], out: Array) -> None:
+    """Fill `out` with the largest of what windows have from left to right, once they are one row high.
+
+    Down the columns comes first, where whole rows lie in one piece.
+    """
+    first, *others = columns
+    out[...] = first
+    for column in others:
+        np.maximum(out, column, out=out)
+
+
 def _pools(x: Array, *, window: Pair, **options: Any) -> bool:
     return bool(x.dtype.kind == "f" and window[0] * window[1] <= 256 and window[1] < 256)
 
 
 @max_pool2d.kernel("numpy", when=_pools)
 def _max_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> tuple[Array, Array]:
-    """Return each window's maximum and its place: the first of equal ones, or of those that are NaN.
-
-    Down the columns first, where whole rows lie in one piece, and then across.
-    """
+    """Return each window's maximum and its place: the first of equal ones, or of those that are NaN."""
     size = places(x.shape[1:3], window, stride, padding, who="max_pool2d")
     out = np.empty((len(x), *size, x.shape[3]), x.dtype)
     index = np.zeros(out.shape, np.uint8)
 
     def work(_: int, images: slice) -> None:
-        seen = x[images]
-        if padding != ((0, 0), (0, 0)):
-            seen = np.pad(seen, ((0, 0), *padding, (0, 0)), constant_values=-np.inf)
-        rows, best, place = list(_along(seen, 1, window[0], stride[0], size[0])), out[images], index[images]
+        seen, best, place = _padded(x[images], padding), out[images], index[images]
+        rows = list(_along(seen, 1, window[0], stride[0], size[0]))
         tall = functools.reduce(np.maximum, rows)
         number = _first([row != tall for row in rows]) * np.uint8(window[1])
         columns = [np.ascontiguousarray(c) for c in _along(tall, 2, window[1], stride[1], size[1])]
-        best[...] = columns[0]
-        for column in columns[1:]:
-            np.maximum(best, column, out=best)
+        _largest(columns, best)
         numbers = _along(number, 2, window[1], stride[1], size[1])
         place[...] = _least((n + np.uint8(j), c != best) for j, (n, c) in enumerate(zip(numbers, columns, strict=True)))
         lost = np.isnan(best)
@@ -73,6 +84,19 @@ def _max_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> tu
 
     run_blocks(work, len(x), x[:1].nbytes // 2)
     return out, index
+
+
+@max_pool2d_values.kernel("numpy", when=_pools)
+def _max_pool2d_values(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> Array:
+    size = places(x.shape[1:3], window, stride, padding, who="max_pool2d")
+    out = np.empty((len(x), *size, x.shape[3]), x.dtype)
+
+    def work(_: int, images: slice) -> None:
+        tall = functools.reduce(np.maximum, _along(_padded(x[images], padding), 1, window[0], stride[0], size[0]))
+        _largest(_along(tall, 2, window[1], stride[1], size[1]), out[images])
+
+    run_blocks(work, len(x), x[:1].nbytes // 2)
+    return out
 
 
 @max_pool2d_grad.kernel("numpy", when=lambda g, index, **options: bool(g.dtype.kind == "f"))

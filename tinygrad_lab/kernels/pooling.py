@@ -9,8 +9,17 @@ import numpy as np
 from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.arrays import holds_float32, plain
 from tinygrad_lab.kernels.threads import aligned, run
-from tinygrad_lab.ops.pooling import max_pool2d, max_pool2d_grad, max_pool2d_take, sum_pool2d, sum_pool2d_grad
+from tinygrad_lab.ops.pooling import (
+    max_pool2d,
+    max_pool2d_grad,
+    max_pool2d_take,
+    max_pool2d_values,
+    sum_pool2d,
+    sum_pool2d_grad,
+)
 from tinygrad_lab.ops.windows import Padding, Pair, places
+
+_NO_INDEX = np.empty((0, 0, 0, 0), np.uint8)
 
 
 def _pools(x: Array, *, window: Pair, **options: Any) -> bool:
@@ -38,6 +47,15 @@ def _max_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> tu
     index = aligned(out.shape, np.uint8)
     run(pooling.max_pool, (plain(x), out, index, window, stride, _before(padding)), len(x))
     return out, index
+
+
+@max_pool2d_values.kernel("numba", when=_pools)
+def _max_pool2d_values(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> Array:
+    from tinygrad_lab.kernels.compiled import pooling
+
+    out = _map(x, window, stride, padding, "max_pool2d")
+    run(pooling.max_pool, (plain(x), out, _NO_INDEX, window, stride, _before(padding)), len(x))
+    return out
 
 
 @max_pool2d_grad.kernel("numba", when=_follows)

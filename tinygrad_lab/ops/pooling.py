@@ -11,6 +11,7 @@ from typing import Any
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.ops.windows import Padding, Pair, fold, unfold
+from tinygrad_lab.settings import SETTINGS
 
 
 @primitive(outputs=("out", "index"))
@@ -28,9 +29,20 @@ def max_pool2d(xp: Any, x: Any, *, window: Pair, stride: Pair, padding: Padding)
 
 
 @primitive
-def max_pool2d_grad(
-    xp: Any, g: Any, index: Any, *, size: Pair, window: Pair, stride: Pair, padding: Padding
-) -> Any:
+def max_pool2d_values(xp: Any, x: Any, *, window: Pair, stride: Pair, padding: Padding) -> Any:
+    """Return the maximum of each window without its place, which takes longer to find and no inference needs."""
+    return unfold(x, window=window, stride=stride, padding=padding, fill=-math.inf).max(axis=(3, 4))
+
+
+def largest_in_windows(x: Any, *, window: Pair, stride: Pair, padding: Padding) -> Any:
+    """Return the maximum of each window; its place is noted where a derivative may be asked for."""
+    if not SETTINGS.get().recording:
+        return max_pool2d_values(x, window=window, stride=stride, padding=padding)
+    return max_pool2d(x, window=window, stride=stride, padding=padding)[0]
+
+
+@primitive
+def max_pool2d_grad(xp: Any, g: Any, index: Any, *, size: Pair, window: Pair, stride: Pair, padding: Padding) -> Any:
     """Add each window's cotangent to an image of zeros at the window's maximum (the adjoint of `max_pool2d_take`)."""
     place = xp.arange(window[0] * window[1], dtype=xp.uint8).reshape(-1, 1)  # (kh*kw, 1)
     columns = xp.where(index[:, :, :, None, :] == place, g[:, :, :, None, :], xp.zeros((), g.dtype))
@@ -52,10 +64,18 @@ max_pool2d.defvjp(
         g[0], index, size=x_like.shape[1:3], window=window, stride=stride, padding=padding
     )
 )
-max_pool2d_grad.defvjp(
-    g=lambda v, index, window, stride, padding: max_pool2d_take(
-        v, index, window=window, stride=stride, padding=padding
+max_pool2d_values.defvjp(
+    x=lambda g, x, window, stride, padding: max_pool2d_grad(
+        g,
+        max_pool2d(x, window=window, stride=stride, padding=padding)[1],
+        size=x.shape[1:3],
+        window=window,
+        stride=stride,
+        padding=padding,
     )
+)
+max_pool2d_grad.defvjp(
+    g=lambda v, index, window, stride, padding: max_pool2d_take(v, index, window=window, stride=stride, padding=padding)
 )
 max_pool2d_take.defvjp(
     x=lambda g, x_like, index, window, stride, padding: max_pool2d_grad(

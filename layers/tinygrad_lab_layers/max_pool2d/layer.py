@@ -67,8 +67,7 @@ class MaxPool2d(tgl.Layer):
         """Return the largest element of each window."""
         self.output_shape(x.shape)
         padding = self.window.padding_for(x.shape[1:3])
-        largest, _ = tgl.max_pool2d(x, window=self.window.size, stride=self.window.stride, padding=padding)
-        return largest
+        return tgl.largest_in_windows(x, window=self.window.size, stride=self.window.stride, padding=padding)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (N, Ho, Wo, C)."""

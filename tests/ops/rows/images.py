@@ -13,6 +13,7 @@ from scipy import signal
 
 import tinygrad_lab as tgl
 from tests.ops.drawing import FAR, Draw, Shape, Trial, apart, operation, pytorch, values
+from tinygrad_lab.ops.pooling import max_pool2d_values
 
 
 @dataclass(frozen=True)
@@ -177,11 +178,21 @@ def pooling_places(draw: Draw) -> Places:
 
 @operation("max_pool2d")
 def _max_pool2d(draw: Draw) -> Trial:
+    return largest(draw, lambda x, **options: tgl.max_pool2d(x, **options)[0])
+
+
+@operation("largest_in_windows")
+def _largest_in_windows(draw: Draw) -> Trial:
+    return largest(draw, max_pool2d_values)  # with a tape it is `max_pool2d`, which has a row of its own
+
+
+def largest(draw: Draw, pool: Any) -> Trial:
+    """The maximum of each window, by a function of images."""
     at = draw(pooling_places())
     (x,) = apart(draw, (draw(st.integers(1, 2)), *at.size, draw(st.integers(1, 2))))
 
     def f(x: Any) -> Any:
-        return tgl.max_pool2d(x, window=at.window, stride=at.stride, padding=at.padding)[0]
+        return pool(x, window=at.window, stride=at.stride, padding=at.padding)
 
     def torch(x: Any) -> Any:
         columns = x.permute(0, 3, 1, 2)

@@ -24,7 +24,7 @@ from tinygrad_lab.kernels.compiled.vectors import (
 )
 
 
-def _emit_largest_of_taps(code: Code, _: None, args: Sequence[Any]) -> None:
+def _emit_largest_of_taps(code: Code, noted: bool, args: Sequence[Any]) -> None:
     source, taps, numbers, count, out, index, columns = args
     b, narrow = code.builder, ir.VectorType(ir.IntType(8), LANES)
 
@@ -38,11 +38,13 @@ def _emit_largest_of_taps(code: Code, _: None, args: Sequence[Any]) -> None:
                 new, old = code.load(code.at(source, b.add(at, integer(v * LANES))), mask), b.load(best)
                 better = b.and_(b.fcmp_unordered(">", new, old), b.fcmp_ordered("ord", old, old))  # NaN beats all
                 b.store(b.select(better, new, old), best)
-                b.store(b.select(better, number, b.load(place)), place)
+                if noted:
+                    b.store(b.select(better, number, b.load(place)), place)
         for v, ((best, place), mask) in enumerate(zip(found, masks, strict=True)):
             at = b.add(first, integer(v * LANES))
             code.store(b.load(best), code.at(out, at), mask)
-            code.store(b.trunc(b.load(place), narrow), code.at(index, at, ir.IntType(8)), mask)
+            if noted:
+                code.store(b.trunc(b.load(place), narrow), code.at(index, at, ir.IntType(8)), mask)
 
     whole = b.and_(columns, integer(-2 * LANES))
     with cgutils.for_range_slice(b, integer(0), whole, integer(2 * LANES), INT) as (first, _step):
@@ -55,14 +57,16 @@ def _emit_largest_of_taps(code: Code, _: None, args: Sequence[Any]) -> None:
             compare(whole, [code.mask(rest, 0)])
 
 
-@intrinsic
-def largest_of_taps(context, source, taps, numbers, count, out, index, columns):
+@intrinsic(prefer_literal=True)
+def largest_of_taps(context, noted, source, taps, numbers, count, out, index, columns):
     """Store out[q] = max over t of source[taps[t] + q], and in the byte index[q] the number of the first t that has it.
+
+    Unless `noted`, numbers are not read and index is not written.
 
     q goes over `columns` channels, t over `count` taps; numbers[t] is t's number. NaN is larger than all. Of no taps
     the largest is minus infinity, at 0.
     """
-    return emitting(_emit_largest_of_taps, None, [], 7)
+    return emitting(_emit_largest_of_taps, bool(noted.literal_value), [noted], 7)
 
 
 Body = Callable[[Code, list[Any], list[Any], list[Any]], list[Any]]

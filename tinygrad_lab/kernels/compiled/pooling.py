@@ -17,7 +17,7 @@ def clipped(place, window, size):
 
 @jit
 def max_pool(x, out, index, window, stride, padding, first, last):
-    """Store the maximum of each window and its place in it; blocks are images.
+    """Store the maximum of each window and, if there is room in `index`, its place in it; blocks are images.
 
     The first of equal maxima wins, and NaN wins over all. The padding counts as minus infinity.
     """
@@ -39,15 +39,11 @@ def max_pool(x, out, index, window, stride, padding, first, last):
                             count += 1
                 source = address(x) + 4 * ((image * height + h) * width + w) * channels
                 pixel = ((image * out.shape[1] + i) * out.shape[2] + j) * channels
-                largest_of_taps(
-                    source,
-                    address(taps),
-                    address(numbers),
-                    count,
-                    address(out) + 4 * pixel,
-                    address(index) + pixel,
-                    channels,
-                )
+                target, which, place = address(out) + 4 * pixel, address(numbers), address(index) + pixel
+                if index.size:
+                    largest_of_taps(True, source, address(taps), which, count, target, place, channels)
+                else:
+                    largest_of_taps(False, source, address(taps), which, count, target, place, channels)
 
 
 @jit

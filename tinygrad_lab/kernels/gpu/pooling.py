@@ -8,7 +8,14 @@ import numpy as np
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.gpu.launch import plain, room, run, takes
-from tinygrad_lab.ops.pooling import max_pool2d, max_pool2d_grad, max_pool2d_take, sum_pool2d, sum_pool2d_grad
+from tinygrad_lab.ops.pooling import (
+    max_pool2d,
+    max_pool2d_grad,
+    max_pool2d_take,
+    max_pool2d_values,
+    sum_pool2d,
+    sum_pool2d_grad,
+)
 from tinygrad_lab.ops.windows import Padding, Pair, places
 
 Ints = tuple[int, ...]
@@ -40,6 +47,11 @@ def _max_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> tu
     index = room(out.shape, x, np.uint8)
     run("pooling", "max_pool", x, out.size, plain(x), out, index, out.size, *geometry)
     return out, index
+
+
+@max_pool2d_values.kernel("cupy", when=_pools)
+def _max_pool2d_values(x: Array, **options: Any) -> Array:
+    return _max_pool2d(x, **options)[0]
 
 
 @max_pool2d_grad.kernel("cupy", when=_follows, error=1e-5)
