@@ -139,6 +139,20 @@ def test_the_page_shows_what_ran_and_lists_what_did_not(tmp_path: Path) -> None:
     assert "tinygrad-lab train padding_cnn7\n" not in text
 
 
+def test_the_page_tells_the_first_epoch_that_reaches_a_milestone(tmp_path: Path) -> None:
+    for name, seed, curve in (
+        ("activations", 0, [0.5, 0.75, 0.7]),
+        ("activations", 1, [0.7, 0.74, 0.8]),
+        ("activations:tanh", 0, [0.1, 0.2, 0.7]),
+    ):
+        folder = tmp_path / "runs" / f"{name}{seed}"
+        made_run(folder, recipe=name, seed=seed, accuracy=0.9)
+        (folder / "metrics.jsonl").write_text("".join(f'{{"accuracy": {a}}}\n' for a in curve))
+    write_results(gather(read_runs(tmp_path / "runs")), tmp_path / "out")
+    text = (tmp_path / "out" / "index.md").read_text()
+    assert "75 % training accuracy, for each seed: `activations` 2, 3; `activations:tanh` none of 3." in text
+
+
 def test_the_kept_page_is_that_of_the_kept_results() -> None:
     folder = Path(__file__).parents[2] / "docs" / "results" / "experiments"
     assert (folder / "index.md").read_text(encoding="utf-8") == page(read_results(folder))

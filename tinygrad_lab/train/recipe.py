@@ -53,7 +53,7 @@ _TRANSFER = {
     "freeze": list,
     "but": list,
 }
-_RECIPE = {"title": str, "source": str, "published": str}
+_RECIPE = {"title": str, "source": str, "published": str, "milestone": float}
 _ORIGIN = {"stated": list, "inferred": list, "ours": list}
 _KINDS: dict[str, Mapping[str, type]] = {
     "data": _DATA,

@@ -43,7 +43,11 @@ def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
         try:
             tables = json.loads((path.parent / "recipe.json").read_text(encoding="utf-8"))
             check_name(tables["name"], "recipe.json")
-            found.append((tables, json.loads(path.read_text(encoding="utf-8"))))
+            result = json.loads(path.read_text(encoding="utf-8"))
+            if (metrics := path.with_name("metrics.jsonl")).exists():
+                lines = metrics.read_text(encoding="utf-8").splitlines()
+                result["training_curve"] = [round(json.loads(line)["accuracy"], 4) for line in lines]
+            found.append((tables, result))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"results: expected the files of a run, got {path.parent}: {error}") from error
     if not found:
@@ -85,6 +89,7 @@ def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
         **told,
         "chosen_epochs": [r["figures"].get("chosen_on_validation", r["figures"]["last"])["epoch"] for r in results],
         "training_accuracy": spread([result["training_accuracy"] for result in results]),
+        "training_curves": [result.get("training_curve", []) for result in results],
         "images_per_second": max(result["images_per_second"] for result in results),
         "settings": {table: tables[table] for table in tables if table not in ("name", *_NO_SETTINGS)},
     }
@@ -148,7 +153,18 @@ def _section(name: str, ran: Sequence[Result]) -> str:
     for other in compared:
         verdict = compare(other[honest]["values"], ran[0][honest]["values"])
         lines += ["", f"`{other['recipe']}` beside `{ran[0]['recipe']}`, at the epochs chosen: {verdict}."]
+    if level := about.get("milestone"):
+        reached = "; ".join(f"`{one['recipe']}` {_first_epochs(one, level)}" for one in ran)
+        lines += ["", f"First epoch of at least {100 * level:g} % training accuracy, for each seed: {reached}."]
     return "\n".join(lines) + "\n"
+
+
+def _first_epochs(result: Result, level: float) -> str:
+    """Return the first epoch of each seed in which the training accuracy is high enough."""
+    first = [
+        next((n for n, a in enumerate(curve, 1) if a >= level), None) for curve in result.get("training_curves", [])
+    ]
+    return ", ".join(f"none of {result['epochs']}" if epoch is None else str(epoch) for epoch in first)
 
 
 def _row(result: Result) -> str:
