@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,24 @@ class Options(NamedTuple):
     padding: Padding = NO_PADDING
     dilation: Pair = (1, 1)
     groups: int = 1
+
+
+def is_product(size: Sequence[int], window: Sequence[int], how: Options) -> bool:
+    """Tell whether the only window is the whole image, so that the convolution is a product of matrices.
+
+    Images of one pixel do not count: nothing is to be done for them.
+    """
+    return tuple(size) == tuple(window) != (1, 1) and how._replace(stride=(1, 1)) == Options()
+
+
+def as_pixel(images: Array) -> Array:
+    """Return images as one pixel of many channels each: (N, H, W, C) -> (N, 1, 1, H*W*C)."""
+    return images.reshape(len(images), 1, 1, -1)
+
+
+def as_tap(w: Array) -> Array:
+    """Return filters as one tap of many channels: (kh, kw, C, O) -> (1, 1, kh*kw*C, O)."""
+    return w.reshape(1, 1, -1, w.shape[3])
 
 
 class _Opened:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.kernels.arrays import Options
+from tinygrad_lab.kernels.arrays import Options, as_pixel, as_tap, is_product
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.kernels.choice import ARRAYS, Shape, choose_neighbours, choose_tile
 from tinygrad_lab.kernels.neighbours import beside, gather, widen
@@ -265,6 +265,8 @@ def _choose(images: int, size: Pair, w_shape: Sequence[int], how: Options, *, gr
 
 
 def _forward(x: Array, w: Array, b: Array | None, clip: bool, how: Options) -> Array:
+    if is_product(x.shape[1:3], w.shape[:2], how):
+        return _forward(as_pixel(x), as_tap(w), b, clip, Options())
     size = places(x.shape[1:3], w.shape[:2], how.stride, how.padding, how.dilation, "conv2d")
     m = _choose(len(x), size, w.shape, how)
     if m:
@@ -293,8 +295,10 @@ def _conv2d_relu(x: Array, w: Array, b: Array | None, **options: Any) -> Array:
 def _conv2d_grad_x(g: Array, w: Array, *, size: Pair, **options: Any) -> Array:
     """Return the adjoint in x: for stride 1 a convolution with the turned filters, else windows added up."""
     how, window = Options(**options), w.shape[:2]
+    if is_product(size, window, how):
+        return _conv2d_grad_x(g, as_tap(w), size=(1, 1)).reshape(len(g), *size, -1)
     if how.stride == (1, 1) and how.groups == 1:
-        turned = np.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3))  # (kh, kw, C, O) -> (kh, kw, O, C)
+        turned = w[::-1, ::-1].swapaxes(2, 3)  # (kh, kw, C, O) -> (kh, kw, O, C)
         before = [p - (k - 1) * d for (p, _), k, d in zip(how.padding, window, how.dilation, strict=True)]
         begin = before[0], before[1]
         m = _choose(len(g), size, turned.shape, how)
@@ -314,6 +318,8 @@ def _conv2d_grad_x(g: Array, w: Array, *, size: Pair, **options: Any) -> Array:
 def _conv2d_grad_w(x: Array, g: Array, *, window: Pair, **options: Any) -> Array:
     """Return the adjoint in w, summed over the blocks in their order."""
     how = Options(**options)
+    if is_product(x.shape[1:3], window, how):
+        return _conv2d_grad_w(as_pixel(x), g, window=(1, 1)).reshape(*window, x.shape[3], -1)
     m = _choose(len(x), g.shape[1:3], (*window, x.shape[3], g.shape[3]), how, gradient=True)
     if m:
         begin = -how.padding[0][0], -how.padding[1][0]

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels import direct, tiles
-from tinygrad_lab.kernels.arrays import Options, holds_float32, plain
+from tinygrad_lab.kernels.arrays import Options, as_pixel, as_tap, holds_float32, is_product, plain
 from tinygrad_lab.kernels.choice import Shape, choose_neighbours, choose_tile
 from tinygrad_lab.kernels.neighbours import beside, gather, widen
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
@@ -31,11 +31,6 @@ def _tile(images: int, size: Sequence[int], w_shape: Sequence[int], how: Options
     )
 
 
-def _is_product(size: Sequence[int], window: Sequence[int], how: Options) -> bool:
-    """Tell whether the only window is the whole image, so that the convolution is a matrix product."""
-    return tuple(size) == tuple(window) and how._replace(stride=(1, 1)) == Options()
-
-
 def _neighbours(images: int, size: Sequence[int], w_shape: Sequence[int], how: Options) -> int:
     """Return how many neighbouring outputs are best computed at once."""
     if how.dilation[1] != 1 or how.groups != 1 or not all(size):
@@ -55,15 +50,11 @@ def _direct(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Op
     return y.reshape(len(x), down, across, w.shape[3])  # (N, H, W/m, m*O) -> (N, H, W, O)
 
 
-def _as_pixel(images: Array) -> Array:
-    return images.reshape(len(images), 1, 1, -1)  # (N, H, W, C) -> (N, 1, 1, H*W*C)
-
-
 def _forward(x: Array, w: Array, b: Array | None, clip: bool, how: Options) -> Array:
     x, w = plain(x), plain(w)
     size = places(x.shape[1:3], w.shape[:2], how.stride, how.padding, how.dilation, "conv2d")
-    if _is_product(x.shape[1:3], w.shape[:2], how):
-        return direct.forward(_as_pixel(x), w.reshape(1, 1, -1, w.shape[3]), b, clip, (1, 1), Options())
+    if is_product(x.shape[1:3], w.shape[:2], how):
+        return direct.forward(as_pixel(x), as_tap(w), b, clip, (1, 1), Options())
     m = _tile(x.shape[0], size, w.shape, how)
     if m:
         return tiles.forward(x, w, b, clip, size, (-how.padding[0][0], -how.padding[1][0]), m)
@@ -86,8 +77,8 @@ def _conv2d_relu(x: Array, w: Array, b: Array | None, **options: Any) -> Array:
 def _conv2d_grad_x(g: Array, w: Array, *, size: Pair, **options: Any) -> Array:
     """Return the adjoint in x: for stride 1 a convolution with the turned filters."""
     g, w, how = plain(g), plain(w), Options(**options)
-    if _is_product(size, w.shape[:2], how):
-        pixels = direct.gradient_x(g, w.reshape(1, 1, -1, w.shape[3]), (1, 1), Options())
+    if is_product(size, w.shape[:2], how):
+        pixels = direct.gradient_x(g, as_tap(w), (1, 1), Options())
         return pixels.reshape(len(g), *size, -1)  # (N, 1, 1, H*W*C) -> (N, H, W, C)
     m = _tile(g.shape[0], size, (*w.shape[:2], w.shape[3], w.shape[2]), how)
     if m:
@@ -105,8 +96,8 @@ def _conv2d_grad_x(g: Array, w: Array, *, size: Pair, **options: Any) -> Array:
 def _conv2d_grad_w(x: Array, g: Array, *, window: Pair, **options: Any) -> Array:
     """Return the adjoint in w."""
     x, g, how = plain(x), plain(g), Options(**options)
-    if _is_product(x.shape[1:3], window, how):
-        return direct.gradient_w(_as_pixel(x), g, (1, 1), Options()).reshape(*window, x.shape[3], g.shape[3])
+    if is_product(x.shape[1:3], window, how):
+        return direct.gradient_w(as_pixel(x), g, (1, 1), Options()).reshape(*window, x.shape[3], g.shape[3])
     m = _tile(x.shape[0], g.shape[1:3], (*window, x.shape[3], g.shape[3]), how, gradient=True)
     if m:
         return tiles.gradient_w(x, g, window[0], (-how.padding[0][0], -how.padding[1][0]), m)
