@@ -14,7 +14,7 @@ import pytest
 
 import tinygrad_lab as tgl
 from tinygrad_lab import registry
-from tinygrad_lab.errors import ConfigError, PluginError
+from tinygrad_lab.errors import ConfigError, OptionError, PluginError
 from tinygrad_lab.registry import Registry, build, describe
 
 SWISH = """
@@ -270,12 +270,29 @@ def test_layers_named_like_the_keys_of_a_description() -> None:
     assert list(build(describe(model)).children()) == ["layer", "config"]
 
 
-def test_a_configuration_holds_plain_values() -> None:
+def test_a_configuration_holds_plain_values(monkeypatch: pytest.MonkeyPatch) -> None:
     class Odd(registry.layers["relu"]):  # type: ignore[misc]  # a class found at run time
         def __init__(self, thing: Any) -> None:
             pass
 
     with pytest.raises(PluginError, match="Odd"):
         describe(Odd(object()))
+    monkeypatch.setattr(registry.layers["dense"], "config", lambda self: {"bias": object()})
     with pytest.raises(ConfigError, match="config: expected plain values, layers, lists and dicts, got object"):
-        describe(registry.layers["dense"](3, 2, activation=None, bias=object()))
+        describe(registry.layers["dense"](3, 2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "option", "wrong"),
+    [
+        ("models", "vgg16", "classes", "ten"),
+        ("models", "lenet5", "image", "28x28"),
+        ("losses", "huber", "delta", "1"),
+        ("optimizers", "sgd", "nesterov", 1),
+        ("schedules", "cosine", "length", "30"),
+        ("augmentations", "rotation", "degrees", True),
+    ],
+)
+def test_options_of_another_type_are_refused_by_name(kind: str, name: str, option: str, wrong: Any) -> None:
+    with pytest.raises(OptionError, match=rf"^{kind}: '{name}': expected {option} of type .*, got {wrong!r} \("):
+        getattr(registry, kind).check_options(name, {option: wrong})

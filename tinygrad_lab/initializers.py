@@ -135,7 +135,7 @@ def draw(name: str | float, shape: Shape, *, rng: Rng = None) -> Array:
     OptionError
         There is no rule of that name.
     """
-    if isinstance(name, (int, float)):
+    if not isinstance(name, str):
         return normal(shape, std=float(name), rng=rng)
     if name not in INITIALIZERS:
         raise OptionError(f"init: expected a standard deviation or one of {sorted(INITIALIZERS)}, got {name!r}")

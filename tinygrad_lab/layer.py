@@ -19,6 +19,7 @@ from hashlib import blake2b
 from types import MethodType
 from typing import Any, ClassVar, Self
 
+from tinygrad_lab.arguments import check_call, constructor
 from tinygrad_lab.autograd.tape import leaf, raw
 from tinygrad_lab.backend import Array, namespace, random_uniform, transfer
 from tinygrad_lab.effects import once
@@ -148,15 +149,11 @@ class LayerType(type):
     @property
     def __signature__(cls) -> inspect.Signature:
         """The constructor's signature; `inspect` would show that of `__call__` below."""
-        signature = inspect.signature(cls.__init__)  # type: ignore[misc]  # of the class, not of an instance
-        return signature.replace(parameters=list(signature.parameters.values())[1:])
+        return constructor(cls.__init__)  # type: ignore[misc]  # of the class, not of an instance
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
         """Make a layer."""
-        try:
-            cls.__signature__.bind(*args, **options)
-        except TypeError as error:
-            raise CallError.misfit(cls.__name__, cls.__signature__, args, options, error) from None
+        check_call(cls, args, options)
         return super().__call__(*args, **options)
 
 

@@ -14,12 +14,13 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tinygrad_lab.arguments import check_types
 from tinygrad_lab.errors import ConfigError, PluginError, hint
 from tinygrad_lab.layer import Layer
 
@@ -187,19 +188,22 @@ class Registry(Mapping[str, Any]):
             f'entry points "tinygrad_lab.{self.kind}" of its distribution'
         )
 
-    def check_options(self, name: str, options: Iterable[str]) -> None:
-        """Refuse an option that a plugin does not take, with the nearest that it does.
+    def check_options(self, name: str, options: Mapping[str, Any]) -> None:
+        """Refuse an option that a plugin does not take, with the nearest that it does, and one of another type.
 
         Raises
         ------
         ConfigError
-            There is one.
+            It is unknown.
+        OptionError
+            It is of another type.
         """
         parameters = inspect.signature(self[name]).parameters
         if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
             for option in options:
                 known = [parameter for parameter in parameters if parameter != "rng"]
                 one_of(option, known, f"{self.kind}: option of {name!r}")
+        check_types(f"{self.kind}: {name!r}", self[name], options)
 
     def state(self, name: str) -> str:
         """Return ``"ok"``, or why the plugin cannot be used; this imports it."""
@@ -235,6 +239,8 @@ def _plain(value: Any) -> Any:
         return [_plain(v) for v in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, np.generic):
+        return value.item()
     raise ConfigError(f"config: expected plain values, layers, lists and dicts, got {type(value).__name__}")
 
 

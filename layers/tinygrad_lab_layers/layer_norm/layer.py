@@ -5,6 +5,7 @@ r"""Layer normalisation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tinygrad_lab as tgl
@@ -48,8 +49,8 @@ class LayerNorm(tgl.Layer):
     array([[-1.225,  0.   ,  1.225]], dtype=float32)
     """
 
-    def __init__(self, features: Any, *, eps: float = 1e-5) -> None:
-        self.features = (features,) if isinstance(features, int) else tuple(features)
+    def __init__(self, features: int | Sequence[int], *, eps: float = 1e-5) -> None:
+        self.features = tuple(features) if isinstance(features, Sequence) else (features,)
         if eps <= 0 or not self.features or any(n < 1 for n in self.features):
             raise tgl.errors.OptionError(
                 f"LayerNorm: expected positive numbers of features and eps > 0, got {features} and eps={eps}"

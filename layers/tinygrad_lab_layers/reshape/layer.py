@@ -7,6 +7,7 @@ r"""Reshaping.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import tinygrad_lab as tgl
@@ -45,7 +46,7 @@ class Reshape(tgl.Layer):
     (32, 4, 4, 16)
     """
 
-    def __init__(self, shape: Any) -> None:
+    def __init__(self, shape: Sequence[int]) -> None:
         self.shape = tuple(shape)
         if any(n < -1 for n in self.shape) or self.shape.count(-1) > 1:
             raise tgl.errors.OptionError(f"{self}: expected lengths of axes, at most one of them -1, got {self.shape}")

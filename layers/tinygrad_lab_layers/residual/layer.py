@@ -5,6 +5,7 @@ r"""Residual connection.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tinygrad_lab as tgl
@@ -70,11 +71,13 @@ class Residual(tgl.Layer):
         inner: Any,
         *,
         shortcut: str = "identity",
-        channels: Any = None,
+        channels: Sequence[int] | None = None,
         stride: int = 1,
         activation: str | None = "relu",
         rng: Any = None,
     ) -> None:
+        if not isinstance(inner, tgl.Layer):
+            raise tgl.errors.OptionError(f"Residual: expected a layer inside, got {type(inner).__name__}")
         self._check(shortcut, channels, stride, activation)
         self.inner, self.shortcut, self.stride, self.activation = inner, shortcut, stride, activation
         self.channels = tuple(channels) if channels else None

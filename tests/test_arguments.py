@@ -1,0 +1,116 @@
+"""Arguments are held against annotations: what was meant passes, what was not is told by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Union
+
+import numpy as np
+import pytest
+
+import tinygrad_lab as tgl
+from tinygrad_lab.arguments import check_types, fits
+from tinygrad_lab.errors import LabError, OptionError
+from tinygrad_lab.registry import build, describe, layers
+
+
+@pytest.mark.parametrize(
+    ("annotation", "right", "wrong"),
+    [
+        (int, [0, -3, np.int64(3), np.uint8(1)], [True, np.True_, 1.0, np.float32(1), "1", None, [1]]),
+        (float, [0, 0.5, np.float32(0.5), np.int8(1)], [True, "0.5", None, 1j, (1.0,)]),
+        (bool, [True, False, np.False_], [0, 1, None, "yes"]),
+        (str, ["", "same", np.str_("same")], [0, None, b"same", ["same"]]),
+        (type(None), [None], [0, "", False]),
+        (int | None, [1, None], [1.5, "1", True]),
+        (Union[str, float], ["he", 1, 0.1], [None, [0.1], False]),  # noqa: UP007  # the old way is read too
+        (Literal["zero", "edge"], ["zero", "edge"], ["none", None, 0]),
+        (tuple[int, int], [(1, 2), [1, 2]], [np.array([1, 2]), (1,), (1, 2, 3), (1, 2.5), 3, "12", None]),
+        (tuple[int, ...], [(), (1,), [1, 2, 3], range(3)], [3, "12", (1, "2"), {1: 2}]),
+        (int | tuple[int, int], [3, (3, 3)], ["3", (3,), 3.0]),
+        (Sequence[float], [(1, 2.5), []], [("a",), 1.0, "1"]),
+        (list, [[1, "a"], ()], ["ab", {"a": 1}, 3]),
+        (dict[str, int], [{"a": 1}], [[1], "a"]),
+        (Mapping[str, Any], [{}], [[("a", 1)]]),
+        (np.ndarray, ["nobody knows", 3], []),
+        (Any, [object, 3], []),
+    ],
+    ids=str,
+)
+def test_what_fits(annotation: Any, right: list[Any], wrong: list[Any]) -> None:
+    assert [value for value in right if not fits(value, annotation)] == []
+    assert [value for value in wrong if fits(value, annotation)] == []
+
+
+def test_the_message_says_who_expected_what_and_got_what() -> None:
+    with pytest.raises(OptionError, match=r"^Softmax: expected axis of type int, got 'x' \(str\)$"):
+        layers["softmax"](axis="x")
+    for wrong in ("2", 2.0, True, None, [2], np.float64(2)):
+        with pytest.raises(OptionError, match=r"^Dense: expected in_features of type int, got"):
+            layers["dense"](wrong, 3)
+    with pytest.raises(OptionError, match=r"^Conv2d: expected activation of type str \| None, got 3"):
+        layers["conv2d"](3, 8, window=3, activation=3)
+    with pytest.raises(OptionError, match=r"window: expected a whole number of at least 1, or a pair of them, got '3'"):
+        layers["conv2d"](3, 8, window="3")
+
+
+@pytest.mark.parametrize("name", [name for name in layers if name != "sequential"])  # which has no options
+def test_no_built_in_layer_takes_an_option_of_a_foreign_type(name: str) -> None:
+    from tests.layers.test_misuse import first_case
+
+    cls, case = layers[name], first_case(name)
+    given = dict(zip(cls.__signature__.parameters, case.args, strict=False)) | dict(case.options)
+    for option in set(cls.__signature__.parameters) - {"rng"}:
+        with pytest.raises(LabError, match=rf"^{cls.__name__}\b"):
+            cls(**given | {option: object()})
+
+
+def test_numbers_of_numpy_are_kept_as_what_they_are() -> None:
+    dense = layers["dense"](np.int64(2), np.uint8(3), bias=np.True_, init=np.float32(0.1), rng=0)
+    assert dense.output_shape((1, 2)) == (1, 3)
+    assert json.loads(json.dumps(describe(dense)["config"]))["bias"] is True
+
+
+class Stranger(tgl.Layer):
+    """A plugin of somebody's, some of whose annotations say what cannot be looked up, or nothing."""
+
+    def __init__(self, size: tuple[int, int], *more: int, mode: Literal["a", "b"] = "a", free=None) -> None:  # type: ignore[no-untyped-def]
+        self.size, self.more, self.mode, self.free = size, more, mode, free
+
+
+class Odd(tgl.Layer):
+    def __init__(self, size: int, what: Unheard = None) -> None:  # type: ignore[name-defined]  # noqa: F821
+        self.size = size
+
+
+def test_strangers_get_the_same_and_what_is_not_understood_is_let_through() -> None:
+    assert Stranger([1, 2], 3, 4, mode="b", free=object()).more == (3, 4)
+    with pytest.raises(OptionError, match=r"^Stranger: expected size of type tuple\[int, int\], got \(1,\) \(tuple\)"):
+        Stranger((1,))
+    with pytest.raises(OptionError, match=r"^Stranger: expected mode of type Literal\['a', 'b'\], got 'c'"):
+        Stranger((1, 2), mode="c")
+    assert Odd("anything").size == "anything"
+
+
+def test_functions_partials_and_dataclasses() -> None:
+    def make(*, depth: int, image: Sequence[int] = (1, 2)) -> None: ...
+
+    @dataclasses.dataclass
+    class Options:
+        rate: float = 0.5
+
+    check_types("make", functools.partial(make, depth=3), {"image": [1, 2], "unknown": 3})
+    with pytest.raises(OptionError, match="make: expected image of type Sequence"):
+        check_types("make", functools.partial(make, depth=3), {"image": "12"})
+    with pytest.raises(OptionError, match="rate: expected rate of type float"):
+        check_types("rate", Options, {"rate": "fast"})
+    check_types("callable", print, {"sep": 3})
+
+
+def test_a_configuration_goes_through_json_where_pairs_become_lists() -> None:
+    pool = layers["adaptive_avg_pool2d"]((2, 3))
+    description = describe(pool)
+    assert build({**description, "config": {"size": [2, 3]}}).output_shape((1, 8, 9, 4)) == (1, 2, 3, 4)
