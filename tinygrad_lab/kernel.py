@@ -18,6 +18,8 @@ from tinygrad_lab.backend import BACKENDS, is_array
 from tinygrad_lab.notices import say_once
 from tinygrad_lab.settings import SETTINGS
 
+PROVIDERS: set[str] = set()  # of all kernels
+
 
 @functools.cache
 def provider_serves(provider: str, xp: Any) -> bool:
@@ -37,6 +39,11 @@ def provider_serves(provider: str, xp: Any) -> bool:
     return True
 
 
+def have_kernels(xp: Any) -> bool:
+    """Tell whether anybody has registered kernels for arrays of a namespace."""
+    return any(provider_serves(provider, xp) for provider in PROVIDERS)
+
+
 @dataclass
 class Kernel:
     """A faster forward of one primitive.
@@ -51,8 +58,9 @@ class Kernel:
         Tells from the same arguments whether the kernel is right for the case; None takes every case.
     least : int
         How many elements the largest array must have for a launch to pay. The conformance kit runs smaller ones too.
-    error : float
-        Bound of its float32 error, relative to the standard deviation of the result.
+    error : float or callable
+        Bound of its float32 error, relative to the standard deviation of the result; a function is asked for it where
+        the bound depends on settings.
     calls : int
         How often it ran; the kit refuses a kernel that no case reaches.
     """
@@ -60,20 +68,31 @@ class Kernel:
     provider: str
     run: Callable[..., Any]
     when: Callable[..., bool] | None
-    error: float
+    error: float | Callable[[], float]
     least: int = 0
     calls: int = 0
+
+    @property
+    def bound(self) -> float:
+        """The bound of its float32 error under the settings that hold."""
+        return self.error() if callable(self.error) else self.error
 
 
 class KernelTable(list[Kernel]):
     """The kernels of one primitive, newest first."""
 
     def register(
-        self, provider: str, *, when: Callable[..., bool] | None = None, least: int = 0, error: float = 0.0
+        self,
+        provider: str,
+        *,
+        when: Callable[..., bool] | None = None,
+        least: int = 0,
+        error: float | Callable[[], float] = 0.0,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register the decorated function as a kernel; see `Kernel`. It goes before those that were there."""
 
         def decorate(run: Callable[..., Any]) -> Callable[..., Any]:
+            PROVIDERS.add(provider)
             self.insert(0, Kernel(provider, run, when, error, least))
             return run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,13 +11,32 @@ import pytest
 
 import tinygrad_lab as tgl
 from tests.conformance.samples import Elementwise, row_cases
+from tests.strict_device import STRICT, StrictArray
+from tinygrad_lab import kernel as kernel_module
+from tinygrad_lab.backend import namespace
 from tinygrad_lab.conformance import inspect_layer
-from tinygrad_lab.conformance.adequacy import demand_reached
+from tinygrad_lab.conformance.adequacy import demand_reached, kernels_in
+from tinygrad_lab.conformance.optimizers import inspect_optimizer
 from tinygrad_lab.conformance.search import Profile
+from tinygrad_lab.conformance.session import shared_kernels
 from tinygrad_lab.conformance.verdict import Violation
+from tinygrad_lab.kernels.gpu.options import rounding_of_products
+from tinygrad_lab.optim.updates import momentum_update
 
 
-def headline(kernel: Callable[..., Any], *, error: float = 1e-6, when: Callable[..., bool] | None = None) -> str:
+@pytest.fixture(autouse=True)
+def _providers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no other test hold the strict device for one that has kernels."""
+    monkeypatch.setattr(kernel_module, "PROVIDERS", set(kernel_module.PROVIDERS))
+
+
+def headline(
+    kernel: Callable[..., Any],
+    *,
+    error: float | Callable[[], float] = 1e-6,
+    when: Callable[..., bool] | None = None,
+    provider: str = "numpy",
+) -> str:
     """What the kit says of a kernel of 3 x, or "" if it passes."""
 
     @tgl.primitive
@@ -24,13 +44,15 @@ def headline(kernel: Callable[..., Any], *, error: float = 1e-6, when: Callable[
         return 3 * x
 
     triple.defvjp(x=lambda g: triple(g))
-    triple.kernel("numpy", error=error, when=when)(kernel)
+    triple.kernel(provider, error=error, when=when)(kernel)
+    devices = () if provider == "numpy" else (provider,)
 
     class Triple(Elementwise):
         def forward(self, x: Any) -> Any:
             return triple(x)
 
-    result = inspect_layer(Triple, row_cases, profile=Profile(shrink=False)).properties["kernels"]
+    found = inspect_layer(Triple, row_cases, profile=Profile(shrink=False), devices=devices)
+    result = found.properties["kernels"]
     assert result.examples or result.failure or when
     return result.failure.headline if result.failure else ""
 
@@ -95,6 +117,80 @@ def test_a_kernel_that_no_case_reaches() -> None:
     demand_reached(known, set(known))
     with pytest.raises(Violation, match=r"no case reaches the kernel of triple \(numpy\)"):
         demand_reached(known, set())
+
+
+def in_place_on_a_device(x: Any) -> Any:
+    """As a raw kernel does, that asks nobody."""
+    in_place(x._behind_the_wall)
+    return x
+
+
+def rounded(x: Any) -> Any:
+    """3 x as it may come out where products are rounded."""
+    return x * x.dtype.type(3 * (1 + 0.5 * rounding_of_products()))
+
+
+WRONG_ON_A_DEVICE: dict[str, tuple[Callable[..., Any], str]] = {
+    **{how: WRONG[how] for how in ("off", "off when large", "of another shape", "in the order of memory")},
+    "without NaN": (lambda x: 3 * namespace(x).nan_to_num(x), "NaN in x is lost"),
+    "off in float16": (lambda x: x * x.dtype.type(3.1 if x.dtype == "float16" else 3), "expected"),
+    "declared too exact": (lambda x: (x * x.dtype.type(3 * (1 + 3e-6))).astype(x.dtype), "expected"),
+    "rounding undeclared": (rounded, "expected"),
+    "in place": (in_place_on_a_device, "changes an argument"),
+}
+
+
+@pytest.mark.parametrize("how", WRONG_ON_A_DEVICE)
+def test_wrong_kernels_of_a_device(how: str) -> None:
+    kernel, text = WRONG_ON_A_DEVICE[how]
+    found = headline(kernel, provider=STRICT.name)
+    assert "triple: kernel 'strict'" in found
+    assert text in found
+
+
+def test_right_kernels_of_a_device() -> None:
+    widths: set[str] = set()
+
+    def kernel(x: Any) -> Any:
+        assert isinstance(x, StrictArray)
+        widths.add(x.dtype.name)
+        return x + x + x
+
+    assert headline(kernel, provider=STRICT.name) == ""
+    assert widths == {"float16", "float32", "float64"}
+    assert headline(rounded, error=rounding_of_products, provider=STRICT.name) == ""
+
+
+def test_the_kernels_of_a_device_must_be_reached() -> None:
+    ours = {p.__name__ for p, _ in kernels_in("tinygrad_lab.ops.", [STRICT.name]).values()}
+    assert "triple" not in ours
+    relu = importlib.import_module("tinygrad_lab.ops.activation").relu
+    relu.kernel(STRICT.name, error=0.0)(lambda x: x)
+    try:
+        (result,) = shared_kernels([], [STRICT.name])
+        assert "relu (strict)" in str(result.properties["kernels"].failure)
+        assert "relu (strict)" not in str(shared_kernels([])[0].properties["kernels"].failure)
+    finally:
+        del relu.kernels[0]
+
+
+def test_wrong_updates() -> None:
+    """An optimizer's own arrays are changed in place, and held to that."""
+    kernels = momentum_update.kernels
+
+    def kernel(p: Any, g: Any, v: Any, **options: Any) -> Any:
+        out = momentum_update.forward(namespace(p), p, g, v, **options)
+        v *= 1.001
+        return out
+
+    assert inspect_optimizer("sgd", examples=5).properties["kernels"].failure is None
+    kernels.register("numpy", error=1e-6)(kernel)
+    try:
+        failure = inspect_optimizer("sgd", examples=5).properties["kernels"].failure
+    finally:
+        del kernels[0]
+    assert failure is not None
+    assert "momentum_update: kernel 'numpy'" in failure.headline
 
 
 def test_writing_into_an_argument() -> None:

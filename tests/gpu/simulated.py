@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from tests import strict_device
 from tests.strict_device import STRICT, Recording, StrictArray, change
 from tinygrad_lab.backend import BACKENDS
 from tinygrad_lab.kernel import provider_serves
-from tinygrad_lab.kernels.gpu import cudnn, launch
+from tinygrad_lab.kernels.gpu import cudnn, launch, matrices
 
 ON_A_GPU = bool(os.environ.get("TINYGRAD_LAB_TEST_GPU"))  # tests of kernels then run on a real one
 DEVICE = "cupy" if ON_A_GPU else STRICT.name
@@ -165,6 +165,7 @@ def simulated_gpu(*, with_cudnn: bool = True) -> Iterator[None]:
         with (
             patch.dict(BACKENDS, {"cupy": replace(STRICT, name="cupy")}),
             patch.object(launch, "compiled", Module),
+            patch.object(matrices, "_tensor_cores", nullcontext),
             patch.object(cudnn, "is_there", lambda: with_cudnn),
             patch.object(cudnn, "_made", SimulatedPlan),
             patch.dict(cudnn._PLANS, clear=True),

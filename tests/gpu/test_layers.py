@@ -2,22 +2,52 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import tinygrad_lab as tgl
-from tests.gpu.simulated import LAUNCHED, needs_a_compiler, simulated_gpu
+from tests.gpu import simulated
+from tests.gpu.simulated import LAUNCHED, library, needs_a_compiler, simulated_gpu
 from tests.gpu.test_training_on_a_device import trainer, values
 from tests.strict_device import STRICT
-from tinygrad_lab.conformance import check_layer
+from tinygrad_lab.conformance import inspect_layer
+from tinygrad_lab.conformance.session import check_layers
+from tinygrad_lab.kernels.gpu import launch
+from tinygrad_lab.settings import using
 
 pytestmark = needs_a_compiler
 
 
-@pytest.mark.parametrize("name", [name for name in tgl.layers if "." not in name])
-def test_a_layer_agrees_with_numpy(name: str) -> None:
-    with simulated_gpu():
-        assert check_layer(name, examples=4, properties=["devices"], devices=[STRICT.name]).passed
+def test_the_whole_kit() -> None:
+    """Layers, losses and optimizers, and every kernel that is registered for CuPy reached by one of them."""
+    with simulated_gpu(), using(providers=frozenset({"cupy"})):
+        results = check_layers(examples=3, devices=[STRICT.name], properties=["devices", "kernels", "adequacy"])
+    assert [report for result in results for report in result.reports()] == []
+    assert len(results) > 50
+    assert results[-1].properties["kernels"].examples >= 30, "kernels that belong to no layer"
+
+
+def test_a_wrong_raw_kernel_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A term of a sum is left out, in the source itself."""
+    text = launch.source
+
+    def spoiled(theme: str, dtype: str) -> str:
+        return text(theme, dtype).replace("row < end; row++) total += (SUM)x", "row < end - 1; row++) total += (SUM)x")
+
+    assert spoiled("channels", "float32") != text("channels", "float32")
+    monkeypatch.setattr(launch, "source", spoiled)
+    monkeypatch.setattr(simulated, "folder", lambda: tmp_path)
+    library.cache_clear()
+    try:
+        with simulated_gpu(), using(providers=frozenset({"cupy"})):
+            result = inspect_layer("batch_norm", examples=3, devices=[STRICT.name], properties=["kernels"])
+    finally:
+        library.cache_clear()
+    failure = result.properties["kernels"].failure
+    assert failure is not None
+    assert "kernel 'cupy': expected" in failure.headline
 
 
 def test_training_by_raw_kernels() -> None:

@@ -21,7 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, metavar="N", help="draw other cases than those of seed 0")
     parser.add_argument(
-        "--device", action="append", default=[], metavar="NAME", help="compare NumPy with this backend too"
+        "--device",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="compare NumPy with this backend too, and check its kernels",
     )
     parser.add_argument(
         "--mutants", action="store_true", help="damage the layer's own code and see whether the kit notices"

@@ -10,7 +10,7 @@ import ast
 import inspect
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.autograd.primitive import Primitive
+from tinygrad_lab.backend import find_backend
 from tinygrad_lab.conformance.case import Case
 from tinygrad_lab.conformance.search import Drawn
 from tinygrad_lab.conformance.verdict import Violation
 from tinygrad_lab.kernel import Kernel, provider_serves
+from tinygrad_lab.settings import SETTINGS
 
 MOST_REJECTED = 0.5  # the share of draws that may be unusable
 FEW = 4  # structures after which a strategy must have drawn more than one
@@ -178,24 +180,38 @@ def demand_adequate(drawn: Drawn, compared: int, fixed: int) -> None:
         raise Violation("vacuous strategy: every draw is the same case; draw shapes and options")
 
 
-def own_kernels(thing: Any) -> dict[int, tuple[Primitive, Kernel]]:
-    """Return the kernels, of providers that serve here, of the primitives defined in a layer's own package."""
+def own_kernels(thing: Any, devices: Collection[str] = ()) -> dict[int, tuple[Primitive, Kernel]]:
+    """Return the kernels that serve here or on other devices, of the primitives defined in a layer's own package."""
     package = getattr(thing, "__module__", "").rpartition(".")[0]
-    return kernels_in(package + ".") if package and not (package + ".").startswith("tinygrad_lab.") else {}
+    return kernels_in(package + ".", devices) if package and not (package + ".").startswith("tinygrad_lab.") else {}
 
 
-def kernels_in(prefix: str) -> dict[int, tuple[Primitive, Kernel]]:
-    """Return the kernels of differentiable primitives that are defined in modules whose names begin so, by identity.
+def kernels_in(
+    prefix: str, devices: Collection[str] = (), *, differentiable: bool = True
+) -> dict[int, tuple[Primitive, Kernel]]:
+    """Return the kernels that are switched on, of primitives defined in modules whose names begin so, by identity.
 
-    An operation without derivative rules, such as an optimizer's update, is no part of a layer.
+    Parameters
+    ----------
+    prefix : str
+        Of the modules' names.
+    devices : collection of str
+        The kernels for NumPy's arrays are returned, and those for these backends'.
+    differentiable : bool
+        Whether the primitives have derivative rules. Those without, such as an optimizer's update, are no part of a
+        layer.
     """
     found = {}
+    namespaces, allowed = [np, *(find_backend(d).namespace for d in devices)], SETTINGS.get().providers
     for name, module in list(sys.modules.items()):
         if not (name + ".").startswith(prefix):
             continue
         for value in list(vars(module).values()):
-            if type(value) is Primitive and value.rules and (str(value.__module__) + ".").startswith(prefix):
-                served = [k for k in value.kernels if provider_serves(k.provider, np)]
+            if type(value) is not Primitive or not (str(value.__module__) + ".").startswith(prefix):
+                continue
+            if bool(value.rules) is differentiable:
+                on = [k for k in value.kernels if allowed is None or k.provider in allowed]
+                served = [k for k in on if any(provider_serves(k.provider, xp) for xp in namespaces)]
                 found.update({id(k): (value, k) for k in served})
     return found
 

@@ -195,7 +195,7 @@ def inspect_function(
         seeded, inputs = draw_inputs(drawn, cases)
         return Trial(seeded, cases, make_subject(seeded, inputs), None, effort)
 
-    run = Run(name, cases, make_trial, dict(properties), profile, function, call)
+    run = Run(name, cases, make_trial, dict(properties), profile, function, call, devices)
     drawn = draw_and_judge(run, case)
     result = run.finish(drawn)
     if case is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,10 @@ def loss_of(trial: Trial, reduction: str) -> Callable[..., Any]:
     return lambda *xs: function(*xs, **options)
 
 
-def check_loss(
+LOSS = FUNCTION | {"reductions": reductions}
+
+
+def inspect_loss(
     loss: Any,
     cases: Any = None,
     *,
@@ -87,33 +90,11 @@ def check_loss(
     profile: str | Profile = "ci",
     examples: int | None = None,
     seed: int | None = None,
+    properties: Collection[str] = tuple(LOSS),
+    devices: Collection[str] = (),
     case: Case | None = None,
 ) -> LayerResult:
-    """Check a loss: its derivatives by the predictions, and its reductions.
-
-    Parameters
-    ----------
-    loss : str or callable
-        Its registered name, or ``loss(predictions, targets, *, reduction)``.
-    cases : Hypothesis strategy of Case, or LayerCases
-        Predictions and targets; targets are ``Input(..., kind="integer")`` or ``kind="constant"``. By default rows of
-        classes with a label each, if the second argument is called ``labels``, else with targets between 0 and 1, or
-        of -1 and 1 if it takes no others.
-    reference, kink_distance, complex_safe, exemptions, margin
-        As in `check_function`.
-    profile, examples, seed, case
-        As in `check_layer`.
-
-    Raises
-    ------
-    NonconformanceError
-        A property does not hold.
-
-    Examples
-    --------
-    >>> check_loss("softmax_cross_entropy", examples=5).passed
-    True
-    """
+    """Check a loss as `check_loss` does, and return the result whether it passes or not."""
     function = losses[loss] if isinstance(loss, str) else loss
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", repr(loss))
     cases = default_loss_cases(function) if cases is None else cases
@@ -134,7 +115,65 @@ def check_loss(
         with_options.__wrapped__ = function  # type: ignore[attr-defined]  # for `reductions`
         return Subject(with_options, inputs, constants_of(drawn))
 
-    properties = FUNCTION | {"reductions": reductions}
+    wanted = {k: v for k, v in LOSS.items() if k in properties}
     call = f"check_loss({name!r}, case=case)" if isinstance(loss, str) else f"check_loss({name}, cases, case=case)"
     chosen = choose_profile(profile, examples, seed)
-    return conclude(inspect_function(name, function, make_subject, cases, properties, chosen, call, case=case))
+    return inspect_function(name, function, make_subject, cases, wanted, chosen, call, devices=devices, case=case)
+
+
+def check_loss(
+    loss: Any,
+    cases: Any = None,
+    *,
+    reference: Callable[..., Any] | None = None,
+    kink_distance: Callable[..., float] | None = None,
+    complex_safe: bool = False,
+    exemptions: Mapping[str, str] | None = None,
+    margin: float = MARGIN,
+    profile: str | Profile = "ci",
+    examples: int | None = None,
+    seed: int | None = None,
+    devices: Collection[str] = (),
+    case: Case | None = None,
+) -> LayerResult:
+    """Check a loss: its derivatives by the predictions, and its reductions.
+
+    Parameters
+    ----------
+    loss : str or callable
+        Its registered name, or ``loss(predictions, targets, *, reduction)``.
+    cases : Hypothesis strategy of Case, or LayerCases
+        Predictions and targets; targets are ``Input(..., kind="integer")`` or ``kind="constant"``. By default rows of
+        classes with a label each, if the second argument is called ``labels``, else with targets between 0 and 1, or
+        of -1 and 1 if it takes no others.
+    reference, kink_distance, complex_safe, exemptions, margin
+        As in `check_function`.
+    profile, examples, seed, devices, case
+        As in `check_layer`.
+
+    Raises
+    ------
+    NonconformanceError
+        A property does not hold.
+
+    Examples
+    --------
+    >>> check_loss("softmax_cross_entropy", examples=5).passed
+    True
+    """
+    return conclude(
+        inspect_loss(
+            loss,
+            cases,
+            reference=reference,
+            kink_distance=kink_distance,
+            complex_safe=complex_safe,
+            exemptions=exemptions,
+            margin=margin,
+            profile=profile,
+            examples=examples,
+            seed=seed,
+            devices=devices,
+            case=case,
+        )
+    )

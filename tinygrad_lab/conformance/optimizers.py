@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,13 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
-from tinygrad_lab.backend import Array
+from tinygrad_lab.backend import Array, fresh, transfer
 from tinygrad_lab.conformance.case import Case, Input, LayerCases
 from tinygrad_lab.conformance.checks import choose_profile, conclude
 from tinygrad_lab.conformance.defaults import annotation_strategy
 from tinygrad_lab.conformance.oracles import join
+from tinygrad_lab.conformance.properties.arrays import WIDTHS
+from tinygrad_lab.conformance.properties.kernels import Audit, auditing, ways
 from tinygrad_lab.conformance.results import LayerResult
 from tinygrad_lab.conformance.runner import Run, draw_and_judge
 from tinygrad_lab.conformance.search import Profile
@@ -23,6 +25,7 @@ from tinygrad_lab.conformance.subject import read_only
 from tinygrad_lab.conformance.values import draw_input
 from tinygrad_lab.conformance.verdict import Measure, agree, demand
 from tinygrad_lab.errors import LabError
+from tinygrad_lab.optim.updates import average_update
 from tinygrad_lab.registry import optimizers
 
 STEPS = 4
@@ -38,23 +41,26 @@ class OptimizerTrial:
         ``make(parameters, **options)``.
     case : Case
         The options; its inputs are the parameters' shapes.
+    devices : collection of str
+        Other backends whose kernels to check.
     """
 
     names: tuple[str, ...] = ()
     remake = None
     varied = False
 
-    def __init__(self, make: Callable[..., Any], case: Case) -> None:
-        rng = np.random.default_rng(case.seed)
+    def __init__(self, make: Callable[..., Any], case: Case, devices: Collection[str] = ()) -> None:
+        self.devices, rng = devices, np.random.default_rng(case.seed)
         self.make, self.case, self.reached = make, case, set[int]()
         self.start = [draw_input(i, rng) for i in case.inputs]
         self.gradients = [[rng.uniform(-1, 1, a.shape) for a in self.start] for _ in range(STEPS)]
         self.inputs = self.start
         self.compared = sum(a.size for a in self.start)
 
-    def parameters(self, dtype: str = "float64") -> dict[str, tgl.Parameter]:
+    def parameters(self, dtype: str = "float64", device: str = "numpy") -> dict[str, tgl.Parameter]:
         """Return fresh parameters."""
-        return {f"p{i}": tgl.Parameter(read_only(a.astype(dtype))) for i, a in enumerate(self.start)}
+        arrays = [transfer(read_only(a.astype(dtype)), device) for a in self.start]
+        return {f"p{i}": tgl.Parameter(a) for i, a in enumerate(arrays)}
 
     def optimizer(self, parameters: Mapping[str, tgl.Parameter]) -> Any:
         """Return the optimizer of some parameters."""
@@ -65,7 +71,7 @@ class OptimizerTrial:
         for k in steps:
             for p, g in zip(parameters.values(), self.gradients[k], strict=False):
                 if p.node is not None:
-                    p.node.grad = read_only(g.astype(p.dtype))
+                    p.node.grad = transfer(read_only(g.astype(p.dtype)), p.device)
             optimizer.step()
         return [p.value for p in parameters.values()]
 
@@ -157,6 +163,24 @@ def independence(trial: OptimizerTrial) -> Measure:
     return agree("a parameter learned alone, against one learned with others", found, together[0], 1e-12)
 
 
+def kernels(trial: OptimizerTrial) -> Measure:
+    """Each kernel of an update changes parameters and the optimizer's arrays as its reference does, on every device.
+
+    The averages of the weights are taken too.
+    """
+    audit = Audit(np.random.default_rng([trial.case.seed, 1]))
+    for device, dtype, products in ways(trial.devices):
+        if dtype in WIDTHS and products == "float32":  # weights are never narrower, and updates multiply no matrices
+            parameters = trial.parameters(dtype, device)
+            with auditing(audit):
+                for p in trial.walk(trial.optimizer(parameters), parameters, range(STEPS)):
+                    average_update(fresh(p), p, weight=0.25)
+    trial.reached |= audit.reached
+    if audit.violations:
+        raise audit.violations[0]
+    return Measure.worst(audit.measures)
+
+
 def descends(trial: OptimizerTrial) -> Measure:
     """On L(p) = |p - 1|^2 / 2, a hundred steps end nearer to 1 than they began."""
     parameters = trial.parameters()
@@ -172,7 +196,9 @@ def descends(trial: OptimizerTrial) -> Measure:
     return Measure()
 
 
-OPTIMIZER = {p.__name__: p for p in (fresh_arrays, width, leaves_alone, resumes, private_state, independence, descends)}
+OPTIMIZER: dict[str, Callable[[OptimizerTrial], Measure]] = {
+    p.__name__: p for p in (fresh_arrays, width, leaves_alone, resumes, private_state, independence, kernels, descends)
+}
 
 
 def default_options(make: Callable[..., Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -204,6 +230,37 @@ def optimizer_cases(make: Callable[..., Any], options: Any) -> Any:
     return draw_case()
 
 
+def inspect_optimizer(
+    optimizer: Any,
+    options: Any = None,
+    *,
+    exemptions: Mapping[str, str] | None = None,
+    profile: str | Profile = "ci",
+    examples: int | None = None,
+    seed: int | None = None,
+    properties: Collection[str] = tuple(OPTIMIZER),
+    devices: Collection[str] = (),
+    case: Case | None = None,
+) -> LayerResult:
+    """Check an optimizer as `check_optimizer` does, and return the result whether it passes or not."""
+    make = optimizers[optimizer] if isinstance(optimizer, str) else optimizer
+    name = optimizer if isinstance(optimizer, str) else getattr(make, "__name__", repr(make))
+    strategy = optimizer_cases(make, default_options(make) if options is None else options)
+    cases = LayerCases(strategy, exemptions=exemptions)
+    who = f'"{name}"' if isinstance(optimizer, str) else name
+    run: Any = Run(
+        name,
+        cases,
+        lambda drawn: OptimizerTrial(make, drawn, devices),  # type: ignore[arg-type,return-value]  # what a run needs of a trial
+        {k: v for k, v in OPTIMIZER.items() if k in properties},  # type: ignore[misc]  # properties of such trials
+        choose_profile(profile, examples, seed),
+        make,
+        f"check_optimizer({who}, case=case)",
+        devices,
+    )
+    return run.finish(draw_and_judge(run, case))  # type: ignore[no-any-return]  # a run of another kind of trials
+
+
 def check_optimizer(
     optimizer: Any,
     options: Any = None,
@@ -212,9 +269,10 @@ def check_optimizer(
     profile: str | Profile = "ci",
     examples: int | None = None,
     seed: int | None = None,
+    devices: Collection[str] = (),
     case: Case | None = None,
 ) -> LayerResult:
-    """Check an optimizer: fresh arrays, private state, widths, frozen parameters, resuming, and that it descends.
+    """Check an optimizer: fresh arrays, private state, widths, frozen parameters, resuming, kernels, that it descends.
 
     Parameters
     ----------
@@ -224,7 +282,7 @@ def check_optimizer(
         Its options; by default derived from annotations, with learning rates of 0.1 and 0.01.
     exemptions : mapping of property name to reason
         Properties that it does not have.
-    profile, examples, seed, case
+    profile, examples, seed, devices, case
         As in `check_layer`.
 
     Raises
@@ -237,18 +295,15 @@ def check_optimizer(
     >>> check_optimizer("sgd", examples=5).passed
     True
     """
-    make = optimizers[optimizer] if isinstance(optimizer, str) else optimizer
-    name = optimizer if isinstance(optimizer, str) else getattr(make, "__name__", repr(make))
-    strategy = optimizer_cases(make, default_options(make) if options is None else options)
-    cases = LayerCases(strategy, exemptions=exemptions)
-    who = f'"{name}"' if isinstance(optimizer, str) else name
-    run: Any = Run(
-        name,
-        cases,
-        lambda drawn: OptimizerTrial(make, drawn),  # type: ignore[arg-type,return-value]  # what a run needs of a trial
-        OPTIMIZER,  # type: ignore[arg-type]  # properties of such trials
-        choose_profile(profile, examples, seed),
-        make,
-        f"check_optimizer({who}, case=case)",
+    return conclude(
+        inspect_optimizer(
+            optimizer,
+            options,
+            exemptions=exemptions,
+            profile=profile,
+            examples=examples,
+            seed=seed,
+            devices=devices,
+            case=case,
+        )
     )
-    return conclude(run.finish(draw_and_judge(run, case)))

@@ -56,6 +56,8 @@ class Run:
         The class or function.
     call : str
         How to check one case again; ``{property}`` is replaced.
+    devices : collection of str
+        Other backends, whose kernels must be reached too.
     """
 
     def __init__(
@@ -67,9 +69,11 @@ class Run:
         profile: Profile,
         thing: Any,
         call: str,
+        devices: Collection[str] = (),
     ) -> None:
         self.name, self.cases, self.make_trial = name, cases, make_trial
         self.properties, self.profile, self.thing, self.call = properties, profile, thing, call
+        self.devices = tuple(devices)
         self.result = LayerResult(name)
         for key in properties:
             self.result.properties[key] = PropertyResult(key, exemption=cases.exemptions.get(key))
@@ -293,7 +297,7 @@ def examine_layer(
     properties = {k: p for k, p in (LAYER | laws).items() if only is None or k in only or k == "forward"}
     who = f'"{name}"' if name in layers else f"{name}, cases"
     call = f'check_layer({who}, case=case, properties=["{{property}}"])'
-    run = Run(name, cases, lambda c: layer_trial(cls, c, cases, effort), properties, profile, cls, call)
+    run = Run(name, cases, lambda c: layer_trial(cls, c, cases, effort), properties, profile, cls, call, devices)
     drawn = draw_and_judge(run, case)
     wanted = [p for p in once if (only is None and case is None) or (only is not None and p in only)]
     if "bad_inputs" in wanted and "forward" not in run.first:
@@ -332,7 +336,7 @@ def check_adequacy(run: Run, drawn: Drawn) -> int:
     if run.cases.random and "statistics" in run.properties and not run.varied:
         raise Violation("the cases declare the layer random, but in no case do its results differ from step to step")
     adequacy.demand_adequate(drawn, run.compared, len(run.cases.examples))
-    adequacy.demand_reached(adequacy.own_kernels(run.thing), run.result.reached)
+    adequacy.demand_reached(adequacy.own_kernels(run.thing, run.devices), run.result.reached)
     return len(drawn.structures)
 
 

@@ -8,9 +8,11 @@ from tinygrad_lab.backend import find_backend
 from tinygrad_lab.conformance.adequacy import demand_reached, kernels_in
 from tinygrad_lab.conformance.checks import choose_profile, inspect_layer
 from tinygrad_lab.conformance.fresh_process import FRESH
+from tinygrad_lab.conformance.losses import inspect_loss
+from tinygrad_lab.conformance.optimizers import inspect_optimizer
 from tinygrad_lab.conformance.results import Failure, LayerResult, PropertyResult
 from tinygrad_lab.conformance.verdict import Violation
-from tinygrad_lab.registry import layers
+from tinygrad_lab.registry import layers, losses, optimizers
 
 SHARED = "(shared kernels)"
 
@@ -22,16 +24,20 @@ def check_layers(
     examples: int | None = None,
     seed: int | None = None,
     devices: Collection[str] = (),
+    properties: Collection[str] | None = None,
     mutants: bool = False,
     progress: Callable[[str], None] = lambda name: None,
 ) -> list[LayerResult]:
     """Check registered layers, all by default, and return the results.
 
+    With all of them, every kernel that belongs to no layer must be reached too. The kernels of other devices are also
+    those of losses and of optimizers, which are then run for their sake.
+
     Parameters
     ----------
     names : sequence of str
         Registered names.
-    profile, examples, seed, devices
+    profile, examples, seed, devices, properties
         As in `check_layer`.
     mutants : bool
         Whether to damage each layer's own code and see whether the kit notices.
@@ -55,34 +61,65 @@ def check_layers(
     try:
         for name in names or list(layers):
             progress(name)
-            result = inspect_one(name, profile, examples, seed, devices)
+            result = inspect_one(name, profile, examples, seed, devices, properties)
             if mutants and result.passed:
                 from tinygrad_lab.conformance.mutants import kill_mutants
 
                 progress(f"mutants of {name}")
                 result.mutants = kill_mutants(name)
             results.append(result)
+        if not names and results and (properties is None or "kernels" in properties):
+            results += beside_layers(profile, examples, seed, devices, progress) if devices else []
+            results += shared_kernels(results, devices)
     finally:
         FRESH.stop()
-    if not names and results:
-        results += shared_kernels(results)
+    return results
+
+
+def beside_layers(
+    profile: str, examples: int | None, seed: int | None, devices: Collection[str], progress: Callable[[str], None]
+) -> list[LayerResult]:
+    """Return what the kernels of losses and optimizers do on other devices."""
+    results = []
+    for kind, registry, inspect in (("loss", losses, inspect_loss), ("optimizer", optimizers, inspect_optimizer)):
+        for name in registry:
+            progress(f"{kind} {name}")
+            found = inspect(
+                name,
+                profile=profile,
+                examples=examples,
+                seed=seed,
+                devices=devices,
+                properties=("forward", "devices", "kernels"),
+            )
+            found.name = f"{kind} {name}"
+            results.append(found)
     return results
 
 
 def inspect_one(
-    name: str, profile: str, examples: int | None, seed: int | None, devices: Collection[str]
+    name: str,
+    profile: str,
+    examples: int | None,
+    seed: int | None,
+    devices: Collection[str],
+    properties: Collection[str] | None,
 ) -> LayerResult:
     """Check one layer; a plugin that cannot be loaded is a failure and does not keep the others from being checked."""
     try:
-        return inspect_layer(name, profile=profile, examples=examples, seed=seed, devices=devices)
+        return inspect_layer(
+            name, profile=profile, examples=examples, seed=seed, devices=devices, properties=properties
+        )
     except Exception as error:
         broken = PropertyResult("forward", failure=Failure(None, error, f"{name}: {type(error).__name__}: {error}"))
         return LayerResult(name, {"forward": broken})
 
 
-def shared_kernels(results: Sequence[LayerResult]) -> list[LayerResult]:
-    """Return a result for the kernels that no layer owns: every one must be reached by a case of some layer."""
-    kernels = kernels_in("tinygrad_lab.")
+def shared_kernels(results: Sequence[LayerResult], devices: Collection[str] = ()) -> list[LayerResult]:
+    """Return a result for the kernels that no layer owns: every one must be reached by a case of something."""
+    kernels = kernels_in("tinygrad_lab.", devices)
+    if devices:
+        kernels |= kernels_in("tinygrad_lab.optim.", devices, differentiable=False)
     if not kernels:
         return []
     found = PropertyResult("kernels", examples=len(kernels))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.autograd.tape import raw
-from tinygrad_lab.backend import Array
+from tinygrad_lab.backend import Array, namespace
 from tinygrad_lab.conformance.oracles import differences, join
 from tinygrad_lab.conformance.properties.derivatives import BACKWARD, SAFETY, alone
 from tinygrad_lab.conformance.subject import Arrays, LayerSubject, Subject, float_leaves, read_only
@@ -126,7 +126,7 @@ def own_gradients(trial: Trial) -> Measure:
 
 def fortran(a: Array) -> Array:
     """Return a copy whose first axis is the contiguous one."""
-    return np.asfortranarray(a)
+    return namespace(a).asfortranarray(a)
 
 
 def reversed_strides(a: Array) -> Array:
@@ -137,7 +137,7 @@ def reversed_strides(a: Array) -> Array:
 
 def every_second(a: Array) -> Array:
     """Return the same values as every second element of a larger array, NaN in between."""
-    wide = np.full(tuple(2 * n for n in a.shape), np.nan, a.dtype)
+    wide = namespace(a).full(tuple(2 * n for n in a.shape), np.nan if a.dtype.kind in "fc" else 0, a.dtype)
     view = wide[(slice(None, None, 2),) * a.ndim]
     view[...] = a
     return view

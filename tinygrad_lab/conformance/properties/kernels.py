@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,35 +12,38 @@ import numpy as np
 
 import tinygrad_lab as tgl
 from tinygrad_lab.autograd.primitive import Primitive
-from tinygrad_lab.backend import Array, carries_gradient, namespace
+from tinygrad_lab.backend import Array, carries_gradient, device_name, find_backend, fresh, is_array, transfer
 from tinygrad_lab.conformance.properties.arrays import WIDTHS, every_second, fortran
 from tinygrad_lab.conformance.subject import Arrays, Subject, in_dtype, read_only
 from tinygrad_lab.conformance.trial import Trial
 from tinygrad_lab.conformance.values import draw_input
 from tinygrad_lab.conformance.verdict import Measure, Violation, agree, demand
 from tinygrad_lab.errors import LabError
-from tinygrad_lab.kernel import Kernel, KernelTable
+from tinygrad_lab.kernel import Kernel, KernelTable, have_kernels
+from tinygrad_lab.kernels.gpu.options import PRODUCTS, using_gpu
 from tinygrad_lab.trees import flatten
 
 LARGE = 1 << 14  # elements, for several blocks
 ONE_IN = 3  # cases that are also run with a large batch
+DEVICE_WIDTHS = (*WIDTHS, "float16")
 
 
 def kernels(trial: Trial) -> Measure | None:
     """Each kernel that the case reaches agrees with its reference forward to its declared error.
 
     Also in other layouts of memory; it changes no argument; and where the reference shows NaN, so does the kernel. Held
-    to that in forwards, walks and derivatives of walks, in both widths, whether or not a launch would pay, and with a
-    batch that makes several blocks.
+    to that in forwards, walks and derivatives of walks, in all widths, whether or not a launch would pay, and with a
+    batch that makes several blocks; on other devices too, with each rounding of products, against NumPy's reference.
     """
     audit = Audit(trial.rng)
     try:
-        for dtype in WIDTHS:
-            arrays, vs = trial.cast(dtype)
-            with auditing(audit):
+        for device, dtype, products in ways(trial.effort.devices):
+            arrays, vs = ([transfer(a, device) for a in part] for part in trial.cast(dtype))
+            with auditing(audit), using_gpu(products=products):
                 use(trial.subject, arrays, vs)
         if trial.case.seed % ONE_IN == 0:
-            audit_large(trial, audit)
+            for device in dict.fromkeys(device for device, _, _ in ways(trial.effort.devices)):
+                audit_large(trial, audit, device)
     finally:
         trial.reached |= audit.reached
         if audit.violations:  # what a wrong result led to is of less interest
@@ -48,15 +51,28 @@ def kernels(trial: Trial) -> Measure | None:
     return Measure.worst(audit.measures) if audit.measures else None
 
 
+def ways(devices: Collection[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield the devices, widths and roundings of products in which kernels are held to their references."""
+    for dtype in WIDTHS:
+        yield "numpy", dtype, "float32"
+    for device in devices:
+        if device != "numpy" and have_kernels(find_backend(device).namespace):
+            for dtype in DEVICE_WIDTHS:
+                yield device, dtype, "float32"
+            for products in PRODUCTS[1:]:
+                yield device, "float32", products
+
+
 def use(subject: Subject, arrays: Arrays, vs: Arrays) -> None:
-    """Run a subject forwards, backwards, and along a direction."""
+    """Run a subject forwards, with a tape and without, backwards, and along a direction."""
+    subject.value(arrays)
     _, pull = subject.linearise(arrays)
     pull(vs)
     if subject.differentiable and arrays:
         tgl.jvp(subject, tuple(arrays), tuple(arrays))
 
 
-def audit_large(trial: Trial, audit: Audit) -> None:
+def audit_large(trial: Trial, audit: Audit, device: str) -> None:
     """Run the case with many more rows, if its inputs have a batch axis."""
     inputs = [given for given in trial.case.inputs if given.shape and given.shape[0]]
     if not inputs or len(inputs) < len(trial.case.inputs):
@@ -65,13 +81,15 @@ def audit_large(trial: Trial, audit: Audit) -> None:
     rng = trial.rng
     grown = [draw_input(replace(i, shape=(factor * i.shape[0], *i.shape[1:])), rng) for i in inputs]
     subject = trial.subject.at(grown)
-    arrays = in_dtype([grown[i] for i in subject.floats] + trial.arrays[len(subject.floats) :], "float32")
+    here = in_dtype([grown[i] for i in subject.floats] + trial.arrays[len(subject.floats) :], "float32")
+    arrays = [transfer(a, device) for a in here]
     with auditing(audit):
         try:
             ys = subject.value(arrays)
         except LabError:
             return  # the first axis is no batch
-        use(subject, arrays, [read_only(rng.uniform(0.5, 1.5, y.shape).astype(y.dtype)) for y in ys])
+        vs = [read_only(rng.uniform(0.5, 1.5, y.shape).astype(y.dtype)) for y in ys]
+        use(subject, arrays, [transfer(v, device) for v in vs])
 
 
 @dataclass
@@ -83,66 +101,130 @@ class Audit:
     violations: list[Violation] = field(default_factory=list)
     reached: set[int] = field(default_factory=set)  # id of Kernel
 
-    def watched(self, primitive: Primitive, kernels: Sequence[Kernel], xp: Any) -> Callable[..., Any]:
+    def watched(self, primitive: Primitive, kernels: Sequence[Kernel]) -> Callable[..., Any]:
         """Return the first kernel's forward, which also notes what is to be said about all of them.
 
         Violations are kept for later: raised inside of a walk, they would be taken for a failure of a rule.
         """
 
         def run(*values: Any, **options: Any) -> Any:
-            first, *_ = [self.examine(primitive, kernel, xp, values, options) for kernel in kernels]
+            if is_update(primitive):  # it changes arrays: all look at copies
+                for kernel in kernels:
+                    self.examine(primitive, kernel, [fresh(v) for v in values], options)
+                return kernels[0].run(*values, **options)
+            first, *_ = [self.examine(primitive, kernel, values, options) for kernel in kernels]
             return first
 
         return run
 
-    def examine(self, primitive: Primitive, kernel: Kernel, xp: Any, values: Any, options: dict[str, Any]) -> Any:
+    def examine(self, primitive: Primitive, kernel: Kernel, values: Sequence[Any], options: dict[str, Any]) -> Any:
         """Run a kernel, note what is to be said about it, and return its result."""
         self.reached.add(id(kernel))
-        held = [v.tobytes() for v in values if isinstance(v, np.ndarray)]
+        here = [fresh(transfer(v, "numpy")) if is_proper(v) else v for v in values]
         out = kernel.run(*values, **options)
         try:
-            same = held == [v.tobytes() for v in values if isinstance(v, np.ndarray)]
-            demand(same, f"{primitive}: kernel {kernel.provider!r} changes an argument")
             with np.errstate(all="ignore"):
-                self.compare(primitive, kernel, xp, values, options, out)
+                self.compare(primitive, kernel, here, values, options, out)
         except Violation as violation:
             self.violations.append(violation)
         return out
 
     def compare(
-        self, primitive: Primitive, kernel: Kernel, xp: Any, values: Any, options: dict[str, Any], out: Any
+        self,
+        primitive: Primitive,
+        kernel: Kernel,
+        here: Sequence[Any],
+        values: Sequence[Any],
+        options: dict[str, Any],
+        out: Any,
     ) -> None:
-        """Compare a kernel with the reference on what it was given, in other layouts, and with NaN."""
-        what = f"{primitive}: kernel {kernel.provider!r}"
-        wide = [v.astype("float64") if carries_gradient(v) else v for v in values]
-        sizes = [abs(v) if carries_gradient(v) else v for v in wide]
-        found = [primitive.forward(xp, *given, **options) for given in (wide, values, sizes)]
-        for got, exact, same, size in zip(*(flatten(t)[0] for t in (out, *found)), strict=True):
-            self.measures.append(compare_kernel(what, kernel, got, exact, same, size))
-        if xp is not np:
-            return
-        for layout, change in (("transposed", fortran), ("not contiguous", every_second)):
-            moved = [change(v) if isinstance(v, np.ndarray) and v.ndim else v for v in values]
-            there = primitive.forward(xp, *moved, **options)  # NumPy sums strided arrays in another, worse order
-            results = (kernel.run(*moved, **options), found[0], there, found[2])
-            for got, exact, same, size in zip(*(flatten(t)[0] for t in results), strict=True):
-                compare_kernel(f"{what}, {layout} arguments", kernel, got, exact, same, size)
-        for which, value in enumerate(values):
-            if isinstance(value, np.ndarray) and carries_gradient(value) and value.size:
-                self.compare_nan(what, primitive, kernel, values, options, which)
+        """Compare a kernel with the reference on what it was given, in other layouts, and with NaN.
 
-    def compare_nan(
-        self, what: str, primitive: Primitive, kernel: Kernel, values: Any, options: dict[str, Any], which: int
-    ) -> None:
-        """Demand that a NaN in one argument shows in a kernel's result wherever it shows in the reference's."""
-        broken = np.array(values[which])
-        broken.reshape(-1)[self.rng.integers(broken.size)] = np.nan
-        given = [broken if i == which else v for i, v in enumerate(values)]
-        results = (flatten(f)[0] for f in (kernel.run(*given, **options), primitive.forward(np, *given, **options)))
-        for got, expected in zip(*results, strict=True):
-            if carries_gradient(got):
-                lost = int((np.isfinite(got) & np.isnan(expected)).sum())
-                demand(not lost, f"{what}: NaN in {primitive.names(which)} is lost in {lost} results")
+        Parameters
+        ----------
+        primitive, kernel
+            A primitive and one of its kernels.
+        here : sequence
+            The arguments as they were before the kernel ran, with NumPy's arrays.
+        values : sequence
+            The arguments themselves.
+        options : dict
+            The options.
+        out : array or tuple
+            What the kernel returned.
+        """
+        what, update = f"{primitive}: kernel {kernel.provider!r}", is_update(primitive)
+        if not update:
+            kept = [transfer(v, "numpy").tobytes() for v in values if is_proper(v)]
+            demand(kept == [v.tobytes() for v in here if is_proper(v)], f"{what} changes an argument")
+        device = next(device_name(v) for v in values if is_proper(v))
+        wide = [v.astype("float64") if carries_gradient(v) else v for v in here]
+        sizes = [np.asarray(abs(v)) if carries_gradient(v) else v for v in wide]
+        exact, same, size = (reference_of(primitive, given, options) for given in (wide, here, sizes))
+        if update:  # a step from p is as exact as p
+            size = [s + abs(wide[0]) for s in size]
+        for found in zip(visible(primitive, out, values), exact, same, size, strict=True):
+            self.measures.append(compare_kernel(what, kernel, *found))
+        for layout, change in (("transposed", fortran), ("not contiguous", every_second)):
+            got, same = both(primitive, kernel, here, options, device, change)
+            for found in zip(got, exact, same, size, strict=True):
+                compare_kernel(f"{what}, {layout} arguments", kernel, *found)
+        for which, value in enumerate(here):
+            if is_proper(value) and carries_gradient(value) and value.size:
+                broken = np.array(value)
+                broken.reshape(-1)[self.rng.integers(broken.size)] = np.nan
+                given = [broken if i == which else v for i, v in enumerate(here)]
+                name = primitive.names(which)
+                for got, expected in zip(*both(primitive, kernel, given, options, device), strict=True):
+                    lost = int((np.isfinite(got) & np.isnan(expected)).sum()) if carries_gradient(got) else 0
+                    demand(not lost, f"{what}: NaN in {name} is lost in {lost} results")
+
+
+def is_proper(value: Any) -> bool:
+    """Tell whether a value is an array and no mere number of NumPy."""
+    return is_array(value) and not isinstance(value, np.generic)
+
+
+def is_update(primitive: Primitive) -> bool:
+    """Tell whether a primitive is an optimizer's: it changes its own arrays in place, and has no rules."""
+    return not primitive.rules
+
+
+def is_own(primitive: Primitive, which: int) -> bool:
+    """Tell whether an argument is an optimizer's own array: all are, but parameter and gradient."""
+    return is_update(primitive) and primitive.arguments[which] not in ("p", "g")
+
+
+def visible(primitive: Primitive, out: Any, values: Sequence[Any]) -> Arrays:
+    """Return what a forward has done, as NumPy's arrays: its results, and the arrays that it was to change."""
+    changed = [v for i, v in enumerate(values) if is_proper(v) and is_own(primitive, i)]
+    return [transfer(a, "numpy") for a in (*flatten(out)[0], *changed)]
+
+
+def reference_of(primitive: Primitive, given: Sequence[Any], options: dict[str, Any]) -> Arrays:
+    """Return what the reference forward does on NumPy."""
+    given = [fresh(v) if is_update(primitive) and is_proper(v) else v for v in given]
+    return visible(primitive, primitive.forward(np, *given, **options), given)
+
+
+def both(
+    primitive: Primitive,
+    kernel: Kernel,
+    here: Sequence[Any],
+    options: dict[str, Any],
+    device: str,
+    change: Callable[[Array], Array] = fresh,
+) -> tuple[Arrays, Arrays]:
+    """Return what a kernel does on its device, and the reference on NumPy, with arguments laid out anew by `change`."""
+
+    def laid_out(values: Sequence[Any]) -> list[Any]:
+        plain = [is_own(primitive, i) or not is_proper(v) or not v.ndim for i, v in enumerate(here)]
+        return [fresh(v) if as_it_is else change(v) for as_it_is, v in zip(plain, values, strict=True)]
+
+    there = laid_out([transfer(v, device) if is_proper(v) else v for v in here])
+    moved = laid_out(here)
+    got = visible(primitive, kernel.run(*there, **options), there)
+    return got, visible(primitive, primitive.forward(np, *moved, **options), moved)
 
 
 @contextmanager
@@ -157,7 +239,7 @@ def auditing(audit: Audit) -> Iterator[None]:
 
     def choose_watched(table: KernelTable, xp: Any, values: list[Any], options: dict[str, Any]) -> Any:
         found = list(table.serving(xp, values, options, any_size=True))
-        return audit.watched(owners[id(table)], found, xp) if found else None
+        return audit.watched(owners[id(table)], found) if found else None
 
     with patch.object(Primitive, "__call__", call_noted), patch.object(KernelTable, "choose", choose_watched):
         yield
@@ -167,19 +249,18 @@ def compare_kernel(what: str, kernel: Kernel, got: Array, exact: Array, same: Ar
     """Compare a kernel's result with the reference's, in float64 and in the kernel's own width.
 
     What the declared error is relative to: the root mean square of the result, or of the result for absolute values,
-    which is larger where a sum of products cancels; for an entry that is larger than these, its own size.
+    which is larger where a sum of products cancels; for an entry that is larger than these, its own of the same.
     """
     alike = got.shape == same.shape and got.dtype == same.dtype
     demand(alike, f"{what}: expected {same.shape} {same.dtype}, got {got.shape} {got.dtype}")
     if not carries_gradient(got):
         return agree(what, got, same, 0)
-    xp = namespace(exact)
-    finite = xp.isfinite(exact) & xp.isfinite(size)
+    finite = np.isfinite(exact) & np.isfinite(size)
     scale = max(root_mean_square(exact[finite]), root_mean_square(size[finite]))
     rounding = float(np.finfo(got.dtype).eps)
-    declared = kernel.error * rounding / float(np.finfo("float32").eps)
+    declared = kernel.bound * min(1.0, rounding / float(np.finfo("float32").eps))  # float16 is summed in float32
     own = float(abs(same[finite] - exact[finite]).max()) if same[finite].size else 0.0
-    sizes = xp.maximum(abs(xp.where(finite, exact, 0.0)), scale)
+    sizes = np.maximum(np.where(finite, np.maximum(abs(exact), abs(size)), 0.0), scale)
     return agree(what, got, exact, (declared + 8 * rounding) * sizes + 2 * own)
 
 

@@ -35,7 +35,7 @@ def takes(*arrays: Any) -> bool:
 
 def plain(array: Array) -> Array:
     """Return an array of the same contents in one piece of memory; a copy only if need be."""
-    return namespace(array).ascontiguousarray(array)
+    return namespace(array).ascontiguousarray(array) if array.ndim else array  # NumPy's gives an array without axes one
 
 
 def room(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.backend import Array
+from tinygrad_lab.backend import Array, namespace
 from tinygrad_lab.kernels.gpu.launch import takes
-from tinygrad_lab.kernels.gpu.options import OPTIONS
+from tinygrad_lab.kernels.gpu.options import OPTIONS, rounding_of_products
 from tinygrad_lab.ops.linear import matmul_matrices
 
 
@@ -33,10 +33,8 @@ def _tensor_cores() -> Iterator[None]:
         linalg.set_compute_type(np.dtype(np.float32), before)
 
 
-@matmul_matrices.kernel("cupy", when=_rounds, error=1e-2)
+@matmul_matrices.kernel("cupy", when=_rounds, error=rounding_of_products)
 def _matmul_matrices(x: Array, y: Array) -> Any:
     """Return x @ y on tensor cores."""
-    import cupy
-
     with _tensor_cores():
-        return cupy.matmul(x, y)
+        return namespace(x).matmul(x, y)

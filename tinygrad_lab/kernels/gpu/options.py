@@ -12,6 +12,7 @@ from tinygrad_lab.errors import OptionError
 
 PRODUCTS = ("float32", "tf32", "bf16")
 PLANS = ("deterministic", "fastest")
+ROUNDING = {"float32": 0.0, "tf32": 2.0**-9, "bf16": 2.0**-7}  # of sum |x| |y|: four times that of one factor
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,11 @@ class GpuOptions:
 OPTIONS = ContextVar(
     "tinygrad_lab.gpu", default=GpuOptions(products=os.environ.get("TINYGRAD_LAB_GPU_PRODUCTS", "float32"))
 )
+
+
+def rounding_of_products() -> float:
+    """Return how far sums of products may be off for the rounding of their factors, in a kernel's declared error."""
+    return ROUNDING[OPTIONS.get().products]
 
 
 @contextmanager
