@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, Union
 
 import numpy as np
@@ -34,7 +34,6 @@ from tinygrad_lab.registry import build, describe, layers
         (Sequence[float], [(1, 2.5), []], [("a",), 1.0, "1"]),
         (list, [[1, "a"], ()], ["ab", {"a": 1}, 3]),
         (dict[str, int], [{"a": 1}], [[1], "a"]),
-        (Mapping[str, Any], [{}], [[("a", 1)]]),
         (np.ndarray, ["nobody knows", 3], []),
         (Any, [object, 3], []),
     ],
@@ -90,7 +89,7 @@ def test_strangers_get_the_same_and_what_is_not_understood_is_let_through() -> N
     assert Stranger([1, 2], 3, 4, mode="b", free=object()).more == (3, 4)
     with pytest.raises(OptionError, match=r"^Stranger: expected size of type tuple\[int, int\], got \(1,\) \(tuple\)"):
         Stranger((1,))
-    with pytest.raises(OptionError, match=r"^Stranger: expected mode of type Literal\['a', 'b'\], got 'c'"):
+    with pytest.raises(OptionError, match=r"^Stranger: expected mode out of \['a', 'b'\], got 'c'"):
         Stranger((1, 2), mode="c")
     assert Odd("anything").size == "anything"
 

@@ -25,7 +25,6 @@ _CLASSES: dict[Any, Any] = {
     str: str,
     NoneType: NoneType,
     dict: Mapping,
-    Mapping: Mapping,
 }
 
 
@@ -69,26 +68,40 @@ def check_types(who: str, function: Callable[..., Any], arguments: Mapping[str, 
     kinds = _kinds(function.__init__ if isinstance(function, type) else function)  # type: ignore[misc]  # of a class
     for name, value in arguments.items():
         if name in kinds and not fits(value, kinds[name]):
-            expected = inspect.formatannotation(kinds[name]).replace("collections.abc.", "")
-            raise OptionError(f"{who}: expected {name} of type {expected}, got {value!r:.60} ({type(value).__name__})")
+            got = f"{value!r:.60} ({type(value).__name__})"
+            raise OptionError(f"{who}: expected {name} {_in_words(kinds[name])}, got {got}")
 
 
-def check_call(cls: type, args: tuple[Any, ...], options: Mapping[str, Any]) -> None:
-    """Refuse arguments that the constructor of a class does not take.
+def _in_words(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return f"out of {list(get_args(annotation))}"
+    return f"of type {inspect.formatannotation(annotation).replace('collections.abc.', '')}"
 
-    Raises
-    ------
-    CallError
-        They are too many, too few, or of other names.
-    OptionError
-        One is of another type.
-    """
-    signature = constructor(cls.__init__)  # type: ignore[misc]  # of the class, not of an instance
-    try:
-        bound = signature.bind(*args, **options)
-    except TypeError as error:
-        raise CallError.misfit(cls.__name__, signature, args, options, error) from None
-    check_types(cls.__name__, cls, bound.arguments)
+
+class Checked(type):
+    """The class of classes whose constructors, called as they cannot be, say who they are, what they take and got."""
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """The constructor's signature; `inspect` would show that of `__call__` below."""
+        return constructor(cls.__init__)  # type: ignore[misc]  # of the class, not of an instance
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        """Make an instance.
+
+        Raises
+        ------
+        CallError
+            The arguments are too many, too few, or of other names.
+        OptionError
+            One is of another type.
+        """
+        try:
+            bound = cls.__signature__.bind(*args, **options)
+        except TypeError as error:
+            raise CallError.misfit(cls.__name__, cls.__signature__, args, options, error) from None
+        check_types(cls.__name__, cls, bound.arguments)
+        return super().__call__(*args, **options)
 
 
 @lru_cache(maxsize=1024)

@@ -19,7 +19,7 @@ from hashlib import blake2b
 from types import MethodType
 from typing import Any, ClassVar, Self
 
-from tinygrad_lab.arguments import check_call, constructor
+from tinygrad_lab.arguments import Checked, constructor
 from tinygrad_lab.autograd.tape import leaf, raw
 from tinygrad_lab.backend import Array, namespace, random_uniform, transfer
 from tinygrad_lab.effects import once
@@ -143,21 +143,7 @@ class Call:
 _CALL: ContextVar[Call | None] = ContextVar("tinygrad_lab.call", default=None)
 
 
-class LayerType(type):
-    """The class of layer classes: a constructor that is called as it cannot be says what it takes."""
-
-    @property
-    def __signature__(cls) -> inspect.Signature:
-        """The constructor's signature; `inspect` would show that of `__call__` below."""
-        return constructor(cls.__init__)  # type: ignore[misc]  # of the class, not of an instance
-
-    def __call__(cls, *args: Any, **options: Any) -> Any:
-        """Make a layer."""
-        check_call(cls, args, options)
-        return super().__call__(*args, **options)
-
-
-class Layer(metaclass=LayerType):
+class Layer(metaclass=Checked):
     """The base class of all layers.
 
     A subclass sets its parameters, buffers and inner layers in its constructor and defines `forward` and
@@ -191,8 +177,7 @@ class Layer(metaclass=LayerType):
     def __new__(cls, *args: Any, **options: Any) -> Self:
         """Remember the constructor's arguments, which are the configuration."""
         layer = super().__new__(cls)
-        bound = inspect.signature(cls.__init__).bind_partial(layer, *args)
-        layer._arguments = dict(list(bound.arguments.items())[1:]) | options
+        layer._arguments = constructor(cls.__init__).bind_partial(*args).arguments | options
         layer._clock = [0]  # steps so far, in a list so that copies of the layer share it
         layer.training, layer.seed, layer.frozen = True, 0, False
         return layer

@@ -298,7 +298,7 @@ def test_labels_must_have_a_class() -> None:
     [
         (lambda: Flip(horizontal=1.5), "Flip: expected horizontal to be a probability, got 1.5"),
         (lambda: RandomCrop(padding=-1), "RandomCrop: expected padding of at least 0, got -1"),
-        (lambda: Rotation(fill="wrap"), "Rotation: expected a fill out of .*, got 'wrap'"),
+        (lambda: Rotation(fill="wrap"), "Rotation: expected fill out of .*, got 'wrap'"),
         (lambda: Rotation(degrees=-1.0), "Rotation: expected degrees of at least 0"),
         (lambda: Shift(height=-0.1), "Shift: expected height of at least 0"),
         (lambda: Shift(width=float("nan")), "Shift: expected width of at least 0"),

@@ -12,7 +12,7 @@ import pytest
 import tinygrad_lab as tgl
 from tests.optim.problems import STEPS, Bowl
 from tinygrad_lab import optim, registry
-from tinygrad_lab.errors import OptionError, StateError
+from tinygrad_lab.errors import CallError, OptionError, StateError
 from tinygrad_lab.optim import SGD, AdaDelta, AdaGrad, Adam, AdamW, Optimizer, RMSprop
 
 Rule = Callable[[float, float, dict[str, float], int], float]
@@ -231,7 +231,15 @@ P = {"net.weight": tgl.Parameter(np.ones(2)), "net.bias": tgl.Parameter(np.ones(
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: SGD({}, lr=0.1), "expected parameters to learn, got none; pass model.parameters"),
+        (lambda: SGD({}, lr=0.1), r"SGD: expected parameters to learn, got none; pass model.parameters\(\)"),
+        (lambda: SGD(list(P.values()), lr=0.1), "expected parameters to learn, got list; pass"),
+        (lambda: Adam(tgl.layers["dense"](2, 3)), "Adam: expected parameters to learn, got Dense; pass"),
+        (lambda: SGD(tgl.layers["relu"]().parameters, lr=0.1), "got method; pass"),
+        (lambda: SGD({"w": np.ones(3), "x": None}, lr=0.1), "got ndarray at 'w', NoneType at 'x'; pass"),
+        (lambda: SGD(P, lr="0.1"), r"SGD: expected lr of type float, got '0.1' \(str\)"),
+        (lambda: SGD(P, lr=True), "SGD: expected lr of type float, got True"),
+        (lambda: SGD(P, lr=0.1, groups=["*.bias"]), r"SGD: expected groups by pattern, such as .*, got \['\*.bias'\]"),
+        (lambda: SGD(P, lr=0.1, groups={"*": 3}), "SGD: expected groups by pattern, such as"),
         (lambda: SGD(P, lr=-0.1), "SGD: expected a number for lr, not negative, got -0.1"),
         (lambda: SGD(P, lr=math.nan), "lr, not negative, got nan"),
         (lambda: SGD(P, lr="fast"), "got 'fast'"),
@@ -300,3 +308,10 @@ def test_a_kernel_may_replace_an_update() -> None:
         sgd_update.kernels.pop(0)
     assert seen == [(2,)] * 5
     np.testing.assert_array_equal(with_kernel["layer.bias"], without["layer.bias"])
+
+
+def test_a_call_that_does_not_fit_says_what_an_optimizer_takes() -> None:
+    with pytest.raises(CallError, match=r"^SGD: expected SGD\(parameters, \*, lr, .*\), got SGD\(.*0.1\): .* by name$"):
+        SGD(P, 0.1)  # type: ignore[misc]  # it is what is tried
+    with pytest.raises(CallError, match="missing a required argument: 'lr'"):
+        SGD(P)  # type: ignore[call-arg]  # it is what is tried

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lab.arguments import Checked, fits
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array, namespace, transfer, zeros_like
 from tinygrad_lab.errors import OptionError, StateError
@@ -23,7 +24,7 @@ Groups = Mapping[str, Mapping[str, Any]]
 SHARES = frozenset({"momentum", "rho", "beta1", "beta2"})
 
 
-class Optimizer:
+class Optimizer(metaclass=Checked):
     """The base class of all optimizers.
 
     A subclass names the arrays that it keeps for each parameter in `slots` and defines `update`. Its constructor hands
@@ -74,9 +75,7 @@ class Optimizer:
     in_place: bool = False
 
     def __init__(self, parameters: Mapping[str, Parameter], options: Options, groups: Groups | None = None) -> None:
-        self.parameters = dict(parameters)
-        if not self.parameters:
-            raise OptionError(f"{type(self).__name__}: expected parameters to learn, got none; pass model.parameters()")
+        self.parameters = self._by_name(parameters)
         options = {name: _plain(value) for name, value in options.items()}
         self._check(options)
         self.lr: float = options.pop("lr")
@@ -194,9 +193,23 @@ class Optimizer:
             for path in paths
         }
 
+    def _by_name(self, parameters: Any) -> dict[str, Parameter]:
+        """Return the parameters by path if that is what they are, and there are any."""
+        got = "none"
+        if not isinstance(parameters, Mapping):
+            got = type(parameters).__name__
+        elif wrong := {path: p for path, p in parameters.items() if not isinstance(p, Parameter)}:
+            got = ", ".join(f"{type(p).__name__} at {path!r}" for path, p in wrong.items())
+        elif parameters:
+            return dict(parameters)
+        raise OptionError(f"{self._who}: expected parameters to learn, got {got}; pass model.parameters()")
+
     def _by_path(self, options: Options, groups: Groups) -> dict[str, Options]:
         """Return every parameter's own options."""
         own = {path: dict(options) for path in self.parameters}
+        if not fits(groups, dict) or not all(fits(changes, dict) for changes in groups.values()):
+            example = {"*.bias": {"weight_decay": 0}}
+            raise OptionError(f"{self._who}: expected groups by pattern, such as {example}, got {groups!r}")
         for pattern, changes in groups.items():
             matching = [path for path in own if fnmatchcase(path, pattern)]
             if not matching:

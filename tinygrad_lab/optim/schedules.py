@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinygrad_lab import registry
+from tinygrad_lab.arguments import Checked
 from tinygrad_lab.errors import ConfigError, OptionError, StateError
 
 
-class Schedule:
+class Schedule(metaclass=Checked):
     """The base class of all schedules."""
 
     def __call__(self, t: float) -> float:

@@ -5,7 +5,7 @@ r"""Layers side by side.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tinygrad_lab as tgl
@@ -44,7 +44,7 @@ class ParallelConcat(tgl.Layer):
     array([[-1000.,  1000.,    -1.,     1.]])
     """
 
-    def __init__(self, branches: Mapping[str, tgl.Layer] | Sequence[tgl.Layer], *, axis: int = -1) -> None:
+    def __init__(self, branches: dict[str, tgl.Layer] | Sequence[tgl.Layer], *, axis: int = -1) -> None:
         self.inner = dict(branches if isinstance(branches, dict) else enumerate(branches))
         if not self.inner or not all(isinstance(branch, tgl.Layer) for branch in self.inner.values()):
             kinds = [type(branch).__name__ for branch in self.inner.values()]

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from tinygrad_lab.arguments import Checked
 from tinygrad_lab.backend import Array
 from tinygrad_lab.data.augment.warp import Fill, check_fill, warp
 from tinygrad_lab.data.dataset import Dataset
@@ -14,7 +15,7 @@ from tinygrad_lab.errors import OptionError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Augmentation:
+class Augmentation(metaclass=Checked):
     """A change of a batch of images, drawn anew for every image.
 
     A subclass is a frozen dataclass whose fields are its options, and implements `change`; one that changes the labels
