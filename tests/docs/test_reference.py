@@ -81,6 +81,17 @@ def test_every_plugin_is_documented(kind: str) -> None:
     assert not [name for name in found if not (inspect.getdoc(getattr(found[name], "func", found[name])) or "").strip()]
 
 
+@pytest.mark.parametrize(
+    ("kind", "page"), [("augmentations", "augmentation-pictures"), ("schedules", "schedule-plots")]
+)
+def test_every_augmentation_has_a_picture_and_every_schedule_a_plot(kind: str, page: str) -> None:
+    text = (ROOT / "docs" / "reference" / f"{page}.md").read_text(encoding="utf-8")
+    found = getattr(registry, kind)
+    ours = {found[name].__name__ for name in found if found.plugin(name).distribution == "tinygrad-lab"}
+    sections = [section for section in text.split("\n## ")[1:] if "    alt: " in section]
+    assert ours <= {shown for section in sections for shown in re.findall(r"\b(?:augment|schedules)\.(\w+)\(", section)}
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_a_layer_says_what_it_computes_on_what_and_after_whom(name: str) -> None:
     text = inspect.getdoc(registry.layers[name]) or ""
