@@ -279,3 +279,17 @@ def test_every_loss_is_registered_under_its_own_name() -> None:
     for name, loss in registry.losses.items():
         assert loss is getattr(losses, name)
         assert registry.losses.name_of(loss) == name
+
+
+@pytest.mark.parametrize("name", [*LOOPS, *ELEMENTS])
+def test_the_mean_over_no_example_is_refused_and_their_sum_is_nothing(name: str) -> None:
+    loss, kind = registry.losses[name], LOOPS.get(name, (None, "numbers"))[1]
+    x = tgl.tensor(np.zeros((0, 3)), requires_grad=True)
+    target = np.zeros(0, int) if kind == "labels" else np.zeros((0, 3))
+    with pytest.raises(ShapeError, match="expected at least one example to take the mean over, got losses of shape"):
+        loss(x, target)
+    total = loss(x, target, reduction="sum")
+    total.backward()
+    assert total.item() == 0
+    assert x.grad.shape == (0, 3)
+    assert loss(x, target, reduction="none").size == 0

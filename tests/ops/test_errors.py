@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -64,9 +65,7 @@ X = np.ones((2, 3))
         (lambda: tgl.take_along_axis(X, np.array([0]), 0), ShapeError, r"take_along_axis: expected positions with 2"),
         (lambda: tgl.unfold(np.ones((1, 2, 2, 1)), window=(3, 3)), ShapeError, r"unfold: expected a map of at least 3"),
         (
-            lambda: tgl.max_pool2d(
-                np.ones((1, 20, 20, 1)), window=(17, 17), stride=(1, 1), padding=((0, 0), (0, 0))
-            ),
+            lambda: tgl.max_pool2d(np.ones((1, 20, 20, 1)), window=(17, 17), stride=(1, 1), padding=((0, 0), (0, 0))),
             OptionError,
             r"max_pool2d: expected a window of at most 256 elements, got 17x17",
         ),
@@ -141,3 +140,13 @@ def test_take_and_its_adjoint_are_adjoint() -> None:
         assert np.array_equal(y, x[index])
         g = rng.standard_normal(y.shape)
         np.testing.assert_allclose(np.sum(y * g), np.sum(x * pull(g)[0]))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("scalar", [0, 0.0, math.nan, True])
+def test_a_scalar_of_python_beside_an_array_widens_nothing(dtype: str, scalar: float) -> None:
+    x = tgl.tensor(np.array([1.0, -1.0], dtype), requires_grad=True)
+    for out in (tgl.where(x > 0, x, scalar), tgl.where(x > 0, scalar, x), tgl.where(True, x[0], scalar)):
+        assert out.dtype == dtype
+    _, pull = tgl.vjp(lambda x: tgl.where(x > 0, x, scalar), x)
+    assert pull(np.ones(2, dtype)).dtype == dtype

@@ -18,8 +18,15 @@ def reduce(losses: Any, reduction: str, who: str = "reduce") -> Any:
     ------
     OptionError
         The reduction is none of these.
+    ShapeError
+        There is no loss to take the mean of. (The sum of none is 0.)
     """
     if reduction == "mean":
+        if losses.size == 0:
+            raise ShapeError(
+                f"{who}: expected at least one example to take the mean over, got losses of shape {losses.shape}; "
+                "leave empty batches out, or use reduction='sum'"
+            )
         return reductions.mean(losses)
     if reduction == "sum":
         return reductions.sum(losses)
