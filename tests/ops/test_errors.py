@@ -149,4 +149,5 @@ def test_a_scalar_of_python_beside_an_array_widens_nothing(dtype: str, scalar: f
     for out in (tgl.where(x > 0, x, scalar), tgl.where(x > 0, scalar, x), tgl.where(True, x[0], scalar)):
         assert out.dtype == dtype
     _, pull = tgl.vjp(lambda x: tgl.where(x > 0, x, scalar), x)
-    assert pull(np.ones(2, dtype)).dtype == dtype
+    (gradient,) = pull(np.ones(2, dtype))
+    assert gradient.dtype == dtype
