@@ -135,3 +135,23 @@ def test_a_disk_that_fills_up_is_told_and_the_run_goes_on(
     if name != "recipe.json":
         assert main(["train", "--quiet", "--resume", str(folder)]) == 0
         assert json.loads((folder / "result.json").read_text())["epochs"] == 1
+
+
+@pytest.mark.parametrize(("key", "measure"), [("clip_norm", np.linalg.norm), ("clip_value", lambda g: abs(g).max())])
+def test_a_recipe_sets_bounds_of_the_gradients(key: str, measure: Any) -> None:
+    trainer = prepare(short(f"training.{key}=0.05", "optimizer.lr=0.0"))
+    clip, before, after = trainer.clip, [], []
+    assert clip is not None
+
+    def clip_and_look(parameters: Any) -> None:
+        for seen in (before, after):
+            seen.append(measure(np.concatenate([p.grad.numpy().ravel() for p in parameters.values()])))
+            clip(parameters)
+
+    trainer.clip = clip_and_look
+    trainer.train_epoch()
+    assert min(before) > 0.05
+    assert after == pytest.approx([0.05] * len(after))
+    assert prepare(short()).clip is None
+    with pytest.raises(ConfigError, match=f"{key}: expected a bound above 0, got 0"):
+        prepare(short(f"training.{key}=0"))

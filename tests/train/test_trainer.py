@@ -10,9 +10,9 @@ import pytest
 
 import tinygrad_lab as tgl
 from tinygrad_lab.data import Dataset, Loader
-from tinygrad_lab.errors import NonFiniteError, OptionError, ShapeError
+from tinygrad_lab.errors import CaptureError, NonFiniteError, OptionError, ShapeError
 from tinygrad_lab.losses import softmax_cross_entropy
-from tinygrad_lab.optim import SGD
+from tinygrad_lab.optim import SGD, clip_by_norm
 from tinygrad_lab.optim.schedules import Constant, CosineDecay, ReduceOnPlateau, WarmUp
 from tinygrad_lab.train import Callback, EarlyStopping, Trainer, evaluate
 from tinygrad_lab_layers.batch_norm import BatchNorm
@@ -230,3 +230,16 @@ def test_a_loss_is_a_scalar() -> None:
         t.train_epoch()
     with pytest.raises(ShapeError, match="reduction='mean'"):
         evaluate(t.model, t.loss, t.batches)
+
+
+def test_gradients_are_clipped_once_an_update_when_all_of_them_are_there() -> None:
+    norms: list[float] = []
+    t = trainer(lr=1.0, accumulate=2, clip=lambda parameters: norms.append(clip_by_norm(parameters, 0.01)))
+    before = t.model.state()
+    t.train_epoch()
+    assert len(norms) == t.steps == 2
+    assert min(norms) > 0.01
+    moved = sum(((array - before[path]) ** 2).sum() for path, array in t.model.state().items())
+    assert 0 < moved <= (2 * 0.01) ** 2 * 1.001
+    with pytest.raises(CaptureError, match="expected no clip"):
+        trainer(clip=lambda parameters: None, capture=True)

@@ -40,6 +40,8 @@ _TRAINING = {
     "seed": int,
     "accumulate": int,
     "patience": int,
+    "clip_norm": float,
+    "clip_value": float,
     "capture": bool,
     "precision": str,
     "read_every": int,

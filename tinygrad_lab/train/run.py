@@ -13,7 +13,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from tinygrad_lab.data import Compose, Loader, load
 from tinygrad_lab.errors import ConfigError, LabError, NonFiniteError, StateError
 from tinygrad_lab.finetuning import begin_with
 from tinygrad_lab.kernels.blas import one_blas_thread
-from tinygrad_lab.layer import Layer
+from tinygrad_lab.layer import Layer, Parameter
+from tinygrad_lab.optim.clipping import clip_by_norm, clip_by_value
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Schedule, build_schedule
 from tinygrad_lab.train.callbacks import Callback, EarlyStopping, Metrics, TensorBoard
@@ -111,6 +112,7 @@ def prepare(
         validation=validation,
         schedule=schedule,
         accumulate=training.get("accumulate", 1),
+        clip=_clipping(training),
         read_every=training.get("read_every"),
         capture=training.get("capture", False),
         precision=training.get("precision", "float32"),
@@ -118,6 +120,23 @@ def prepare(
     if "patience" in training:
         trainer.callbacks.append(EarlyStopping(training["patience"]))
     return trainer
+
+
+def _clipping(training: dict[str, Any]) -> Callable[[Mapping[str, Parameter]], object] | None:
+    """Return what holds the gradients within the bounds that a recipe sets: of each element first, then of the norm."""
+    for key in ("clip_norm", "clip_value"):
+        if not training.get(key, 1) > 0:
+            raise ConfigError(f"training.{key}: expected a bound above 0, got {training[key]}")
+    if not {"clip_norm", "clip_value"} & training.keys():
+        return None
+
+    def clip(parameters: Mapping[str, Parameter]) -> None:
+        if "clip_value" in training:
+            clip_by_value(parameters, training["clip_value"])
+        if "clip_norm" in training:
+            clip_by_norm(parameters, training["clip_norm"])
+
+    return clip
 
 
 def _schedule(table: dict[str, Any], epochs: int) -> Schedule:

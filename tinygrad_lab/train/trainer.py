@@ -6,7 +6,7 @@ import copy
 import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -14,7 +14,7 @@ from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array, fresh, is_finite, transfer
 from tinygrad_lab.data import Loader
 from tinygrad_lab.errors import CaptureError, NonFiniteError, OptionError, StateError
-from tinygrad_lab.layer import Layer
+from tinygrad_lab.layer import Layer, Parameter
 from tinygrad_lab.memory import keep_freed_memory
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Constant, Schedule
@@ -63,6 +63,9 @@ class Trainer:
     accumulate : int
         How many batches one update is made from: the gradient is that of the mean over all of their images, as if they
         were one batch that is too large for the memory. (Statistics of batch normalisation remain those of each.)
+    clip : callable, optional
+        What is done to the gradients of the optimizer's parameters before each update, such as
+        ``partial(clip_by_norm, max_norm=1.0)``.
     read_every : int, optional
         After how many updates the device is waited for and the metrics are read: by default 1 with NumPy, where there
         is nothing to wait for, and 50 elsewhere. Callbacks hear of every update, with the metrics as last read.
@@ -105,6 +108,7 @@ class Trainer:
         schedule: Schedule | None = None,
         callbacks: Sequence[Callback] = (),
         accumulate: int = 1,
+        clip: Callable[[Mapping[str, Parameter]], object] | None = None,
         read_every: int | None = None,
         capture: bool = False,
         precision: str = "float32",
@@ -113,6 +117,8 @@ class Trainer:
             raise OptionError(f"Trainer: expected at least one batch an update, got accumulate={accumulate}")
         if capture and accumulate > 1:
             raise CaptureError("Trainer: expected an update from each batch to capture steps, got accumulate > 1")
+        if capture and clip is not None:
+            raise CaptureError("Trainer: expected no clip to capture steps, got one, which may wait for the device")
         if read_every is not None and read_every < 1:
             raise OptionError(f"Trainer: expected metrics to be read every 1 update or more, got {read_every}")
         if schedule is not None and goes_by_metric(schedule) and validation is None:
@@ -120,7 +126,7 @@ class Trainer:
         keep_freed_memory()  # what one step leaves is what the next one needs
         self.model, self.loss, self.optimizer, self.batches = model, loss, optimizer, batches
         self.held_out, self.validation, self.schedule = held_out, validation, schedule or Constant()
-        self.callbacks, self.accumulate = list(callbacks), accumulate
+        self.callbacks, self.accumulate, self.clip = list(callbacks), accumulate, clip
         self.base_lr = optimizer.lr
         self.history: list[Metrics] = []
         self.ended: str | None = None
@@ -340,6 +346,8 @@ class Trainer:
         self.arithmetic.backward(loss if share == 1 else loss * share)
         if update:
             with self.arithmetic.guarding(self.optimizer):
+                if self.clip is not None:
+                    self.clip(self.optimizer.parameters)
                 self.optimizer.step()
             self.steps += 1
         return raw(loss), logits
