@@ -12,6 +12,8 @@ import tinygrad_lab as tgl
 from tests.conformance.samples import rows, square, square_constant, square_halved
 from tinygrad_lab import registry
 from tinygrad_lab.conformance import Case, Input, check_function, check_loss, check_optimizer, check_vjp
+from tinygrad_lab.conformance.adequacy import demand_reached, kernels_in
+from tinygrad_lab.conformance.losses import inspect_loss
 from tinygrad_lab.conformance.results import NonconformanceError
 
 FEW = 5
@@ -113,6 +115,25 @@ def test_derivatives_of_pytorch() -> None:
 @pytest.mark.parametrize("name", list(registry.losses))
 def test_registered_losses(name: str) -> None:
     assert check_loss(name, examples=FEW).passed
+
+
+@st.composite
+def smoothed(draw: Any, shares: bool) -> Case:
+    """Draw logits with labels or probabilities, and how much these are smoothed."""
+    rows, classes = draw(st.integers(1, 4)), draw(st.integers(1, 5))
+    target = Input((rows, classes), 0.0, 1.0) if shares else Input((rows,), kind="integer", below=classes)
+    options = {"reduction": draw(st.sampled_from(("mean", "none"))), "label_smoothing": draw(st.sampled_from((0, 0.3)))}
+    return Case(options=options, inputs=(Input((rows, classes)), target))
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_cross_entropy_of_labels_and_probabilities_smoothed(shares: bool) -> None:
+    assert check_loss("softmax_cross_entropy", smoothed(shares)).passed
+
+
+def test_every_kernel_of_the_losses_is_reached() -> None:
+    results = [inspect_loss(name, examples=FEW, properties=["kernels"]) for name in registry.losses]
+    demand_reached(kernels_in("tinygrad_lab.losses."), {key for result in results for key in result.reached})
 
 
 def squared(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:

@@ -15,13 +15,13 @@ from tests.gpu.simulated import fake, needs_a_compiler, simulated_gpu, to_device
 from tests.house.source import package_files
 from tests.strict_device import everywhere
 from tinygrad_lab.autograd.primitive import Primitive
-from tinygrad_lab.backend import random_bits
+from tinygrad_lab.backend import random_bits, random_number
 from tinygrad_lab.conformance.properties.kernels import compare_kernel
 from tinygrad_lab.data.augment.warp import FILLS, warp
 from tinygrad_lab.kernels.gpu import launch, normalisation, pointwise
-from tinygrad_lab.losses.classification import cross_entropy
+from tinygrad_lab.losses.classification import cross_entropy, cross_entropy_grad
 from tinygrad_lab.ops.activation import log_softmax, relu, relu_grad, softmax
-from tinygrad_lab.ops.dropping import dropout
+from tinygrad_lab.ops.dropping import dropout, keys_in_step
 from tinygrad_lab.ops.normalisation import batch_norm, blend, centered_sums, channel_affine
 from tinygrad_lab.ops.pooling import max_pool2d, max_pool2d_grad, max_pool2d_take, sum_pool2d, sum_pool2d_grad
 from tinygrad_lab.ops.reductions import sum_axes
@@ -178,7 +178,11 @@ def test_rows_of_classes(dtype: str, seed: int, rows: int, classes: int) -> None
     agrees(softmax, x, axis=-1)
     agrees(log_softmax, x, axis=1)
     target = np.abs(drawn(seed + 1, (rows, classes), dtype)) * (drawn(seed + 2, (rows, classes), dtype) > 0)
-    agrees(cross_entropy, x, target.astype(dtype))
+    g, labels = drawn(seed + 3, (rows,), dtype), np.random.default_rng(seed).integers(0, classes, rows)
+    for wanted in (target.astype(dtype), labels, labels.astype("uint8")):
+        for smoothing in (0.0, 0.25, 1.0):
+            agrees(cross_entropy, x, wanted, smoothing=smoothing)
+            agrees(cross_entropy_grad, g, x, wanted, smoothing=smoothing)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -291,6 +295,14 @@ def test_random_bits_take_a_key_that_lies_on_the_device() -> None:
     np.testing.assert_array_equal(
         random_bits(np, 2**63 + 1, 5), to_host(random_bits(fake, to_device(np.array(2**63 + 1, np.uint64)), 5))
     )
+
+
+@given(SEEDS, st.integers(0, 2**40), st.integers(1, 40))
+def test_keys_of_a_step(seed: int, step: int, count: int) -> None:
+    """On the device, in array code and by Python's integers."""
+    bases = np.random.default_rng(seed).integers(0, 2**64, count, np.uint64)
+    (found,) = agrees(keys_in_step, bases, np.array([step], np.uint64))
+    assert found.tolist() == [random_number(int(base), step) for base in bases]
 
 
 def test_every_kernel_of_the_sources_is_launched_by_somebody() -> None:

@@ -116,10 +116,14 @@ def inspect_one(
 
 
 def shared_kernels(results: Sequence[LayerResult], devices: Collection[str] = ()) -> list[LayerResult]:
-    """Return a result for the kernels that no layer owns: every one must be reached by a case of something."""
+    """Return a result for the kernels that no layer owns: every one must be reached by a case of something.
+
+    Those of losses and optimizers are among them where these are run too, for the sake of other devices.
+    """
     kernels = kernels_in("tinygrad_lab.", devices)
-    if devices:
-        kernels |= kernels_in("tinygrad_lab.optim.", devices, differentiable=False)
+    beside = kernels_in("tinygrad_lab.losses.", devices)
+    beside |= kernels_in("tinygrad_lab.optim.", devices, differentiable=False)
+    kernels = kernels | beside if devices else {key: kernels[key] for key in kernels.keys() - beside.keys()}
     if not kernels:
         return []
     found = PropertyResult("kernels", examples=len(kernels))

@@ -27,17 +27,40 @@ from tinygrad_lab.ops.indexing import take_along_axis
 from tinygrad_lab.ops.shaping import expand_dims, squeeze
 
 
+def shares_wanted(x: Any, target: Any, smoothing: float) -> Any:
+    """Return t: the probabilities in `target`, or 1 at the class that it numbers; smoothed towards 1 / K."""
+    shares = target if target.ndim == x.ndim else one_hot(raw(target), x)
+    return shares * (1.0 - smoothing) + smoothing / x.shape[-1] if smoothing else shares
+
+
 @primitive
-def cross_entropy(xp: Any, x: Any, target: Any) -> Any:
+def cross_entropy(xp: Any, x: Any, target: Any, *, smoothing: float = 0.0) -> Any:
     """Return -sum_k t_k log softmax(x)_k along the last axis; a class of probability 0 counts 0, whatever its logit."""
-    log_p = log_softmax.forward(xp, x)
-    return -xp.sum(target * xp.where(target == 0, xp.zeros_like(log_p), log_p), axis=-1)
+    log_p, t = log_softmax.forward(xp, x), shares_wanted(x, target, smoothing)
+    return -xp.sum(t * xp.where(t == 0, xp.zeros_like(log_p), log_p), axis=-1)
+
+
+@primitive
+def cross_entropy_grad(xp: Any, g: Any, x: Any, target: Any, *, smoothing: float = 0.0) -> Any:
+    """Return g (softmax(x) sum(t) - t), with a value of g for each row."""
+    t = shares_wanted(x, target, smoothing)
+    return g[..., None] * (softmax.forward(xp, x) * xp.sum(t, axis=-1, keepdims=True) - t)
+
+
+def _grad_rule(v: Any, g: Any, x: Any, target: Any, smoothing: float, wanted: tuple[bool, ...]) -> tuple[Any, Any, Any]:
+    """Differentiate sum_k v_k g (p_k sum(t) - t_k), p being softmax(x), by g, x and the target."""
+    p, t, g = softmax(x), shares_wanted(x, target, smoothing), expand_dims(g, -1)
+    along, whole = (reductions.sum(each, -1, keepdims=True) for each in (v * p, t))
+    by_g = squeeze(along * whole, -1) - reductions.sum(v * t, -1)
+    by_x = g * whole * p * (v - along) if wanted[1] else None
+    return by_g, by_x, g * (1.0 - smoothing) * (along - v) if wanted[2] else None
 
 
 cross_entropy.defvjp(
-    x=lambda g, x, target: expand_dims(g, -1) * (softmax(x) * reductions.sum(target, -1, keepdims=True) - target),
-    target=lambda g, x: -expand_dims(g, -1) * log_softmax(x),
+    x=lambda g, x, target, smoothing: cross_entropy_grad(g, x, target, smoothing=smoothing),
+    target=lambda g, x, smoothing: expand_dims(g, -1) * log_softmax(x) * (smoothing - 1.0),
 )
+cross_entropy_grad.defvjp("g", "x", "target", _grad_rule)
 
 
 def softmax_cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean", label_smoothing: float = 0.0) -> Any:
@@ -100,11 +123,8 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean", 
     if carries_gradient(raw(labels)):
         target = as_target(who, labels, logits)
     else:
-        labels, spoiled = check_labels(who, labels, logits)
-        target = one_hot(labels, logits)
-    if label_smoothing:
-        target = target * (1.0 - label_smoothing) + label_smoothing / logits.shape[-1]
-    return reduce(spoil(cross_entropy(logits, target), spoiled), reduction, who)
+        target, spoiled = check_labels(who, labels, logits)
+    return reduce(spoil(cross_entropy(logits, target, smoothing=label_smoothing), spoiled), reduction, who)
 
 
 def nll(log_probabilities: Any, labels: Any, *, reduction: str = "mean") -> Any:

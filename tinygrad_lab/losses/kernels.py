@@ -1,20 +1,134 @@
-"""Kernels of losses on a GPU."""
+"""Kernels of losses: compiled, in NumPy, and on a GPU; each reads the logits once."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from tinygrad_lab.backend import Array
-from tinygrad_lab.kernels.gpu.launch import plain, room, run, takes
+from tinygrad_lab.kernels.arrays import holds_float32, plain
+from tinygrad_lab.kernels.blocked_pointwise import alike, by_blocks
+from tinygrad_lab.kernels.gpu import launch
 from tinygrad_lab.kernels.gpu.pointwise import LANES, rows_of
-from tinygrad_lab.losses.classification import cross_entropy
+from tinygrad_lab.kernels.threads import aligned, run
+from tinygrad_lab.losses.classification import cross_entropy, cross_entropy_grad
+
+BLOCK = 1 << 15  # elements
+LEAST = 1 << 8  # elements for which compiled code pays
 
 
-def _rows(x: Array, target: Array) -> bool:
-    return x.ndim > 0 and takes(x, target) and rows_of(x, -1) and x.shape == target.shape
+def _fit(x: Array, target: Array, smoothing: float) -> bool:
+    """Tell whether there are rows of logits, and labels or probabilities for them."""
+    return x.ndim > 0 and target.shape in (x.shape, x.shape[:-1]) and smoothing < 1.0
 
 
-@cross_entropy.kernel("cupy", when=_rows, error=1e-5)
-def _cross_entropy(x: Array, target: Array) -> Array:
-    out, classes = room(x.shape[:-1], x), x.shape[-1]
-    rows = x.size // classes
-    run("rows", "cross_entropy", x, rows * LANES, plain(x), plain(target), out, classes, rows)
+def _are_labels(x: Array, target: Array) -> bool:
+    return bool(target.ndim < x.ndim)
+
+
+# ----------------------------------------------------------------------------------------------------- in NumPy
+
+
+def _labelled(x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
+    return _fit(x, target, smoothing) and _are_labels(x, target) and alike(x)
+
+
+def _rows(x: Array) -> tuple[Array, int]:
+    return x.reshape(-1, x.shape[-1]), max(1, BLOCK // x.shape[-1])
+
+
+@cross_entropy.kernel("numpy", when=_labelled, error=1e-5)
+def _cross_entropy_in_numpy(x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
+    (rows, block), labels = _rows(x), target.reshape(-1)
+    out = np.empty(len(rows), x.dtype)
+
+    def work(part: slice) -> None:
+        shifted = rows[part] - rows[part].max(axis=1, keepdims=True)
+        level = np.log(np.exp(shifted).sum(axis=1))
+        np.subtract(level, shifted[np.arange(len(shifted)), labels[part]], out=out[part])
+        if smoothing:
+            out[part] *= 1.0 - smoothing
+            out[part] += smoothing * (level - shifted.mean(axis=1))
+
+    by_blocks(work, len(rows), block)
+    return out.reshape(x.shape[:-1])
+
+
+@cross_entropy_grad.kernel("numpy", when=lambda g, *rest, **options: _labelled(*rest, **options), error=1e-5)
+def _cross_entropy_grad_in_numpy(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
+    (rows, block), labels, slopes = _rows(x), target.reshape(-1), g.reshape(-1, 1)
+    out = np.empty(rows.shape, x.dtype)
+
+    def work(part: slice) -> None:
+        result = np.subtract(rows[part], rows[part].max(axis=1, keepdims=True), out=out[part])
+        np.exp(result, out=result)
+        result /= result.sum(axis=1, keepdims=True)
+        result -= smoothing / x.shape[-1]
+        result[np.arange(len(result)), labels[part]] -= 1.0 - smoothing
+        result *= slopes[part]
+
+    by_blocks(work, len(rows), block)
+    return out.reshape(x.shape)
+
+
+# ----------------------------------------------------------------------------------------------------- compiled
+
+
+def _takes(x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
+    return _fit(x, target, smoothing) and holds_float32(x, None if _are_labels(x, target) else target)
+
+
+def _launch(of_labels: Any, of_shares: Any, slopes: Array | None, x: Array, target: Array, smoothing: float) -> Array:
+    """Run one of two compiled kernels on blocks of rows; with a value for each row it makes a gradient."""
+    (rows, block), labelled = _rows(plain(x)), _are_labels(x, target)
+    wanted = target.reshape(-1).astype(np.int64) if labelled else plain(target).reshape(rows.shape)
+    out = aligned(x.shape[:-1] if slopes is None else x.shape)
+    given = () if slopes is None else (plain(slopes).reshape(-1),)
+    result = out.reshape(len(rows), -1) if given else out.reshape(-1)
+    arguments = (*given, rows, wanted, np.float32(smoothing), block, result)
+    run(of_labels if labelled else of_shares, arguments, -(-len(rows) // block))
     return out
+
+
+@cross_entropy.kernel("numba", least=LEAST, when=_takes, error=1e-5)
+def _compiled_cross_entropy(x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
+    from tinygrad_lab.kernels.compiled import rows
+
+    return _launch(rows.cross_entropy_of_labels, rows.cross_entropy_of_shares, None, x, target, smoothing)
+
+
+@cross_entropy_grad.kernel("numba", least=LEAST, when=lambda g, *rest, **options: _takes(*rest, **options), error=1e-5)
+def _compiled_cross_entropy_grad(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
+    from tinygrad_lab.kernels.compiled import rows
+
+    return _launch(rows.gradient_of_labels, rows.gradient_of_shares, g, x, target, smoothing)
+
+
+# ----------------------------------------------------------------------------------------------------- on a GPU
+
+
+def _takes_raw(x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
+    fitting = x.ndim > 0 and target.shape in (x.shape, x.shape[:-1]) and rows_of(x, -1)
+    return fitting and launch.takes(x, None if _are_labels(x, target) else target)
+
+
+def _launch_raw(name: str, x: Array, target: Array, smoothing: float, out: Array, *slopes: Array) -> Array:
+    """Launch a raw kernel, which looks for the classes wanted among labels, or else among probabilities."""
+    classes, labelled = x.shape[-1], _are_labels(x, target)
+    labels = launch.plain(target).astype(np.int64, copy=False) if labelled else None
+    shares = None if labelled else launch.plain(target)
+    rows = x.size // classes
+    given = (*map(launch.plain, slopes), launch.plain(x), shares, labels, float(smoothing))
+    launch.run("rows", name, x, rows * LANES, *given, out, classes, rows)
+    return out
+
+
+@cross_entropy.kernel("cupy", when=_takes_raw, error=1e-5)
+def _raw_cross_entropy(x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
+    return _launch_raw("cross_entropy", x, target, smoothing, launch.room(x.shape[:-1], x))
+
+
+@cross_entropy_grad.kernel("cupy", when=lambda g, *rest, **options: _takes_raw(*rest, **options), error=1e-5)
+def _raw_cross_entropy_grad(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
+    return _launch_raw("cross_entropy_grad", x, target, smoothing, launch.room(x.shape, x), g)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numba
@@ -29,13 +29,23 @@ class _Announcer(event.Listener):
 event.register("numba:compile", _Announcer())
 
 
-def jit(function: Callable[..., Any]) -> Any:
+def jit(function: Callable[..., Any], flags: Collection[str] = FAST) -> Any:
     """Compile a function for use on one thread of several."""
+    options = {"nogil": True, "fastmath": set(flags), "error_model": "numpy"}
     try:
-        return numba.njit(nogil=True, fastmath=FAST, error_model="numpy", cache=True)(function)
+        return numba.njit(**options, cache=True)(function)
     except RuntimeError:
         say_once(
             "compiled kernels cannot be kept for the next program: no folder can be written; "
             "set NUMBA_CACHE_DIR to one of yours"
         )
-        return numba.njit(nogil=True, fastmath=FAST, error_model="numpy")(function)
+        return numba.njit(**options)(function)
+
+
+def as_written(function: Callable[..., Any]) -> Any:
+    """Compile a function whose sums are done in the order in which they are written.
+
+    In 3 + (1e9 - x) the order matters. LLVM hands the permission to change it on from one operation to its neighbours,
+    so that all of a function has it or has it not; a sum over many is left to a function that has it.
+    """
+    return jit(function, ("contract",))

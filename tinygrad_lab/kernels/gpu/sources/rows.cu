@@ -51,14 +51,49 @@ extern "C" __global__ void log_softmax(const REAL* x, REAL* out, int K, int rows
     }
 }
 
-// -sum_k target_k log softmax(x)_k; a class of probability 0 counts 0, whatever its logit.
-extern "C" __global__ void cross_entropy(const REAL* x, const REAL* target, REAL* out, int K, int rows) {
+// The probability wanted of class k, smoothed: `shares` holds it, or, where that is null, `labels` the number of the class.
+__device__ inline SUM wanted(const REAL* shares, const long long* labels, int row, int k, SUM smoothing, int K) {
+    SUM t = shares ? (SUM)shares[row * K + k] : (SUM)(labels[row] == k);
+    return smoothing != 0 ? t * (1 - smoothing) + smoothing / K : t;
+}
+
+// -sum_k t_k log softmax(x)_k; a class of probability 0 counts 0, whatever its logit.
+extern "C" __global__ void cross_entropy(
+    const REAL* x, const REAL* shares, const long long* labels, SUM smoothing, REAL* out, int K, int rows
+) {
     ROW(i, rows) {
-        const REAL *row = x + i / LANES * K, *wanted = target + i / LANES * K;
+        const REAL* row = x + i / LANES * K;
         int lane = i % LANES;
         SUM peak = peak_of(row, K, lane), total = log(powers_of(row, peak, K, lane)), loss = 0;
-        CLASSES(k) if ((SUM)wanted[k] != 0) loss -= (SUM)wanted[k] * ((SUM)row[k] - peak - total);
+        CLASSES(k) {
+            SUM t = wanted(shares, labels, i / LANES, k, smoothing, K);
+            if (t != 0) loss -= t * ((SUM)row[k] - peak - total);
+        }
         loss = sum_of_lanes(loss);
         if (lane == 0) out[i / LANES] = (REAL)loss;
+    }
+}
+
+// g (softmax(x) sum(t) - t)
+extern "C" __global__ void cross_entropy_grad(
+    const REAL* g,
+    const REAL* x,
+    const REAL* shares,
+    const long long* labels,
+    SUM smoothing,
+    REAL* out,
+    int K,
+    int rows
+) {
+    ROW(i, rows) {
+        const REAL* row = x + i / LANES * K;
+        int lane = i % LANES;
+        SUM peak = peak_of(row, K, lane), total = powers_of(row, peak, K, lane), whole = 0;
+        CLASSES(k) whole += wanted(shares, labels, i / LANES, k, smoothing, K);
+        whole = sum_of_lanes(whole);
+        CLASSES(k) {
+            SUM p = exp((SUM)row[k] - peak) / total, t = wanted(shares, labels, i / LANES, k, smoothing, K);
+            out[i / LANES * K + k] = (REAL)((SUM)g[i / LANES] * (p * whole - t));
+        }
     }
 }
