@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 
 from tinygrad_lab.cli import main
 from tinygrad_lab.errors import ConfigError, OptionError
+from tinygrad_lab.registry import models
 from tinygrad_lab.train import EarlyStopping, TensorBoard
+from tinygrad_lab.train.results import gather, read_runs
 
 SHORT = ["--quiet", "--set", "data.per_class=20"]
 
@@ -45,3 +48,23 @@ def test_patience_in_a_recipe_needs_a_part_to_judge_by(tmp_path: Path, capsys: p
     assert "expected data.held_out" in capsys.readouterr().err
     assert main([*patient, "--set", "training.epochs=30", "--set", "optimizer.lr=0.0"]) == 0
     assert "ended early" in capsys.readouterr().out
+
+
+def test_metrics_hold_the_norms_of_gradients_before_they_are_clipped(tmp_path: Path) -> None:
+    options = [
+        "--set",
+        "training.gradient_norms=true",
+        "--set",
+        "training.clip_norm=0.01",
+        "--set",
+        "training.epochs=2",
+    ]
+    assert main(["train", *SHORT, *options, "--runs", str(tmp_path)]) == 0
+    (folder,) = tmp_path.iterdir()
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        assert set(line["gradient_norms"]) == set(models["lenet5"](rng=0).parameters())
+        assert sum(norm**2 for norm in line["gradient_norms"].values()) > 0.01**2
+    assert lines[0]["gradient_norms"] != lines[1]["gradient_norms"]
+    (result,) = gather(read_runs(tmp_path))
+    assert result["gradient_norms"] == [line["gradient_norms"] for line in lines]

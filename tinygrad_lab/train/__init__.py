@@ -1,6 +1,6 @@
 """Training: recipes, the loop that follows them, and the folder that a run leaves."""
 
-from tinygrad_lab.train.callbacks import Callback, EarlyStopping, TensorBoard
+from tinygrad_lab.train.callbacks import Callback, EarlyStopping, GradientNorms, TensorBoard
 from tinygrad_lab.train.evaluation import Evaluation, best_epoch, compare, evaluate, figures
 from tinygrad_lab.train.recipe import Recipe, find_recipe, recipe_names
 from tinygrad_lab.train.run import run_recipe
@@ -10,6 +10,7 @@ __all__ = [
     "Callback",
     "EarlyStopping",
     "Evaluation",
+    "GradientNorms",
     "Recipe",
     "TensorBoard",
     "Trainer",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from tinygrad_lab.errors import ConfigError, OptionError
+from tinygrad_lab.layer import Parameter
+from tinygrad_lab.optim.clipping import gradient_norm
 from tinygrad_lab.train.evaluation import best_epoch
 
 Metrics = dict[str, Any]
@@ -71,6 +73,36 @@ class EarlyStopping(Callback):
             return None
         accuracy = history[best]["validation"]["accuracy"]
         return f"no better validation accuracy than {accuracy:.2%} of epoch {best + 1} for {self.patience} epochs"
+
+
+class GradientNorms(Callback):
+    """Adds to an epoch's metrics the norm of every parameter's gradient at the epoch's last update.
+
+    Its method `look` goes to the trainer as `clip`. On a GPU each update then waits for the device.
+
+    Examples
+    --------
+    >>> norms, p = GradientNorms(), tgl.Parameter(np.array([3.0, 4.0]))
+    >>> (p * p).sum().backward()
+    >>> norms.look({"p": p})
+    >>> history = [{"epoch": 1}]
+    >>> norms.epoch(history)
+    >>> history
+    [{'epoch': 1, 'gradient_norms': {'p': 10.0}}]
+    """
+
+    def __init__(self) -> None:
+        self.norms: dict[str, float] = {}
+
+    def look(self, parameters: Mapping[str, Parameter]) -> None:
+        """Note the norms of an update's gradients."""
+        self.norms = {path: gradient_norm({path: parameter}) for path, parameter in parameters.items()}
+
+    def epoch(self, history: Sequence[Metrics]) -> str | None:
+        """Add the newest norms to the newest metrics."""
+        if self.norms:  # none if the run was resumed behind the last update
+            history[-1]["gradient_norms"], self.norms = self.norms, {}
+        return None
 
 
 class TensorBoard(Callback):

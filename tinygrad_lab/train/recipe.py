@@ -42,6 +42,7 @@ _TRAINING = {
     "patience": int,
     "clip_norm": float,
     "clip_value": float,
+    "gradient_norms": bool,
     "capture": bool,
     "precision": str,
     "read_every": int,

@@ -45,8 +45,10 @@ def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
             check_name(tables["name"], "recipe.json")
             result = json.loads(path.read_text(encoding="utf-8"))
             if (metrics := path.with_name("metrics.jsonl")).exists():
-                lines = metrics.read_text(encoding="utf-8").splitlines()
-                result["training_curve"] = [round(json.loads(line)["accuracy"], 4) for line in lines]
+                epochs = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+                result["training_curve"] = [round(epoch["accuracy"], 4) for epoch in epochs]
+                noted = [epoch["gradient_norms"] for epoch in epochs if "gradient_norms" in epoch]
+                result["gradient_norms"] = noted[:1] + noted[-1:]
             found.append((tables, result))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"results: expected the files of a run, got {path.parent}: {error}") from error
@@ -90,6 +92,7 @@ def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
         "chosen_epochs": [r["figures"].get("chosen_on_validation", r["figures"]["last"])["epoch"] for r in results],
         "training_accuracy": spread([result["training_accuracy"] for result in results]),
         "training_curves": [result.get("training_curve", []) for result in results],
+        "gradient_norms": results[-1].get("gradient_norms", []),  # in the first epoch and the last
         "images_per_second": max(result["images_per_second"] for result in results),
         "settings": {table: tables[table] for table in tables if table not in ("name", *_NO_SETTINGS)},
     }

@@ -30,7 +30,7 @@ from tinygrad_lab.layer import Layer, Parameter
 from tinygrad_lab.optim.clipping import clip_by_norm, clip_by_value
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Schedule, build_schedule
-from tinygrad_lab.train.callbacks import Callback, EarlyStopping, Metrics, TensorBoard
+from tinygrad_lab.train.callbacks import Callback, EarlyStopping, GradientNorms, Metrics, TensorBoard
 from tinygrad_lab.train.checkpoint import ADVICE, CheckpointFolder
 from tinygrad_lab.train.evaluation import best_epoch, figures
 from tinygrad_lab.train.progress import Reporter
@@ -103,6 +103,7 @@ def prepare(
     for judge, judges in (("patience", "patience" in training), ("schedule", schedule and goes_by_metric(schedule))):
         if judges and validation is None:
             raise ConfigError(f"recipe {recipe.name!r}: expected data.held_out, the part by which {judge} is judged")
+    norms = GradientNorms() if training.get("gradient_norms") else None
     trainer = Trainer(
         model,
         loss,
@@ -112,25 +113,31 @@ def prepare(
         validation=validation,
         schedule=schedule,
         accumulate=training.get("accumulate", 1),
-        clip=_clipping(training),
+        clip=_clipping(training, norms),
         read_every=training.get("read_every"),
         capture=training.get("capture", False),
         precision=training.get("precision", "float32"),
     )
+    if norms is not None:
+        trainer.callbacks.append(norms)
     if "patience" in training:
         trainer.callbacks.append(EarlyStopping(training["patience"]))
     return trainer
 
 
-def _clipping(training: dict[str, Any]) -> Callable[[Mapping[str, Parameter]], object] | None:
-    """Return what holds the gradients within the bounds that a recipe sets: of each element first, then of the norm."""
+def _clipping(
+    training: dict[str, Any], norms: GradientNorms | None
+) -> Callable[[Mapping[str, Parameter]], object] | None:
+    """Return what notes the gradients, and holds them within a recipe's bounds: of each element, then of the norm."""
     for key in ("clip_norm", "clip_value"):
         if not training.get(key, 1) > 0:
             raise ConfigError(f"training.{key}: expected a bound above 0, got {training[key]}")
-    if not {"clip_norm", "clip_value"} & training.keys():
+    if norms is None and not {"clip_norm", "clip_value"} & training.keys():
         return None
 
     def clip(parameters: Mapping[str, Parameter]) -> None:
+        if norms is not None:
+            norms.look(parameters)
         if "clip_value" in training:
             clip_by_value(parameters, training["clip_value"])
         if "clip_norm" in training:
