@@ -222,6 +222,11 @@ def split_mix(state: int) -> int:
     return z ^ (z >> 31)
 
 
+def random_number(key: int, place: int) -> int:
+    """Return the one number of `random_bits` at a place."""
+    return split_mix(key + place * _GOLDEN & _MASK)
+
+
 def random_bits(xp: Any, key: Any, count: int) -> Array:
     """Return `count` random 64-bit numbers: SplitMix64 at the counters key + 1 * G, key + 2 * G, ...
 
@@ -229,7 +234,12 @@ def random_bits(xp: Any, key: Any, count: int) -> Array:
     same. The key is an integer, or an array of one uint64 on the device.
     """
     key = xp.uint64(key & _MASK) if isinstance(key, int) else key
-    z = (xp.arange(1, count + 1, dtype=xp.uint64)) * xp.uint64(_GOLDEN) + key
+    return random_bits_at(xp, key, xp.arange(count, dtype=xp.uint64))
+
+
+def random_bits_at(xp: Any, keys: Any, places: Any) -> Array:
+    """Return the random 64-bit numbers of keys at places: arrays of uint64, or numbers of that type."""
+    z = (places + xp.uint64(1)) * xp.uint64(_GOLDEN) + keys
     z = (z ^ (z >> xp.uint64(30))) * xp.uint64(_MIX_1)
     z = (z ^ (z >> xp.uint64(27))) * xp.uint64(_MIX_2)
     return z ^ (z >> xp.uint64(31))

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Self
 
 from tinygrad_lab.arguments import Checked, constructor
 from tinygrad_lab.autograd.tape import leaf, raw
-from tinygrad_lab.backend import Array, namespace, random_uniform, transfer
+from tinygrad_lab.backend import Array, namespace, random_number, random_uniform, transfer
 from tinygrad_lab.effects import once
 from tinygrad_lab.errors import CallError, ConfigError, DTypeError, LabError, OptionError, ShapeError, StateError
 from tinygrad_lab.tensor import Tensor
@@ -99,10 +99,14 @@ class Random:
         return random_uniform(namespace(self.like), self.key, shape, self.like.dtype)
 
 
+def draw_base(seed: int, path: str, number: int) -> int:
+    """Return what the keys of a layer's draw are made from: seed, path, and how many it drew before in a step."""
+    return int.from_bytes(blake2b(f"{seed}/{path}/{number}".encode(), digest_size=8).digest(), "little")
+
+
 def draw_key(seed: int, step: int, path: str, number: int) -> int:
-    """Return the 64-bit key of a layer's draw: of its path, how many it drew before in the step, the step, the seed."""
-    text = f"{seed}/{step}/{path}/{number}"
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+    """Return the 64-bit key of a layer's draw in a step: a random number itself, which a device can work out too."""
+    return random_number(draw_base(seed, path, number), step)
 
 
 KEY_PLACES: ContextVar[Callable[[str, int], Array] | None] = ContextVar("tinygrad_lab.key_places", default=None)

@@ -124,6 +124,7 @@ class SimulatedPlan:
             memory = array._behind_the_wall
             assert memory.flags.c_contiguous
             assert memory.size == np.prod(dim)
+            assert not memory.size or memory.ctypes.data % launch.ALIGNMENT == 0
             if memory.dtype == np.uint16:  # bfloat16; such a plan cannot be recorded here
                 memory = (memory.astype(np.uint32) << 16).view(np.float32)
             bytes_apart = [memory.itemsize * s for s in strides]
@@ -165,6 +166,7 @@ def simulated_gpu(*, with_cudnn: bool = True) -> Iterator[None]:
         with (
             patch.dict(BACKENDS, {"cupy": replace(STRICT, name="cupy")}),
             patch.object(launch, "compiled", Module),
+            patch.object(launch, "address", lambda array: array._behind_the_wall.ctypes.data),
             patch.object(matrices, "_tensor_cores", nullcontext),
             patch.object(cudnn, "is_there", lambda: with_cudnn),
             patch.object(cudnn, "_made", SimulatedPlan),

@@ -59,6 +59,16 @@ def test_operands_lie_as_they_are_described(
         assert len(cudnn._PLANS) == 3, "ReLU and bias share the convolution's plan"
 
 
+def test_operands_that_begin_in_between_are_copied() -> None:
+    """cuDNN reads 16 bytes at once; a part of an array may begin anywhere."""
+    x, w = np.random.default_rng(0).uniform(-1, 1, (3, 3, 3, 1)).astype("float32"), np.ones((2, 2, 1, 1), "float32")
+    with simulated_gpu():
+        whole = to_device(x)
+        for first in range(3):  # 36 bytes apart
+            got = to_host(conv2d(whole[first:], to_device(w), None))
+            np.testing.assert_allclose(got, conv2d.forward(np, x[first:], w, None), rtol=1e-6)
+
+
 def test_without_cudnn_the_reference_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     x, w, b = (rng.uniform(-1, 1, shape).astype("float32") for shape in ((1, 5, 5, 2), (3, 3, 2, 4), (4,)))

@@ -56,7 +56,7 @@ def test_captured_steps_are_the_usual_ones_bit_for_bit(precision: str) -> None:
 
 
 def test_a_step_moves_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The order of the images; with a graph, keys and rates too. Metrics come back once an interval."""
+    """The order of the images, with a graph too. Metrics come back once an interval."""
     cupy = find_backend("cupy")
 
     def counted(what: str, move: Any) -> Any:

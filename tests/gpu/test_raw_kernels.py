@@ -18,7 +18,8 @@ from tinygrad_lab.autograd.primitive import Primitive
 from tinygrad_lab.backend import random_bits, random_number
 from tinygrad_lab.conformance.properties.kernels import compare_kernel
 from tinygrad_lab.data.augment.warp import FILLS, warp
-from tinygrad_lab.kernels.gpu import launch, normalisation, pointwise
+from tinygrad_lab.errors import ShapeError
+from tinygrad_lab.kernels.gpu import launch, normalisation, pointwise, pooling
 from tinygrad_lab.losses.classification import cross_entropy, cross_entropy_grad
 from tinygrad_lab.ops.activation import log_softmax, relu, relu_grad, softmax
 from tinygrad_lab.ops.dropping import dropout, keys_in_step
@@ -303,6 +304,23 @@ def test_keys_of_a_step(seed: int, step: int, count: int) -> None:
     bases = np.random.default_rng(seed).integers(0, 2**64, count, np.uint64)
     (found,) = agrees(keys_in_step, bases, np.array([step], np.uint64))
     assert found.tolist() == [random_number(int(base), step) for base in bases]
+
+
+def test_what_a_kernel_cannot_count_goes_to_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results may be larger than arguments; the numbers of items are 32-bit."""
+    x, how = drawn(0, (1, 9, 9, 1), "float32"), {"window": (1, 1), "stride": (3, 3), "padding": ((0, 0), (0, 0))}
+    y, bias = drawn(1, (5, 20), "float32"), drawn(2, (20,), "float32")
+    for module in (launch, pooling, pointwise):
+        monkeypatch.setattr(module, "MOST_ITEMS", 80)
+    with simulated_gpu():
+        g = to_device(drawn(3, (1, 3, 3, 1), "float32"))
+        taken = [k.provider for k in sum_pool2d_grad.kernels.serving(fake, [g], {"size": (9, 9), **how}, any_size=True)]
+        assert "cupy" not in taken
+        there = fake.array(to_device(y))
+        pointwise.bias_relu(there, to_device(bias), clip=True)
+        np.testing.assert_array_equal(to_host(there), np.maximum(y + bias, 0))
+        with pytest.raises(ShapeError, match="relu: expected fewer than 80 numbers, got 81; use smaller batches"):
+            launch.run("pointwise", "relu", to_device(x), x.size, to_device(x), fake.empty(x.shape), x.size)
 
 
 def test_every_kernel_of_the_sources_is_launched_by_somebody() -> None:

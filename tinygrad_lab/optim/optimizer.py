@@ -128,6 +128,10 @@ class Optimizer(metaclass=Checked):
         self._steps[path] = self._steps.get(path, 0) + 1
         return self.rates_of(path, step=self._steps[path])
 
+    def updates(self, path: str) -> int:
+        """Return how many updates a parameter has had."""
+        return self._steps.get(path, 0)
+
     def prepare(self, paths: Iterable[str]) -> None:
         """Make the arrays of parameters that have none yet."""
         for path in paths:

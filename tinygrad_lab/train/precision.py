@@ -73,6 +73,10 @@ class Arithmetic:
         """Return a ``with`` block for the update of the parameters, which have their gradients."""
         return nullcontext()
 
+    def memory(self) -> list[Array]:
+        """Return the arrays that an update changes in place."""
+        return []
+
     def check(self) -> None:
         """Look whether updates still change anything, where the device is waited for.
 
@@ -167,6 +171,10 @@ class HalfPrecision(Arithmetic):
         self._scale[...] = xp.where(finite, grown, xp.maximum(self._scale * 0.5, LEAST_SCALE))
         skipped = xp.minimum(self._good, 0.0) - 1.0
         self._good[...] = xp.where(finite, xp.where(enough, xp.zeros_like(good), good), skipped)
+
+    def memory(self) -> list[Array]:
+        """Return scale and count."""
+        return [self._scale, self._good]
 
     def check(self) -> None:
         """Look whether updates still change anything."""

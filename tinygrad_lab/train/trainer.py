@@ -153,9 +153,15 @@ class Trainer:
         self.model.train()
         device = device_of(self.model)
         if self.capture and self._captured is None:
-            self._captured = CapturedSteps(self.model, self.optimizer, self._forward, device, self.arithmetic)
+            arithmetic, coming = self.arithmetic, self._rate_in
+            self._captured = CapturedSteps(self.model, self.optimizer, self._forward, device, arithmetic, coming)
         with self._captured.session() if self._captured else nullcontext(), self.arithmetic.on(device):
             return self._epoch_on(device)
+
+    def _rate_in(self, steps: int) -> float:
+        """Return the learning rate in so many steps."""
+        position = self.epoch + (self.batches.position.batch - 1 + steps) / len(self.batches)
+        return self.base_lr * self.schedule(position)
 
     def _epoch_on(self, device: str) -> Metrics:
         while not self._take_steps(device):
@@ -177,7 +183,7 @@ class Trainer:
         for x, labels in self.batches:
             number = self.batches.position.batch
             x, labels = transfer(x, device), transfer(labels, device)
-            self.optimizer.lr = self.base_lr * self.schedule(self.epoch + (number - 1) / steps)
+            self.optimizer.lr = self._rate_in(0)
             last = number % self.accumulate == 0 or number == steps
             share = len(labels) / self._images_of_update(number)
             usual = functools.partial(self._usual_step, x, labels, share=share, update=last, check=not late)

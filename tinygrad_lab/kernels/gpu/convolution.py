@@ -12,7 +12,7 @@ from typing import Any
 from tinygrad_lab.backend import Array, namespace
 from tinygrad_lab.kernels.arrays import Options
 from tinygrad_lab.kernels.gpu import cudnn
-from tinygrad_lab.kernels.gpu.launch import plain, room, run, takes
+from tinygrad_lab.kernels.gpu.launch import aligned, plain, room, run, takes
 from tinygrad_lab.kernels.gpu.options import rounding_of_products
 from tinygrad_lab.kernels.gpu.pointwise import bias_relu
 from tinygrad_lab.ops.convolution import NO_PADDING, conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
@@ -55,7 +55,7 @@ def _computed(problem: cudnn.Problem, first: Array, second: Array, shape: tuple[
     if plan is None:
         return None
     out_type = first.dtype
-    first, second = (_rounded(a) if problem.dtype == "bfloat16" else plain(a) for a in (first, second))
+    first, second = (_rounded(a) if problem.dtype == "bfloat16" else aligned(a) for a in (first, second))
     out = room(shape, first, out_type)
     plan.run(first, second, out)
     return out

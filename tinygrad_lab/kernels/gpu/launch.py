@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.backend import Array, is_array, namespace
+from tinygrad_lab.errors import ShapeError
 
 BLOCK = 256  # threads
 MOST_BLOCKS = 1 << 14  # threads go on to further items, so that more would only cost their start
 MOST_ITEMS = 1 << 30  # numbers of items are 32-bit, and a stride is added to them
+ALIGNMENT = 16  # bytes, that cuDNN's plans take for granted; a part of an array may begin in between
 
 TYPES: dict[str, tuple[str, str, type]] = {  # dtype -> REAL, SUM, and NumPy's type for SUM
     "float16": ("__half", "float", np.float32),
@@ -36,6 +38,17 @@ def takes(*arrays: Any) -> bool:
 def plain(array: Array) -> Array:
     """Return an array of the same contents in one piece of memory; a copy only if need be."""
     return namespace(array).ascontiguousarray(array) if array.ndim else array  # NumPy's gives an array without axes one
+
+
+def address(array: Array) -> int:
+    """Return where an array begins in the memory of its device."""
+    return int(array.data.ptr)
+
+
+def aligned(array: Array) -> Array:
+    """Return an array of the same contents in one piece of memory that begins at a whole multiple of `ALIGNMENT`."""
+    array = plain(array)
+    return namespace(array).array(array) if address(array) % ALIGNMENT else array
 
 
 def room(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
@@ -99,18 +112,26 @@ def run(theme: str, name: str, like: Array, items: int, *arguments: Any) -> None
     theme, name : str
         The source and the kernel in it.
     like : array
-        Its dtype is that of the kernel's numbers.
+        Its dtype is that of the kernel's numbers; kernels of whole numbers are in every module.
     items : int
         How many there are; one thread takes one or more.
     *arguments
         Arrays; whole numbers become ``int``, floats SUM, None a null pointer; NumPy's scalars go as they are.
+
+    Raises
+    ------
+    ShapeError
+        There are more items than a kernel can count.
     """
     if not items:
         return
-    total = TYPES[like.dtype.name][2]
+    if items >= MOST_ITEMS:
+        raise ShapeError(f"{name}: expected fewer than {MOST_ITEMS:,} numbers, got {items:,}; use smaller batches")
+    dtype = like.dtype.name if like.dtype.name in TYPES else "float32"
+    total = TYPES[dtype][2]
     given = tuple(_argument(value, total) for value in arguments)
     blocks = min(-(-items // BLOCK), MOST_BLOCKS)
-    _function(theme, like.dtype.name, name)((blocks,), (BLOCK,), given)
+    _function(theme, dtype, name)((blocks,), (BLOCK,), given)
 
 
 def _argument(value: Any, total: type) -> Any:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.backend import Array
-from tinygrad_lab.kernels.gpu.launch import either, number, plain, room, run, takes
+from tinygrad_lab.backend import Array, namespace
+from tinygrad_lab.kernels.gpu.launch import MOST_ITEMS, either, number, plain, room, run, takes
 from tinygrad_lab.ops.activation import log_softmax, relu, relu_grad, softmax
-from tinygrad_lab.ops.dropping import dropout
+from tinygrad_lab.ops.dropping import dropout, keys_in_step
 
 LANES = 32  # threads that share a row
 
@@ -31,7 +31,12 @@ def _relu_grad(g: Array, y: Array) -> Array:
 
 def bias_relu(y: Array, bias: Array | None, *, clip: bool) -> None:
     """Add a bias for each channel to a batch, in place, and put 0 for what is negative then, if wanted."""
-    if bias is not None or clip:
+    if y.size >= MOST_ITEMS:
+        if bias is not None:
+            y += bias
+        if clip:
+            namespace(y).maximum(y, 0, out=y)
+    elif bias is not None or clip:
         there = None if bias is None else plain(bias)
         run("pointwise", "bias_relu", y, y.size, y, there, y.shape[-1], clip, y.size)
 
@@ -51,6 +56,13 @@ def _dropout(x: Array, *, key: Any, rate: float, shared: tuple[int, ...] = ()) -
     scale, _ = number(1.0 / (1.0 - rate), x)
     run("pointwise", "dropout", x, x.size, plain(x), out, *place, threshold, scale, middle, inner, x.size)
     return out
+
+
+@keys_in_step.kernel("cupy")
+def _keys_in_step(bases: Array, step: Array) -> Array:
+    keys = room(bases.shape, bases)
+    run("pointwise", "keys_in_step", bases, bases.size, plain(bases), step, keys, bases.size)
+    return keys
 
 
 def rows_of(x: Array, axis: int) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.kernels.gpu.launch import plain, room, run, takes
+from tinygrad_lab.kernels.gpu.launch import MOST_ITEMS, plain, room, run, takes
 from tinygrad_lab.ops.pooling import (
     max_pool2d,
     max_pool2d_grad,
@@ -22,11 +23,19 @@ Ints = tuple[int, ...]
 
 
 def _pools(x: Array, *, window: Pair, **options: Any) -> bool:
-    return takes(x) and window[0] * window[1] <= 256
+    return _sums(x, window=window, **options) and window[0] * window[1] <= 256
+
+
+def _sums(x: Array, **options: Any) -> bool:
+    return takes(x) and 4 * x.size < MOST_ITEMS  # a map with padding may be larger than its images
 
 
 def _follows(x: Array, index: Array, **options: Any) -> bool:
     return takes(x) and index.size > 0 and index.dtype == np.uint8
+
+
+def _goes_back(g: Array, *, size: Pair, **options: Any) -> bool:
+    return takes(g) and len(g) * math.prod(size) * g.shape[3] < MOST_ITEMS
 
 
 def _geometry(size: Ints, channels: int, out: Ints, window: Pair, stride: Pair, padding: Padding) -> Ints:
@@ -54,7 +63,7 @@ def _max_pool2d_values(x: Array, **options: Any) -> Array:
     return _max_pool2d(x, **options)[0]
 
 
-@max_pool2d_grad.kernel("cupy", when=_follows, error=1e-5)
+@max_pool2d_grad.kernel("cupy", when=lambda g, index, **how: _follows(g, index) and _goes_back(g, **how), error=1e-5)
 def _max_pool2d_grad(g: Array, index: Array, *, size: Pair, window: Pair, stride: Pair, padding: Padding) -> Array:
     out = room((len(g), *size, g.shape[3]), g)
     geometry = _geometry(size, g.shape[3], g.shape[1:3], window, stride, padding)
@@ -70,14 +79,14 @@ def _max_pool2d_take(x: Array, index: Array, *, window: Pair, stride: Pair, padd
     return out
 
 
-@sum_pool2d.kernel("cupy", when=lambda x, **options: takes(x), error=1e-5)
+@sum_pool2d.kernel("cupy", when=_sums, error=1e-5)
 def _sum_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> Array:
     out, geometry = _map(x, window, stride, padding, "sum_pool2d")
     run("pooling", "sum_pool", x, out.size, plain(x), out, out.size, *geometry)
     return out
 
 
-@sum_pool2d_grad.kernel("cupy", when=lambda g, **options: takes(g), error=1e-5)
+@sum_pool2d_grad.kernel("cupy", when=_goes_back, error=1e-5)
 def _sum_pool2d_grad(g: Array, *, size: Pair, window: Pair, stride: Pair, padding: Padding) -> Array:
     out = room((len(g), *size, g.shape[3]), g)
     geometry = _geometry(size, g.shape[3], g.shape[1:3], window, stride, padding)

@@ -27,6 +27,11 @@ __device__ inline bits64 random_bits(bits64 key, bits64 place) {
     return z ^ (z >> 31);
 }
 
+// The keys of draws in a step from their bases.
+extern "C" __global__ void keys_in_step(const bits64* bases, const bits64* step, bits64* keys, int n) {
+    EACH(i, n) keys[i] = random_bits(bases[i], *step);
+}
+
 // x is (outer, shared, inner): all elements along the middle axis share a draw, which is number outer * inner + inner's.
 extern "C" __global__ void dropout(
     const REAL* x, REAL* out, NUMBER(bits64, key), bits64 threshold, SUM scale, int shared, int inner, int n
