@@ -26,11 +26,13 @@ from tinygrad_lab.train import Callback, Trainer
 from tinygrad_lab.train.checkpoint import load, save
 from tinygrad_lab_layers import BatchNorm, Conv2d, Dense, Dropout, Flatten
 
-NETWORKS = {  # each with kernels of its own: tiles and fused ReLU; normalisation; local response; dropout
+NETWORKS = {  # each with kernels of its own: tiles and fused ReLU; normalisation; local response; dropout; branches
     "alexnet_small": {"classes": 10},
     "resnet_cifar": {"depth": 8},
     "cuda_convnet": {},
     "vgg_small": {},
+    "ten_layer": {"widths": [16, 24, 32]},
+    "inception_small": {},
 }
 
 
