@@ -193,11 +193,14 @@ plant(
 )
 
 
-def response_rule(*, neighbours: float = 1.0, mirrored: bool = True, power: float = 1.0) -> Any:
+def response_rule(
+    *, neighbours: float = 1.0, mirrored: bool = True, power: float = 1.0, constants: bool = False
+) -> Any:
     """Return local response normalisation's rule, damaged."""
 
     def rule(g: Any, x: Any, before: int, after: int, factor: float, beta: float, k: float) -> Any:
         base = channel_sum(x * x, before=before, after=after) * factor + k
+        base = tgl.stop_gradient(base) if constants else base
         shrink = tgl.power(base, -beta)
         back = (after, before) if mirrored else (before, after)
         seen = channel_sum(g * x * shrink / tgl.power(base, power), before=back[0], after=back[1])
@@ -223,4 +226,23 @@ plant(
     "local_response_norm",
     "the derivative of base^-beta has the exponent -beta and not -beta - 1",
     rules=response_rule(power=0.0),
+)
+
+
+plant(
+    "inhibition_that_does_not_bend",
+    "local_response_norm",
+    "the gradient is right, but takes the sums of squares for constants when it is differentiated in turn",
+    by="second_order",
+    rules=response_rule(constants=True),
+)
+
+
+_response = local_response_norm.forward
+plant(
+    "inhibition_across_pixels",
+    "local_response_norm",
+    "the last channels of a pixel inhibit the first ones of the next",
+    by="reference",
+    forwards={local_response_norm: lambda xp, x, **options: _response(xp, x.reshape(-1), **options).reshape(x.shape)},
 )

@@ -14,7 +14,8 @@ from tinygrad_lab.kernels.arrays import holds_float32, plain
 from tinygrad_lab.kernels.blocked_pointwise import alike, by_blocks
 from tinygrad_lab.kernels.threads import aligned, run
 
-BLOCK, BLOCK_IN_NUMPY = 1 << 11, 1 << 16  # elements; a handful of arrays of that size stay in a core's own cache
+BLOCK = 1 << 11  # elements: a handful of arrays of that size stay in a core's own cache
+BLOCK_IN_NUMPY = 1 << 17  # less means more calls, between which threads wait for the interpreter
 LEAST, LEAST_IN_NUMPY = 1 << 10, 1 << 13  # elements for which a launch pays
 
 

@@ -14,7 +14,7 @@ from tinygrad_lab.kernels.gpu.pointwise import LANES, rows_of
 from tinygrad_lab.kernels.threads import aligned, run
 from tinygrad_lab.losses.classification import cross_entropy, cross_entropy_grad
 
-BLOCK = 1 << 15  # elements
+BLOCK = 1 << 17  # elements; a block of a few rows costs more to hand over than to work on
 LEAST = 1 << 8  # elements for which compiled code pays
 
 
