@@ -208,4 +208,4 @@ def test_mistakes_in_python() -> None:
     with pytest.raises(PluginError, match="did you mean"):
         draw_model("googlenett")
     with pytest.raises(ConfigError, match="expected an option image"):
-        draw_model("lenet5", {"image": 3})
+        draw_model("lenet5", {"image": [32, 0, 1]})

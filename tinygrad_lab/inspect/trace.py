@@ -120,7 +120,9 @@ def outline(name: str, options: Mapping[str, Any] | None = None) -> tuple[Layer,
     PluginError
         There is no such network.
     ConfigError
-        The network has no such option, or none of that type, or does not say what image it takes.
+        The network has no such option, or does not say what image it takes.
+    OptionError
+        An option is of another type.
     ShapeError
         A window is larger than its map; the error names the layer and the map.
 
@@ -131,9 +133,8 @@ def outline(name: str, options: Mapping[str, Any] | None = None) -> tuple[Layer,
     ((32, 32, 1), (1, 7))
     """
     make, options = registry.models[name], dict(options or {})
+    registry.models.check_options(name, options)
     known = inspect.signature(make).parameters
-    if unknown := sorted(options.keys() - known.keys()):
-        raise ConfigError(f"{name}: expected options of {sorted(known.keys() - {'rng'})}, got {unknown}")
     image = options.get("image", known["image"].default if "image" in known else None)
     if not isinstance(image, (tuple, list)) or not all(type(n) is int and n > 0 for n in image):
         raise ConfigError(f"{name}: expected an option image of (height, width, channels), got {image!r}")
