@@ -167,7 +167,7 @@ def test_activation_memory_is_four_bytes_an_element() -> None:
 def test_what_cannot_be_summarized_is_refused() -> None:
     with pytest.raises(PluginError, match=r"did you mean .*'vgg16'"):
         summarize_model("vgg61")
-    with pytest.raises(ConfigError, match="option of 'lenet5': .*got 'clases'; did you mean 'classes'"):
+    with pytest.raises(ConfigError, match=r"option of 'lenet5': .*got 'clases'; did you mean 'classes'"):
         summarize_model("lenet5", {"clases": 3})
     with pytest.raises(OptionError, match="'lenet5': expected image of type"):
         summarize_model("lenet5", {"image": "large"})
