@@ -167,9 +167,9 @@ def test_the_kernels_of_a_device_must_be_reached() -> None:
     relu = importlib.import_module("tinygrad_lab.ops.activation").relu
     relu.kernel(STRICT.name, error=0.0)(lambda x: x)
     try:
-        (result,) = shared_kernels([], [STRICT.name])
+        (result,) = shared_kernels((), [STRICT.name])
         assert "relu (strict)" in str(result.properties["kernels"].failure)
-        assert "relu (strict)" not in str(shared_kernels([])[0].properties["kernels"].failure)
+        assert "relu (strict)" not in str(shared_kernels(())[0].properties["kernels"].failure)
     finally:
         del relu.kernels[0]
 

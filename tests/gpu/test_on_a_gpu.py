@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tinygrad_lab as tgl
-from tests.gpu.test_training_on_a_device import Counted, trainer
-from tests.strict_device import transfers
-from tinygrad_lab.backend import BACKENDS, find_backend
+from tests.gpu.hooks import watching
+from tests.gpu.test_training_on_a_device import trainer
+from tinygrad_lab.backend import find_backend
+from tinygrad_lab.conformance.session import check_layers
 from tinygrad_lab.kernels.gpu import cudnn, using_gpu
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x
-from tinygrad_lab.train import Trainer
+from tinygrad_lab.settings import using
+from tinygrad_lab.train import Callback, Trainer
 
 pytestmark = pytest.mark.gpu
 
@@ -55,31 +56,41 @@ def test_captured_steps_are_the_usual_ones_bit_for_bit(precision: str) -> None:
     assert both[0].history[-1]["loss"] == both[1].history[-1]["loss"]
 
 
-def test_a_step_moves_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The order of the images, with a graph too. Metrics come back once an interval."""
-    cupy = find_backend("cupy")
+class Noted(Callback):
+    """Notes what was counted since the step before."""
 
-    def counted(what: str, move: Any) -> Any:
-        def moved(array: Any) -> Any:
-            transfers[what] += 1
-            return move(array)
+    def __init__(self, counts: Counter[str]) -> None:
+        self.counts, self.before = counts, counts.copy()
+        self.steps: list[Counter[str]] = []
 
-        return moved
+    def step(self, metrics: dict[str, Any]) -> None:
+        self.steps.append(self.counts - self.before)
+        self.before = self.counts.copy()
 
-    watched = replace(
-        cupy,
-        from_numpy=counted("to the device", cupy.from_numpy),
-        to_numpy=counted("to the host", cupy.to_numpy),
-    )
-    monkeypatch.setitem(BACKENDS, "cupy", watched)
-    for capture, moved in ((False, 1), (True, 3)):
-        steps = Counted()
-        t = trainer("cupy", read_every=4, callbacks=[steps], capture=capture)
-        t.train(2)
-        assert steps.steps[7] == Counter({"to the device": moved, "to the host": 1}), (
-            "the eighth step: metrics are read"
-        )
-        assert steps.steps[8] == Counter({"to the device": moved})
+
+@pytest.mark.parametrize("capture", [False, True])
+def test_a_step_waits_for_nothing_and_moves_what_it_says(capture: bool) -> None:
+    """Counted at CuPy's own doors: a step gets the order of its images, and metrics are read once an interval."""
+    with watching() as counts:
+        noted = Noted(counts)
+        trainer("cupy", read_every=4, callbacks=[noted], capture=capture).train(6)  # epochs of 6 steps
+    numbered = [(number, step) for number, step in enumerate(noted.steps, 1) if number > 12]  # warm by then
+    reads = [step for number, step in numbered if number % 4 == 0]
+    assert reads
+    assert all(step["to the host"] == 1 for step in reads), "metrics"
+    between = [step for number, step in numbered if number % 12 in (2, 3, 10, 11)]  # no epoch ends there either
+    assert between
+    for what in ("to the host", "waits", "memory from the driver"):
+        assert [step[what] for step in between] == [0] * len(between), what
+    moved = sum(step["to the device"] for step in between)
+    assert len(between) <= moved <= len(between) + 2 * capture, "rates are sent ahead for 1, 2, 4, ... steps"
+
+
+def test_the_whole_kit() -> None:
+    """Layers, losses and optimizers: NumPy against CuPy, and every kernel that is registered against its reference."""
+    with using(providers=frozenset({"cupy"})):
+        results = check_layers(examples=3, devices=["cupy"], properties=["devices", "kernels", "adequacy"])
+    assert [report for result in results for report in result.reports()] == []
 
 
 @pytest.mark.parametrize("plans", ["deterministic", "fastest"])

@@ -6,13 +6,14 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.gpu.entry_points import write
-from tests.gpu.figures import ROOT, ratios
+from tests.gpu.figures import ROOT, call, ratios
 from tests.gpu.pieces import pack, reading, unpack
 from tinygrad_lab.data import Dataset, load
 
@@ -71,6 +72,30 @@ def test_ratios_are_of_the_same_work() -> None:
     assert ratios(rows) == {"n, batch 1, tf32": 2.0, "n, batch 1, tf32, captured": 4.0, "n, batch 1, float16": 2.0}
 
 
+def test_a_part_that_takes_too_long_ends_with_all_that_it_began() -> None:
+    code = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(60)"
+    )
+    found = call(["-c", code], 2.0)
+    assert found["error"] == "not done in 2 s"
+    child = Path(f"/proc/{found['tail'].strip()}/stat")
+    for _ in range(50):  # until it is gone, or waits for its end to be noticed
+        if not child.exists() or child.read_text().split()[2] == "Z":
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("a process of a part lives on")
+
+
+def test_a_part_that_breaks_says_how() -> None:
+    assert call(["-c", "print('begun'); raise SystemExit(3)"], 20.0)["status"] == 3
+    assert "begun" in call(["-c", "print('begun'); raise SystemExit(3)"], 20.0)["tail"]
+    assert call(["-c", "print('{\"a\": 1}'); print('a warning')"], 20.0)["a"] == 1
+
+
 @pytest.mark.slow
 def test_a_rehearsal_goes_through_all_parts(tmp_path: Path) -> None:
     pytest.importorskip("torch")
@@ -80,6 +105,7 @@ def test_a_rehearsal_goes_through_all_parts(tmp_path: Path) -> None:
     assert found.keys() == {"machine", "tests", "kit", "lenet5", "bench", "ten_layer"}
     assert found["tests"]["passed"], found["tests"]
     assert found["kit"]["failed"] == []
+    assert found["kit"]["complete"]
     assert found["lenet5"]["numpy"]["epochs"] == 1
     assert list(found["bench"]["ratios"]) == ["ten_layer, batch 2, float32"]
     ours, theirs = (m["parameters"] for m in found["bench"]["measured"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from tinygrad_lab.backend import find_backend
 from tinygrad_lab.conformance.adequacy import demand_reached, kernels_in
@@ -51,13 +51,39 @@ def check_layers(
     ConfigError, DeviceError
         No example is to be drawn, or a backend is unknown or not installed.
     """
+    return list(
+        check_each(
+            names,
+            profile=profile,
+            examples=examples,
+            seed=seed,
+            devices=devices,
+            properties=properties,
+            mutants=mutants,
+            progress=progress,
+        )
+    )
+
+
+def check_each(
+    names: Sequence[str] = (),
+    *,
+    profile: str = "ci",
+    examples: int | None = None,
+    seed: int | None = None,
+    devices: Collection[str] = (),
+    properties: Collection[str] | None = None,
+    mutants: bool = False,
+    progress: Callable[[str], None] = lambda name: None,
+) -> Iterator[LayerResult]:
+    """Check as `check_layers` does, and yield each result when it is there."""
     choose_profile(profile, examples, seed)
     for device in devices:
         find_backend(device)
     for name in names:
         layers.plugin(name)
     FRESH.start()
-    results = []
+    reached: set[int] = set()
     try:
         for name in names or list(layers):
             progress(name)
@@ -67,20 +93,21 @@ def check_layers(
 
                 progress(f"mutants of {name}")
                 result.mutants = kill_mutants(name)
-            results.append(result)
-        if not names and results and (properties is None or "kernels" in properties):
-            results += beside_layers(profile, examples, seed, devices, progress) if devices else []
-            results += shared_kernels(results, devices)
+            reached |= result.reached
+            yield result
+        if not names and (properties is None or "kernels" in properties):
+            for result in beside_layers(profile, examples, seed, devices, progress) if devices else ():
+                reached |= result.reached
+                yield result
+            yield from shared_kernels(reached, devices)
     finally:
         FRESH.stop()
-    return results
 
 
 def beside_layers(
     profile: str, examples: int | None, seed: int | None, devices: Collection[str], progress: Callable[[str], None]
-) -> list[LayerResult]:
-    """Return what the kernels of losses and optimizers do on other devices."""
-    results = []
+) -> Iterator[LayerResult]:
+    """Yield what the kernels of losses and optimizers do on other devices."""
     for kind, registry, inspect in (("loss", losses, inspect_loss), ("optimizer", optimizers, inspect_optimizer)):
         for name in registry:
             progress(f"{kind} {name}")
@@ -93,8 +120,7 @@ def beside_layers(
                 properties=("forward", "devices", "kernels"),
             )
             found.name = f"{kind} {name}"
-            results.append(found)
-    return results
+            yield found
 
 
 def inspect_one(
@@ -115,7 +141,7 @@ def inspect_one(
         return LayerResult(name, {"forward": broken})
 
 
-def shared_kernels(results: Sequence[LayerResult], devices: Collection[str] = ()) -> list[LayerResult]:
+def shared_kernels(reached: Collection[int], devices: Collection[str] = ()) -> list[LayerResult]:
     """Return a result for the kernels that no layer owns: every one must be reached by a case of something.
 
     Those of losses and optimizers are among them where these are run too, for the sake of other devices.
@@ -128,7 +154,7 @@ def shared_kernels(results: Sequence[LayerResult], devices: Collection[str] = ()
         return []
     found = PropertyResult("kernels", examples=len(kernels))
     try:
-        demand_reached(kernels, {key for result in results for key in result.reached})
+        demand_reached(kernels, {*reached})
     except Violation as error:
         found.failure = Failure(None, error, f"{SHARED}: {error}")
     return [LayerResult(SHARED, {"kernels": found})]

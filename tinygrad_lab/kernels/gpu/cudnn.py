@@ -15,7 +15,7 @@ from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.gpu.options import OPTIONS
 from tinygrad_lab.ops.windows import Pair
 
-MOST_MEASURED = 8  # plans, of those that cuDNN recommends, that are measured for the fastest
+MOST_MEASURED = 4  # plans, of those that cuDNN recommends, that are measured for the fastest
 ROUNDS = 3
 
 

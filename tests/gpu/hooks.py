@@ -1,0 +1,54 @@
+"""What CuPy moves and waits for, counted at its own doors; for tests on a GPU.
+
+Whatever goes to the GPU from the host passes through pinned memory, which CuPy takes from an allocator that can be
+exchanged. Arrays become the host's, and Python's numbers, by methods of `cupy.ndarray`; streams, events and devices are
+waited for by methods too. And memory that is not in the pool yet is asked of the driver, which waits as well: a hook of
+CuPy's says when.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+TO_THE_HOST = ("get", "item", "tolist", "__bool__", "__int__", "__float__", "__complex__")
+
+
+def counted(counts: Counter[str], what: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that counts its calls."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        counts[what] += 1
+        return function(*arguments, **options)
+
+    return call
+
+
+@contextmanager
+def watching() -> Iterator[Counter[str]]:
+    """Count, inside the ``with`` block: "to the device", "to the host", "waits" and "memory from the driver"."""
+    import cupy
+
+    counts: Counter[str] = Counter()
+
+    class Asked(cupy.cuda.MemoryHook):  # type: ignore[misc]  # CuPy has no types
+        name = "asked"
+
+        def alloc_preprocess(self, **options: Any) -> None:
+            counts["memory from the driver"] += 1
+
+    with ExitStack() as stack:
+        for name in TO_THE_HOST:
+            function = counted(counts, "to the host", getattr(cupy.ndarray, name))
+            stack.enter_context(patch.object(cupy.ndarray, name, function))
+        for kind in (cupy.cuda.Stream, cupy.cuda.Event, cupy.cuda.runtime):
+            for name in {"synchronize", "deviceSynchronize", "streamSynchronize", "eventSynchronize"} & {*dir(kind)}:
+                stack.enter_context(patch.object(kind, name, counted(counts, "waits", getattr(kind, name))))
+        pinned = cupy.cuda.PinnedMemoryPool()
+        cupy.cuda.set_pinned_memory_allocator(counted(counts, "to the device", pinned.malloc))
+        stack.callback(cupy.cuda.set_pinned_memory_allocator, cupy.get_default_pinned_memory_pool().malloc)
+        stack.enter_context(Asked())
+        yield counts

@@ -1,0 +1,64 @@
+"""The kit on a device, for so many seconds at most: results and gradients against NumPy's, kernels against references.
+
+    python -m tests.gpu.kit --device cupy --examples 4 --seconds 100 [--names relu,dense] [--out FILE]
+
+Prints one JSON object: what failed, and what there was no time for. With `--out`, a line for each result as it comes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import tinygrad_lab as tgl
+from tinygrad_lab.conformance.session import check_each
+from tinygrad_lab.settings import using
+
+PROPERTIES = ("devices", "kernels", "adequacy")
+
+
+def check(device: str, names: list[str], examples: int, seconds: float, out: Path | None) -> dict[str, Any]:
+    """Return what the kit found in the time."""
+    end, seen, failed, reports = time.monotonic() + seconds, [], [], []
+    session = check_each(names, examples=examples, devices=[device], properties=PROPERTIES)
+    with using(providers=frozenset({"cupy"})):  # NumPy's results are those of the references
+        for result in session:
+            seen.append(result.name)
+            if not result.passed:
+                failed.append(result.name)
+                reports += result.reports()
+            if out is not None:
+                with out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"name": result.name, **result.as_json()}, default=str) + "\n")
+            if time.monotonic() > end:
+                break
+        session.close()
+    return {
+        "device": device,
+        "examples": examples,
+        "checked": len(seen),
+        "failed": failed,
+        "reports": [report[:1500] for report in reports[:10]],
+        "no_time_for": [name for name in names or tgl.layers if name not in seen],
+        "complete": bool(names) or "(shared kernels)" in seen,
+    }
+
+
+def main() -> None:
+    """Check what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cupy")
+    parser.add_argument("--examples", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=100.0)
+    parser.add_argument("--names", default="")
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    names = [name for name in given.names.split(",") if name]
+    print(json.dumps(check(given.device, names, given.examples, given.seconds, given.out)))
+
+
+if __name__ == "__main__":
+    main()
