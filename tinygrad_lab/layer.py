@@ -492,7 +492,7 @@ class Sequential(Layer):
     """
 
     def __init__(self, *layers: Any) -> None:
-        named = layers[0] if len(layers) == 1 and isinstance(layers[0], dict) else dict(enumerate(layers))
+        named = layers[0] if len(layers) == 1 and isinstance(layers[0], Mapping) else dict(enumerate(layers))
         for key, layer in named.items():
             if not isinstance(layer, Layer):
                 raise OptionError(f"Sequential: expected layers, got {type(layer).__name__} at {key!r}")
@@ -544,8 +544,11 @@ class Sequential(Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Return a Sequential of the layers in a configuration."""
-        return cls(config["layers"])
+        """Return a Sequential of the layers in a configuration, by name or in a list."""
+        layers = config.get("layers")
+        if len(config) != 1 or not isinstance(layers, (Mapping, list)):
+            raise ConfigError(f"Sequential: expected layers, a list or table of them, and nothing else, got {config}")
+        return cls(layers) if isinstance(layers, Mapping) else cls(*layers)
 
 
 def functional_call(layer: Layer, parameters: Mapping[str, Any], *inputs: Any) -> Any:

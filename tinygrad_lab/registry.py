@@ -188,6 +188,13 @@ class Registry(Mapping[str, Any]):
             f'entry points "tinygrad_lab.{self.kind}" of its distribution'
         )
 
+    def options_of(self, name: str) -> list[str] | None:
+        """Return the names of the options that a plugin takes; None if it takes any."""
+        parameters = inspect.signature(self[name]).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return None
+        return [option for option in parameters if option != "rng"]
+
     def check_options(self, name: str, options: Mapping[str, Any]) -> None:
         """Refuse an option that a plugin does not take, with the nearest that it does, and one of another type.
 
@@ -198,11 +205,9 @@ class Registry(Mapping[str, Any]):
         OptionError
             It is of another type.
         """
-        parameters = inspect.signature(self[name]).parameters
-        if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
-            for option in options:
-                known = [parameter for parameter in parameters if parameter != "rng"]
-                one_of(option, known, f"{self.kind}: option of {name!r}")
+        known = self.options_of(name)
+        for option in options if known is not None else ():
+            one_of(option, known or (), f"{self.kind}: option of {name!r}")
         check_types(f"{self.kind}: {name!r}", self[name], options)
 
     def state(self, name: str) -> str:
@@ -266,6 +271,27 @@ def build(description: Mapping[str, Any], *, rng: Any = None) -> Layer:
         raise ConfigError(
             f"{description['layer']}: expected a configuration of {cls.__name__}, got {config}: {error}"
         ) from error
+
+
+def from_table(table: Mapping[str, Any], *, rng: Any = None) -> Layer:
+    """Return the layer of a table as recipes hold it: its registered name and its options, among them such tables.
+
+    Examples
+    --------
+    >>> inner = [{"name": "dense", "in_features": 3, "out_features": 2}, {"name": "tanh"}]
+    >>> from_table({"name": "sequential", "layers": inner}, rng=0)
+    Sequential(layers=(Dense(3 -> 2), Tanh()))
+    """
+    return build(_described(table), rng=rng)
+
+
+def _described(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_described(entry) for entry in value]
+    if not isinstance(value, Mapping):
+        return value
+    inner = {key: _described(entry) for key, entry in value.items() if key != "name"}
+    return {"layer": value["name"], "config": inner} if "name" in value else inner
 
 
 def _built(value: Any, rng: Any) -> Any:

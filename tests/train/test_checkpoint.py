@@ -320,7 +320,7 @@ def test_a_damaged_one_is_passed_over_with_a_warning(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="step-000000002.*damaged.*going on from step 1"):
         assert checkpoints.latest() == {"step": 1}
     checkpoints.path(1).write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"expected a whole one, got none: .*step-000000002.*step-000000001"):
+    with pytest.raises(CheckpointError, match=r"expected a whole one, got step-0.*1.*, step-0.*2.*, damaged; begin"):
         checkpoints.latest()
 
 

@@ -12,11 +12,12 @@ import pytest
 
 from tinygrad_lab import registry
 from tinygrad_lab.data import Compose
-from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.errors import ConfigError, PluginError
 from tinygrad_lab.initializers import shapes_only
+from tinygrad_lab.notices import say_once
 from tinygrad_lab.optim.schedules import build_schedule
 from tinygrad_lab.train import find_recipe, recipe_names
-from tinygrad_lab.train.recipe import checked
+from tinygrad_lab.train.recipe import Recipe, checked
 from tinygrad_lab.train.results import read_runs
 from tinygrad_lab.train.run import new_run_folder, read_run
 
@@ -186,3 +187,29 @@ def test_names_lead_nowhere_else(name: Any, tmp_path: Path) -> None:
         read_run(tmp_path)
     with pytest.raises(ConfigError, match="expected a name of letters"):
         read_runs(tmp_path)
+
+
+def test_another_optimizer_by_name_gets_the_options_that_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    say_once.cache_clear()
+    recipe = find_recipe("lenet5").override(["optimizer.name=adam", "optimizer.beta1=0.8"])
+    assert recipe["optimizer"] == {"name": "adam", "lr": 0.08, "weight_decay": 0.0005, "beta1": 0.8}
+    told = "--set optimizer.name=adam: kept lr=0.08, weight_decay=0.0005; left out momentum=0.9"
+    assert capsys.readouterr().err == f"tinygrad_lab: {told}\n"
+    same = find_recipe("lenet5").override(["optimizer.name=sgd", 'optimizer={name="adam", lr=1e-3}'])
+    assert same["optimizer"] == {"name": "adam", "lr": 1e-3}
+    assert not capsys.readouterr().err
+
+
+def test_what_was_given_for_another_plugin_is_never_left_out() -> None:
+    recipe = find_recipe("lenet5").override(["optimizer.momentum=0.5", "optimizer.name=adam"])
+    with pytest.raises(ConfigError, match="option of 'adam': expected a known name, got 'momentum'"):
+        registry.optimizers.check_options("adam", recipe.options("optimizer"))
+    with pytest.raises(PluginError, match="did you mean 'adam'"):
+        registry.optimizers.check_options("adamm", recipe.override(["optimizer.name=adamm"]).options("optimizer"))
+
+
+def test_origins_of_options_that_were_left_out_are_forgotten() -> None:
+    recipe = find_recipe("lenet5")
+    marked = Recipe("marked", {**recipe.tables, "origin": {"stated": ["optimizer.momentum", "optimizer.lr"]}})
+    changed = marked.override(["optimizer.name=adam"])
+    assert (changed.origin("optimizer.lr"), changed.origin("optimizer.name")) == ("stated", "ours")

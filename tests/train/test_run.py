@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tinygrad_lab import registry
 from tinygrad_lab.cli import main
 from tinygrad_lab.errors import ConfigError, NonFiniteError
 from tinygrad_lab.train import Trainer, find_recipe, run_recipe
@@ -60,7 +61,9 @@ def test_a_run_that_ended_early_tells_its_last_epoch_and_is_not_trained_on(tmp_p
     assert again["epochs"] == 3
 
 
-def test_ctrl_c_in_the_last_evaluation_ends_all_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_in_the_last_evaluation_ends_all_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     evaluate = Trainer._evaluate
 
     def interrupted(self: Trainer) -> Any:
@@ -73,6 +76,8 @@ def test_ctrl_c_in_the_last_evaluation_ends_all_seeds(tmp_path: Path, monkeypatc
         assert main([*arguments, "--seeds", "3", "--runs", str(tmp_path)]) == 130
     (folder,) = tmp_path.iterdir()
     assert not (folder / "result.json").exists()
+    told = capsys.readouterr().err.splitlines()
+    assert told == [f"tinygrad-lab train: stopped in epoch 1 of 1; go on with --resume {folder}"]
     saved = CheckpointFolder(folder / "checkpoints").latest()
     assert saved is not None
     assert saved["epoch"] == 1
@@ -155,3 +160,69 @@ def test_a_recipe_sets_bounds_of_the_gradients(key: str, measure: Any) -> None:
     assert prepare(short()).clip is None
     with pytest.raises(ConfigError, match=f"{key}: expected a bound above 0, got 0"):
         prepare(short(f"training.{key}=0"))
+
+
+def test_ctrl_c_in_the_first_epoch_says_where_it_was_and_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forward = Trainer._forward
+
+    def interrupted(self: Trainer, x: Any, labels: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return forward(self, x, labels)
+
+    arguments = ["train", "--quiet", "--set", "data.per_class=20", "--set", "training.epochs=2"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_forward", interrupted)
+        assert main([*arguments, "--runs", str(tmp_path)]) == 130
+    (folder,) = tmp_path.iterdir()
+    assert capsys.readouterr().err == f"tinygrad-lab train: stopped in epoch 1 of 2; go on with --resume {folder}\n"
+    assert main(["train", "--quiet", "--resume", str(folder)]) == 0
+
+
+def test_what_is_no_run_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--resume", str(tmp_path)]) == 1
+    told = capsys.readouterr().err
+    assert told.endswith(f"--resume: expected the folder of a run, got {tmp_path}; it holds no recipe.json\n")
+    assert told.count(str(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("data.name=cifar10",), "expected images of 32x32x1 for 'lenet5', got 32x32x3 of 'cifar10'; --set "),
+        (("data.name=mnist",), "got 28x28x1 of 'mnist'; --set 'model.image=[28,28,1]'"),
+        (("data.size=[40,40]",), "got 40x40x1 of 'digits'; --set 'model.image=[40,40,1]'"),
+        (("model.classes=7",), "an output for each of the 10 classes of 'digits', got 7; --set model.classes=10"),
+        (('model={name="cuda_convnet"}',), "expected images of 32x32x3 for 'cuda_convnet', got 32x32x1 of 'digits'"),
+        (('augment=[{name="center_crop", size=[28, 28]}]',), "got 32x32x1 of 'digits', 28x28x1 augmented; --set 'mod"),
+    ],
+)
+def test_images_that_the_network_does_not_take_are_refused_before_they_are_read(
+    settings: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "classes" not in message:  # how many there are, the files say
+        monkeypatch.setattr(module, "load", lambda *args, **options: pytest.fail("read"))
+    with pytest.raises(ConfigError) as told:
+        run_recipe(short(*settings), Reporter())
+    assert message in str(told.value)
+
+
+def test_a_source_that_leaves_the_shape_to_its_files_is_asked_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry.datasets["digits"], "image", None)
+    with pytest.raises(ConfigError, match="got 40x40x1 of 'digits'"):
+        run_recipe(short("data.size=[40,40]"), Reporter())
+
+
+NETWORK = """model={name="sequential", layers=[
+    {name="conv2d", in_channels=1, out_channels=4, window=5, stride=2, activation="relu"}, {name="group_norm",
+    groups=2, channels=4}, {name="flatten"}, {name="dense", in_features=784, out_features=10}]}"""
+
+
+def test_a_network_may_be_put_together_from_layers_in_the_recipe(tmp_path: Path) -> None:
+    recipe = short(" ".join(NETWORK.split()))
+    first, again = (run_recipe(recipe, Reporter(), runs=tmp_path) for _ in range(2))
+    assert first["figures"] == again["figures"]
+    wrong = short(" ".join(NETWORK.replace("784", "700").split()))
+    with pytest.raises(ConfigError, match=r"the network takes, got 32x32x1 of 'digits': Dense.*700.*784.*layer '3'"):
+        run_recipe(wrong, Reporter(), runs=tmp_path)

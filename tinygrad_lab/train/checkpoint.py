@@ -249,8 +249,10 @@ class CheckpointFolder:
                 warnings.warn(f"{failure}; going on from step {step}", stacklevel=2)
             return contents
         if failures:
-            reasons = "; ".join(map(str, failures))
-            raise CheckpointError(f"checkpoints {self.folder}: expected a whole one, got none: {reasons}")
+            names = ", ".join(path.name for path in map(self.path, self.steps()))
+            raise CheckpointError(
+                f"checkpoints {self.folder}: expected a whole one, got {names}, damaged; begin the run anew"
+            ) from failures[0]
         return None
 
     def best(self) -> dict[str, Any]:

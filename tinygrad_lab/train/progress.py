@@ -16,14 +16,14 @@ def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def describe_epoch(metrics: dict[str, Any], epochs: int) -> str:
-    """Return one line about a finished epoch."""
+def describe_epoch(metrics: dict[str, Any], epochs: int, *, first: bool = False) -> str:
+    """Return one line about a finished epoch; the time of a process's first one has starting up in it."""
     held_out, validation = metrics["held_out"], metrics.get("validation")
     return (
         f"epoch {metrics['epoch']:>3}/{epochs}  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.2%}  "
         + (f"validation {validation['accuracy']:.2%}  " if validation else "")
         + f"held out: loss {held_out['loss']:.4f}  accuracy {held_out['accuracy']:.2%}  "
-        f"{metrics['images_per_second']:,.0f} images/s"
+        f"{metrics['images_per_second']:,.0f} images/s" + (", start-up included" if first else "")
     )
 
 
@@ -55,7 +55,8 @@ class LineReporter(Reporter):
         """Write the epoch's line, with the time that is left."""
         self.reported += 1
         left = (time.perf_counter() - self.start) / self.reported * (self.epochs - history[-1]["epoch"])
-        print(f"{describe_epoch(history[-1], self.epochs)}  {_clock(left)} left", file=self.stream, flush=True)
+        line = describe_epoch(history[-1], self.epochs, first=self.reported == 1)
+        print(f"{line}  {_clock(left)} left", file=self.stream, flush=True)
         return None
 
 
@@ -99,5 +100,6 @@ class LiveReporter(LineReporter):
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
         """Print the epoch's line above the bar."""
-        self.bar.console.print(describe_epoch(history[-1], self.epochs), highlight=False)
+        self.reported += 1
+        self.bar.console.print(describe_epoch(history[-1], self.epochs, first=self.reported == 1), highlight=False)
         return None

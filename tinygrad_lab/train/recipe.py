@@ -21,7 +21,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from tinygrad_lab import registry
+from tinygrad_lab.arguments import fits
 from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.notices import say_once
 from tinygrad_lab.registry import one_of
 
 Table = dict[str, Any]
@@ -64,6 +67,12 @@ _KINDS: dict[str, Mapping[str, type]] = {
     "transfer": _TRANSFER,
     "recipe": _RECIPE,
     "origin": _ORIGIN,
+}
+_PLUGINS = {
+    "model": registry.models,
+    "loss": registry.losses,
+    "optimizer": registry.optimizers,
+    "schedule": registry.schedules,
 }
 _REQUIRED = ("model", "data", "loss", "optimizer", "training")
 _KNOWN = ("recipe", "origin", *_REQUIRED, "augment", "schedule", "transfer", "variants")
@@ -119,6 +128,8 @@ class Recipe:
         """Return the recipe with some settings replaced, each given as ``table.key=value`` in TOML's notation.
 
         An option of an augmentation is ``augment.NAME.key=value``; ``augment=[...]`` or ``table={...}`` is all of it.
+        Of another optimizer (loss, schedule, network) by name, options of the old one that it does not take are left
+        out, and said.
 
         Raises
         ------
@@ -148,6 +159,10 @@ class Recipe:
             place[key] = _replaced(old, text, setting)
             if place[key] != old and table not in ("recipe", "origin"):
                 changed.append(path)
+        given = {setting.partition("=")[0].strip() for setting in settings}
+        for table, kind in _PLUGINS.items():
+            if f"{table}.name" in changed:
+                tables = _left_out(tables, table, kind, given)
         return Recipe(self.name, checked(_marked(tables, dict.fromkeys(changed, "ours")), self.name))
 
     @property
@@ -179,6 +194,28 @@ class Recipe:
                 tables[table] = value
         marks = {path: self.origin(f"variants.{name}.{path}") for path in settings}
         return Recipe(f"{self.name}:{name}", checked(_marked(tables, marks), f"{self.name}:{name}"))
+
+
+def _left_out(tables: Table, table: str, kind: registry.Registry, given: set[str]) -> Table:
+    """Return the tables without the options that another plugin does not take, but for those that were given for it."""
+    name = tables[table]["name"]
+    if name not in kind or (known := kind.options_of(name)) is None:
+        return tables
+    old = {key: v for key, v in tables[table].items() if key != "name" and f"{table}.{key}" not in given}
+    gone = {key: v for key, v in old.items() if key not in known}
+    if old:
+        kept = {key: v for key, v in old.items() if key in known}
+        say_once(f"--set {table}.name={name}: kept {_listed(kept)}; left out {_listed(gone)}")
+    origin = {
+        mark: [path for path in marked if path not in {f"{table}.{key}" for key in gone}]
+        for mark, marked in tables.get("origin", {}).items()
+    }
+    left = {key: v for key, v in tables[table].items() if key not in gone}
+    return {**tables, table: left, **({"origin": origin} if origin else {})}
+
+
+def _listed(options: Table) -> str:
+    return ", ".join(f"{key}={value}" for key, value in options.items()) or "nothing"
 
 
 def _augmentation(steps: list[Table], path: str) -> tuple[Table, str]:
@@ -229,8 +266,7 @@ def _replaced(old: Any, text: str, setting: str) -> Any:
 def _check_table(table: Mapping[str, Any], kinds: Mapping[str, type], who: str) -> None:
     for key, value in table.items():
         one_of(key, list(kinds), who)
-        number = kinds[key] is float and type(value) is int
-        if not (isinstance(value, kinds[key]) or number) or (isinstance(value, bool) and kinds[key] is not bool):
+        if not fits(value, kinds[key]):
             raise ConfigError(f"{who}.{key}: expected {kinds[key].__name__}, got {value!r}")
 
 

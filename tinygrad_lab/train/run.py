@@ -11,6 +11,7 @@ import functools
 import inspect
 import json
 import signal
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ import numpy as np
 
 from tinygrad_lab import registry
 from tinygrad_lab.backend import find_backend
-from tinygrad_lab.data import Compose, Loader, load
+from tinygrad_lab.data import Compose, Loader, find_source, load
 from tinygrad_lab.errors import ConfigError, LabError, NonFiniteError, StateError
 from tinygrad_lab.finetuning import begin_with
 from tinygrad_lab.kernels.blas import one_blas_thread
@@ -35,6 +36,7 @@ from tinygrad_lab.train.checkpoint import ADVICE, CheckpointFolder
 from tinygrad_lab.train.evaluation import best_epoch, figures
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.recipe import Recipe, check_name, checked
+from tinygrad_lab.train.shapes import check_images, made_up
 from tinygrad_lab.train.trainer import Trainer, goes_by_metric
 from tinygrad_lab.weights import save_weights, write_atomically
 
@@ -82,9 +84,13 @@ def prepare(
     training, data = recipe["training"], recipe.options("data")
     seed, batch_size = training.get("seed", 0), data.pop("batch_size", 128)
     name = recipe["data"]["name"]
+    model = _network(recipe["model"], seed)
+    if (example := made_up(find_source(name), data.get("size"))) is not None:
+        check_images(recipe, model, Compose.from_config(recipe.augment).fit(example), example)
     train_set = load(name, split="train", root=root, **data)
     test_set = load(name, split="test", root=root, **{k: v for k, v in data.items() if k in ("classes", "size")})
     augment = Compose.from_config(recipe.augment).fit(train_set)
+    check_images(recipe, model, augment, train_set)
     batches = Loader(train_set, batch_size=batch_size, seed=seed, augment=augment, workers=workers, device=device)
     unchanged = augment.for_evaluation()
     evaluated = functools.partial(Loader, batch_size=256, shuffle=False, augment=unchanged, workers=0, device=device)
@@ -92,8 +98,6 @@ def prepare(
     if data.get("held_out"):
         rest = {key: value for key, value in data.items() if key != "per_class"}
         validation = evaluated(load(name, split="validation", root=root, **rest))
-    model: Layer = _made(registry.models, recipe["model"], rng=seed)
-    model.seed = seed
     begin_with(model, **{k: v for k, v in recipe["transfer"].items() if not resumed or k in ("freeze", "but")})
     model.to(device)
     loss = functools.partial(registry.losses[recipe["loss"]["name"]], **_options(registry.losses, recipe["loss"]))
@@ -144,6 +148,16 @@ def _clipping(
             clip_by_norm(parameters, training["clip_norm"])
 
     return clip
+
+
+def _network(table: dict[str, Any], seed: int) -> Layer:
+    """Return the network that a table names: a registered one, or a layer, put together from layers in the table."""
+    if table["name"] in registry.layers and table["name"] not in registry.models:
+        model = registry.from_table(table, rng=seed)
+    else:
+        model = _made(registry.models, table, rng=seed)
+    model.seed = seed
+    return model
 
 
 def _schedule(table: dict[str, Any], epochs: int) -> Schedule:
@@ -215,7 +229,9 @@ def run_recipe(
             except KeyboardInterrupt:
                 if interruption.between_steps:
                     checkpoints.save(trainer.steps, trainer.state())
-                raise
+                where = f"in epoch {min(trainer.epoch + 1, epochs)} of {epochs}"
+                then = f"go on with --resume {folder}" if checkpoints.steps() else f"no checkpoint yet in {folder}"
+                raise KeyboardInterrupt(f"{where}; {then}") from None
             except NonFiniteError as error:
                 checkpoints.save(trainer.steps, trainer.state())
                 error.add_note(f"the weights of before that step are in {checkpoints.folder}")
@@ -256,7 +272,7 @@ def _result(recipe: Recipe, trainer: Trainer, folder: Path) -> Metrics:
         "epochs": trainer.epoch,
         "seed": recipe["training"].get("seed", 0),
         "seconds": round(seconds, 3),
-        "images_per_second": round(len(trainer.batches.dataset) * trainer.epoch / max(seconds, 1e-9), 1),
+        "images_per_second": statistics.median(m["images_per_second"] for m in trainer.history),
         "held_out": {"accuracy": told["last"]["accuracy"], "loss": told["last"]["loss"]},
         "figures": told,
         "training_accuracy": trainer.history[-1]["accuracy"],
@@ -275,7 +291,8 @@ def read_run(folder: Path) -> Recipe:
         tables = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
         name = tables.pop("name")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"resume: expected the folder of a run, got {folder}: {error}") from error
+        why = "it holds no recipe.json" if isinstance(error, FileNotFoundError) else f"its recipe.json: {error}"
+        raise ConfigError(f"--resume: expected the folder of a run, got {folder}; {why}") from error
     return Recipe(name, checked(tables, name))
 
 

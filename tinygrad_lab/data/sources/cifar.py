@@ -28,6 +28,7 @@ class CIFAR10(Source):
     title = "CIFAR-10, photographs of 10 classes"
     homepage = "https://www.cs.toronto.edu/~kriz/cifar.html"
     sizes: ClassVar[dict[str, int]] = {"train": 50_000, "test": 10_000}
+    image = (32, 32, 3)
     label_key: ClassVar[str] = "labels"
     names_key: ClassVar[str] = "label_names"
     meta: ClassVar[DataFile] = DataFile("cifar-10-batches-py/batches.meta", 158, "md5:5ff9c542aee3614f3951f8cda6e48888")

@@ -30,6 +30,7 @@ class Digits(Source):
     title = "Digits, handwritten, bundled with scikit-learn"
     homepage = "https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits"
     sizes: ClassVar[dict[str, int]] = {"train": 1_438, "test": 359}
+    image = (32, 32, 1)
     classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
 
     def read(

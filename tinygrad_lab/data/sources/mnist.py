@@ -44,6 +44,7 @@ class MNIST(Source):
     title = "MNIST, handwritten digits"
     homepage = "http://yann.lecun.com/exdb/mnist/"
     sizes: ClassVar[dict[str, int]] = {"train": 60_000, "test": 10_000}
+    image = (28, 28, 1)
     classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
     files = _files(
         "MNIST/raw",

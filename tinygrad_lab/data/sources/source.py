@@ -28,6 +28,8 @@ class Source(abc.ABC):
         For people.
     sizes : dict
         From each split, ``"train"`` and ``"test"``, to its published number of images.
+    image : (int, int, int) or None
+        Height, width and channels of an image, unless a size is asked for; None where the files decide on it.
     files : tuple of DataFile
         What must lie in the data folder.
     downloads : tuple of Download
@@ -38,6 +40,7 @@ class Source(abc.ABC):
     title: ClassVar[str]
     homepage: ClassVar[str] = ""
     sizes: ClassVar[dict[str, int]]
+    image: ClassVar[tuple[int, int, int] | None] = None
     files: ClassVar[tuple[DataFile, ...]] = ()
     downloads: ClassVar[tuple[Download, ...]] = ()
 

@@ -1,0 +1,67 @@
+"""Whether a network takes the images of a recipe: found by their shape, before they are loaded where that is known."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab import registry
+from tinygrad_lab.data import Compose, Dataset, Source
+from tinygrad_lab.errors import ConfigError, LabError
+from tinygrad_lab.layer import Layer, Shape
+from tinygrad_lab.settings import reference_only
+from tinygrad_lab.train.recipe import Recipe
+
+
+def made_up(source: Source, size: tuple[int, int] | None = None) -> Dataset | None:
+    """Return two images of noise of the shape that a source's have; None if its files decide on that."""
+    if source.image is None:
+        return None
+    shape = (2, *(size or source.image[:2]), source.image[2])
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    return Dataset(images, np.zeros(2, int), name=source.name)
+
+
+def check_images(recipe: Recipe, model: Layer, augment: Compose, data: Dataset) -> None:
+    """Refuse images that the network does not take as they come out of the augmentation, in training or evaluation.
+
+    Raises
+    ------
+    ConfigError
+        It takes others, or has fewer outputs than there are classes; the message says what to set.
+    """
+    for pipeline in (augment, augment.for_evaluation()):
+        shape = _shape_after(pipeline, data)
+        try:
+            out = model.output_shape((1, *shape))
+        except LabError as error:
+            told = "; ".join([str(error), *getattr(error, "__notes__", [])])
+            raise _misfit(recipe, data, shape, told) from error
+        if len(out) == 2 and 1 < out[1] < len(data.classes):
+            raise ConfigError(
+                f"recipe {recipe.name!r}: expected an output for each of the {len(data.classes)} classes of "
+                f"{data.name!r}, got {out[1]}; --set model.classes={len(data.classes)}"
+            )
+
+
+def _shape_after(pipeline: Compose, data: Dataset) -> Shape:
+    images = data.images[:2].astype(np.float32)
+    with reference_only():  # two images are not worth compiling for
+        images, _ = pipeline(images / 255, data.labels[:2], rng=np.random.default_rng(0))
+    return tuple(images.shape[1:])
+
+
+def _misfit(recipe: Recipe, data: Dataset, shape: Shape, told: str) -> ConfigError:
+    name, who = recipe["model"]["name"], f"recipe {recipe.name!r}"
+    got = f"{_words(data.shape)} of {data.name!r}" + (f", {_words(shape)} augmented" if shape != data.shape else "")
+    option = inspect.signature(registry.models[name]).parameters.get("image") if name in registry.models else None
+    if option is None:
+        return ConfigError(f"{who}: expected images that the network takes, got {got}: {told}")
+    expected, setting = _words(recipe["model"].get("image", option.default)), f"model.image={[*shape]}".replace(" ", "")
+    return ConfigError(f"{who}: expected images of {expected} for {name!r}, got {got}; --set '{setting}'")
+
+
+def _words(shape: Any) -> str:
+    return "x".join(map(str, shape))
