@@ -76,8 +76,9 @@ def _load_cupy() -> None:
     try:
         cupy = importlib.import_module("cupy")
     except ImportError as error:
+        got = "no such package" if getattr(error, "name", None) == "cupy" else f"{type(error).__name__}: {error}"
         raise DeviceError(
-            "device 'cupy': expected CuPy to be installed, got no such package; pip install 'tinygrad-lab[cuda]'"
+            f"device 'cupy': expected CuPy to be installed, got {got}; pip install 'tinygrad-lab[cuda]'"
         ) from error
     if not cupy.cuda.is_available():
         raise DeviceError("device 'cupy': expected a CUDA GPU and its driver, got none; use device 'numpy'")
