@@ -77,7 +77,7 @@ def test_a_recording_that_sends_something_is_refused_and_ended(monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda, get_default_pinned_memory_pool=lambda: pool))
     graphs = CudaGraphs()
     assert graphs.record(lambda: None) == "graph"
-    with pytest.raises(CaptureError, match="sends nothing to the GPU, got 64 bytes of the host's"):
+    with pytest.raises(CaptureError, match="sends nothing to the GPU, got 64 bytes from the host"):
         graphs.record(lambda: cuda.pinned(64))
     assert cuda.said == ["begin", "end"] * 2
     assert cuda.pinned is usual
