@@ -70,7 +70,7 @@ class Noted(Callback):
 
 @pytest.mark.parametrize("capture", [False, True])
 def test_a_step_waits_for_nothing_and_moves_what_it_says(capture: bool) -> None:
-    """Counted at CuPy's own doors: a step gets the order of its images, and metrics are read once an interval."""
+    """Counted at CuPy's own doors: a step gets nothing, and metrics are read once an interval."""
     with watching() as counts:
         noted = Noted(counts)
         trainer("cupy", read_every=4, callbacks=[noted], capture=capture).train(6)  # epochs of 6 steps
@@ -83,7 +83,7 @@ def test_a_step_waits_for_nothing_and_moves_what_it_says(capture: bool) -> None:
     for what in ("to the host", "waits", "memory from the driver"):
         assert [step[what] for step in between] == [0] * len(between), what
     moved = sum(step["to the device"] for step in between)
-    assert len(between) <= moved <= len(between) + 2 * capture, "rates are sent ahead for 1, 2, 4, ... steps"
+    assert moved <= 2 * capture, "rates are sent ahead for 1, 2, 4, ... steps"
 
 
 def test_the_whole_kit() -> None:

@@ -59,8 +59,8 @@ class Loader:
         Whether to leave out a last batch that is not full.
     device : str
         Where batches are made. Elsewhere than with NumPy the whole data set is moved there once, its batches are put
-        together and augmented there, and only the random numbers of the augmentation come from the host; there are no
-        workers then, since the device itself runs behind.
+        together and augmented there; the order of an epoch is sent at its beginning, and for each batch only the random
+        numbers of the augmentation. There are no workers then, since the device itself runs behind.
 
     Shapes
     ------
@@ -196,6 +196,7 @@ class Loader:
         epoch, first = self._begin.epoch, self._begin.batch
         self._position, self._begin = self._begin, Position(epoch)
         order = epoch_order(len(self.dataset), self.seed, epoch) if self.shuffle else np.arange(len(self.dataset))
+        order = transfer(order, self.device)
         numbers = range(first, len(self))
         with contextlib.closing(self._batches(order, epoch, numbers)) as batches:
             for number, batch in zip(numbers, batches, strict=True):
@@ -224,7 +225,7 @@ class Loader:
             pool.shutdown(cancel_futures=True)
 
     def _make(self, order: Array, epoch: int, number: int) -> Batch:
-        chosen = transfer(order[number * self.batch_size : (number + 1) * self.batch_size], self.device)
+        chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
         images, labels = self._images.take(chosen, axis=0), self._labels[chosen]
         xp = namespace(images)
         if images.dtype == np.uint8:
