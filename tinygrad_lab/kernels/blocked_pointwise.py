@@ -123,14 +123,15 @@ def _rows(x: Array) -> _Rows:
 
 
 def _affine(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
+    """Return x * factor + (shift - mean * factor): a pass less, and as exact as x itself is."""
     read, out = _rows(x), np.empty(x.shape, x.dtype)
     rows, target = read.of(x), read.of(out)
-    mean, factor, shift = read.repeated(mean, factor, shift)
+    offset = (shift - mean.astype(np.float64) * factor).astype(x.dtype)
+    factor, offset = read.repeated(factor, offset)
 
     def work(part: slice) -> None:
-        np.subtract(rows[part], mean, out=target[part])
-        target[part] *= factor
-        target[part] += shift
+        np.multiply(rows[part], factor, out=target[part])
+        target[part] += offset
 
     by_blocks(work, len(rows), read.block)
     return out
