@@ -27,7 +27,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 LARGE = {"ten_layer": 128, "alexnet": 128, "vgg16": 128, "resnet50": 128}
 SMALL = {"ten_layer": 16, "resnet20": 16}
-SHARES = {"tests": 90.0, "kit": 110.0, "lenet5": 40.0, "bench": 240.0, "ten_layer": 520.0}  # seconds at most
+SHARES = {"tests": 90.0, "kit": 110.0, "lenet5": 80.0, "bench": 220.0, "ten_layer": 520.0}  # seconds at most
 EXAMPLES = 4
 NEEDED = ["cupy", "cudnn", "torch", "hypothesis", "pytest", "pytest_timeout", "xdist", "scipy", "sklearn"]
 NEEDED += ["safetensors", "platformdirs", "rich", "threadpoolctl", "matplotlib"]
