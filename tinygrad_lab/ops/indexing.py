@@ -72,4 +72,3 @@ def take_along_axis(x: Any, positions: Any, axis: int) -> Any:
     if positions.ndim != x.ndim:
         raise ShapeError(f"take_along_axis: expected positions with {x.ndim} axes, got shape {positions.shape}")
     return gather_along_axis(x, positions, axis=axis)
-

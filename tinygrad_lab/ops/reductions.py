@@ -241,4 +241,3 @@ def all(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # NumPy's
 def any(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # NumPy's name
     """Return whether any element over the given axes holds, or is not 0; by default over all axes."""
     return any_axes(x, axes=normalize_axes(axis, x.ndim, "any"), keepdims=keepdims)
-
