@@ -72,7 +72,13 @@ from tinygrad_lab.ops.elementary import (
 )
 from tinygrad_lab.ops.indexing import take, take_along_axis
 from tinygrad_lab.ops.linear import einsum, matmul, tensordot
-from tinygrad_lab.ops.normalisation import batch_norm, channel_affine, standardize
+from tinygrad_lab.ops.normalisation import (
+    batch_norm,
+    batch_norm_relu,
+    channel_affine,
+    channel_affine_relu,
+    standardize,
+)
 from tinygrad_lab.ops.pooling import count_pool2d, largest_in_windows, max_pool2d, sum_pool2d
 from tinygrad_lab.ops.reductions import (
     all,
@@ -149,6 +155,7 @@ __all__ = [
     "argsort",
     "astype",
     "batch_norm",
+    "batch_norm_relu",
     "bitwise_and",
     "bitwise_not",
     "bitwise_or",
@@ -156,6 +163,7 @@ __all__ = [
     "broadcast_to",
     "ceil",
     "channel_affine",
+    "channel_affine_relu",
     "checkpoint",
     "clip",
     "concatenate",

@@ -23,7 +23,14 @@ from tinygrad_lab.kernels.gpu import launch, normalisation, pointwise, pooling
 from tinygrad_lab.losses.classification import cross_entropy, cross_entropy_grad
 from tinygrad_lab.ops.activation import log_softmax, relu, relu_grad, softmax
 from tinygrad_lab.ops.dropping import dropout, keys_in_step
-from tinygrad_lab.ops.normalisation import batch_norm, blend, centered_sums, channel_affine
+from tinygrad_lab.ops.normalisation import (
+    batch_norm,
+    batch_norm_relu,
+    blend,
+    centered_sums,
+    channel_affine,
+    channel_affine_relu,
+)
 from tinygrad_lab.ops.pooling import max_pool2d, max_pool2d_grad, max_pool2d_take, sum_pool2d, sum_pool2d_grad
 from tinygrad_lab.ops.reductions import sum_axes
 from tinygrad_lab.ops.shaping import concatenate_parts
@@ -151,10 +158,12 @@ def test_batches_by_channels(dtype: str, seed: int, rows: int, channels: int, pe
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(normalisation, "PER", per)
         agrees(batch_norm, x, a, b, eps=1e-3)
+        agrees(batch_norm_relu, x, a, b, eps=1e-3)
         agrees(centered_sums, g, x, mean)
         agrees(sum_axes, x, axes=(0, 1))
         agrees(sum_axes, x, axes=(0, 1), keepdims=True)
     agrees(channel_affine, x, mean, a, b)
+    agrees(channel_affine_relu, x, mean, a, b)
     agrees(blend, g, x, mean, a, b, c)
 
 

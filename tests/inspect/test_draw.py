@@ -102,7 +102,7 @@ def test_a_shortcut_goes_past_its_block(options: Any, word: str) -> None:
 def test_equal_blocks_are_folded_with_their_number_unless_it_is_refused() -> None:
     folded, whole = draw_model("resnet34"), draw_model("resnet34", fold=False)
     assert "stage3.1 … 5 · residual × 5" in folded.svg
-    assert len(whole.boxes) - len(folded.boxes) == (2 + 2 + 4 + 1) * 7  # seven boxes a block
+    assert len(whole.boxes) - len(folded.boxes) == (2 + 2 + 4 + 1) * 6  # six boxes a block
     alike = [Sequential(Dense(4, 4, rng=0), ReLU()) for _ in range(3)]
     other = Sequential(Dense(4, 4, rng=0), Tanh())
     assert titles(draw(Sequential(*alike, other), (4,))) == ["input", "dense", "ReLU", "dense", "tanh"]

@@ -13,7 +13,14 @@ from tinygrad_lab.kernels import blocked_pointwise, using_threads
 from tinygrad_lab.ops.activation import add_relu, relu, relu_grad
 from tinygrad_lab.ops.dropping import dropout
 from tinygrad_lab.ops.linear import matmul_matrices
-from tinygrad_lab.ops.normalisation import batch_norm, blend, centered_sums, channel_affine
+from tinygrad_lab.ops.normalisation import (
+    batch_norm,
+    batch_norm_relu,
+    blend,
+    centered_sums,
+    channel_affine,
+    channel_affine_relu,
+)
 from tinygrad_lab.optim.updates import momentum_update
 from tinygrad_lab.settings import using
 
@@ -62,8 +69,10 @@ def test_normalisation(shape: Any, seed: int) -> None:
         rng.standard_normal((6, shape[2])),
     )
     close(batch_norm, x, scale, shift, eps=1e-3)
+    close(batch_norm_relu, x, scale, shift, eps=1e-3)
     close(centered_sums, g, x, mean)
     close(channel_affine, x, mean, scale, shift)
+    close(channel_affine_relu, x, mean, scale, shift)
     close(blend, g, x, mean, a, b, c)
 
 

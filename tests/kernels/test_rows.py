@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,14 @@ from hypothesis import strategies as st
 from tinygrad_lab.kernels import using_threads
 from tinygrad_lab.ops.activation import add_relu, relu, relu_grad
 from tinygrad_lab.ops.dropping import dropout
-from tinygrad_lab.ops.normalisation import batch_norm, blend, centered_sums, channel_affine
+from tinygrad_lab.ops.normalisation import (
+    batch_norm,
+    batch_norm_relu,
+    blend,
+    centered_sums,
+    channel_affine,
+    channel_affine_relu,
+)
 from tinygrad_lab.ops.reductions import sum_axes
 from tinygrad_lab.optim.updates import momentum_update
 from tinygrad_lab.settings import using
@@ -31,8 +39,8 @@ def compiled(op: Any, *arrays: Any, **options: Any) -> Any:
     return result
 
 
-def close(op: Any, *arrays: Any, **options: Any) -> None:
-    """Hold a kernel to its reference in double precision."""
+def close(op: Any, *arrays: Any, least_scale: float = 0.0, **options: Any) -> None:
+    """Hold a kernel to its reference in double precision, relative to the size of the results or to a larger one."""
     result, reference = (
         compiled(op, *arrays, **options),
         op.forward(np, *(a.astype(np.float64) for a in arrays), **options),
@@ -40,7 +48,7 @@ def close(op: Any, *arrays: Any, **options: Any) -> None:
     pairs = [(result, reference)] if len(op.outputs) == 1 else zip(result, reference, strict=True)
     for got, expected in pairs:
         assert got.dtype == np.float32
-        scale = max(expected.std(), np.abs(expected).max() / 10)
+        scale = max(expected.std(), np.abs(expected).max() / 10, least_scale)
         assert np.abs(got - expected).max() <= op.kernels[0].error * scale
 
 
@@ -64,9 +72,11 @@ def test_batch_normalisation(shape: Any, seed: int, shift: float) -> None:
     shape = large(shape)
     x, g = numbers(shape, seed, shift), numbers(shape, seed + 1)
     scale, offset, mean, a, b, c = numbers((6, shape[-1]), seed + 2)
-    close(batch_norm, x, scale, offset, eps=1e-5)
-    close(centered_sums, g, x, mean + np.float32(shift))
+    close(batch_norm, x, scale, offset, eps=1e-5, least_scale=1.0)  # a mean may be nearly 0
+    close(batch_norm_relu, x, scale, offset, eps=1e-5, least_scale=1.0)
+    close(centered_sums, g, x, mean + np.float32(shift), least_scale=math.sqrt(g.size / len(mean)))  # they may cancel
     close(channel_affine, x, mean, scale, offset)
+    close(channel_affine_relu, x, mean, scale, offset)
     close(blend, g, x, mean, a, b, c)
 
 

@@ -12,7 +12,14 @@ from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.threads import run
 from tinygrad_lab.ops.activation import add_relu, relu, relu_grad
 from tinygrad_lab.ops.dropping import dropout
-from tinygrad_lab.ops.normalisation import batch_norm, blend, centered_sums, channel_affine
+from tinygrad_lab.ops.normalisation import (
+    batch_norm,
+    batch_norm_relu,
+    blend,
+    centered_sums,
+    channel_affine,
+    channel_affine_relu,
+)
 
 BLOCK = 1 << 18  # elements; less means more calls, between which threads wait for the interpreter
 WIDTH = 1 << 10  # elements of a row: NumPy goes along rows, and short ones cost as much as long ones
@@ -122,8 +129,8 @@ def _rows(x: Array) -> _Rows:
     return _Rows(pixels, shape, max(1, BLOCK // shape[1]))
 
 
-def _affine(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
-    """Return x * factor + (shift - mean * factor): a pass less, and as exact as x itself is."""
+def _affine(x: Array, mean: Array, factor: Array, shift: Array, *, clip: bool) -> Array:
+    """Return x * factor + (shift - mean * factor), ReLU of it if `clip`: a pass less, and as exact as x itself is."""
     read, out = _rows(x), np.empty(x.shape, x.dtype)
     rows, target = read.of(x), read.of(out)
     offset = (shift - mean.astype(np.float64) * factor).astype(x.dtype)
@@ -132,6 +139,8 @@ def _affine(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
     def work(part: slice) -> None:
         np.multiply(rows[part], factor, out=target[part])
         target[part] += offset
+        if clip:
+            np.maximum(target[part], 0, out=target[part])
 
     by_blocks(work, len(rows), read.block)
     return out
@@ -139,11 +148,15 @@ def _affine(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
 
 @channel_affine.kernel("numpy", least=LEAST, when=_channels, error=1e-5)
 def _channel_affine(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
-    return _affine(x, mean, factor, shift)
+    return _affine(x, mean, factor, shift, clip=False)
 
 
-@batch_norm.kernel("numpy", least=LEAST, when=_channels, error=1e-5)
-def _batch_norm(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Array, Array, Array]:
+@channel_affine_relu.kernel("numpy", least=LEAST, when=_channels, error=1e-5)
+def _channel_affine_relu(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
+    return _affine(x, mean, factor, shift, clip=True)
+
+
+def _normalize(x: Array, scale: Array, shift: Array, eps: float, *, clip: bool) -> tuple[Array, Array, Array]:
     read, count = _rows(x), x.size // x.shape[-1]
     rows = read.of(x)
 
@@ -158,7 +171,18 @@ def _batch_norm(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Ar
         np.sum(np.square(centered, out=centered), axis=0, out=sums[0])
 
     variance = (read.summed(x, 1, add_squares)[0] / count).astype(x.dtype)
-    return _affine(x, mean, (scale / np.sqrt(variance + eps)).astype(x.dtype), shift), mean, variance
+    factor = (scale / np.sqrt(variance + eps)).astype(x.dtype)
+    return _affine(x, mean, factor, shift, clip=clip), mean, variance
+
+
+@batch_norm.kernel("numpy", least=LEAST, when=_channels, error=1e-5)
+def _batch_norm(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Array, Array, Array]:
+    return _normalize(x, scale, shift, eps, clip=False)
+
+
+@batch_norm_relu.kernel("numpy", least=LEAST, when=_channels, error=1e-5)
+def _batch_norm_relu(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Array, Array, Array]:
+    return _normalize(x, scale, shift, eps, clip=True)
 
 
 @centered_sums.kernel("numpy", least=LEAST, when=_channels, error=1e-5)

@@ -9,7 +9,14 @@ import numpy as np
 from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.arrays import holds_float32, plain
 from tinygrad_lab.kernels.threads import aligned, run
-from tinygrad_lab.ops.normalisation import batch_norm, blend, centered_sums, channel_affine
+from tinygrad_lab.ops.normalisation import (
+    batch_norm,
+    batch_norm_relu,
+    blend,
+    centered_sums,
+    channel_affine,
+    channel_affine_relu,
+)
 
 BLOCK_FLOATS = 1 << 13  # of rows: 32 KiB, an L1 cache
 MOST_ROWS = 512  # that are summed one after the other in single precision
@@ -33,8 +40,7 @@ def _blocks(x: Array) -> tuple[int, int]:
     return rows, -(-(x.size // x.shape[-1]) // rows)
 
 
-@batch_norm.kernel("numba", least=BLOCK_FLOATS, when=_takes, error=1e-5)
-def _batch_norm(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Array, Array, Array]:
+def _normalize(x: Array, scale: Array, shift: Array, eps: float, *, clip: bool) -> tuple[Array, Array, Array]:
     from tinygrad_lab.kernels.compiled import normalisation
 
     rows, blocks = _blocks(x)
@@ -46,21 +52,37 @@ def _batch_norm(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Ar
     mean = (means * counts).sum(axis=0) / count
     variance = (squares + counts * (means - mean) ** 2).sum(axis=0) / count
     mean, factor = mean.astype(np.float32), (scale / np.sqrt(variance + eps)).astype(np.float32)
-    return _affine(x, mean, factor, shift), mean, variance.astype(np.float32)
+    return _affine(x, mean, factor, shift, clip=clip), mean, variance.astype(np.float32)
 
 
-def _affine(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
+@batch_norm.kernel("numba", least=BLOCK_FLOATS, when=_takes, error=1e-5)
+def _batch_norm(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Array, Array, Array]:
+    return _normalize(x, scale, shift, eps, clip=False)
+
+
+@batch_norm_relu.kernel("numba", least=BLOCK_FLOATS, when=_takes, error=1e-5)
+def _batch_norm_relu(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Array, Array, Array]:
+    return _normalize(x, scale, shift, eps, clip=True)
+
+
+def _affine(x: Array, mean: Array, factor: Array, shift: Array, *, clip: bool) -> Array:
     from tinygrad_lab.kernels.compiled import normalisation
 
     rows, blocks = _blocks(x)
     out = aligned(x.shape)
-    run(normalisation.channel_affine, (_rows(x), plain(mean), plain(factor), plain(shift), rows, _rows(out)), blocks)
+    channels = plain(mean), plain(factor), plain(shift)
+    run(normalisation.channel_affine, (_rows(x), *channels, int(clip), rows, _rows(out)), blocks)
     return out
 
 
 @channel_affine.kernel("numba", least=BLOCK_FLOATS, when=_takes, error=1e-5)
 def _channel_affine(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
-    return _affine(x, mean, factor, shift)
+    return _affine(x, mean, factor, shift, clip=False)
+
+
+@channel_affine_relu.kernel("numba", least=BLOCK_FLOATS, when=_takes, error=1e-5)
+def _channel_affine_relu(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
+    return _affine(x, mean, factor, shift, clip=True)
 
 
 @centered_sums.kernel("numba", least=BLOCK_FLOATS, when=_takes, error=1e-5)

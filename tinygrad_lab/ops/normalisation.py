@@ -5,7 +5,8 @@ r"""Normalisation: batch statistics of channels, and standard scores over any ax
 
 `batch_norm` takes the sums over all axes but the last. Its derivative has a closed form that reads x and the cotangent
 twice: `centered_sums` takes the two sums that it needs, `blend` makes the gradient from them. The rules of these two
-and of `channel_affine` are made of one another, so that every order of derivative exists.
+and of `channel_affine` are made of one another, so that every order of derivative exists. With ReLU behind it either is
+an operation of its own, so that the result is written once.
 
 References
 ----------
@@ -19,6 +20,7 @@ import math
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.ops.activation import relu_grad
 from tinygrad_lab.ops.elementary import sqrt
 from tinygrad_lab.ops.reductions import mean as mean_over
 from tinygrad_lab.ops.reductions import sum_axes
@@ -40,6 +42,13 @@ def batch_norm(xp: Any, x: Any, scale: Any, shift: Any, *, eps: float) -> Any:
     return centered * (scale / xp.sqrt(variance + eps)) + shift, mean, variance
 
 
+@primitive(outputs=("out", "mean", "variance"))
+def batch_norm_relu(xp: Any, x: Any, scale: Any, shift: Any, *, eps: float) -> Any:
+    """Return `batch_norm` with ReLU behind it, which lets NaN through, and the mean and variance of each channel."""
+    y, mean, variance = batch_norm.forward(xp, x, scale, shift, eps=eps)
+    return xp.maximum(y, 0), mean, variance
+
+
 @primitive(outputs=("total", "moment"))
 def centered_sums(xp: Any, g: Any, x: Any, mean: Any) -> Any:
     """Return sum(g) and sum(g * (x - mean)) over all axes but the last."""
@@ -51,6 +60,12 @@ def centered_sums(xp: Any, g: Any, x: Any, mean: Any) -> Any:
 def channel_affine(xp: Any, x: Any, mean: Any, factor: Any, shift: Any) -> Any:
     """Return (x - mean) * factor + shift, with a value of mean, factor and shift for each channel."""
     return (x - mean) * factor + shift
+
+
+@primitive
+def channel_affine_relu(xp: Any, x: Any, mean: Any, factor: Any, shift: Any) -> Any:
+    """Return `channel_affine` with ReLU behind it, which lets NaN through."""
+    return xp.maximum((x - mean) * factor + shift, 0)
 
 
 @primitive
@@ -78,6 +93,13 @@ def _batch_norm_rule(
     return blend(g, x, mean, a, b, c), r * moment, total
 
 
+def _batch_norm_relu_rule(
+    g: Any, x: Any, scale: Any, out: Any, mean: Any, variance: Any, eps: float, wanted: tuple[bool, ...]
+) -> tuple[Any, Any, Any]:
+    g, g_mean, g_variance = g
+    return _batch_norm_rule((relu_grad(g, out), g_mean, g_variance), x, scale, mean, variance, eps, wanted)
+
+
 def _centered_sums_rule(v: Any, g: Any, x: Any, mean: Any, total: Any) -> tuple[Any, Any, Any]:
     v_total, v_moment = v
     return channel_affine(x, mean, v_moment, v_total), v_moment * g, -v_moment * total
@@ -90,14 +112,22 @@ def _channel_affine_rule(v: Any, x: Any, mean: Any, factor: Any, wanted: tuple[b
     return factor * v, -factor * total, moment, total
 
 
+def _channel_affine_relu_rule(
+    v: Any, x: Any, mean: Any, factor: Any, out: Any, wanted: tuple[bool, ...]
+) -> tuple[Any, ...]:
+    return _channel_affine_rule(relu_grad(v, out), x, mean, factor, wanted)
+
+
 def _blend_rule(v: Any, g: Any, x: Any, mean: Any, a: Any, b: Any) -> tuple[Any, ...]:
     total, moment = centered_sums(v, x, mean)
     return a * v, b * v, -b * total, sum_axes(v * g, axes=_all_but_last(v)), moment, total
 
 
 batch_norm.defvjp("x", "scale", "shift", _batch_norm_rule)
+batch_norm_relu.defvjp("x", "scale", "shift", _batch_norm_relu_rule)
 centered_sums.defvjp("g", "x", "mean", _centered_sums_rule)
 channel_affine.defvjp("x", "mean", "factor", "shift", _channel_affine_rule)
+channel_affine_relu.defvjp("x", "mean", "factor", "shift", _channel_affine_relu_rule)
 blend.defvjp("g", "x", "mean", "a", "b", "c", _blend_rule)
 
 

@@ -43,7 +43,6 @@ from tinygrad_lab_layers.conv2d import Conv2d
 from tinygrad_lab_layers.dense import Dense
 from tinygrad_lab_layers.global_avg_pool2d import GlobalAvgPool2d
 from tinygrad_lab_layers.max_pool2d import MaxPool2d
-from tinygrad_lab_layers.relu import ReLU
 from tinygrad_lab_layers.residual import Residual
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
@@ -101,8 +100,7 @@ def resnet(
     rng = initializers.as_rng(rng)
     layers: dict[str, Layer] = {
         "conv": Conv2d(image[2], 64, window=7, stride=2, padding=3, bias=False, rng=rng),
-        "norm": BatchNorm(64),
-        "relu": ReLU(),
+        "norm": BatchNorm(64, activation="relu"),
         "pool": MaxPool2d(window=3, stride=2, padding=1),
     }
     channels = 64
@@ -168,8 +166,7 @@ def resnet_cifar(
     return Sequential(
         {
             "conv": Conv2d(image[2], 16, window=3, padding=1, bias=False, rng=rng),
-            "norm": BatchNorm(16),
-            "relu": ReLU(),
+            "norm": BatchNorm(16, activation="relu"),
             "stage1": _basic(blocks, 16, 16, 1, way, rng),
             "stage2": _basic(blocks, 16, 32, 2, way, rng),
             "stage3": _basic(blocks, 32, 64, 2, way, rng),
@@ -197,13 +194,12 @@ def _block(before: int, after: int, stride: int, shortcut: str | None, rng: Rng)
     """Return two 3x3 convolutions with a shortcut past them, or without."""
     layers: dict[str, Layer] = {
         "conv1": Conv2d(before, after, window=3, stride=stride, padding=1, bias=False, rng=rng),
-        "norm1": BatchNorm(after),
-        "relu1": ReLU(),
+        "norm1": BatchNorm(after, activation="relu"),
         "conv2": Conv2d(after, after, window=3, padding=1, bias=False, rng=rng),
-        "norm2": BatchNorm(after),
+        "norm2": BatchNorm(after, activation=None if shortcut else "relu"),
     }
     if shortcut is None:
-        return Sequential({**layers, "relu2": ReLU()})
+        return Sequential(layers)
     if (before, stride) == (after, 1):
         return Residual(Sequential(layers))
     return Residual(Sequential(layers), shortcut=shortcut, channels=(before, after), stride=stride, rng=rng)

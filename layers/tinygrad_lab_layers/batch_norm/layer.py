@@ -1,6 +1,6 @@
 r"""Batch normalisation.
 
-.. math:: y = \gamma\,\frac{x - \mu}{\sqrt{v + \varepsilon}} + \beta
+.. math:: y = \phi\Bigl(\gamma\,\frac{x - \mu}{\sqrt{v + \varepsilon}} + \beta\Bigr)
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import tinygrad_lab as tgl
 class BatchNorm(tgl.Layer):
     r"""Each channel has its mean and variance over the batch taken out, and learned ones put in.
 
-    .. math:: y = \gamma\,\frac{x - \mu}{\sqrt{v + \varepsilon}} + \beta, \qquad \mu = \frac1m \sum x, \quad
-              v = \frac1m \sum (x - \mu)^2
+    .. math:: y = \phi\Bigl(\gamma\,\frac{x - \mu}{\sqrt{v + \varepsilon}} + \beta\Bigr),
+              \qquad \mu = \frac1m \sum x, \quad v = \frac1m \sum (x - \mu)^2
 
-    with the sums over all m = N H W elements of a channel. Evaluation uses running statistics instead, which training
-    gathers: :math:`\bar\mu \leftarrow \lambda \bar\mu + (1 - \lambda) \mu`, and likewise the variance, there divided by
-    m - 1. A frozen layer (`Layer.freeze`) uses its running statistics in training too, and keeps them.
+    with the sums over all m = N H W elements of a channel, and an activation phi. Evaluation uses running statistics
+    instead, which training gathers: :math:`\bar\mu \leftarrow \lambda \bar\mu + (1 - \lambda) \mu`, and likewise the
+    variance, there divided by m - 1. A frozen layer (`Layer.freeze`) uses its running statistics in training too, and
+    keeps them.
 
     Parameters
     ----------
@@ -30,6 +31,8 @@ class BatchNorm(tgl.Layer):
         is 1 - lambda.)
     eps : float
         epsilon, above 0.
+    activation : {"relu"} or None
+        phi, in the same pass over memory; None is the identity.
 
     Shapes
     ------
@@ -40,7 +43,8 @@ class BatchNorm(tgl.Layer):
     ShapeError
         The last axis of x is not C long; x has no elements, in training.
     OptionError
-        eps is not above 0, the momentum is not in [0, 1], or the number of channels is negative.
+        eps is not above 0, the momentum is not in [0, 1], the number of channels is negative, or there is no such
+        activation.
 
     References
     ----------
@@ -56,14 +60,20 @@ class BatchNorm(tgl.Layer):
     array([-1.225,  0.   ,  1.225], dtype=float32)
     """
 
-    def __init__(self, channels: int, *, momentum: float = 0.9, eps: float = 1e-5) -> None:
+    def __init__(
+        self, channels: int, *, momentum: float = 0.9, eps: float = 1e-5, activation: str | None = None
+    ) -> None:
         if channels < 0:
             raise tgl.errors.OptionError(f"BatchNorm: expected a number of channels, got {channels}")
         if eps <= 0 or not 0 <= momentum <= 1:
             raise tgl.errors.OptionError(
                 f"BatchNorm({channels}): expected eps > 0 and 0 <= momentum <= 1, got eps={eps}, momentum={momentum}"
             )
-        self.channels, self.momentum, self.eps = channels, momentum, eps
+        if activation not in (None, "relu"):
+            raise tgl.errors.OptionError(
+                f"BatchNorm({channels}): expected activation 'relu' or None, got {activation!r}"
+            )
+        self.channels, self.momentum, self.eps, self.activation = channels, momentum, eps, activation
         self.scale = tgl.Parameter(tgl.initializers.ones((channels,)))
         self.shift = tgl.Parameter(tgl.initializers.zeros((channels,)))
         self.running_mean = tgl.Buffer(tgl.initializers.zeros((channels,)))
@@ -74,13 +84,15 @@ class BatchNorm(tgl.Layer):
         self.output_shape(x.shape)
         if not self.training or self.frozen:
             factor = self.scale / tgl.sqrt(self.running_variance + self.eps)
-            return tgl.channel_affine(x, self.running_mean, factor, self.shift)
+            rescale = tgl.channel_affine_relu if self.activation else tgl.channel_affine
+            return rescale(x, self.running_mean, factor, self.shift)
         count = math.prod(x.shape[:-1])
         if count == 0:
             raise tgl.errors.ShapeError(
                 f"{self}: expected at least one element of each channel in training, got x.shape == {x.shape}"
             )
-        y, mean, variance = tgl.batch_norm(x, self.scale, self.shift, eps=self.eps)
+        normalize = tgl.batch_norm_relu if self.activation else tgl.batch_norm
+        y, mean, variance = normalize(x, self.scale, self.shift, eps=self.eps)
         with tgl.no_grad():
             self.update(
                 running_mean=self._moved(self.running_mean, mean),

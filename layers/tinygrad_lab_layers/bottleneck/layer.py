@@ -82,15 +82,13 @@ class Bottleneck(tgl.Layer):
 
     def _convolutions(self, before: int, width: int, after: int, stride: int, rng: Any) -> tgl.Sequential:
         """Return F."""
-        conv, norm, relu = (tgl.layers[name] for name in ("conv2d", "batch_norm", "relu"))
+        conv, norm = (tgl.layers[name] for name in ("conv2d", "batch_norm"))
         return tgl.Sequential(
             {
                 "reduce": conv(before, width, window=1, bias=False, rng=rng),
-                "reduce_norm": norm(width),
-                "reduce_relu": relu(),
+                "reduce_norm": norm(width, activation="relu"),
                 "window": conv(width, width, window=3, stride=stride, padding=1, bias=False, rng=rng),
-                "window_norm": norm(width),
-                "window_relu": relu(),
+                "window_norm": norm(width, activation="relu"),
                 "expand": conv(width, after, window=1, bias=False, rng=rng),
                 "expand_norm": norm(after),
             }

@@ -6,11 +6,14 @@ import math
 from typing import Any
 
 import numpy as np
+from hypothesis import assume
 from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
 from tests.ops.drawing import Draw, Shape, Trial, apart, operation, pytorch, shapes, values
 from tinygrad_lab.backend import split_mix
+
+NEAR = 0.01  # of a kink, for a step of a difference to cross it
 
 
 def channels(draw: Draw) -> tuple[np.ndarray, Shape]:
@@ -21,21 +24,38 @@ def channels(draw: Draw) -> tuple[np.ndarray, Shape]:
 
 @operation("batch_norm")
 def _batch_norm(draw: Draw) -> Trial:
+    return normalized(draw, tgl.batch_norm)
+
+
+@operation("batch_norm_relu")
+def _batch_norm_relu(draw: Draw) -> Trial:
+    return normalized(draw, tgl.batch_norm_relu, positive)
+
+
+def positive(y: Any) -> Any:
+    """ReLU of an array, or of a tensor of PyTorch's, none of whose elements is near the kink."""
+    assume(abs(y).min() > NEAR)
+    return y * (y > 0)
+
+
+def normalized(draw: Draw, f: Any, activation: Any = lambda y: y) -> Trial:
+    """Batch normalisation, and what is behind it."""
     x, channel = channels(draw)
     eps = draw(st.sampled_from([1e-5, 0.1]))
 
     def expected(x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> list[np.ndarray]:
         rows = x.reshape(-1, x.shape[-1])
         mean, variance = rows.mean(0), rows.var(0)
-        return [scale * (x - mean) / np.sqrt(variance + eps) + shift, mean, variance]
+        return [activation(scale * (x - mean) / np.sqrt(variance + eps) + shift), mean, variance]
 
     def torch(x: Any, scale: Any, shift: Any) -> Any:
         rows = x.reshape(-1, x.shape[-1])
         y = pytorch().nn.functional.batch_norm(rows, None, None, scale, shift, training=True, eps=eps)
-        return [y.reshape(x.shape), rows.mean(0), rows.var(0, correction=0)]
+        return [activation(y.reshape(x.shape)), rows.mean(0), rows.var(0, correction=0)]
 
     scale, shift = values(draw, channel), values(draw, channel)
-    return Trial(lambda x, a, b: tgl.batch_norm(x, a, b, eps=eps), [x, scale, shift], expected, torch)
+    expected(x, scale, shift)  # far from kinks
+    return Trial(lambda x, a, b: f(x, a, b, eps=eps), [x, scale, shift], expected, torch)
 
 
 @operation("channel_affine")
@@ -46,6 +66,18 @@ def _channel_affine(draw: Draw) -> Trial:
         return (x - mean) * factor + shift
 
     return Trial(tgl.channel_affine, [x, *(values(draw, channel) for _ in range(3))], expected, expected)
+
+
+@operation("channel_affine_relu")
+def _channel_affine_relu(draw: Draw) -> Trial:
+    x, channel = channels(draw)
+
+    def expected(x: Any, mean: Any, factor: Any, shift: Any) -> Any:
+        return positive((x - mean) * factor + shift)
+
+    given = [x, *(values(draw, channel) for _ in range(3))]
+    expected(*given)  # far from kinks
+    return Trial(tgl.channel_affine_relu, given, expected, expected)
 
 
 @operation("standardize")

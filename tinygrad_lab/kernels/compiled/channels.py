@@ -119,6 +119,10 @@ def _affine(code: Code, elements: list[Any], values: list[Any], sums: list[Any])
     return [code.multiply_add(code.builder.fsub(elements[0], mean), factor, shift)]
 
 
+def _affine_relu(code: Code, elements: list[Any], values: list[Any], sums: list[Any]) -> list[Any]:
+    return [code.clipped(_affine(code, elements, values, sums)[0], integer(1))]
+
+
 def _blend(code: Code, elements: list[Any], values: list[Any], sums: list[Any]) -> list[Any]:
     (g, x), (mean, a, b, c) = elements, values
     return [code.multiply_add(a, g, code.multiply_add(b, code.builder.fsub(x, mean), c))]
@@ -142,6 +146,11 @@ def _sum_centered(context, nv, count, stride, columns, g, x, mean, total, moment
 @intrinsic(prefer_literal=True)
 def _affine_rows(context, nv, count, stride, columns, x, out, mean, factor, shift):
     return emitting(_emit_rows, (nv.literal_value, (1, 1, 3, 0), _affine), [nv], 8)
+
+
+@intrinsic(prefer_literal=True)
+def _affine_relu_rows(context, nv, count, stride, columns, x, out, mean, factor, shift):
+    return emitting(_emit_rows, (nv.literal_value, (1, 1, 3, 0), _affine_relu), [nv], 8)
 
 
 @intrinsic(prefer_literal=True)
@@ -195,12 +204,16 @@ def sum_centered(count, channels, g, x, mean, total, moment):
 
 
 @jit
-def affine_rows(count, channels, x, out, mean, factor, shift):
-    """Store (x - mean) * factor + shift."""
+def affine_rows(count, channels, x, out, mean, factor, shift, clip):
+    """Store (x - mean) * factor + shift, with 0 for what is not positive if `clip`."""
     q = 0
     while q < channels:
         width, at = width_at(channels, q), 4 * q
-        if width == PANEL:
+        if width == PANEL and clip:
+            _affine_relu_rows(MAX_VECTORS, count, channels, width, x + at, out + at, mean + at, factor + at, shift + at)
+        elif clip:
+            _affine_relu_rows(1, count, channels, width, x + at, out + at, mean + at, factor + at, shift + at)
+        elif width == PANEL:
             _affine_rows(MAX_VECTORS, count, channels, width, x + at, out + at, mean + at, factor + at, shift + at)
         else:
             _affine_rows(1, count, channels, width, x + at, out + at, mean + at, factor + at, shift + at)

@@ -58,13 +58,14 @@ def centered_sums(g, x, mean, rows, totals, moments, first, last):
 
 
 @jit
-def channel_affine(x, mean, factor, shift, rows, out, first, last):
-    """Store (x - mean) * factor + shift."""
+def channel_affine(x, mean, factor, shift, clip, rows, out, first, last):
+    """Store (x - mean) * factor + shift, with 0 for what is not positive if `clip`."""
     channels = x.shape[1]
     for block in range(first, last):
         begin, count = row_range(x, rows, block, block + 1)
         at = 4 * begin * channels
-        affine_rows(count, channels, address(x) + at, address(out) + at, address(mean), address(factor), address(shift))
+        values = address(mean), address(factor), address(shift)
+        affine_rows(count, channels, address(x) + at, address(out) + at, *values, clip)
 
 
 @jit

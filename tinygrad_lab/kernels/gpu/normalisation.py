@@ -6,7 +6,14 @@ from typing import Any
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.gpu.launch import TYPES, plain, room, run, takes
-from tinygrad_lab.ops.normalisation import batch_norm, blend, centered_sums, channel_affine
+from tinygrad_lab.ops.normalisation import (
+    batch_norm,
+    batch_norm_relu,
+    blend,
+    centered_sums,
+    channel_affine,
+    channel_affine_relu,
+)
 from tinygrad_lab.ops.reductions import sum_axes
 
 PER = 64  # rows that a thread adds up in a step
@@ -83,23 +90,41 @@ def _statistics(x: Array) -> tuple[Array, Array]:
     return means, squares
 
 
-@batch_norm.kernel("cupy", when=_batches, error=1e-5)
-def _batch_norm(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Array, Array, Array]:
+def _normalize(x: Array, scale: Array, shift: Array, eps: float, *, clip: bool) -> tuple[Array, Array, Array]:
     x = plain(x)
     channels = x.shape[-1]
     means, squares = _statistics(x)
     out, per_element = room(x.shape, x), channels / x.size
     given = x, means, squares, plain(scale), plain(shift), out
-    run("channels", "normalize", x, x.size, *given, per_element, float(eps), channels, x.size)
+    run("channels", "normalize", x, x.size, *given, per_element, float(eps), int(clip), channels, x.size)
     return out, _as_numbers(means, x), _as_numbers(squares, x, per_element)
+
+
+@batch_norm.kernel("cupy", when=_batches, error=1e-5)
+def _batch_norm(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Array, Array, Array]:
+    return _normalize(x, scale, shift, eps, clip=False)
+
+
+@batch_norm_relu.kernel("cupy", when=_batches, error=1e-5)
+def _batch_norm_relu(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Array, Array, Array]:
+    return _normalize(x, scale, shift, eps, clip=True)
+
+
+def _affine(x: Array, mean: Array, factor: Array, shift: Array, *, clip: bool) -> Array:
+    out = room(x.shape, x)
+    given = [plain(a) for a in (x, mean, factor, shift)]
+    run("channels", "channel_affine", x, x.size, *given, out, int(clip), x.shape[-1], x.size)
+    return out
 
 
 @channel_affine.kernel("cupy", when=_batches, error=1e-5)
 def _channel_affine(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
-    out = room(x.shape, x)
-    given = [plain(a) for a in (x, mean, factor, shift)]
-    run("channels", "channel_affine", x, x.size, *given, out, x.shape[-1], x.size)
-    return out
+    return _affine(x, mean, factor, shift, clip=False)
+
+
+@channel_affine_relu.kernel("cupy", when=_batches, error=1e-5)
+def _channel_affine_relu(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
+    return _affine(x, mean, factor, shift, clip=True)
 
 
 @blend.kernel("cupy", when=_batches, error=1e-5)

@@ -96,22 +96,24 @@ extern "C" __global__ void finish(const SUM* sums, REAL* out, SUM factor, int n)
 // (x - mean) * scale / sqrt(variance + eps) + shift
 extern "C" __global__ void normalize(
     const REAL* x, const SUM* mean, const SUM* squares, const REAL* scale, const REAL* shift, REAL* out,
-    SUM per_element, SUM eps, int C, int n
+    SUM per_element, SUM eps, int clip, int C, int n
 ) {
     EACH(i, n) {
         int c = i % C;
         SUM factor = (SUM)scale[c] / sqrt(squares[c] * per_element + eps);
-        out[i] = (REAL)(((SUM)x[i] - mean[c]) * factor + (SUM)shift[c]);
+        SUM y = ((SUM)x[i] - mean[c]) * factor + (SUM)shift[c];
+        out[i] = (REAL)(clip && y <= (SUM)0 ? (SUM)0 : y);
     }
 }
 
 // (x - mean) * factor + shift
 extern "C" __global__ void channel_affine(
-    const REAL* x, const REAL* mean, const REAL* factor, const REAL* shift, REAL* out, int C, int n
+    const REAL* x, const REAL* mean, const REAL* factor, const REAL* shift, REAL* out, int clip, int C, int n
 ) {
     EACH(i, n) {
         int c = i % C;
-        out[i] = (REAL)(((SUM)x[i] - (SUM)mean[c]) * (SUM)factor[c] + (SUM)shift[c]);
+        SUM y = ((SUM)x[i] - (SUM)mean[c]) * (SUM)factor[c] + (SUM)shift[c];
+        out[i] = (REAL)(clip && y <= (SUM)0 ? (SUM)0 : y);
     }
 }
 
