@@ -136,3 +136,14 @@ def test_what_is_too_small_for_threads_is_left_to_the_reference() -> None:
     relu(x)
     batch_norm(x, np.zeros(7), np.zeros(7), eps=1.0)
     assert [k.calls for op in OPS for k in op.kernels] == before
+
+
+@pytest.mark.parametrize("provider", ["numpy", "numba"])
+def test_a_mean_that_is_large_beside_the_deviation_costs_no_digits(provider: str) -> None:
+    if provider == "numba":
+        pytest.importorskip("numba")
+    x = (1000 + np.random.default_rng(0).integers(-64, 65, (50, 20, 20, 8)) / 64).astype("float32")
+    mean, factor, shift = np.full(8, 1000, "float32"), np.full(8, 3.0, "float32"), np.zeros(8, "float32")
+    with using(providers=frozenset({provider})):
+        y = channel_affine(x, mean, factor, shift)
+    np.testing.assert_array_equal(y, (x.astype("float64") - 1000) * 3)

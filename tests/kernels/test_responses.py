@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -142,3 +146,20 @@ def test_what_is_empty_small_or_not_in_one_piece_is_left_to_the_reference(x: Any
     before = [k.calls for k in local_response_norm.kernels]
     np.testing.assert_array_equal(local_response_norm(x, **OPTIONS), local_response_norm.forward(np, x, **OPTIONS))
     assert [k.calls for k in local_response_norm.kernels] == before
+
+
+BOUNDS = """
+import numpy as np
+from tinygrad_lab.kernels import responses
+x = np.ones((40, 7), "float32")
+for before, after in ((2, 2), (0, 3), (3, 0), (9, 9)):
+    options = dict(before=before, after=after, factor=0.1, beta=0.75, k=1.0)
+    responses.compiled_response(x, **options)
+    responses.compiled_response_grad(x, x, **options)
+"""
+
+
+def test_compiled_kernels_stay_in_their_arrays(tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    checked = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", BOUNDS], env=checked, check=True, timeout=300)

@@ -130,15 +130,18 @@ def _rows(x: Array) -> _Rows:
 
 
 def _affine(x: Array, mean: Array, factor: Array, shift: Array, *, clip: bool) -> Array:
-    """Return x * factor + (shift - mean * factor), ReLU of it if `clip`: a pass less, and as exact as x itself is."""
+    """Return (x - mean) * factor + shift, ReLU of it if `clip`.
+
+    A pass less, x * factor + (shift - mean * factor), would lose all digits where the mean is large.
+    """
     read, out = _rows(x), np.empty(x.shape, x.dtype)
     rows, target = read.of(x), read.of(out)
-    offset = (shift - mean.astype(np.float64) * factor).astype(x.dtype)
-    factor, offset = read.repeated(factor, offset)
+    mean, factor, shift = read.repeated(mean, factor, shift)
 
     def work(part: slice) -> None:
-        np.multiply(rows[part], factor, out=target[part])
-        target[part] += offset
+        np.subtract(rows[part], mean, out=target[part])
+        target[part] *= factor
+        target[part] += shift
         if clip:
             np.maximum(target[part], 0, out=target[part])
 

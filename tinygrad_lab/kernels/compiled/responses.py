@@ -1,6 +1,7 @@
 """Local response normalisation: each channel of a pixel and those about it; blocks are `rows` pixels each.
 
-In a workspace a pixel's channels are followed by a gap of zeros, as many as a neighbourhood can reach over the edge. So
+In a workspace a gap of zeros, as many as a neighbourhood can reach over the edge, lies before and behind each pixel's
+channels. So
 the channels of a whole block lie on one line, and a sum over neighbourhoods is a few sums of that line with itself,
 moved by a channel each.
 """
@@ -29,14 +30,17 @@ def neighbours(line, start, taps, count, total):
 
 @jit
 def inverse_power(base, beta, count, out):
-    """Store base^-beta: by square roots where beta is a multiple of 1/4 from 0 to 4, as 0.75 is."""
+    """Store base^-beta: by square roots where beta is a multiple of 1/4 from 0 to 1, as 0.75 is.
+
+    A larger power would overflow before its inverse is nothing.
+    """
     quarters = np.int64(4 * beta)
-    if quarters != 4 * beta or not 0 <= quarters <= 16:
+    if quarters != 4 * beta or not 0 <= quarters <= 4:
         for i in range(count):
             out[i] = base[i] ** -beta
         return
     out[:count] = ONE
-    for _ in range(quarters // 4):
+    if quarters & 4:
         for i in range(count):
             out[i] *= base[i]
     if quarters & 2:
@@ -71,7 +75,7 @@ def local_response_norm(x, reach, options, rows, out, first, last):
     """Store x * base^-beta; `reach` is the length of gaps."""
     channels = x.shape[1]
     apart = channels + reach
-    squares = np.zeros(reach + rows * apart, np.float32)
+    squares = np.zeros(2 * reach + rows * apart, np.float32)
     base, shrink = np.empty(rows * apart, np.float32), np.empty(rows * apart, np.float32)
     for block in range(first, last):
         begin, pixels = row_range(x, rows, block, block + 1)
@@ -88,7 +92,7 @@ def local_response_norm_gradient(g, x, reach, options, rows, out, first, last):
     before, after, factor, beta, _ = options
     channels = x.shape[1]
     apart, slope = channels + reach, 2 * factor * beta
-    squares, pulls = np.zeros(reach + rows * apart, np.float32), np.zeros(reach + rows * apart, np.float32)
+    squares, pulls = (np.zeros(2 * reach + rows * apart, np.float32), np.zeros(2 * reach + rows * apart, np.float32))
     base, shrink = np.empty(rows * apart, np.float32), np.empty(rows * apart, np.float32)
     for block in range(first, last):
         begin, pixels = row_range(x, rows, block, block + 1)
