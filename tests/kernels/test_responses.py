@@ -151,7 +151,7 @@ def test_what_is_empty_small_or_not_in_one_piece_is_left_to_the_reference(x: Any
 BOUNDS = """
 import numpy as np
 from tinygrad_lab.kernels import responses
-x = np.ones((40, 7), "float32")
+x = np.ones((2 * responses.BLOCK, 7), "float32")  # full blocks
 for before, after in ((2, 2), (0, 3), (3, 0), (9, 9)):
     options = dict(before=before, after=after, factor=0.1, beta=0.75, k=1.0)
     responses.compiled_response(x, **options)
