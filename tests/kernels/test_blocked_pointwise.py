@@ -147,3 +147,11 @@ def test_a_mean_that_is_large_beside_the_deviation_costs_no_digits(provider: str
     with using(providers=frozenset({provider})):
         y = channel_affine(x, mean, factor, shift)
     np.testing.assert_array_equal(y, (x.astype("float64") - 1000) * 3)
+
+
+def test_half_precision_is_left_to_the_reference() -> None:
+    """Its sums need a wider type, which NumPy's mean takes by itself."""
+    x = (100 + np.random.default_rng(0).standard_normal((64, 32, 32, 4))).astype("float16")
+    y, *_ = batch_norm(x, np.ones(4, "float16"), np.zeros(4, "float16"), eps=1e-5)
+    exact, *_ = batch_norm.forward(np, x.astype("float64"), np.ones(4), np.zeros(4), eps=1e-5)
+    np.testing.assert_allclose(y, exact, atol=0.1)
