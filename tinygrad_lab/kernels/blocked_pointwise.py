@@ -94,7 +94,12 @@ def _channels(*arrays: Array, eps: float = 0.0) -> bool:
     """Tell whether these are batches of one shape, and values for their channels, wide enough to be summed."""
     x = max(arrays, key=lambda array: array.ndim)
     batches = [a for a in arrays if a.ndim > 1]
-    return x.ndim > 1 and x.itemsize > 2 and alike(*batches) and all(a.shape == x.shape[-1:] for a in arrays if a.ndim <= 1)
+    return (
+        x.ndim > 1
+        and x.itemsize > 2
+        and alike(*batches)
+        and all(a.shape == x.shape[-1:] for a in arrays if a.ndim <= 1)
+    )
 
 
 class _Rows(NamedTuple):
