@@ -132,6 +132,36 @@ def test_random_bits_depend_on_key_and_position_alone(xp: Any) -> None:
     assert backend.random_bits(xp, 7, 0).shape == (0,)
 
 
+@pytest.mark.filterwarnings("error")
+def test_numbers_of_numpy_are_keys_and_places_like_pythons() -> None:
+    wide = 2**63 - 1
+    expected = python_split_mix((wide + 3 * 0x9E3779B97F4A7C15) % 2**64)
+    assert backend.random_number(np.uint64(wide), np.int64(3)) == expected  # type: ignore[arg-type]
+    assert backend.random_bits(np, np.int64(wide), 4)[3] == expected
+    found = backend.random_bits_at(np, np.uint64(wide), np.uint64(4))
+    assert found == expected
+    assert np.shape(found) == ()
+
+
+def test_random_bits_take_as_many_passes_as_their_formula() -> None:
+    class Counting(np.ndarray[Any, Any]):
+        passes = 0
+
+        def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+            Counting.passes += 1
+            return getattr(ufunc, method)(*(np.asarray(x) for x in inputs), **options).view(Counting)
+
+    class Namespace:
+        uint64 = np.uint64
+
+        @staticmethod
+        def arange(*args: Any, **options: Any) -> Any:
+            return np.arange(*args, **options).view(Counting)
+
+    assert backend.random_bits(Namespace, 5, 3).tolist() == backend.random_bits(np, 5, 3).tolist()
+    assert Counting.passes == 2 + 3 + 3 + 2, "products, sums, shifts and exclusive ors of SplitMix64"
+
+
 def test_uniform_numbers_take_the_leading_bits() -> None:
     bits = [python_split_mix((9 + i * 0x9E3779B97F4A7C15) % 2**64) for i in range(6)]
     wide = backend.random_uniform(np, 9, (2, 3), "float64")

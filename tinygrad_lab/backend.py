@@ -10,6 +10,7 @@ import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -225,7 +226,7 @@ def split_mix(state: int) -> int:
 
 def random_number(key: int, place: int) -> int:
     """Return the one number of `random_bits` at a place."""
-    return split_mix(key + place * _GOLDEN & _MASK)
+    return split_mix(int(key) + int(place) * _GOLDEN & _MASK)
 
 
 def random_bits(xp: Any, key: Any, count: int) -> Array:
@@ -234,13 +235,15 @@ def random_bits(xp: Any, key: Any, count: int) -> Array:
     A number depends on its key and its position alone, so any device, any number of threads and any kernel draw the
     same. The key is an integer, or an array of one uint64 on the device.
     """
-    key = xp.uint64(key & _MASK) if isinstance(key, int) else key
-    return random_bits_at(xp, key, xp.arange(count, dtype=xp.uint64))
+    key = xp.uint64(int(key) & _MASK) if isinstance(key, Integral) else key
+    return random_bits_at(xp, key, xp.arange(1, count + 1, dtype=xp.uint64))
 
 
 def random_bits_at(xp: Any, keys: Any, places: Any) -> Array:
-    """Return the random 64-bit numbers of keys at places: arrays of uint64, or numbers of that type."""
-    z = (places + xp.uint64(1)) * xp.uint64(_GOLDEN) + keys
+    """Return the random 64-bit numbers of keys at places, counted from 1: arrays of uint64, or such numbers."""
+    if not (keys.ndim or places.ndim):  # of numbers, unlike arrays, NumPy warns that they are taken modulo 2**64
+        return random_bits_at(xp, keys, places.reshape(1))[0]
+    z = places * xp.uint64(_GOLDEN) + keys
     z = (z ^ (z >> xp.uint64(30))) * xp.uint64(_MIX_1)
     z = (z ^ (z >> xp.uint64(27))) * xp.uint64(_MIX_2)
     return z ^ (z >> xp.uint64(31))

@@ -78,3 +78,9 @@ def test_no_mask_is_kept() -> None:
     """It is drawn again from its key, so the tape holds no array for it."""
     y = Dropout(0.5)(tgl.tensor(ONES, requires_grad=True))
     assert not [v for v in y.node.saved if hasattr(v, "nbytes")]
+
+
+def test_a_step_may_be_a_number_of_numpy() -> None:
+    usual, other = Dropout(0.5), Dropout(0.5)
+    usual.steps, other.steps = 3, np.int64(3)  # type: ignore[assignment]
+    assert (mask(usual) == mask(other)).all()
