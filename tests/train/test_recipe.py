@@ -8,12 +8,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tinygrad_lab import registry
-from tinygrad_lab.data import Compose
+from tinygrad_lab.data import Compose, Dataset
 from tinygrad_lab.errors import ConfigError, PluginError
 from tinygrad_lab.initializers import shapes_only
+from tinygrad_lab.layer import Layer, Sequential
 from tinygrad_lab.notices import say_once
 from tinygrad_lab.optim.schedules import build_schedule
 from tinygrad_lab.train import find_recipe, recipe_names
@@ -21,6 +23,7 @@ from tinygrad_lab.train.recipe import Recipe, checked
 from tinygrad_lab.train.results import read_runs
 from tinygrad_lab.train.run import new_run_folder, read_run
 from tinygrad_lab.train.shapes import check_images, made_up
+from tinygrad_lab_layers import Dense, Flatten
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -52,7 +55,10 @@ def test_settings_replace_one_key_and_leave_the_recipe_alone() -> None:
         ("lr=3", "expected table.key=value"),
         ("augment.rotaton.degrees=3", "did you mean 'rotation'"),
         ("augment.rotation=3", "expected augment.NAME.key=value"),
-        ("augment.rotation.degrees=far", "expected a value of type int"),
+        ("augment.rotation.degrees=far", "expected degrees of type float, got 'far'"),
+        ("optimizer.nesterov=1", "expected nesterov of type bool, got 1"),
+        ("model.name=3", "expected a value of type str like 'lenet5', got 3"),
+        ("data.batch_size=1.5", "expected a value of type int"),
         ("augment=[3]", "expected augment.name, a registered name"),
         ("augment={}", "expected a value of type list"),
         ("optimizer=[]", "expected a value of type dict"),
@@ -61,6 +67,29 @@ def test_settings_replace_one_key_and_leave_the_recipe_alone() -> None:
 def test_wrong_settings_are_refused_with_the_right_name(setting: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         find_recipe("lenet5").override([setting])
+
+
+def test_settings_are_held_to_the_types_that_are_declared() -> None:
+    assert find_recipe("initial_scale").override(["model.init=0.01"])["model"]["init"] == 0.01
+    assert find_recipe("alexnet_small").override(["schedule.start=70.5"])["schedule"]["start"] == 70.5
+    clipped = find_recipe("lenet5").override(["training.clip_norm=5", "training.clip_norm=0.5"])
+    assert clipped["training"]["clip_norm"] == 0.5
+    named = find_recipe("lenet5").override(["optimizer.name=rmsprop", "optimizer.rho=0.5", "optimizer.momentum=0"])
+    assert named["optimizer"]["momentum"] == 0
+    with pytest.raises(ConfigError, match=r"--set schedule.start=soon: expected start of type float, got 'soon'"):
+        find_recipe("alexnet_small").override(["schedule.start=soon"])
+    layered = Recipe("layered", {**find_recipe("lenet5").tables, "model": {"name": "sequential", "layers": []}})
+    with pytest.raises(ConfigError, match="expected a value of type list"):
+        layered.override(["model.layers=3"])
+
+
+def test_what_no_plugin_declares_is_held_to_what_it_replaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.models._loaded, "lenet5", lambda *, width=3, rng=None: None)
+    recipe = find_recipe("lenet5")
+    mine = Recipe("mine", {**recipe.tables, "model": {"name": "lenet5", "width": 3}})
+    assert mine.override(["model.width=4"])["model"]["width"] == 4
+    with pytest.raises(ConfigError, match="expected a value of type int like 3, got wide"):
+        mine.override(["model.width=wide"])
 
 
 def test_a_file_is_a_recipe(tmp_path: Path) -> None:
@@ -215,3 +244,51 @@ def test_origins_of_options_that_were_left_out_are_forgotten() -> None:
     marked = Recipe("marked", {**recipe.tables, "origin": {"stated": ["optimizer.momentum", "optimizer.lr"]}})
     changed = marked.override(["optimizer.name=adam"])
     assert (changed.origin("optimizer.lr"), changed.origin("optimizer.name")) == ("stated", "ours")
+
+
+def test_another_schedule_by_name_keeps_nothing_of_the_old_one(capsys: pytest.CaptureFixture[str]) -> None:
+    say_once.cache_clear()
+    recipe = find_recipe("alexnet_small").override(["schedule.rise=0.2", "schedule.name=one_cycle"])
+    assert recipe["schedule"] == {"name": "one_cycle", "rise": 0.2}
+    told = "--set schedule.name=one_cycle: kept nothing; left out start=75, interval=5, factor=0.9"
+    assert capsys.readouterr().err == f"tinygrad_lab: {told}\n"
+    same = find_recipe("alexnet_small").override(["schedule.name=step"])
+    assert same["schedule"] == find_recipe("alexnet_small")["schedule"]
+    assert not capsys.readouterr().err
+
+
+def test_another_augmentation_by_name_keeps_nothing_of_the_old_one(capsys: pytest.CaptureFixture[str]) -> None:
+    say_once.cache_clear()
+    recipe = find_recipe("lenet5").override(["augment.rotation.name=shift", "augment.shift.height=0.3"])
+    assert recipe.augment[0] == {"name": "shift", "height": 0.3}
+    told = "--set augment.rotation.name=shift: kept nothing; left out degrees=10"
+    assert capsys.readouterr().err == f"tinygrad_lab: {told}\n"
+    Compose.from_config(recipe.augment)
+    ten = find_recipe("ten_layer")
+    changed = ten.override(["augment.shift.name=rotation", "augment.rotation.degrees=5"])
+    assert ten.origin("augment.shift.width") == "stated"
+    assert changed.origin("augment.rotation") == changed.origin("augment.rotation.degrees") == "ours"
+
+
+class Undemanding(Layer):
+    """A network that takes any image."""
+
+    def forward(self, x: Any) -> Any:
+        return x
+
+
+class TwoHeaded(Undemanding):
+    """A network that answers twice."""
+
+    def output_shape(self, shape: Any) -> Any:
+        return (shape[0], 3), (shape[0], 3)
+
+
+def test_networks_of_other_shapes_or_none_are_not_refused() -> None:
+    recipe = find_recipe("lenet5")
+    images = Dataset(np.zeros((20, 32, 32, 1), np.uint8), np.arange(20) % 10, name="made up")
+    pipeline = Compose.from_config(recipe.augment).fit(images)
+    for model in (Undemanding(), Sequential(Undemanding()), TwoHeaded()):
+        check_images(recipe, model, pipeline, images)
+    with pytest.raises(ConfigError, match="expected an output for each of the 10 classes of 'made up', got 3"):
+        check_images(recipe, Sequential(Flatten(), Dense(1024, 3, rng=0)), pipeline, images)

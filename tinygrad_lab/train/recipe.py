@@ -13,17 +13,18 @@ other there, as ``"model.padding" = "edge"``, and ``NAME:edge`` is that recipe.
 from __future__ import annotations
 
 import copy
+import inspect
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinygrad_lab import registry
-from tinygrad_lab.arguments import fits
-from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.arguments import check_types, fits
+from tinygrad_lab.errors import ConfigError, OptionError
 from tinygrad_lab.notices import say_once
 from tinygrad_lab.registry import one_of
 
@@ -68,12 +69,14 @@ _KINDS: dict[str, Mapping[str, type]] = {
     "recipe": _RECIPE,
     "origin": _ORIGIN,
 }
-_PLUGINS = {
+_PLUGINS: dict[str, registry.Registry] = {
     "model": registry.models,
     "loss": registry.losses,
     "optimizer": registry.optimizers,
     "schedule": registry.schedules,
+    "augment": registry.augmentations,
 }
+_ALIKE = ("model", "loss", "optimizer")  # options of one name mean the same there; ``start`` of schedules does not
 _REQUIRED = ("model", "data", "loss", "optimizer", "training")
 _KNOWN = ("recipe", "origin", *_REQUIRED, "augment", "schedule", "transfer", "variants")
 
@@ -128,8 +131,9 @@ class Recipe:
         """Return the recipe with some settings replaced, each given as ``table.key=value`` in TOML's notation.
 
         An option of an augmentation is ``augment.NAME.key=value``; ``augment=[...]`` or ``table={...}`` is all of it.
-        Of another optimizer (loss, schedule, network) by name, options of the old one that it does not take are left
-        out, and said.
+        Values are held to the types that the plugin declares, others to the type of what they replace. Of another
+        optimizer (loss, network) by name, options of the old one that it does not take are left out, and said; of
+        another schedule or augmentation all of them are.
 
         Raises
         ------
@@ -143,7 +147,7 @@ class Recipe:
         (0.01, {'name': 'rotation', 'degrees': 5})
         """
         tables: Any = copy.deepcopy(self.tables)
-        changed = []
+        given = []
         for setting in settings:
             path, equals, text = setting.partition("=")
             path, text = path.strip(), text.strip()
@@ -155,15 +159,18 @@ class Recipe:
             if dot and table == "augment":
                 place, key = _augmentation(place, key)
             key = key or table
-            old = place.get(key)
-            place[key] = _replaced(old, text, setting)
-            if place[key] != old and table not in ("recipe", "origin"):
-                changed.append(path)
-        given = {setting.partition("=")[0].strip() for setting in settings}
-        for table, kind in _PLUGINS.items():
-            if f"{table}.name" in changed:
-                tables = _left_out(tables, table, kind, given)
-        return Recipe(self.name, checked(_marked(tables, dict.fromkeys(changed, "ours")), self.name))
+            given.append(_Given(setting, table, place, key, old := place.get(key), _value(text, old)))
+            place[key] = given[-1].value
+            if key in ("name", table):
+                _check_like(given[-1])
+        for one in given:
+            if one.key == "name" and one.changed and one.table in _PLUGINS:
+                _leave_out(one, {other.key for other in given if other.place is one.place})
+        for one in given:
+            _check_type(one)
+        marks = {one.path: "ours" for one in given if one.changed and one.table not in ("recipe", "origin")}
+        gone = set(_settings(self.tables)) - set(_settings(tables))
+        return Recipe(self.name, checked(_marked(tables, marks, gone), self.name))
 
     @property
     def variants(self) -> list[str]:
@@ -196,22 +203,40 @@ class Recipe:
         return Recipe(f"{self.name}:{name}", checked(_marked(tables, marks), f"{self.name}:{name}"))
 
 
-def _left_out(tables: Table, table: str, kind: registry.Registry, given: set[str]) -> Table:
-    """Return the tables without the options that another plugin does not take, but for those that were given for it."""
-    name = tables[table]["name"]
-    if name not in kind or (known := kind.options_of(name)) is None:
-        return tables
-    old = {key: v for key, v in tables[table].items() if key != "name" and f"{table}.{key}" not in given}
-    gone = {key: v for key, v in old.items() if key not in known}
+class _Given(NamedTuple):
+    """One setting of `Recipe.override`: where it went, what was there before, and what is instead."""
+
+    text: str
+    table: str
+    place: Table
+    key: str
+    old: Any
+    value: Any
+
+    @property
+    def changed(self) -> bool:
+        """Whether it is another value."""
+        return bool(self.value != self.old)
+
+    @property
+    def path(self) -> str:
+        """What its origin is noted by; an augmentation that got another name is new altogether."""
+        if self.key == self.table:
+            return self.table
+        steps = ["augment", self.place["name"]] if self.table == "augment" else [self.table]
+        return ".".join(steps if self.table == "augment" and self.key == "name" else [*steps, self.key])
+
+
+def _leave_out(named: _Given, given: set[str]) -> None:
+    """Take away the old plugin's options that the new one does not take, but for those that were given for it."""
+    kind, name = _PLUGINS[named.table], named.place["name"]
+    if name not in kind or (known := kind.options_of(name) if named.table in _ALIKE else []) is None:
+        return
+    old = {key: value for key, value in named.place.items() if key not in given}
+    gone = {key: named.place.pop(key) for key in old if key not in known}
     if old:
-        kept = {key: v for key, v in old.items() if key in known}
-        say_once(f"--set {table}.name={name}: kept {_listed(kept)}; left out {_listed(gone)}")
-    origin = {
-        mark: [path for path in marked if path not in {f"{table}.{key}" for key in gone}]
-        for mark, marked in tables.get("origin", {}).items()
-    }
-    left = {key: v for key, v in tables[table].items() if key not in gone}
-    return {**tables, table: left, **({"origin": origin} if origin else {})}
+        kept = {key: value for key, value in old.items() if key in known}
+        say_once(f"--set {named.text}: kept {_listed(kept)}; left out {_listed(gone)}")
 
 
 def _listed(options: Table) -> str:
@@ -234,13 +259,16 @@ def _mark_of(path: str, origin: Table) -> str:
     return marks.get(path, "ours")
 
 
-def _marked(tables: Table, marks: Mapping[str, str]) -> Table:
-    """Return the tables with the origins of settings that were replaced; what was marked below them is forgotten."""
+def _marked(tables: Table, marks: Mapping[str, str], gone: Set[str] = frozenset()) -> Table:
+    """Return the tables with the origins of settings that were replaced; what was marked below them is forgotten.
+
+    So are the marks of settings that are gone.
+    """
     if not tables.get("origin"):
         return tables
     replaced = (*marks, "variants") if "variants" not in tables else tuple(marks)
     origin = {
-        mark: [path for path in marked if not any(f"{path}.".startswith(f"{new}.") for new in replaced)]
+        mark: [p for p in marked if p not in gone and not any(f"{p}.".startswith(f"{new}.") for new in replaced)]
         for mark, marked in tables["origin"].items()
     }
     for path, mark in marks.items():
@@ -249,18 +277,37 @@ def _marked(tables: Table, marks: Mapping[str, str]) -> Table:
     return {**tables, "origin": origin}
 
 
-def _replaced(old: Any, text: str, setting: str) -> Any:
+def _value(text: str, old: Any) -> Any:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text  # a word without quotes
-    if isinstance(old, float) and type(value) is int:
-        return float(value)
-    if type(old) is int and type(value) is float and setting.startswith("augment."):
-        return value  # whole numbers there may be written without a point
-    if old is not None and type(value) is not type(old):
-        raise ConfigError(f"--set {setting}: expected a value of type {type(old).__name__} like {old!r}, got {text}")
-    return value
+    return float(value) if isinstance(old, float) and type(value) is int else value
+
+
+def _check_type(given: _Given) -> None:
+    """Refuse a value of another type than is declared, or, where none is, than the one that it replaces."""
+    kind, name = _PLUGINS.get(given.table), given.place.get("name")
+    if kind is None or not isinstance(name, str) or name not in kind or given.key in ("name", given.table):
+        return _check_like(given)
+    plugin = kind[name]
+    option = inspect.signature(plugin).parameters.get(given.key)
+    if option is None or option.annotation is option.empty:
+        return _check_like(given)
+    try:
+        check_types(f"--set {given.text}", plugin, {given.key: given.value})
+    except OptionError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _check_like(given: _Given) -> None:
+    """Refuse a value of another type than the one that it replaces, but for what its table may hold."""
+    old, value, kinds = given.old, given.value, _KINDS.get(given.table, {})
+    whole = type(old) is int and type(value) is float and given.table == "augment"  # written there without a point
+    if old is None or type(value) is type(old) or whole or (given.key in kinds and fits(value, kinds[given.key])):
+        return
+    told = f"expected a value of type {type(old).__name__} like {old!r}, got {value}"
+    raise ConfigError(f"--set {given.text}: {told}")
 
 
 def _check_table(table: Mapping[str, Any], kinds: Mapping[str, type], who: str) -> None:
@@ -271,17 +318,21 @@ def _check_table(table: Mapping[str, Any], kinds: Mapping[str, type], who: str) 
 
 
 def _check_origin(tables: Table, who: str) -> None:
-    settings = [path for table in tables if table != "origin" for path in _paths(table, tables[table])]
+    settings = _settings(tables)
     for marked in tables.get("origin", {}).values():
         for path in marked:
             one_of(path, settings, f"{who}: origin")
+
+
+def _settings(tables: Table) -> list[str]:
+    return [path for table in tables if table != "origin" for path in _paths(table, tables[table])]
 
 
 def _paths(path: str, content: Any) -> Iterator[str]:
     """Yield what can be marked: a table or list, what is in it, and what is in that."""
     yield path
     if path == "augment":
-        content = {step.get("name"): step for step in content}
+        content = {step.get("name"): step for step in content if isinstance(step, dict)}
     if isinstance(content, dict):
         for key, value in content.items():
             yield from _paths(f"{path}.{key}", value)
