@@ -18,6 +18,7 @@ from tinygrad_lab.train.recipe import check_name, find_recipe, recipe_names
 from tinygrad_lab.weights import write_atomically
 
 Result = dict[str, Any]
+_SHOWN = {"recipe", "seeds", "epochs", "training_accuracy", "images_per_second"}  # what each experiment is shown by
 _NO_SETTINGS = ("recipe", "origin", "variants")  # tables that tell of a recipe and change nothing in a run
 
 HEAD = """# Experiments
@@ -46,7 +47,7 @@ def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
             result = json.loads(path.read_text(encoding="utf-8"))
             if (metrics := path.with_name("metrics.jsonl")).exists():
                 epochs = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-                result["training_curve"] = [round(epoch["accuracy"], 4) for epoch in epochs]
+                result["training_curve"] = [epoch["accuracy"] for epoch in epochs]
                 noted = [epoch["gradient_norms"] for epoch in epochs if "gradient_norms" in epoch]
                 result["gradient_norms"] = noted[:1] + noted[-1:]
             found.append((tables, result))
@@ -121,7 +122,7 @@ def write_results(results: Sequence[Result], folder: Path) -> None:
 def read_results(folder: Path) -> list[Result]:
     """Return the experiments whose files lie in a folder, or below it beside others, in the order of their names."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.json"))]
-    results = [one for one in found if isinstance(one, dict) and "recipe" in one]
+    results = [one for one in found if isinstance(one, dict) and one.keys() >= _SHOWN]
     return sorted(results, key=lambda one: str(one["recipe"]))
 
 
