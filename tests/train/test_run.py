@@ -43,6 +43,12 @@ def test_a_schedule_by_a_metric_needs_a_part_to_judge_by() -> None:
         prepare(Recipe("mine", {**tables, "data": {**recipe["data"], "held_out": 0.0}}))
 
 
+@pytest.mark.parametrize("setting", ["gradient_norms=true", "clip_norm=1.0", "clip_value=1.0"])
+def test_captured_steps_have_no_gradients_to_look_at(setting: str) -> None:
+    with pytest.raises(ConfigError, match=rf"got training\.{setting.partition('=')[0]}; leave out that"):
+        prepare(short("training.capture=true", f"training.{setting}"))
+
+
 def test_a_run_that_ended_early_tells_its_last_epoch_and_is_not_trained_on(tmp_path: Path) -> None:
     told: list[int] = []
 

@@ -107,6 +107,12 @@ def prepare(
     for judge, judges in (("patience", "patience" in training), ("schedule", schedule and goes_by_metric(schedule))):
         if judges and validation is None:
             raise ConfigError(f"recipe {recipe.name!r}: expected data.held_out, the part by which {judge} is judged")
+    looks = [key for key in ("gradient_norms", "clip_norm", "clip_value") if training.get(key)]
+    if training.get("capture") and looks:
+        raise ConfigError(
+            f"recipe {recipe.name!r}: expected no look at the gradients of captured steps, which may wait for the "
+            f"device, got training.{looks[0]}; leave out that or training.capture"
+        )
     norms = GradientNorms() if training.get("gradient_norms") else None
     trainer = Trainer(
         model,
