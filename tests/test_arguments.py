@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from abc import ABC
 from collections.abc import Sequence
 from typing import Any, Literal, Union
 
@@ -13,6 +14,7 @@ import pytest
 
 import tinygrad_lab as tgl
 from tinygrad_lab.arguments import check_types, fits
+from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.errors import LabError, OptionError
 from tinygrad_lab.registry import build, describe, layers
 
@@ -27,8 +29,13 @@ from tinygrad_lab.registry import build, describe, layers
         (type(None), [None], [0, "", False]),
         (int | None, [1, None], [1.5, "1", True]),
         (Union[str, float], ["he", 1, 0.1], [None, [0.1], False]),  # noqa: UP007  # the old way is read too
-        (Literal["zero", "edge"], ["zero", "edge"], ["none", None, 0]),
-        (tuple[int, int], [(1, 2), [1, 2]], [np.array([1, 2]), (1,), (1, 2, 3), (1, 2.5), 3, "12", None]),
+        (Literal["zero", "edge"], ["zero", "edge", np.str_("edge")], ["none", None, 0]),
+        (Literal[1, None], [1, None, np.int8(1)], [True, 1.0, np.True_, np.array([1, 2]), np.array(1), [1]]),
+        (Literal[True], [True, np.True_], [1, 1.0]),
+        (tuple[int, int], [(1, 2), [1, 2], np.array([1, 2])], [(1,), (1, 2, 3), (1, 2.5), 3, "12", None]),
+        (tuple[float, ...], [np.array([1, 2]), np.ones(0)], [np.array(1.0), np.ones((1, 1)), np.array(["a"])]),
+        (Sequence[Sequence[float]], [np.ones((2, 2)), [np.ones(2), (1, 2)]], [np.ones(2), np.ones((1, 1, 1))]),
+        (tuple[()], [(), []], [(1,), "", 3]),
         (tuple[int, ...], [(), (1,), [1, 2, 3], range(3)], [3, "12", (1, "2"), {1: 2}]),
         (int | tuple[int, int], [3, (3, 3)], ["3", (3,), 3.0]),
         (Sequence[float], [(1, 2.5), []], [("a",), 1.0, "1"]),
@@ -91,7 +98,9 @@ def test_strangers_get_the_same_and_what_is_not_understood_is_let_through() -> N
         Stranger((1,))
     with pytest.raises(OptionError, match=r"^Stranger: expected mode out of \['a', 'b'\], got 'c'"):
         Stranger((1, 2), mode="c")
-    assert Odd("anything").size == "anything"
+    assert Odd(3, what=object()).size == 3
+    with pytest.raises(OptionError, match=r"^Odd: expected size of type int, got 'anything'"):
+        Odd("anything")  # type: ignore[arg-type]
 
 
 def test_functions_partials_and_dataclasses() -> None:
@@ -113,3 +122,91 @@ def test_a_configuration_goes_through_json_where_pairs_become_lists() -> None:
     pool = layers["adaptive_avg_pool2d"]((2, 3))
     description = describe(pool)
     assert build({**description, "config": {"size": [2, 3]}}).output_shape((1, 8, 9, 4)) == (1, 2, 3, 4)
+
+
+class Defaults(tgl.Layer):
+    """Defaults that their annotations do not speak of."""
+
+    def __init__(
+        self,
+        n: int = None,  # type: ignore[assignment]  # noqa: RUF013  # as many write it
+        rate: float = "auto",  # type: ignore[assignment]  # as many write it
+        power: int = 1,
+        at: int = np.zeros(2),  # type: ignore[assignment]  # has no one answer to ==
+    ) -> None:
+        self.n, self.rate = n, rate
+
+
+def test_a_default_fits_and_so_a_configuration_can_be_built() -> None:
+    config = Defaults().config()
+    assert Defaults(**config).config() == config
+    assert Defaults(rate="".join(["au", "to"])).rate == "auto"  # type: ignore[arg-type]
+    for wrong in ({"n": "auto"}, {"rate": None}, {"power": True}, {"power": 1.0}, {"at": np.zeros(2)}):
+        with pytest.raises(OptionError, match=r"^Defaults: expected "):
+            Defaults(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("local_response_norm", {"alpha": 1e-4, "beta": 0.75, "k": 2.0}),
+        ("batch_norm", {"channels": 3, "eps": 1e-5, "momentum": 0.1}),
+        ("dropout", {"rate": 0.5}),
+        ("leaky_relu", {"slope": 0.1}),
+        ("elu", {"alpha": 0.5}),
+    ],
+)
+def test_numbers_of_numpy_do_not_widen_results(name: str, options: dict[str, Any]) -> None:
+    usual = layers[name](**options)
+    other = layers[name](**{option: np.array([value])[0] for option, value in options.items()})
+    x = np.linspace(-1, 1, 48, dtype="float32").reshape(1, 4, 4, 3)
+    expected, found = (raw(layer(x)) for layer in (usual, other))
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, expected)
+    assert {type(value) for value in other.config().values()} <= {float, int, str, bool, type(None)}
+
+
+def test_numbers_of_numpy_within_tuples_become_pythons() -> None:
+    config = Stranger((np.int64(1), np.int8(2)), free=[(np.float64(0.5),)]).config()
+    assert json.loads(json.dumps(config))["free"] == [[0.5]]
+    members = [1, (2, 3)]
+    assert Stranger((1, 2), free=members).free is members, "what holds none of NumPy's stays the same object"
+
+
+def test_arrays_are_sequences() -> None:
+    from tinygrad_lab.data.augment import Normalize, PCAColor
+    from tinygrad_lab.optim.schedules import MultiStepDecay
+
+    assert MultiStepDecay(milestones=np.array([1, 2]))(1) == 0.1  # type: ignore[arg-type]
+    assert Normalize(mean=np.full(3, 0.5), std=np.ones(3)).config()["mean"] == (0.5, 0.5, 0.5)  # type: ignore[arg-type]
+    both = {"eigenvalues": np.ones(3), "eigenvectors": np.eye(3)}
+    assert len(PCAColor(**both).config()["eigenvectors"]) == 3
+    with pytest.raises(OptionError, match="PCAColor: expected eigenvectors"):
+        PCAColor(**both | {"eigenvectors": np.ones(3)})
+
+
+def test_a_class_may_be_abstract_too() -> None:
+    class Base(tgl.optim.Optimizer, ABC):
+        pass
+
+    assert issubclass(Base, ABC)
+
+
+def test_an_option_may_have_any_name() -> None:
+    class Classifier(tgl.Layer):
+        def __init__(self, cls: int) -> None:
+            self.cls = cls
+
+    assert Classifier(cls=3).cls == 3
+    assert Classifier(cls=3).config() == {"cls": 3}
+
+
+def test_what_cannot_be_hashed_is_checked_too() -> None:
+    class Making:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self, depth: int) -> None: ...
+
+    check_types("make", Making(), {"depth": 3})
+    with pytest.raises(OptionError, match="make: expected depth of type int"):
+        check_types("make", Making(), {"depth": "3"})

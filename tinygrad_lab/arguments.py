@@ -1,21 +1,26 @@
 """Arguments held against a signature: what does not fit is told at once, and by name.
 
 Annotations mean what Python's programmers mean by them: an ``int`` does for a ``float``, NumPy's numbers are numbers, a
-list does for a tuple, and a ``bool`` is no number. Of an annotation that says something else, everything fits.
+list or an array does for a tuple, and a ``bool`` is no number. A default fits, whatever the annotation says. Of an
+annotation that says something else, everything fits.
 """
 
 from __future__ import annotations
 
 import inspect
+from abc import ABCMeta
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache, partial, wraps
 from numbers import Integral, Real
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from operator import is_
+from types import NoneType, SimpleNamespace, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from tinygrad_lab.errors import CallError, OptionError
+
+Found = TypeVar("Found")
 
 _BOOLEANS = (bool, np.bool_)
 _CLASSES: dict[Any, Any] = {
@@ -40,19 +45,37 @@ def fits(value: Any, annotation: Any) -> bool:
     if kind in (Union, UnionType):
         return any(fits(value, member) for member in members)
     if kind is Literal:
-        return value in members
+        return any(_is(plain(value), member) for member in members)
     if kind in (tuple, list, Sequence):
-        return isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and _fit(value, kind, members)
+        several = value.ndim > 0 if isinstance(value, np.ndarray) else isinstance(value, Sequence)
+        return several and not isinstance(value, (str, bytes)) and _fit(value, annotation)
     if not isinstance(kind, type) or kind not in _CLASSES:
         return True
     return isinstance(value, _CLASSES[kind]) and (kind is bool or not isinstance(value, _BOOLEANS))
 
 
-def _fit(values: Sequence[Any], kind: Any, members: tuple[Any, ...]) -> bool:
-    """Tell whether the entries of a sequence are what its annotation says of them."""
-    if kind is tuple and members and members[-1] is not Ellipsis:
+def _fit(values: Any, annotation: Any) -> bool:
+    """Tell whether the entries of a sequence or array are what its annotation says of them."""
+    members = get_args(annotation)
+    if get_origin(annotation) is tuple and Ellipsis not in members:
         return len(values) == len(members) and all(map(fits, values, members))
     return all(fits(value, member) for member in members[:1] for value in values)
+
+
+def _is(value: Any, member: Any) -> bool:
+    """Tell whether a value is a member of a `Literal`, or equals it and is of its type: ``True`` is not 1 here."""
+    alike = isinstance(value, type(member)) and isinstance(value, bool) is isinstance(member, bool)
+    return value is member or (alike and bool(value == member))
+
+
+def plain(value: Any) -> Any:
+    """Return a number of NumPy as Python's, also within tuples and lists: it would widen float32 arrays to float64."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) not in (tuple, list):
+        return value
+    entries = list(map(plain, value))
+    return value if all(map(is_, entries, value)) else type(value)(entries)
 
 
 def check_types(who: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
@@ -65,11 +88,21 @@ def check_types(who: str, function: Callable[..., Any], arguments: Mapping[str, 
     """
     while isinstance(function, partial):
         function = function.func
-    kinds = _kinds(function.__init__ if isinstance(function, type) else function)  # type: ignore[misc]  # of a class
+    kinds, defaults = _declared(function.__init__ if isinstance(function, type) else function)  # type: ignore[misc]  # of a class
     for name, value in arguments.items():
-        if name in kinds and not fits(value, kinds[name]):
+        if name in kinds and not fits(value, kinds[name]) and not _is_default(value, defaults[name]):
             got = f"{value!r:.60} ({type(value).__name__})"
             raise OptionError(f"{who}: expected {name} {_in_words(kinds[name])}, got {got}")
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    """Tell whether a value is a default, or one like it; what equals it by being of another type is not."""
+    if value is default or type(value) is not type(default):
+        return value is default
+    try:
+        return bool(value == default)
+    except ValueError:  # arrays, which have no one answer
+        return False
 
 
 def _in_words(annotation: Any) -> str:
@@ -78,16 +111,19 @@ def _in_words(annotation: Any) -> str:
     return f"of type {inspect.formatannotation(annotation).replace('collections.abc.', '')}"
 
 
-class Checked(type):
-    """The class of classes whose constructors, called as they cannot be, say who they are, what they take and got."""
+class Checked(ABCMeta):
+    """The class of classes whose constructors, called as they cannot be, say who they are, what they take and got.
+
+    It is that of abstract classes too, so that one may be derived from both.
+    """
 
     @property
     def __signature__(cls) -> inspect.Signature:
         """The constructor's signature; `inspect` would show that of `__call__` below."""
         return constructor(cls.__init__)  # type: ignore[misc]  # of the class, not of an instance
 
-    def __call__(cls, *args: Any, **options: Any) -> Any:
-        """Make an instance.
+    def __call__(cls, /, *args: Any, **options: Any) -> Any:
+        """Make an instance. NumPy's numbers become Python's (see `plain`).
 
         Raises
         ------
@@ -96,6 +132,7 @@ class Checked(type):
         OptionError
             One is of another type.
         """
+        args, options = tuple(map(plain, args)), {name: plain(value) for name, value in options.items()}
         try:
             bound = cls.__signature__.bind(*args, **options)
         except TypeError as error:
@@ -104,19 +141,41 @@ class Checked(type):
         return super().__call__(*args, **options)
 
 
-@lru_cache(maxsize=1024)
+def _remembered(work: Callable[[Any], Found]) -> Callable[[Any], Found]:
+    """Return a function that remembers what it found; of what cannot be hashed it finds it anew each time."""
+    cached = lru_cache(maxsize=1024)(work)
+
+    @wraps(work)
+    def find(function: Any) -> Found:
+        try:
+            return cached(function)
+        except TypeError:
+            return work(function)
+
+    return find
+
+
+@_remembered
 def constructor(init: Callable[..., Any]) -> inspect.Signature:
     """Return the signature of a constructor, without ``self``."""
     signature = inspect.signature(init)
     return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
-@lru_cache(maxsize=1024)
-def _kinds(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the annotations of a function's arguments, evaluated; none where one cannot be."""
+@_remembered
+def _declared(function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the evaluated annotations of a function's arguments, without those that cannot be, and the defaults."""
     try:
-        hints, parameters = get_type_hints(function), inspect.signature(function).parameters.values()
-    except Exception:  # whatever a stranger's annotation raises
-        return {}
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # one that Python did not compile
+        return {}, {}
     several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {p.name: hints[p.name] for p in parameters if p.name in hints and p.kind not in several}
+    names = getattr(inspect.unwrap(function), "__globals__", {})
+    kinds: dict[str, Any] = {}
+    for p in parameters:
+        if p.annotation is not p.empty and p.kind not in several:
+            try:
+                kinds |= get_type_hints(SimpleNamespace(__annotations__={p.name: p.annotation}), names)
+            except Exception:  # whatever a stranger's annotation raises
+                continue
+    return kinds, {p.name: p.default for p in parameters}

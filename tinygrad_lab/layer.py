@@ -178,7 +178,7 @@ class Layer(metaclass=Checked):
     seed: int
     frozen: bool
 
-    def __new__(cls, *args: Any, **options: Any) -> Self:
+    def __new__(cls, /, *args: Any, **options: Any) -> Self:
         """Remember the constructor's arguments, which are the configuration."""
         layer = super().__new__(cls)
         layer._arguments = constructor(cls.__init__).bind_partial(*args).arguments | options
