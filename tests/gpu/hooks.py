@@ -1,9 +1,9 @@
 """What CuPy moves and waits for, counted at its own doors; for tests on a GPU.
 
 Whatever goes to the GPU from the host passes through pinned memory, which CuPy takes from an allocator that can be
-exchanged. Arrays become the host's, and Python's numbers, by methods of `cupy.ndarray`; streams, events and devices are
-waited for by methods too. And memory that is not in the pool yet is asked of the driver, which waits as well: a hook of
-CuPy's says when.
+exchanged: for a pool that counts, which a recording finds and keeps (`tinygrad_lab.kernels.gpu.graphs`). Arrays become
+the host's, and Python's numbers, by methods of `cupy.ndarray`; streams, events and devices are waited for by methods
+too. And memory that is not in the pool yet is asked of the driver, which waits as well: a hook of CuPy's says when.
 """
 
 from __future__ import annotations
@@ -40,6 +40,11 @@ def watching() -> Iterator[Counter[str]]:
         def alloc_preprocess(self, **options: Any) -> None:
             counts["memory from the driver"] += 1
 
+    class Counting(cupy.cuda.PinnedMemoryPool):  # type: ignore[misc]  # CuPy has no types
+        def malloc(self, size: int) -> Any:
+            counts["to the device"] += 1
+            return super().malloc(size)
+
     with ExitStack() as stack:
         for name in TO_THE_HOST:
             function = counted(counts, "to the host", getattr(cupy.ndarray, name))
@@ -47,8 +52,7 @@ def watching() -> Iterator[Counter[str]]:
         for kind in (cupy.cuda.Stream, cupy.cuda.Event, cupy.cuda.runtime):
             for name in {"synchronize", "deviceSynchronize", "streamSynchronize", "eventSynchronize"} & {*dir(kind)}:
                 stack.enter_context(patch.object(kind, name, counted(counts, "waits", getattr(kind, name))))
-        pinned = cupy.cuda.PinnedMemoryPool()
-        cupy.cuda.set_pinned_memory_allocator(counted(counts, "to the device", pinned.malloc))
+        cupy.cuda.set_pinned_memory_allocator(Counting().malloc)
         stack.callback(cupy.cuda.set_pinned_memory_allocator, cupy.get_default_pinned_memory_pool().malloc)
         stack.enter_context(Asked())
         yield counts

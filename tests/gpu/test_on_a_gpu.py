@@ -74,6 +74,9 @@ def test_a_step_waits_for_nothing_and_moves_what_it_says(capture: bool) -> None:
     with watching() as counts:
         noted = Noted(counts)
         trainer("cupy", read_every=4, callbacks=[noted], capture=capture).train(6)  # epochs of 6 steps
+        before = counts.copy()
+        find_backend("cupy").from_numpy(np.ones(3))
+        assert (counts - before)["to the device"] == 1, "what is sent is counted after a recording too"
     numbered = [(number, step) for number, step in enumerate(noted.steps, 1) if number > 12]  # warm by then
     reads = [step for number, step in numbered if number % 4 == 0]
     assert reads

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tinygrad_lab as tgl
 from tests.conftest import has_gpu
+from tests.gpu.hooks import TO_THE_HOST, watching
 from tinygrad_lab.backend import BACKENDS
 from tinygrad_lab.cli import main
 from tinygrad_lab.errors import CaptureError, DeviceError
@@ -50,16 +53,37 @@ def test_a_cupy_that_does_not_import_says_why(tmp_path: Path, monkeypatch: pytes
         tgl.tensor(np.ones(1)).to("cupy")
 
 
+class FakePool:
+    """Pinned memory as CuPy has it: each piece knows its pool, weakly."""
+
+    def malloc(self, size: int) -> Any:
+        return SimpleNamespace(mem=SimpleNamespace(pool=weakref.ref(self)), size=size)
+
+
+class FakeHook:
+    """A hook that nothing calls."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
 class FakeCuda:
-    """What a recording needs of `cupy.cuda`."""
+    """What a recording needs of `cupy.cuda`, and `tests.gpu.hooks`."""
+
+    PinnedMemoryPool, MemoryHook, Event, runtime = FakePool, FakeHook, object, object
 
     def __init__(self) -> None:
-        self.pinned: Callable[[int], str] = lambda size: "pinned"
+        self.pool = FakePool()
+        self.pinned: Callable[[int], Any] = self.pool.malloc
         self.Stream, self.MemoryPool = lambda non_blocking: self, lambda: SimpleNamespace(malloc=None)
         self.using_allocator, self.said = lambda malloc: nullcontext(), list[str]()
 
-    def set_pinned_memory_allocator(self, allocator: Callable[[int], str]) -> None:
+    def set_pinned_memory_allocator(self, allocator: Callable[[int], Any]) -> None:
         self.pinned = allocator
+
+    def alloc_pinned_memory(self, size: int) -> Any:
+        return self.pinned(size)
 
     def begin_capture(self) -> None:
         self.said.append("begin")
@@ -69,24 +93,70 @@ class FakeCuda:
         return "graph"
 
 
-def test_a_recording_that_sends_something_is_refused_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CuPy would record the place in the host's memory, and say nothing."""
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     cuda = FakeCuda()
-    usual = cuda.pinned
-    pool = SimpleNamespace(malloc=usual)
-    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda, get_default_pinned_memory_pool=lambda: pool))
+    ndarray = type("ndarray", (), dict.fromkeys(TO_THE_HOST, lambda self: None))
+    cupy = SimpleNamespace(cuda=cuda, ndarray=ndarray, get_default_pinned_memory_pool=lambda: cuda.pool)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    return cuda
+
+
+def test_a_recording_that_sends_something_is_refused_and_ended(cuda: FakeCuda) -> None:
+    """CuPy would record the place in the host's memory, and say nothing."""
     graphs = CudaGraphs()
     assert graphs.record(lambda: None) == "graph"
     with pytest.raises(CaptureError, match="sends nothing to the GPU, got 64 bytes from the host"):
-        graphs.record(lambda: cuda.pinned(64))
+        graphs.record(lambda: cuda.alloc_pinned_memory(64))
     assert cuda.said == ["begin", "end"] * 2
-    assert cuda.pinned is usual
+    assert cuda.alloc_pinned_memory(64).mem.pool() is cuda.pool
 
     def elsewhere() -> None:
         with ThreadPoolExecutor(1) as other:
-            assert other.submit(lambda: cuda.pinned(8)).result() == "pinned"
+            assert other.submit(lambda: cuda.alloc_pinned_memory(8)).result().size == 8
 
     assert graphs.record(elsewhere) == "graph"
+
+
+def test_a_recording_leaves_the_pool_that_somebody_chose(cuda: FakeCuda) -> None:
+    """Before the first recording, or later; there is one allocator for all."""
+    for pool in (FakePool(), FakePool()):
+        cuda.set_pinned_memory_allocator(pool.malloc)
+        for _ in range(2):
+            CudaGraphs().record(lambda: None)
+            assert cuda.alloc_pinned_memory(64).mem.pool() is pool
+        with pytest.raises(CaptureError, match="got 64 bytes from the host"):
+            CudaGraphs().record(lambda: cuda.alloc_pinned_memory(64))
+
+
+def test_pinned_memory_of_no_pool_is_left_alone(cuda: FakeCuda) -> None:
+    memory = SimpleNamespace(mem=object())
+    cuda.set_pinned_memory_allocator(lambda size: memory)
+    with pytest.raises(CaptureError, match=r"expected pinned memory of a pool, got object.*PinnedMemoryPool"):
+        CudaGraphs().record(lambda: None)
+    assert cuda.alloc_pinned_memory(64) is memory
+
+
+def test_a_recording_that_ends_does_not_end_that_of_another_thread(cuda: FakeCuda) -> None:
+    def work() -> None:
+        with ThreadPoolExecutor(1) as other:
+            other.submit(CudaGraphs().record, lambda: None).result()
+        CudaGraphs().record(lambda: None)  # and one within
+        cuda.alloc_pinned_memory(64)
+
+    with pytest.raises(CaptureError, match="got 64 bytes from the host"):
+        CudaGraphs().record(work)
+    assert cuda.alloc_pinned_memory(64).size == 64
+
+
+def test_what_is_sent_is_counted_after_a_recording_too(cuda: FakeCuda) -> None:
+    with watching() as counts:
+        CudaGraphs().record(lambda: None)
+        before = counts.copy()
+        cuda.alloc_pinned_memory(64)
+        assert (counts - before)["to the device"] == 1
+    cuda.alloc_pinned_memory(64)
+    assert (counts - before)["to the device"] == 1
 
 
 def test_cupy_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
