@@ -85,6 +85,36 @@ def test_wrong_calls_say_what_is_wrong(
     assert not list(tmp_path.iterdir()), "a run that could not begin leaves nothing"
 
 
+def test_pictures_without_a_test_split_are_judged_by_the_part_that_is_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = pytest.importorskip("PIL.Image")
+    for kind, shade in (("dark", 20), ("light", 230)):
+        (tmp_path / "flat" / kind).mkdir(parents=True)
+        for number in range(10):
+            image.new("RGB", (32, 32), (shade + number,) * 3).save(tmp_path / "flat" / kind / f"{number}.png")
+    recipe = tmp_path / "pics.toml"
+    recipe.write_text(
+        '[model]\nname = "sequential"\nlayers = [{name = "flatten"}, '
+        '{name = "dense", in_features = 3072, out_features = 2}]\n'
+        '[data]\nname = "image_folder"\nbatch_size = 4\n[loss]\nname = "softmax_cross_entropy"\n'
+        '[optimizer]\nname = "sgd"\nlr = 0.001\n[training]\nepochs = 1\n'
+    )
+    command = ["train", str(recipe), "--data", str(tmp_path / "flat"), "--runs", str(tmp_path / "runs")]
+    assert main(command) == 1
+    assert "--set data.held_out=0.1" in capsys.readouterr().err
+    assert main([*command, "--set", "data.held_out=0.2", "--seeds", "2"]) == 0
+    told = capsys.readouterr().out
+    assert "validation accuracy 1" in told
+    assert "validation accuracy over 2 seeds, last epoch" in told
+    assert told.count("there is no test split") == 2
+    assert "held" not in told
+    assert "\n1 epoch in" in told
+    result = json.loads(next(tmp_path.glob("runs/*/result.json")).read_text())
+    assert result["figures"].keys() == {"last"}
+    assert result["validation"]["accuracy"] == result["figures"]["last"]["accuracy"]
+
+
 def test_an_interrupted_run_goes_on_bit_for_bit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,11 @@ def test_without_a_validation_part_no_epoch_is_chosen() -> None:
     assert figures([{"held_out": {"accuracy": 0.5, "loss": 1.0}}]).keys() == {"best_on_test", "last"}
 
 
+def test_without_test_images_the_last_epoch_on_the_validation_part_is_told() -> None:
+    history = [{"validation": {"accuracy": accuracy, "loss": 1.0}} for accuracy in (0.9, 0.5)]
+    assert figures(history) == {"last": {"epoch": 2, "accuracy": 0.5, "loss": 1.0}}
+
+
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
 def test_the_spread_is_the_sample_standard_deviation(values: list[float]) -> None:
     told = spread(values)

@@ -67,15 +67,26 @@ def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
     from tinygrad_lab.train.evaluation import FIGURES
 
     told = result["figures"]
-    held_out = told["last"]
-    print(f"held-out accuracy {held_out['accuracy']:.2%}, loss {held_out['loss']:.4f} (seed {result['seed']})")
+    last = told["last"]
+    print(f"{_judged(result)} accuracy {last['accuracy']:.2%}, loss {last['loss']:.4f} (seed {result['seed']})")
     for name, figure in told.items():
         if name != "last":
             print(f"  {FIGURES[name]}: {figure['accuracy']:.2%} (epoch {figure['epoch']})")
     if "ended_early" in result:
         print(f"ended early: {result['ended_early']}")
-    print(f"{result['epochs']} epochs in {result['seconds']:.1f} s, {result['images_per_second']:,.0f} images/s")
+    if "held_out" not in result:
+        print(
+            "there is no test split: the figures are those of the validation part, set aside from the training images"
+        )
+    print(
+        f"{result['epochs']} epoch{'s' * (result['epochs'] != 1)} in {result['seconds']:.1f} s, {result['images_per_second']:,.0f} images/s"
+    )
     print(f"run folder: {result['run']}", flush=True)
+
+
+def _judged(result: dict[str, Any]) -> str:
+    """Return what images a result is told of."""
+    return "held-out" if "held_out" in result else "validation"
 
 
 def _show_spread(results: list[dict[str, Any]]) -> None:
@@ -83,5 +94,5 @@ def _show_spread(results: list[dict[str, Any]]) -> None:
 
     for name in results[0]["figures"]:
         values = spread([result["figures"][name]["accuracy"] for result in results])
-        what = f"held-out accuracy over {len(results)} seeds, {FIGURES[name]}"
+        what = f"{_judged(results[0])} accuracy over {len(results)} seeds, {FIGURES[name]}"
         print(f"{what}: {values['mean']:.2%}, standard deviation {values['std']:.2%}")

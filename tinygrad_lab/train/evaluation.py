@@ -83,6 +83,8 @@ def best_epoch(history: Sequence[Metrics], split: str) -> int:
 def figures(history: Sequence[Metrics]) -> dict[str, dict[str, Any]]:
     """Return the figures of a run: from each name in `FIGURES` to ``{"epoch", "accuracy", "loss"}`` on the test images.
 
+    Without test images there is the last epoch alone, on the validation part: its best epoch, chosen on it, flatters.
+
     Examples
     --------
     >>> history = [{"held_out": {"accuracy": a, "loss": 1 - a}, "validation": {"accuracy": b, "loss": 1 - b}}
@@ -90,6 +92,8 @@ def figures(history: Sequence[Metrics]) -> dict[str, dict[str, Any]]:
     >>> {name: (figure["epoch"], figure["accuracy"]) for name, figure in figures(history).items()}
     {'best_on_test': (2, 0.94), 'last': (3, 0.92), 'chosen_on_validation': (1, 0.9)}
     """
+    if "held_out" not in history[-1]:
+        return {"last": {"epoch": len(history), **history[-1]["validation"]}}
     chosen = {"best_on_test": best_epoch(history, "held_out"), "last": len(history) - 1}
     if "validation" in history[-1]:
         chosen["chosen_on_validation"] = best_epoch(history, "validation")

@@ -18,12 +18,13 @@ def _clock(seconds: float) -> str:
 
 def describe_epoch(metrics: dict[str, Any], epochs: int, *, first: bool = False) -> str:
     """Return one line about a finished epoch; the time of a process's first one has starting up in it."""
-    held_out, validation = metrics["held_out"], metrics.get("validation")
+    held_out, validation = metrics.get("held_out"), metrics.get("validation")
     return (
         f"epoch {metrics['epoch']:>3}/{epochs}  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.2%}  "
         + (f"validation {validation['accuracy']:.2%}  " if validation else "")
-        + f"held out: loss {held_out['loss']:.4f}  accuracy {held_out['accuracy']:.2%}  "
-        f"{metrics['images_per_second']:,.0f} images/s" + (", start-up included" if first else "")
+        + (f"held out: loss {held_out['loss']:.4f}  accuracy {held_out['accuracy']:.2%}  " if held_out else "")
+        + f"{metrics['images_per_second']:,.0f} images/s"
+        + (", start-up included" if first else "")
     )
 
 

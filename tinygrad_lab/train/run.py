@@ -88,7 +88,14 @@ def prepare(
     if (example := made_up(find_source(name), data.get("size"))) is not None:
         check_images(recipe, model, Compose.from_config(recipe.augment).fit(example), example)
     train_set = load(name, split="train", root=root, **data)
-    test_set = load(name, split="test", root=root, **{k: v for k, v in data.items() if k in ("classes", "size")})
+    test_set = None
+    if "test" in find_source(name).splits(root):
+        test_set = load(name, split="test", root=root, **{k: v for k, v in data.items() if k in ("classes", "size")})
+    elif not data.get("held_out"):
+        raise ConfigError(
+            f"recipe {recipe.name!r}: expected images to judge by, got neither a test split of {name!r} nor "
+            "data.held_out; --set data.held_out=0.1"
+        )
     augment = Compose.from_config(recipe.augment).fit(train_set)
     check_images(recipe, model, augment, train_set)
     batches = Loader(train_set, batch_size=batch_size, seed=seed, augment=augment, workers=workers, device=device)
@@ -119,7 +126,7 @@ def prepare(
         loss,
         optimizer,
         batches,
-        held_out=evaluated(test_set),
+        held_out=None if test_set is None else evaluated(test_set),
         validation=validation,
         schedule=schedule,
         accumulate=training.get("accumulate", 1),
@@ -271,7 +278,7 @@ def _writing(folder: Path) -> Iterator[None]:
 
 def _result(recipe: Recipe, trainer: Trainer, folder: Path) -> Metrics:
     seconds = sum(m["seconds"] for m in trainer.history)
-    told = figures(trainer.history)
+    told, judged = figures(trainer.history), "validation" if trainer.held_out is None else "held_out"
     return {
         "recipe": recipe.name,
         "run": str(folder),
@@ -279,7 +286,7 @@ def _result(recipe: Recipe, trainer: Trainer, folder: Path) -> Metrics:
         "seed": recipe["training"].get("seed", 0),
         "seconds": round(seconds, 3),
         "images_per_second": statistics.median(m["images_per_second"] for m in trainer.history),
-        "held_out": {"accuracy": told["last"]["accuracy"], "loss": told["last"]["loss"]},
+        judged: {"accuracy": told["last"]["accuracy"], "loss": told["last"]["loss"]},
         "figures": told,
         "training_accuracy": trainer.history[-1]["accuracy"],
     }
@@ -366,7 +373,8 @@ def draw_curves(history: Sequence[Metrics], path: Path, title: str) -> None:
     epochs = [m["epoch"] for m in history]
     for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         axes.plot(epochs, [m[key] for m in history], label="training (augmented)")
-        axes.plot(epochs, [m["held_out"][key] for m in history], label="held out")
+        if "held_out" in history[-1]:
+            axes.plot(epochs, [m["held_out"][key] for m in history], label="held out")
         if "validation" in history[-1]:
             axes.plot(epochs, [m["validation"][key] for m in history], label="validation", alpha=0.6)
         axes.set_xlabel("epoch")
