@@ -49,7 +49,7 @@ def test_settings_replace_one_key_and_leave_the_recipe_alone() -> None:
         ("optimizr.lr=1", "did you mean 'optimizer'"),
         ("training.epoch=3", "did you mean 'epochs'"),
         ("training.epochs=many", "expected a value of type int"),
-        ("training.epochs=0", "at least one epoch"),
+        ("training.epochs=0", "training.epochs: expected 1 or more"),
         ("optimizer.lr", "expected table.key=value"),
         ("loss.reduction=sum", "expected loss.reduction 'mean'.*got 'sum'"),
         ("lr=3", "expected table.key=value"),

@@ -78,9 +78,8 @@ def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
         print(
             "there is no test split: the figures are those of the validation part, set aside from the training images"
         )
-    print(
-        f"{result['epochs']} epoch{'s' * (result['epochs'] != 1)} in {result['seconds']:.1f} s, {result['images_per_second']:,.0f} images/s"
-    )
+    epochs = f"{result['epochs']} epoch{'s' * (result['epochs'] != 1)}"
+    print(f"{epochs} in {result['seconds']:.1f} s, {result['images_per_second']:,.0f} images/s")
     print(f"run folder: {result['run']}", flush=True)
 
 

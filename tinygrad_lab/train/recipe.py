@@ -77,6 +77,7 @@ _PLUGINS: dict[str, registry.Registry] = {
     "augment": registry.augmentations,
 }
 _ALIKE = ("model", "loss", "optimizer")  # options of one name mean the same there; ``start`` of schedules does not
+_LEAST = {("training", "epochs"): 1, ("training", "seed"): 0, ("data", "batch_size"): 1, ("data", "seed"): 0}
 _REQUIRED = ("model", "data", "loss", "optimizer", "training")
 _KNOWN = ("recipe", "origin", *_REQUIRED, "augment", "schedule", "transfer", "variants")
 
@@ -190,6 +191,8 @@ class Recipe:
         >>> find_recipe("padding_cnn7").variant("edge")["model"]["padding"]
         'edge'
         """
+        if not self.variants:
+            raise ConfigError(f"recipe {self.name!r}: expected a recipe with variants to have {name!r}, got none")
         one_of(name, self.variants, f"variants of recipe {self.name!r}")
         tables = copy.deepcopy(self.tables)
         settings = tables.pop("variants")[name]
@@ -381,9 +384,16 @@ def checked(tables: Table, name: str) -> Table:
             raise ConfigError(f"{who}: expected variants.{variant} as a table of settings, got {settings!r}")
         for path in settings:
             one_of(path.partition(".")[0], [t for t in _KNOWN if t != "variants"], f"{who}: variants.{variant}")
-    if tables["training"].get("epochs", 0) < 1 or tables["data"].get("batch_size", 1) < 1:
-        raise ConfigError(f"{who}: expected at least one epoch and one image a batch")
+    _check_amounts(tables, who)
     return tables
+
+
+def _check_amounts(tables: Table, who: str) -> None:
+    for (table, key), least in _LEAST.items():
+        if (value := tables[table].get(key, 0 if key == "epochs" else least)) < least:
+            raise ConfigError(f"{who}: {table}.{key}: expected {least} or more, got {value}")
+    if tables["model"].get("layers") == []:
+        raise ConfigError(f"{who}: model.layers: expected at least one layer, got an empty list")
 
 
 def recipe_names() -> list[str]:
