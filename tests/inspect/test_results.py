@@ -12,6 +12,7 @@ from tinygrad_lab.inspect.tables import html_table
 def test_what_was_run_is_shown_and_what_was_not_is_named(tmp_path: Path) -> None:
     figure = {"mean": 0.9010, "std": 0.0021, "values": [0.9, 0.902]}
     run = {"recipe": "ten_layer", "published": "0.9010 & more", "seeds": [0, 1], "epochs": 30, "last": figure}
+    run |= {"training_accuracy": figure, "images_per_second": 500.0}
     (tmp_path / "experiments").mkdir()
     path = tmp_path / "experiments" / "ten_layer.json"
     path.write_text(json.dumps(run | {"best_on_test": {"mean": 0.91, "std": 0.0, "values": [0.91]}}), encoding="utf-8")

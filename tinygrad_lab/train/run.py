@@ -111,15 +111,7 @@ def prepare(
     optimizer: Optimizer = _made(registry.optimizers, recipe["optimizer"], model.parameters())
     optimizer.in_place = True  # the network is this trainer's alone
     schedule = _schedule(recipe["schedule"], training["epochs"]) if recipe["schedule"] else None
-    for judge, judges in (("patience", "patience" in training), ("schedule", schedule and goes_by_metric(schedule))):
-        if judges and validation is None:
-            raise ConfigError(f"recipe {recipe.name!r}: expected data.held_out, the part by which {judge} is judged")
-    looks = [key for key in ("gradient_norms", "clip_norm", "clip_value") if training.get(key)]
-    if training.get("capture") and looks:
-        raise ConfigError(
-            f"recipe {recipe.name!r}: expected no look at the gradients of captured steps, which may wait for the "
-            f"device, got training.{looks[0]}; leave out that or training.capture"
-        )
+    _check_company(recipe, schedule, judged=validation is not None)
     norms = GradientNorms() if training.get("gradient_norms") else None
     trainer = Trainer(
         model,
@@ -140,6 +132,20 @@ def prepare(
     if "patience" in training:
         trainer.callbacks.append(EarlyStopping(training["patience"]))
     return trainer
+
+
+def _check_company(recipe: Recipe, schedule: Any, *, judged: bool) -> None:
+    """Refuse settings that need a part held out where there is none, and those that no captured step allows."""
+    training = recipe["training"]
+    for judge, judges in (("patience", "patience" in training), ("schedule", schedule and goes_by_metric(schedule))):
+        if judges and not judged:
+            raise ConfigError(f"recipe {recipe.name!r}: expected data.held_out, the part by which {judge} is judged")
+    looks = [key for key in ("gradient_norms", "clip_norm", "clip_value") if training.get(key)]
+    if training.get("capture") and looks:
+        raise ConfigError(
+            f"recipe {recipe.name!r}: expected no look at the gradients of captured steps, which may wait for the "
+            f"device, got training.{looks[0]}; leave out that or training.capture"
+        )
 
 
 def _clipping(
