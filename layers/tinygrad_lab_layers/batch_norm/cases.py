@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
 from tinygrad_lab.conformance import BadInput, Case, Input, LayerCases, in_evaluation, strategies
+from tinygrad_lab_layers.activation_reference import activated
 
 
 @st.composite
@@ -44,17 +45,7 @@ def _normalised(layer: Any, x: Any) -> Any:
     return out
 
 
-def reference(layer: Any, x: Any) -> Any:
-    """Return the activated scores."""
-    scores = _normalised(layer, x)
-    return np.where(scores < 0, 0.0, scores) if layer.config()["activation"] == "relu" else scores
-
-
-def kink_distance(layer: Any, x: Any) -> float:
-    """Return how near the scores come to ReLU's kink."""
-    if layer.config()["activation"] is None:
-        return np.inf
-    return float(np.abs(_normalised(layer, x)).min(initial=np.inf))
+reference, kink_distance = activated(_normalised)
 
 
 def updated_buffers(layer: Any, x: Any) -> dict[str, Any]:

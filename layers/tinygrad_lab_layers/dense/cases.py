@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
 from tinygrad_lab.conformance import BadInput, Case, Input, LayerCases, strategies
+from tinygrad_lab_layers.activation_reference import activated
 
 
 @st.composite
@@ -36,17 +37,7 @@ def _sums(layer: Any, x: Any) -> Any:
     return sums
 
 
-def reference(layer: Any, x: Any) -> Any:
-    """Return phi(x W + b)."""
-    sums = _sums(layer, x)
-    return np.where(sums < 0, 0.0, sums) if layer.config()["activation"] == "relu" else sums
-
-
-def kink_distance(layer: Any, x: Any) -> float:
-    """Return how near the sums come to ReLU's kink."""
-    if layer.config()["activation"] is None:
-        return np.inf
-    return float(np.abs(_sums(layer, x)).min(initial=np.inf))
+reference, kink_distance = activated(_sums)
 
 
 cases = LayerCases(
