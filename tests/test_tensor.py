@@ -312,6 +312,73 @@ def test_a_numpy_function_of_a_tensor_is_the_operation_of_that_name() -> None:
             call()
 
 
+NUMPY_CALLS: dict[str, Callable[..., Any]] = {
+    "sum": lambda x, y: np.sum(x, axis=0),
+    "mean": lambda x, y: np.mean(x, 1, keepdims=True),
+    "var": lambda x, y: np.var(x, ddof=1),
+    "std": lambda x, y: np.std(x, axis=-1),
+    "prod": lambda x, y: np.prod(x),
+    "max": lambda x, y: np.max(x, axis=1),
+    "min": lambda x, y: np.min(x),
+    "argmax": lambda x, y: np.argmax(x, axis=1),
+    "argmin": lambda x, y: np.argmin(x),
+    "all": lambda x, y: np.all(x, axis=0),
+    "any": lambda x, y: np.any(x),
+    "clip": lambda x, y: np.clip(x, -0.5, 0.5),
+    "reshape": lambda x, y: np.reshape(x, (4, -1)),
+    "transpose": lambda x, y: np.transpose(x, (1, 0)),
+    "shape": lambda x, y: np.shape(x),
+    "ndim": lambda x, y: np.ndim(x),
+    "size": lambda x, y: np.size(x),
+    "concatenate": lambda x, y: np.concatenate([x, y], axis=1),
+    "stack": lambda x, y: np.stack((y, x), -1),
+    "expand_dims": lambda x, y: np.expand_dims(x, 1),
+    "squeeze": lambda x, y: np.squeeze(np.expand_dims(x, 0)),
+    "moveaxis": lambda x, y: np.moveaxis(x, 0, 1),
+    "swapaxes": lambda x, y: np.swapaxes(x, 0, 1),
+    "flip": lambda x, y: np.flip(x, 1),
+    "roll": lambda x, y: np.roll(x, 2, axis=1),
+    "pad": lambda x, y: np.pad(x, ((0, 1), (2, 0))),
+    "tile": lambda x, y: np.tile(x, (2, 1)),
+    "repeat": lambda x, y: np.repeat(x, 2, axis=1),
+    "cumsum": lambda x, y: np.cumsum(x),
+    "sort": lambda x, y: np.sort(x, axis=0),
+    "argsort": lambda x, y: np.argsort(x),
+    "tensordot": lambda x, y: np.tensordot(x, y, 2),
+    "einsum": lambda x, y: np.einsum("ij,kj->ik", x, y),
+    "where": lambda x, y: np.where(np.eye(3, 4) > 0, x, y),
+    "take_along_axis": lambda x, y: np.take_along_axis(x, np.array([[1], [0], [3]]), axis=1),
+}
+
+
+@pytest.mark.parametrize("name", NUMPY_CALLS)
+def test_a_numpy_function_of_arrays_takes_tensors(name: str) -> None:
+    x, y = np.random.default_rng(0).normal(size=(2, 3, 4))
+    expected, got = NUMPY_CALLS[name](x, y), NUMPY_CALLS[name](tgl.tensor(x, requires_grad=True), y)
+    if name in ("shape", "ndim", "size"):
+        assert got == expected
+        return
+    assert isinstance(got, tgl.Tensor)
+    assert got.requires_grad == (got.dtype == np.float64)
+    np.testing.assert_allclose(got.numpy(), expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        np.linalg.norm,
+        np.median,
+        np.copy,
+        lambda t: np.split(t, 1),
+        lambda t: np.take(t, [0]),
+        lambda t: np.isin(1.0, t),
+    ],
+)
+def test_a_numpy_function_that_is_no_operation_is_refused(call: Callable[[Any], Any]) -> None:
+    with pytest.raises(DTypeError, match=r"which it cannot keep on the tape|use t\.numpy\(\)"):
+        call(tgl.tensor([[0.5, 2.0]], requires_grad=True))
+
+
 def test_what_was_cut_off_has_no_gradient() -> None:
     with pytest.raises(GradientError, match=r"got outputs of shapes \['float64'\].*cut off"):
         tgl.grad(lambda x: x.numpy().sum())(np.ones(3))

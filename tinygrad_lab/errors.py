@@ -78,6 +78,14 @@ class DTypeError(LabError, TypeError):
         return cls(f"{op}: expected {op}({names}), arrays by position and options by name; got {what}")
 
     @classmethod
+    def foreign(cls, name: str) -> DTypeError:
+        """Report a function of NumPy that is no operation here."""
+        return cls(
+            f"np.{name}: expected arrays, got a Tensor, which it cannot keep on the tape; "
+            "use the operations of tinygrad_lab, or t.numpy() for a constant"
+        )
+
+    @classmethod
     def mixed(cls, op: Any, arrays: Any) -> DTypeError:
         """Report float arrays of different widths."""
         given = " and ".join(f"{a.dtype} {a.shape}" for a in arrays)

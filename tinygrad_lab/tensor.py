@@ -109,11 +109,18 @@ class Tensor(Box):
         name = ufunc.__name__
         operation = next((vars(m)[name] for m in (arithmetic, elementary, linear) if name in vars(m)), None)
         if method != "__call__" or options or operation is None:
-            raise DTypeError(
-                f"np.{name}: expected arrays, got a Tensor, which it cannot keep on the tape; "
-                "use the operations of tinygrad_lab, or t.numpy() for a constant"
-            )
+            raise DTypeError.foreign(name)
         return operation(*inputs)
+
+    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
+        """Apply the method, or else the operation, that a NumPy function is named after: ``np.sum(t, axis=0)``."""
+        name, first = function.__name__, inputs[0] if inputs else None
+        if function.__module__ == "numpy" and isinstance(first, Tensor) and hasattr(first, name):
+            method = getattr(first, name)  # or, as of np.shape, a property
+            return method(*inputs[1:], **options) if callable(method) else method
+        if function.__module__ != "numpy" or name not in _FUNCTIONS:
+            raise DTypeError.foreign(name)
+        return _FUNCTIONS[name](*inputs, **options)
 
     def __array__(self, *args: Any, **options: Any) -> Array:
         raise DTypeError(
@@ -370,6 +377,16 @@ class Tensor(Box):
 
 
 Box.boxes = Tensor
+
+
+_FUNCTIONS: dict[str, Any] = {  # of NumPy, that are no methods here and take the same arguments
+    **{name: getattr(shaping, name) for name in ("concatenate", "stack", "expand_dims", "squeeze", "moveaxis")},
+    **{name: getattr(shaping, name) for name in ("swapaxes", "flip", "roll", "pad", "tile", "repeat")},
+    **{name: getattr(reductions, name) for name in ("cumsum", "sort", "argsort", "argmin")},
+    **{name: getattr(linear, name) for name in ("tensordot", "einsum")},
+    "where": arithmetic.where,
+    "take_along_axis": indexing.take_along_axis,
+}
 
 
 def _operand(like: Tensor, other: Any) -> Any:

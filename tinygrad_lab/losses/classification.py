@@ -120,7 +120,7 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean", 
     if not 0.0 <= label_smoothing <= 1.0:
         raise OptionError(f"{who}: expected label_smoothing from 0 to 1, got {label_smoothing}")
     labels, spoiled = as_array(labels, logits), None
-    if carries_gradient(raw(labels)):
+    if carries_gradient(raw(labels)) and labels.ndim == logits.ndim:
         target = as_target(who, labels, logits)
     else:
         target, spoiled = check_labels(who, labels, logits)

@@ -58,13 +58,16 @@ def var(x: Any, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> 
 
 
 def std(x: Any, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
-    """Return the square root of the variance; its derivative is not finite where that is 0."""
-    return sqrt(var(x, axis, ddof=ddof, keepdims=keepdims))
+    """Return the square root of the variance; its gradient where that is 0 is taken as 0."""
+    return _root(var(x, axis, ddof=ddof, keepdims=keepdims))
 
 
 def norm(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
     """Return the Euclidean norm over the given axes; its gradient at 0 is taken as 0."""
-    squares = sum(x * x, axis, keepdims=keepdims)
+    return _root(sum(x * x, axis, keepdims=keepdims))
+
+
+def _root(squares: Any) -> Any:
     zero = equal(squares, 0.0)
     return where(zero, 0.0, sqrt(where(zero, 1.0, squares)))
 
