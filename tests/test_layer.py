@@ -12,6 +12,9 @@ import tinygrad_lab as tgl
 from tests.strict_device import StrictArray, to_host
 from tinygrad_lab.errors import ConfigError, DTypeError, LabError, OptionError, ShapeError, StateError
 from tinygrad_lab.layer import Variable
+from tinygrad_lab_layers.conv2d import Conv2d
+from tinygrad_lab_layers.dense import Dense
+from tinygrad_lab_layers.dropout import Dropout
 
 
 class Scale(tgl.Layer):
@@ -211,7 +214,21 @@ def test_config_is_what_the_constructor_was_given() -> None:
     assert Noise().config() == {}
     inner = Noise()
     assert tgl.Sequential({"n": inner}).config() == {"layers": {"n": inner}}
-    assert repr(Scale(3, start=2.0)) == "Scale(features=3, start=2.0)"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "Scale(3, start=2.0)",
+        "Conv2d(3, 4, window=3, stride=2, padding='same', bias=False)",
+        "Sequential(Dense(3, 2, activation='relu'), Dropout(0.5))",
+        "Sequential({'hidden': Dense(3, 2), 'out': Dense(2, 2)})",
+    ],
+)
+def test_a_layer_shows_the_call_that_makes_it(call: str) -> None:
+    names = {"Scale": Scale, "Conv2d": Conv2d, "Dense": Dense, "Dropout": Dropout, "Sequential": tgl.Sequential}
+    assert repr(eval(call, names)) == call
+    assert repr(Scale(features=3, rng=0)) == "Scale(3)"
 
 
 def test_a_wrong_configuration_fails_at_once() -> None:
@@ -260,10 +277,10 @@ def test_an_error_says_in_which_layer() -> None:
     model = tgl.Sequential(Noise(), tgl.Sequential(Scale(3)))
     with pytest.raises(ShapeError) as caught:
         model(boxed())
-    assert caught.value.__notes__ == ["in layer '1.0': Scale(features=3)"]
+    assert caught.value.__notes__ == ["in layer '1.0': Scale(3)"]
     with pytest.raises(LabError) as caught:
         Scale(3)(boxed())
-    assert caught.value.__notes__ == ["in layer 'itself': Scale(features=3)"]
+    assert caught.value.__notes__ == ["in layer 'itself': Scale(3)"]
 
 
 class Power(tgl.Layer):

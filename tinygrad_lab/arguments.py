@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABCMeta
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache, partial, wraps
 from numbers import Integral, Real
 from operator import is_
@@ -153,6 +153,28 @@ def _remembered(work: Callable[[Any], Found]) -> Callable[[Any], Found]:
             return work(function)
 
     return find
+
+
+def as_call(init: Callable[..., Any], given: Mapping[str, Any], *, leave_out: Collection[str] = ()) -> str:
+    """Return what stands between the parentheses of a constructor's call: by position what may, the rest by name.
+
+    What stands by name is left out where it is the default.
+    """
+    parameters, shown = constructor(init).parameters, [name for name in given if name not in leave_out]
+    told: list[str] = []
+    for name, parameter in parameters.items():
+        if name not in shown:
+            break
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            told += map(repr, given[name])
+        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            told.append(repr(given[name]))
+        else:
+            break
+        shown.remove(name)
+    usual = {name: repr(p.default) for name, p in parameters.items() if p.default is not p.empty}
+    named = {name: repr(given[name]) for name in shown}
+    return ", ".join([*told, *(f"{name}={text}" for name, text in named.items() if text != usual.get(name))])
 
 
 @_remembered

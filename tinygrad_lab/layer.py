@@ -19,7 +19,7 @@ from hashlib import blake2b
 from types import MethodType
 from typing import Any, ClassVar, Self
 
-from tinygrad_lab.arguments import Checked, constructor
+from tinygrad_lab.arguments import Checked, as_call, constructor
 from tinygrad_lab.autograd.tape import leaf, raw
 from tinygrad_lab.backend import Array, namespace, random_number, random_uniform, transfer
 from tinygrad_lab.effects import once
@@ -425,8 +425,8 @@ class Layer(metaclass=Checked):
         )
 
     def __repr__(self) -> str:
-        given = ", ".join(f"{n}={v!r}" for n, v in self._arguments.items() if n != "rng")
-        return f"{type(self).__name__}({given})"
+        """Return the call that makes such a layer, but for the random generator."""
+        return f"{type(self).__name__}({as_call(type(self).__init__, self._arguments, leave_out=('rng',))})"
 
     def __setattr__(self, name: str, value: Any) -> None:
         old = self.__dict__.get(name)

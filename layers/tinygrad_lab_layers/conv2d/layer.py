@@ -131,6 +131,3 @@ class Conv2d(tgl.Layer):
     def multiply_adds(self, shape: tuple[int, ...]) -> int:
         """Return kh kw C / G for each element of the result."""
         return math.prod(self.output_shape(shape)) * math.prod(self.weight.shape[:3])
-
-    def __repr__(self) -> str:
-        return self.window.who

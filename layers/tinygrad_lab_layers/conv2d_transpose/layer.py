@@ -134,6 +134,3 @@ class Conv2dTranspose(tgl.Layer):
     def multiply_adds(self, shape: tuple[int, ...]) -> int:
         """Return kh kw O / G for each element of x."""
         return math.prod(shape) * math.prod(self.weight.shape[:3])
-
-    def __repr__(self) -> str:
-        return self.window.who

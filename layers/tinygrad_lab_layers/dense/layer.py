@@ -90,6 +90,3 @@ class Dense(tgl.Layer):
         for n in shape[:-1]:
             rows *= n
         return rows * self.in_features * self.out_features
-
-    def __repr__(self) -> str:
-        return f"Dense({self.in_features} -> {self.out_features})"

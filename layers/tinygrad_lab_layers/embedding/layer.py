@@ -67,6 +67,3 @@ class Embedding(tgl.Layer):
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (..., F)."""
         return (*shape, self.features)
-
-    def __repr__(self) -> str:
-        return f"Embedding({self.count} -> {self.features})"

@@ -121,6 +121,3 @@ class LSTM(tgl.Layer):
     def multiply_adds(self, shape: tuple[int, ...]) -> int:
         """Return 4 H (D + H) for each step of each sequence."""
         return math.prod(self.output_shape(shape)) * 4 * (self.in_features + self.features)
-
-    def __repr__(self) -> str:
-        return f"LSTM({self.in_features} -> {self.features})"

@@ -123,6 +123,3 @@ class MultiHeadAttention(tgl.Layer):
         """Return N (2 Tq F^2 + 2 Tk F^2 + 2 Tq Tk F)."""
         n, tq, f = self.output_shape(query, key, value)
         return 2 * n * f * (tq * f + key[1] * f + tq * key[1])
-
-    def __repr__(self) -> str:
-        return f"MultiHeadAttention({self.features}, heads={self.heads}, causal={self.causal})"

@@ -81,6 +81,3 @@ class ParallelConcat(tgl.Layer):
                 "give windows the padding 'same'?"
             )
         return (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
-
-    def __repr__(self) -> str:
-        return f"ParallelConcat({', '.join(map(str, self.inner.values()))})"

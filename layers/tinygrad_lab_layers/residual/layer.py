@@ -149,6 +149,3 @@ class Residual(tgl.Layer):
         """Return those of the inner layer and of the projection."""
         projection = self.projection.multiply_adds(shape) if self.shortcut == "projected" else 0
         return int(self.inner.multiply_adds(shape)) + int(projection)
-
-    def __repr__(self) -> str:
-        return f"Residual({self.inner}, shortcut={self.shortcut!r})"
