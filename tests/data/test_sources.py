@@ -144,6 +144,12 @@ class TestImageFolder:
         with pytest.raises(OptionError, match=r"expected a split out of \['train'\]"):
             load("image_folder", root=tmp_path, split="test")
 
+    def test_a_test_folder_alone_is_nothing_to_train_on(self, tmp_path: Path) -> None:
+        write_picture(tmp_path / "test" / "cat" / "a.png", np.zeros((4, 4), np.uint8))
+        assert len(load("image_folder", root=tmp_path, split="test")) == 1
+        with pytest.raises(DataError, match=r"expected .*train beside .*test, found none"):
+            load("image_folder", root=tmp_path, split="train")
+
     def test_sizes_must_agree_or_be_given(self, tmp_path: Path) -> None:
         write_picture(tmp_path / "cat" / "a.png", np.zeros((4, 5, 3), np.uint8))
         write_picture(tmp_path / "cat" / "b.png", np.zeros((6, 5, 3), np.uint8))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,8 @@ def test_settings_replace_one_key_and_leave_the_recipe_alone() -> None:
         ("model.name=3", "expected a value of type str like 'lenet5', got 3"),
         ("data.batch_size=1.5", "expected a value of type int"),
         ("augment=[3]", "expected augment.name, a registered name"),
-        ("augment={}", "expected a value of type list"),
-        ("optimizer=[]", "expected a value of type dict"),
+        ("augment={}", "expected a list of tables"),
+        ("optimizer=[]", "expected a table"),
     ],
 )
 def test_wrong_settings_are_refused_with_the_right_name(setting: str, message: str) -> None:
@@ -188,6 +189,14 @@ def test_variants_are_checked_with_their_recipe() -> None:
         checked({**tables, "variants": {"wide": {"modl.classes": 3}}}, "mine")
     with pytest.raises(ConfigError, match=r"variants\.wide as a table"):
         checked({**tables, "variants": {"wide": 3}}, "mine")
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind"), [("transfer=[1]", "a table"), ("augment={a=1}", "a list of tables"), ("model=[2]", "a table")]
+)
+def test_a_table_is_replaced_by_a_table(setting: str, kind: str) -> None:
+    with pytest.raises(ConfigError, match=rf"--set {re.escape(setting)}: expected {kind}"):
+        find_recipe("lenet5").override([setting, "transfer.freeze=true"])
 
 
 def test_a_path_may_hold_colons(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tinygrad_lab import registry
 from tinygrad_lab.cli import main
-from tinygrad_lab.errors import ConfigError, NonFiniteError
+from tinygrad_lab.errors import CaptureError, ConfigError, NonFiniteError
 from tinygrad_lab.train import Trainer, find_recipe, run_recipe
 from tinygrad_lab.train import run as module
 from tinygrad_lab.train.checkpoint import CheckpointFolder
@@ -47,6 +47,12 @@ def test_a_schedule_by_a_metric_needs_a_part_to_judge_by() -> None:
 def test_captured_steps_have_no_gradients_to_look_at(setting: str) -> None:
     with pytest.raises(ConfigError, match=rf"got training\.{setting.partition('=')[0]}; leave out that"):
         prepare(short("training.capture=true", f"training.{setting}"))
+
+
+def test_what_the_device_cannot_do_is_refused_before_a_run_has_its_folder(tmp_path: Path) -> None:
+    with pytest.raises(CaptureError, match="a device with graphs"):
+        run_recipe(short("training.capture=true"), Reporter(), runs=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_that_ended_early_tells_its_last_epoch_and_is_not_trained_on(tmp_path: Path) -> None:
@@ -200,6 +206,10 @@ def test_what_is_no_run_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixt
         (("data.name=mnist",), "got 28x28x1 of 'mnist'; --set 'model.image=[28,28,1]'"),
         (("data.size=[40,40]",), "got 40x40x1 of 'digits'; --set 'model.image=[40,40,1]'"),
         (("model.classes=7",), "an output for each of the 10 classes of 'digits', got 7; --set model.classes=10"),
+        (
+            ('model={name="sequential", layers=[{name="flatten"}, {name="dense", in_features=1024, out_features=7}]}',),
+            "an output for each of the 10 classes of 'digits', got 7; change the network's last layer",
+        ),
         (('model={name="cuda_convnet"}',), "expected images of 32x32x3 for 'cuda_convnet', got 32x32x1 of 'digits'"),
         (('augment=[{name="center_crop", size=[28, 28]}]',), "got 32x32x1 of 'digits', 28x28x1 augmented; --set 'mod"),
     ],

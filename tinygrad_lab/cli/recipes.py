@@ -43,12 +43,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _marked(text: str, recipe: Recipe, variants: list[str]) -> Iterator[str]:
     """Yield the lines of a recipe's file, of its variants only some, each setting with its origin behind it."""
-    place = ""
+    place, before = "", []  # comments and empty lines stand before what they tell of
     for line in text.splitlines():
+        if not line or line.startswith("#"):
+            before.append(line)
+            continue
         if header := re.fullmatch(r"\[+(.+?)\]+", line):
             place = header[1].replace('"', "")
+        told, before = before, []
         if place.startswith("variants.") and place.removeprefix("variants.") not in variants:
             continue
+        yield from told
         setting = re.match(r'"?([\w.]+)"? = "?([\w.]*)', line)
         if setting is None or place in ("", "recipe", "origin"):
             yield line

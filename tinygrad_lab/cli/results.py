@@ -34,9 +34,17 @@ def _print_table(results: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     from tinygrad_lab.train.evaluation import FIGURES, percent
+    from tinygrad_lab.train.results import changes
 
-    table = Table("recipe", "seeds", "epochs", *(f"{what}, %" for what in FIGURES.values()), box=None)
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    for what in ("recipe", "seeds", "epochs", *(name.partition("_")[0] for name in FIGURES)):
+        table.add_column(what, no_wrap=True, min_width=max(len(r["recipe"]) for r in results) * (what == "recipe"))
     for result in results:
         cells = [percent(result.get(name)) for name in FIGURES]
         table.add_row(result["recipe"], str(len(result["seeds"])), str(result["epochs"]), *cells)
-    Console(soft_wrap=True).print(table)
+    console = Console(soft_wrap=True)
+    console.print(table)
+    console.print("Accuracy in %: " + "; ".join(f"{name.partition('_')[0]}, {what}" for name, what in FIGURES.items()))
+    for result in results:
+        if what := changes(result):
+            console.print(f"{result['recipe']} ran with other settings than the recipe has: {what}", markup=False)

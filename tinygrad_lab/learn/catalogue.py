@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.errors import ConfigError, hint
 
 FOLDER = Path(__file__).parent / "exercises"
 
@@ -196,4 +196,5 @@ def find_exercise(which: str) -> Exercise:
     for exercise in exercises():
         if which.strip() in (str(exercise.number), f"{exercise.number:02}", exercise.name):
             return exercise
-    raise ConfigError(f"expected a number from 1 to {len(ORDER)} or a name such as matmul, got {which!r}")
+    told = hint(which.strip(), [exercise.name for exercise in exercises()])
+    raise ConfigError(f"expected a number from 1 to {len(ORDER)} or a name, got {which!r}; {told}")

@@ -42,6 +42,20 @@ MOST_DRAWS = 1024  # random draws in a step
 MOST_AHEAD = 64  # steps whose rates are sent together
 
 
+def check_graphs(device: str) -> None:
+    """Refuse a device that captures no steps.
+
+    Raises
+    ------
+    CaptureError
+        It has no graphs.
+    """
+    if device not in MAKERS:
+        raise CaptureError(
+            f"capture: expected a device with graphs, {sorted(MAKERS)}, got {device!r}; train with capture=False"
+        )
+
+
 class CapturedSteps:
     """Takes training steps by launching graphs.
 
@@ -75,10 +89,7 @@ class CapturedSteps:
         arithmetic: Arithmetic,
         coming: Callable[[int], float] | None = None,
     ) -> None:
-        if device not in MAKERS:
-            raise CaptureError(
-                f"capture: expected a device with graphs, {sorted(MAKERS)}, got {device!r}; train with capture=False"
-            )
+        check_graphs(device)
         if not optimizer.by_rates:
             raise CaptureError(
                 f"capture: expected an optimizer whose `rates` name all that differs from step to step, got "

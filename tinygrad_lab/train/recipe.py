@@ -306,6 +306,9 @@ def _check_type(given: _Given) -> None:
 def _check_like(given: _Given) -> None:
     """Refuse a value of another type than the one that it replaces, but for what its table may hold."""
     old, value, kinds = given.old, given.value, _KINDS.get(given.table, {})
+    if given.key == given.table and not isinstance(value, kind := list if given.table == "augment" else dict):
+        what = "a list of tables, [{...}]" if kind is list else "a table, {...}"
+        raise ConfigError(f"--set {given.text}: expected {what}, got {value}")
     whole = type(old) is int and type(value) is float and given.table == "augment"  # written there without a point
     if old is None or type(value) is type(old) or whole or (given.key in kinds and fits(value, kinds[given.key])):
         return

@@ -99,6 +99,30 @@ def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
     }
 
 
+def changes(result: Result) -> str:
+    """Return in what an experiment differs from the recipe of its name, as ``--set`` takes it; "" if in nothing.
+
+    A recipe that does not come with the package is not compared.
+    """
+    try:
+        recipe = find_recipe(result["recipe"])
+    except ConfigError:
+        return ""
+    now, then = _flat(recipe.tables), _flat(result.get("settings", {}))
+    new = [f"{path}={json.dumps(value)}" for path, value in then.items() if now.get(path) != value]
+    return ", ".join([*new, *(f"without {path}" for path in now if path not in then)])
+
+
+def _flat(tables: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that make an experiment, each by its path; a list is one setting."""
+    flat: dict[str, Any] = {}
+    for table, content in tables.items():
+        if table not in _NO_SETTINGS:
+            flat |= {f"{table}.{k}": v for k, v in content.items()} if isinstance(content, dict) else {table: content}
+    flat.pop("training.seed", None)
+    return flat
+
+
 def write_results(results: Sequence[Result], folder: Path) -> None:
     """Write a JSON file an experiment, and the page of all that lie in the folder.
 
@@ -109,8 +133,10 @@ def write_results(results: Sequence[Result], folder: Path) -> None:
     """
     names = [str(result["recipe"]) for result in results]
     if twice := sorted({name for name in names if names.count(name) > 1}):
+        trials = [f"{one['recipe']}: {changes(one) or 'as it stands'}" for one in results if one["recipe"] in twice]
         raise ConfigError(
-            f"results: expected one experiment a name, got other settings too for {twice}; move trials away"
+            f"results: expected one experiment a name, got other settings too for {twice} "
+            f"({'; '.join(trials)}); move trials away"
         )
     folder.mkdir(parents=True, exist_ok=True)
     for result in results:
@@ -152,6 +178,9 @@ def _section(name: str, ran: Sequence[Result]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     lines += [_row(result) for result in ran]
+    for one in ran:
+        if what := changes(one):
+            lines += ["", f"`{one['recipe']}` ran with other settings than the recipe has today: `{what}`."]
     honest = "chosen_on_validation"
     compared = [r for r in ran[1:] if honest in r and honest in ran[0]]
     for other in compared:

@@ -32,6 +32,7 @@ from tinygrad_lab.optim.clipping import clip_by_norm, clip_by_value
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Schedule, build_schedule
 from tinygrad_lab.train.callbacks import Callback, EarlyStopping, GradientNorms, Metrics, TensorBoard
+from tinygrad_lab.train.capture import check_graphs
 from tinygrad_lab.train.checkpoint import ADVICE, CheckpointFolder
 from tinygrad_lab.train.evaluation import best_epoch, figures
 from tinygrad_lab.train.progress import Reporter
@@ -112,6 +113,8 @@ def prepare(
     optimizer.in_place = True  # the network is this trainer's alone
     schedule = _schedule(recipe["schedule"], training["epochs"]) if recipe["schedule"] else None
     _check_company(recipe, schedule, judged=validation is not None)
+    if training.get("capture"):
+        check_graphs(device)
     norms = GradientNorms() if training.get("gradient_norms") else None
     trainer = Trainer(
         model,

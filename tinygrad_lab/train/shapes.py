@@ -45,9 +45,11 @@ def check_images(recipe: Recipe, model: Layer, augment: Compose, data: Dataset) 
         except NotImplementedError:  # a network may train without telling shapes
             continue
         if fits(out, tuple[int, int]) and 1 < out[1] < len(data.classes):
+            count, option = len(data.classes), _option(recipe, "classes")
+            advice = "change the network's last layer" if option is None else f"--set model.classes={count}"
             raise ConfigError(
-                f"recipe {recipe.name!r}: expected an output for each of the {len(data.classes)} classes of "
-                f"{data.name!r}, got {out[1]}; --set model.classes={len(data.classes)}"
+                f"recipe {recipe.name!r}: expected an output for each of the {count} classes of {data.name!r}, "
+                f"got {out[1]}; {advice}"
             )
 
 
@@ -61,11 +63,17 @@ def _shape_after(pipeline: Compose, data: Dataset) -> Shape:
 def _misfit(recipe: Recipe, data: Dataset, shape: Shape, told: str) -> ConfigError:
     name, who = recipe["model"]["name"], f"recipe {recipe.name!r}"
     got = f"{_words(data.shape)} of {data.name!r}" + (f", {_words(shape)} augmented" if shape != data.shape else "")
-    option = inspect.signature(registry.models[name]).parameters.get("image") if name in registry.models else None
+    option = _option(recipe, "image")
     if option is None:
         return ConfigError(f"{who}: expected images that the network takes, got {got}: {told}")
     expected, setting = _words(recipe["model"].get("image", option.default)), f"model.image={[*shape]}".replace(" ", "")
     return ConfigError(f"{who}: expected images of {expected} for {name!r}, got {got}; --set '{setting}'")
+
+
+def _option(recipe: Recipe, option: str) -> inspect.Parameter | None:
+    """Return an option of the recipe's network, or None if it has none such."""
+    name = recipe["model"]["name"]
+    return inspect.signature(registry.models[name]).parameters.get(option) if name in registry.models else None
 
 
 def _words(shape: Any) -> str:

@@ -50,6 +50,8 @@ class ImageFolder(Source):
         """
         self.check_split(split, root)
         folder = self._root(root)
+        if split == "train" and (folder / "test").is_dir() and not (folder / "train").is_dir():
+            raise DataError(f"{self.name}: expected {folder / 'train'} beside {folder / 'test'}, found none")
         folder = folder / split if (folder / split).is_dir() else folder
         if not folder.is_dir():
             raise DataError(f"{self.name}: expected a folder of pictures at {folder}, found none")
