@@ -32,6 +32,7 @@ ON_A_GPU = bool(os.environ.get("TINYGRAD_LAB_TEST_GPU"))  # tests of kernels the
 DEVICE = "cupy" if ON_A_GPU else STRICT.name
 SHIM = Path(__file__).parent / "shim"
 BLOCKS, THREADS = 2, 3  # any number covers all items
+THEMES = [*launch.themes(), "tinygrad_lab_layers.local_response_norm:responses"]
 LAUNCHED: set[tuple[str, str, str]] = set()  # theme, dtype, kernel
 
 needs_a_compiler = pytest.mark.skipif(
@@ -50,7 +51,7 @@ def folder() -> Path:
 @functools.cache
 def library(theme: str, dtype: str) -> ctypes.CDLL:
     """Compile a theme for the processor. No contraction of products and sums, so that results do not depend on it."""
-    path = folder() / f"{theme}-{dtype}"
+    path = folder() / f"{theme.rpartition(':')[2]}-{dtype}"
     path.with_suffix(".cc").write_text(f'#include "shim.h"\n{launch.source(theme, dtype)}', encoding="utf-8")
     options = [
         "-std=c++17",

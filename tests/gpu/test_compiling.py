@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.gpu.simulated import THEMES
 from tinygrad_lab.kernels.gpu import launch
 
 ARCHITECTURES = ("sm_80", "sm_90")
-CASES = [(theme, dtype) for theme in launch.themes() for dtype in launch.TYPES]
+CASES = [(theme, dtype) for theme in THEMES for dtype in launch.TYPES]
 NVCC = shutil.which("nvcc") or next(iter(glob.glob("/usr/local/cuda*/bin/nvcc")), None)  # noqa: PTH207  absolute
 
 
@@ -58,9 +59,9 @@ def test_nvrtc_compiles(theme: str, dtype: str, architecture: str) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(NVCC is None, reason="needs nvcc")
 @pytest.mark.parametrize("dtype", launch.TYPES)
-@pytest.mark.parametrize("theme", launch.themes())
+@pytest.mark.parametrize("theme", THEMES)
 def test_nvcc_compiles(theme: str, dtype: str, tmp_path: Path) -> None:
-    path = tmp_path / f"{theme}.cu"
+    path = tmp_path / "kernels.cu"
     path.write_text(launch.source(theme, dtype), encoding="utf-8")
     targets = [f"-gencode=arch=compute_{a[3:]},code={a}" for a in ARCHITECTURES]
     command = [str(NVCC), "-std=c++17", "--fatbin", *targets, str(path)]

@@ -1,8 +1,8 @@
 """Kernels: faster forwards of operations, registered when this package is imported; see `tinygrad_lab.kernel`.
 
 Importing it is light: compiled kernels import Numba when they are first used. Those in NumPy are in `blocked`,
-`blocked_pointwise`, `blocked_pooling` and `matrices`; those in compiled code, which go before them, in the others
-(`responses` has both); those for an NVIDIA GPU in `gpu`.
+`blocked_pointwise`, `blocked_pooling` and `matrices`; those in compiled code, which go before them, in the others;
+those for an NVIDIA GPU in `gpu`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from tinygrad_lab.kernels import (
     normalisation,
     pointwise,
     pooling,
-    responses,
 )
 from tinygrad_lab.kernels.choice import using_tiles
 from tinygrad_lab.kernels.threads import num_threads, using_threads
@@ -33,7 +32,6 @@ __all__ = [
     "num_threads",
     "pointwise",
     "pooling",
-    "responses",
     "using_threads",
     "using_tiles",
 ]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import tinygrad_lab as tgl
+from tinygrad_lab.kernels.tools import launch
+from tinygrad_lab_layers.local_response_norm import on_cpu
 from tinygrad_lab_layers.local_response_norm.layer import channel_sum, local_response_norm, local_response_norm_grad
 
-launch, responses = tgl.kernels.gpu.launch, tgl.kernels.responses
+SOURCE = "tinygrad_lab_layers.local_response_norm:responses"
 
 
 def _takes_raw(*arrays: Any, **options: Any) -> bool:
@@ -17,7 +18,7 @@ def _takes_raw(*arrays: Any, **options: Any) -> bool:
 @channel_sum.kernel("cupy", when=_takes_raw, error=1e-5)
 def _channel_sum(x: Any, *, before: int, after: int) -> Any:
     out = launch.room(x.shape, x)
-    launch.run("responses", "channel_sum", x, x.size, launch.plain(x), out, before, after, x.shape[-1], x.size)
+    launch.run(SOURCE, "channel_sum", x, x.size, launch.plain(x), out, before, after, x.shape[-1], x.size)
     return out
 
 
@@ -36,22 +37,22 @@ def _launch(
 ) -> Any:
     x, out = arrays[-1], launch.room(arrays[-1].shape, arrays[-1])
     given, numbers = map(launch.plain, arrays), (float(factor), float(beta), float(k))
-    launch.run("responses", name, x, x.size, *given, out, before, after, *numbers, x.shape[-1], x.size)
+    launch.run(SOURCE, name, x, x.size, *given, out, before, after, *numbers, x.shape[-1], x.size)
     return out
 
 
 def _takes_blocks(*arrays: Any, **options: Any) -> bool:
-    return responses.takes_blocks(*arrays)
+    return on_cpu.takes_blocks(*arrays)
 
 
 def _takes_float32(*arrays: Any, **options: Any) -> bool:
-    return responses.takes_float32(*arrays)
+    return on_cpu.takes_float32(*arrays)
 
 
 def _register(operation: Any, in_numpy: Any, compiled: Any) -> None:
-    operation.kernel("numpy", least=responses.LEAST_IN_NUMPY, when=_takes_blocks, error=1e-5)(in_numpy)
-    operation.kernel("numba", least=responses.LEAST, when=_takes_float32, error=1e-5)(compiled)
+    operation.kernel("numpy", least=on_cpu.LEAST_IN_NUMPY, when=_takes_blocks, error=1e-5)(in_numpy)
+    operation.kernel("numba", least=on_cpu.LEAST, when=_takes_float32, error=1e-5)(compiled)
 
 
-_register(local_response_norm, responses.response, responses.compiled_response)
-_register(local_response_norm_grad, responses.response_grad, responses.compiled_response_grad)
+_register(local_response_norm, on_cpu.response, on_cpu.compiled_response)
+_register(local_response_norm_grad, on_cpu.response_grad, on_cpu.compiled_response_grad)

@@ -13,13 +13,15 @@ from tinygrad_lab.notices import say_once
 FAST = {"contract", "reassoc", "nsz", "arcp"}  # not "nnan" and "ninf": with them a NaN pixel came out of a ReLU as 0
 
 
+_MODULES: set[str] = set()  # of kernels
+
+
 class _Announcer(event.Listener):
-    """Says that kernels are being compiled, lest a program seem to hang."""
+    """Says that kernels are being compiled, lest a program seem to hang; others' functions are their own affair."""
 
     def on_start(self, happening: Any) -> None:
-        """Say so when the first of this project's kernels is compiled; those on disk are just loaded."""
-        module = getattr(happening.data["dispatcher"].py_func, "__module__", None)  # others' functions may have none
-        if module and module.startswith(__package__):
+        """Say so when the first kernel is compiled; those on disk are just loaded."""
+        if getattr(happening.data["dispatcher"].py_func, "__module__", None) in _MODULES:
             say_once("compiling kernels for this machine: half a minute at most, and only once if they can be kept")
 
     def on_end(self, happening: Any) -> None:
@@ -31,6 +33,7 @@ event.register("numba:compile", _Announcer())
 
 def jit(function: Callable[..., Any], flags: Collection[str] = FAST) -> Any:
     """Compile a function for use on one thread of several."""
+    _MODULES.add(function.__module__)
     options = {"nogil": True, "fastmath": set(flags), "error_model": "numpy"}
     try:
         return numba.njit(**options, cache=True)(function)

@@ -1,7 +1,8 @@
 """Raw kernels: their sources, compiled when they are first used, and how they are launched.
 
-A source is a small file of CUDA C++ in `sources`, one a theme, for one type of numbers at a time: REAL is what they are
-stored as and SUM what they are computed in. `common.cu` goes before each.
+A source is a small file of CUDA C++, one a theme, for one type of numbers at a time: REAL is what they are stored as
+and SUM what they are computed in. `common.cu` goes before each. Theme ``name`` is `sources/name.cu`; ``package:name``
+is `name.cu` in a package, such as a layer's.
 """
 
 from __future__ import annotations
@@ -60,13 +61,15 @@ def source(theme: str, dtype: str) -> str:
     """Return the text of a theme's kernels for a type of numbers."""
     real, total, _ = TYPES[dtype]
     head = "#include <cuda_fp16.h>\n" if dtype == "float16" else ""
-    folder = resources.files("tinygrad_lab.kernels.gpu") / "sources"
-    texts = [(folder / f"{name}.cu").read_text(encoding="utf-8") for name in ("common", theme)]
+    package, _, name = theme.rpartition(":")
+    ours = resources.files("tinygrad_lab.kernels.gpu") / "sources"
+    files = [ours / "common.cu", (resources.files(package) if package else ours) / f"{name}.cu"]
+    texts = [file.read_text(encoding="utf-8") for file in files]
     return "\n".join([f"{head}#define REAL {real}\n#define SUM {total}", *texts])
 
 
 def themes() -> list[str]:
-    """Return the names of all themes."""
+    """Return the names of the themes in `sources`."""
     folder = resources.files("tinygrad_lab.kernels.gpu") / "sources"
     return sorted(
         f.name.removesuffix(".cu") for f in folder.iterdir() if f.name.endswith(".cu") and f.name != "common.cu"

@@ -1,7 +1,4 @@
-"""Local response normalisation and its gradient, a block of pixels at a time: in NumPy and by compiled kernels.
-
-The layer is a plugin, which registers these functions as kernels of its own operations.
-"""
+"""Local response normalisation and its gradient, a block of pixels at a time: in NumPy and by compiled kernels."""
 
 from __future__ import annotations
 
@@ -9,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.backend import Array
-from tinygrad_lab.kernels.arrays import holds_float32, plain
-from tinygrad_lab.kernels.blocked_pointwise import alike, by_blocks
-from tinygrad_lab.kernels.threads import aligned, run
+from tinygrad_lab.kernels.tools import aligned, alike, by_blocks, holds_float32, plain, run
+
+Array = Any  # of NumPy
 
 BLOCK = 1 << 11  # elements: a handful of arrays of that size stay in a core's own cache
 BLOCK_IN_NUMPY = 1 << 17  # less means more calls, between which threads wait for the interpreter
@@ -50,18 +46,18 @@ def _launch(kernel: Any, arrays: tuple[Array, ...], before: int, after: int, *nu
 
 def compiled_response(x: Array, *, before: int, after: int, factor: float, beta: float, k: float) -> Array:
     """Return x / (k + factor * sum of squares of the channels about each)^beta, by a compiled kernel."""
-    from tinygrad_lab.kernels.compiled import responses
+    from tinygrad_lab_layers.local_response_norm import compiled
 
-    return _launch(responses.local_response_norm, (x,), before, after, factor, beta, k)
+    return _launch(compiled.local_response_norm, (x,), before, after, factor, beta, k)
 
 
 def compiled_response_grad(
     g: Array, x: Array, *, before: int, after: int, factor: float, beta: float, k: float
 ) -> Array:
     """Return the gradient of `response`, by a compiled kernel."""
-    from tinygrad_lab.kernels.compiled import responses
+    from tinygrad_lab_layers.local_response_norm import compiled
 
-    return _launch(responses.local_response_norm_gradient, (g, x), before, after, factor, beta, k)
+    return _launch(compiled.local_response_norm_gradient, (g, x), before, after, factor, beta, k)
 
 
 def _neighbours(x: Array, before: int, after: int) -> Array:

@@ -1,9 +1,8 @@
 """Local response normalisation: each channel of a pixel and those about it; blocks are `rows` pixels each.
 
 In a workspace a gap of zeros, as many as a neighbourhood can reach over the edge, lies before and behind each pixel's
-channels. So
-the channels of a whole block lie on one line, and a sum over neighbourhoods is a few sums of that line with itself,
-moved by a channel each.
+channels. So the channels of a whole block lie on one line, and a sum over neighbourhoods is a few sums of that line
+with itself, moved by a channel each.
 """
 
 from __future__ import annotations
@@ -13,9 +12,14 @@ import math
 import numpy as np
 
 from tinygrad_lab.kernels.compiled.jit import jit
-from tinygrad_lab.kernels.compiled.normalisation import row_range
 
 ONE = np.float32(1)
+
+
+@jit
+def some_pixels(x, rows, block):
+    """Return the first pixel of a block, and how many it has."""
+    return block * rows, min(rows, x.shape[0] - block * rows)
 
 
 @jit
@@ -78,7 +82,7 @@ def local_response_norm(x, reach, options, rows, out, first, last):
     squares = np.zeros(2 * reach + rows * apart, np.float32)
     base, shrink = np.empty(rows * apart, np.float32), np.empty(rows * apart, np.float32)
     for block in range(first, last):
-        begin, pixels = row_range(x, rows, block, block + 1)
+        begin, pixels = some_pixels(x, rows, block)
         shrinking(x, begin, pixels, reach, options, squares, base, shrink)
         for p in range(pixels):
             pixel, result, less = x[begin + p], out[begin + p], shrink[p * apart : p * apart + channels]
@@ -95,7 +99,7 @@ def local_response_norm_gradient(g, x, reach, options, rows, out, first, last):
     squares, pulls = (np.zeros(2 * reach + rows * apart, np.float32), np.zeros(2 * reach + rows * apart, np.float32))
     base, shrink = np.empty(rows * apart, np.float32), np.empty(rows * apart, np.float32)
     for block in range(first, last):
-        begin, pixels = row_range(x, rows, block, block + 1)
+        begin, pixels = some_pixels(x, rows, block)
         shrinking(x, begin, pixels, reach, options, squares, base, shrink)
         for p in range(pixels):
             at = p * apart
