@@ -216,6 +216,14 @@ def test_config_is_what_the_constructor_was_given() -> None:
     assert tgl.Sequential({"n": inner}).config() == {"layers": {"n": inner}}
 
 
+def test_layers_one_after_another_may_stand_in_a_list() -> None:
+    layers = [Scale(3), Scale(3, start=2.0)]
+    assert list(tgl.Sequential(layers)) == list(tgl.Sequential(*layers)) == layers
+    assert len(tgl.Sequential([])) == 0
+    with pytest.raises(OptionError, match="expected layers, got list at 1"):
+        tgl.Sequential(layers[0], [layers[1]])
+
+
 @pytest.mark.parametrize(
     "call",
     [

@@ -473,7 +473,7 @@ class Sequential(Layer):
 
     Parameters
     ----------
-    *layers : Layer, or one dict of layers
+    *layers : Layer, or one list or dict of layers
         In the order of application; a dict gives them names.
 
     Shapes
@@ -492,7 +492,8 @@ class Sequential(Layer):
     """
 
     def __init__(self, *layers: Any) -> None:
-        named = layers[0] if len(layers) == 1 and isinstance(layers[0], Mapping) else dict(enumerate(layers))
+        given = layers[0] if len(layers) == 1 and isinstance(layers[0], (Mapping, list, tuple)) else layers
+        named = given if isinstance(given, Mapping) else dict(enumerate(given))
         for key, layer in named.items():
             if not isinstance(layer, Layer):
                 raise OptionError(f"Sequential: expected layers, got {type(layer).__name__} at {key!r}")
