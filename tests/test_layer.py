@@ -15,6 +15,8 @@ from tinygrad_lab.layer import Variable
 from tinygrad_lab_layers.conv2d import Conv2d
 from tinygrad_lab_layers.dense import Dense
 from tinygrad_lab_layers.dropout import Dropout
+from tinygrad_lab_layers.parallel_concat import ParallelConcat
+from tinygrad_lab_layers.residual import Residual
 
 
 class Scale(tgl.Layer):
@@ -225,18 +227,34 @@ def test_layers_one_after_another_may_stand_in_a_list() -> None:
 
 
 @pytest.mark.parametrize(
-    "call",
+    ("layer", "told"),
     [
-        "Scale(3, start=2.0)",
-        "Conv2d(3, 4, window=3, stride=2, padding='same', bias=False)",
-        "Sequential(Dense(3, 2, activation='relu'), Dropout(0.5))",
-        "Sequential({'hidden': Dense(3, 2), 'out': Dense(2, 2)})",
+        (Scale(3, start=2.0), "Scale(3, start=2.0)"),
+        (Scale(features=3, rng=0), "Scale(3)"),
+        (Conv2d(3, 4, window=3, stride=2, bias=False), "Conv2d(3 -> 4, window=3, stride=2, bias=False)"),
+        (
+            tgl.Sequential(Dense(3, 2, activation="relu"), Dropout(0.5)),
+            "Sequential(Dense(3 -> 2, activation='relu'), Dropout(0.5))",
+        ),
+        (
+            tgl.Sequential({"hidden": Dense(3, 2), "out": Noise()}),
+            "Sequential({'hidden': Dense(3 -> 2), 'out': Noise()})",
+        ),
+        (ParallelConcat([Dense(3, 2), Noise()], axis=1), "ParallelConcat([Dense(3 -> 2), Noise()], axis=1)"),
     ],
 )
-def test_a_layer_shows_the_call_that_makes_it(call: str) -> None:
-    names = {"Scale": Scale, "Conv2d": Conv2d, "Dense": Dense, "Dropout": Dropout, "Sequential": tgl.Sequential}
-    assert repr(eval(call, names)) == call
-    assert repr(Scale(features=3, rng=0)) == "Scale(3)"
+def test_a_layer_shows_the_call_that_makes_it(layer: tgl.Layer, told: str) -> None:
+    assert repr(layer) == told
+
+
+def test_a_layer_shows_and_describes_the_layers_that_it_has_now() -> None:
+    sequence, residual, branches = tgl.Sequential({"a": Dense(3, 2)}), Residual(Dense(3, 3)), ParallelConcat([Noise()])
+    sequence.inner["a"], residual.inner, branches.inner[0] = Dense(3, 5), Noise(), Dense(3, 4)
+    assert repr(sequence) == "Sequential({'a': Dense(3 -> 5)})"
+    assert repr(residual) == "Residual(Noise())"
+    assert repr(branches) == "ParallelConcat([Dense(3 -> 4)])"
+    assert residual.config()["inner"] is residual.inner
+    assert branches.config()["branches"] == [branches.inner[0]]
 
 
 def test_a_wrong_configuration_fails_at_once() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABCMeta
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial, wraps
 from numbers import Integral, Real
 from operator import is_
@@ -155,26 +155,28 @@ def _remembered(work: Callable[[Any], Found]) -> Callable[[Any], Found]:
     return find
 
 
-def as_call(init: Callable[..., Any], given: Mapping[str, Any], *, leave_out: Collection[str] = ()) -> str:
-    """Return what stands between the parentheses of a constructor's call: by position what may, the rest by name.
+def as_call(name: str, init: Callable[..., Any], given: Mapping[str, Any]) -> str:
+    """Return a constructor's call: by position what may, the rest by name where it is not the default.
 
-    What stands by name is left out where it is the default.
+    The numbers that go in and come out are shown as one: ``Dense(784 -> 10)``.
     """
-    parameters, shown = constructor(init).parameters, [name for name in given if name not in leave_out]
+    parameters, rest = constructor(init).parameters, dict(given)
     told: list[str] = []
-    for name, parameter in parameters.items():
-        if name not in shown:
+    for parameter in parameters.values():
+        if parameter.name not in rest or parameter.kind is parameter.KEYWORD_ONLY:
             break
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            told += map(repr, given[name])
-        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-            told.append(repr(given[name]))
-        else:
-            break
-        shown.remove(name)
-    usual = {name: repr(p.default) for name, p in parameters.items() if p.default is not p.empty}
-    named = {name: repr(given[name]) for name in shown}
-    return ", ".join([*told, *(f"{name}={text}" for name, text in named.items() if text != usual.get(name))])
+        several = parameter.kind is parameter.VAR_POSITIONAL
+        told += [repr(value) for value in (rest[parameter.name] if several else [rest[parameter.name]])]
+        del rest[parameter.name]
+    first, second = [*parameters, "", ""][:2]
+    if first.startswith("in_") and second == first.replace("in_", "out_", 1) and len(told) > 1:
+        told[:2] = [f"{told[0]} -> {told[1]}"]
+    usual = {key: repr(p.default) for key, p in parameters.items() if p.default is not p.empty}
+    named = {
+        key: repr(rest[key])
+        for key in [*(p for p in parameters if p in rest), *(r for r in rest if r not in parameters)]
+    }
+    return f"{name}({', '.join([*told, *(f'{key}={text}' for key, text in named.items() if text != usual.get(key))])})"
 
 
 @_remembered

@@ -95,7 +95,7 @@ def replace_head(model: Layer, classes: int, *, rng: Rng = None) -> Layer:
     >>> from tinygrad_lab.registry import models
     >>> model = models["resnet20"](rng=0)
     >>> replace_head(model, 2, rng=0)
-    Dense(64, 2, init='glorot_uniform')
+    Dense(64 -> 2, init='glorot_uniform')
     >>> model.output_shape((1, 32, 32, 3))
     (1, 2)
     """

@@ -425,8 +425,8 @@ class Layer(metaclass=Checked):
         )
 
     def __repr__(self) -> str:
-        """Return the call that makes such a layer, but for the random generator."""
-        return f"{type(self).__name__}({as_call(type(self).__init__, self._arguments, leave_out=('rng',))})"
+        """Return the call that makes such a layer, but for the random generator and what is the default by name."""
+        return as_call(type(self).__name__, type(self).__init__, self.config())
 
     def __setattr__(self, name: str, value: Any) -> None:
         old = self.__dict__.get(name)
@@ -542,6 +542,10 @@ class Sequential(Layer):
     def config(self) -> dict[str, Any]:
         """Return the layers by name."""
         return {"layers": dict(self.inner)}
+
+    def __repr__(self) -> str:
+        numbered = list(self.inner) == list(map(str, range(len(self))))
+        return f"Sequential({', '.join(map(repr, self)) if numbered else self.inner})"
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

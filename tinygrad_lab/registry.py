@@ -280,7 +280,7 @@ def from_table(table: Mapping[str, Any], *, rng: Any = None) -> Layer:
     --------
     >>> inner = [{"name": "dense", "in_features": 3, "out_features": 2}, {"name": "tanh"}]
     >>> from_table({"name": "sequential", "layers": inner}, rng=0)
-    Sequential(Dense(3, 2), Tanh())
+    Sequential(Dense(3 -> 2), Tanh())
     """
     return build(_described(table), rng=rng)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, SupportsIndex
 
+from tinygrad_lab import numpy_functions
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.tape import Box, leaf, pull_back, raw
 from tinygrad_lab.backend import (
@@ -113,14 +114,8 @@ class Tensor(Box):
         return operation(*inputs)
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
-        """Apply the method, or else the operation, that a NumPy function is named after: ``np.sum(t, axis=0)``."""
-        name, first = function.__name__, inputs[0] if inputs else None
-        if function.__module__ == "numpy" and isinstance(first, Tensor) and hasattr(first, name):
-            method = getattr(first, name)  # or, as of np.shape, a property
-            return method(*inputs[1:], **options) if callable(method) else method
-        if function.__module__ != "numpy" or name not in _FUNCTIONS:
-            raise DTypeError.foreign(name)
-        return _FUNCTIONS[name](*inputs, **options)
+        """Apply the operation that a NumPy function is named after: ``np.sum(t, axis=0)``."""
+        return numpy_functions.apply(function, types, inputs, options)
 
     def __array__(self, *args: Any, **options: Any) -> Array:
         raise DTypeError(
@@ -377,16 +372,6 @@ class Tensor(Box):
 
 
 Box.boxes = Tensor
-
-
-_FUNCTIONS: dict[str, Any] = {  # of NumPy, that are no methods here and take the same arguments
-    **{name: getattr(shaping, name) for name in ("concatenate", "stack", "expand_dims", "squeeze", "moveaxis")},
-    **{name: getattr(shaping, name) for name in ("swapaxes", "flip", "roll", "pad", "tile", "repeat")},
-    **{name: getattr(reductions, name) for name in ("cumsum", "sort", "argsort", "argmin")},
-    **{name: getattr(linear, name) for name in ("tensordot", "einsum")},
-    "where": arithmetic.where,
-    "take_along_axis": indexing.take_along_axis,
-}
 
 
 def _operand(like: Tensor, other: Any) -> Any:

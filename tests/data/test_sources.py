@@ -150,6 +150,11 @@ class TestImageFolder:
         with pytest.raises(DataError, match=r"expected .*train beside .*test, found none"):
             load("image_folder", root=tmp_path, split="train")
 
+    def test_a_class_may_be_called_test(self, tmp_path: Path) -> None:
+        for name in ("control", "test"):
+            write_picture(tmp_path / name / "a.png", np.zeros((4, 4), np.uint8))
+        assert load("image_folder", root=tmp_path, split="train").classes == ("control", "test")
+
     def test_sizes_must_agree_or_be_given(self, tmp_path: Path) -> None:
         write_picture(tmp_path / "cat" / "a.png", np.zeros((4, 5, 3), np.uint8))
         write_picture(tmp_path / "cat" / "b.png", np.zeros((6, 5, 3), np.uint8))

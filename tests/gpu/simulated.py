@@ -22,6 +22,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
+import tinygrad_lab_layers
 from tests import strict_device
 from tests.strict_device import STRICT, Recording, StrictArray, change
 from tinygrad_lab.backend import BACKENDS
@@ -32,7 +33,11 @@ ON_A_GPU = bool(os.environ.get("TINYGRAD_LAB_TEST_GPU"))  # tests of kernels the
 DEVICE = "cupy" if ON_A_GPU else STRICT.name
 SHIM = Path(__file__).parent / "shim"
 BLOCKS, THREADS = 2, 3  # any number covers all items
-THEMES = [*launch.themes(), "tinygrad_lab_layers.local_response_norm:responses"]
+LAYERS = Path(tinygrad_lab_layers.__file__).parent
+THEMES = [
+    *launch.themes(),
+    *(f"tinygrad_lab_layers.{path.parent.name}:{path.stem}" for path in sorted(LAYERS.glob("*/*.cu"))),
+]
 LAUNCHED: set[tuple[str, str, str]] = set()  # theme, dtype, kernel
 
 needs_a_compiler = pytest.mark.skipif(

@@ -149,7 +149,7 @@ def test_an_error_inside_names_the_layer_and_its_path() -> None:
     model = tgl.Sequential({"stem": Dense(3, 4), "head": Residual(Dense(5, 5))})
     with pytest.raises(ShapeError, match="expected last axis 5, got 4") as caught:
         model(images(2, 3))
-    assert caught.value.__notes__ == ["in layer 'head.inner': Dense(5, 5)"]
+    assert caught.value.__notes__ == ["in layer 'head.inner': Dense(5 -> 5)"]
 
 
 @pytest.mark.peers

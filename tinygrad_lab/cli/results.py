@@ -46,5 +46,5 @@ def _print_table(results: list[dict[str, Any]]) -> None:
     console.print(table)
     console.print("Accuracy in %: " + "; ".join(f"{name.partition('_')[0]}, {what}" for name, what in FIGURES.items()))
     for result in results:
-        if what := changes(result):
-            console.print(f"{result['recipe']} ran with other settings than the recipe has: {what}", markup=False)
+        if told := "; ".join(changes(result)):
+            console.print(f"{result['recipe']} ran with other settings than the recipe has: {told}", markup=False)

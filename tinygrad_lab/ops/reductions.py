@@ -126,7 +126,8 @@ def prod(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
     its derivatives, of any order.
     """
     axes = normalize_axes(axis, x.ndim, "prod")
-    rows = _as_rows(x, axes)
+    wide = {"b": "int64", "i": "int64", "u": "uint64"}.get(x.dtype.kind)  # as NumPy has it
+    rows = _as_rows(astype(x, dtype=wide) if wide else x, axes)
     while (n := rows.shape[-1]) > 1:
         half = n // 2
         left, right, last = rows[..., :half], rows[..., half : 2 * half], rows[..., 2 * half :]

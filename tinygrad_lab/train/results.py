@@ -26,8 +26,11 @@ HEAD = """# Experiments
 Accuracy on the test images, in per cent: mean and standard deviation over the seeds. Three figures are told apart,
 since accuracy moves from epoch to epoch: at the **best** epoch on the test set, which is how most documents quote it
 and which flatters; at the **last** epoch; and at the epoch **chosen** on a part held out of the training images, which
-is the honest one. Images a second are what a run had beside whatever else the machine did; speed is measured elsewhere.
-This page is made from the files beside it by `tinygrad-lab results`.
+is the honest one. The column **training** is the mean over the last epoch's batches as the network saw them: with
+dropout, augmented, cut and mixed, so that it may lie below the others. Images a second are what the fastest run had
+beside whatever else the machine did; speed is measured elsewhere. Two means that are closer than the spread of a
+difference of two single runs, the root of the sum of both variances, are called undecided. This page is made from the
+files beside it by `tinygrad-lab results`.
 """
 
 
@@ -99,18 +102,31 @@ def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
     }
 
 
-def changes(result: Result) -> str:
-    """Return in what an experiment differs from the recipe of its name, as ``--set`` takes it; "" if in nothing.
+def changes(result: Result) -> list[str]:
+    """Return in what an experiment differs from the recipe of its name, as ``--set`` takes it.
 
-    A recipe that does not come with the package is not compared.
+    A recipe that does not come with the package is not compared, nor a result that holds no settings.
     """
     try:
         recipe = find_recipe(result["recipe"])
     except ConfigError:
-        return ""
-    now, then = _flat(recipe.tables), _flat(result.get("settings", {}))
-    new = [f"{path}={json.dumps(value)}" for path, value in then.items() if now.get(path) != value]
-    return ", ".join([*new, *(f"without {path}" for path in now if path not in then)])
+        return []
+    if "settings" not in result:
+        return []
+    return _differences(result["settings"], recipe.tables)
+
+
+def _differences(tables: dict[str, Any], others: dict[str, Any]) -> list[str]:
+    then, now = _flat(tables), _flat(others)
+    new = [f"{path}={_toml(value)}" for path, value in then.items() if now.get(path) != value]
+    return [*new, *(f"no {path}" for path in now if path not in then)]
+
+
+def _toml(value: Any) -> str:
+    """Return a value of a recipe as TOML has it, in one line."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(key)} = {_toml(v)}' for key, v in value.items())}}}"
+    return f"[{', '.join(map(_toml, value))}]" if isinstance(value, list) else json.dumps(value)
 
 
 def _flat(tables: dict[str, Any]) -> dict[str, Any]:
@@ -133,10 +149,10 @@ def write_results(results: Sequence[Result], folder: Path) -> None:
     """
     names = [str(result["recipe"]) for result in results]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        trials = [f"{one['recipe']}: {changes(one) or 'as it stands'}" for one in results if one["recipe"] in twice]
+        one, other, *_ = [r for r in results if r["recipe"] == twice[0]]
+        told = "; ".join(_differences(one["settings"], other["settings"]))
         raise ConfigError(
-            f"results: expected one experiment a name, got other settings too for {twice} "
-            f"({'; '.join(trials)}); move trials away"
+            f"results: expected one experiment a name, got other settings too for {twice} ({told}); move trials away"
         )
     folder.mkdir(parents=True, exist_ok=True)
     for result in results:
@@ -157,8 +173,10 @@ def page(results: Sequence[Result]) -> str:
     done = {result["recipe"]: result for result in results}
     parts, missing = [HEAD], []
     for name in recipe_names():
-        names = [name, *(f"{name}:{variant}" for variant in find_recipe(name).variants)]
-        missing += [n for n in names if n not in done]
+        recipe = find_recipe(name)
+        names = [name, *(f"{name}:{v}" for v in recipe.variants if v not in recipe["recipe"].get("diverging", []))]
+        first = "  # after the run that its weights come from, which the recipe names" * bool(recipe["transfer"])
+        missing += [n + first for n in names if n not in done]
         if ran := [done[n] for n in names if n in done]:
             parts.append(_section(name, ran))
     if missing:
@@ -180,12 +198,17 @@ def _section(name: str, ran: Sequence[Result]) -> str:
     lines += [_row(result) for result in ran]
     for one in ran:
         if what := changes(one):
-            lines += ["", f"`{one['recipe']}` ran with other settings than the recipe has today: `{what}`."]
+            lines += ["", f"`{one['recipe']}` ran with other settings than the recipe has today: `{'; '.join(what)}`."]
     honest = "chosen_on_validation"
     compared = [r for r in ran[1:] if honest in r and honest in ran[0]]
     for other in compared:
         verdict = compare(other[honest]["values"], ran[0][honest]["values"])
         lines += ["", f"`{other['recipe']}` beside `{ran[0]['recipe']}`, at the epochs chosen: {verdict}."]
+    if diverging := [f"`{name}:{variant}`" for variant in about.get("diverging", [])]:
+        lines += [
+            "",
+            f"Of {' and '.join(diverging)} the loss does not stay finite: training stops and names the layer.",
+        ]
     if level := about.get("milestone"):
         reached = "; ".join(f"`{one['recipe']}` {_first_epochs(one, level)}" for one in ran)
         lines += ["", f"First epoch of at least {100 * level:g} % training accuracy, for each seed: {reached}."]

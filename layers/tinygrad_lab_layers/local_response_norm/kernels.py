@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygrad_lab.kernels.tools import launch
+from tinygrad_lab.kernels.tools import gpu
 from tinygrad_lab_layers.local_response_norm import on_cpu
 from tinygrad_lab_layers.local_response_norm.layer import channel_sum, local_response_norm, local_response_norm_grad
 
@@ -12,13 +12,13 @@ SOURCE = "tinygrad_lab_layers.local_response_norm:responses"
 
 
 def _takes_raw(*arrays: Any, **options: Any) -> bool:
-    return arrays[0].ndim > 0 and launch.takes(*arrays)
+    return arrays[0].ndim > 0 and gpu.takes(*arrays)
 
 
 @channel_sum.kernel("cupy", when=_takes_raw, error=1e-5)
 def _channel_sum(x: Any, *, before: int, after: int) -> Any:
-    out = launch.room(x.shape, x)
-    launch.run(SOURCE, "channel_sum", x, x.size, launch.plain(x), out, before, after, x.shape[-1], x.size)
+    out = gpu.room(x.shape, x)
+    gpu.run(SOURCE, "channel_sum", x, x.size, gpu.plain(x), out, before, after, x.shape[-1], x.size)
     return out
 
 
@@ -35,9 +35,9 @@ def _local_response_norm_grad(g: Any, x: Any, **options: Any) -> Any:
 def _launch(
     name: str, arrays: tuple[Any, ...], *, before: int, after: int, factor: float, beta: float, k: float
 ) -> Any:
-    x, out = arrays[-1], launch.room(arrays[-1].shape, arrays[-1])
-    given, numbers = map(launch.plain, arrays), (float(factor), float(beta), float(k))
-    launch.run(SOURCE, name, x, x.size, *given, out, before, after, *numbers, x.shape[-1], x.size)
+    x, out = arrays[-1], gpu.room(arrays[-1].shape, arrays[-1])
+    given, numbers = map(gpu.plain, arrays), (float(factor), float(beta), float(k))
+    gpu.run(SOURCE, name, x, x.size, *given, out, before, after, *numbers, x.shape[-1], x.size)
     return out
 
 

@@ -55,6 +55,12 @@ class ParallelConcat(tgl.Layer):
         """Return the branches by name or number."""
         return {str(name): branch for name, branch in self.inner.items()}
 
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, with the branches as they are now."""
+        config = super().config()
+        named = isinstance(config["branches"], dict)
+        return {**config, "branches": dict(self.inner) if named else list(self.inner.values())}
+
     def forward(self, *inputs: Any) -> Any:
         """Return the branches' results, joined."""
         parts = [branch(*inputs) for branch in self.inner.values()]

@@ -145,6 +145,10 @@ class Residual(tgl.Layer):
             )
         return added
 
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, with the inner layer as it is now."""
+        return {**super().config(), "inner": self.inner}
+
     def multiply_adds(self, shape: tuple[int, ...]) -> int:
         """Return those of the inner layer and of the projection."""
         projection = self.projection.multiply_adds(shape) if self.shortcut == "projected" else 0

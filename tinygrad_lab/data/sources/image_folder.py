@@ -31,7 +31,7 @@ class ImageFolder(Source):
 
     def splits(self, root: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
         """Return ``"train"`` and, where there is such a folder, ``"test"``."""
-        return ("train", "test") if (self._root(root) / "test").is_dir() else ("train",)
+        return ("train", "test") if _has_classes(self._root(root) / "test") else ("train",)
 
     def _root(self, root: str | os.PathLike[str] | None) -> Path:
         if root is None:
@@ -50,7 +50,7 @@ class ImageFolder(Source):
         """
         self.check_split(split, root)
         folder = self._root(root)
-        if split == "train" and (folder / "test").is_dir() and not (folder / "train").is_dir():
+        if split == "train" and _has_classes(folder / "test") and not (folder / "train").is_dir():
             raise DataError(f"{self.name}: expected {folder / 'train'} beside {folder / 'test'}, found none")
         folder = folder / split if (folder / split).is_dir() else folder
         if not folder.is_dir():
@@ -64,6 +64,11 @@ class ImageFolder(Source):
         images = [_read(path, size) for path, _ in paths]
         _check_sizes(images, paths)
         return Dataset(np.stack(images), np.array([label for _, label in paths]), classes=classes, name=folder.name)
+
+
+def _has_classes(folder: Path) -> bool:
+    """Tell whether a folder is a split, and not a class that is called so: whether there are folders in it."""
+    return folder.is_dir() and any(entry.is_dir() for entry in folder.iterdir())
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -1,0 +1,121 @@
+"""NumPy's functions of tensors, in NumPy's terms: ``np.sum(t, axis=0)``, ``np.concatenate([t, u])``.
+
+Each is the operation of its name, which stays on the tape. What has no operation, or means something else here
+(`np.take`, `np.split`), is refused.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.autograd.tape import Box, raw
+from tinygrad_lab.backend import NAMESPACES, carries_gradient
+from tinygrad_lab.errors import DTypeError, LabError
+from tinygrad_lab.ops import arithmetic, indexing, linear, reductions, shaping
+
+Function = Callable[..., Any]
+
+QUERIES: tuple[Function, ...] = (  # which look at shapes and dtypes alone
+    np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.common_type, np.iscomplexobj, np.isrealobj,
+)  # fmt: skip
+OPERATIONS: dict[Function, Function] = {
+    **{getattr(np, name): getattr(reductions, name) for name in ("sum", "mean", "var", "std", "prod", "max", "min")},
+    **{getattr(np, name): getattr(reductions, name) for name in ("all", "any", "argmax", "argmin", "cumsum")},
+    **{getattr(np, name): getattr(reductions, name) for name in ("sort", "argsort")},
+    **{getattr(np, name): getattr(shaping, name) for name in ("concatenate", "stack", "expand_dims", "squeeze")},
+    **{getattr(np, name): getattr(shaping, name) for name in ("moveaxis", "swapaxes", "flip", "roll", "pad", "tile")},
+    **{getattr(np, name): getattr(shaping, name) for name in ("repeat", "broadcast_to")},
+    np.amax: reductions.max,
+    np.amin: reductions.min,
+    np.reshape: lambda a, shape: a.reshape(shape),
+    np.transpose: lambda a, axes=None: a.transpose() if axes is None else a.transpose(tuple(axes)),
+    np.clip: arithmetic.clip,
+    np.where: arithmetic.where,
+    np.take_along_axis: indexing.take_along_axis,
+    np.tensordot: linear.tensordot,
+    np.einsum: linear.einsum,
+}
+WRITTEN_IN_C: dict[Function, Function] = {  # whose signatures not every version of NumPy tells
+    np.concatenate: lambda arrays, axis=0, out=None, *, dtype=None, casting="same_kind": None,
+    np.where: lambda condition, x, y: None,
+}
+ARRAYS = {"a", "b", "x", "y", "m", "A", "ary", "arr", "array", "arrays", "condition", "indices", "operands"}
+RENAMED = {"pad_width": "widths", "reps": "repeats", "a_min": "low", "min": "low", "a_max": "high", "max": "high"}
+CHANGES_NOTHING = {"optimize"}  # but the order of products
+
+
+def apply(function: Function, types: Sequence[type], inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """Return what a function of NumPy gives for tensors, or NotImplemented if another array type is to be asked.
+
+    Raises
+    ------
+    DTypeError
+        It has no operation, or has been given what that does not take.
+    """
+    if not all(issubclass(kind, Box) or kind in NAMESPACES for kind in types):
+        return NotImplemented
+    if function in QUERIES:
+        return function(*map(raw, inputs), **options)
+    if function not in OPERATIONS:
+        raise DTypeError.foreign(function.__name__)
+    operation, who = OPERATIONS[function], f"np.{function.__name__}"
+    try:
+        arrays, named = _arguments(function, inputs, options)
+        known = inspect.signature(operation).parameters
+        if unknown := [name for name in named if name not in known]:
+            raise DTypeError(f"{who}: expected no {unknown[0]} for a Tensor, got {named[unknown[0]]!r}; leave it out")
+        return operation(*arrays, **named)
+    except LabError:
+        raise
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DTypeError(f"{who}: expected what the operation on tensors takes: {error}") from error
+
+
+def _arguments(
+    function: Function, inputs: Sequence[Any], options: Mapping[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return a call's arrays, by position, and what else differs from NumPy's default, by the operation's name."""
+    signature = inspect.signature(WRITTEN_IN_C.get(function, function))
+    given = signature.bind(*inputs, **options).arguments
+    given |= given.pop("kwargs", {})
+    usual = {name: parameter.default for name, parameter in signature.parameters.items()}
+    arrays: list[Any] = []
+    for name in [n for n in given if n in ARRAYS]:
+        value = given.pop(name)
+        arrays += value if name == "operands" else [value]
+    like = next(a for value in arrays for a in (value if isinstance(value, (list, tuple)) else [value]) if _boxed(a))
+    whole = [v if isinstance(v, str) else _parts(v, like) if _holds_boxes(v) else _array(v, like) for v in arrays]
+    named = {
+        RENAMED.get(name, name): value.tolist() if isinstance(value, np.ndarray) else value
+        for name, value in given.items()
+        if name not in CHANGES_NOTHING and not (value is usual.get(name) or _equal(value, usual.get(name)))
+    }
+    return whole, named
+
+
+def _boxed(value: Any) -> bool:
+    return isinstance(value, Box)
+
+
+def _holds_boxes(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and any(map(_boxed, value))
+
+
+def _parts(values: Sequence[Any], like: Any) -> list[Any]:
+    return [_array(value, like) for value in values]
+
+
+def _array(value: Any, like: Any) -> Any:
+    """Return a list or a number as an array, of floats where `like` is; arrays and tensors as they are."""
+    if _boxed(value) or type(value) in NAMESPACES:
+        return value
+    array = np.asarray(value)
+    return array.astype(like.dtype) if array.dtype.kind == "f" and carries_gradient(raw(like)) else array
+
+
+def _equal(value: Any, usual: Any) -> bool:
+    return isinstance(value, (str, bool, int)) and type(value) is type(usual) and value == usual
