@@ -218,6 +218,29 @@ def test_config_is_what_the_constructor_was_given() -> None:
     assert tgl.Sequential({"n": inner}).config() == {"layers": {"n": inner}}
 
 
+def test_a_layer_of_a_sequence_is_replaced_by_name_or_number() -> None:
+    model = tgl.Sequential({"first": Scale(3), "last": Scale(3)})
+    model.first, model["last"] = Scale(3, start=2.0), Scale(3, start=5.0)
+    assert model.eval()(np.ones((1, 3), np.float32)).numpy().tolist() == [[10.0] * 3]
+    assert model.first is model["first"] is model[0]
+    model[-1] = Noise()
+    assert isinstance(model.last, Noise)
+    assert set(model.parameters()) == {"first.weight"}
+    for wrong in (lambda: setattr(model, "lost", Noise()), lambda: model.__setitem__("firts", Noise())):
+        with pytest.raises(OptionError, match=r"expected the name of a layer to replace, got .*; did you mean"):
+            wrong()
+    with pytest.raises(OptionError, match=r"expected layers, got the class Noise at 'last'; write Noise\(...\)"):
+        model["last"] = Noise  # type: ignore[assignment]
+    with pytest.raises(AttributeError, match="no attribute and no layer 'lost'"):
+        _ = model.lost
+
+
+def test_a_part_of_a_sequence_is_one() -> None:
+    model = tgl.Sequential({"a": Scale(3, start=2.0), "b": Scale(3, start=3.0), "c": Noise()})
+    assert repr(model[:2]) == "Sequential({'a': Scale(3, start=2.0), 'b': Scale(3, start=3.0)})"
+    assert model.eval()[1:2](np.ones((1, 3), np.float32)).numpy().tolist() == [[3.0] * 3]
+
+
 def test_layers_one_after_another_may_stand_in_a_list() -> None:
     layers = [Scale(3), Scale(3, start=2.0)]
     assert list(tgl.Sequential(layers)) == list(tgl.Sequential(*layers)) == layers

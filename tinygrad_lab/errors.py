@@ -78,11 +78,11 @@ class DTypeError(LabError, TypeError):
         return cls(f"{op}: expected {op}({names}), arrays by position and options by name; got {what}")
 
     @classmethod
-    def foreign(cls, name: str) -> DTypeError:
-        """Report a function of NumPy that is no operation here."""
+    def foreign(cls, name: str, known: Collection[str] = ()) -> DTypeError:
+        """Report a function of NumPy that is no operation here; of `known` ones the nearest is told."""
         return cls(
             f"np.{name}: expected arrays, got a Tensor, which it cannot keep on the tape; "
-            "use the operations of tinygrad_lab, or t.numpy() for a constant"
+            f"use {_named(name.rpartition('.')[2], known)}, or t.numpy() for a constant"
         )
 
     @classmethod
@@ -115,6 +115,10 @@ class CallError(LabError, TypeError):
         given = ", ".join([*map(_short, args), *(f"{n}={_short(v)}" for n, v in options.items())])
         hint = "; what stands after the * is given by name" if "*" in names else ""
         return cls(f"{name}: expected {name}({', '.join(names)}), got {name}({given}): {error}{hint}")
+
+
+def _named(name: str, known: Collection[str]) -> str:
+    return f"tinygrad_lab.{name}" if name in known else "the operations of tinygrad_lab"
 
 
 def _short(value: Any) -> str:

@@ -23,7 +23,7 @@ from tinygrad_lab.arguments import Checked, as_call, constructor
 from tinygrad_lab.autograd.tape import leaf, raw
 from tinygrad_lab.backend import Array, namespace, random_number, random_uniform, transfer
 from tinygrad_lab.effects import once
-from tinygrad_lab.errors import CallError, ConfigError, DTypeError, LabError, OptionError, ShapeError, StateError
+from tinygrad_lab.errors import CallError, ConfigError, DTypeError, LabError, OptionError, ShapeError, StateError, hint
 from tinygrad_lab.tensor import Tensor
 from tinygrad_lab.trees import map_tree
 
@@ -468,6 +468,15 @@ def _members(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield from _members(f"{name}.{key}", entry)
 
 
+def _expect_layer(who: str, layer: Any, key: Any) -> None:
+    if isinstance(layer, type) and issubclass(layer, Layer):
+        raise OptionError(
+            f"{who}: expected layers, got the class {layer.__name__} at {key!r}; write {layer.__name__}(...)"
+        )
+    if not isinstance(layer, Layer):
+        raise OptionError(f"{who}: expected layers, got {type(layer).__name__} at {key!r}")
+
+
 class Sequential(Layer):
     r"""Layers one after another: :math:`y = f_n(\dots f_2(f_1(x)))`.
 
@@ -495,8 +504,7 @@ class Sequential(Layer):
         given = layers[0] if len(layers) == 1 and isinstance(layers[0], (Mapping, list, tuple)) else layers
         named = given if isinstance(given, Mapping) else dict(enumerate(given))
         for key, layer in named.items():
-            if not isinstance(layer, Layer):
-                raise OptionError(f"Sequential: expected layers, got {type(layer).__name__} at {key!r}")
+            _expect_layer("Sequential", layer, key)
         self.inner = {str(key): layer for key, layer in named.items()}
         if len(self.inner) != len(named) or any("." in key for key in self.inner):
             raise OptionError(f"Sequential: expected different names without dots, got {list(named)}")
@@ -529,9 +537,32 @@ class Sequential(Layer):
             shapes = (layer.output_shape(*shapes),)
         return total
 
-    def __getitem__(self, index: int | str) -> Layer:
-        layers = self.children()
-        return layers[index] if isinstance(index, str) else list(layers.values())[index]
+    def __getitem__(self, index: int | str | slice) -> Any:
+        if isinstance(index, slice):
+            return Sequential(dict(list(self.inner.items())[index]))
+        return self.inner[index if isinstance(index, str) else list(self.inner)[index]]
+
+    def __setitem__(self, index: int | str, layer: Layer) -> None:
+        """Replace a layer; what is new has a name that no layer has."""
+        name = index if isinstance(index, str) else list(self.inner)[index]
+        if name not in self.inner:
+            raise OptionError(
+                f"Sequential: expected the name of a layer to replace, got {name!r}; {hint(name, self.inner)}"
+            )
+        _expect_layer("Sequential", layer, name)
+        self.inner[name] = layer
+
+    def __getattr__(self, name: str) -> Layer:
+        if name not in self.__dict__.get("inner", ()):
+            raise AttributeError(f"{type(self).__name__} has no attribute and no layer {name!r}")
+        layer: Layer = self.inner[name]
+        return layer
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Layer):
+            self[name] = value
+        else:
+            super().__setattr__(name, value)
 
     def __len__(self) -> int:
         return len(self.inner)

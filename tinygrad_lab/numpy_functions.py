@@ -61,7 +61,10 @@ def apply(function: Function, types: Sequence[type], inputs: Sequence[Any], opti
     if function in QUERIES:
         return function(*map(raw, inputs), **options)
     if function not in OPERATIONS:
-        raise DTypeError.foreign(function.__name__)
+        path = f"{function.__module__}.{function.__name__}".removeprefix("numpy.")
+        raise DTypeError.foreign(
+            path, [name for module in (reductions, shaping, indexing, linear) for name in vars(module)]
+        )
     operation, who = OPERATIONS[function], f"np.{function.__name__}"
     try:
         arrays, named = _arguments(function, inputs, options)
@@ -72,7 +75,7 @@ def apply(function: Function, types: Sequence[type], inputs: Sequence[Any], opti
     except LabError:
         raise
     except (AttributeError, TypeError, ValueError) as error:
-        raise DTypeError(f"{who}: expected what the operation on tensors takes: {error}") from error
+        raise DTypeError(f"{who}: expected what the operation on tensors takes, got {error}") from error
 
 
 def _arguments(

@@ -110,12 +110,19 @@ class Tensor(Box):
         name = ufunc.__name__
         operation = next((vars(m)[name] for m in (arithmetic, elementary, linear) if name in vars(m)), None)
         if method != "__call__" or options or operation is None:
-            raise DTypeError.foreign(name)
+            told = "".join(
+                [name, f".{method}" * (method != "__call__"), f"(..., {', '.join(options)}=)" * bool(options)]
+            )
+            raise DTypeError.foreign(told)
         return operation(*inputs)
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
         """Apply the operation that a NumPy function is named after: ``np.sum(t, axis=0)``."""
         return numpy_functions.apply(function, types, inputs, options)
+
+    def __format__(self, spec: str) -> str:
+        """Format a tensor of one element as a number."""
+        return format(self.item() if spec else str(self), spec)
 
     def __array__(self, *args: Any, **options: Any) -> Array:
         raise DTypeError(

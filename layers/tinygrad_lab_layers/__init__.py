@@ -50,6 +50,8 @@ _HOMES = {
     "Upsample2d": "upsample2d",
 }
 
+__all__ = sorted(_HOMES)
+
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:

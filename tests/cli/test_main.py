@@ -9,6 +9,7 @@ import pytest
 
 from tinygrad_lab.cli import main
 from tinygrad_lab.train import find_recipe, recipe_names
+from tinygrad_lab.train.recipe import recipe_text
 
 Capture = pytest.CaptureFixture[str]
 
@@ -74,6 +75,15 @@ def test_a_shown_recipe_says_whose_choice_each_setting_is(capsys: Capture) -> No
         assert tomllib.loads(shown) == find_recipe(name).tables
         settings = shown.partition("[model]")[2].splitlines()
         assert all(line.endswith(("# stated", "# inferred", "# ours")) for line in settings if " = " in line)
+
+
+def test_a_file_of_ones_own_is_shown_too(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(recipe_text("resnet20"), encoding="utf-8")
+    assert main(["recipes", f"{path}:short"]) == 0
+    assert "lr = 0.1  # stated\n" in capsys.readouterr().out
+    assert main(["recipes", str(tmp_path / "none.toml")]) == 1
+    assert "expected a file that can be read" in capsys.readouterr().err
 
 
 def test_a_variant_is_shown_without_the_others(capsys: Capture) -> None:

@@ -50,7 +50,7 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path: Path, capsys: pytest.C
     assert main(["train", "--runs", str(tmp_path), *SHORT]) == 0
     out = capsys.readouterr().out
     assert "epoch   1/2" in out
-    assert "held-out accuracy" in out
+    assert "test accuracy" in out
     assert "\x1b" not in out
 
 

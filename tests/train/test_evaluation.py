@@ -124,6 +124,16 @@ def test_settings_that_differ_from_the_recipe_are_told() -> None:
     assert changes({"recipe": "a_file_of_mine", "settings": without}) == changes({"recipe": "lenet5"}) == []
 
 
+def test_runs_of_a_recipe_of_ones_own_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for lr in (0.1, 0.2):
+        made_run(tmp_path / str(lr), recipe="a_rather_long_name_of_mine", seed=0, accuracy=0.5, lr=lr)
+    assert main(["results", str(tmp_path)]) == 0
+    head, *rows, _ = capsys.readouterr().out.splitlines()
+    assert head.split() == ["recipe", "seeds", "epochs", "best", "last", "chosen"]
+    assert [row.strip() for row in rows[1::2]] == ["with optimizer.lr=0.1", "with optimizer.lr=0.2"]
+    assert rows[0].startswith("a_rather_long_name_of_mine ")
+
+
 def test_what_tells_of_a_recipe_makes_no_other_experiment(tmp_path: Path) -> None:
     for seed, told in ((0, "T"), (1, "a better title")):
         made_run(tmp_path / f"run{seed}", recipe="lenet5", seed=seed, accuracy=0.5)
@@ -201,8 +211,7 @@ def test_the_command_gathers_real_runs(tmp_path: Path, capsys: pytest.CaptureFix
     assert result["seeds"] == [0, 1]
     assert len(result["chosen_on_validation"]["values"]) == 2
     assert main(["results", str(tmp_path)]) == 0
-    told = " ".join(capsys.readouterr().out.split())
-    assert "lenet5 ran with other settings than the recipe has: data.per_class=20; training.epochs=1" in told
+    assert "\n  with data.per_class=20; training.epochs=1\n" in capsys.readouterr().out
 
 
 def test_no_runs_and_damaged_runs_are_told(tmp_path: Path) -> None:

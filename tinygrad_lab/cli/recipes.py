@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator
-from importlib import resources
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,22 +13,21 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    what = "the recipe to show, in TOML, with the origin of each setting; NAME:VARIANT too; without one: list all"
+    what = "a recipe's name or file, to show each setting's origin; NAME:VARIANT too; without one: list all"
     parser.add_argument("name", nargs="?", metavar="NAME", help=what)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print each recipe's name, title, source and variants, or one recipe with the origin of its settings."""
     from tinygrad_lab.registry import one_of
-    from tinygrad_lab.train.recipe import find_recipe, recipe_names
+    from tinygrad_lab.train.recipe import find_recipe, recipe_names, recipe_text, split_name
 
     if arguments.name:
-        name, _, variant = arguments.name.partition(":")
-        one_of(name, recipe_names(), "recipe")
+        name, variant = split_name(arguments.name)
         recipe = find_recipe(name)
-        if variant:
+        if variant is not None:
             one_of(variant, recipe.variants, f"variants of recipe {name!r}")
-        text = (resources.files("tinygrad_lab") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+        text = recipe_text(name)
         print(*_marked(text, recipe, [variant] if variant else recipe.variants), sep="\n")
         return 0
     for name in recipe_names():

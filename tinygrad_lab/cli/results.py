@@ -30,21 +30,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print_table(results: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from tinygrad_lab.train.evaluation import FIGURES, percent
-    from tinygrad_lab.train.results import changes
+    from tinygrad_lab.train.results import distinctions
 
-    table = Table(box=None, pad_edge=False, collapse_padding=True)
-    for what in ("recipe", "seeds", "epochs", *(name.partition("_")[0] for name in FIGURES)):
-        table.add_column(what, no_wrap=True, min_width=max(len(r["recipe"]) for r in results) * (what == "recipe"))
-    for result in results:
-        cells = [percent(result.get(name)) for name in FIGURES]
-        table.add_row(result["recipe"], str(len(result["seeds"])), str(result["epochs"]), *cells)
-    console = Console(soft_wrap=True)
-    console.print(table)
-    console.print("Accuracy in %: " + "; ".join(f"{name.partition('_')[0]}, {what}" for name, what in FIGURES.items()))
-    for result in results:
-        if told := "; ".join(changes(result)):
-            console.print(f"{result['recipe']} ran with other settings than the recipe has: {told}", markup=False)
+    width = max(len(result["recipe"]) for result in results)
+    figures = {name.partition("_")[0]: told for name, told in FIGURES.items()}
+    print(f"{'recipe':{width}} seeds epochs {' '.join(f'{figure:12}' for figure in figures)}".rstrip())
+    for result, differs in zip(results, distinctions(results), strict=True):
+        cells = " ".join(f"{percent(result.get(name)):12}" for name in FIGURES)
+        print(f"{result['recipe']:{width}} {len(result['seeds']):5} {result['epochs']:6} {cells}".rstrip())
+        if differs:
+            print(f"  with {'; '.join(differs)}")
+    print("Accuracy in %: " + "; ".join(f"{figure}, {told}" for figure, told in figures.items()))

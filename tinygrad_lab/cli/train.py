@@ -35,8 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
     options = {"root": arguments.data, "tensorboard": arguments.tensorboard, "device": arguments.device}
     if arguments.resume:
         if arguments.recipe != DEFAULT or arguments.set or arguments.seeds != 1:
-            raise ConfigError("--resume: expected the run's folder alone, got a recipe or settings; a run keeps its")
+            raise ConfigError(
+                "--resume: expected the run's folder alone, got a recipe or settings; a run keeps its own"
+            )
         folder = Path(arguments.resume)
+        if (folder / "result.json").exists() and not arguments.json:
+            print("this run is at its end; what it came to:")
         _show(run_recipe(read_run(folder), _reporter(arguments), resume=folder, **options), arguments)
         return 0
     if arguments.seeds < 1:
@@ -85,7 +89,7 @@ def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
 
 def _judged(result: dict[str, Any]) -> str:
     """Return what images a result is told of."""
-    return "held-out" if "held_out" in result else "validation"
+    return "test" if "held_out" in result else "validation"
 
 
 def _show_spread(results: list[dict[str, Any]]) -> None:

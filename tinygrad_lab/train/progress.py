@@ -22,7 +22,7 @@ def describe_epoch(metrics: dict[str, Any], epochs: int, *, first: bool = False)
     return (
         f"epoch {metrics['epoch']:>3}/{epochs}  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.2%}  "
         + (f"validation {validation['accuracy']:.2%}  " if validation else "")
-        + (f"held out: loss {held_out['loss']:.4f}  accuracy {held_out['accuracy']:.2%}  " if held_out else "")
+        + (f"test: loss {held_out['loss']:.4f}  accuracy {held_out['accuracy']:.2%}  " if held_out else "")
         + f"{metrics['images_per_second']:,.0f} images/s"
         + (", start-up included" if first else "")
     )
@@ -43,7 +43,7 @@ class LineReporter(Reporter):
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stdout
         self.epochs = self.reported = 0
-        self.start = 0.0
+        self.start = self.after_first = 0.0
 
     @contextmanager
     def training(self, recipe: Recipe, epochs: int) -> Iterator[None]:
@@ -54,8 +54,12 @@ class LineReporter(Reporter):
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
         """Write the epoch's line, with the time that is left."""
-        self.reported += 1
-        left = (time.perf_counter() - self.start) / self.reported * (self.epochs - history[-1]["epoch"])
+        self.reported, now = self.reported + 1, time.perf_counter()
+        if self.reported == 1:
+            pace, self.after_first = now - self.start, now
+        else:  # of the epochs since the first, which had starting up in it
+            pace = (now - self.after_first) / (self.reported - 1)
+        left = pace * (self.epochs - history[-1]["epoch"])
         line = describe_epoch(history[-1], self.epochs, first=self.reported == 1)
         print(f"{line}  {_clock(left)} left", file=self.stream, flush=True)
         return None

@@ -369,7 +369,8 @@ def checked(tables: Table, name: str) -> Table:
     for table in tables:
         one_of(table, _KNOWN, who)
     if wrong := [t for t in tables if not isinstance(tables[t], list if t == "augment" else dict)]:
-        raise ConfigError(f"{who}: expected tables (and a list of tables, augment), got {wrong} as something else")
+        told = "each of [[augment]]" if "augment" in wrong else "as [name]"
+        raise ConfigError(f"{who}: expected {wrong[0]} {told}, got {str(tables[wrong[0]])[:60]}")
     if missing := [t for t in _REQUIRED if t not in tables]:
         raise ConfigError(f"{who}: expected the tables {list(_REQUIRED)}, missing {missing}")
     named = [(table, tables[table]) for table in ("model", "data", "loss", "optimizer", "schedule") if table in tables]
@@ -413,23 +414,38 @@ def find_recipe(name: str) -> Recipe:
     ConfigError
         There is no such recipe or variant, or it is not well formed.
     """
-    both = re.fullmatch(r"(.*\.toml|[^:]*)(?::(.*))?", name, re.DOTALL)  # a path may hold colons of its own
-    base, variant = both.groups() if both else (name, None)
+    base, variant = split_name(name)
     recipe = _read_recipe(base)
     return recipe if variant is None else recipe.variant(variant)
 
 
-def _read_recipe(name: str) -> Recipe:
-    if name.endswith(".toml"):
-        try:
-            text = Path(name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"recipe: expected a file that can be read, got {name}: {error}") from error
-    else:
+def split_name(name: str) -> tuple[str, str | None]:
+    """Return a recipe's name or path, and the variant's if there is one; a path may hold colons of its own."""
+    both = re.fullmatch(r"(.*\.toml|[^:]*)(?::(.*))?", name, re.DOTALL)
+    base, variant = both.groups() if both else (name, None)
+    return base, variant
+
+
+def recipe_text(name: str) -> str:
+    """Return a recipe's TOML, by its name or path.
+
+    Raises
+    ------
+    ConfigError
+        There is no such recipe, or its file cannot be read.
+    """
+    if not name.endswith(".toml"):
         one_of(name, recipe_names(), "recipe")
-        text = (resources.files("tinygrad_lab") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+        return (resources.files("tinygrad_lab") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
     try:
-        tables = tomllib.loads(text)
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"recipe: expected a file that can be read, got {name}: {error}") from error
+
+
+def _read_recipe(name: str) -> Recipe:
+    try:
+        tables = tomllib.loads(recipe_text(name))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"recipe {name!r}: expected TOML, got {error}") from error
     return Recipe(Path(name).stem, checked(tables, Path(name).stem))

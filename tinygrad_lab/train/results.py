@@ -116,6 +116,17 @@ def changes(result: Result) -> list[str]:
     return _differences(result["settings"], recipe.tables)
 
 
+def distinctions(results: Sequence[Result]) -> list[list[str]]:
+    """Return for each experiment what tells it from its recipe, and from the others of its name."""
+    found = []
+    for result in results:
+        others = [_flat(r.get("settings", {})) for r in results if r["recipe"] == result["recipe"]]
+        own = _flat(result.get("settings", {}))
+        among = [f"{path}={_toml(value)}" for path, value in own.items() if any(o.get(path) != value for o in others)]
+        found.append([*among, *(told for told in changes(result) if told not in among)])
+    return found
+
+
 def _differences(tables: dict[str, Any], others: dict[str, Any]) -> list[str]:
     then, now = _flat(tables), _flat(others)
     new = [f"{path}={_toml(value)}" for path, value in then.items() if now.get(path) != value]
