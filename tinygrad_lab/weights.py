@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_lab.backend import backend_of
-from tinygrad_lab.errors import StateError
+from tinygrad_lab.errors import CallError, OptionError, StateError
 from tinygrad_lab.layer import Layer
 
 
@@ -45,8 +45,23 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def _check_model(who: str, model: Any, path: Any) -> None:
+    if not isinstance(model, Layer):
+        given = f"{type(model).__name__}, {type(path).__name__}"
+        raise CallError(f"{who}: expected {who}(model, path), the model a Layer, got {who}({given})")
+
+
 def save_weights(model: Layer, path: str | os.PathLike[str]) -> None:
     """Write all parameters and buffers of a model to a safetensors file.
+
+    Raises
+    ------
+    CallError
+        The model is no layer.
+    OptionError
+        The file's name does not end in ``.safetensors``.
+    StateError
+        There is no such folder.
 
     Examples
     --------
@@ -58,8 +73,14 @@ def save_weights(model: Layer, path: str | os.PathLike[str]) -> None:
     """
     from safetensors.numpy import save
 
+    _check_model("save_weights", model, path)
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise OptionError(f"save_weights: expected a .safetensors file to write, got {path}")
+    if not path.parent.is_dir():
+        raise StateError(f"save_weights: expected a folder to write {path.name} into, found no {path.parent}; make it")
     arrays = {name: backend_of(array).to_numpy(array).copy(order="C") for name, array in model.state().items()}
-    write_atomically(Path(path), save(arrays))
+    write_atomically(path, save(arrays))
 
 
 def load_weights(model: Layer, path: str | os.PathLike[str]) -> None:
@@ -67,12 +88,15 @@ def load_weights(model: Layer, path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
+    CallError
+        The model is no layer.
     StateError
         The file cannot be read, or its names or shapes are not the model's.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
+    _check_model("load_weights", model, path)
     try:
         state = load(Path(path).read_bytes())
     except (OSError, SafetensorError, KeyError) as error:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinygrad_lab.data import load
 from tinygrad_lab.data.resizing import resize_bilinear
 from tinygrad_lab.errors import OptionError
 
@@ -44,6 +47,16 @@ def test_the_same_size_is_not_touched() -> None:
     assert resize_bilinear(images, (3, 4)) is images
 
 
-def test_no_size_at_all_is_refused() -> None:
-    with pytest.raises(OptionError, match="at least 1"):
-        resize_bilinear(np.zeros((1, 3, 4, 1)), (0, 4))
+@pytest.mark.parametrize("size", [(0, 4), [0, 3], [16], [16.5, 3], [16, 16, 3], [], 16, "ab", [True, 4]])
+def test_what_is_no_size_is_refused(size: Any) -> None:
+    with pytest.raises(OptionError) as told:
+        resize_bilinear(np.zeros((1, 3, 4, 1)), size)
+    assert str(told.value) == f"size: expected two whole numbers from 1 on, (height, width), got {size!r}"
+    with pytest.raises(OptionError, match="size: expected two whole numbers from 1 on"):
+        load("digits", size=size)
+    with pytest.raises(OptionError, match="size: expected two whole numbers from 1 on"):
+        load("image_folder", root="nowhere", size=size)
+
+
+def test_numbers_of_numpy_are_a_size() -> None:
+    assert load("digits", size=np.array([16, 8])).shape == (16, 8, 1)  # type: ignore[arg-type]  # that is the point

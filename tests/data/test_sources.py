@@ -150,6 +150,59 @@ class TestImageFolder:
         with pytest.raises(DataError, match=r"expected .*train beside .*test, found none"):
             load("image_folder", root=tmp_path, split="train")
 
+    def test_both_splits_number_the_classes_as_train_does(self, tmp_path: Path) -> None:
+        for folder in ("train/a", "train/b", "train/c", "test/a", "test/c"):
+            write_picture(tmp_path / folder / "0.png", np.zeros((4, 4), np.uint8))
+        (tmp_path / "test" / ".thumbnails").mkdir()
+        train, test = (load("image_folder", split=split, root=tmp_path) for split in ("train", "test"))
+        assert train.classes == test.classes == ("a", "b", "c")
+        assert train.labels.tolist() == [0, 1, 2]
+        assert test.labels.tolist() == [0, 2]
+        assert test.counts() == {"a": 1, "b": 0, "c": 1}
+
+    def test_a_class_that_train_does_not_have_is_refused(self, tmp_path: Path) -> None:
+        for folder in ("train/a", "train/b", "test/a", "test/bee"):
+            write_picture(tmp_path / folder / "0.png", np.zeros((4, 4), np.uint8))
+        told = r"in .*test the classes of .*train, \['a', 'b'\], got \['bee'\] besides; rename"
+        with pytest.raises(DataError, match=told):
+            load("image_folder", split="test", root=tmp_path)
+        assert len(load("image_folder", split="train", root=tmp_path)) == 2
+
+    @pytest.mark.parametrize("split", ["train", "."])
+    def test_a_class_without_pictures_to_train_on_is_refused(self, split: str, tmp_path: Path) -> None:
+        write_picture(tmp_path / split / "full" / "0.png", np.zeros((4, 4), np.uint8))
+        for name in ("bare", "void"):
+            (tmp_path / split / name).mkdir()
+        (tmp_path / split / "void" / "notes.txt").write_text("no picture")
+        with pytest.raises(DataError, match=r"in every subfolder of .*, found none in \['bare', 'void'\]; put some"):
+            load("image_folder", root=tmp_path)
+
+    def test_a_test_split_may_lack_pictures_of_a_class(self, tmp_path: Path) -> None:
+        for folder in ("train/a", "train/b", "test/b"):
+            write_picture(tmp_path / folder / "0.png", np.zeros((4, 4), np.uint8))
+        (tmp_path / "test" / "a").mkdir()
+        assert load("image_folder", split="test", root=tmp_path).labels.tolist() == [1]
+
+    @pytest.mark.parametrize(
+        ("name", "dtype", "mode"),
+        [("a.png", np.uint16, "I;16"), ("a.tif", np.uint16, "I;16"), ("a.tif", np.int32, "I"), ("a.tif", float, "F")],
+    )
+    def test_more_than_8_bits_a_channel_are_refused(self, name: str, dtype: type, mode: str, tmp_path: Path) -> None:
+        pixels = np.full((4, 5), 3000).astype(np.float32 if dtype is float else dtype)
+        write_picture(tmp_path / "cat" / name, pixels)
+        with pytest.raises(DataError) as told:
+            load("image_folder", root=tmp_path)
+        place = tmp_path / "cat" / name
+        expected = f"{place}: expected a picture of 8 bits a channel, got more (Pillow's mode {mode!r}); convert it to "
+        assert str(told.value).startswith(expected)
+
+    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+    def test_pictures_of_8_bits_become_rgb(self, mode: str, tmp_path: Path) -> None:
+        (tmp_path / "cat").mkdir()
+        name = "a.tif" if mode == "CMYK" else "a.png"
+        Image.fromarray(np.full((4, 5, 3), 255, np.uint8)).convert(mode).save(tmp_path / "cat" / name)
+        assert (load("image_folder", root=tmp_path).images == np.full((1, 4, 5, 3), 255)).all()
+
     def test_a_class_may_be_called_test(self, tmp_path: Path) -> None:
         for name in ("control", "test"):
             write_picture(tmp_path / name / "a.png", np.zeros((4, 4), np.uint8))
@@ -158,8 +211,10 @@ class TestImageFolder:
     def test_sizes_must_agree_or_be_given(self, tmp_path: Path) -> None:
         write_picture(tmp_path / "cat" / "a.png", np.zeros((4, 5, 3), np.uint8))
         write_picture(tmp_path / "cat" / "b.png", np.zeros((6, 5, 3), np.uint8))
-        with pytest.raises(DataError, match=r"b\.png: expected 4x5 pixels as in a\.png, got 6x5; give a size"):
+        with pytest.raises(DataError, match=r"b\.png: expected 4x5 pixels") as told:
             ImageFolder().read("train", root=tmp_path)
+        reference = tmp_path / "cat" / "a.png"
+        assert f"4x5 pixels (height x width) as in {reference}, got 6x5; give a size to resize to" in str(told.value)
         assert ImageFolder().read("train", root=tmp_path, size=(2, 3)).shape == (2, 3, 3)
 
     def test_pictures_are_turned_upright(self, tmp_path: Path) -> None:

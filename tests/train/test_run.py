@@ -15,7 +15,7 @@ import pytest
 
 from tinygrad_lab import registry
 from tinygrad_lab.cli import main
-from tinygrad_lab.errors import CaptureError, ConfigError, NonFiniteError
+from tinygrad_lab.errors import CaptureError, ConfigError, NonFiniteError, OptionError
 from tinygrad_lab.train import Trainer, find_recipe, run_recipe
 from tinygrad_lab.train import run as module
 from tinygrad_lab.train.checkpoint import CheckpointFolder
@@ -53,6 +53,36 @@ def test_what_the_device_cannot_do_is_refused_before_a_run_has_its_folder(tmp_pa
     with pytest.raises(CaptureError, match="a device with graphs"):
         run_recipe(short("training.capture=true"), Reporter(), runs=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["loss.label_smoothing=2"], "softmax_cross_entropy: expected label_smoothing from 0 to 1, got 2"),
+        (['loss={name="auxiliary_cross_entropy", weight=-1.0}'], "expected a weight that is not negative, got -1.0"),
+        (['loss={name="huber", delta=0.0}'], "huber: expected delta above 0, got 0.0"),
+        (["data.size=[0,3]"], r"recipe 'lenet5': data.size: expected two whole numbers from 1 on, .* got \[0, 3\]"),
+        (["data.size=[16]"], r"data.size: expected two whole numbers from 1 on, \(height, width\), got \[16\]"),
+        (["data.size=[16.5,3]"], r"data.size: expected two whole numbers from 1 on, .* got \[16.5, 3\]"),
+    ],
+)
+def test_options_without_meaning_are_refused_before_a_run_has_its_folder(
+    settings: list[str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        run_recipe(short(*settings), Reporter(), runs=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_loss_of_other_outputs_is_not_refused_for_the_rows_that_it_is_tried_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def of_pairs(logits: Any, labels: Any, *, share: float = 0.5) -> Any:
+        first, _second = logits
+        return first.no_such_thing * share
+
+    monkeypatch.setitem(registry.losses._loaded, "huber", of_pairs)
+    assert prepare(short('loss={name="huber", share=0.1}')).loss.keywords == {"share": 0.1}  # type: ignore[attr-defined]  # a partial
 
 
 def test_a_run_that_ended_early_tells_its_last_epoch_and_is_not_trained_on(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.data.files import FileStatus, Progress, check_file, data_roots, no_progress
+from tinygrad_lab.data.resizing import as_size
 from tinygrad_lab.data.sources import Source
 from tinygrad_lab.errors import DataError, PluginError
 from tinygrad_lab.registry import datasets
@@ -83,7 +84,7 @@ def load(
     PluginError
         There is no data set of that name.
     OptionError
-        A class, split, fraction or limit means nothing here.
+        A class, split, fraction, limit or size means nothing here.
 
     Examples
     --------
@@ -93,6 +94,7 @@ def load(
     (1293, 145)
     """
     source = find_source(name)
+    size = None if size is None else as_size(size)
     data = source.read("train" if split == "validation" else split, root=root, size=size)
     if split == "validation" or (split == "train" and held_out):
         rest, out = data.split(held_out, seed=seed)

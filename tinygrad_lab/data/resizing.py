@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from tinygrad_lab.arguments import fits
 from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError
+
+
+def as_size(size: Any, who: str = "size") -> tuple[int, int]:
+    """Return the height and width of an image that a list, a tuple or an array holds.
+
+    Raises
+    ------
+    OptionError
+        It is not two whole numbers, or one is smaller than 1.
+    """
+    if not fits(size, tuple[int, int]) or min(size) < 1:
+        raise OptionError(f"{who}: expected two whole numbers from 1 on, (height, width), got {size!r}")
+    height, width = map(int, size)
+    return height, width
 
 
 def _interpolation(source: int, target: int) -> tuple[Array, Array, Array]:
@@ -42,16 +59,15 @@ def resize_bilinear(images: Array, size: tuple[int, int]) -> Array:
     Raises
     ------
     OptionError
-        A length of `size` is smaller than 1.
+        `size` is not two whole numbers from 1 on.
 
     Examples
     --------
     >>> resize_bilinear(np.array([[[[0.0], [1.0]]]]), (1, 4)).ravel()
     array([0.  , 0.25, 0.75, 1.  ])
     """
-    if min(size) < 1:
-        raise OptionError(f"size: expected a height and a width of at least 1, got {size!r}")
-    if images.shape[1:3] == tuple(size):
+    size = as_size(size)
+    if images.shape[1:3] == size:
         return images
     low, high, weight = _interpolation(images.shape[1], size[0])
     weight = weight[:, None, None]

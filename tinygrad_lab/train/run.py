@@ -24,13 +24,15 @@ import numpy as np
 from tinygrad_lab import registry
 from tinygrad_lab.backend import find_backend
 from tinygrad_lab.data import Compose, Loader, find_source, load
-from tinygrad_lab.errors import ConfigError, LabError, NonFiniteError, StateError
+from tinygrad_lab.data.resizing import as_size
+from tinygrad_lab.errors import ConfigError, LabError, NonFiniteError, OptionError, StateError
 from tinygrad_lab.finetuning import begin_with
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.layer import Layer, Parameter
 from tinygrad_lab.optim.clipping import clip_by_norm, clip_by_value
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Schedule, build_schedule
+from tinygrad_lab.settings import reference_only
 from tinygrad_lab.train.callbacks import Callback, EarlyStopping, GradientNorms, Metrics, TensorBoard
 from tinygrad_lab.train.capture import check_graphs
 from tinygrad_lab.train.checkpoint import ADVICE, CheckpointFolder
@@ -86,6 +88,8 @@ def prepare(
     seed, batch_size = training.get("seed", 0), data.pop("batch_size", 128)
     name = recipe["data"]["name"]
     model = _network(recipe["model"], seed)
+    if "size" in data:
+        data["size"] = as_size(data["size"], f"recipe {recipe.name!r}: data.size")
     if (example := made_up(find_source(name), data.get("size"))) is not None:
         check_images(recipe, model, Compose.from_config(recipe.augment).fit(example), example)
     train_set = load(name, split="train", root=root, **data)
@@ -108,7 +112,7 @@ def prepare(
         validation = evaluated(load(name, split="validation", root=root, **rest))
     begin_with(model, **{k: v for k, v in recipe["transfer"].items() if not resumed or k in ("freeze", "but")})
     model.to(device)
-    loss = functools.partial(registry.losses[recipe["loss"]["name"]], **_options(registry.losses, recipe["loss"]))
+    loss = _loss(recipe["loss"], len(train_set.classes))
     optimizer: Optimizer = _made(registry.optimizers, recipe["optimizer"], model.parameters())
     optimizer.in_place = True  # the network is this trainer's alone
     schedule = _schedule(recipe["schedule"], training["epochs"]) if recipe["schedule"] else None
@@ -180,6 +184,22 @@ def _network(table: dict[str, Any], seed: int) -> Layer:
         model = _made(registry.models, table, rng=seed)
     model.seed = seed
     return model
+
+
+def _loss(table: dict[str, Any], classes: int) -> Callable[..., Any]:
+    """Return the loss that a table names; its options are tried on two rows, for it looks at them when it is called."""
+    options = _options(registry.losses, table)
+    loss = functools.partial(registry.losses[table["name"]], **options)
+    if not options:
+        return loss
+    try:
+        with reference_only():  # two rows are not worth compiling for
+            loss(np.zeros((2, classes), np.float32), np.zeros(2, np.int64))
+    except OptionError:
+        raise
+    except Exception:  # it wants outputs of another shape, which a network may have
+        pass
+    return loss
 
 
 def _schedule(table: dict[str, Any], epochs: int) -> Schedule:
@@ -373,7 +393,7 @@ class _Interruption(Callback):
 
 
 def draw_curves(history: Sequence[Metrics], path: Path, title: str) -> None:
-    """Draw loss and accuracy against the epoch, for training, held-out and validation data."""
+    """Draw loss and accuracy against the epoch, for training, test and validation data."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -383,7 +403,7 @@ def draw_curves(history: Sequence[Metrics], path: Path, title: str) -> None:
     for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         axes.plot(epochs, [m[key] for m in history], label="training (augmented)")
         if "held_out" in history[-1]:
-            axes.plot(epochs, [m["held_out"][key] for m in history], label="held out")
+            axes.plot(epochs, [m["held_out"][key] for m in history], label="test")
         if "validation" in history[-1]:
             axes.plot(epochs, [m["validation"][key] for m in history], label="validation", alpha=0.6)
         axes.set_xlabel("epoch")

@@ -20,9 +20,10 @@ _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm",
 class ImageFolder(Source):
     """Pictures in ``root/train/CLASS/*`` and ``root/test/CLASS/*``; without these folders ``root/CLASS/*`` to train on.
 
-    The classes are the subfolders' names in sorted order. Pictures are read in sorted order, turned upright as their
-    EXIF data says, converted to RGB, and resized with smoothing (both sides independently) when `size` is given;
-    without it they must be of one size.
+    The classes are the subfolders' names in sorted order: of both splits those of ``train``, where there is such a
+    folder. Pictures of 8 bits a channel are read in sorted order, turned upright as their EXIF data says, converted to
+    RGB, and resized with smoothing (both sides independently) when `size` is given; without it they must be of one
+    size.
     """
 
     name = "image_folder"
@@ -46,21 +47,32 @@ class ImageFolder(Source):
         Raises
         ------
         DataError
-            The folder is missing, has no pictures, or holds one that cannot be read.
+            The folder is missing, has no pictures, or holds one that cannot be read; there is nothing to learn a class
+            from; or the pictures differ in size and none is given.
         """
         self.check_split(split, root)
-        folder = self._root(root)
-        if split == "train" and _has_classes(folder / "test") and not (folder / "train").is_dir():
-            raise DataError(f"{self.name}: expected {folder / 'train'} beside {folder / 'test'}, found none")
-        folder = folder / split if (folder / split).is_dir() else folder
+        top = self._root(root)
+        train = top / "train"
+        if split == "train" and _has_classes(top / "test") and not train.is_dir():
+            raise DataError(f"{self.name}: expected {train} beside {top / 'test'}, found none")
+        folder = top / split if (top / split).is_dir() else top
         if not folder.is_dir():
             raise DataError(f"{self.name}: expected a folder of pictures at {folder}, found none")
-        classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))
-        paths = [(path, label) for label, name in enumerate(classes) for path in _pictures(folder / name)]
-        if not paths:
+        found = {name: _pictures(folder / name) for name in _classes(folder)}
+        if not any(found.values()):
+            raise DataError(f"{self.name}: expected pictures in subfolders of {folder}, found {list(found) or 'none'}")
+        if split == "train" and (empty := [name for name, pictures in found.items() if not pictures]):
             raise DataError(
-                f"{self.name}: expected pictures in subfolders of {folder}, found {list(classes) or 'none'}"
+                f"{self.name}: expected pictures in every subfolder of {folder}, each a class, found none in {empty}; "
+                "put some there, or remove these folders"
             )
+        classes = _classes(train) if train.is_dir() else tuple(found)
+        if strangers := [name for name in found if name not in classes]:
+            raise DataError(
+                f"{self.name}: expected in {folder} the classes of {train}, {list(classes)}, got {strangers} besides; "
+                "rename these folders, or put pictures of these classes into train too"
+            )
+        paths = [(path, classes.index(name)) for name, pictures in found.items() for path in pictures]
         images = [_read(path, size) for path, _ in paths]
         _check_sizes(images, paths)
         return Dataset(np.stack(images), np.array([label for _, label in paths]), classes=classes, name=folder.name)
@@ -68,7 +80,11 @@ class ImageFolder(Source):
 
 def _has_classes(folder: Path) -> bool:
     """Tell whether a folder is a split, and not a class that is called so: whether there are folders in it."""
-    return folder.is_dir() and any(entry.is_dir() for entry in folder.iterdir())
+    return folder.is_dir() and bool(_classes(folder))
+
+
+def _classes(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -80,7 +96,7 @@ def _check_sizes(images: list[Array], paths: list[tuple[Path, int]]) -> None:
     for image, (path, _) in zip(images, paths, strict=True):
         if image.shape != first:
             raise DataError(
-                f"{path}: expected {first[0]}x{first[1]} pixels as in {paths[0][0].name}, "
+                f"{path}: expected {first[0]}x{first[1]} pixels (height x width) as in {paths[0][0]}, "
                 f"got {image.shape[0]}x{image.shape[1]}; give a size to resize to"
             )
 
@@ -92,9 +108,14 @@ def _read(path: Path, size: tuple[int, int] | None) -> Array:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pillow.DecompressionBombWarning)  # a small file can claim any size
             with pillow.open(path) as picture:
+                mode = picture.mode
                 upright = exif.exif_transpose(picture).convert("RGB")
     except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
         raise DataError(f"{path}: cannot be read as a picture: {error}") from error
+    if mode.startswith(("I", "F")):  # integers or floats, which Pillow would cut off at 255
+        raise DataError(
+            f"{path}: expected a picture of 8 bits a channel, got more (Pillow's mode {mode!r}); convert it to 8 bits"
+        )
     if size is not None:
         upright = upright.resize((size[1], size[0]), pillow.Resampling.BILINEAR)
     return np.asarray(upright)

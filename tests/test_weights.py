@@ -1,0 +1,52 @@
+"""Weights in files of our own: what comes back, and what is refused before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygrad_lab.errors import CallError, OptionError, StateError
+from tinygrad_lab.weights import load_weights, save_weights
+from tinygrad_lab_layers.dense import Dense
+
+
+def test_weights_come_back(tmp_path: Path) -> None:
+    first, second = Dense(2, 3, rng=0), Dense(2, 3, rng=1)
+    save_weights(first, tmp_path / "dense.safetensors")
+    load_weights(second, str(tmp_path / "dense.safetensors"))
+    for name, value in first.state().items():
+        np.testing.assert_array_equal(second.state()[name], value)
+    assert [path.name for path in tmp_path.iterdir()] == ["dense.safetensors"]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StateError) as told:
+        save_weights(Dense(2, 3, rng=0), tmp_path / "none" / "dense.safetensors")
+    folder = tmp_path / "none"
+    assert str(told.value) == (
+        f"save_weights: expected a folder to write dense.safetensors into, found no {folder}; make it"
+    )
+
+
+@pytest.mark.parametrize("function", [save_weights, load_weights])
+def test_swapped_arguments_are_told(function: Any, tmp_path: Path) -> None:
+    name = function.__name__
+    with pytest.raises(CallError) as told:
+        function(str(tmp_path / "dense.safetensors"), Dense(2, 3, rng=0))
+    assert str(told.value) == f"{name}: expected {name}(model, path), the model a Layer, got {name}(str, Dense)"
+
+
+@pytest.mark.parametrize("name", ["dense.npz", "dense.pt", "dense", "safetensors"])
+def test_a_file_is_called_what_it_is(name: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=rf"save_weights: expected a \.safetensors file to write, got .*{name}"):
+        save_weights(Dense(2, 3, rng=0), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_content_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dense.safetensors").write_bytes(b"something else")
+    with pytest.raises(StateError, match="load_weights: expected a safetensors file, got"):
+        load_weights(Dense(2, 3, rng=0), tmp_path / "dense.safetensors")
