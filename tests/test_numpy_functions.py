@@ -10,7 +10,7 @@ import pytest
 
 import tinygrad_lab as tgl
 from tinygrad_lab.errors import DTypeError, LabError
-from tinygrad_lab.numpy_functions import OPERATIONS, QUERIES
+from tinygrad_lab.numpy_functions import OPERATIONS
 
 Call = Callable[[Any, Any], Any]
 PLACES = np.array([[1], [0], [3]])
@@ -100,7 +100,21 @@ def test_a_function_of_arrays_takes_tensors(name: str, call: Call, dtype: str) -
 def test_a_question_about_shapes_or_dtypes_is_answered(call: Callable[[Any], Any]) -> None:
     x = np.ones((2, 3))
     assert call(tgl.tensor(x, requires_grad=True)) == call(x)
-    assert len(QUERIES) == 8
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        np.zeros_like, np.ones_like, lambda x: np.full_like(x, 3.0), np.isnan, np.isinf, np.isfinite, np.signbit,
+        lambda x: np.allclose(x, x), lambda x: np.isclose(x, [1.0, 0.0, 2.0]), lambda x: np.array_equal(x, a2=x),
+        np.count_nonzero, np.nonzero, np.argwhere,
+    ],
+)  # fmt: skip
+def test_what_has_no_derivative_is_answered_by_arrays(call: Callable[[Any], Any]) -> None:
+    x = np.array([[1.0, np.nan, -np.inf], [0.0, -0.0, 2.0]])
+    got = call(tgl.tensor(x, requires_grad=True))
+    np.testing.assert_array_equal(got, call(x))
+    assert not isinstance(got, tgl.Tensor)
 
 
 @pytest.mark.parametrize(

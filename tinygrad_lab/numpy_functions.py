@@ -19,8 +19,10 @@ from tinygrad_lab.ops import arithmetic, indexing, linear, reductions, shaping
 
 Function = Callable[..., Any]
 
-QUERIES: tuple[Function, ...] = (  # which look at shapes and dtypes alone
+QUERIES: tuple[Function, ...] = (  # whose answers have no derivative: they are given the raw arrays
     np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.common_type, np.iscomplexobj, np.isrealobj,
+    np.zeros_like, np.ones_like, np.full_like, np.empty_like, np.isnan, np.isinf, np.isfinite, np.signbit,
+    np.allclose, np.isclose, np.array_equal, np.count_nonzero, np.nonzero, np.argwhere,
 )  # fmt: skip
 OPERATIONS: dict[Function, Function] = {
     **{getattr(np, name): getattr(reductions, name) for name in ("sum", "mean", "var", "std", "prod", "max", "min")},
@@ -59,7 +61,7 @@ def apply(function: Function, types: Sequence[type], inputs: Sequence[Any], opti
     if not all(issubclass(kind, Box) or kind in NAMESPACES for kind in types):
         return NotImplemented
     if function in QUERIES:
-        return function(*map(raw, inputs), **options)
+        return answer(function, inputs, options)
     if function not in OPERATIONS:
         path = f"{function.__module__}.{function.__name__}".removeprefix("numpy.")
         raise DTypeError.foreign(
@@ -76,6 +78,11 @@ def apply(function: Function, types: Sequence[type], inputs: Sequence[Any], opti
         raise
     except (AttributeError, TypeError, ValueError) as error:
         raise DTypeError(f"{who}: expected what the operation on tensors takes, got {error}") from error
+
+
+def answer(function: Function, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """Return what one of `QUERIES` says of raw arrays."""
+    return function(*map(raw, inputs), **{name: raw(value) for name, value in options.items()})
 
 
 def _arguments(

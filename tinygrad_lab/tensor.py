@@ -108,6 +108,8 @@ class Tensor(Box):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """Apply the operation that a NumPy function is named after, so that ``np.sin(t)`` stays on the tape."""
         name = ufunc.__name__
+        if ufunc in numpy_functions.QUERIES and method == "__call__":
+            return numpy_functions.answer(ufunc, inputs, options)
         operation = next((vars(m)[name] for m in (arithmetic, elementary, linear) if name in vars(m)), None)
         if method != "__call__" or options or operation is None:
             told = "".join(
