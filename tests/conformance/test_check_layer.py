@@ -54,6 +54,59 @@ def test_a_treated_constant_is_seen_by_the_second_derivative_alone():
     assert failing(Constant) == ["second_order"]
 
 
+class SignedSquare(Elementwise):
+    def forward(self, x):
+        return x * tgl.sqrt(x * x)
+
+
+class Logarithm(Elementwise):
+    def forward(self, x):
+        return tgl.where(tgl.abs(x) > 0, x * tgl.log(x * x), 0.0)
+
+
+@pytest.mark.parametrize("cls", [SignedSquare, Logarithm])
+def test_gradients_that_are_not_finite_at_zeros_are_seen(cls):
+    result = inspect_layer(cls, row_cases, profile=QUICK)
+    report = result.properties["ties"].failure.report
+    assert "the result is finite and the gradient of x is not (NaN or infinity in 1 of 1 entries)" in report
+    assert "x = [[0.0]]" in report
+
+
+def test_zeros_are_not_asked_for_where_the_range_or_a_pole_leaves_them_out():
+    class Root(Elementwise):
+        def forward(self, x):
+            return tgl.sqrt(x)
+
+    class Inverse(Elementwise):
+        def forward(self, x):
+            return 1.0 / x
+
+    positive = st.integers(1, 3).map(lambda n: Case(inputs=(Input((n,), low=0.5),)))
+    for cls, cases in ((Root, positive), (Inverse, row_cases)):
+        assert inspect_layer(cls, cases, profile=QUICK, properties=["ties"]).passed
+
+
+def test_the_report_of_ties_shows_the_values_that_tie():
+    @tgl.primitive
+    def largest(xp, x):
+        return xp.max(x, axis=0)
+
+    largest.defvjp(x=lambda g, x, out: g * (x == out))  # every winner gets the whole cotangent
+
+    class Largest(tgl.Layer):
+        def forward(self, x):
+            return largest(x)
+
+        def output_shape(self, shape):
+            return shape[1:]
+
+    cases = st.integers(2, 4).map(lambda n: Case(inputs=(Input((n,), distinct=True),)))
+    failure = inspect_layer(Largest, cases, profile=QUICK, properties=["ties"]).properties["ties"].failure
+    (line,) = [line for line in failure.report.splitlines() if line.startswith("  x = ")]
+    values = sorted(float(v) for v in line.split("[")[1].rstrip("]").split(","))
+    assert values[-1] == values[-2]
+
+
 def test_state_that_a_call_leaves_behind_is_seen():
     class Remembers(Elementwise):
         def forward(self, x):

@@ -173,6 +173,21 @@ def test_names_without_a_prefix_are_refused(name: str) -> None:
         names_for(name)
 
 
+@pytest.mark.parametrize("name", ["acme.none", "acme.true", "acme.any", "tinygrad.lab"])
+def test_names_that_mean_something_else_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="expected a name"):
+        names_for(name)
+
+
+@pytest.mark.parametrize("layer", ["x", "tgl", "self", "np", "float", "lambda"])
+def test_a_layer_may_be_called_as_something_in_the_template(layer: str, tmp_path: Path) -> None:
+    assert main(["new-layer", f"acme.{layer}", str(tmp_path / "new")]) == 0
+    code = f"import sys; from acme_{layer} import {layer.capitalize()} as cls; from acme_{layer}.cases import cases"
+    code += "; from tinygrad_lab.conformance import check_layer; check_layer(cls, cases, examples=2)"
+    done = run("-c", code, folder=tmp_path, site=tmp_path / "new")
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "mine").write_text("")
     assert main(["new-layer", "acme.swish", str(tmp_path)]) == 1

@@ -14,7 +14,7 @@ from tests.conformance.samples import Elementwise, row_cases
 from tests.strict_device import STRICT, StrictArray
 from tinygrad_lab import kernel as kernel_module
 from tinygrad_lab.backend import namespace
-from tinygrad_lab.conformance import inspect_layer
+from tinygrad_lab.conformance import Case, Input, inspect_layer
 from tinygrad_lab.conformance.adequacy import demand_reached, kernels_in
 from tinygrad_lab.conformance.optimizers import inspect_optimizer
 from tinygrad_lab.conformance.search import Profile
@@ -35,6 +35,7 @@ def headline(
     *,
     error: float | Callable[[], float] = 1e-6,
     when: Callable[..., bool] | None = None,
+    least: int = 0,
     provider: str = "numpy",
 ) -> str:
     """What the kit says of a kernel of 3 x, or "" if it passes."""
@@ -44,7 +45,7 @@ def headline(
         return 3 * x
 
     triple.defvjp(x=lambda g: triple(g))
-    triple.kernel(provider, error=error, when=when)(kernel)
+    triple.kernel(provider, error=error, when=when, least=least)(kernel)
     devices = () if provider == "numpy" else (provider,)
 
     class Triple(Elementwise):
@@ -68,6 +69,12 @@ def in_place(x: Any) -> Any:
     return x
 
 
+def off_beyond_the_first_block(x: Any) -> Any:
+    out = 3 * x
+    out.reshape(-1)[1 << 17 :] *= x.dtype.type(7)
+    return out
+
+
 def off_when_large(x: Any) -> Any:
     return x * x.dtype.type(3.001 if x.size > 1000 else 3)
 
@@ -75,6 +82,7 @@ def off_when_large(x: Any) -> Any:
 WRONG: dict[str, tuple[Callable[..., Any], str]] = {
     "off": (lambda x: x * x.dtype.type(3.0001), "expected"),
     "off when large": (off_when_large, "expected"),
+    "off beyond the first block": (off_beyond_the_first_block, "327680 elements: expected"),
     "of another shape": (lambda x: 3 * x[None], "expected"),
     "in the order of memory": (through_memory, "arguments"),
     "without NaN": (lambda x: 3 * np.nan_to_num(x), "NaN in x is lost"),
@@ -105,6 +113,43 @@ def test_a_kernel_for_large_arrays_is_reached() -> None:
 
     assert headline(kernel, when=lambda x: x.size >= 4096) == ""
     assert max(reached) >= 1 << 14
+
+
+def test_each_kernel_runs_on_several_blocks_once() -> None:
+    sizes: list[int] = []
+
+    def kernel(x: Any) -> Any:
+        sizes.append(x.size)
+        return 3 * x
+
+    assert headline(kernel, least=1 << 18) == ""
+    assert 0 < sum(size > 2 << 18 for size in sizes) <= 8  # forwards and walks of one case
+
+
+def test_work_that_grows_with_the_square_of_the_batch_is_left_alone() -> None:
+    sizes: list[int] = []
+
+    @tgl.primitive
+    def triple(xp: Any, x: Any) -> Any:
+        return 3 * x
+
+    triple.defvjp(x=lambda g: triple(g))
+
+    @triple.kernel("numpy")
+    def noted(x: Any) -> Any:
+        sizes.append(x.size)
+        return 3 * x
+
+    class Pairs(Elementwise):
+        def forward(self, x: Any) -> Any:
+            return triple(x @ tgl.transpose(x))
+
+        def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+            return (shape[0], shape[0])
+
+    case = Case(inputs=(Input((4, 16)),), seed=1)
+    assert inspect_layer(Pairs, row_cases, properties=["kernels"], case=case).passed
+    assert 1 << 10 < max(sizes) <= 1 << 20  # of more than 4 x 10^8 that 20,480 rows would have
 
 
 def test_a_kernel_that_no_case_reaches() -> None:

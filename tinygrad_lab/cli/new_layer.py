@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import builtins
 import keyword
 import re
 from pathlib import Path
@@ -21,6 +22,8 @@ FILES = {
     "cases.py.in": "@PACKAGE@/cases.py",
     "test.py.in": "tests/test_@LAYER@.py",
 }
+# What a function cannot be called where the template, or what is likely to be added to it, needs the name.
+TAKEN = {*keyword.kwlist, *dir(builtins), "beta", "g", "np", "out", "s", "self", "shape", "tgl", "x", "xp"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +50,8 @@ def names_for(name: str) -> dict[str, str]:
     Raises
     ------
     ConfigError
-        The name has no prefix, or is made of anything but small letters, digits and underscores.
+        The name has no prefix, is made of anything but small letters, digits and underscores, or gives the package or
+        the class a name that means something else already.
 
     Examples
     --------
@@ -57,14 +61,20 @@ def names_for(name: str) -> dict[str, str]:
     prefix, dot, layer = name.partition(".")
     if not dot or not all(re.fullmatch(r"[a-z][a-z0-9_]*", part) for part in (prefix, layer)):
         raise ConfigError(f"expected a name like acme.swish, in small letters with a prefix, got {name!r}")
-    function = f"{layer}_" if keyword.iskeyword(layer) else layer
+    package, cls = f"{prefix}_{layer}", "".join(part.capitalize() for part in layer.split("_"))
+    if package.startswith("tinygrad_lab"):
+        raise ConfigError(
+            f"expected a name whose package is not one of tinygrad_lab's, got {name!r}; take another prefix"
+        )
+    if cls in {*keyword.kwlist, "Any"}:
+        raise ConfigError(f"expected a name that is free in Python, got {name!r}, whose class would be {cls}")
     return {
         "NAME": name,
         "LAYER": layer,
         "DISTRIBUTION": f"{prefix}-{layer}".replace("_", "-"),
-        "PACKAGE": f"{prefix}_{layer}",
-        "CLASS": "".join(part.capitalize() for part in layer.split("_")),
-        "FUNCTION": function,
+        "PACKAGE": package,
+        "CLASS": cls,
+        "FUNCTION": f"{layer}_" if layer in TAKEN else layer,
     }
 
 

@@ -51,7 +51,7 @@ class OptimizerTrial:
 
     def __init__(self, make: Callable[..., Any], case: Case, devices: Collection[str] = ()) -> None:
         self.devices, rng = devices, np.random.default_rng(case.seed)
-        self.make, self.case, self.reached = make, case, set[int]()
+        self.make, self.case, self.reached, self.in_blocks = make, case, set[int](), set[int]()
         self.start = [draw_input(i, rng) for i in case.inputs]
         self.gradients = [[rng.uniform(-1, 1, a.shape) for a in self.start] for _ in range(STEPS)]
         self.inputs = self.start

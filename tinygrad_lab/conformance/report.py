@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -39,7 +40,8 @@ def explain(
     """
     lines = [f"{name}: {prop} does not hold", "", indent(describe(error)), "", f"  case: {case}"]
     argument = getattr(error, "argument", "")
-    if isinstance(trial, Trial) and (given := values(trial)):
+    at = getattr(error, "at", None)
+    if isinstance(trial, Trial) and (given := values(trial.names, trial.arrays if at is None else at)):
         lines += ["", indent(given)]
     if trial is not None and argument in trial.names:
         lines += ["", indent(jacobians(trial, first or trial, trial.names.index(argument)))]
@@ -64,11 +66,11 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}{place}{cause}"
 
 
-def values(trial: Trial) -> str:
+def values(names: Sequence[str], arrays: Sequence[Array]) -> str:
     """Return the inputs and parameters as they are written in Python, a line each; "" if they are many."""
-    if not 0 < sum(array.size for array in trial.arrays) <= FEW:
+    if not 0 < sum(array.size for array in arrays) <= FEW:
         return ""
-    return "\n".join(f"{name} = {array.tolist()}" for name, array in zip(trial.names, trial.arrays, strict=True))
+    return "\n".join(f"{name} = {array.tolist()}" for name, array in zip(names, arrays, strict=True))
 
 
 def reproduction(call: str, case: Case) -> str:

@@ -79,6 +79,7 @@ class Run:
             self.result.properties[key] = PropertyResult(key, exemption=cases.exemptions.get(key))
         self.first: dict[str, tuple[Case, Exception, Case]] = {}  # property -> the structure, the error, the case
         self.kept: deque[Trial] = deque(maxlen=ROUND_TRIPS)  # the latest, for the round trip
+        self.in_blocks: set[int] = set()  # kernels that ran on several blocks
         self.compared = 0  # elements of gradients
         self.varied = False  # whether random numbers differed from step to step
         self.is_layer = isinstance(thing, type) and issubclass(thing, Layer)
@@ -103,12 +104,14 @@ class Run:
             if trial is None:
                 return
             self.watch(trial)
+            trial.in_blocks |= self.in_blocks
             for name in self.properties:
                 if name not in self.first:
                     self.check(name, drawn, trial)
                 if "forward" in self.first:
                     return
             self.result.reached |= trial.reached
+            self.in_blocks |= trial.in_blocks
             self.compared += trial.compared
             for values in trial.inputs:
                 self.result.widen(values)

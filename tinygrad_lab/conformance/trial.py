@@ -12,7 +12,7 @@ from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.case import Case, LayerCases
 from tinygrad_lab.conformance.oracles import cotangents, join
 from tinygrad_lab.conformance.subject import Arrays, LayerSubject, Pull, Subject, in_dtype, read_only, restoring
-from tinygrad_lab.conformance.values import build_layer, constants_of, draw_tied
+from tinygrad_lab.conformance.values import build_layer, constants_of, draw_tied, takes_zero
 from tinygrad_lab.conformance.verdict import Undecided
 from tinygrad_lab.layer import Layer
 from tinygrad_lab.settings import using
@@ -78,6 +78,7 @@ class Trial:
         self.names, self.arrays = subject.names, [read_only(a) for a in subject.arrays]
         self.inputs = subject.inputs
         self.reached: set[int] = set()  # the kernels that ran, by identity
+        self.in_blocks: set[int] = set()  # those that ran on several blocks, in this trial or in one before
         self.varied = False  # whether a random layer drew different numbers in different steps
 
     @property
@@ -217,6 +218,21 @@ def tied_arrays(trial: Trial) -> Arrays:
     drawn = [draw_tied(given, rng) for given in trial.case.inputs]
     floats = [drawn[i] for i in trial.subject.floats]
     return floats + trial.arrays[len(floats) :]
+
+
+def zeroed_arrays(trial: Trial) -> list[Arrays]:
+    """Return the trial's arguments with inputs of zeros, and with zeros in half of their places.
+
+    An input whose range leaves 0 out stays as it is; if all do, there is nothing to return.
+    """
+    rng, count = trial.rng, len(trial.subject.floats)
+    inputs = trial.arrays[:count]
+    taken = [takes_zero(trial.case.inputs[i]) for i in trial.subject.floats]
+    if not any(a.size for a, takes in zip(inputs, taken, strict=True) if takes):
+        return []
+    zeros = [np.zeros_like(a) if takes else a for a, takes in zip(inputs, taken, strict=True)]
+    half = [np.where(rng.random(a.shape) < 0.5, z, a) for a, z in zip(inputs, zeros, strict=True)]
+    return [[read_only(a) for a in some] + trial.arrays[count:] for some in (zeros, half)]
 
 
 def magnitude(arrays: Sequence[Array]) -> float:

@@ -56,6 +56,11 @@ def draw_tied(given: Input, rng: Generator) -> Array:
     return read_only(rng.integers(int(low), int(high) + 1, given.shape).astype("float64"))
 
 
+def takes_zero(given: Input) -> bool:
+    """Tell whether 0 is among the values of an input."""
+    return 0 in given.values if given.values else given.low <= 0 <= given.high
+
+
 def realise(value: Any, rng: Generator) -> Any:
     """Return a constructor's argument with every `Inner` in it built."""
     if isinstance(value, Inner):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,16 +42,32 @@ class Violation(AssertionError):
         The error and its tolerance.
     argument : str
         The argument of the layer that the finding is about, if one is.
+
+    Attributes
+    ----------
+    at : list of arrays or None
+        The float arguments for which it does not hold, where they are others than the trial's.
     """
 
     def __init__(self, message: str, measure: Measure | None = None, *, argument: str = "") -> None:
         super().__init__(message)
         self.measure = measure or Measure(math.inf, 0.0)
         self.argument = argument
+        self.at: list[Any] | None = None
 
 
 class Undecided(Exception):
     """The oracle cannot tell: the case lies at a kink, or its numbers are too large to be differenced."""
+
+
+@contextmanager
+def blaming(arrays: list[Any]) -> Iterator[None]:
+    """Note in a Violation of the ``with`` block that it holds for these arguments and not for the trial's."""
+    try:
+        yield
+    except Violation as violation:
+        violation.at = arrays
+        raise
 
 
 def agree(

@@ -80,7 +80,7 @@ cases = LayerCases(
             options={"window": 3, "padding": 2},
             inputs=((1, 2, 8, 1),),
             error=tgl.errors.ShapeError,
-            match=r"Conv2dTranspose\(1 -> 1, window=3\): expected padding that leaves something",
+            match=r"Conv2dTranspose\(1 -> 1, window=3, padding=2\): expected padding that leaves something",
         ),
         BadInput(args=(3, 2), options={"window": 3, "groups": 2}, error=tgl.errors.OptionError, match="groups that"),
         BadInput(

@@ -23,8 +23,9 @@ from tinygrad_lab.conformance.oracles import (
     some_units,
 )
 from tinygrad_lab.conformance.subject import Arrays, LayerSubject
-from tinygrad_lab.conformance.trial import Trial, magnitude, tied_arrays
-from tinygrad_lab.conformance.verdict import Measure, Undecided, Violation, agree, demand
+from tinygrad_lab.conformance.trial import Trial, magnitude, tied_arrays, zeroed_arrays
+from tinygrad_lab.conformance.verdict import Measure, Undecided, Violation, agree, blaming, demand
+from tinygrad_lab.errors import LabError
 from tinygrad_lab.settings import using
 from tinygrad_lab.tensor import Tensor
 
@@ -123,7 +124,15 @@ def check_complex_safety(trial: Trial) -> None:
         raise Undecided("differences disagree")
     tolerance = SAFETY * by_differences.error + BACKWARD * (1 + magnitude([by_differences.value]))
     value = complex_step(trial.flat, trial.arrays, u).value
-    agree("complex step (the case declares itself complex_safe)", value, by_differences.value, tolerance)
+    try:
+        agree("complex step (the case declares itself complex_safe)", value, by_differences.value, tolerance)
+    except Violation as violation:
+        v = join(trial.cotangent)
+        by_rule = sum(float(np.sum(g * d)) for g, d in zip(trial.gradients[0], u, strict=True))
+        right = abs(by_rule - v @ by_differences.value) <= tolerance * np.abs(v).sum()
+        rule = "the rules agree with differences: it is the claim that is wrong. " if right else ""
+        claim = "complex_safe=True claims that the forward is analytic: remove it for abs, sign, max and comparisons"
+        raise Violation(f"{violation}; {rule}{claim}", violation.measure) from violation
 
 
 def second_order(trial: Trial) -> Measure | None:
@@ -246,12 +255,48 @@ def ties(trial: Trial) -> Measure | None:
     Every convention that picks one of the winners of a maximum keeps this; handing the cotangent to all winners does
     not: along u = 1 every piece of a maximum has slope 1. For layers that declare kinks and hold no others (in a chain,
     no piece may have the slopes that the links pick).
+
+    For every layer: at zeros, as ReLUs, padding and black pixels deliver them, gradients of a finite result are finite.
+    Catches 0 * inf and 0 / 0 in a rule, as in that of x sqrt(x x).
     """
+    if not trial.subject.floats or not trial.outputs:
+        return None
+    judged = [finite_at(trial, arrays) for arrays in zeroed_arrays(trial)]
     declared = trial.cases.kink_distance is not None or any(given.distinct for given in trial.case.inputs)
     composed = isinstance(trial.subject, LayerSubject) and bool(trial.layer.children())
-    if not declared or composed or not trial.subject.floats or not trial.outputs:
-        return None
+    if not declared or composed:
+        return Measure() if any(judged) else None
     arrays = tied_arrays(trial)
+    with blaming(arrays):
+        return between_slopes_nearby(trial, arrays)
+
+
+def finite_at(trial: Trial, arrays: Arrays) -> bool:
+    """Demand finite gradients where the results are finite, and tell whether they are; nothing where a layer refuses.
+
+    Raises
+    ------
+    Violation
+        A gradient holds NaN or infinity.
+    """
+    try:
+        finite = np.isfinite(join(trial.flat(arrays))).all()
+    except LabError:
+        return False
+    if not finite:
+        return False
+    with using(providers=frozenset()):
+        gradients = trial.subject.linearise(arrays)[1](trial.cotangent)
+    with blaming(arrays):
+        for name, g in zip(trial.names, gradients, strict=True):
+            wrong = int((~np.isfinite(g)).sum())
+            text = f"where inputs are 0, the result is finite and the gradient of {name} is not"
+            demand(not wrong, f"{text} (NaN or infinity in {wrong} of {g.size} entries)")
+    return True
+
+
+def between_slopes_nearby(trial: Trial, arrays: Arrays) -> Measure:
+    """Compare J u at tied arguments with the slopes of the pieces nearby."""
     count = len(trial.subject.floats)
     with using(providers=frozenset()):
         ys, pull = trial.subject.linearise(arrays)
