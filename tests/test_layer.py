@@ -235,6 +235,21 @@ def test_a_layer_of_a_sequence_is_replaced_by_name_or_number() -> None:
         _ = model.lost
 
 
+def test_a_network_of_ones_own_may_hold_layers_beside_its_sequence() -> None:
+    class Network(tgl.Sequential):
+        """A sequence, and a head of which only training knows."""
+
+        def __init__(self) -> None:
+            super().__init__({"body": Scale(3)})
+            self.head = Noise()
+
+    network = Network()
+    assert isinstance(network.head, Noise)
+    assert isinstance(network.body, Scale)
+    network.body = Noise()
+    assert isinstance(network[0], Noise)
+
+
 def test_a_part_of_a_sequence_is_one() -> None:
     model = tgl.Sequential({"a": Scale(3, start=2.0), "b": Scale(3, start=3.0), "c": Noise()})
     assert repr(model[:2]) == "Sequential({'a': Scale(3, start=2.0), 'b': Scale(3, start=3.0)})"

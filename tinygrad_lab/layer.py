@@ -540,7 +540,8 @@ class Sequential(Layer):
     def __getitem__(self, index: int | str | slice) -> Any:
         if isinstance(index, slice):
             return Sequential(dict(list(self.inner.items())[index]))
-        return self.inner[index if isinstance(index, str) else list(self.inner)[index]]
+        layers = self.children()  # a network of several heads has more than the sequence
+        return layers[index if isinstance(index, str) else list(layers)[index]]
 
     def __setitem__(self, index: int | str, layer: Layer) -> None:
         """Replace a layer; what is new has a name that no layer has."""
@@ -559,7 +560,7 @@ class Sequential(Layer):
         return layer
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, Layer):
+        if isinstance(value, Layer) and (type(self) is Sequential or name in self.inner):  # not beside the layers
             self[name] = value
         else:
             super().__setattr__(name, value)

@@ -35,7 +35,7 @@ def test_vectors_looked_up_twice_learn_twice() -> None:
 @pytest.mark.parametrize("number", [-1, 3])
 def test_numbers_of_nothing_are_refused(number: int) -> None:
     """NumPy would count -1 from the end."""
-    with pytest.raises(OptionError, match=r"Embedding\(3 -> 2\): expected numbers from 0 to 2"):
+    with pytest.raises(OptionError, match=r"Embedding\(3, 2\): expected numbers from 0 to 2"):
         Embedding(3, 2)(np.array([0, number]))
 
 

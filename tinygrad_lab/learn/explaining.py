@@ -50,7 +50,7 @@ WORDS = {
     "second_order": "the derivative of the derivative is wrong; is the rule written in operations of tgl?",
     "shapes_and_dtypes": "a result or gradient has the wrong shape or width",
     "statistics": "over many draws, the average is wrong",
-    "ties": "where values tie, the gradient is wrong",
+    "ties": "where values tie or are 0, the gradient is wrong",
     "values": "the result is wrong",
     "width": "float32 parameters do not stay float32, or go another way than float64 ones",
     "zero_size": "a batch without rows goes wrong",
