@@ -172,11 +172,9 @@ def as_call(name: str, init: Callable[..., Any], given: Mapping[str, Any]) -> st
     if first.startswith("in_") and second == first.replace("in_", "out_", 1) and len(told) > 1:
         told[:2] = [f"{told[0]} -> {told[1]}"]
     usual = {key: repr(p.default) for key, p in parameters.items() if p.default is not p.empty}
-    named = {
-        key: repr(rest[key])
-        for key in [*(p for p in parameters if p in rest), *(r for r in rest if r not in parameters)]
-    }
-    return f"{name}({', '.join([*told, *(f'{key}={text}' for key, text in named.items() if text != usual.get(key))])})"
+    named = {key: repr(rest[key]) for key in [*parameters, *rest] if key in rest}  # in the signature's order
+    told += [f"{key}={text}" for key, text in named.items() if text != usual.get(key)]
+    return f"{name}({', '.join(told)})"
 
 
 @_remembered

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.autograd.tape import Box, raw
-from tinygrad_lab.backend import NAMESPACES, carries_gradient
+from tinygrad_lab.backend import NAMESPACES, carries_gradient, namespace
 from tinygrad_lab.errors import DTypeError, LabError
 from tinygrad_lab.ops import arithmetic, indexing, linear, reductions, shaping
 
@@ -24,22 +24,19 @@ QUERIES: tuple[Function, ...] = (  # whose answers have no derivative: they are 
     np.zeros_like, np.ones_like, np.full_like, np.empty_like, np.isnan, np.isinf, np.isfinite, np.signbit,
     np.allclose, np.isclose, np.array_equal, np.count_nonzero, np.nonzero, np.argwhere,
 )  # fmt: skip
+NAMESAKES = {
+    reductions: "sum mean var std prod max min all any argmax argmin cumsum sort argsort",
+    shaping: "concatenate stack expand_dims squeeze moveaxis swapaxes flip roll pad tile repeat broadcast_to",
+    linear: "tensordot einsum",
+    arithmetic: "clip where",
+    indexing: "take_along_axis",
+}
 OPERATIONS: dict[Function, Function] = {
-    **{getattr(np, name): getattr(reductions, name) for name in ("sum", "mean", "var", "std", "prod", "max", "min")},
-    **{getattr(np, name): getattr(reductions, name) for name in ("all", "any", "argmax", "argmin", "cumsum")},
-    **{getattr(np, name): getattr(reductions, name) for name in ("sort", "argsort")},
-    **{getattr(np, name): getattr(shaping, name) for name in ("concatenate", "stack", "expand_dims", "squeeze")},
-    **{getattr(np, name): getattr(shaping, name) for name in ("moveaxis", "swapaxes", "flip", "roll", "pad", "tile")},
-    **{getattr(np, name): getattr(shaping, name) for name in ("repeat", "broadcast_to")},
+    **{getattr(np, name): getattr(ours, name) for ours, names in NAMESAKES.items() for name in names.split()},
     np.amax: reductions.max,
     np.amin: reductions.min,
     np.reshape: lambda a, shape: a.reshape(shape),
     np.transpose: lambda a, axes=None: a.transpose() if axes is None else a.transpose(tuple(axes)),
-    np.clip: arithmetic.clip,
-    np.where: arithmetic.where,
-    np.take_along_axis: indexing.take_along_axis,
-    np.tensordot: linear.tensordot,
-    np.einsum: linear.einsum,
 }
 WRITTEN_IN_C: dict[Function, Function] = {  # whose signatures not every version of NumPy tells
     np.concatenate: lambda arrays, axis=0, out=None, *, dtype=None, casting="same_kind": None,
@@ -97,8 +94,8 @@ def _arguments(
     for name in [n for n in given if n in ARRAYS]:
         value = given.pop(name)
         arrays += value if name == "operands" else [value]
-    like = next(a for value in arrays for a in (value if isinstance(value, (list, tuple)) else [value]) if _boxed(a))
-    whole = [v if isinstance(v, str) else _parts(v, like) if _holds_boxes(v) else _array(v, like) for v in arrays]
+    like = next(entry for value in arrays for entry in _entries(value) if isinstance(entry, Box))
+    whole = [[_array(part, like) for part in v] if _holds_boxes(v) else _array(v, like) for v in arrays]
     named = {
         RENAMED.get(name, name): value.tolist() if isinstance(value, np.ndarray) else value
         for name, value in given.items()
@@ -107,23 +104,19 @@ def _arguments(
     return whole, named
 
 
-def _boxed(value: Any) -> bool:
-    return isinstance(value, Box)
+def _entries(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else [value]
 
 
 def _holds_boxes(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and any(map(_boxed, value))
-
-
-def _parts(values: Sequence[Any], like: Any) -> list[Any]:
-    return [_array(value, like) for value in values]
+    return isinstance(value, (list, tuple)) and any(isinstance(entry, Box) for entry in value)
 
 
 def _array(value: Any, like: Any) -> Any:
-    """Return a list or a number as an array, of floats where `like` is; arrays and tensors as they are."""
-    if _boxed(value) or type(value) in NAMESPACES:
+    """Return a list or a number as an array beside `like`, of floats where that is; all else as it is."""
+    if isinstance(value, (Box, str)) or type(value) in NAMESPACES:
         return value
-    array = np.asarray(value)
+    array = namespace(raw(like)).asarray(value)
     return array.astype(like.dtype) if array.dtype.kind == "f" and carries_gradient(raw(like)) else array
 
 
