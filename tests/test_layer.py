@@ -285,6 +285,23 @@ def test_a_layer_shows_the_call_that_makes_it(layer: tgl.Layer, told: str) -> No
     assert repr(layer) == told
 
 
+def test_a_network_that_does_not_fit_on_a_line_shows_a_layer_on_each() -> None:
+    inner = tgl.Sequential({name: Dense(300, 300, activation="relu") for name in ("first", "second", "third")})
+    network = tgl.Sequential(Residual(inner), Dense(300, 10))
+    assert repr(network).splitlines() == [
+        "Sequential(",
+        "    Residual(Sequential({",
+        "        'first': Dense(300 -> 300, activation='relu'),",
+        "        'second': Dense(300 -> 300, activation='relu'),",
+        "        'third': Dense(300 -> 300, activation='relu'),",
+        "    })),",
+        "    Dense(300 -> 10),",
+        ")",
+    ]
+    with pytest.raises(OptionError, match=r"^Sequential: update expected"):  # a name, not a page
+        network.update(mean=0)
+
+
 def test_a_layer_shows_and_describes_the_layers_that_it_has_now() -> None:
     sequence, residual, branches = tgl.Sequential({"a": Dense(3, 2)}), Residual(Dense(3, 3)), ParallelConcat([Noise()])
     sequence.inner["a"], residual.inner, branches.inner[0] = Dense(3, 5), Noise(), Dense(3, 4)

@@ -8,6 +8,7 @@ annotation that says something else, everything fits.
 from __future__ import annotations
 
 import inspect
+import textwrap
 from abc import ABCMeta
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial, wraps
@@ -174,7 +175,16 @@ def as_call(name: str, init: Callable[..., Any], given: Mapping[str, Any]) -> st
     usual = {key: repr(p.default) for key, p in parameters.items() if p.default is not p.empty}
     named = {key: repr(rest[key]) for key in [*parameters, *rest] if key in rest}  # in the signature's order
     told += [f"{key}={text}" for key, text in named.items() if text != usual.get(key)]
-    return f"{name}({', '.join(told)})"
+    return listing(f"{name}(", told, ")")
+
+
+def listing(opening: str, items: Sequence[str], closing: str, *, width: int = 100) -> str:
+    """Return items between brackets, each on lines of its own where several do not fit on one."""
+    line = f"{opening}{', '.join(items)}{closing}"
+    if len(items) == 1 or (len(line) <= width and "\n" not in line):
+        return line
+    lines = textwrap.indent(",\n".join(items), "    ")
+    return f"{opening}\n{lines},\n{closing}"
 
 
 @_remembered

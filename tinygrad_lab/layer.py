@@ -19,7 +19,7 @@ from hashlib import blake2b
 from types import MethodType
 from typing import Any, ClassVar, Self
 
-from tinygrad_lab.arguments import Checked, as_call, constructor
+from tinygrad_lab.arguments import Checked, as_call, constructor, listing
 from tinygrad_lab.autograd.tape import leaf, raw
 from tinygrad_lab.backend import Array, namespace, random_number, random_uniform, transfer
 from tinygrad_lab.effects import once
@@ -228,7 +228,7 @@ class Layer(metaclass=Checked):
                 raise
             told = self._explained(error, inputs)
             if isinstance(told, LabError):
-                told.add_note(f"in layer {call.path(self) or 'itself'!r}: {self}")
+                told.add_note(f"in layer {call.path(self) or 'itself'!r}: {_brief(self)}")
             if told is error:
                 raise
             raise told from error
@@ -236,10 +236,13 @@ class Layer(metaclass=Checked):
     def _demand_floats(self, inputs: tuple[Any, ...]) -> None:
         for x in inputs:
             if not hasattr(x, "dtype"):
-                raise DTypeError(f"{self}: expected arrays or tensors, got {type(x).__name__}; use numpy.asarray?")
+                raise DTypeError(
+                    f"{_brief(self)}: expected arrays or tensors, got {type(x).__name__}; use numpy.asarray?"
+                )
             if x.dtype.kind in "iub":
                 raise DTypeError(
-                    f"{self}: expected floats, got {x.dtype} (x.shape == {x.shape}); convert with x.astype('float32')"
+                    f"{_brief(self)}: expected floats, got {x.dtype} (x.shape == {x.shape}); "
+                    "convert with x.astype('float32')"
                 )
 
     def _explained(self, error: Exception, inputs: tuple[Any, ...]) -> Exception:
@@ -250,7 +253,9 @@ class Layer(metaclass=Checked):
             return error
         for x in inputs:
             if not _has_arrays(x) and _may_be_due_to(error, x):
-                return DTypeError(f"{self}: expected arrays or tensors, got {type(x).__name__}; use numpy.asarray?")
+                return DTypeError(
+                    f"{_brief(self)}: expected arrays or tensors, got {type(x).__name__}; use numpy.asarray?"
+                )
         if not ours:
             signature = inspect.signature(self.forward)
             try:
@@ -263,8 +268,8 @@ class Layer(metaclass=Checked):
             if hasattr(x, "dtype") and x.dtype.kind in "fiub" and own and own != {x.dtype}:
                 width = min(own, key=str)
                 return DTypeError(
-                    f"{self}: expected {width} like its parameters, got {x.dtype} (x.shape == {x.shape}); convert "
-                    f"with x.astype('{width}')"
+                    f"{_brief(self)}: expected {width} like its parameters, got {x.dtype} (x.shape == {x.shape}); "
+                    f"convert with x.astype('{width}')"
                     + (f", or the layer with .astype('{x.dtype}')" if x.dtype.kind == "f" else "")
                 )
         return error
@@ -292,13 +297,13 @@ class Layer(metaclass=Checked):
         for name, value in buffers.items():
             buffer = getattr(self, name, None)
             if not isinstance(buffer, Buffer):
-                raise OptionError(f"{self}: update expected the name of a buffer, got {name!r}")
+                raise OptionError(f"{_brief(self)}: update expected the name of a buffer, got {name!r}")
             call.updates[id(buffer)] = (buffer, raw(value))
 
     def _current_call(self, who: str) -> Call:
         call = _CALL.get()
         if call is None:
-            raise OptionError(f"{self}: {who} expected to run inside a call; call the layer, not its forward")
+            raise OptionError(f"{_brief(self)}: {who} expected to run inside a call; call the layer, not its forward")
         return call
 
     def children(self) -> dict[str, Layer]:
@@ -438,6 +443,12 @@ class Layer(metaclass=Checked):
         super().__setattr__(name, value)
 
 
+def _brief(layer: Layer) -> str:
+    """Return what an error calls a layer: the call that makes it, or its class where that takes several lines."""
+    text = repr(layer)
+    return type(layer).__name__ if "\n" in text else text
+
+
 def _has_arrays(tree: Any) -> bool:
     """Tell whether something is an array, or holds nothing but arrays."""
     if isinstance(tree, dict):
@@ -525,7 +536,7 @@ class Sequential(Layer):
             try:
                 shapes = (layer.output_shape(*shapes),)
             except LabError as error:
-                error.add_note(f"in layer {name!r}: {layer}, on a map of shape {shapes[0]}")
+                error.add_note(f"in layer {name!r}: {_brief(layer)}, on a map of shape {shapes[0]}")
                 raise
         return shapes[0]
 
@@ -576,8 +587,9 @@ class Sequential(Layer):
         return {"layers": dict(self.inner)}
 
     def __repr__(self) -> str:
-        numbered = list(self.inner) == list(map(str, range(len(self))))
-        return f"Sequential({', '.join(map(repr, self)) if numbered else self.inner})"
+        if list(self.inner) == list(map(str, range(len(self)))):
+            return listing("Sequential(", list(map(repr, self)), ")")
+        return listing("Sequential({", [f"{name!r}: {layer!r}" for name, layer in self.inner.items()], "})")
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

@@ -88,8 +88,9 @@ def _reached(call: Call, x: Any) -> Any:
     for inner in call.inner:
         if inner.taken[0] is not given:
             raise OptionError(
-                f"usage_map: expected layers in {layer} one after another, or residual or parallel_concat, got another "
-                f"connection before {inner.path!r}; in evaluation mode, perhaps, or part by part?"
+                f"usage_map: expected layers in {type(layer).__name__} one after another, or residual or "
+                f"parallel_concat, got another connection before {inner.path!r}; "
+                "in evaluation mode, perhaps, or part by part?"
             )
         x, given = _reached(inner, x), inner.returned
     return x

@@ -79,11 +79,13 @@ class ParallelConcat(tgl.Layer):
         """Return the shape of the joined results."""
         rank = len(shapes[0])
         if not -rank <= self.axis < rank:
-            raise tgl.errors.ShapeError(f"{self}: expected results with an axis {self.axis}, got shapes {shapes}")
+            raise tgl.errors.ShapeError(
+                f"{type(self).__name__}: expected results with an axis {self.axis}, got shapes {shapes}"
+            )
         axis = self.axis % rank
         if len({(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}) > 1:
             raise tgl.errors.ShapeError(
-                f"{self}: expected results that differ along axis {self.axis} alone, got shapes {shapes}; "
-                "give windows the padding 'same'?"
+                f"{type(self).__name__}: expected results that differ along axis {self.axis} alone, got shapes "
+                f"{shapes}; give windows the padding 'same'?"
             )
         return (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])

@@ -140,8 +140,8 @@ class Residual(tgl.Layer):
     def _agree(self, added: tuple[int, ...], short: tuple[int, ...]) -> tuple[int, ...]:
         if added != short:
             raise tgl.errors.ShapeError(
-                f"{self}: expected one shape from the inner layer and the shortcut, got {added} and {short}; "
-                "use shortcut='projected' with the same stride, and padding in the windows?"
+                f"{type(self).__name__}: expected one shape from the inner layer and the shortcut, got {added} "
+                f"and {short}; use shortcut='projected' with the same stride, and padding in the windows?"
             )
         return added
 
