@@ -410,3 +410,10 @@ def test_mixup_refuses_a_data_set_of_more_classes() -> None:
     with pytest.raises(OptionError, match="above the largest label, 7"):
         Mixup(classes=4).fit(data)
     assert Mixup(classes=8).fit(data) == Mixup(classes=8)
+
+
+def test_mixup_takes_the_number_of_classes_from_the_training_images() -> None:
+    data = Dataset(np.zeros((2, 2, 2, 1), np.uint8), np.array([0, 1]), classes=("cat", "dog", "eel"))
+    assert Mixup(alpha=0.4).fit(data) == Mixup(alpha=0.4, classes=3)
+    with pytest.raises(OptionError, match=r"Mixup: expected the number of classes, got none; give it, or call fit"):
+        Mixup()(made_images(), np.array([0, 1, 2, 0, 1, 2]), rng=generator())

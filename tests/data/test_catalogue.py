@@ -55,6 +55,11 @@ def test_parts_of_a_data_set(tmp_path: Path, register: Register) -> None:
     assert load("tiny", root=tmp_path, size=(4, 4)).shape == (4, 4, 3)
 
 
+def test_a_part_held_out_that_would_be_empty_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"load\('digits'\): expected a fraction held_out .*, got 0.0001 of at most"):
+        load("digits", split="validation", held_out=0.0001)
+
+
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match=r"datasets: .*'cifar'; did you mean .*'cifar10'"):
         load("cifar")

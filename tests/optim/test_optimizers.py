@@ -63,6 +63,16 @@ MAKERS: dict[str, tuple[Callable[..., Optimizer], Rule, float]] = {  # ours, one
 each = pytest.mark.parametrize("name", MAKERS)
 
 
+def test_a_step_without_any_gradient_is_refused() -> None:
+    w, b = tgl.Parameter(np.ones(2)), tgl.Parameter(np.ones(1))
+    optimizer = SGD({"w": w, "b": b}, lr=0.1)
+    with pytest.raises(StateError, match=r"^SGD.step: expected a gradient of some parameter, got none; call loss.back"):
+        optimizer.step()
+    w.sum().backward()
+    optimizer.step()  # one that got none is left alone
+    np.testing.assert_array_equal(b.numpy(), [1])
+
+
 @each
 def test_a_hundred_steps_are_those_of_a_plain_loop(name: str) -> None:
     make, rule, decay = MAKERS[name]

@@ -114,10 +114,11 @@ def width(trial: OptimizerTrial) -> Measure:
 def leaves_alone(trial: OptimizerTrial) -> Measure:
     """A parameter that is frozen, or that got no gradient, stays as it is."""
     for how in ("frozen", "without a gradient"):
-        parameters = trial.parameters()
+        parameters, other = trial.parameters(), tgl.Parameter(np.ones(2))
         first = next(iter(parameters.values()))
-        optimizer = trial.optimizer(parameters)
+        optimizer = trial.optimizer({**parameters, "other": other})
         before = first.value.tobytes()
+        other.sum().backward()  # a step without any gradient is refused
         if how == "frozen":
             first.freeze()
             trial.walk(optimizer, parameters, range(1))

@@ -12,7 +12,7 @@ from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.data.files import FileStatus, Progress, check_file, data_roots, no_progress
 from tinygrad_lab.data.resizing import as_size
 from tinygrad_lab.data.sources import Source
-from tinygrad_lab.errors import DataError, PluginError
+from tinygrad_lab.errors import DataError, OptionError, PluginError
 from tinygrad_lab.registry import datasets
 
 
@@ -98,6 +98,11 @@ def load(
     data = source.read("train" if split == "validation" else split, root=root, size=size)
     if split == "validation" or (split == "train" and held_out):
         rest, out = data.split(held_out, seed=seed)
+        if not len(out):
+            raise OptionError(
+                f"load({name!r}): expected a fraction held_out that takes an image of some class, got {held_out} of at "
+                f"most {max(data.counts().values())} images a class"
+            )
         data = out if split == "validation" else rest
     if classes is not None:
         data = data.keep_classes(classes)

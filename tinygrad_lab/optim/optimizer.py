@@ -145,7 +145,14 @@ class Optimizer(metaclass=Checked):
         return self.apply(p, g, self._state[path], rates=rates, options=self.options[path])
 
     def step(self) -> None:
-        """Update every parameter that has a gradient."""
+        """Update every parameter that has a gradient.
+
+        Raises
+        ------
+        StateError
+            None has one.
+        """
+        updated = False
         for path, parameter in self.parameters.items():
             if parameter.node is None or parameter.node.grad is None:
                 continue
@@ -159,6 +166,10 @@ class Optimizer(metaclass=Checked):
                 options = {**options, "reuse": is_held_once(parameter)}
                 p = parameter.value
             parameter.assign(self.update(p, g, self._state[path], lr=lr, step=self._steps[path], options=options))
+            updated = True
+        if not updated:
+            who = f"{type(self).__name__}.step"
+            raise StateError(f"{who}: expected a gradient of some parameter, got none; call loss.backward() first")
 
     def state(self) -> dict[str, Any]:
         """Return all that a resumed run needs, flat: numbers and copies of arrays.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -81,8 +81,8 @@ class Mixup(Augmentation):
 
     Parameters
     ----------
-    classes : int
-        How many classes there are.
+    classes : int, optional
+        How many classes there are. `fit` takes those of the training images.
     alpha : float
         Small: hardly mixed; 1: any mixture is equally likely. The paper's are 0.2 to 1.
 
@@ -104,44 +104,48 @@ class Mixup(Augmentation):
     array([1., 1.], dtype=float32)
     """
 
-    classes: int
+    classes: int | None = None
     alpha: float = 0.2
 
     def __post_init__(self) -> None:
         self._require(self.alpha > 0, "alpha", "above 0")
-        self._require(self.classes >= 1, "classes", "of at least 1")
+        self._require(self.classes is None or self.classes >= 1, "classes", "of at least 1")
 
     def fit(self, data: Dataset) -> Self:
-        """Return the same augmentation, if the labels of the training images lie within its classes.
+        """Return the same with the number of classes of a data set, unless it was given.
 
         Raises
         ------
         OptionError
-            There are more classes.
+            There are more classes than were given.
         """
+        if self.classes is None:
+            return replace(self, classes=len(data.classes))
         most = int(data.labels.max(initial=0))
         self._require(most < self.classes, "classes", f"above the largest label, {most}")
         return self
 
     def __call__(self, images: Array, labels: Array, *, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return the blended images and their labels' probabilities; see `Augmentation.__call__`."""
+        if self.classes is None:
+            raise OptionError("Mixup: expected the number of classes, got none; give it, or call fit(training images)")
         weight = rng.beta(self.alpha, self.alpha, len(images)).astype(np.float32)
         other = transfer(rng.permutation(len(images)), device_name(images))
         weight = transfer(weight, device_name(images))
-        probabilities = self._probabilities(labels)
+        probabilities = _probabilities(labels, self.classes)
         across = weight[:, None, None, None]
         mixed = across * images + (1 - across) * images[other]
         return mixed, weight[:, None] * probabilities + (1 - weight[:, None]) * probabilities[other]
 
-    def _probabilities(self, labels: Array) -> Array:
-        """Return class numbers as one-hot rows; rows of probabilities as they are."""
-        if labels.ndim == 2 and labels.shape[1] == self.classes:
-            return labels
-        xp = namespace(labels)
-        if labels.ndim != 1 or (xp is np and labels.size and labels.max() >= self.classes):  # else: not waited for
-            most = labels.max(initial=0) if xp is np else "?"
-            raise OptionError(
-                f"Mixup: expected labels below {self.classes} classes, got up to {most} "
-                f"in an array of shape {labels.shape}"
-            )
-        return xp.eye(self.classes, dtype=xp.float32)[labels]  # (N,) -> (N, classes)
+
+def _probabilities(labels: Array, classes: int) -> Array:
+    """Return class numbers as one-hot rows; rows of probabilities as they are."""
+    if labels.ndim == 2 and labels.shape[1] == classes:
+        return labels
+    xp = namespace(labels)
+    if labels.ndim != 1 or (xp is np and labels.size and labels.max() >= classes):  # else: not waited for
+        most = labels.max(initial=0) if xp is np else "?"
+        raise OptionError(
+            f"Mixup: expected labels below {classes} classes, got up to {most} in an array of shape {labels.shape}"
+        )
+    return xp.eye(classes, dtype=xp.float32)[labels]  # (N,) -> (N, classes)
