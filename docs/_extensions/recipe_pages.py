@@ -34,6 +34,8 @@ class RecipeDirective(ComposingDirective):
         told = [f"*Source* {escaped(about.get('source', 'not stated'))}."]
         if "published" in about:
             told.append(f"*Published* {escaped(about['published'])}.")
+        if "remark" in about:
+            told.append(f"{escaped(about['remark'])}.")
         rows = settings(recipe)
         head = ("Setting", "Value", "Whose choice")
         lead = (

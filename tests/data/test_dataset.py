@@ -55,6 +55,13 @@ def test_classes_by_default_are_numbers() -> None:
     assert Dataset(np.zeros((0, 1, 1, 1), np.float32), np.zeros(0, int)).counts() == {}
 
 
+def test_floats_in_the_range_of_bytes_are_refused() -> None:
+    pixels = np.array([0.0, 255.0], np.float32).reshape(1, 1, 2, 1)
+    with pytest.raises(OptionError, match=r"brightness 0 to 1, got 0 to 255; divide by 255"):
+        Dataset(pixels, np.zeros(1, int))
+    Dataset((pixels - 128) / 64, np.zeros(1, int))  # standardised ones have no such range
+
+
 def test_bad_arrays_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"expected images \(N, H, W, C\) and labels \(N,\), got \(2, 3\)"):
         Dataset(np.zeros((2, 3), np.uint8), np.zeros(2, int))

@@ -106,6 +106,20 @@ def test_plateau_of_an_accuracy() -> None:
     assert observed(schedule, 0.5, 0.6, 0.65, 0.7) == [1, 1, 0.5, 0.5]
 
 
+def test_a_plateau_after_a_warm_up_loses_no_patience_in_it() -> None:
+    schedule = WarmUp(length=3, start=0.5, after=ReduceOnPlateau(factor=0.5, patience=1))
+    factors = []
+    for epoch in range(7):
+        factors.append(schedule(epoch))
+        schedule.observe(1.0)
+    assert factors == pytest.approx([0.5, 2 / 3, 5 / 6, 1, 1, 0.5, 0.5])
+
+
+def test_two_plateaus_of_different_metrics_are_refused() -> None:
+    with pytest.raises(OptionError, match="expected one metric to go by"):
+        _ = (ReduceOnPlateau() * ReduceOnPlateau(mode="max")).metric
+
+
 def test_plateau_rests_after_a_fall_and_never_goes_below_the_lowest() -> None:
     schedule = ReduceOnPlateau(factor=0.1, patience=0, cooldown=2, lowest=0.05)
     assert observed(schedule, 1, 1, 1, 1, 1, 1) == pytest.approx([1, 0.1, 0.1, 0.1, 0.05, 0.05])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,10 +62,28 @@ def test_the_spread_is_the_sample_standard_deviation(values: list[float]) -> Non
     assert told["values"] == values
 
 
+@pytest.mark.parametrize("sizes", [(3, 3), (1, 3), (2, 4)])
+def test_equal_recipes_are_rarely_called_different(sizes: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    pairs = [[rng.normal(0.9, 0.01, size).tolist() for size in sizes] for _ in range(2000)]
+    decided = sum(not compare(*pair).startswith("undecided") for pair in pairs)
+    assert decided <= 0.065 * len(pairs)  # 5 % and three standard deviations of such a count
+
+
+@pytest.mark.parametrize("sizes", [(2, 3), (3, 3), (1, 4)])
+def test_it_asks_for_what_a_t_test_does(sizes: tuple[int, int]) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        one, other = (rng.normal(mean, 0.01, size) for mean, size in zip((0.9, 0.93), sizes, strict=True))
+        p = scipy.stats.ttest_ind(one, other).pvalue
+        assert compare(one.tolist(), other.tolist()).startswith("undecided") == (p >= 0.05)
+
+
 def test_a_difference_within_the_spread_is_undecided() -> None:
     assert compare([0.90, 0.92], [0.91, 0.93]).startswith("undecided")
     assert compare([0.90, 0.901], [0.95, 0.951]) == "lower by 5.00 points"
     assert compare([0.95], [0.90, 0.901]) == "higher by 4.95 points"
+    assert compare([0.9001], [0.90, 0.9001]).startswith("undecided"), "a single run is worth what one is"
     assert compare([0.95], [0.90]).startswith("undecided"), "single runs decide nothing"
 
 

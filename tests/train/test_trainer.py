@@ -15,6 +15,7 @@ from tinygrad_lab.losses import softmax_cross_entropy
 from tinygrad_lab.optim import SGD, clip_by_norm
 from tinygrad_lab.optim.schedules import Constant, CosineDecay, ReduceOnPlateau, WarmUp
 from tinygrad_lab.train import Callback, EarlyStopping, Trainer, evaluate
+from tinygrad_lab.train.sums import right_answers
 from tinygrad_lab_layers.batch_norm import BatchNorm
 from tinygrad_lab_layers.dense import Dense
 from tinygrad_lab_layers.flatten import Flatten
@@ -113,6 +114,30 @@ def test_a_loss_that_is_not_finite_leaves_the_statistics_and_the_step_as_they_we
     assert model.steps == 0
 
 
+def test_a_gradient_that_is_not_finite_names_the_parameter_and_keeps_the_weights() -> None:
+    t, usual = trainer(), softmax_cross_entropy
+    before = t.model.state()
+    t.loss = lambda logits, labels: usual(logits, labels) + tgl.sqrt(logits.sum() * 0)  # 0, of an infinite slope
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(NonFiniteError, match=r"gradient of 'dense.weight' in step 1: "),
+    ):
+        t.train_epoch()
+    assert all(after is before[path] for path, after in t.model.state().items())
+    assert (t.model.steps, t.state()["loader"]["batch"]) == (0, 0)
+    t.loss = usual
+    t.train_epoch()
+    again = trainer()
+    again.train_epoch()
+    assert all(np.array_equal(a, again.model.state()[path]) for path, a in t.model.state().items())
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_one_logit_is_right_on_its_side_of_zero(columns: bool) -> None:
+    logits, labels = np.array([[2.0], [-1.0], [3.0], [-2.0]]), np.array([1, 1, 0, 0])
+    assert right_answers(logits, labels.astype("float32")[:, None] if columns else labels) == 2
+
+
 def test_evaluation_gives_each_layer_its_own_mode_back() -> None:
     t = trainer()
     t.model["dense"].eval()  # type: ignore[union-attr]
@@ -144,6 +169,13 @@ def test_training_ends_early_once_validation_no_longer_improves() -> None:
     assert "of epoch 1 for 3 epochs" in reason
 
 
+def test_an_equal_accuracy_has_not_risen_though_its_loss_falls() -> None:
+    history = [{"validation": {"accuracy": 0.9, "loss": 1.0 - 0.1 * epoch}} for epoch in range(3)]
+    assert (
+        EarlyStopping(patience=2).epoch(history) == "no better validation accuracy than 90.00% of epoch 1 for 2 epochs"
+    )
+
+
 def test_history_is_part_of_the_state() -> None:
     t, other = trainer(), trainer()
     t.train(2)
@@ -169,6 +201,14 @@ def test_a_schedule_sees_the_validation_part_and_never_the_test_set(schedule: An
     t = trainer(schedule=Hears(), validation=Loader(stripes(32), batch_size=16, shuffle=False, workers=0))
     t.train(1)
     assert seen == [t.history[0]["validation"]["loss"]]
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: s * Constant(), lambda s: WarmUp(length=0, after=s)])
+def test_a_plateau_of_an_accuracy_is_told_the_accuracy(wrap: Any) -> None:
+    plateau = ReduceOnPlateau(mode="max")
+    t = trainer(schedule=wrap(plateau), validation=Loader(stripes(32), batch_size=16, shuffle=False, workers=0))
+    t.train(1)
+    assert plateau.best == t.history[0]["validation"]["accuracy"]
 
 
 def test_the_last_epoch_is_told_to_all_and_its_reason_outlives_the_process() -> None:

@@ -45,7 +45,7 @@ class Dataset:
     DTypeError
         The images are neither uint8 nor float32, or the labels no integers.
     OptionError
-        A label has no class.
+        A label has no class, or floats have the range of bytes.
 
     Examples
     --------
@@ -74,6 +74,11 @@ class Dataset:
             raise DTypeError(
                 f"Dataset({self.name}): expected images of uint8 or float32 and integer labels, "
                 f"got {images.dtype} and {labels.dtype}"
+            )
+        if images.size and images.dtype == np.float32 and images.min() >= 0 and images.max() > 1.01:  # no rounding
+            raise OptionError(
+                f"Dataset({self.name}): expected float32 images of brightness 0 to 1, got {images.min():g} to "
+                f"{images.max():g}; divide by 255, or give bytes as uint8"
             )
         classes = tuple(self.classes) or tuple(str(i) for i in range(int(labels.max(initial=-1)) + 1))
         if labels.size and (labels.min() < 0 or labels.max() >= len(classes)):

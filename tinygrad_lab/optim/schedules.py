@@ -23,7 +23,18 @@ from tinygrad_lab.errors import ConfigError, OptionError, StateError
 
 
 class Schedule(metaclass=Checked):
-    """The base class of all schedules."""
+    """The base class of all schedules.
+
+    Attributes
+    ----------
+    metric : {"loss", "accuracy"}
+        What a trainer tells `observe`: that of the validation part.
+    """
+
+    @property
+    def metric(self) -> str:
+        """What `observe` is to be told."""
+        return "loss"
 
     def __call__(self, t: float) -> float:
         """Return the factor at position t, 0 or more."""
@@ -63,6 +74,20 @@ class Product(Schedule):
 
     first: Schedule
     second: Schedule
+
+    @property
+    def metric(self) -> str:
+        """What the one of the two that goes by a metric is to be told.
+
+        Raises
+        ------
+        OptionError
+            They go by different ones.
+        """
+        metrics = {part.metric for part in (self.first, self.second) if part.state()}
+        if len(metrics) > 1:
+            raise OptionError(f"{self}: expected one metric to go by, got {sorted(metrics)}")
+        return metrics.pop() if metrics else "loss"
 
     def __call__(self, t: float) -> float:
         """Return first(t) second(t)."""
@@ -319,7 +344,7 @@ class OneCycle(Schedule):
         return _glide(1.0, self.final, (t - peak) / (self.length - peak))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class WarmUp(Schedule):
     r"""The rate rises along a straight line; then another schedule begins.
 
@@ -332,7 +357,8 @@ class WarmUp(Schedule):
     start : float
         s.
     after : Schedule, optional
-        g, on its own clock, which starts at T; by default 1. For one on the common clock, multiply instead.
+        g, on its own clock, which starts at T; by default 1. For one on the common clock, multiply instead. One that
+        goes by a metric is told those from T on, T being meant in epochs.
 
     Raises
     ------
@@ -353,6 +379,7 @@ class WarmUp(Schedule):
     length: float
     start: float = 0.1
     after: Schedule = field(default_factory=Constant)
+    observed: int = field(default=0, init=False, repr=False)  # epochs
 
     def __post_init__(self) -> None:
         _check_not_negative(self, "length", "start")
@@ -363,17 +390,26 @@ class WarmUp(Schedule):
             return self.start + (1.0 - self.start) * t / self.length
         return self.after(t - self.length)
 
+    @property
+    def metric(self) -> str:
+        """What the schedule that comes after is to be told."""
+        return self.after.metric
+
     def observe(self, metric: float) -> None:
-        """Tell the schedule that comes after."""
-        self.after.observe(metric)
+        """Tell the schedule that comes after, once it has come."""
+        self.observed += 1
+        if self.observed >= self.length:
+            self.after.observe(metric)
 
     def state(self) -> dict[str, Any]:
-        """Return the state of the schedule that comes after."""
-        return self.after.state()
+        """Return the state of the schedule that comes after, and if it has one, how many epochs were observed."""
+        return {"observed": self.observed, **after} if (after := self.after.state()) else {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state`."""
-        self.after.load_state(state)
+        super().load_state(state)
+        self.after.load_state({key: value for key, value in state.items() if key != "observed"})
+        self.observed = int(state.get("observed", 0))
 
 
 @dataclass(kw_only=True)
@@ -438,6 +474,11 @@ class ReduceOnPlateau(Schedule):
     def __call__(self, t: float) -> float:
         """Return the factor that the metrics so far have led to."""
         return self.now
+
+    @property
+    def metric(self) -> str:
+        """A loss for mode "min", an accuracy for mode "max"."""
+        return "loss" if self.mode == "min" else "accuracy"
 
     def observe(self, metric: float) -> None:
         """Take note of an epoch's metric; one that is not a number is no improvement."""

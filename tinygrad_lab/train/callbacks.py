@@ -10,7 +10,6 @@ from typing import Any
 from tinygrad_lab.errors import ConfigError, OptionError
 from tinygrad_lab.layer import Parameter
 from tinygrad_lab.optim.clipping import gradient_norm
-from tinygrad_lab.train.evaluation import best_epoch
 
 Metrics = dict[str, Any]
 
@@ -52,7 +51,7 @@ class EarlyStopping(Callback):
 
     References
     ----------
-    L. Prechelt, "Early stopping - but when?", 1998: the criterion UP, on accuracy.
+    L. Prechelt, "Early stopping - but when?", 1998, compares criteria; this is Keras's ``EarlyStopping`` on accuracy.
 
     Examples
     --------
@@ -68,11 +67,13 @@ class EarlyStopping(Callback):
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
         """Ask for the end once the best epoch lies `patience` epochs back."""
-        best = best_epoch(history, "validation")
+        accuracies = [metrics["validation"]["accuracy"] for metrics in history]
+        best = accuracies.index(max(accuracies))  # the first: an equal one has not risen
         if len(history) - 1 - best < self.patience:
             return None
-        accuracy = history[best]["validation"]["accuracy"]
-        return f"no better validation accuracy than {accuracy:.2%} of epoch {best + 1} for {self.patience} epochs"
+        return (
+            f"no better validation accuracy than {accuracies[best]:.2%} of epoch {best + 1} for {self.patience} epochs"
+        )
 
 
 class GradientNorms(Callback):

@@ -22,7 +22,7 @@ import numpy as np
 
 from tinygrad_lab import layer as layers
 from tinygrad_lab import registry
-from tinygrad_lab.backend import Array, fresh, namespace
+from tinygrad_lab.backend import Array, fresh, is_finite, namespace
 from tinygrad_lab.errors import NonFiniteError, OptionError, PluginError
 from tinygrad_lab.kernels.gpu.options import using_gpu
 from tinygrad_lab.layer import Layer, Parameter
@@ -68,6 +68,13 @@ class Arithmetic:
     def backward(self, loss: Tensor) -> None:
         """Walk back from a loss."""
         loss.backward()
+
+    def not_finite(self, optimizer: Optimizer) -> str | None:
+        """Return the path of the first parameter whose gradient is not finite; this waits for the device."""
+        for path, p in optimizer.parameters.items():
+            if p.node is not None and p.node.grad is not None and not is_finite(p.node.grad):
+                return path
+        return None
 
     def guarding(self, optimizer: Optimizer) -> AbstractContextManager[None]:
         """Return a ``with`` block for the update of the parameters, which have their gradients."""
@@ -135,6 +142,10 @@ class HalfPrecision(Arithmetic):
         """Walk back from the scaled loss."""
         with np.errstate(over="ignore", invalid="ignore"):  # too large a scale is expected now and then
             (loss * self._scale).backward()
+
+    def not_finite(self, optimizer: Optimizer) -> str | None:
+        """Return None: `guarding` decides, and leaves such an update out."""
+        return None
 
     @contextmanager
     def guarding(self, optimizer: Optimizer) -> Iterator[None]:

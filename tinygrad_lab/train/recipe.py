@@ -60,7 +60,7 @@ _TRANSFER = {
     "freeze": list,
     "but": list,
 }
-_RECIPE = {"title": str, "source": str, "published": str, "milestone": float, "diverging": list}
+_RECIPE = {"title": str, "source": str, "published": str, "remark": str, "milestone": float, "diverging": list}
 _ORIGIN = {"stated": list, "inferred": list, "ours": list}
 _KINDS: dict[str, Mapping[str, type]] = {
     "data": _DATA,

@@ -28,9 +28,10 @@ since accuracy moves from epoch to epoch: at the **best** epoch on the test set,
 and which flatters; at the **last** epoch; and at the epoch **chosen** on a part held out of the training images, which
 is the honest one. The column **training** is the mean over the last epoch's batches as the network saw them: with
 dropout, augmented, cut and mixed, so that it may lie below the others. Images a second are what the fastest run had
-beside whatever else the machine did; speed is measured elsewhere. Two means that are closer than the spread of a
-difference of two single runs, the root of the sum of both variances, are called undecided. This page is made from the
-files beside it by `tinygrad-lab results`.
+beside whatever else the machine did; speed is measured elsewhere. Two means are called undecided that differ by less
+than two single runs do, or by less than Student's t-test asks for at 5 %. To try several settings and to keep the best
+on the test images flatters too; where that was done, a remark says so. This page is made from the files beside it by
+`tinygrad-lab results`.
 """
 
 
@@ -91,7 +92,8 @@ def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
         "source": about.get("source", ""),
         "published": about.get("published", ""),
         "seeds": [result["seed"] for result in results],
-        "epochs": results[0]["epochs"],
+        "epochs": max(result["epochs"] for result in results),
+        "epochs_by_seed": [result["epochs"] for result in results],  # fewer where early stopping ended a run
         **told,
         "chosen_epochs": [r["figures"].get("chosen_on_validation", r["figures"]["last"])["epoch"] for r in results],
         "training_accuracy": spread([result["training_accuracy"] for result in results]),
@@ -201,6 +203,8 @@ def _section(name: str, ran: Sequence[Result]) -> str:
     lines = [f"## {about.get('title', name)}", "", f"Source: {about.get('source', 'not stated')}."]
     if about.get("published"):
         lines.append(f"Published: {about['published']}.")
+    if about.get("remark"):
+        lines += ["", f"{about['remark']}."]
     lines += [
         "",
         "| recipe | best | last | chosen | training | epochs | seeds | images/s |",
@@ -236,5 +240,7 @@ def _first_epochs(result: Result, level: float) -> str:
 
 def _row(result: Result) -> str:
     cells = [f"`{result['recipe']}`", *(percent(result.get(name)) for name in FIGURES)]
-    cells += [percent(result["training_accuracy"]), str(result["epochs"]), str(len(result["seeds"]))]
+    least = min(result.get("epochs_by_seed", [result["epochs"]]))
+    epochs = str(result["epochs"]) if least == result["epochs"] else f"{least} to {result['epochs']}"
+    cells += [percent(result["training_accuracy"]), epochs, str(len(result["seeds"]))]
     return f"| {' | '.join([*cells, format(result['images_per_second'], ',.0f')])} |"

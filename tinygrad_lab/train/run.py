@@ -204,7 +204,8 @@ def _loss(table: dict[str, Any], classes: int) -> Callable[..., Any]:
 
 def _schedule(table: dict[str, Any], epochs: int) -> Schedule:
     """Return a schedule; one that has a length lasts as long as the training, if the recipe does not say otherwise."""
-    lasting = "length" in inspect.signature(registry.schedules[table["name"]]).parameters
+    options = inspect.signature(registry.schedules[table["name"]]).parameters
+    lasting = "length" in options and "after" not in options  # what comes first is told how long
     return build_schedule({"length": epochs, **table} if lasting else table)
 
 

@@ -14,11 +14,14 @@ from tinygrad_lab.errors import ShapeError
 def right_answers(logits: Any, labels: Array) -> Array:
     """Return how many rows have their largest logit at the label (or at the largest of a row of probabilities).
 
-    Of a tuple the first logits count: the others are those of auxiliary classifiers.
+    One logit alone is that of class 1 against class 0: it is right where it is above 0 and the label above a half, or
+    neither. Of a tuple the first logits count: the others are those of auxiliary classifiers.
     """
-    logits = logits[0] if isinstance(logits, tuple) else logits
+    given = raw(logits[0] if isinstance(logits, tuple) else logits)
+    if given.shape[1] == 1:
+        return ((given[:, 0] > 0) == (labels.reshape(len(labels)) > 0.5)).sum()
     wanted = labels if labels.ndim == 1 else labels.argmax(axis=1)
-    return (raw(logits).argmax(axis=1) == wanted).sum()
+    return (given.argmax(axis=1) == wanted).sum()
 
 
 def scalar(loss: Any) -> Any:

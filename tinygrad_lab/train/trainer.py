@@ -14,7 +14,7 @@ from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array, fresh, is_finite, transfer
 from tinygrad_lab.data import Loader
 from tinygrad_lab.errors import CaptureError, NonFiniteError, OptionError, StateError
-from tinygrad_lab.layer import Layer, Parameter
+from tinygrad_lab.layer import Buffer, Layer, Parameter
 from tinygrad_lab.memory import keep_freed_memory
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Constant, Schedule
@@ -57,7 +57,7 @@ class Trainer:
         A part of the training data that is set aside, by which choices are made: evaluated after each epoch.
     schedule : Schedule, optional
         From the position in training, in epochs and their fractions, to the factor of the optimizer's own rate. One
-        that goes by a metric is told the loss on the validation part.
+        that goes by a metric is told the loss on the validation part, or the accuracy if that is what it goes by.
     callbacks : sequence of Callback
         Told of every update and every epoch.
     accumulate : int
@@ -91,9 +91,10 @@ class Trainer:
     CaptureError
         Steps are to be captured and cannot be.
     NonFiniteError
-        The loss became infinite or NaN; the message names the layer where that began. The model keeps the weights
-        and statistics that it had before that update, whose first batch is the next one. Or, in float16, no update has
-        had finite gradients for a while.
+        The loss or a gradient became infinite or NaN; the message names the layer where that began, or the parameter.
+        The model keeps the weights and statistics that it had before that update, whose first batch is the next one.
+        Or, in float16, no update has had finite gradients for a while. (Where a step waits for nothing, gradients are
+        not looked at, but the losses that they lead to.)
     """
 
     def __init__(
@@ -122,7 +123,9 @@ class Trainer:
         if read_every is not None and read_every < 1:
             raise OptionError(f"Trainer: expected metrics to be read every 1 update or more, got {read_every}")
         if schedule is not None and goes_by_metric(schedule) and validation is None:
-            raise OptionError(f"Trainer: expected validation, the data whose loss {schedule} goes by, got none")
+            raise OptionError(
+                f"Trainer: expected validation, the data whose {schedule.metric} {schedule} goes by, got none"
+            )
         keep_freed_memory()  # what one step leaves is what the next one needs
         self.model, self.loss, self.optimizer, self.batches = model, loss, optimizer, batches
         self.held_out, self.validation, self.schedule = held_out, validation, schedule or Constant()
@@ -225,10 +228,9 @@ class Trainer:
         buffers = [(b, b.value) for b in self.model.buffers().values()]
 
         def go_back() -> None:
-            self.sums, self.model.steps = sums, steps
+            self.sums = sums
+            self._put_back(steps, buffers)
             self.batches.seek(epoch, batch)
-            for buffer, value in buffers:
-                buffer.assign(value)
             for parameter in self.optimizer.parameters.values():
                 if parameter.node is not None:
                     parameter.node.grad = None
@@ -273,7 +275,7 @@ class Trainer:
                 result = evaluate(self.model, self.loss, batches)
                 metrics[split] = {"loss": result.loss, "accuracy": result.accuracy}
         if "validation" in metrics:
-            self.schedule.observe(metrics["validation"]["loss"])
+            self.schedule.observe(metrics["validation"][self.schedule.metric])
         return metrics
 
     def state(self) -> dict[str, Any]:
@@ -338,18 +340,22 @@ class Trainer:
         update : bool
             Whether to update the parameters now, or to let gradients gather.
         check : bool
-            Whether to look at the loss before it is gone by, which waits for the device.
+            Whether to look at the loss and the gradients before they are gone by, which waits for the device.
         """
         steps, buffers = self.model.steps, [(b, b.value) for b in self.model.buffers().values()]
         loss, logits = self._forward(x, labels)
         if check and not is_finite(raw(loss)):
             self.model.steps = steps  # so that the same random numbers are drawn again
             where = self._explain(x, labels)
-            self.model.steps = steps
-            for buffer, value in buffers:
-                buffer.assign(value)
+            self._put_back(steps, buffers)
             raise NonFiniteError(where)
         self.arithmetic.backward(loss if share == 1 else loss * share)
+        if check and update and (path := self.arithmetic.not_finite(self.optimizer)):
+            self._put_back(steps, buffers)
+            raise NonFiniteError(
+                f"gradient of {path!r} in step {self.steps + 1}: expected finite numbers, as the loss is; find their "
+                "origin with detect_anomaly()"
+            )
         if update:
             with self.arithmetic.guarding(self.optimizer):
                 if self.clip is not None:
@@ -357,6 +363,12 @@ class Trainer:
                 self.optimizer.step()
             self.steps += 1
         return raw(loss), logits
+
+    def _put_back(self, steps: int, buffers: list[tuple[Buffer, Array]]) -> None:
+        """Take back what a forward leaves in the model."""
+        self.model.steps = steps
+        for buffer, value in buffers:
+            buffer.assign(value)
 
     def _explain(self, x: Any, labels: Any) -> str:
         """Run the batch again and say where infinities or NaN began."""

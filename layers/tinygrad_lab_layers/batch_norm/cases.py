@@ -54,7 +54,8 @@ def updated_buffers(layer: Any, x: Any) -> dict[str, Any]:
     mean, variance = np.array(state["running_mean"]), np.array(state["running_variance"])
     for c, new, biased, count in _moments(x):
         mean[c] = kept * mean[c] + (1 - kept) * new
-        variance[c] = kept * variance[c] + (1 - kept) * biased * (count / max(1, count - 1))
+        if count > 1:
+            variance[c] = kept * variance[c] + (1 - kept) * biased * (count / (count - 1))
     return {"running_mean": mean, "running_variance": variance}
 
 

@@ -17,10 +17,10 @@ class BatchNorm(tgl.Layer):
     .. math:: y = \phi\Bigl(\gamma\,\frac{x - \mu}{\sqrt{v + \varepsilon}} + \beta\Bigr),
               \qquad \mu = \frac1m \sum x, \quad v = \frac1m \sum (x - \mu)^2
 
-    with the sums over all m = N H W elements of a channel, and an activation phi. Evaluation uses running statistics
-    instead, which training gathers: :math:`\bar\mu \leftarrow \lambda \bar\mu + (1 - \lambda) \mu`, and likewise the
-    variance, there divided by m - 1. A frozen layer (`Layer.freeze`) uses its running statistics in training too, and
-    keeps them.
+    with the sums over all m = N H W elements of a channel, and an activation phi. Evaluation uses running
+    statistics instead, which training gathers: :math:`\bar\mu \leftarrow \lambda \bar\mu + (1 - \lambda) \mu`, and
+    likewise the variance, there divided by m - 1 (and left as it is where m is 1). A frozen layer (`Layer.freeze`)
+    uses its running statistics in training too, and keeps them.
 
     Parameters
     ----------
@@ -94,10 +94,10 @@ class BatchNorm(tgl.Layer):
         normalize = tgl.batch_norm_relu if self.activation else tgl.batch_norm
         y, mean, variance = normalize(x, self.scale, self.shift, eps=self.eps)
         with tgl.no_grad():
-            self.update(
-                running_mean=self._moved(self.running_mean, mean),
-                running_variance=self._moved(self.running_variance, variance * (count / max(1, count - 1))),
-            )
+            self.update(running_mean=self._moved(self.running_mean, mean))
+            if count > 1:  # one value has no variance to learn from
+                unbiased = variance * (count / (count - 1))
+                self.update(running_variance=self._moved(self.running_variance, unbiased))
         return y
 
     def _moved(self, running: Any, new: Any) -> Any:
