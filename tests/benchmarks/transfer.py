@@ -33,6 +33,7 @@ from tinygrad_lab.optim import SGD
 from tinygrad_lab.optim.schedules import OneCycle
 from tinygrad_lab.registry import models
 from tinygrad_lab.train import evaluate
+from tinygrad_lab.train.evaluation import compare
 from tinygrad_lab.weights import load_weights, save_weights, write_atomically
 from tinygrad_lab_layers import Flatten
 
@@ -198,13 +199,12 @@ def collected(folder: Path) -> dict[str, Any]:
 
 
 def verdicts(runs: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
-    """For each size the best mean, and the methods from which it does not differ by more than the spread."""
+    """For each size the best mean, and the methods from which its difference is undecided; see `compare`."""
     found = {}
     for size in next(iter(runs.values())):
         means = {m: statistics.mean(runs[m][size]) for m in runs}
-        spread = {m: statistics.stdev(runs[m][size]) for m in runs}
         best = max(means, key=lambda m: means[m])
-        near = [m for m in runs if m != best and means[best] - means[m] <= (spread[best] ** 2 + spread[m] ** 2) ** 0.5]
+        near = [m for m in runs if m != best and compare(runs[best][size], runs[m][size]).startswith("undecided")]
         found[size] = {"best": best, "undecided": near}
     return found
 

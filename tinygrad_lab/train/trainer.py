@@ -46,7 +46,8 @@ class Trainer:
         What is trained.
     loss : callable
         ``loss(logits, labels)``, a scalar: the mean over the batch. (With a sum, the loss that is told would be
-        wrong, and so would the gradient of an update from several batches.)
+        wrong, and so would the gradient of an update from several batches.) Evaluation uses it too, so that with
+        smoothed labels the losses on test images are those of smoothed labels.
     optimizer : Optimizer
         Of the model's parameters.
     batches : Loader
