@@ -96,6 +96,20 @@ def check_types(who: str, function: Callable[..., Any], arguments: Mapping[str, 
             raise OptionError(f"{who}: expected {name} {_in_words(kinds[name])}, got {got}")
 
 
+def expect(who: str, name: str, value: Any, kind: Any, what: str) -> None:
+    """Refuse an argument that is not an instance of a class, or of one of several.
+
+    Raises
+    ------
+    OptionError
+        It is none.
+    """
+    if not isinstance(value, kind):
+        text = f"shape {value.shape}" if isinstance(value, np.ndarray) else f"{value!r:.60}"
+        got = f"the class {value.__name__}" if isinstance(value, type) else f"{text} ({type(value).__name__})"
+        raise OptionError(f"{who}: expected {name} to be {what}, got {got}")
+
+
 def _is_default(value: Any, default: Any) -> bool:
     """Tell whether a value is a default, or one like it; what equals it by being of another type is not."""
     if value is default or type(value) is not type(default):

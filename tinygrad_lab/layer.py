@@ -166,7 +166,8 @@ class Layer(metaclass=Checked):
         The seed of the random numbers of training; of the outermost layer it counts.
     integers : bool
         Whether inputs may be integers or booleans. Activations take floats alone: of integers NumPy would make floats
-        of a width that depends on theirs (of bytes, 16 bits).
+        of a width that depends on theirs (of bytes, 16 bits). So do convolutions and dense layers: bytes of pictures
+        are not the brightness from 0 to 1 that a network learns from.
     frozen : bool
         Whether statistics are kept as they are in training too, set by `freeze` and `unfreeze`.
     """
@@ -240,9 +241,9 @@ class Layer(metaclass=Checked):
                     f"{_brief(self)}: expected arrays or tensors, got {type(x).__name__}; use numpy.asarray?"
                 )
             if x.dtype.kind in "iub":
+                how = "x.astype('float32')" + (" / 255, as a Loader does" if x.dtype == "uint8" else "")
                 raise DTypeError(
-                    f"{_brief(self)}: expected floats, got {x.dtype} (x.shape == {x.shape}); "
-                    "convert with x.astype('float32')"
+                    f"{_brief(self)}: expected floats, got {x.dtype} (x.shape == {x.shape}); convert with {how}"
                 )
 
     def _explained(self, error: Exception, inputs: tuple[Any, ...]) -> Exception:

@@ -72,6 +72,19 @@ def test_gradients_that_are_not_finite_at_zeros_are_seen(cls):
     assert "x = [[0.0]]" in report
 
 
+class NaiveMish(Elementwise):
+    def forward(self, x):
+        return x * tgl.tanh(tgl.log1p(tgl.exp(x)))
+
+
+def test_gradients_that_are_not_finite_where_the_exponential_overflows_are_seen():
+    result = inspect_layer(NaiveMish, row_cases, profile=QUICK)
+    report = result.properties["ties"].failure.report
+    assert "where inputs are 1000 or -1000, the result is finite and the gradient of x is not" in report
+    near = st.integers(1, 3).map(lambda n: Case(inputs=(Input((n,), low=-1.0, high=1.0),)))
+    assert inspect_layer(NaiveMish, near, profile=QUICK, properties=["ties"]).passed, "a range is kept to"
+
+
 def test_zeros_are_not_asked_for_where_the_range_or_a_pole_leaves_them_out():
     class Root(Elementwise):
         def forward(self, x):

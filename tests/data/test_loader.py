@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_lab.data import Augmentation, ChannelShift, Compose, Dataset, Flip, Loader, Mixup, Position, RandomCrop
-from tinygrad_lab.errors import OptionError, StateError
+from tinygrad_lab.errors import CallError, OptionError, StateError
 from tinygrad_lab.settings import SETTINGS, reference_only
 
 Array = np.ndarray[Any, Any]
@@ -267,3 +267,18 @@ def test_batches_are_the_consumers_own() -> None:
         labels += 1
     assert data.images.sum() == 0
     assert data.labels.tolist() == [0, 1, 2, 3]
+
+
+def test_what_is_no_data_set_or_no_option_is_refused_with_what_is_expected() -> None:
+    with pytest.raises(OptionError, match=r"Loader: expected dataset .*, got shape \(2, 3\) \(ndarray\)"):
+        Loader(np.zeros((2, 3)))  # type: ignore[arg-type]
+    with pytest.raises(CallError, match="num_workers"):
+        Loader(made_data(), num_workers=2)  # type: ignore[call-arg]
+    with pytest.raises(OptionError, match=r"Compose: expected each step to be an augmentation, .*, got the class Flip"):
+        Compose([Flip])  # type: ignore[list-item]
+
+
+def test_a_list_of_augmentations_does_for_a_pipeline() -> None:
+    one, other = (Loader(made_data(), augment=steps, seed=3) for steps in ([Flip()], Compose([Flip()])))
+    for (a, _), (b, _) in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)

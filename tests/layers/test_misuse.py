@@ -113,9 +113,9 @@ def test_a_width_that_is_not_the_parameters_names_the_layer(name):
     assert any(str(caught.value).startswith(type(inner).__name__) for inner in layer.layers().values())
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", [*ACTIVATIONS, "conv2d", "dense"])
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int64", "bool"])
-def test_activations_take_floats_alone(name, dtype):
+def test_activations_and_what_takes_pictures_take_floats_alone(name, dtype):
     case = first_case(name)
     layer = built(name, case)
     x = np.ones(case.inputs[0].shape, dtype)

@@ -161,8 +161,8 @@ def test_an_update_from_several_batches_is_that_of_one_large_batch() -> None:
 
 
 def test_training_ends_early_once_validation_no_longer_improves() -> None:
-    t = trainer(lr=0.0, callbacks=[EarlyStopping(patience=3)])
-    t.validation = t.held_out
+    part = Loader(stripes(32), batch_size=16, shuffle=False, workers=0)
+    t = trainer(lr=0.0, callbacks=[EarlyStopping(patience=3)], validation=part)
     reason = t.train(50)
     assert t.epoch == 4, "the first epoch is the best, then three are waited for"
     assert reason is not None
@@ -261,6 +261,50 @@ def test_after_a_loss_that_is_not_finite_its_update_comes_next(accumulate: int, 
     whole.train_epoch()
     assert all(np.array_equal(a, whole.model.state()[path]) for path, a in model.state().items())
     assert t.history[0]["loss"] == whole.history[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"model": "lenet5"}, "model to be a layer, got 'lenet5'"),
+        ({"loss": "softmax_cross_entropy"}, "loss to be a function of logits and labels"),
+        ({"optimizer": SGD}, "optimizer to be one, .*, got the class SGD"),
+        ({"batches": stripes()}, r"batches to be a Loader, such as Loader\(data\), got Dataset"),
+        ({"validation": stripes()}, "validation to be a Loader"),
+        ({"held_out": stripes()}, "held_out to be a Loader"),
+        ({"schedule": "one_cycle"}, "schedule to be one"),
+        ({"callbacks": EarlyStopping(patience=1)}, "callbacks to be a list"),
+        ({"callbacks": [print]}, "each of callbacks to be a Callback"),
+        ({"callbacks": [EarlyStopping(patience=1)]}, "validation, the data by which EarlyStopping ends"),
+        ({"clip": 1.0}, "clip to be a function"),
+        ({"optimizer": SGD(Dense(2, 2).parameters(), lr=0.1)}, "an optimizer of the model's parameters"),
+    ],
+)
+def test_what_training_cannot_be_made_of_is_refused_at_once(wrong: dict[str, Any], told: str) -> None:
+    model = Dense(4, 4)
+    usual: dict[str, Any] = {
+        "model": model,
+        "loss": softmax_cross_entropy,
+        "optimizer": SGD(model.parameters(), lr=0.1),
+        "batches": Loader(stripes()),
+    }
+    with pytest.raises(OptionError, match=f"^Trainer: expected {told}"):
+        Trainer(**usual | wrong)
+
+
+def test_a_model_that_learns_nothing_is_refused() -> None:
+    model = Dense(4, 4)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    model.freeze()
+    with pytest.raises(OptionError, match="expected a model with parameters that learn, got none; unfreeze"):
+        Trainer(model, softmax_cross_entropy, optimizer, Loader(stripes()))
+
+
+def test_a_data_set_is_no_batches() -> None:
+    with pytest.raises(OptionError, match="evaluate: expected batches to be pairs of images and labels"):
+        evaluate(Dense(4, 4), softmax_cross_entropy, stripes())  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match=r"Trainer\.train: expected epochs to be a number"):
+        trainer().train(2.5)  # type: ignore[arg-type]
 
 
 def test_a_loss_is_a_scalar() -> None:

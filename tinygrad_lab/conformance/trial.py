@@ -12,7 +12,7 @@ from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.case import Case, LayerCases
 from tinygrad_lab.conformance.oracles import cotangents, join
 from tinygrad_lab.conformance.subject import Arrays, LayerSubject, Pull, Subject, in_dtype, read_only, restoring
-from tinygrad_lab.conformance.values import build_layer, constants_of, draw_tied, takes_zero
+from tinygrad_lab.conformance.values import OVERFLOWS, build_layer, constants_of, draw_tied, takes_all, takes_zero
 from tinygrad_lab.conformance.verdict import Undecided
 from tinygrad_lab.layer import Layer
 from tinygrad_lab.settings import using
@@ -233,6 +233,17 @@ def zeroed_arrays(trial: Trial) -> list[Arrays]:
     zeros = [np.zeros_like(a) if takes else a for a, takes in zip(inputs, taken, strict=True)]
     half = [np.where(rng.random(a.shape) < 0.5, z, a) for a, z in zip(inputs, zeros, strict=True)]
     return [[read_only(a) for a in some] + trial.arrays[count:] for some in (zeros, half)]
+
+
+def far_arrays(trial: Trial) -> list[Arrays]:
+    """Return the trial's arguments with inputs of the usual range at `OVERFLOWS`, on the side of 0 that they are on."""
+    count = len(trial.subject.floats)
+    inputs = trial.arrays[:count]
+    taken = [takes_all(trial.case.inputs[i]) for i in trial.subject.floats]
+    if not any(a.size for a, takes in zip(inputs, taken, strict=True) if takes):
+        return []
+    far = [np.where(a < 0, -OVERFLOWS, OVERFLOWS) if takes else a for a, takes in zip(inputs, taken, strict=True)]
+    return [[read_only(a) for a in far] + trial.arrays[count:]]
 
 
 def magnitude(arrays: Sequence[Array]) -> float:

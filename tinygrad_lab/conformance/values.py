@@ -16,6 +16,7 @@ from tinygrad_lab.registry import layers
 
 Generator = np.random.Generator
 FAR = 5.0  # how many times further out the rare values of a default range lie
+OVERFLOWS = 1000.0  # where exp(x) overflows in float64 too
 NOISE = 0.25  # how far parameters are moved from their initial values, lest ones and zeros hide an error
 
 
@@ -59,6 +60,11 @@ def draw_tied(given: Input, rng: Generator) -> Array:
 def takes_zero(given: Input) -> bool:
     """Tell whether 0 is among the values of an input."""
     return 0 in given.values if given.values else given.low <= 0 <= given.high
+
+
+def takes_all(given: Input) -> bool:
+    """Tell whether an input's values are drawn from both sides of 0, without a bound that says otherwise."""
+    return not given.values and given.low <= LOW and given.high >= HIGH
 
 
 def realise(value: Any, rng: Generator) -> Any:

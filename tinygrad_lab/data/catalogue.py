@@ -96,6 +96,10 @@ def load(
     source = find_source(name)
     size = None if size is None else as_size(size)
     data = source.read("train" if split == "validation" else split, root=root, size=size)
+    if split == "validation" and not held_out:
+        raise OptionError(
+            f"load({name!r}): expected held_out, the fraction that is the validation part, got {held_out}"
+        )
     if split == "validation" or (split == "train" and held_out):
         rest, out = data.split(held_out, seed=seed)
         if not len(out):

@@ -75,7 +75,7 @@ class Dataset:
                 f"Dataset({self.name}): expected images of uint8 or float32 and integer labels, "
                 f"got {images.dtype} and {labels.dtype}"
             )
-        if images.size and images.dtype == np.float32 and images.min() >= 0 and images.max() > 1.01:  # no rounding
+        if images.size and images.dtype == np.float32 and images.min() >= 0 and images.max() > 2:
             raise OptionError(
                 f"Dataset({self.name}): expected float32 images of brightness 0 to 1, got {images.min():g} to "
                 f"{images.max():g}; divide by 255, or give bytes as uint8"

@@ -6,14 +6,15 @@ import contextlib
 import contextvars
 import weakref
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from tinygrad_lab.arguments import Checked, expect
 from tinygrad_lab.backend import Array, namespace, transfer
-from tinygrad_lab.data.augment import Compose
+from tinygrad_lab.data.augment import Augmentation, Compose
 from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.data.sampling import batch_generator, epoch_order
 from tinygrad_lab.errors import OptionError, StateError
@@ -29,7 +30,7 @@ class Position:
     batch: int = 0
 
 
-class Loader:
+class Loader(metaclass=Checked):
     """Batches of a data set, epoch after epoch.
 
     A ``for`` loop over the loader gives one epoch of pairs (images, labels). Images are float32 with brightness from 0
@@ -49,7 +50,7 @@ class Loader:
         Whether each epoch has an order of its own; otherwise the data set's.
     seed : int
         Of the orders and the augmentation.
-    augment : Compose, optional
+    augment : Compose or sequence of Augmentation, optional
         What is done to each batch. Fit it before (`Compose.fit`); for evaluation use `Compose.for_evaluation`.
     workers : int
         Threads that make batches ahead; 0 makes them when they are asked for.
@@ -89,18 +90,19 @@ class Loader:
         batch_size: int = 128,
         shuffle: bool = True,
         seed: int = 0,
-        augment: Compose | None = None,
+        augment: Compose | Sequence[Augmentation] = (),
         workers: int = 1,
         prefetch: int = 2,
         drop_last: bool = False,
         device: str = "numpy",
     ) -> None:
+        expect("Loader", "dataset", dataset, Dataset, "a Dataset, such as Dataset(images, labels)")
         least = {"batch_size": (batch_size, 1), "workers": (workers, 0), "prefetch": (prefetch, 1), "seed": (seed, 0)}
         for option, (value, smallest) in least.items():
             if value < smallest:
                 raise OptionError(f"Loader({dataset.name}): expected {option} of at least {smallest}, got {value}")
         self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
-        self.augment = augment or Compose()
+        self.augment = augment if isinstance(augment, Compose) else Compose(augment or ())
         self.prefetch, self.drop_last, self.device = prefetch, drop_last, device
         self.workers = workers if device == "numpy" else 0
         self._images, self._labels = (transfer(a, device) for a in (dataset.images, dataset.labels))

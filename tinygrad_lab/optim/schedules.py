@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinygrad_lab import registry
-from tinygrad_lab.arguments import Checked
+from tinygrad_lab.arguments import Checked, expect
 from tinygrad_lab.errors import ConfigError, OptionError, StateError
 
 
@@ -383,6 +383,7 @@ class WarmUp(Schedule):
 
     def __post_init__(self) -> None:
         _check_not_negative(self, "length", "start")
+        expect("WarmUp", "after", self.after, Schedule, "a schedule, such as CosineDecay(length=10)")
 
     def __call__(self, t: float) -> float:
         """Return the height of the line, or what comes after it."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from scipy.special import stdtrit
 
+from tinygrad_lab.arguments import expect
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import device_name, transfer
 from tinygrad_lab.layer import Layer
@@ -53,6 +54,7 @@ def evaluate(model: Layer, loss: Loss, batches: Iterable[Any]) -> Evaluation:
 
     Batches are moved to the model's device. It is waited for once, at the end.
     """
+    expect("evaluate", "batches", batches, Iterable, "pairs of images and labels, such as Loader(data, shuffle=False)")
     modes = [(layer, layer.training) for layer in model.layers().values()]
     device, sums = device_of(model), Sums()
     model.eval()

@@ -43,25 +43,25 @@ class LineReporter(Reporter):
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stdout
         self.epochs = self.reported = 0
-        self.start = self.after_first = 0.0
+        self.after_first = 0.0
 
     @contextmanager
     def training(self, recipe: Recipe, epochs: int) -> Iterator[None]:
         """Write a headline first."""
-        self.epochs, self.start = epochs, time.perf_counter()
+        self.epochs = epochs
         print(recipe["recipe"].get("title", recipe.name), file=self.stream, flush=True)
         yield
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
         """Write the epoch's line, with the time that is left."""
         self.reported, now = self.reported + 1, time.perf_counter()
-        if self.reported == 1:
-            pace, self.after_first = now - self.start, now
-        else:  # of the epochs since the first, which had starting up in it
-            pace = (now - self.after_first) / (self.reported - 1)
-        left = pace * (self.epochs - history[-1]["epoch"])
         line = describe_epoch(history[-1], self.epochs, first=self.reported == 1)
-        print(f"{line}  {_clock(left)} left", file=self.stream, flush=True)
+        if self.reported == 1:  # it had starting up in it, so that nothing follows from its time
+            self.after_first = now
+        else:
+            pace = (now - self.after_first) / (self.reported - 1)
+            line += f"  {_clock(pace * (self.epochs - history[-1]['epoch']))} left"
+        print(line, file=self.stream, flush=True)
         return None
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
+from tinygrad_lab.arguments import expect
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array, fresh, is_finite, transfer
 from tinygrad_lab.data import Loader
@@ -19,7 +20,7 @@ from tinygrad_lab.memory import keep_freed_memory
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Constant, Schedule
 from tinygrad_lab.settings import detect_anomaly, no_grad
-from tinygrad_lab.train.callbacks import Callback, Metrics
+from tinygrad_lab.train.callbacks import Callback, EarlyStopping, Metrics
 from tinygrad_lab.train.capture import CapturedSteps
 from tinygrad_lab.train.evaluation import Loss, device_of, evaluate
 from tinygrad_lab.train.precision import arithmetic_of
@@ -115,6 +116,29 @@ class Trainer:
         capture: bool = False,
         precision: str = "float32",
     ) -> None:
+        expect("Trainer", "model", model, Layer, "a layer")
+        expect("Trainer", "loss", loss, Callable, "a function of logits and labels")
+        expect("Trainer", "optimizer", optimizer, Optimizer, "one, such as SGD(model.parameters(), lr=0.1)")
+        expect("Trainer", "batches", batches, Loader, "a Loader, such as Loader(data)")
+        for name, parts in (("held_out", held_out), ("validation", validation)):
+            expect("Trainer", name, parts, (Loader, type(None)), "a Loader, such as Loader(data, shuffle=False)")
+        expect("Trainer", "schedule", schedule, (Schedule, type(None)), "one, such as OneCycle(length=10)")
+        expect("Trainer", "callbacks", callbacks, Sequence, "a list")
+        for callback in callbacks:
+            expect("Trainer", "each of callbacks", callback, Callback, "a Callback")
+        expect(
+            "Trainer", "clip", clip, (Callable, type(None)), "a function, such as partial(clip_by_norm, max_norm=1.0)"
+        )
+        learned = {id(parameter) for parameter in model.parameters().values() if parameter.node is not None}
+        if not learned:
+            raise OptionError("Trainer: expected a model with parameters that learn, got none; unfreeze some?")
+        if learned.isdisjoint(map(id, optimizer.parameters.values())):
+            raise OptionError(
+                "Trainer: expected an optimizer of the model's parameters, got one of others; make it of "
+                "model.parameters(), after layers were replaced"
+            )
+        if validation is None and any(isinstance(callback, EarlyStopping) for callback in callbacks):
+            raise OptionError("Trainer: expected validation, the data by which EarlyStopping ends training, got none")
         if accumulate < 1:
             raise OptionError(f"Trainer: expected at least one batch an update, got accumulate={accumulate}")
         if capture and accumulate > 1:
@@ -144,7 +168,11 @@ class Trainer:
         self._read_state: dict[str, Any] | None = None  # as it was when metrics were last read
 
     def train(self, epochs: int) -> str | None:
-        """Train until so many epochs are done in all, or a callback ends it; return its reason."""
+        """Train until so many epochs are done in all, or a callback ends it; return its reason.
+
+        After ``train(2)``, ``train(5)`` trains for three more, and a second ``train(2)`` for none.
+        """
+        expect("Trainer.train", "epochs", epochs, int, "a number of epochs")
         while not self.ended and self.epoch < epochs:
             self.train_epoch()
             for callback in self.callbacks:  # all of them hear of the last epoch too

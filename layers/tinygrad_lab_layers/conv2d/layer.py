@@ -75,6 +75,8 @@ class Conv2d(tgl.Layer):
     (2, 32, 32, 8)
     """
 
+    integers = False
+
     def __init__(
         self,
         in_channels: int,

@@ -49,6 +49,8 @@ class Dense(tgl.Layer):
     (32, 10)
     """
 
+    integers = False
+
     def __init__(
         self,
         in_features: int,

@@ -23,7 +23,8 @@ from tinygrad_lab.conformance.oracles import (
     some_units,
 )
 from tinygrad_lab.conformance.subject import Arrays, LayerSubject
-from tinygrad_lab.conformance.trial import Trial, magnitude, tied_arrays, zeroed_arrays
+from tinygrad_lab.conformance.trial import Trial, far_arrays, magnitude, tied_arrays, zeroed_arrays
+from tinygrad_lab.conformance.values import OVERFLOWS
 from tinygrad_lab.conformance.verdict import Measure, Undecided, Violation, agree, blaming, demand
 from tinygrad_lab.errors import LabError
 from tinygrad_lab.settings import using
@@ -256,12 +257,14 @@ def ties(trial: Trial) -> Measure | None:
     not: along u = 1 every piece of a maximum has slope 1. For layers that declare kinks and hold no others (in a chain,
     no piece may have the slopes that the links pick).
 
-    For every layer: at zeros, as ReLUs, padding and black pixels deliver them, gradients of a finite result are finite.
-    Catches 0 * inf and 0 / 0 in a rule, as in that of x sqrt(x x).
+    For every layer: at zeros, as ReLUs, padding and black pixels deliver them, and far out, where exp(x) overflows,
+    gradients of a finite result are finite. Catches 0 * inf and 0 / 0 in a rule, as in that of x sqrt(x x), and
+    inf / inf, as in that of x tanh(log(1 + exp(x))).
     """
     if not trial.subject.floats or not trial.outputs:
         return None
-    judged = [finite_at(trial, arrays) for arrays in zeroed_arrays(trial)]
+    judged = [finite_at(trial, arrays, "0") for arrays in zeroed_arrays(trial)]
+    judged += [finite_at(trial, arrays, f"{OVERFLOWS:g} or {-OVERFLOWS:g}") for arrays in far_arrays(trial)]
     declared = trial.cases.kink_distance is not None or any(given.distinct for given in trial.case.inputs)
     composed = isinstance(trial.subject, LayerSubject) and bool(trial.layer.children())
     if not declared or composed:
@@ -271,7 +274,7 @@ def ties(trial: Trial) -> Measure | None:
         return between_slopes_nearby(trial, arrays)
 
 
-def finite_at(trial: Trial, arrays: Arrays) -> bool:
+def finite_at(trial: Trial, arrays: Arrays, where: str) -> bool:
     """Demand finite gradients where the results are finite, and tell whether they are; nothing where a layer refuses.
 
     Raises
@@ -290,7 +293,7 @@ def finite_at(trial: Trial, arrays: Arrays) -> bool:
     with blaming(arrays):
         for name, g in zip(trial.names, gradients, strict=True):
             wrong = int((~np.isfinite(g)).sum())
-            text = f"where inputs are 0, the result is finite and the gradient of {name} is not"
+            text = f"where inputs are {where}, the result is finite and the gradient of {name} is not"
             demand(not wrong, f"{text} (NaN or infinity in {wrong} of {g.size} entries)")
     return True
 

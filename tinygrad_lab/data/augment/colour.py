@@ -219,7 +219,9 @@ class PCAColor(Augmentation):
     def change(self, images: Array, *, rng: np.random.Generator) -> Array:
         """Return the images with other colours; see `Augmentation.change`."""
         if self.eigenvalues is None or self.eigenvectors is None:
-            raise OptionError("PCAColor: expected the principal colours, got none; call fit(training images) first")
+            raise OptionError(
+                "PCAColor: expected the principal colours, got none; use what fit(training images) returns"
+            )
         weights = rng.normal(0, self.std, (len(images), len(self.eigenvalues))) * self.eigenvalues
         shift = weights @ np.array(self.eigenvectors).T
         return _affine(images, np.ones_like(shift), shift, clip=True)
@@ -276,7 +278,7 @@ class Normalize(Augmentation):
     def change(self, images: Array, *, rng: np.random.Generator) -> Array:
         """Return the normalised images; see `Augmentation.change`."""
         if self.mean is None or self.std is None:
-            raise OptionError("Normalize: expected the mean and std, got none; call fit(training images) first")
+            raise OptionError("Normalize: expected the mean and std, got none; use what fit(training) returns")
         if images.shape[3] != len(self.mean):
             raise OptionError(f"Normalize: expected images of {len(self.mean)} channels, got {images.shape[3]}")
         scale = 1 / np.array([self.std])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lab.arguments import Checked, expect
 from tinygrad_lab.backend import Array
 from tinygrad_lab.data.augment.base import Augmentation, Geometric
 from tinygrad_lab.data.augment.colour import Normalize
@@ -20,7 +21,7 @@ from tinygrad_lab.registry import augmentations
 Step = Callable[..., tuple[Array, Array]]
 
 
-class Compose:
+class Compose(metaclass=Checked):
     """Do one augmentation after another; neighbours that move pixels are done as one warp.
 
     Parameters
@@ -45,6 +46,8 @@ class Compose:
 
     def __init__(self, steps: Sequence[Augmentation] = ()) -> None:
         self.steps = tuple(steps)
+        for step in self.steps:
+            expect("Compose", "each step", step, Augmentation, "an augmentation, such as Flip()")
         normalised = False
         for step in self.steps:
             if normalised and step.bounded:
@@ -79,7 +82,7 @@ class Compose:
         return f"Compose([{', '.join(map(repr, self.steps))}])"
 
     def fit(self, data: Dataset) -> Compose:
-        """Return the pipeline with everything filled in that is measured on the training images."""
+        """Return a pipeline with everything filled in that is measured on the training images; this one stays."""
         return Compose([step.fit(data) for step in self.steps])
 
     def for_evaluation(self) -> Compose:

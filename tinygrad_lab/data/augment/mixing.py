@@ -128,7 +128,9 @@ class Mixup(Augmentation):
     def __call__(self, images: Array, labels: Array, *, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return the blended images and their labels' probabilities; see `Augmentation.__call__`."""
         if self.classes is None:
-            raise OptionError("Mixup: expected the number of classes, got none; give it, or call fit(training images)")
+            raise OptionError(
+                "Mixup: expected the number of classes, got none; give it, or use what fit(training images) returns"
+            )
         weight = rng.beta(self.alpha, self.alpha, len(images)).astype(np.float32)
         other = transfer(rng.permutation(len(images)), device_name(images))
         weight = transfer(weight, device_name(images))
