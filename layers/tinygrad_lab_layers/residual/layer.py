@@ -118,7 +118,7 @@ class Residual(tgl.Layer):
         """Return S(x)."""
         if self.channels is None:
             return x
-        tgl.expect_images(x.shape, str(self), channels=self.channels[0])
+        tgl.expect_images(x.shape, type(self).__name__, channels=self.channels[0])
         if self.shortcut == "projected":
             return self.norm(self.projection(x))
         x = x[:, :: self.stride, :: self.stride]  # (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C)
@@ -130,7 +130,7 @@ class Residual(tgl.Layer):
         """Return (N, ceil(H / s), ceil(W / s), O)."""
         short = shape
         if self.channels is not None:
-            tgl.expect_images(shape, str(self), channels=self.channels[0])
+            tgl.expect_images(shape, type(self).__name__, channels=self.channels[0])
             if self.shortcut == "projected":
                 short = self.norm.output_shape(self.projection.output_shape(shape))
             else:
