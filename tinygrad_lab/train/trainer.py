@@ -34,6 +34,38 @@ def goes_by_metric(schedule: Schedule) -> bool:
     return bool(schedule.state())
 
 
+def _check_parts(model: Any, loss: Any, optimizer: Any, batches: Any, judging: Mapping[str, Any]) -> None:
+    """Refuse what nothing can be trained with."""
+    expect("Trainer", "model", model, Layer, "a layer")
+    expect("Trainer", "loss", loss, Callable, "a function of logits and labels")
+    expect("Trainer", "optimizer", optimizer, Optimizer, "one, such as SGD(model.parameters(), lr=0.1)")
+    expect("Trainer", "batches", batches, Loader, "a Loader, such as Loader(data)")
+    for name, part in judging.items():
+        expect("Trainer", name, part, (Loader, type(None)), "a Loader, such as Loader(data, shuffle=False)")
+    learned = {id(parameter) for parameter in model.parameters().values() if parameter.node is not None}
+    if not learned:
+        raise OptionError("Trainer: expected a model with parameters that learn, got none; unfreeze some?")
+    if learned.isdisjoint(map(id, optimizer.parameters.values())):
+        raise OptionError(
+            "Trainer: expected an optimizer of the model's parameters, got one of others; make it of "
+            "model.parameters(), after layers were replaced"
+        )
+
+
+def _check_company(schedule: Any, callbacks: Any, clip: Any, validation: Loader | None) -> None:
+    """Refuse what cannot go with training, and what goes by a validation part where there is none."""
+    expect("Trainer", "schedule", schedule, (Schedule, type(None)), "one, such as OneCycle(length=10)")
+    expect("Trainer", "clip", clip, (Callable, type(None)), "a function, such as partial(clip_by_norm, max_norm=1.0)")
+    expect("Trainer", "callbacks", callbacks, Sequence, "a list")
+    for callback in callbacks:
+        expect("Trainer", "each of callbacks", callback, Callback, "a Callback")
+    if validation is None and any(isinstance(callback, EarlyStopping) for callback in callbacks):
+        raise OptionError("Trainer: expected validation, the data by which EarlyStopping ends training, got none")
+    if validation is None and schedule is not None and goes_by_metric(schedule):
+        metric = schedule.metric
+        raise OptionError(f"Trainer: expected validation, the data whose {metric} {schedule} goes by, got none")
+
+
 class Trainer:
     """Trains a model epoch by epoch, on the device that the model is on.
 
@@ -116,29 +148,8 @@ class Trainer:
         capture: bool = False,
         precision: str = "float32",
     ) -> None:
-        expect("Trainer", "model", model, Layer, "a layer")
-        expect("Trainer", "loss", loss, Callable, "a function of logits and labels")
-        expect("Trainer", "optimizer", optimizer, Optimizer, "one, such as SGD(model.parameters(), lr=0.1)")
-        expect("Trainer", "batches", batches, Loader, "a Loader, such as Loader(data)")
-        for name, parts in (("held_out", held_out), ("validation", validation)):
-            expect("Trainer", name, parts, (Loader, type(None)), "a Loader, such as Loader(data, shuffle=False)")
-        expect("Trainer", "schedule", schedule, (Schedule, type(None)), "one, such as OneCycle(length=10)")
-        expect("Trainer", "callbacks", callbacks, Sequence, "a list")
-        for callback in callbacks:
-            expect("Trainer", "each of callbacks", callback, Callback, "a Callback")
-        expect(
-            "Trainer", "clip", clip, (Callable, type(None)), "a function, such as partial(clip_by_norm, max_norm=1.0)"
-        )
-        learned = {id(parameter) for parameter in model.parameters().values() if parameter.node is not None}
-        if not learned:
-            raise OptionError("Trainer: expected a model with parameters that learn, got none; unfreeze some?")
-        if learned.isdisjoint(map(id, optimizer.parameters.values())):
-            raise OptionError(
-                "Trainer: expected an optimizer of the model's parameters, got one of others; make it of "
-                "model.parameters(), after layers were replaced"
-            )
-        if validation is None and any(isinstance(callback, EarlyStopping) for callback in callbacks):
-            raise OptionError("Trainer: expected validation, the data by which EarlyStopping ends training, got none")
+        _check_parts(model, loss, optimizer, batches, {"held_out": held_out, "validation": validation})
+        _check_company(schedule, callbacks, clip, validation)
         if accumulate < 1:
             raise OptionError(f"Trainer: expected at least one batch an update, got accumulate={accumulate}")
         if capture and accumulate > 1:
@@ -147,10 +158,6 @@ class Trainer:
             raise CaptureError("Trainer: expected no clip to capture steps, got one, which may wait for the device")
         if read_every is not None and read_every < 1:
             raise OptionError(f"Trainer: expected metrics to be read every 1 update or more, got {read_every}")
-        if schedule is not None and goes_by_metric(schedule) and validation is None:
-            raise OptionError(
-                f"Trainer: expected validation, the data whose {schedule.metric} {schedule} goes by, got none"
-            )
         keep_freed_memory()  # what one step leaves is what the next one needs
         self.model, self.loss, self.optimizer, self.batches = model, loss, optimizer, batches
         self.held_out, self.validation, self.schedule = held_out, validation, schedule or Constant()
