@@ -16,7 +16,6 @@ import ast
 import importlib
 import inspect
 import math
-import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -68,13 +67,7 @@ def example_of(name: str, options: dict[str, str]) -> tuple[str, Layer, list[tup
         return text, layer, [taken] if all(isinstance(n, int) for n in taken) else list(taken)
     case = first_case(name)
     layer = construct(registry.layers[name], case.args, case.options, np.random.default_rng(0))
-    return on_one_line(repr(layer)), layer, [given.shape[1:] for given in case.inputs]
-
-
-def on_one_line(text: str) -> str:
-    """Return a call that stands on several lines as it would stand on one."""
-    without_last_commas = re.sub(r",\n\s*(?=[)}\]])", "", text)
-    return re.sub(r"\n\s*", " ", re.sub(r"(?<=[({\[])\n\s*", "", without_last_commas))
+    return " ".join(repr(layer).split()), layer, [given.shape[1:] for given in case.inputs]
 
 
 def first_case(name: str) -> Any:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.conformance.case import Case, LayerCases
+from tinygrad_lab.conformance.case import Case, Input, LayerCases
 from tinygrad_lab.conformance.oracles import cotangents, join
 from tinygrad_lab.conformance.subject import Arrays, LayerSubject, Pull, Subject, in_dtype, read_only, restoring
 from tinygrad_lab.conformance.values import OVERFLOWS, build_layer, constants_of, draw_tied, takes_all, takes_zero
@@ -220,30 +220,30 @@ def tied_arrays(trial: Trial) -> Arrays:
     return floats + trial.arrays[len(floats) :]
 
 
-def zeroed_arrays(trial: Trial) -> list[Arrays]:
-    """Return the trial's arguments with inputs of zeros, and with zeros in half of their places.
-
-    An input whose range leaves 0 out stays as it is; if all do, there is nothing to return.
-    """
-    rng, count = trial.rng, len(trial.subject.floats)
-    inputs = trial.arrays[:count]
-    taken = [takes_zero(trial.case.inputs[i]) for i in trial.subject.floats]
-    if not any(a.size for a, takes in zip(inputs, taken, strict=True) if takes):
-        return []
-    zeros = [np.zeros_like(a) if takes else a for a, takes in zip(inputs, taken, strict=True)]
-    half = [np.where(rng.random(a.shape) < 0.5, z, a) for a, z in zip(inputs, zeros, strict=True)]
-    return [[read_only(a) for a in some] + trial.arrays[count:] for some in (zeros, half)]
-
-
-def far_arrays(trial: Trial) -> list[Arrays]:
-    """Return the trial's arguments with inputs of the usual range at `OVERFLOWS`, on the side of 0 that they are on."""
+def replaced(trial: Trial, takes: Callable[[Input], bool], put: Callable[[Array], Array]) -> Arrays:
+    """Return the trial's arguments with other values for the inputs that take them; nothing if none does."""
     count = len(trial.subject.floats)
-    inputs = trial.arrays[:count]
-    taken = [takes_all(trial.case.inputs[i]) for i in trial.subject.floats]
-    if not any(a.size for a, takes in zip(inputs, taken, strict=True) if takes):
+    inputs = [(a, takes(trial.case.inputs[i])) for a, i in zip(trial.arrays, trial.subject.floats, strict=False)]
+    if not any(a.size for a, taken in inputs if taken):
         return []
-    far = [np.where(a < 0, -OVERFLOWS, OVERFLOWS) if takes else a for a, takes in zip(inputs, taken, strict=True)]
-    return [[read_only(a) for a in far] + trial.arrays[count:]]
+    return [read_only(put(a)) if taken else a for a, taken in inputs] + trial.arrays[count:]
+
+
+def extremes(trial: Trial) -> list[tuple[str, Arrays]]:
+    """Return where inputs are put, in words, and the trial's arguments with them there.
+
+    At zeros, at zeros in half of their places, and far out on the side of 0 that they are on.
+    """
+    rng = trial.rng
+    found = [
+        ("0", replaced(trial, takes_zero, np.zeros_like)),
+        ("0", replaced(trial, takes_zero, lambda a: np.where(rng.random(a.shape) < 0.5, 0.0, a))),
+        (
+            f"{OVERFLOWS:g} or {-OVERFLOWS:g}",
+            replaced(trial, takes_all, lambda a: np.where(a < 0, -OVERFLOWS, OVERFLOWS)),
+        ),
+    ]
+    return [(where, arrays) for where, arrays in found if arrays]
 
 
 def magnitude(arrays: Sequence[Array]) -> float:

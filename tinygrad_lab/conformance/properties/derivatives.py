@@ -23,8 +23,7 @@ from tinygrad_lab.conformance.oracles import (
     some_units,
 )
 from tinygrad_lab.conformance.subject import Arrays, LayerSubject
-from tinygrad_lab.conformance.trial import Trial, far_arrays, magnitude, tied_arrays, zeroed_arrays
-from tinygrad_lab.conformance.values import OVERFLOWS
+from tinygrad_lab.conformance.trial import Trial, extremes, magnitude, tied_arrays
 from tinygrad_lab.conformance.verdict import Measure, Undecided, Violation, agree, blaming, demand
 from tinygrad_lab.errors import LabError
 from tinygrad_lab.settings import using
@@ -263,8 +262,7 @@ def ties(trial: Trial) -> Measure | None:
     """
     if not trial.subject.floats or not trial.outputs:
         return None
-    judged = [finite_at(trial, arrays, "0") for arrays in zeroed_arrays(trial)]
-    judged += [finite_at(trial, arrays, f"{OVERFLOWS:g} or {-OVERFLOWS:g}") for arrays in far_arrays(trial)]
+    judged = [finite_at(trial, arrays, where) for where, arrays in extremes(trial)]
     declared = trial.cases.kink_distance is not None or any(given.distinct for given in trial.case.inputs)
     composed = isinstance(trial.subject, LayerSubject) and bool(trial.layer.children())
     if not declared or composed:

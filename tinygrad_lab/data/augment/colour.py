@@ -278,7 +278,7 @@ class Normalize(Augmentation):
     def change(self, images: Array, *, rng: np.random.Generator) -> Array:
         """Return the normalised images; see `Augmentation.change`."""
         if self.mean is None or self.std is None:
-            raise OptionError("Normalize: expected the mean and std, got none; use what fit(training) returns")
+            raise OptionError("Normalize: expected the mean and std, got none; use what fit(training images) returns")
         if images.shape[3] != len(self.mean):
             raise OptionError(f"Normalize: expected images of {len(self.mean)} channels, got {images.shape[3]}")
         scale = 1 / np.array([self.std])
