@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -10,39 +9,7 @@ from typing import Any
 from tinygrad_lab.backend import backend_of
 from tinygrad_lab.errors import CallError, OptionError, StateError
 from tinygrad_lab.layer import Layer
-
-
-def write_atomically(path: Path, *parts: Any) -> None:
-    """Write a file, whose content is given in parts, so that its name stands for the old content or the new one.
-
-    At no moment, a kill or a power cut included, does it stand for a piece: the file is written beside its place under
-    another name (the same each time, so that nothing piles up), synced to the disk, and renamed. Two processes must not
-    write one file at a time.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring a rename to the disk, where the system lets folders be synced."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+from tinygrad_lab.writing import write_atomically, writing
 
 
 def _check_model(who: str, model: Any, path: Any) -> None:
@@ -61,7 +28,7 @@ def save_weights(model: Layer, path: str | os.PathLike[str]) -> None:
     OptionError
         The file's name does not end in ``.safetensors``.
     StateError
-        There is no such folder.
+        There is no such folder, or the file cannot be written.
 
     Examples
     --------
@@ -80,7 +47,8 @@ def save_weights(model: Layer, path: str | os.PathLike[str]) -> None:
     if not path.parent.is_dir():
         raise StateError(f"save_weights: expected a folder to write {path.name} into, found no {path.parent}; make it")
     arrays = {name: backend_of(array).to_numpy(array).copy(order="C") for name, array in model.state().items()}
-    write_atomically(path, save(arrays))
+    with writing(StateError, f"save_weights: expected to write {path}"):
+        write_atomically(path, save(arrays))
 
 
 def load_weights(model: Layer, path: str | os.PathLike[str]) -> None:

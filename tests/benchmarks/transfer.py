@@ -34,7 +34,8 @@ from tinygrad_lab.optim.schedules import OneCycle
 from tinygrad_lab.registry import models
 from tinygrad_lab.train import evaluate
 from tinygrad_lab.train.evaluation import compare
-from tinygrad_lab.weights import load_weights, save_weights, write_atomically
+from tinygrad_lab.weights import load_weights, save_weights
+from tinygrad_lab.writing import write_atomically
 from tinygrad_lab_layers import Flatten
 
 TASK = ("airplane", "ship")

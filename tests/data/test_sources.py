@@ -121,6 +121,16 @@ def write_picture(path: Path, pixels: np.ndarray, **options: object) -> None:
 
 
 class TestImageFolder:
+    @pytest.mark.parametrize("content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n", b"BUFR", b"\x89HDF\r\n"])
+    def test_no_program_is_started_for_a_picture(
+        self, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("subprocess.Popen", lambda *args, **options: pytest.fail("a program was started"))
+        (tmp_path / "cat").mkdir()
+        (tmp_path / "cat" / "photo.png").write_bytes(content)
+        with pytest.raises(DataError, match=r"photo\.png: cannot be read as a picture: cannot identify image file"):
+            ImageFolder().read("train", root=tmp_path)
+
     def test_reads_both_splits(self, tmp_path: Path) -> None:
         pixels = random_images(3, 4, 5, 3)
         write_picture(tmp_path / "train" / "dog" / "b.png", pixels[0])

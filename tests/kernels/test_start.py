@@ -28,6 +28,14 @@ def refuse(self):
 for locator in caching.CacheImpl._locator_classes:
     locator.ensure_cache_path = refuse
 """
+FULL = """
+import errno
+from tinygrad_lab.kernels.compiled.cache import _SealedFiles
+def refuse(self, *args):
+    raise OSError(errno.ENOSPC, "No space left on device")
+_SealedFiles._load_index = lambda self: {}
+_SealedFiles._open_for_write = refuse
+"""
 
 
 def errors_of(script: str, **environment: str) -> str:
@@ -44,6 +52,27 @@ def test_the_first_compilation_says_so_and_the_next_program_finds_the_kernels(tm
     assert "tinygrad_lab: compiling kernels for this machine" in first
     assert list(tmp_path.rglob("*.nbc"))
     assert errors_of(USE, NUMBA_CACHE_DIR=str(tmp_path)) == ""
+
+
+def test_damaged_kernels_are_compiled_again(tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    errors_of(USE, NUMBA_CACHE_DIR=str(tmp_path))
+    for number, path in enumerate(sorted(tmp_path.rglob("*.nb?"))):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes((content, content[:-9], b"", b"cbuiltins\nexit\n(tR.")[number % 4])
+    said = errors_of(USE, NUMBA_CACHE_DIR=str(tmp_path))
+    assert said.count("\n") == 1
+    assert "compiling kernels" in said
+    assert errors_of(USE, NUMBA_CACHE_DIR=str(tmp_path)) == "", "they are mended"
+
+
+def test_a_full_disk_keeps_no_kernels_and_costs_no_result() -> None:
+    pytest.importorskip("numba")
+    said = errors_of(FULL + USE).splitlines()
+    assert [line.partition(" in ")[0] for line in said if "No space" in line] == [
+        "tinygrad_lab: compiled kernels cannot be kept"
+    ]
 
 
 def test_nowhere_to_keep_them() -> None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
 from tests.train import checkpoint_writer
-from tinygrad_lab import weights
+from tinygrad_lab import writing
 from tinygrad_lab.errors import CheckpointError, OptionError
 from tinygrad_lab.optim import Adam, ExponentialMovingAverage
 from tinygrad_lab.optim.schedules import ReduceOnPlateau
@@ -234,7 +234,7 @@ def test_a_disk_that_refuses(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(weights.os if place == "fsync" else Path, place, refuse)
+        patch.setattr(writing.os if place == "fsync" else Path, place, refuse)
         with pytest.raises(CheckpointError, match=message):
             save(path, checkpoint_writer.contents(2))
     assert checkpoint_writer.is_whole(load(path))
@@ -276,7 +276,7 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyte
         raise KeyboardInterrupt
 
     save(tmp_path / "a", {"step": 1})
-    monkeypatch.setattr(weights.os, "fsync", interrupt)
+    monkeypatch.setattr(writing.os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         save(tmp_path / "a", {"step": 2})
     assert load(tmp_path / "a") == {"step": 1}

@@ -20,9 +20,9 @@ from tinygrad_lab.layer import Layer, Sequential
 from tinygrad_lab.notices import say_once
 from tinygrad_lab.optim.schedules import build_schedule
 from tinygrad_lab.train import find_recipe, recipe_names
+from tinygrad_lab.train.folder import new_run_folder, read_run
 from tinygrad_lab.train.recipe import Recipe, checked
 from tinygrad_lab.train.results import read_runs
-from tinygrad_lab.train.run import new_run_folder, read_run
 from tinygrad_lab.train.shapes import check_images, made_up
 from tinygrad_lab_layers import Dense, Flatten
 
@@ -217,7 +217,7 @@ def test_names_lead_nowhere_else(name: Any, tmp_path: Path) -> None:
     for refused in (
         lambda: checked(tables, name),
         lambda: checked({**tables, "variants": {name: {}}}, "mine"),
-        lambda: new_run_folder(tmp_path, name),
+        lambda: new_run_folder(tmp_path, Recipe(name, tables)),
     ):
         with pytest.raises(ConfigError, match="expected a name of letters"):
             refused()

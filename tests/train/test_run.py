@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import io
 import itertools
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +21,13 @@ from tinygrad_lab import registry
 from tinygrad_lab.cli import main
 from tinygrad_lab.errors import CaptureError, ConfigError, NonFiniteError, OptionError
 from tinygrad_lab.train import Trainer, find_recipe, run_recipe
+from tinygrad_lab.train import folder as folders
 from tinygrad_lab.train import run as module
 from tinygrad_lab.train.checkpoint import CheckpointFolder
-from tinygrad_lab.train.progress import Reporter
+from tinygrad_lab.train.folder import read_run
+from tinygrad_lab.train.progress import LineReporter, LiveReporter, Reporter
 from tinygrad_lab.train.recipe import Recipe
-from tinygrad_lab.train.run import prepare, read_run
+from tinygrad_lab.train.run import prepare
 
 
 def short(*settings: str) -> Recipe:
@@ -158,30 +164,130 @@ def test_a_run_goes_on_with_the_batch_whose_loss_was_not_finite(
     assert parts["training_accuracy"] == whole["training_accuracy"]
 
 
-@pytest.mark.parametrize("name", ["recipe.json", "metrics.jsonl", "weights.safetensors", "curves.png", "result.json"])
-def test_a_disk_that_fills_up_is_told_and_the_run_goes_on(
+ONE_EPOCH = ["train", "--quiet", "--set", "data.per_class=20", "--set", "training.epochs=1"]
+
+
+def fill_the_disk(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let one file of a run find no space."""
+    replace = Path.replace
+
+    def refused(path: Path, target: Path) -> Any:
+        if target.name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", refused)
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "weights.safetensors", "result.json"])
+def test_a_full_disk_is_one_line_and_the_run_goes_on(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def on_a_full_disk(write: Any, place: int) -> Any:
-        def written(*args: Any) -> None:
-            if args[place].name == name:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            write(*args)
-
-        return written
-
     with monkeypatch.context() as patch:
-        for function, place in (("write_atomically", 0), ("save_weights", 1), ("draw_curves", 1)):
-            patch.setattr(module, function, on_a_full_disk(getattr(module, function), place))
-        arguments = ["train", "--quiet", "--set", "data.per_class=20", "--set", "training.epochs=1"]
-        assert main([*arguments, "--runs", str(tmp_path)]) == 1
+        fill_the_disk(patch, name)
+        assert main([*ONE_EPOCH, "--runs", str(tmp_path)]) == 1
     (folder,) = tmp_path.iterdir()
-    told = capsys.readouterr().err
-    assert f"run {folder}: expected to write into it, got No space left on device; the disk is full" in told
-    assert (f"--resume {folder}" in told) == (name != "recipe.json")
-    if name != "recipe.json":
-        assert main(["train", "--quiet", "--resume", str(folder)]) == 0
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert f"write {folder}/{name}" in message or f"run {folder}: expected to write {name}" in message
+    assert "got No space left on device; the disk is full: free some space" in message
+    assert f"--resume {folder}" in message or name == "weights.safetensors"
+    assert main(["train", "--quiet", "--resume", str(folder)]) == 0
+    assert json.loads((folder / "result.json").read_text())["epochs"] == 1
+
+
+def test_a_full_disk_at_the_beginning_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill_the_disk(monkeypatch, "recipe.json")
+    assert main([*ONE_EPOCH, "--runs", str(tmp_path)]) == 1
+    message = f"runs: expected to make a folder for 'lenet5' in {tmp_path}, got No space left on device; the disk is "
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+TITLES = ["a $x_$ b", r"$\phantom$", "$$", "\\", "[/] [bold", "line\nline", "x" * 9999, "\udcff", "\U0001f600", ""]
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_no_title_costs_a_result(title: str, tmp_path: Path) -> None:
+    recipe = short("training.epochs=1")
+    recipe.tables["recipe"]["title"] = title
+    for reporter in (LineReporter(io.StringIO()), LiveReporter(io.StringIO())):
+        run_recipe(recipe, reporter, runs=tmp_path)
+    for folder in tmp_path.iterdir():
         assert json.loads((folder / "result.json").read_text())["epochs"] == 1
+        assert (folder / "curves.png").exists()
+        assert run_recipe(read_run(folder), Reporter(), resume=folder)["epochs"] == 1
+
+
+def test_a_picture_that_cannot_be_drawn_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tinygrad_lab", *ONE_EPOCH, "--runs", str(tmp_path)]
+    environment = {**os.environ, "MPLBACKEND": "nonsense"}
+    for arguments in ([*ONE_EPOCH, "--seeds", "2", "--runs", str(tmp_path)], ["train", "--quiet", "--resume"]):
+        folders = sorted(tmp_path.iterdir())
+        command = [sys.executable, "-m", "tinygrad_lab", *arguments, *map(str, folders[:1])]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0
+        lines = done.stderr.splitlines()
+        assert len(lines) == (1 if folders else 2)
+        assert all(re.match(r"tinygrad_lab: no picture \S*curves.png: .*backend", line) for line in lines)
+    for folder in folders:
+        assert {"result.json", "weights.safetensors"} <= {path.name for path in folder.iterdir()}
+
+
+def test_a_picture_finds_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill_the_disk(monkeypatch, "curves.png")
+    assert main([*ONE_EPOCH, "--runs", str(tmp_path)]) == 0
+    assert "curves.png: OSError: [Errno 28] No space left on device" in capsys.readouterr().err
+
+
+def test_a_run_can_be_resumed_from_the_moment_that_its_folder_has_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*args: Any, **options: Any) -> None:
+        raise Killed
+
+    for name in ("write_atomically", "_named"):
+        with monkeypatch.context() as patch:
+            patch.setattr(folders, name, killed)
+            with pytest.raises(Killed):
+                run_recipe(short("training.epochs=1"), Reporter(), runs=tmp_path)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(module, "_train", killed)
+    with pytest.raises(Killed):
+        run_recipe(short("training.epochs=1"), Reporter(), runs=tmp_path)
+    monkeypatch.undo()
+    (folder,) = tmp_path.iterdir()
+    assert run_recipe(read_run(folder), Reporter(), resume=folder)["epochs"] == 1
+
+
+def test_a_run_is_gone_on_with_by_one_process_at_a_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("fcntl")
+    others: list[int] = []
+
+    class Resumes(Reporter):
+        def epoch(self, history: Any) -> None:
+            (folder,) = tmp_path.iterdir()
+            others.append(main(["train", "--resume", str(folder)]))
+            (tmp_path / folder / ".result.json-0123abcd.tmp").write_text("what a killed process left")
+
+    run_recipe(short("training.epochs=1"), Resumes(), runs=tmp_path)
+    (folder,) = tmp_path.iterdir()
+    assert others == [1]
+    assert capsys.readouterr().err == (
+        f"tinygrad-lab train: run {folder}: expected a run that no other process goes on with, got one in use; wait "
+        "for its end, or begin another run\n"
+    )
+    assert main(["train", "--resume", str(folder)]) == 0
+    assert not list(folder.glob(".*"))
 
 
 @pytest.mark.parametrize(("key", "measure"), [("clip_norm", np.linalg.norm), ("clip_value", lambda g: abs(g).max())])

@@ -15,9 +15,10 @@ from tinygrad_lab.errors import ConfigError, OptionError, StateError
 from tinygrad_lab.finetuning import begin_with
 from tinygrad_lab.registry import models
 from tinygrad_lab.train import find_recipe, run_recipe
+from tinygrad_lab.train.folder import read_run
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.recipe import Recipe
-from tinygrad_lab.train.run import prepare, read_run
+from tinygrad_lab.train.run import prepare
 from tinygrad_lab.weights import save_weights
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import importlib
 import importlib.util
+import io
 import os
 import pkgutil
 import sys
@@ -17,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tinygrad_lab.errors import LabError, hint
+from tinygrad_lab.writing import refusal
 
 
 def commands() -> dict[str, str]:
@@ -34,9 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0, or 1 after an error, 2 after a wrong call, 130 after Ctrl-C."""
     argv = sys.argv[1:] if argv is None else list(argv)
     command = argv[0] if argv else ""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a sign is no reason to fail
     try:
         status = _run(argv)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is closed where nobody wants it
+            sys.stdout.flush()
         return status
     except LabError as error:
         text = str(error).removeprefix(f"{command}: ")  # the library names who complains; here the program does
@@ -44,11 +51,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"tinygrad-lab {command}: {text}{notes}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader has seen enough, as `head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 0
+    except (OSError, MemoryError) as error:  # of the machine, not of this program
+        print(f"tinygrad-lab {command}: {_of_the_machine(error)}", file=sys.stderr)
+        _forget_output()
+        return 1
     except KeyboardInterrupt as stop:
         print(" ".join(["tinygrad-lab", f"{command}:", "stopped", *map(str, stop.args)]), file=sys.stderr)
         return 130
+
+
+def _of_the_machine(error: OSError | MemoryError) -> str:
+    """Return what the machine refused: memory, a file, or the output."""
+    if isinstance(error, MemoryError):
+        return f"the memory does not suffice: {str(error) or 'of this machine'}"
+    return str(error) if error.filename is not None else f"the system refused to read or write: {refusal(error)}"
+
+
+def _forget_output() -> None:
+    """Send what is not yet written nowhere, so that the end of the program does not fail on it again."""
+    if sys.stdout is not None:
+        with contextlib.suppress(OSError):  # one that is no file
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(argv: Sequence[str]) -> int:

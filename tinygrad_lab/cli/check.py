@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise
         raise ConfigError(NEEDS_HYPOTHESIS) from error
     from rich.console import Console
+    from rich.markup import escape
 
     with Console(stderr=True).status("") as status:
         results = check_layers(
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             devices=arguments.device,
             mutants=arguments.mutants,
-            progress=lambda name: status.update(f"checking {name}"),
+            progress=lambda name: status.update(f"checking {escape(name)}"),
         )
     report(results, arguments)
     return 0 if all(result.passed for result in results) else 1

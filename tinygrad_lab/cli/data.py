@@ -46,6 +46,7 @@ def _list(arguments: argparse.Namespace) -> int:
         _print_json([asdict(entry) for entry in found])
         return 0
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Column, Table
 
     table = Table("Name", "Images", "Download", Column("Where", overflow="fold"), "What", box=None)
@@ -53,8 +54,8 @@ def _list(arguments: argparse.Namespace) -> int:
         images = " + ".join(f"{count:,}" for count in entry.images.values())
         size = f"{entry.download / 1e6:,.0f} MB" if entry.download else "none"
         where = str(entry.root or ("not here" if entry.download else ""))
-        table.add_row(entry.name, images, size, where, entry.problem or entry.title)
-    Console(soft_wrap=True).print(table)
+        table.add_row(*map(escape, (entry.name, images, size, where, entry.problem or entry.title)))
+    Console(soft_wrap=True, emoji=False).print(table)
     return 0
 
 
@@ -92,7 +93,7 @@ def _progress(quiet: bool) -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}
 

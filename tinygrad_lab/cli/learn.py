@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinygrad_lab.errors import ConfigError, StateError
+from tinygrad_lab.writing import writing
 
 if TYPE_CHECKING:
     from tinygrad_lab.learn.catalogue import Exercise
@@ -36,8 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what is asked for; the status is 1 where an answer does not pass."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a sign is no reason to fail
     actions = {"start": _start, "check": _check, "hint": _hint, "solution": _solution}
     return actions.get(arguments.action, _list)(arguments)
 
@@ -82,12 +80,13 @@ def _start(arguments: argparse.Namespace) -> int:
 
     exercise = find_exercise(arguments.which)
     folder = arguments.folder if arguments.folder is not None else default_folder(exercise)
-    written, kept = hand_out(
-        exercise,
-        folder,
-        again=arguments.again,
-        new_distribution=lambda path: write_distribution(path, names_for(exercise.distribution or "")),
-    )
+    with writing(ConfigError, f"expected a folder to write into, {folder}"):
+        written, kept = hand_out(
+            exercise,
+            folder,
+            again=arguments.again,
+            new_distribution=lambda path: write_distribution(path, names_for(exercise.distribution or "")),
+        )
     for path in kept:
         print(f"your work is kept in {path}")
     print(f"{exercise.number}. {exercise.title}")

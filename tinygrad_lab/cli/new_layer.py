@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.writing import writing
 
 TEMPLATE = Path(__file__).parent / "new_layer_template"
 FILES = {
@@ -91,14 +92,15 @@ def write_distribution(folder: Path, names: dict[str, str]) -> list[Path]:
     Raises
     ------
     ConfigError
-        The folder holds something already.
+        The folder holds something already, or cannot be written into.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"expected a new or empty folder, got {folder}, which is not; name another one")
     written = []
-    for source, target in FILES.items():
-        path = Path(fill(target, names))
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(fill((TEMPLATE / source).read_text(encoding="utf-8"), names), encoding="utf-8")
-        written.append(path)
+    with writing(ConfigError, f"expected a folder to write into, {folder}"):
+        if folder.exists() and any(folder.iterdir()):
+            raise ConfigError(f"expected a new or empty folder, got {folder}, which is not; name another one")
+        for source, target in FILES.items():
+            path = Path(fill(target, names))
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(fill((TEMPLATE / source).read_text(encoding="utf-8"), names), encoding="utf-8")
+            written.append(path)
     return written

@@ -66,15 +66,16 @@ def option(setting: str) -> tuple[str, Any]:
 
 def _print_table(summary: Any) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Column, Table
 
     numbers = (Column(title, justify="right", no_wrap=True) for title in ("Parameters", "Multiply-adds"))
     table = Table(Column("Layer (kind)", no_wrap=True), Column("Output", no_wrap=True), *numbers, box=None)
     for row in summary.layers:
         shape = ", ".join(map(str, row.output_shape))
-        table.add_row(f"{row.name} ({row.kind})", shape, f"{row.parameters:,}", f"{row.multiply_adds:,}")
+        table.add_row(escape(f"{row.name} ({row.kind})"), shape, f"{row.parameters:,}", f"{row.multiply_adds:,}")
     console = Console(width=_WIDTH, highlight=False)
-    console.print(f"[bold]{summary.model}[/bold]")
+    console.print(summary.model, style="bold", markup=False)
     console.print(table)
     print(f"Total parameters: {summary.total_parameters:,}")
     print(f"Trainable parameters: {summary.trainable_parameters:,}")

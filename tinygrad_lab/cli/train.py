@@ -29,8 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train, and print the accuracy on held-out images."""
     from tinygrad_lab.errors import ConfigError
+    from tinygrad_lab.train.folder import read_run
     from tinygrad_lab.train.recipe import find_recipe
-    from tinygrad_lab.train.run import read_run, run_recipe
+    from tinygrad_lab.train.run import run_recipe
 
     options = {"root": arguments.data, "tensorboard": arguments.tensorboard, "device": arguments.device}
     if arguments.resume:

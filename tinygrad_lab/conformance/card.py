@@ -71,7 +71,7 @@ def overview(results: Sequence[LayerResult]) -> Table:
 
 def details(result: LayerResult) -> Table:
     """Return a table with a row a property, the range of the inputs above it and what the marks mean below."""
-    title = f"{result.name}  ({result.seconds:.1f} s{', inputs from ' + result.range if result.range else ''})"
+    title = f"{escape(result.name)}  ({result.seconds:.1f} s{', inputs from ' + result.range if result.range else ''})"
     table = Table(box=None, padding=(0, 2, 0, 0), title=title, title_justify="left", caption=LEGEND)
     table.caption_justify = "left"
     for heading in ("", "property", "cases", "worst error", "tolerance", "seconds"):
@@ -111,4 +111,5 @@ def print_card(results: Sequence[LayerResult], console: Any = None) -> None:
     seconds = sum(result.seconds for result in results)
     cases = sum(result.examples for result in results)
     tally = f"{len(results) - len(broken)} of {len(results)} pass, {cases} cases, {seconds:.1f} s"
-    console.print(f"\n[bold {'red' if broken else 'green'}]{tally}[/]{': ' + ', '.join(broken) if broken else ''}")
+    names = f": {escape(', '.join(broken))}" if broken else ""
+    console.print(f"\n[bold {'red' if broken else 'green'}]{tally}[/]{names}")

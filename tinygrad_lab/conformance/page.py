@@ -18,6 +18,7 @@ from tinygrad_lab.conformance.results import LayerResult, PropertyResult
 from tinygrad_lab.conformance.trial import Trial
 from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.settings import using
+from tinygrad_lab.writing import write_atomically, writing
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -115,7 +116,8 @@ def draw(errors: dict[str, list[float]], title: str) -> str:
     steps = np.array(errors["step"])
     for (name, values), style in zip(list(errors.items())[1:], ("-", "--", "-.", ":"), strict=False):
         axes.loglog(steps, np.maximum(values, 1e-18), style, label=name)
-    axes.set(xlabel="step", ylabel="largest error", title=title)
+    axes.set(xlabel="step", ylabel="largest error")
+    axes.set_title(title, parse_math=False)
     axes.legend()
     axes.grid(alpha=0.3)
     text = io.StringIO()
@@ -138,7 +140,7 @@ def write_page(path: Path, results: Sequence[LayerResult], *, plot_of: str | Non
     Raises
     ------
     ConfigError
-        The layer to plot was not checked.
+        The layer to plot was not checked, or the file cannot be written.
     """
     by_name = {result.name: result for result in results}
     if plot_of is not None and plot_of not in by_name:
@@ -155,4 +157,5 @@ def write_page(path: Path, results: Sequence[LayerResult], *, plot_of: str | Non
         plot(chosen) if chosen is not None else "",
     ]
     page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Conformance</title><style>{STYLE}</style>'
-    path.write_text(page + "".join(body) + "</html>\n", encoding="utf-8")
+    with writing(ConfigError, f"--html: expected to write {path}"):
+        write_atomically(path, (page + "".join(body) + "</html>\n").encode())

@@ -13,6 +13,7 @@ from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.inspect.blocks import Block, Chain, Frame, Part, Ways, blocks_of, shape_text
 from tinygrad_lab.inspect.trace import outline, trace
 from tinygrad_lab.layer import Layer
+from tinygrad_lab.writing import write_atomically, writing
 
 # Light fill, border, dark fill. Text stands on these fills, so that it can be read on a page of any colour.
 _COLOURS = {
@@ -103,10 +104,8 @@ class Drawing:
             The file's name does not end in ``.svg``, or it cannot be written.
         """
         path = svg_path(path)
-        try:
-            path.write_text(self.svg + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"draw: expected a file that can be written, got {path}: {error.strerror}") from error
+        with writing(ConfigError, f"draw: expected to write {path}"):
+            write_atomically(path, f"{self.svg}\n".encode())
 
     def line(self, *points: tuple[float, float], arrow: bool = True) -> None:
         """Draw a line from point to point, with an arrow at its end."""

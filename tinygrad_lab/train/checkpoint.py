@@ -11,7 +11,6 @@ name stands for the whole old file or for the whole new one.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import re
 import warnings
@@ -27,7 +26,7 @@ from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array, backend_of, is_array
 from tinygrad_lab.errors import CheckpointError, OptionError, PluginError
 from tinygrad_lab.layer import Layer
-from tinygrad_lab.weights import write_atomically
+from tinygrad_lab.writing import remove_leftovers, write_atomically, writing
 
 FORMAT = "tinygrad_lab checkpoint 1"
 REFERENCE = "$array"  # {"$array": name} stands in the JSON where the array of that name belongs
@@ -44,14 +43,6 @@ CODES = {  # safetensors' names of dtypes
     "float16": "F16",
     "float32": "F32",
     "float64": "F64",
-}
-ADVICE = {
-    errno.ENOSPC: "the disk is full: free some space",
-    errno.EDQUOT: "the quota is used up: free some space",
-    errno.EFBIG: "the file is larger than this system allows",
-    errno.EACCES: "permission is denied: choose another folder, or ask for access",
-    errno.EPERM: "permission is denied: choose another folder, or ask for access",
-    errno.EROFS: "the disk is read-only: choose another folder",
 }
 
 
@@ -81,15 +72,10 @@ def save(path: str | Path, contents: Mapping[str, Any]) -> None:
     arrays: dict[str, Array] = {}
     text = json.dumps(_plain(contents, (), arrays))
     arrays = dict(sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0])))  # aligned, as readers like it
-    try:
+    what = f"checkpoint {path}: expected to write {sum(array.nbytes for array in arrays.values()) / 1e6:.1f} MB"
+    with writing(CheckpointError, what, more=" (an older checkpoint there is still good)"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, _header(text, arrays), *map(_bytes, arrays.values()))
-    except OSError as error:
-        megabytes = sum(array.nbytes for array in arrays.values()) / 1e6
-        raise CheckpointError(
-            f"checkpoint {path}: expected to write {megabytes:.1f} MB, got {error.strerror or error}; "
-            f"{ADVICE.get(error.errno or 0, 'look at the folder')} (an older checkpoint there is still good)"
-        ) from error
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -222,8 +208,7 @@ class CheckpointFolder:
         save(self.path(step), contents)
         for old in [s for s in self.steps() if s != step][: -self.keep + 1 or None]:
             self.path(old).unlink(missing_ok=True)
-        for leftover in self.folder.glob(".*.safetensors.tmp"):  # of a process that was killed
-            leftover.unlink(missing_ok=True)
+        remove_leftovers(self.folder)
 
     def latest(self) -> dict[str, Any] | None:
         """Return the contents of the newest checkpoint that is whole, None if there is none yet.

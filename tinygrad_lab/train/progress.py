@@ -83,7 +83,7 @@ class LiveReporter(LineReporter):
         columns = ("{task.description}", BarColumn(), "{task.percentage:>3.0f} %", TimeRemainingColumn())
         console = Console(file=self.stream, soft_wrap=True)
         self.bar = Progress(*columns, TextColumn("{task.fields[state]}"), console=console, transient=True)
-        console.print(f"[bold]{recipe['recipe'].get('title', recipe.name)}")
+        console.print(recipe["recipe"].get("title", recipe.name), style="bold", markup=False)
         with self.bar:
             self.task = self.bar.add_task("training", total=None, state="")
             yield

@@ -15,7 +15,7 @@ from typing import Any
 from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.train.evaluation import FIGURES, compare, percent, spread
 from tinygrad_lab.train.recipe import check_name, find_recipe, recipe_names
-from tinygrad_lab.weights import write_atomically
+from tinygrad_lab.writing import write_atomically, writing
 
 Result = dict[str, Any]
 _SHOWN = {"recipe", "seeds", "epochs", "training_accuracy", "images_per_second"}  # what each experiment is shown by
@@ -158,7 +158,7 @@ def write_results(results: Sequence[Result], folder: Path) -> None:
     Raises
     ------
     ConfigError
-        Two experiments have one name.
+        Two experiments have one name, or the folder cannot be written into.
     """
     names = [str(result["recipe"]) for result in results]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -167,11 +167,12 @@ def write_results(results: Sequence[Result], folder: Path) -> None:
         raise ConfigError(
             f"results: expected one experiment a name, got other settings too for {twice} ({told}); move trials away"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    for result in results:
-        text = json.dumps(result, indent=2) + "\n"
-        write_atomically(folder / f"{result['recipe'].replace(':', '-')}.json", text.encode())
-    write_atomically(folder / "index.md", page(read_results(folder)).encode())
+    with writing(ConfigError, f"results: expected a folder to write into, {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for result in results:
+            text = json.dumps(result, indent=2) + "\n"
+            write_atomically(folder / f"{result['recipe'].replace(':', '-')}.json", text.encode())
+        write_atomically(folder / "index.md", page(read_results(folder)).encode())
 
 
 def read_results(folder: Path) -> list[Result]:

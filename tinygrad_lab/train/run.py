@@ -1,8 +1,8 @@
 """A run: what a recipe does, and the folder that it leaves.
 
 The folder holds ``recipe.json`` (the recipe as it was run), ``metrics.jsonl`` (a line an epoch), ``checkpoints`` (the
-newest two and, where a part of the training data is set aside, the best by that), and in the end ``result.json``,
-``weights.safetensors`` of the last epoch, and ``curves.png``.
+newest two and, where a part of the training data is set aside, the best by that), and in the end
+``weights.safetensors`` of the last epoch, ``result.json``, and ``curves.png``.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import json
 import signal
 import statistics
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from tinygrad_lab import registry
 from tinygrad_lab.backend import find_backend
 from tinygrad_lab.data import Compose, Loader, find_source, load
 from tinygrad_lab.data.resizing import as_size
-from tinygrad_lab.errors import ConfigError, LabError, NonFiniteError, OptionError, StateError
+from tinygrad_lab.errors import ConfigError, NonFiniteError, OptionError
 from tinygrad_lab.finetuning import begin_with
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.layer import Layer, Parameter
@@ -35,13 +34,15 @@ from tinygrad_lab.optim.schedules import Schedule, build_schedule
 from tinygrad_lab.settings import reference_only
 from tinygrad_lab.train.callbacks import Callback, EarlyStopping, GradientNorms, Metrics, TensorBoard
 from tinygrad_lab.train.capture import check_graphs
-from tinygrad_lab.train.checkpoint import ADVICE, CheckpointFolder
+from tinygrad_lab.train.checkpoint import CheckpointFolder
+from tinygrad_lab.train.curves import save_curves
 from tinygrad_lab.train.evaluation import best_epoch, figures
+from tinygrad_lab.train.folder import new_run_folder, recipe_text, used_alone, write_into, writing_into
 from tinygrad_lab.train.progress import Reporter
-from tinygrad_lab.train.recipe import Recipe, check_name, checked
+from tinygrad_lab.train.recipe import Recipe
 from tinygrad_lab.train.shapes import check_images, made_up
 from tinygrad_lab.train.trainer import Trainer, goes_by_metric
-from tinygrad_lab.weights import save_weights, write_atomically
+from tinygrad_lab.weights import save_weights
 
 
 def _options(kind: registry.Registry, table: dict[str, Any]) -> dict[str, Any]:
@@ -58,22 +59,6 @@ def _made(kind: registry.Registry, table: dict[str, Any], *args: Any, **more: An
         return kind[table["name"]](*args, **options, **more)
     except TypeError as error:
         raise ConfigError(f"{kind.kind}: expected options of {table['name']!r}, got {options}: {error}") from error
-
-
-def new_run_folder(root: Path, recipe: str) -> Path:
-    """Make and return a folder of its own for a run: the recipe's name and the time, and a number if that is taken."""
-    check_name(recipe, "runs")
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
-        folder = root / f"{recipe.replace(':', '-')}-{stamp}{suffix}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise ConfigError(f"runs: expected a folder that can be written, got {root}: {error.strerror}") from error
-        return folder
-    raise ConfigError(f"runs: expected a free name in {root}, got none")
 
 
 def prepare(
@@ -251,59 +236,49 @@ def run_recipe(
     NonFiniteError
         The loss became infinite or NaN; the checkpoint is of before that step, which is the next one.
     StateError
-        The run's folder cannot be written, for one when the disk is full.
+        A file of the run cannot be written, for one when the disk is full; or another process goes on with the run.
     """
-    saved, epochs = CheckpointFolder(resume / "checkpoints").latest() if resume else None, recipe["training"]["epochs"]
-    trainer = prepare(recipe, root=root, device=device, resumed=saved is not None)
-    folder = resume or new_run_folder(runs or Path("runs"), recipe.name)
-    with _writing(folder):
-        write_atomically(folder / "recipe.json", json.dumps({"name": recipe.name, **recipe.tables}, indent=2).encode())
-        checkpoints = CheckpointFolder(folder / "checkpoints")
+    if resume is None:
+        trainer = prepare(recipe, root=root, device=device)
+        folder = new_run_folder(runs or Path("runs"), recipe)
+        with used_alone(folder):
+            return _train(recipe, trainer, folder, reporter, tensorboard=tensorboard)
+    with used_alone(resume):
+        saved = CheckpointFolder(resume / "checkpoints").latest()
+        trainer = prepare(recipe, root=root, device=device, resumed=saved is not None)
+        write_into(resume, "recipe.json", recipe_text(recipe))
         if saved is not None:
             trainer.load_state(saved)
-        with reporter.training(recipe, epochs), _Interruption() as interruption, ExitStack() as stack:
-            stack.enter_context(one_blas_thread())
-            stack.enter_context(np.errstate(all="ignore"))  # the trainer looks at each loss, and says more
-            if tensorboard:
-                trainer.callbacks.append(stack.enter_context(TensorBoard(folder)))
-            trainer.callbacks += [_Recorder(trainer, folder, checkpoints), reporter, interruption]
-            try:
-                reason = trainer.train(epochs)
-            except KeyboardInterrupt:
-                if interruption.between_steps:
-                    checkpoints.save(trainer.steps, trainer.state())
-                where = f"in epoch {min(trainer.epoch + 1, epochs)} of {epochs}"
-                then = f"go on with --resume {folder}" if checkpoints.steps() else f"no checkpoint yet in {folder}"
-                raise KeyboardInterrupt(f"{where}; {then}") from None
-            except NonFiniteError as error:
+        return _train(recipe, trainer, resume, reporter, tensorboard=tensorboard)
+
+
+def _train(recipe: Recipe, trainer: Trainer, folder: Path, reporter: Reporter, *, tensorboard: bool) -> Metrics:
+    """Train to the end, write what comes of it, and draw it last, when nothing depends on it any more."""
+    epochs, checkpoints = recipe["training"]["epochs"], CheckpointFolder(folder / "checkpoints")
+    with reporter.training(recipe, epochs), _Interruption() as interruption, ExitStack() as stack:
+        stack.enter_context(one_blas_thread())
+        stack.enter_context(np.errstate(all="ignore"))  # the trainer looks at each loss, and says more
+        if tensorboard:
+            trainer.callbacks.append(stack.enter_context(TensorBoard(folder)))
+        trainer.callbacks += [_Recorder(trainer, folder, checkpoints), reporter, interruption]
+        try:
+            reason = trainer.train(epochs)
+        except KeyboardInterrupt:
+            if interruption.between_steps:
                 checkpoints.save(trainer.steps, trainer.state())
-                error.add_note(f"the weights of before that step are in {checkpoints.folder}")
-                raise
+            where = f"in epoch {min(trainer.epoch + 1, epochs)} of {epochs}"
+            then = f"go on with --resume {folder}" if checkpoints.steps() else f"no checkpoint yet in {folder}"
+            raise KeyboardInterrupt(f"{where}; {then}") from None
+        except NonFiniteError as error:
+            checkpoints.save(trainer.steps, trainer.state())
+            error.add_note(f"the weights of before that step are in {checkpoints.folder}")
+            raise
+    with writing_into(folder, "weights.safetensors"):
         save_weights(trainer.model, folder / "weights.safetensors")
-        draw_curves(trainer.history, folder / "curves.png", recipe["recipe"].get("title", recipe.name))
-        result = _result(recipe, trainer, folder) | ({"ended_early": reason} if reason else {})
-        write_atomically(folder / "result.json", json.dumps(result, indent=2).encode())
-        return result
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Say of a disk that refuses what it refuses, and how the run goes on.
-
-    Raises
-    ------
-    StateError
-        A file in the folder could not be written.
-    """
-    try:
-        yield
-    except LabError:  # those of checkpoints say it themselves
-        raise
-    except OSError as error:
-        advice = ADVICE.get(error.errno or 0, "look at the folder")
-        then = f", and go on with --resume {folder}" if (folder / "recipe.json").exists() else ""
-        what = error.strerror or error
-        raise StateError(f"run {folder}: expected to write into it, got {what}; {advice}{then}") from error
+    result = _result(recipe, trainer, folder) | ({"ended_early": reason} if reason else {})
+    write_into(folder, "result.json", json.dumps(result, indent=2).encode())
+    save_curves(trainer.history, folder / "curves.png", recipe["recipe"].get("title", recipe.name))
+    return result
 
 
 def _result(recipe: Recipe, trainer: Trainer, folder: Path) -> Metrics:
@@ -322,23 +297,6 @@ def _result(recipe: Recipe, trainer: Trainer, folder: Path) -> Metrics:
     }
 
 
-def read_run(folder: Path) -> Recipe:
-    """Return the recipe that a run folder was made by.
-
-    Raises
-    ------
-    ConfigError
-        It is no run folder.
-    """
-    try:
-        tables = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
-        name = tables.pop("name")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        why = "it holds no recipe.json" if isinstance(error, FileNotFoundError) else f"its recipe.json: {error}"
-        raise ConfigError(f"--resume: expected the folder of a run, got {folder}; {why}") from error
-    return Recipe(name, checked(tables, name))
-
-
 class _Recorder(Callback):
     """Writes the metrics and a checkpoint after each epoch.
 
@@ -350,7 +308,7 @@ class _Recorder(Callback):
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
         """Write what there is."""
-        write_atomically(self.folder / "metrics.jsonl", "".join(json.dumps(m) + "\n" for m in history).encode())
+        write_into(self.folder, "metrics.jsonl", "".join(json.dumps(m) + "\n" for m in history).encode())
         chosen = self.trainer.validation is not None  # never on the test set
         best = chosen and best_epoch(history, "validation") == len(history) - 1
         self.checkpoints.save(self.trainer.steps, self.trainer.state(), best=best)
@@ -391,25 +349,3 @@ class _Interruption(Callback):
             signal.signal(signal.SIGINT, self.before)
         if self.asked and kind is None:
             raise KeyboardInterrupt
-
-
-def draw_curves(history: Sequence[Metrics], path: Path, title: str) -> None:
-    """Draw loss and accuracy against the epoch, for training, test and validation data."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    epochs = [m["epoch"] for m in history]
-    for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        axes.plot(epochs, [m[key] for m in history], label="training (augmented)")
-        if "held_out" in history[-1]:
-            axes.plot(epochs, [m["held_out"][key] for m in history], label="test")
-        if "validation" in history[-1]:
-            axes.plot(epochs, [m["validation"][key] for m in history], label="validation", alpha=0.6)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(key)
-        axes.legend()
-        axes.grid(alpha=0.3)
-    figure.suptitle(title)
-    figure.savefig(path, dpi=120)

@@ -15,6 +15,7 @@ from tinygrad_lab.data.sources.source import Source
 from tinygrad_lab.errors import DataError
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")  # of all that Pillow knows, one starts a program
 
 
 class ImageFolder(Source):
@@ -107,7 +108,7 @@ def _read(path: Path, size: tuple[int, int] | None) -> Array:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pillow.DecompressionBombWarning)  # a small file can claim any size
-            with pillow.open(path) as picture:
+            with pillow.open(path, formats=_FORMATS) as picture:
                 mode = picture.mode
                 upright = exif.exif_transpose(picture).convert("RGB")
     except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:

@@ -8,6 +8,7 @@ from typing import Any
 import numba
 from numba.core import event
 
+from tinygrad_lab.kernels.compiled.cache import KernelCache
 from tinygrad_lab.notices import say_once
 
 FAST = {"contract", "reassoc", "nsz", "arcp"}  # not "nnan" and "ninf": with them a NaN pixel came out of a ReLU as 0
@@ -34,15 +35,15 @@ event.register("numba:compile", _Announcer())
 def jit(function: Callable[..., Any], flags: Collection[str] = FAST) -> Any:
     """Compile a function for use on one thread of several."""
     _MODULES.add(function.__module__)
-    options = {"nogil": True, "fastmath": set(flags), "error_model": "numpy"}
+    kernel = numba.njit(nogil=True, fastmath=set(flags), error_model="numpy")(function)
     try:
-        return numba.njit(**options, cache=True)(function)
+        kernel._cache = KernelCache(function)  # as cache=True does with Numba's own
     except RuntimeError:
         say_once(
             "compiled kernels cannot be kept for the next program: no folder can be written; "
             "set NUMBA_CACHE_DIR to one of yours"
         )
-        return numba.njit(**options)(function)
+    return kernel
 
 
 def as_written(function: Callable[..., Any]) -> Any:

@@ -1,0 +1,137 @@
+"""Mutations of files and of plain values, and what must hold for each: what the fuzzers here share.
+
+A case is made from its number alone, so that a failure is repeated by that number. In the suite a few hundred cases are
+tried; ``FUZZ_SECONDS=3600 pytest -n 0 tests/fuzz`` tries new ones for an hour each, and ``FUZZ_FIRST=123`` begins at a
+case.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import os
+import random
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tinygrad_lab.errors import LabError
+
+LONGEST_MESSAGE = 2000  # characters
+EDGES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
+ODD: tuple[Any, ...] = (
+    None, True, False, 0, 1, -1, 3, 2**31, 2**63, -(2**63) - 1, 10**400, 0.0, -0.0, 0.5, -1.5, 1e-320, 1e308, -1e308,
+    math.inf, -math.inf, math.nan, "", "a", "relu", "a\x00b", "\n", "../..", "/dev/null", "$x_$", "[/]", "é" * 300,
+    "x" * 5000, "~nosuchuser/x", "http://[::1", [], [0], [1, 2], [[]], ["a"], [None], [1e308], {}, {"name": 3},
+    {"name": "relu"}, {"name": []}, {"": {}}, {"$array": "x"}, {"layer": "relu", "config": 3}, [{"name": "dense"}],
+)  # fmt: skip
+
+
+def cases(count: int) -> Iterator[int]:
+    """Yield the numbers of the cases to try: so many, or as many as the time that was asked for allows."""
+    first, seconds = int(os.environ.get("FUZZ_FIRST", "0")), float(os.environ.get("FUZZ_SECONDS", "0"))
+    if not seconds:
+        yield from range(first, first + count)
+        return
+    end = time.monotonic() + seconds
+    yield from itertools.takewhile(lambda _: time.monotonic() < end, itertools.count(first or time.time_ns() // 10**6))
+
+
+def mutated(content: bytes, rng: random.Random) -> bytes:
+    """Return a file's content with one to four damages: cut, flipped, overwritten, repeated, moved, or grown."""
+    changed = bytearray(content)
+    for _ in range(rng.randint(1, 4)):
+        size = len(changed)
+        at, length = rng.randint(0, size), rng.choice((1, 2, 4, 8, 64, 1024))
+        piece = changed[at : at + length]
+        number = rng.choice(EDGES).to_bytes(8, rng.choice(("little", "big")))
+        match rng.randrange(7):
+            case 0:
+                del changed[at:]
+            case 1:
+                for place in range(at, min(at + length, size)):
+                    changed[place] ^= 1 << rng.randrange(8)
+            case 2:
+                changed[at : at + len(number)] = number
+            case 3:
+                changed[at:at] = piece * rng.randint(1, 20)
+            case 4:
+                del changed[at : at + length]
+            case 5:
+                changed[at : at + len(piece)] = rng.randbytes(len(piece))
+            case 6:
+                other = rng.randint(0, size)
+                changed[other : other + len(piece)] = piece
+    return bytes(changed)
+
+
+def mutated_tree(tree: Any, rng: random.Random, odd: tuple[Any, ...] = ODD) -> Any:
+    """Return plain values, nested dicts and lists, of which one to three are replaced, removed, renamed or moved."""
+    whole = {"": copy.deepcopy(tree)}
+    for _ in range(rng.randint(1, 3)):
+        places = list(_places(whole))
+        holder, key = rng.choice(places)
+        match rng.randrange(6):
+            case 0 | 1 | 2:
+                holder[key] = copy.deepcopy(rng.choice(odd))
+            case 3 if holder is not whole:
+                del holder[key]
+            case 4 if isinstance(holder, dict) and holder is not whole:
+                holder[rng.choice(("", "name", "x", f"{key}x"))] = holder.pop(key)
+            case _:
+                other, place = rng.choice(places)
+                holder[key] = copy.deepcopy(other[place])
+    return whole[""]
+
+
+def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield where values are: a dict or list, and the key or index."""
+    for key, value in list(tree.items() if isinstance(tree, dict) else enumerate(tree)):
+        yield tree, key
+        if isinstance(value, (dict, list)):
+            yield from _places(value)
+
+
+def accepted(action: Callable[[], object]) -> bool:
+    """Return whether an action was done, and fail unless it was refused by an error of ours with a bounded message.
+
+    It may take neither ten seconds nor four gigabytes.
+    """
+    with limits():
+        try:
+            action()
+        except LabError as error:
+            message = str(error)
+            assert message.strip(), "an error without a message"
+            assert len(message) <= LONGEST_MESSAGE, f"a message of {len(message)} characters: {message[:300]}"
+            return False
+    return True
+
+
+@contextmanager
+def limits(*, seconds: float = 10, gigabytes: float = 4) -> Iterator[None]:
+    """Fail what takes longer, or asks for more memory, inside the ``with`` block."""
+
+    def late(number: int, frame: Any) -> None:
+        raise AssertionError(f"not done in {seconds} seconds")
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    resource.setrlimit(resource.RLIMIT_AS, (_address_space() + int(gigabytes * 2**30), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _address_space() -> int:
+    """Return the bytes of address space that this process has."""
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  no file of anybody's
+        return int(file.read().split()[0]) * resource.getpagesize()

@@ -1,0 +1,134 @@
+"""Folder of a run: made with its recipe in it, and written by one process at a time."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from tinygrad_lab.errors import ConfigError, StateError
+from tinygrad_lab.train.recipe import Recipe, check_name, checked
+from tinygrad_lab.writing import remove_leftovers, write_atomically, writing
+
+try:
+    import fcntl
+except ImportError:  # not a Unix: two processes may write into one run, each file of which stays whole
+    fcntl = None  # type: ignore[assignment]  # the module is asked for before it is used
+
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
+
+
+def new_run_folder(root: Path, recipe: Recipe) -> Path:
+    """Make and return a folder of its own for a run: the recipe's name and the time, and a number if that is taken.
+
+    The folder gets its name when ``recipe.json`` is in it, so that a run that is killed at once can be resumed too.
+
+    Raises
+    ------
+    ConfigError
+        The recipe's name is no name of a file, or the folder cannot be made.
+    """
+    check_name(recipe.name, "runs")
+    unnamed = root / f".{secrets.token_hex(4)}.tmp"
+    with writing(ConfigError, f"runs: expected to make a folder for {recipe.name!r} in {root}"):
+        try:
+            unnamed.mkdir(parents=True)
+            write_atomically(unnamed / "recipe.json", recipe_text(recipe))
+            return _named(unnamed, root / f"{recipe.name.replace(':', '-')}-{time.strftime('%Y%m%d-%H%M%S')}")
+        except BaseException:
+            shutil.rmtree(unnamed, ignore_errors=True)
+            raise
+
+
+def _named(unnamed: Path, wanted: Path) -> Path:
+    """Give a folder the name that is wanted, or the next that is free."""
+    for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
+        folder = wanted.with_name(wanted.name + suffix)
+        if folder.exists():
+            continue
+        try:
+            return unnamed.rename(folder)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
+    raise ConfigError(f"runs: expected a free name like {wanted}, got none")
+
+
+def write_into(folder: Path, name: str, content: bytes) -> None:
+    """Write one file of a run in one piece.
+
+    Raises
+    ------
+    StateError
+        The system refuses to write it, for one when the disk is full.
+    """
+    with writing_into(folder, name):
+        write_atomically(folder / name, content)
+
+
+def writing_into(folder: Path, name: str) -> AbstractContextManager[None]:
+    """Return what raises a StateError that names the run where the system refuses to write a file of it."""
+    how = f"; then go on with --resume {folder}"
+    return writing(StateError, f"run {folder}: expected to write {name}", more=how)
+
+
+def recipe_text(recipe: Recipe) -> bytes:
+    """Return the content of ``recipe.json``."""
+    return json.dumps({"name": recipe.name, **recipe.tables}, indent=2).encode()
+
+
+def read_run(folder: Path) -> Recipe:
+    """Return the recipe that a run folder was made by.
+
+    Raises
+    ------
+    ConfigError
+        It is no run folder.
+    """
+    try:
+        tables = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+        name = tables.pop("name")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        why = "it holds no recipe.json" if isinstance(error, FileNotFoundError) else f"its recipe.json: {error}"
+        raise ConfigError(f"--resume: expected the folder of a run, got {folder}; {why}") from error
+    return Recipe(name, checked(tables, name))
+
+
+@contextmanager
+def used_alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in a run's folder inside the ``with`` block, and remove what dead ones left.
+
+    The lock is the system's, on the folder itself: it leaves no file and ends with the process, however that ends.
+    Where the system or the disk has no such locks, there is none.
+
+    Raises
+    ------
+    StateError
+        Another process trains there.
+    ConfigError
+        There is no such folder.
+    """
+    with ExitStack() as stack:
+        if fcntl is not None:
+            with writing(ConfigError, f"run {folder}: expected the folder of a run"):
+                descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StateError(
+                    f"run {folder}: expected a run that no other process goes on with, got one in use; wait for its "
+                    "end, or begin another run"
+                ) from error
+            except OSError:  # network disks without locks
+                pass
+        with suppress(OSError):  # a folder that is only read, say
+            for place in (folder, folder / "checkpoints"):
+                remove_leftovers(place)
+        yield
