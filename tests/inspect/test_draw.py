@@ -190,7 +190,7 @@ def test_the_file_is_called_like_the_network(tmp_path: Path, monkeypatch: pytest
     [
         (["vgg61"], "did you mean"),
         (["lenet5", "-o", "net.png"], "ends in .svg, got net.png"),
-        (["lenet5", "-o", "no/such/folder/net.svg"], "can be written, got no/such/folder/net.svg: No such file"),
+        (["lenet5", "-o", "no/such/folder/net.svg"], "expected to write no/such/folder/net.svg, got No such file"),
         (["lenet5", "--set", "classes"], "expected option=value"),
         (["alexnet_small", "--set", "padding=none"], "'conv5'"),
     ],

@@ -1,7 +1,7 @@
 """Disk cache of compiled kernels, which neither a damaged file nor a full disk brings down.
 
-Numba loads machine code from its cache as it finds it. Here each file ends in a digest of the rest, which Numba's reader
-leaves alone; a file without the right one is as good as none, and its kernel is compiled again.
+Numba loads machine code from its cache as it finds it. Here each file ends in a digest of the rest, which Numba's
+reader leaves alone; a file without the right one is as good as none, and its kernel is compiled again.
 """
 
 from __future__ import annotations
