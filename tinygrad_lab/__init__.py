@@ -4,13 +4,19 @@
 kit are imported when they are asked for.
 """
 
-from tinygrad_lab import errors, initializers, kernels, ops
+from tinygrad_lab import errors, kernels, ops
+from tinygrad_lab.autograd.checkpoint import checkpoint
+from tinygrad_lab.autograd.effects import once
+from tinygrad_lab.autograd.jacobians import hessian, jacobian
 from tinygrad_lab.autograd.primitive import Primitive, primitive
+from tinygrad_lab.autograd.settings import detect_anomaly, no_grad, reference_only
 from tinygrad_lab.autograd.transforms import grad, hvp, jvp, stop_gradient, value_and_grad, vjp
-from tinygrad_lab.effects import once
-from tinygrad_lab.initializers import seed
-from tinygrad_lab.jacobians import hessian, jacobian
-from tinygrad_lab.layer import Buffer, Layer, Parameter, Sequential, functional_call
+from tinygrad_lab.nn import initializers
+from tinygrad_lab.nn.functional import functional_call
+from tinygrad_lab.nn.initializers import seed
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.nn.sequential import Sequential
+from tinygrad_lab.nn.variables import Buffer, Parameter
 from tinygrad_lab.ops.activation import add_relu, log_softmax, relu, softmax
 from tinygrad_lab.ops.arithmetic import (
     absolute,
@@ -72,7 +78,7 @@ from tinygrad_lab.ops.elementary import (
 )
 from tinygrad_lab.ops.indexing import take, take_along_axis
 from tinygrad_lab.ops.linear import einsum, matmul, tensordot
-from tinygrad_lab.ops.normalisation import (
+from tinygrad_lab.ops.normalization import (
     batch_norm,
     batch_norm_relu,
     channel_affine,
@@ -119,9 +125,7 @@ from tinygrad_lab.ops.shaping import (
     transpose,
 )
 from tinygrad_lab.ops.windows import Window, expect_images, fold, pair, unfold
-from tinygrad_lab.recompute import checkpoint
 from tinygrad_lab.registry import layers
-from tinygrad_lab.settings import detect_anomaly, no_grad, reference_only
 from tinygrad_lab.tensor import Tensor, tensor
 
 abs = absolute

@@ -1,4 +1,4 @@
-"""Every exception that tinygrad_lab raises on purpose.
+"""Every exception that tinygrad_lab raises on purpose, and its warnings.
 
 Each derives from `LabError` and from the built-in exception that a Python programmer would expect to catch.
 A message says who complains, what was expected, what was given and what to do.
@@ -7,6 +7,8 @@ A message says who complains, what was expected, what was given and what to do.
 from __future__ import annotations
 
 import difflib
+import functools
+import logging
 from collections.abc import Collection
 from typing import Any
 
@@ -21,6 +23,12 @@ def hint(name: str, known: Collection[str]) -> str:
     """
     near = difflib.get_close_matches(name, known, n=3)
     return f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join(sorted(known))}"
+
+
+@functools.cache
+def warn_once(text: str) -> None:
+    """Log a warning, the first time it is given; a program that configures no logging writes it to standard error."""
+    logging.getLogger("tinygrad_lab").warning("tinygrad_lab: %s", text)
 
 
 class LabError(Exception):

@@ -22,7 +22,7 @@ import numpy as np
 
 from tinygrad_lab.arguments import check_types
 from tinygrad_lab.errors import ConfigError, PluginError, hint
-from tinygrad_lab.layer import Layer
+from tinygrad_lab.nn.layer import Layer
 
 API = 1  # the plugin interface of this release; it and the one before are accepted
 NAMED = {"models": "network"}  # what people call a plugin of a kind

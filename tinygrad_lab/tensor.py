@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, SupportsIndex
 
-from tinygrad_lab import numpy_functions
+from tinygrad_lab import numpy_protocol
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.tape import Box, leaf, pull_back, raw
 from tinygrad_lab.backend import (
@@ -108,8 +108,8 @@ class Tensor(Box):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """Apply the operation that a NumPy function is named after, so that ``np.sin(t)`` stays on the tape."""
         name = ufunc.__name__
-        if ufunc in numpy_functions.QUERIES and method == "__call__":
-            return numpy_functions.answer(ufunc, inputs, options)
+        if ufunc in numpy_protocol.QUERIES and method == "__call__":
+            return numpy_protocol.answer(ufunc, inputs, options)
         operation = next((vars(m)[name] for m in (arithmetic, elementary, linear) if name in vars(m)), None)
         if method != "__call__" or options or operation is None:
             told = "".join(
@@ -120,7 +120,7 @@ class Tensor(Box):
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
         """Apply the operation that a NumPy function is named after: ``np.sum(t, axis=0)``."""
-        return numpy_functions.apply(function, types, inputs, options)
+        return numpy_protocol.apply(function, types, inputs, options)
 
     def __format__(self, spec: str) -> str:
         """Format a tensor of one element as a number."""

@@ -29,13 +29,14 @@ from sphinx.application import Sphinx
 
 import tinygrad_lab as tgl
 from tinygrad_lab import registry
-from tinygrad_lab.conformance.laws import find_law
+from tinygrad_lab.conformance.cases.nested import construct
 from tinygrad_lab.conformance.properties import LAYER, ONCE
-from tinygrad_lab.conformance.values import construct, draw_input
+from tinygrad_lab.conformance.properties.laws import find_law
+from tinygrad_lab.conformance.trials.values import draw_input
 from tinygrad_lab.errors import LabError
-from tinygrad_lab.initializers import shapes_only
 from tinygrad_lab.inspect import draw
-from tinygrad_lab.layer import Layer
+from tinygrad_lab.nn.initializers import shapes_only
+from tinygrad_lab.nn.layer import Layer
 
 WHAT_IS_CHECKED_ONCE = {
     "fresh_process": "Configuration and state, written and read in a fresh process, give the same layer.",

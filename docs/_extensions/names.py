@@ -40,9 +40,9 @@ FAMILIES = (
         "transforms",
         "Transforms and settings",
         "Functions of functions: derivatives of every order, recomputation; and what holds within a `with` block.",
-        ("autograd.transforms", "recompute", "jacobians", "settings", "effects"),
+        ("autograd.transforms", "autograd.checkpoint", "autograd.jacobians", "autograd.settings", "autograd.effects"),
     ),
-    Family("tensors", "Tensors", "The immutable boxed array, and trees of them.", ("tensor",), ("trees",)),
+    Family("tensors", "Tensors", "The immutable boxed array, and trees of them.", ("tensor",), ("autograd.trees",)),
     Family(
         "primitives",
         "Primitives",
@@ -58,10 +58,16 @@ FAMILIES = (
         "networks",
         "Operations of networks",
         "Convolution, pooling, normalisation, activations, dropout. Images are (N, H, W, C).",
-        ("ops.convolution", "ops.pooling", "ops.normalisation", "ops.activation", "ops.dropping"),
+        ("ops.convolution", "ops.pooling", "ops.normalization", "ops.activation", "ops.dropping"),
     ),
-    Family("layer", "Layers and plugins", "The base class, and the registry.", ("layer",), ("registry",)),
-    Family("initializers", "Initial values", "How weights are drawn.", ("initializers",), ("initializers",)),
+    Family(
+        "layer",
+        "Layers and plugins",
+        "The base class, and the registry.",
+        ("nn.variables", "nn.layer", "nn.sequential", "nn.functional"),
+        ("registry",),
+    ),
+    Family("initializers", "Initial values", "How weights are drawn.", ("nn.initializers",), ("nn.initializers",)),
     Family("losses", "Around losses", "What the losses share.", (), ("losses",)),
     Family("optim", "Around optimizers", "Averages of weights, clipping, the base class.", (), ("optim",)),
     Family("data", "Data", "Data sets in memory, batches, augmentation.", (), ("data",)),
@@ -71,7 +77,7 @@ FAMILIES = (
         "Weights",
         "Files of weights, those of other frameworks, and what is frozen.",
         (),
-        ("weights", "foreign_weights", "finetuning"),
+        ("weights", "weights.importing"),
     ),
     Family("inspect", "Looking inside", "Summaries, drawings, and what goes on in a network.", (), ("inspect",)),
     Family("conformance", "The conformance kit", "Cases, and the checks of them.", (), ("conformance",)),
@@ -94,7 +100,7 @@ def members(family: Family) -> list[str]:
     found = []
     for name in tgl.__all__:
         thing = getattr(tgl, name)
-        if getattr(thing, "__module__", None) in modules or (thing is registry.layers and "layer" in family.top):
+        if getattr(thing, "__module__", None) in modules or (thing is registry.layers and "nn.layer" in family.top):
             found.append(f"{TOP}.{name}")
     found.sort(key=_place(modules))
     elsewhere = {id(getattr(tgl, name)) for name in tgl.__all__} | _plugins()
@@ -103,6 +109,7 @@ def members(family: Family) -> list[str]:
             thing = getattr(importlib.import_module(module), name)
             if id(thing) not in elsewhere and not inspect.ismodule(thing):
                 found.append(f"{module}.{name}")
+                elsewhere.add(id(thing))
     return found
 
 

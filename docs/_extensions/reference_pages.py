@@ -24,7 +24,7 @@ from sphinx.application import Sphinx
 
 from tinygrad_lab import registry
 from tinygrad_lab.cli import commands
-from tinygrad_lab.layer import Layer
+from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.train import recipe_names
 
 OURS = "tinygrad-lab"

@@ -14,8 +14,8 @@ import pytest
 
 import tinygrad_lab as tgl
 from tests.autograd.conftest import Make, host
+from tinygrad_lab.autograd.settings import SETTINGS, using
 from tinygrad_lab.errors import NonFiniteError
-from tinygrad_lab.settings import SETTINGS, using
 
 # ------------------------------------------------------------------------------------------------------------ recording
 
@@ -107,7 +107,10 @@ def test_threads_differentiate_side_by_side(make: Make) -> None:
     ("value", "expected"), [("none", "[]"), ("numpy,numba", "['numba', 'numpy']"), ("all", "None")]
 )
 def test_the_environment_says_which_kernels_run(value: str, expected: str) -> None:
-    code = "import tinygrad_lab.settings as s; p = s.SETTINGS.get().providers; print(p if p is None else sorted(p))"
+    code = (
+        "from tinygrad_lab.autograd.settings import SETTINGS; p = SETTINGS.get().providers; "
+        "print(p if p is None else sorted(p))"
+    )
     environment = {**os.environ, "TINYGRAD_LAB_KERNELS": value}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == expected

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.data import (
     Brightness,
     ChannelShift,
@@ -37,7 +38,6 @@ from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.losses import softmax_cross_entropy
 from tinygrad_lab.optim import SGD
 from tinygrad_lab.registry import models
-from tinygrad_lab.settings import using
 from tinygrad_lab.train import Trainer
 
 BATCH = 128

@@ -26,7 +26,7 @@ import numpy as np
 
 import tinygrad_lab as tgl
 from tinygrad_lab.conformance import inspect_layer
-from tinygrad_lab.conformance.search import Profile
+from tinygrad_lab.conformance.trials.search import Profile
 from tinygrad_lab.registry import layers
 
 BATCH = 50  # structures in one search

@@ -17,7 +17,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from tinygrad_lab.kernels.toom_cook import POINTS, rounding_error
+from tinygrad_lab.kernels.winograd import POINTS, rounding_error
 
 mpl.use("Agg")
 mpl.rcParams.update({"svg.hashsalt": "tinygrad_lab", "font.size": 9, "axes.spines.top": False})

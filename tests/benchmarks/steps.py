@@ -27,8 +27,8 @@ from tinygrad_lab.bench.networks import NETWORKS, Network
 from tinygrad_lab.bench.ours import Subject
 from tinygrad_lab.bench.worker import timed
 from tinygrad_lab.losses import softmax_cross_entropy
-from tinygrad_lab.memory import keep_freed_memory
 from tinygrad_lab.optim import SGD
+from tinygrad_lab.train.allocator import keep_freed_memory
 from tinygrad_lab.zoo.resnet import resnet_cifar
 
 PROFILED = ("alexnet_small", "resnet20")

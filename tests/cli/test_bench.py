@@ -15,7 +15,7 @@ from tinygrad_lab.bench.ours import Subject, multiply_adds
 from tinygrad_lab.bench.rounds import Turns, compare, quartiles
 from tinygrad_lab.cli import main
 from tinygrad_lab.errors import ConfigError, LabError
-from tinygrad_lab.initializers import shapes_only
+from tinygrad_lab.nn.initializers import shapes_only
 from tinygrad_lab.registry import models
 
 TINY = replace(NETWORKS["lenet5"], batch=2)

@@ -10,8 +10,8 @@ import tinygrad_lab as tgl
 from tests.conformance import samples
 from tests.conformance.samples import Constant, Elementwise, Halved, Matrix, Square, matrix_cases, row_cases
 from tinygrad_lab.conformance import BadInput, Case, Input, Law, LayerCases, check_layer, inspect_layer
-from tinygrad_lab.conformance.results import NonconformanceError
-from tinygrad_lab.conformance.search import Profile
+from tinygrad_lab.conformance.trials.results import NonconformanceError
+from tinygrad_lab.conformance.trials.search import Profile
 
 QUICK = Profile(examples=6)
 

@@ -11,7 +11,7 @@ import tinygrad_lab as tgl
 from tests.conformance.samples import Elementwise
 from tinygrad_lab.conformance import Case, Inner, Input, check_layer, inspect_layer
 from tinygrad_lab.conformance.properties.agreement import UNSEEN
-from tinygrad_lab.conformance.verdict import Violation
+from tinygrad_lab.conformance.trials.verdict import Violation
 
 ONCE_BLAMED = {
     # A group of two channels that are nearly alike: in its gradient, terms of 32 cancel down to 0.02.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tinygrad_lab.conformance import Case, Input, LayerCases
 from tinygrad_lab.conformance.mutants import Finder, changed, kill_mutants, mutants_of
-from tinygrad_lab.conformance.search import Profile
+from tinygrad_lab.conformance.trials.search import Profile
 
 SOURCE = """
 import tinygrad_lab as tgl

@@ -9,9 +9,9 @@ import tinygrad_lab as tgl
 from tests.conformance.samples import Elementwise
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.conformance import LayerCases, inspect_layer, strategies
-from tinygrad_lab.conformance.card import details, overview
-from tinygrad_lab.conformance.page import table
-from tinygrad_lab.conformance.results import LayerResult
+from tinygrad_lab.conformance.report.card import details, overview
+from tinygrad_lab.conformance.report.page import table
+from tinygrad_lab.conformance.trials.results import LayerResult
 from tinygrad_lab.registry import layers
 
 ACTIVATIONS = (

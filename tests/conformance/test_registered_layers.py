@@ -6,8 +6,8 @@ import pytest
 
 import tests.strict_device  # noqa: F401  registers the device
 from tinygrad_lab.conformance import check_layer, inspect_layer
-from tinygrad_lab.conformance.search import Profile
 from tinygrad_lab.conformance.session import shared_kernels
+from tinygrad_lab.conformance.trials.search import Profile
 from tinygrad_lab.registry import layers
 
 

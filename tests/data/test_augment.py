@@ -30,7 +30,7 @@ from tinygrad_lab.data import (
     Shift,
     Zoom,
 )
-from tinygrad_lab.data.augment.colour import colour_statistics
+from tinygrad_lab.data.augment.color import colour_statistics
 from tinygrad_lab.errors import ConfigError, OptionError, PluginError
 from tinygrad_lab.registry import augmentations
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinygrad_lab.autograd.settings import SETTINGS, reference_only
 from tinygrad_lab.data import Augmentation, ChannelShift, Compose, Dataset, Flip, Loader, Mixup, Position, RandomCrop
 from tinygrad_lab.errors import CallError, OptionError, StateError
-from tinygrad_lab.settings import SETTINGS, reference_only
 
 Array = np.ndarray[Any, Any]
 PIPELINE = Compose([Flip(), RandomCrop(padding=1), ChannelShift()])

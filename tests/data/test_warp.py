@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from tinygrad_lab.autograd.dispatch import provider_serves
+from tinygrad_lab.autograd.settings import reference_only
 from tinygrad_lab.data.augment.warp import FILLS, _compiled, about_centre, affine_maps, compose_maps, warp
 from tinygrad_lab.errors import OptionError, ShapeError
-from tinygrad_lab.kernel import provider_serves
-from tinygrad_lab.settings import reference_only
 
 SCIPY_MODES = {"zero": "grid-constant", "edge": "nearest", "reflect": "mirror"}
 NUMPY_MODES = {"zero": "constant", "edge": "edge", "reflect": "reflect"}

@@ -1,7 +1,7 @@
 """What CuPy moves and waits for, counted at its own doors; for tests on a GPU.
 
 Whatever goes to the GPU from the host passes through pinned memory, which CuPy takes from an allocator that can be
-exchanged: for a pool that counts, which a recording finds and keeps (`tinygrad_lab.kernels.gpu.graphs`). Arrays become
+exchanged: for a pool that counts, which a recording finds and keeps (`tinygrad_lab.kernels.cupy.graphs`). Arrays become
 the host's, and Python's numbers, by methods of `cupy.ndarray`; streams, events and devices are waited for by methods
 too. And memory that is not in the pool yet is asked of the driver, which waits as well: a hook of CuPy's says when.
 """

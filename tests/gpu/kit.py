@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import tinygrad_lab as tgl
+from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.conformance.session import check_each
-from tinygrad_lab.settings import using
 
 PROPERTIES = ("devices", "kernels", "adequacy")
 

@@ -25,9 +25,9 @@ import pytest
 import tinygrad_lab_layers
 from tests import strict_device
 from tests.strict_device import STRICT, Recording, StrictArray, change
+from tinygrad_lab.autograd.dispatch import provider_serves
 from tinygrad_lab.backend import BACKENDS
-from tinygrad_lab.kernel import provider_serves
-from tinygrad_lab.kernels.gpu import cudnn, launch, matrices
+from tinygrad_lab.kernels.cupy import cudnn, launch, matmul
 
 ON_A_GPU = bool(os.environ.get("TINYGRAD_LAB_TEST_GPU"))  # tests of kernels then run on a real one
 DEVICE = "cupy" if ON_A_GPU else STRICT.name
@@ -173,7 +173,7 @@ def simulated_gpu(*, with_cudnn: bool = True) -> Iterator[None]:
             patch.dict(BACKENDS, {"cupy": replace(STRICT, name="cupy")}),
             patch.object(launch, "compiled", Module),
             patch.object(launch, "address", lambda array: array._behind_the_wall.ctypes.data),
-            patch.object(matrices, "_tensor_cores", nullcontext),
+            patch.object(matmul, "_tensor_cores", nullcontext),
             patch.object(cudnn, "is_there", lambda: with_cudnn),
             patch.object(cudnn, "_made", SimulatedPlan),
             patch.dict(cudnn._PLANS, clear=True),

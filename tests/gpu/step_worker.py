@@ -35,7 +35,7 @@ class Ours:
     def __init__(self, spec: dict[str, Any]) -> None:
         from tinygrad_lab import registry
         from tinygrad_lab.backend import transfer
-        from tinygrad_lab.kernels.gpu import using_gpu
+        from tinygrad_lab.kernels.cupy import using_gpu
         from tinygrad_lab.optim import SGD
         from tinygrad_lab.train.capture import CapturedSteps
         from tinygrad_lab.train.precision import arithmetic_of

@@ -15,7 +15,7 @@ from tests.gpu.test_training_on_a_device import Counted, images, network, same, 
 from tests.strict_device import STRICT, Recording
 from tinygrad_lab.data import Loader
 from tinygrad_lab.errors import CaptureError, NonFiniteError
-from tinygrad_lab.kernels.gpu.graphs import MAKERS
+from tinygrad_lab.kernels.cupy.graphs import MAKERS
 from tinygrad_lab.losses import softmax_cross_entropy
 from tinygrad_lab.optim import AdaDelta, AdaGrad, Adam, AdamW, Optimizer, RMSprop
 from tinygrad_lab.optim.schedules import CosineDecay

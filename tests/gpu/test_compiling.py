@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.gpu.simulated import THEMES
-from tinygrad_lab.kernels.gpu import launch
+from tinygrad_lab.kernels.cupy import launch
 
 ARCHITECTURES = ("sm_80", "sm_90")
 CASES = [(theme, dtype) for theme in THEMES for dtype in launch.TYPES]

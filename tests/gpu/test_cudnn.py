@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.gpu.simulated import needs_a_compiler, simulated_gpu
 from tests.strict_device import to_device, to_host
 from tinygrad_lab.errors import OptionError
-from tinygrad_lab.kernels.gpu import cudnn, using_gpu
+from tinygrad_lab.kernels.cupy import cudnn, using_gpu
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
 from tinygrad_lab.ops.windows import places
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import tinygrad_lab as tgl
+from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.conformance import check_layer
 from tinygrad_lab.conformance.properties import LAYER
 from tinygrad_lab.conformance.properties.arrays import compare_results, results_of
-from tinygrad_lab.conformance.subject import in_dtype
-from tinygrad_lab.conformance.trial import Trial
-from tinygrad_lab.conformance.verdict import Measure
-from tinygrad_lab.settings import using
+from tinygrad_lab.conformance.trials.subject import in_dtype
+from tinygrad_lab.conformance.trials.trial import Trial
+from tinygrad_lab.conformance.trials.verdict import Measure
 
 
 def float16(trial: Trial) -> Measure | None:

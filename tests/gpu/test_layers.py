@@ -12,10 +12,10 @@ from tests.gpu import simulated
 from tests.gpu.simulated import LAUNCHED, library, needs_a_compiler, simulated_gpu
 from tests.gpu.test_training_on_a_device import trainer, values
 from tests.strict_device import STRICT
+from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.conformance import inspect_layer
 from tinygrad_lab.conformance.session import check_layers
-from tinygrad_lab.kernels.gpu import launch
-from tinygrad_lab.settings import using
+from tinygrad_lab.kernels.cupy import launch
 
 pytestmark = needs_a_compiler
 

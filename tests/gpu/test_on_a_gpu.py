@@ -11,11 +11,11 @@ import pytest
 import tinygrad_lab as tgl
 from tests.gpu.hooks import watching
 from tests.gpu.test_training_on_a_device import trainer
+from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.backend import find_backend
 from tinygrad_lab.conformance.session import check_layers
-from tinygrad_lab.kernels.gpu import cudnn, using_gpu
+from tinygrad_lab.kernels.cupy import cudnn, using_gpu
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x
-from tinygrad_lab.settings import using
 from tinygrad_lab.train import Callback, Trainer
 
 pytestmark = pytest.mark.gpu

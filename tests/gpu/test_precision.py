@@ -14,8 +14,8 @@ from tests.gpu.test_training_on_a_device import Counted, images, network, same, 
 from tests.strict_device import STRICT
 from tinygrad_lab.data import Loader
 from tinygrad_lab.errors import NonFiniteError, OptionError
-from tinygrad_lab.kernels.gpu.graphs import MAKERS
-from tinygrad_lab.kernels.gpu.options import OPTIONS
+from tinygrad_lab.kernels.cupy.graphs import MAKERS
+from tinygrad_lab.kernels.cupy.options import OPTIONS
 from tinygrad_lab.losses import softmax_cross_entropy
 from tinygrad_lab.optim import Adam
 from tinygrad_lab.train import Callback, Trainer

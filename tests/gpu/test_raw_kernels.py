@@ -15,15 +15,16 @@ from tests.gpu.simulated import THEMES, fake, needs_a_compiler, simulated_gpu, t
 from tests.house.source import package_files
 from tests.strict_device import everywhere
 from tinygrad_lab.autograd.primitive import Primitive
+from tinygrad_lab.autograd.trees import flatten
 from tinygrad_lab.backend import random_bits, random_number
 from tinygrad_lab.conformance.properties.kernels import compare_kernel
 from tinygrad_lab.data.augment.warp import FILLS, warp
 from tinygrad_lab.errors import ShapeError
-from tinygrad_lab.kernels.gpu import launch, normalisation, pointwise, pooling
+from tinygrad_lab.kernels.cupy import launch, normalization, pointwise, pooling
 from tinygrad_lab.losses.classification import cross_entropy, cross_entropy_grad
 from tinygrad_lab.ops.activation import log_softmax, relu, relu_grad, softmax
 from tinygrad_lab.ops.dropping import dropout, keys_in_step
-from tinygrad_lab.ops.normalisation import (
+from tinygrad_lab.ops.normalization import (
     batch_norm,
     batch_norm_relu,
     blend,
@@ -36,7 +37,6 @@ from tinygrad_lab.ops.reductions import sum_axes
 from tinygrad_lab.ops.shaping import concatenate_parts
 from tinygrad_lab.ops.windows import places
 from tinygrad_lab.optim import updates
-from tinygrad_lab.trees import flatten
 from tinygrad_lab_layers.local_response_norm.layer import channel_sum, local_response_norm, local_response_norm_grad
 
 pytestmark = needs_a_compiler
@@ -156,7 +156,7 @@ def test_batches_by_channels(dtype: str, seed: int, rows: int, channels: int, pe
     x, g = (drawn(seed + i, (rows, 1, channels), dtype) + 3 * i for i in range(2))
     a, b, c, mean = (drawn(seed + 2 + i, (channels,), dtype) for i in range(4))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(normalisation, "PER", per)
+        patch.setattr(normalization, "PER", per)
         agrees(batch_norm, x, a, b, eps=1e-3)
         agrees(batch_norm_relu, x, a, b, eps=1e-3)
         agrees(centered_sums, g, x, mean)

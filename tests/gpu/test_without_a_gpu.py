@@ -21,15 +21,15 @@ from tests.gpu.hooks import TO_THE_HOST, watching
 from tinygrad_lab.backend import BACKENDS
 from tinygrad_lab.cli import main
 from tinygrad_lab.errors import CaptureError, DeviceError
-from tinygrad_lab.kernels.gpu.graphs import CudaGraphs
+from tinygrad_lab.kernels.cupy.graphs import CudaGraphs
 
 pytestmark = pytest.mark.skipif(has_gpu(), reason="there is a GPU")
 
 
 def test_importing_everything_imports_no_gpu_library() -> None:
     code = (
-        "import sys, tinygrad_lab, tinygrad_lab_layers, tinygrad_lab.train, tinygrad_lab.kernels.gpu\n"
-        "import tinygrad_lab.kernels.gpu.graphs, tinygrad_lab.train.capture\n"
+        "import sys, tinygrad_lab, tinygrad_lab_layers, tinygrad_lab.train, tinygrad_lab.kernels.cupy\n"
+        "import tinygrad_lab.kernels.cupy.graphs, tinygrad_lab.train.capture\n"
         "[tinygrad_lab.layers[name] for name in tinygrad_lab.layers if '.' not in name]\n"
         "sys.exit(sorted({'cupy', 'cupyx', 'cudnn'} & sys.modules.keys()) or 0)"
     )

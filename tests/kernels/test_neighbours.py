@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_lab.kernels import choice, using_tiles
+from tinygrad_lab.autograd.settings import using
+from tinygrad_lab.kernels import cost_model, using_tiles
 from tinygrad_lab.kernels.neighbours import beside, gather, widen
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x
-from tinygrad_lab.settings import using
 
 
 @given(m=st.integers(1, 4), stride=st.integers(1, 3), columns=st.integers(1, 4), seed=st.integers(0, 99))
@@ -41,8 +41,8 @@ def test_gathering_is_the_adjoint(m: int, stride: int, columns: int, seed: int) 
 def test_kernels_that_take_four_at_once(provider: str, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if provider == "numba":
         pytest.importorskip("numba")
-    monkeypatch.setattr(choice, "direct_cost", lambda shape, rates, *, m=1, stride=1: -m)
-    choice.choose_neighbours.cache_clear()
+    monkeypatch.setattr(cost_model, "direct_cost", lambda shape, rates, *, m=1, stride=1: -m)
+    cost_model.choose_neighbours.cache_clear()
     rng = np.random.default_rng(0)
     x, w, b = (rng.standard_normal(s, np.float32) for s in ((3, 7, 8 * stride, 3), (3, 3, 3, 2), (2,)))
     options: dict[str, Any] = {"stride": (1, stride), "padding": ((1, 0), (1, 1)), "dilation": (1, 1), "groups": 1}
@@ -55,10 +55,10 @@ def test_kernels_that_take_four_at_once(provider: str, stride: int, monkeypatch:
         ):
             result, reference = op(*arrays, **more, **options), op.forward(np, *arrays, **more, **options)
             np.testing.assert_allclose(result, reference, rtol=1e-4, atol=1e-4)
-    choice.choose_neighbours.cache_clear()
+    cost_model.choose_neighbours.cache_clear()
 
 
 def test_many_channels_go_one_by_one() -> None:
-    shape = choice.Shape(images=64, out_height=12, out_width=12, window=(3, 3), inputs=64, outputs=64)
-    assert choice.choose_neighbours(shape) == 1
-    assert choice.choose_neighbours(shape, choice.ARRAYS) == 1
+    shape = cost_model.Shape(images=64, out_height=12, out_width=12, window=(3, 3), inputs=64, outputs=64)
+    assert cost_model.choose_neighbours(shape) == 1
+    assert cost_model.choose_neighbours(shape, cost_model.ARRAYS) == 1

@@ -30,7 +30,7 @@ for locator in caching.CacheImpl._locator_classes:
 """
 FULL = """
 import errno
-from tinygrad_lab.kernels.compiled.cache import _SealedFiles
+from tinygrad_lab.kernels.numba.loops.cache import _SealedFiles
 def refuse(self, *args):
     raise OSError(errno.ENOSPC, "No space left on device")
 _SealedFiles._load_index = lambda self: {}
@@ -101,7 +101,7 @@ def test_importing_imports_no_numba() -> None:
 
 def test_functions_of_others_without_a_module_compile_as_ever() -> None:
     numba = pytest.importorskip("numba")
-    from tinygrad_lab.kernels.compiled import jit  # noqa: F401  it listens to every compilation
+    from tinygrad_lab.kernels.numba.loops import jit  # noqa: F401  it listens to every compilation
 
     made: dict[str, Any] = {}
     exec("def f(x):\n    return x + 1", made)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
 from tinygrad_lab.conformance import Input
-from tinygrad_lab.conformance.search import as_case, seeded
-from tinygrad_lab.conformance.values import construct, draw_input
+from tinygrad_lab.conformance.cases.nested import construct
+from tinygrad_lab.conformance.trials.search import as_case, seeded
+from tinygrad_lab.conformance.trials.values import draw_input
 from tinygrad_lab.errors import CallError, DTypeError, LabError
 from tinygrad_lab.registry import cases, layers
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from tests.ops.drawing import TABLE, Trial
-from tests.ops.rows import elementwise, images, indexing, linear, normalisation, reductions, shapes
+from tests.ops.rows import elementwise, images, indexing, linear, normalization, reductions, shapes
 from tests.ops.rows.constants import CONSTANTS
 
 __all__ = ["CONSTANTS", "OTHERS", "TABLE", "Trial"]
 
-ROWS = (elementwise, images, indexing, linear, normalisation, reductions, shapes)  # importing them fills the table
+ROWS = (elementwise, images, indexing, linear, normalization, reductions, shapes)  # importing them fills the table
 
 # Public names that are no operations.
 OTHERS = frozenset(

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import tinygrad_lab as tgl
+from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.kernels.threads import aligned
 from tinygrad_lab.optim import SGD
 from tinygrad_lab.optim.optimizer import is_held_once
-from tinygrad_lab.settings import using
 
 SIZE = 1 << 17
 HOLDERS: dict[str, Callable[[tgl.Parameter], Any]] = {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.planted_bugs import activations, behaviour, functions, linear, normalisation, pooling
+from tests.planted_bugs import activations, behavior, functions, linear, normalization, pooling
 from tests.planted_bugs.planting import BUGS
 
-FILES = (linear, normalisation, activations, pooling, behaviour, functions)
+FILES = (linear, normalization, activations, pooling, behavior, functions)
 
 __all__ = ["BUGS", "FILES"]

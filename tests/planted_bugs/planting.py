@@ -16,11 +16,11 @@ from unittest.mock import patch
 from tinygrad_lab.autograd.primitive import Primitive
 from tinygrad_lab.conformance import Case, LayerCases, check_vjp, inspect_layer
 from tinygrad_lab.conformance.checks import draw_inputs
-from tinygrad_lab.conformance.results import LayerResult, NonconformanceError
-from tinygrad_lab.conformance.search import PROFILES, Profile, explore
-from tinygrad_lab.conformance.subject import RuleSubject, Subject
-from tinygrad_lab.conformance.trial import Effort, layer_trial
-from tinygrad_lab.conformance.verdict import Undecided
+from tinygrad_lab.conformance.trials.results import LayerResult, NonconformanceError
+from tinygrad_lab.conformance.trials.search import PROFILES, Profile, explore
+from tinygrad_lab.conformance.trials.subject import RuleSubject, Subject
+from tinygrad_lab.conformance.trials.trial import Effort, layer_trial
+from tinygrad_lab.conformance.trials.verdict import Undecided
 from tinygrad_lab.registry import cases as registered_cases
 from tinygrad_lab.registry import layers
 

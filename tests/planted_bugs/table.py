@@ -20,7 +20,7 @@ import numpy as np
 from tests.planted_bugs.corpus import BUGS, FILES
 from tests.planted_bugs.planting import CI, Bug
 from tinygrad_lab.conformance.properties import ONCE
-from tinygrad_lab.conformance.subject import Subject
+from tinygrad_lab.conformance.trials.subject import Subject
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results" / "planted_bugs.md"
 WORKERS = 3

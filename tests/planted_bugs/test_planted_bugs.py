@@ -6,7 +6,7 @@ import pytest
 
 from tests.planted_bugs.corpus import BUGS
 from tests.planted_bugs.planting import CI
-from tinygrad_lab.conformance.verdict import Violation
+from tinygrad_lab.conformance.trials.verdict import Violation
 from tinygrad_lab.errors import LabError
 
 ANYTHING = {  # where the error that shows the bug is not the kit's or the framework's own

@@ -267,9 +267,7 @@ def test_a_run_can_be_resumed_from_the_moment_that_its_folder_has_a_name(
     assert run_recipe(read_run(folder), Reporter(), resume=folder)["epochs"] == 1
 
 
-def test_a_run_is_gone_on_with_by_one_process_at_a_time(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_is_gone_on_with_by_one_process_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("fcntl")
     others: list[int] = []
 

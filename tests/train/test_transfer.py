@@ -12,7 +12,6 @@ from tinygrad_lab import registry
 from tinygrad_lab.data import Dataset
 from tinygrad_lab.data.augment import Compose
 from tinygrad_lab.errors import ConfigError, OptionError, StateError
-from tinygrad_lab.finetuning import begin_with
 from tinygrad_lab.registry import models
 from tinygrad_lab.train import find_recipe, run_recipe
 from tinygrad_lab.train.folder import read_run
@@ -20,6 +19,7 @@ from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.recipe import Recipe
 from tinygrad_lab.train.run import prepare
 from tinygrad_lab.weights import save_weights
+from tinygrad_lab.weights.transfer import begin_with
 
 
 def with_transfer(*settings: str) -> Recipe:
@@ -46,7 +46,7 @@ def test_weights_are_loaded_and_the_head_is_fresh_and_alone_learns(tmp_path: Pat
     changed = {name for name, array in trainer.model.state().items() if not np.array_equal(array, before[name])}
     assert changed == {f"{head}.weight", f"{head}.bias"}
     first = next(iter(before))
-    from tinygrad_lab.foreign_weights import read_arrays
+    from tinygrad_lab.weights.importing import read_arrays
 
     assert np.array_equal(before[first], read_arrays(path)[first])
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tinygrad_lab.initializers import shapes_only
+from tinygrad_lab.nn.initializers import shapes_only
 from tinygrad_lab.registry import models
 
 PARAMETERS = {  # learned ones, at the default options

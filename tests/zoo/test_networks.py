@@ -11,8 +11,8 @@ import pytest
 import tinygrad_lab as tgl
 from tinygrad_lab.data import Dataset, Loader
 from tinygrad_lab.errors import OptionError, ShapeError
-from tinygrad_lab.initializers import shapes_only
 from tinygrad_lab.losses import auxiliary_cross_entropy, softmax_cross_entropy
+from tinygrad_lab.nn.initializers import shapes_only
 from tinygrad_lab.optim import SGD
 from tinygrad_lab.registry import build, describe, models
 from tinygrad_lab.train import Trainer

@@ -11,12 +11,12 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tinygrad_lab.autograd.anomaly import calling_line, check_result
+from tinygrad_lab.autograd.dispatch import KernelTable
+from tinygrad_lab.autograd.settings import SETTINGS
 from tinygrad_lab.autograd.tape import LIKE, OPTION, OUT, VALUE, WANTED, Box, Like, Node, pick
 from tinygrad_lab.backend import FLOATS, NAMESPACES, agree, carries_gradient
-from tinygrad_lab.diagnostics import calling_line, check_result
 from tinygrad_lab.errors import DTypeError, GradientError, RuleError, ShapeError
-from tinygrad_lab.kernel import KernelTable
-from tinygrad_lab.settings import SETTINGS
 
 
 class Primitive:

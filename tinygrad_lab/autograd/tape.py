@@ -13,9 +13,9 @@ from collections.abc import Collection, Mapping
 from operator import attrgetter
 from typing import Any, ClassVar
 
+from tinygrad_lab.autograd.settings import SETTINGS
 from tinygrad_lab.backend import NAMESPACES, Array, is_finite, namespace
 from tinygrad_lab.errors import GradientError, NonFiniteError
-from tinygrad_lab.settings import SETTINGS
 
 clock = itertools.count(1).__next__  # the creation order of nodes
 

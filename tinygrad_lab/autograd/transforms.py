@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.autograd.settings import SETTINGS, using
 from tinygrad_lab.autograd.tape import Box, clock, leaf, newest_first, pull_back, raw
+from tinygrad_lab.autograd.trees import flatten, leaves_like, replaced
 from tinygrad_lab.backend import as_floats, fresh, namespace, zeros_like
 from tinygrad_lab.errors import GradientError
-from tinygrad_lab.settings import SETTINGS, using
-from tinygrad_lab.trees import flatten, leaves_like, replaced
 
 
 @primitive

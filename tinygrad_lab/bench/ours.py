@@ -10,8 +10,8 @@ import tinygrad_lab as tgl
 from tinygrad_lab import registry
 from tinygrad_lab.bench.networks import Network
 from tinygrad_lab.losses import softmax_cross_entropy
-from tinygrad_lab.memory import keep_freed_memory
 from tinygrad_lab.optim import SGD
+from tinygrad_lab.train.allocator import keep_freed_memory
 
 
 class Subject:
@@ -52,7 +52,7 @@ def multiply_adds(network: Network) -> tuple[int, int]:
     Training takes them three times: forward, for the gradient of what goes in, and of the weights. What goes into the
     first layer with weights is the image, whose gradient nobody needs.
     """
-    from tinygrad_lab.initializers import shapes_only
+    from tinygrad_lab.nn.initializers import shapes_only
 
     with shapes_only():
         model = registry.models[network.name](image=network.image, classes=network.classes, rng=0)

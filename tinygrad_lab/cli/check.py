@@ -65,10 +65,10 @@ def report(results: list[Any], arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps({"layers": [result.as_json() for result in results]}, indent=2))
     else:
-        from tinygrad_lab.conformance.card import print_card
+        from tinygrad_lab.conformance.report.card import print_card
 
         print_card(results)
     if arguments.html is not None:
-        from tinygrad_lab.conformance.page import write_page
+        from tinygrad_lab.conformance.report.page import write_page
 
         write_page(arguments.html, results, plot_of=arguments.plot)

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from tinygrad_lab.foreign_weights import read_arrays
+    from tinygrad_lab.weights.importing import read_arrays
 
     arrays = read_arrays(arguments.file)
     if arguments.json:
@@ -49,10 +49,10 @@ def _show(arguments: argparse.Namespace) -> int:
 def _import(arguments: argparse.Namespace) -> int:
     from tinygrad_lab.cli.summary import option
     from tinygrad_lab.errors import OptionError
-    from tinygrad_lab.foreign_weights import import_weights
     from tinygrad_lab.inspect.trace import outline
     from tinygrad_lab.registry import models
     from tinygrad_lab.weights import save_weights
+    from tinygrad_lab.weights.importing import import_weights
 
     output = Path(arguments.output)
     if output.suffix != ".safetensors":

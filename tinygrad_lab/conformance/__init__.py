@@ -10,31 +10,31 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tinygrad_lab.conformance import strategies as strategies
-    from tinygrad_lab.conformance.case import BadInput, Case, Inner, Input, Law, LayerCases
+    from tinygrad_lab.conformance.cases import strategies as strategies
+    from tinygrad_lab.conformance.cases.case import BadInput, Case, Inner, Input, Law, LayerCases
+    from tinygrad_lab.conformance.cases.nested import kink_distance_of, reference_of
     from tinygrad_lab.conformance.checks import check_function, check_layer, check_vjp, inspect_layer
-    from tinygrad_lab.conformance.inside import kink_distance_of, reference_of
-    from tinygrad_lab.conformance.laws import in_evaluation, in_training
     from tinygrad_lab.conformance.losses import check_loss
     from tinygrad_lab.conformance.optimizers import check_optimizer
+    from tinygrad_lab.conformance.properties.laws import in_evaluation, in_training
 
 _HOMES = {
-    "BadInput": "case",
-    "Case": "case",
-    "Inner": "case",
-    "Input": "case",
-    "Law": "case",
-    "LayerCases": "case",
+    "BadInput": "cases.case",
+    "Case": "cases.case",
+    "Inner": "cases.case",
+    "Input": "cases.case",
+    "Law": "cases.case",
+    "LayerCases": "cases.case",
     "check_function": "checks",
     "check_layer": "checks",
     "check_loss": "losses",
     "check_optimizer": "optimizers",
     "check_vjp": "checks",
-    "in_evaluation": "laws",
-    "in_training": "laws",
+    "in_evaluation": "properties.laws",
+    "in_training": "properties.laws",
     "inspect_layer": "checks",
-    "kink_distance_of": "inside",
-    "reference_of": "inside",
+    "kink_distance_of": "cases.nested",
+    "reference_of": "cases.nested",
 }
 
 __all__ = [
@@ -60,7 +60,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "strategies":
-        return importlib.import_module("tinygrad_lab.conformance.strategies")
+        return importlib.import_module("tinygrad_lab.conformance.cases.strategies")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"tinygrad_lab.conformance.{_HOMES[name]}"), name)

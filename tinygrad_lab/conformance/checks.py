@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.conformance.case import MARGIN, Case, LayerCases
-from tinygrad_lab.conformance.defaults import default_cases
+from tinygrad_lab.conformance.cases.case import MARGIN, Case, LayerCases
+from tinygrad_lab.conformance.cases.defaults import default_cases
 from tinygrad_lab.conformance.properties import FUNCTION, RULES, Property
-from tinygrad_lab.conformance.results import LayerResult, NonconformanceError
 from tinygrad_lab.conformance.runner import Run, add_adequacy, draw_and_judge, examine_layer
-from tinygrad_lab.conformance.search import PROFILES, Profile
-from tinygrad_lab.conformance.subject import RuleSubject, Subject
-from tinygrad_lab.conformance.trial import ATTEMPTS, Effort, Trial
-from tinygrad_lab.conformance.values import constants_of, draw_input
-from tinygrad_lab.conformance.verdict import Undecided
+from tinygrad_lab.conformance.trials.results import LayerResult, NonconformanceError
+from tinygrad_lab.conformance.trials.search import PROFILES, Profile
+from tinygrad_lab.conformance.trials.subject import RuleSubject, Subject
+from tinygrad_lab.conformance.trials.trial import ATTEMPTS, Effort, Trial
+from tinygrad_lab.conformance.trials.values import constants_of, draw_input
+from tinygrad_lab.conformance.trials.verdict import Undecided
 from tinygrad_lab.errors import ConfigError, PluginError
 from tinygrad_lab.registry import cases as registered_cases
 from tinygrad_lab.registry import layers

@@ -10,15 +10,15 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinygrad_lab.autograd.tape import raw
-from tinygrad_lab.conformance.case import MARGIN, Case, Input, LayerCases
+from tinygrad_lab.conformance.cases.case import MARGIN, Case, Input, LayerCases
 from tinygrad_lab.conformance.checks import choose_profile, conclude, inspect_function
 from tinygrad_lab.conformance.properties import FUNCTION
-from tinygrad_lab.conformance.results import LayerResult
-from tinygrad_lab.conformance.search import Profile
-from tinygrad_lab.conformance.subject import Subject
-from tinygrad_lab.conformance.trial import Trial, magnitude
-from tinygrad_lab.conformance.values import constants_of
-from tinygrad_lab.conformance.verdict import Measure, agree, demand
+from tinygrad_lab.conformance.trials.results import LayerResult
+from tinygrad_lab.conformance.trials.search import Profile
+from tinygrad_lab.conformance.trials.subject import Subject
+from tinygrad_lab.conformance.trials.trial import Trial, magnitude
+from tinygrad_lab.conformance.trials.values import constants_of
+from tinygrad_lab.conformance.trials.verdict import Measure, agree, demand
 from tinygrad_lab.errors import LabError
 from tinygrad_lab.registry import losses
 

@@ -16,9 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tinygrad_lab.conformance.adequacy import UNASKED, source_file
-from tinygrad_lab.conformance.case import LayerCases
-from tinygrad_lab.conformance.search import PROFILES, Profile
+from tinygrad_lab.conformance.cases.case import LayerCases
+from tinygrad_lab.conformance.meta.adequacy import UNASKED, source_file
+from tinygrad_lab.conformance.trials.search import PROFILES, Profile
 from tinygrad_lab.registry import cases as registered_cases
 from tinygrad_lab.registry import layers
 

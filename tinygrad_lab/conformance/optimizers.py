@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
 from tinygrad_lab.backend import Array, fresh, transfer
-from tinygrad_lab.conformance.case import Case, Input, LayerCases
+from tinygrad_lab.conformance.cases.case import Case, Input, LayerCases
+from tinygrad_lab.conformance.cases.defaults import annotation_strategy
 from tinygrad_lab.conformance.checks import choose_profile, conclude
-from tinygrad_lab.conformance.defaults import annotation_strategy
-from tinygrad_lab.conformance.oracles import join
 from tinygrad_lab.conformance.properties.arrays import WIDTHS
 from tinygrad_lab.conformance.properties.kernels import Audit, auditing, ways
-from tinygrad_lab.conformance.results import LayerResult
 from tinygrad_lab.conformance.runner import Run, draw_and_judge
-from tinygrad_lab.conformance.search import Profile
-from tinygrad_lab.conformance.subject import read_only
-from tinygrad_lab.conformance.values import draw_input
-from tinygrad_lab.conformance.verdict import Measure, agree, demand
+from tinygrad_lab.conformance.trials.oracles import join
+from tinygrad_lab.conformance.trials.results import LayerResult
+from tinygrad_lab.conformance.trials.search import Profile
+from tinygrad_lab.conformance.trials.subject import read_only
+from tinygrad_lab.conformance.trials.values import draw_input
+from tinygrad_lab.conformance.trials.verdict import Measure, agree, demand
 from tinygrad_lab.errors import LabError
 from tinygrad_lab.optim.updates import average_update
 from tinygrad_lab.registry import optimizers

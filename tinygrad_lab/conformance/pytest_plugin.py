@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
 def pytest_sessionfinish() -> None:
     """End the process in which layers are built again, if there is one."""
-    module = sys.modules.get("tinygrad_lab.conformance.fresh_process")
+    module = sys.modules.get("tinygrad_lab.conformance.meta.fresh_process")
     if module is not None:
         module.FRESH.stop()
 
@@ -88,7 +88,7 @@ class ConformanceItem(pytest.Item):
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
         """Return the report alone, without the kit's own traceback."""
-        from tinygrad_lab.conformance.results import NonconformanceError
+        from tinygrad_lab.conformance.trials.results import NonconformanceError
 
         if isinstance(excinfo.value, NonconformanceError):
             return str(excinfo.value)

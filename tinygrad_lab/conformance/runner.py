@@ -14,21 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.conformance import adequacy
-from tinygrad_lab.conformance.case import BadInput, Case, Input, LayerCases
-from tinygrad_lab.conformance.fresh_process import FRESH, rebuilt_here
-from tinygrad_lab.conformance.laws import find_law
+from tinygrad_lab.conformance.cases.case import BadInput, Case, Input, LayerCases
+from tinygrad_lab.conformance.cases.nested import construct
+from tinygrad_lab.conformance.meta import adequacy
+from tinygrad_lab.conformance.meta.fresh_process import FRESH, rebuilt_here
 from tinygrad_lab.conformance.properties import LAYER, ONCE, Property
 from tinygrad_lab.conformance.properties.agreement import check_law
-from tinygrad_lab.conformance.report import explain
-from tinygrad_lab.conformance.results import Failure, LayerResult, PropertyResult, follows
-from tinygrad_lab.conformance.search import Drawn, Profile, Rejected, explore, shrink
-from tinygrad_lab.conformance.subject import LayerSubject
-from tinygrad_lab.conformance.trial import Effort, Trial, layer_trial
-from tinygrad_lab.conformance.values import construct, draw_input
-from tinygrad_lab.conformance.verdict import Measure, Undecided, Violation
+from tinygrad_lab.conformance.properties.laws import find_law
+from tinygrad_lab.conformance.report.failure import explain
+from tinygrad_lab.conformance.trials.results import Failure, LayerResult, PropertyResult, follows
+from tinygrad_lab.conformance.trials.search import Drawn, Profile, Rejected, explore, shrink
+from tinygrad_lab.conformance.trials.subject import LayerSubject
+from tinygrad_lab.conformance.trials.trial import Effort, Trial, layer_trial
+from tinygrad_lab.conformance.trials.values import draw_input
+from tinygrad_lab.conformance.trials.verdict import Measure, Undecided, Violation
 from tinygrad_lab.errors import PluginError
-from tinygrad_lab.layer import Layer
+from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.registry import layers
 
 MOST_REPORTS = 3  # failing properties that are shrunk and explained; a wrong rule breaks many at once

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from tinygrad_lab.backend import find_backend
-from tinygrad_lab.conformance.adequacy import demand_reached, kernels_in
 from tinygrad_lab.conformance.checks import choose_profile, inspect_layer
-from tinygrad_lab.conformance.fresh_process import FRESH
 from tinygrad_lab.conformance.losses import inspect_loss
+from tinygrad_lab.conformance.meta.adequacy import demand_reached, kernels_in
+from tinygrad_lab.conformance.meta.fresh_process import FRESH
 from tinygrad_lab.conformance.optimizers import inspect_optimizer
-from tinygrad_lab.conformance.results import Failure, LayerResult, PropertyResult
-from tinygrad_lab.conformance.verdict import Violation
+from tinygrad_lab.conformance.trials.results import Failure, LayerResult, PropertyResult
+from tinygrad_lab.conformance.trials.verdict import Violation
 from tinygrad_lab.registry import layers, losses, optimizers
 
 SHARED = "(shared kernels)"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tinygrad_lab.autograd.settings import no_grad
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.inspect.trace import kind_of
-from tinygrad_lab.layer import Layer, Sequential
-from tinygrad_lab.settings import no_grad
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.nn.sequential import Sequential
 from tinygrad_lab.tensor import tensor
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array
 from tinygrad_lab.inspect.trace import kind_of
-from tinygrad_lab.layer import Layer
+from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.tensor import Tensor, tensor
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from tinygrad_lab.inspect.tables import html_table
 from tinygrad_lab.inspect.trace import Shape, kind_of, outline, trace
-from tinygrad_lab.layer import Layer, Parameter, Sequential, Variable
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.nn.sequential import Sequential
+from tinygrad_lab.nn.variables import Parameter, Variable
 
 _SIDE_BY_SIDE = ("parallel_concat", "residual")  # of their layers the longest way counts, of all others the sum
 _FLOAT32 = 4  # bytes

@@ -10,8 +10,8 @@ from typing import Any
 
 from tinygrad_lab import registry
 from tinygrad_lab.errors import ConfigError, PluginError
-from tinygrad_lab.initializers import shapes_only
-from tinygrad_lab.layer import Layer
+from tinygrad_lab.nn.initializers import shapes_only
+from tinygrad_lab.nn.layer import Layer
 
 Shape = tuple[int, ...]
 

@@ -13,7 +13,7 @@ from tinygrad_lab.autograd.transforms import grad
 from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.inspect.trace import Call, kind_of, trace
-from tinygrad_lab.layer import Layer
+from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.ops.pooling import sum_pool2d
 from tinygrad_lab.ops.reductions import sum as total
 from tinygrad_lab.ops.shaping import pad

@@ -1,37 +1,14 @@
-"""Kernels: faster forwards of operations, registered when this package is imported; see `tinygrad_lab.kernel`.
+"""Kernels: faster forwards of operations, registered on import; see `tinygrad_lab.autograd.dispatch`.
 
-Importing it is light: compiled kernels import Numba when they are first used. Those in NumPy are in `blocked`,
-`blocked_pointwise`, `blocked_pooling` and `matrices`; those in compiled code, which go before them, in the others;
-those for an NVIDIA GPU in `gpu`.
+Each provider has a package, with the same file names: `numpy`, `numba` (compiled code, which goes before NumPy's) and
+`cupy` (an NVIDIA GPU). What they share is beside them. Importing them is light: Numba, CuPy and cuDNN are imported when
+a kernel is first used.
 """
 
 from __future__ import annotations
 
-from tinygrad_lab.kernels import gpu  # isort: skip  # first, so that they come last where a kernel is looked for
-from tinygrad_lab.kernels import (
-    blocked,
-    blocked_pointwise,
-    blocked_pooling,
-    convolution,
-    matrices,
-    normalisation,
-    pointwise,
-    pooling,
-)
-from tinygrad_lab.kernels.choice import using_tiles
+from tinygrad_lab.kernels import cupy, numpy, numba  # isort: skip  # a later one is found first
+from tinygrad_lab.kernels.cost_model import using_tiles
 from tinygrad_lab.kernels.threads import num_threads, using_threads
 
-__all__ = [
-    "blocked",
-    "blocked_pointwise",
-    "blocked_pooling",
-    "convolution",
-    "gpu",
-    "matrices",
-    "normalisation",
-    "num_threads",
-    "pointwise",
-    "pooling",
-    "using_threads",
-    "using_tiles",
-]
+__all__ = ["cupy", "num_threads", "numba", "numpy", "using_threads", "using_tiles"]

@@ -1,15 +1,28 @@
 """What authors of kernels use, in plugins too: how arrays are taken and blocks shared among threads.
 
-`gpu` launches raw kernels. `jit`, which imports Numba, is in `tinygrad_lab.kernels.compiled.jit`, for modules of
-compiled loops alone.
+`gpu` launches raw kernels. `jit` compiles loops with Numba and imports it, so that only modules of
+compiled loops import it.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from tinygrad_lab.kernels.arrays import holds_float32, plain
 from tinygrad_lab.kernels.blas import one_blas_thread
-from tinygrad_lab.kernels.blocked_pointwise import alike, by_blocks
-from tinygrad_lab.kernels.gpu import launch as gpu
+from tinygrad_lab.kernels.cupy import launch as gpu
+from tinygrad_lab.kernels.numpy.pointwise import alike, by_blocks
 from tinygrad_lab.kernels.threads import aligned, run
 
-__all__ = ["aligned", "alike", "by_blocks", "gpu", "holds_float32", "one_blas_thread", "plain", "run"]
+if TYPE_CHECKING:
+    from tinygrad_lab.kernels.numba.loops.jit import jit
+
+__all__ = ["aligned", "alike", "by_blocks", "gpu", "holds_float32", "jit", "one_blas_thread", "plain", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "jit":
+        from tinygrad_lab.kernels.numba.loops.jit import jit
+
+        return jit
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.conformance.diagnosis import side_by_side, wrong_entries
-from tinygrad_lab.conformance.oracles import join
 from tinygrad_lab.conformance.properties.agreement import call_reference
-from tinygrad_lab.conformance.report import LARGEST, both_jacobians
-from tinygrad_lab.conformance.results import LayerResult
-from tinygrad_lab.conformance.subject import LayerSubject
-from tinygrad_lab.conformance.trial import Trial
-from tinygrad_lab.conformance.verdict import Violation
+from tinygrad_lab.conformance.report.diagnosis import side_by_side, wrong_entries
+from tinygrad_lab.conformance.report.failure import LARGEST, both_jacobians
+from tinygrad_lab.conformance.trials.oracles import join
+from tinygrad_lab.conformance.trials.results import LayerResult
+from tinygrad_lab.conformance.trials.subject import LayerSubject
+from tinygrad_lab.conformance.trials.trial import Trial
+from tinygrad_lab.conformance.trials.verdict import Violation
 from tinygrad_lab.learn.answer import Answer, WrongAnswer
 from tinygrad_lab.learn.judge import as_arrays, names_of
 

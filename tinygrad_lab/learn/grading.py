@@ -114,7 +114,7 @@ def no_holes(files: Mapping[str, str]) -> None:
 
 def describe(verdict: Verdict, error: BaseException, answer: Answer) -> None:
     """Enter what a step raised into a verdict."""
-    from tinygrad_lab.conformance.results import NonconformanceError
+    from tinygrad_lab.conformance.trials.results import NonconformanceError
     from tinygrad_lab.learn.explaining import explain_failure
 
     if isinstance(error, WrongAnswer):

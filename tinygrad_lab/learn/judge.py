@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.conformance.case import Case, LayerCases
+from tinygrad_lab.conformance.cases.case import Case, LayerCases
 from tinygrad_lab.conformance.checks import check_vjp, conclude, inspect_function
 from tinygrad_lab.conformance.properties import Property
 from tinygrad_lab.conformance.properties.agreement import REFERENCE
-from tinygrad_lab.conformance.results import LayerResult
-from tinygrad_lab.conformance.search import Profile
-from tinygrad_lab.conformance.subject import RuleSubject, Subject
-from tinygrad_lab.conformance.trial import Trial, magnitude
-from tinygrad_lab.conformance.values import constants_of
-from tinygrad_lab.conformance.verdict import Measure, agree, demand
+from tinygrad_lab.conformance.trials.results import LayerResult
+from tinygrad_lab.conformance.trials.search import Profile
+from tinygrad_lab.conformance.trials.subject import RuleSubject, Subject
+from tinygrad_lab.conformance.trials.trial import Trial, magnitude
+from tinygrad_lab.conformance.trials.values import constants_of
+from tinygrad_lab.conformance.trials.verdict import Measure, agree, demand
 from tinygrad_lab.learn.answer import WrongAnswer
 
 PROFILE = Profile(examples=12)

@@ -8,9 +8,9 @@ import numpy as np
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.arrays import holds_float32, plain
-from tinygrad_lab.kernels.blocked_pointwise import alike, by_blocks
-from tinygrad_lab.kernels.gpu import launch
-from tinygrad_lab.kernels.gpu.pointwise import LANES, rows_of
+from tinygrad_lab.kernels.cupy import launch
+from tinygrad_lab.kernels.cupy.pointwise import LANES, rows_of
+from tinygrad_lab.kernels.numpy.pointwise import alike, by_blocks
 from tinygrad_lab.kernels.threads import aligned, run
 from tinygrad_lab.losses.classification import cross_entropy, cross_entropy_grad
 
@@ -93,14 +93,14 @@ def _launch(of_labels: Any, of_shares: Any, slopes: Array | None, x: Array, targ
 
 @cross_entropy.kernel("numba", least=LEAST, when=_takes, error=1e-5)
 def _compiled_cross_entropy(x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
-    from tinygrad_lab.kernels.compiled import rows
+    from tinygrad_lab.kernels.numba.loops import rows
 
     return _launch(rows.cross_entropy_of_labels, rows.cross_entropy_of_shares, None, x, target, smoothing)
 
 
 @cross_entropy_grad.kernel("numba", least=LEAST, when=lambda g, *rest, **options: _takes(*rest, **options), error=1e-5)
 def _compiled_cross_entropy_grad(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
-    from tinygrad_lab.kernels.compiled import rows
+    from tinygrad_lab.kernels.numba.loops import rows
 
     return _launch(rows.gradient_of_labels, rows.gradient_of_shares, g, x, target, smoothing)
 

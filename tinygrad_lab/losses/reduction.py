@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinygrad_lab.autograd.settings import SETTINGS
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import carries_gradient, device_name, is_array, namespace
 from tinygrad_lab.errors import DTypeError, OptionError, ShapeError
 from tinygrad_lab.ops import reductions
-from tinygrad_lab.settings import SETTINGS
 
 
 def reduce(losses: Any, reduction: str, who: str = "reduce") -> Any:

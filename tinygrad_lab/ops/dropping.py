@@ -11,7 +11,7 @@ from tinygrad_lab.backend import random_bits, random_bits_at
 
 @primitive
 def keys_in_step(xp: Any, bases: Any, step: Any) -> Any:
-    """Return the keys of draws in a step, an array of one number, as `tinygrad_lab.layer.draw_key` makes them."""
+    """Return the keys of draws in a step, an array of one number, as `draw_key` of `tinygrad_lab.nn` makes them."""
     return random_bits_at(xp, bases, step + xp.uint64(1))
 
 

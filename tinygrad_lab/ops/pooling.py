@@ -9,9 +9,9 @@ import math
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.autograd.settings import SETTINGS
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.ops.windows import Padding, Pair, fold, unfold
-from tinygrad_lab.settings import SETTINGS
 
 
 @primitive(outputs=("out", "index"))

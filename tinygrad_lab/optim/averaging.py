@@ -8,7 +8,7 @@ from typing import Any
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array, namespace
 from tinygrad_lab.errors import OptionError, StateError
-from tinygrad_lab.layer import Layer
+from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.optim.optimizer import private_copy
 from tinygrad_lab.optim.updates import average_update
 

@@ -9,7 +9,7 @@ from typing import Any
 from tinygrad_lab.autograd.tape import Node
 from tinygrad_lab.backend import Array, namespace
 from tinygrad_lab.errors import OptionError
-from tinygrad_lab.layer import Parameter
+from tinygrad_lab.nn.variables import Parameter
 
 
 def _with_gradient(parameters: Mapping[str, Parameter]) -> list[tuple[Node, Array]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.kernels.gpu.launch import number, plain, room, run, takes
+from tinygrad_lab.kernels.cupy.launch import number, plain, room, run, takes
 from tinygrad_lab.optim.updates import (
     adadelta_update,
     adagrad_update,

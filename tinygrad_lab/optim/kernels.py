@@ -8,9 +8,9 @@ import numpy as np
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.arrays import holds_float32
-from tinygrad_lab.kernels.blocked_pointwise import BLOCK, alike, by_blocks
-from tinygrad_lab.kernels.blocked_pointwise import LEAST as LEAST_BLOCKED
-from tinygrad_lab.kernels.pointwise import LEAST, flat, launch
+from tinygrad_lab.kernels.numba.pointwise import LEAST, flat, launch
+from tinygrad_lab.kernels.numpy.pointwise import BLOCK, alike, by_blocks
+from tinygrad_lab.kernels.numpy.pointwise import LEAST as LEAST_BLOCKED
 from tinygrad_lab.kernels.threads import aligned
 from tinygrad_lab.optim.updates import momentum_update
 
@@ -26,7 +26,7 @@ def _momentum(
     weight_decay: float = 0.0,
     reuse: bool = False,
 ) -> Array:
-    from tinygrad_lab.kernels.compiled import pointwise
+    from tinygrad_lab.kernels.numba.loops import pointwise
 
     rates = np.float32(lr), np.float32(momentum), nesterov, np.float32(weight_decay)
     if reuse:

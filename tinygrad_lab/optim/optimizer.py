@@ -15,7 +15,7 @@ from tinygrad_lab.arguments import Checked, fits
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array, namespace, transfer, zeros_like
 from tinygrad_lab.errors import OptionError, StateError
-from tinygrad_lab.layer import Parameter
+from tinygrad_lab.nn.variables import Parameter
 
 Options = dict[str, Any]
 Rates = Mapping[str, Any]

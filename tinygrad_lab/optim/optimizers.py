@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError
-from tinygrad_lab.layer import Parameter
+from tinygrad_lab.nn.variables import Parameter
 from tinygrad_lab.optim.optimizer import Groups, Optimizer, Options, Rates
 from tinygrad_lab.optim.updates import (
     adadelta_update,

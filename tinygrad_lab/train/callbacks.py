@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from tinygrad_lab.errors import ConfigError, OptionError
-from tinygrad_lab.layer import Parameter
+from tinygrad_lab.nn.variables import Parameter
 from tinygrad_lab.optim.clipping import gradient_norm
 
 Metrics = dict[str, Any]

@@ -29,8 +29,10 @@ import numpy as np
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array, namespace, transfer
 from tinygrad_lab.errors import CaptureError, LabError
-from tinygrad_lab.kernels.gpu.graphs import MAKERS
-from tinygrad_lab.layer import KEY_PLACES, Layer, Variable, draw_base
+from tinygrad_lab.kernels.cupy.graphs import MAKERS
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.nn.randomness import KEY_PLACES, draw_base
+from tinygrad_lab.nn.variables import Variable
 from tinygrad_lab.ops.dropping import keys_in_step
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.train.precision import Arithmetic

@@ -25,7 +25,7 @@ from tinygrad_lab import registry
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array, backend_of, is_array
 from tinygrad_lab.errors import CheckpointError, OptionError, PluginError
-from tinygrad_lab.layer import Layer
+from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.writing import remove_leftovers, write_atomically, writing
 
 FORMAT = "tinygrad_lab checkpoint 1"

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinygrad_lab.notices import say_once
+from tinygrad_lab.errors import warn_once
 from tinygrad_lab.train.callbacks import Metrics
 from tinygrad_lab.writing import write_atomically
 
@@ -22,7 +22,7 @@ def save_curves(history: Sequence[Metrics], path: Path, title: str) -> None:
         write_atomically(path, draw_curves(history, title))
     except _REFUSALS as error:
         why = textwrap.shorten(str(error), 160, placeholder=" ...")
-        say_once(f"no picture {path}: {type(error).__name__}: {why}; the figures are in metrics.jsonl")
+        warn_once(f"no picture {path}: {type(error).__name__}: {why}; the figures are in metrics.jsonl")
 
 
 def draw_curves(history: Sequence[Metrics], title: str) -> bytes:

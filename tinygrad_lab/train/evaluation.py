@@ -18,10 +18,10 @@ from typing import Any
 from scipy.special import stdtrit
 
 from tinygrad_lab.arguments import expect
+from tinygrad_lab.autograd.settings import no_grad
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import device_name, transfer
-from tinygrad_lab.layer import Layer
-from tinygrad_lab.settings import no_grad
+from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.tensor import tensor
 from tinygrad_lab.train.sums import Sums, of_batch, scalar
 

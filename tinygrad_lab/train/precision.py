@@ -20,12 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab import layer as layers
 from tinygrad_lab import registry
 from tinygrad_lab.backend import Array, fresh, is_finite, namespace
 from tinygrad_lab.errors import NonFiniteError, OptionError, PluginError
-from tinygrad_lab.kernels.gpu.options import using_gpu
-from tinygrad_lab.layer import Layer, Parameter
+from tinygrad_lab.kernels.cupy.options import using_gpu
+from tinygrad_lab.nn.functional import with_variables
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.nn.variables import Parameter
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.tensor import Tensor, tensor
 
@@ -263,5 +264,5 @@ def _half_twin(model: Layer) -> Layer:
         id(v): v.astype("float16") for v in model.variables().values() if id(v) not in untouched and v.dtype.kind == "f"
     }
     copies: dict[int, Layer] = {id(layer): _Wide(layer) for layer in wide}
-    twin: Layer = layers._with_variables(model, rounded, copies)
+    twin: Layer = with_variables(model, rounded, copies)
     return twin

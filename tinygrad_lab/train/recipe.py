@@ -24,8 +24,7 @@ from typing import Any, NamedTuple
 
 from tinygrad_lab import registry
 from tinygrad_lab.arguments import check_types, fits
-from tinygrad_lab.errors import ConfigError, OptionError
-from tinygrad_lab.notices import say_once
+from tinygrad_lab.errors import ConfigError, OptionError, warn_once
 from tinygrad_lab.registry import one_of
 
 Table = dict[str, Any]
@@ -239,7 +238,7 @@ def _leave_out(named: _Given, given: set[str]) -> None:
     gone = {key: named.place.pop(key) for key in old if key not in known}
     if old:
         kept = {key: value for key, value in old.items() if key in known}
-        say_once(f"--set {named.text}: kept {_listed(kept)}; left out {_listed(gone)}")
+        warn_once(f"--set {named.text}: kept {_listed(kept)}; left out {_listed(gone)}")
 
 
 def _listed(options: Table) -> str:

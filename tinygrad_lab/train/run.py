@@ -21,17 +21,17 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab import registry
+from tinygrad_lab.autograd.settings import reference_only
 from tinygrad_lab.backend import find_backend
 from tinygrad_lab.data import Compose, Loader, find_source, load
 from tinygrad_lab.data.resizing import as_size
 from tinygrad_lab.errors import ConfigError, NonFiniteError, OptionError
-from tinygrad_lab.finetuning import begin_with
 from tinygrad_lab.kernels.blas import one_blas_thread
-from tinygrad_lab.layer import Layer, Parameter
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.nn.variables import Parameter
 from tinygrad_lab.optim.clipping import clip_by_norm, clip_by_value
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Schedule, build_schedule
-from tinygrad_lab.settings import reference_only
 from tinygrad_lab.train.callbacks import Callback, EarlyStopping, GradientNorms, Metrics, TensorBoard
 from tinygrad_lab.train.capture import check_graphs
 from tinygrad_lab.train.checkpoint import CheckpointFolder
@@ -42,7 +42,7 @@ from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.recipe import Recipe
 from tinygrad_lab.train.shapes import check_images, made_up
 from tinygrad_lab.train.trainer import Trainer, goes_by_metric
-from tinygrad_lab.weights import save_weights
+from tinygrad_lab.weights import begin_with, save_weights
 
 
 def _options(kind: registry.Registry, table: dict[str, Any]) -> dict[str, Any]:

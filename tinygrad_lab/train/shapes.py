@@ -9,11 +9,13 @@ import numpy as np
 
 from tinygrad_lab import registry
 from tinygrad_lab.arguments import fits
+from tinygrad_lab.autograd.settings import reference_only
 from tinygrad_lab.data import Compose, Dataset, Source
 from tinygrad_lab.errors import ConfigError, LabError
-from tinygrad_lab.layer import Layer, Shape
-from tinygrad_lab.settings import reference_only
+from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.train.recipe import Recipe
+
+Shape = tuple[int, ...]
 
 
 def made_up(source: Source, size: tuple[int, int] | None = None) -> Dataset | None:

@@ -11,15 +11,16 @@ from contextlib import nullcontext
 from typing import Any
 
 from tinygrad_lab.arguments import expect
+from tinygrad_lab.autograd.settings import detect_anomaly, no_grad
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array, fresh, is_finite, transfer
 from tinygrad_lab.data import Loader
 from tinygrad_lab.errors import CaptureError, NonFiniteError, OptionError, StateError
-from tinygrad_lab.layer import Buffer, Layer, Parameter
-from tinygrad_lab.memory import keep_freed_memory
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.nn.variables import Buffer, Parameter
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Constant, Schedule
-from tinygrad_lab.settings import detect_anomaly, no_grad
+from tinygrad_lab.train.allocator import keep_freed_memory
 from tinygrad_lab.train.callbacks import Callback, EarlyStopping, Metrics
 from tinygrad_lab.train.capture import CapturedSteps
 from tinygrad_lab.train.evaluation import Loss, device_of, evaluate

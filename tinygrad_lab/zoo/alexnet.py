@@ -22,10 +22,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tinygrad_lab import initializers
 from tinygrad_lab.errors import OptionError
-from tinygrad_lab.initializers import Rng
-from tinygrad_lab.layer import Layer, Sequential
+from tinygrad_lab.nn import initializers
+from tinygrad_lab.nn.initializers import Rng
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.nn.sequential import Sequential
 from tinygrad_lab.zoo.parts import Image, features_after
 from tinygrad_lab_layers.conv2d import Conv2d
 from tinygrad_lab_layers.dense import Dense
@@ -89,7 +90,7 @@ def alexnet(
 
     Examples
     --------
-    >>> from tinygrad_lab.initializers import shapes_only
+    >>> from tinygrad_lab.nn.initializers import shapes_only
     >>> with shapes_only():
     ...     alexnet().output_shape((2, 227, 227, 3))
     (2, 1000)

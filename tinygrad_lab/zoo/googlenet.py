@@ -40,9 +40,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from tinygrad_lab import initializers
-from tinygrad_lab.initializers import Rng
-from tinygrad_lab.layer import Layer, Sequential
+from tinygrad_lab.nn import initializers
+from tinygrad_lab.nn.initializers import Rng
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.nn.sequential import Sequential
 from tinygrad_lab.zoo.parts import Image, features_after
 from tinygrad_lab_layers.avg_pool2d import AvgPool2d
 from tinygrad_lab_layers.conv2d import Conv2d
@@ -174,7 +175,7 @@ def googlenet(
 
     Examples
     --------
-    >>> from tinygrad_lab.initializers import shapes_only
+    >>> from tinygrad_lab.nn.initializers import shapes_only
     >>> with shapes_only():
     ...     googlenet().output_shape((2, 224, 224, 3))
     (2, 1000)

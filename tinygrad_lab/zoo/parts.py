@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tinygrad_lab.errors import OptionError
-from tinygrad_lab.layer import Layer, Sequential
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.nn.sequential import Sequential
 from tinygrad_lab.registry import layers as registered
 
 Image = Sequence[int]

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_lab.errors import OptionError, StateError, hint
-from tinygrad_lab.foreign_weights import import_weights, read_arrays
-from tinygrad_lab.layer import Layer
+from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.registry import models
+from tinygrad_lab.weights.importing import import_weights, read_arrays
 
 FOLDER = "TINYGRAD_LAB_WEIGHTS"
 

@@ -32,10 +32,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from tinygrad_lab import initializers
 from tinygrad_lab.errors import OptionError
-from tinygrad_lab.initializers import Rng
-from tinygrad_lab.layer import Layer, Sequential
+from tinygrad_lab.nn import initializers
+from tinygrad_lab.nn.initializers import Rng
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.nn.sequential import Sequential
 from tinygrad_lab.zoo.parts import Image
 from tinygrad_lab_layers.batch_norm import BatchNorm
 from tinygrad_lab_layers.bottleneck import Bottleneck
@@ -90,7 +91,7 @@ def resnet(
 
     Examples
     --------
-    >>> from tinygrad_lab.initializers import shapes_only
+    >>> from tinygrad_lab.nn.initializers import shapes_only
     >>> with shapes_only():
     ...     resnet(depth=50).output_shape((2, 224, 224, 3))
     (2, 1000)

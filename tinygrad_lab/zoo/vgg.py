@@ -20,10 +20,11 @@ from __future__ import annotations
 from functools import partial
 from itertools import pairwise
 
-from tinygrad_lab import initializers
 from tinygrad_lab.errors import OptionError
-from tinygrad_lab.initializers import Rng
-from tinygrad_lab.layer import Layer, Sequential
+from tinygrad_lab.nn import initializers
+from tinygrad_lab.nn.initializers import Rng
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.nn.sequential import Sequential
 from tinygrad_lab.zoo.parts import Image, features_after
 from tinygrad_lab_layers.conv2d import Conv2d
 from tinygrad_lab_layers.dense import Dense

@@ -20,9 +20,9 @@
 
 from __future__ import annotations
 
-from tinygrad_lab import initializers
-from tinygrad_lab.initializers import Rng
-from tinygrad_lab.layer import Sequential
+from tinygrad_lab.nn import initializers
+from tinygrad_lab.nn.initializers import Rng
+from tinygrad_lab.nn.sequential import Sequential
 from tinygrad_lab.zoo.parts import Image, features_after
 from tinygrad_lab_layers.conv2d import Conv2d
 from tinygrad_lab_layers.dense import Dense
@@ -63,7 +63,7 @@ def zfnet(*, image: Image = (224, 224, 3), classes: int = 1000, dropout: float =
 
     Examples
     --------
-    >>> from tinygrad_lab.initializers import shapes_only
+    >>> from tinygrad_lab.nn.initializers import shapes_only
     >>> with shapes_only():
     ...     zfnet().output_shape((2, 224, 224, 3))
     (2, 1000)

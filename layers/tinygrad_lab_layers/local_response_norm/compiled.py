@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from tinygrad_lab.kernels.compiled.jit import jit
+from tinygrad_lab.kernels.tools import jit
 
 ONE = np.float32(1)
 

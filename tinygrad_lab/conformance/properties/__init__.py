@@ -22,11 +22,11 @@ from tinygrad_lab.conformance.properties.arrays import (
     shapes_and_dtypes,
     zero_size,
 )
-from tinygrad_lab.conformance.properties.behaviour import checkpoint, modes, statistics
+from tinygrad_lab.conformance.properties.behavior import checkpoint, modes, statistics
 from tinygrad_lab.conformance.properties.derivatives import accumulation, adjoint, gradients, second_order, ties
 from tinygrad_lab.conformance.properties.kernels import kernels
-from tinygrad_lab.conformance.trial import Trial
-from tinygrad_lab.conformance.verdict import Measure
+from tinygrad_lab.conformance.trials.trial import Trial
+from tinygrad_lab.conformance.trials.verdict import Measure
 
 Property = Callable[[Trial], Measure | None]
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lab.autograd.settings import using
+from tinygrad_lab.autograd.trees import flatten
 from tinygrad_lab.backend import backend_of, find_backend, transfer
-from tinygrad_lab.conformance.case import Law
-from tinygrad_lab.conformance.oracles import join
+from tinygrad_lab.conformance.cases.case import Law
 from tinygrad_lab.conformance.properties.arrays import WIDTHS, compare_results, results_of
-from tinygrad_lab.conformance.subject import Arrays, LayerSubject, in_dtype, read_only, restoring
-from tinygrad_lab.conformance.trial import Trial, magnitude
-from tinygrad_lab.conformance.verdict import Measure, Undecided, Violation, agree, demand
-from tinygrad_lab.settings import using
-from tinygrad_lab.trees import flatten
+from tinygrad_lab.conformance.trials.oracles import join
+from tinygrad_lab.conformance.trials.subject import Arrays, LayerSubject, in_dtype, read_only, restoring
+from tinygrad_lab.conformance.trials.trial import Trial, magnitude
+from tinygrad_lab.conformance.trials.verdict import Measure, Undecided, Violation, agree, demand
 
 Results = tuple[Arrays, Arrays]
 

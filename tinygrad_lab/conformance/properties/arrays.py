@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array, namespace
-from tinygrad_lab.conformance.oracles import differences, join
 from tinygrad_lab.conformance.properties.derivatives import BACKWARD, SAFETY, alone
-from tinygrad_lab.conformance.subject import Arrays, LayerSubject, Subject, float_leaves, read_only
-from tinygrad_lab.conformance.trial import Trial, magnitude
-from tinygrad_lab.conformance.verdict import Measure, Undecided, agree, demand
+from tinygrad_lab.conformance.trials.oracles import differences, join
+from tinygrad_lab.conformance.trials.subject import Arrays, LayerSubject, Subject, float_leaves, read_only
+from tinygrad_lab.conformance.trials.trial import Trial, magnitude
+from tinygrad_lab.conformance.trials.verdict import Measure, Undecided, agree, demand
 from tinygrad_lab.errors import LabError
-from tinygrad_lab.settings import using
 
 WIDTHS = ("float64", "float32")
 MOST_BROKEN = 4  # arguments of one case that NaN is put into

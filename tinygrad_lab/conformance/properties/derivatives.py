@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 import tinygrad_lab as tgl
+from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.autograd.tape import leaf, raw
 from tinygrad_lab.backend import Array
-from tinygrad_lab.conformance.oracles import (
+from tinygrad_lab.conformance.trials.oracles import (
     Estimate,
     Function,
     complex_step,
@@ -22,11 +23,10 @@ from tinygrad_lab.conformance.oracles import (
     moved,
     some_units,
 )
-from tinygrad_lab.conformance.subject import Arrays, LayerSubject
-from tinygrad_lab.conformance.trial import Trial, extremes, magnitude, tied_arrays
-from tinygrad_lab.conformance.verdict import Measure, Undecided, Violation, agree, blaming, demand
+from tinygrad_lab.conformance.trials.subject import Arrays, LayerSubject
+from tinygrad_lab.conformance.trials.trial import Trial, extremes, magnitude, tied_arrays
+from tinygrad_lab.conformance.trials.verdict import Measure, Undecided, Violation, agree, blaming, demand
 from tinygrad_lab.errors import LabError
-from tinygrad_lab.settings import using
 from tinygrad_lab.tensor import Tensor
 
 SAFETY = 10.0  # how many times the oracle's own error a mismatch must be

@@ -11,18 +11,18 @@ from unittest.mock import patch
 import numpy as np
 
 import tinygrad_lab as tgl
+from tinygrad_lab.autograd.dispatch import Kernel, KernelTable, have_kernels
 from tinygrad_lab.autograd.primitive import Primitive
 from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.trees import flatten
 from tinygrad_lab.backend import Array, carries_gradient, device_name, find_backend, fresh, is_array, transfer
 from tinygrad_lab.conformance.properties.arrays import WIDTHS, every_second, fortran
-from tinygrad_lab.conformance.subject import Arrays, Subject, in_dtype, read_only
-from tinygrad_lab.conformance.trial import Trial
-from tinygrad_lab.conformance.values import draw_input
-from tinygrad_lab.conformance.verdict import Measure, Violation, agree, blaming, demand
+from tinygrad_lab.conformance.trials.subject import Arrays, Subject, in_dtype, read_only
+from tinygrad_lab.conformance.trials.trial import Trial
+from tinygrad_lab.conformance.trials.values import draw_input
+from tinygrad_lab.conformance.trials.verdict import Measure, Violation, agree, blaming, demand
 from tinygrad_lab.errors import LabError
-from tinygrad_lab.kernel import Kernel, KernelTable, have_kernels
-from tinygrad_lab.kernels.gpu.options import PRODUCTS, using_gpu
-from tinygrad_lab.trees import flatten
+from tinygrad_lab.kernels.cupy.options import PRODUCTS, using_gpu
 
 LARGE = 1 << 14  # elements of a large batch
 ONE_IN = 3  # cases that are also run with a large batch

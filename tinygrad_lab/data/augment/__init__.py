@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tinygrad_lab.data.augment.base import Augmentation, Geometric
-from tinygrad_lab.data.augment.colour import Brightness, ChannelShift, Contrast, Normalize, PCAColor
+from tinygrad_lab.data.augment.color import Brightness, ChannelShift, Contrast, Normalize, PCAColor
 from tinygrad_lab.data.augment.compose import Compose
 from tinygrad_lab.data.augment.geometric import CenterCrop, Flip, RandomCrop, Rotation, Shift, Zoom
 from tinygrad_lab.data.augment.mixing import Cutout, Mixup

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_lab.arguments import Checked, expect
 from tinygrad_lab.backend import Array
 from tinygrad_lab.data.augment.base import Augmentation, Geometric
-from tinygrad_lab.data.augment.colour import Normalize
+from tinygrad_lab.data.augment.color import Normalize
 from tinygrad_lab.data.augment.warp import Fill, compose_maps, warp
 from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.errors import ConfigError, OptionError

@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tinygrad_lab.autograd.dispatch import provider_serves
+from tinygrad_lab.autograd.settings import SETTINGS
 from tinygrad_lab.backend import Array, device_name, namespace, transfer
 from tinygrad_lab.errors import OptionError, ShapeError
-from tinygrad_lab.kernel import provider_serves
-from tinygrad_lab.settings import SETTINGS
 
 Fill = Literal["zero", "edge", "reflect"]
 FILLS: tuple[Fill, ...] = ("zero", "edge", "reflect")
@@ -122,7 +122,7 @@ def warp(images: Array, maps: Array, *, fill: Fill = "edge", size: tuple[int, in
     if xp is np and _compiled():
         return _run_kernel(images, maps, fill, (height, width))
     if _serves("cupy", xp):
-        from tinygrad_lab.kernels.gpu.warp import warp as warp_there
+        from tinygrad_lab.kernels.cupy.warp import warp as warp_there
 
         return warp_there(images, maps, FILLS.index(fill), (height, width))
     rows = maps[:, 0, 0, None] * np.arange(height) + maps[:, 0, 2, None]
@@ -149,7 +149,7 @@ def _serves(provider: str, xp: Any) -> bool:
 
 
 def _run_kernel(images: Array, maps: Array, fill: Fill, size: tuple[int, int]) -> Array:
-    from tinygrad_lab.kernels.compiled import warp as kernel  # imports Numba
+    from tinygrad_lab.kernels.numba.loops import warp as kernel  # imports Numba
 
     out = np.empty((len(images), *size, images.shape[3]), np.float32)
     layout: list[Literal["C", "W"]] = ["C", "W"]  # a read-only or strided array would be compiled for anew

@@ -9,9 +9,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.conformance.case import Case, Input
-from tinygrad_lab.conformance.oracles import complex_step as exact_slope
-from tinygrad_lab.conformance.oracles import join, one_hots
+from tinygrad_lab.conformance.cases.case import Case, Input
+from tinygrad_lab.conformance.trials.oracles import complex_step as exact_slope
+from tinygrad_lab.conformance.trials.oracles import join, one_hots
 from tinygrad_lab.learn.answer import Answer
 from tinygrad_lab.learn.judge import Probe, Step, expect, same_values
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.conformance.case import Case, Input
+from tinygrad_lab.conformance.cases.case import Case, Input
 from tinygrad_lab.learn.answer import Answer
 from tinygrad_lab.learn.judge import Probe, Step, right_gradient, same_values
 

@@ -8,7 +8,7 @@ from scipy.special import logsumexp
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance import strategies
-from tinygrad_lab.conformance.case import Input
+from tinygrad_lab.conformance.cases.case import Input
 from tinygrad_lab.learn.answer import Answer
 from tinygrad_lab.learn.judge import Probe, Step, right_gradient, same_values
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import tinygrad_lab as tgl
 from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance import Case, Input, LayerCases, check_layer, inspect_layer, strategies
-from tinygrad_lab.conformance.search import explore
+from tinygrad_lab.conformance.trials.search import explore
 from tinygrad_lab.learn.answer import Answer
 from tinygrad_lab.learn.judge import LAYER_STEPS, PROFILE, Probe, Step, expect
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.conformance.case import Case, Input
+from tinygrad_lab.conformance.cases.case import Case, Input
 from tinygrad_lab.learn.answer import Answer
 from tinygrad_lab.learn.judge import Probe, Step, same_values
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 import tinygrad_lab as tgl
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array
-from tinygrad_lab.conformance.case import Case, Input
-from tinygrad_lab.conformance.oracles import complex_step
+from tinygrad_lab.conformance.cases.case import Case, Input
+from tinygrad_lab.conformance.trials.oracles import complex_step
 from tinygrad_lab.learn.answer import Answer
 from tinygrad_lab.learn.judge import Probe, Step, same_values
 

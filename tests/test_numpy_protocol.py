@@ -1,0 +1,155 @@
+"""NumPy's functions of tensors, against themselves of arrays: in every form of call, or refused in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_lab as tgl
+from tinygrad_lab.errors import DTypeError, LabError
+from tinygrad_lab.numpy_protocol import OPERATIONS
+
+Call = Callable[[Any, Any], Any]
+PLACES = np.array([[1], [0], [3]])
+
+CALLS: dict[str, list[Call]] = {
+    "sum": [lambda x, y: np.sum(x, axis=0), lambda x, y: np.sum(x, 1, None, None, True), lambda x, y: np.sum(a=x)],
+    "mean": [lambda x, y: np.mean(x, 1, keepdims=True), lambda x, y: np.mean(x, dtype=None, out=None)],
+    "var": [lambda x, y: np.var(x, ddof=1), lambda x, y: np.var(x, (0, 1))],
+    "std": [lambda x, y: np.std(x, axis=-1)],
+    "prod": [lambda x, y: np.prod(x)],
+    "max": [lambda x, y: np.max(x, axis=1)],
+    "min": [lambda x, y: np.min(x)],
+    "amax": [lambda x, y: np.amax(x, axis=1)],
+    "amin": [lambda x, y: np.amin(x, 0)],
+    "all": [lambda x, y: np.all(x, axis=0)],
+    "any": [lambda x, y: np.any(x)],
+    "argmax": [lambda x, y: np.argmax(x, axis=1)],
+    "argmin": [lambda x, y: np.argmin(x)],
+    "cumsum": [lambda x, y: np.cumsum(x), lambda x, y: np.cumsum(x, axis=1)],
+    "sort": [lambda x, y: np.sort(x, axis=0), lambda x, y: np.sort(x, kind=None)],
+    "argsort": [lambda x, y: np.argsort(x)],
+    "concatenate": [
+        lambda x, y: np.concatenate([x, y], axis=1),
+        lambda x, y: np.concatenate((y, x)),
+        lambda x, y: np.concatenate([x, [[1.0, 2.0, 3.0, 4.0]]]),
+    ],
+    "stack": [lambda x, y: np.stack((y, x), -1), lambda x, y: np.stack([x[0, 0], 1.0])],
+    "expand_dims": [lambda x, y: np.expand_dims(x, 1), lambda x, y: np.expand_dims(a=x, axis=0)],
+    "squeeze": [lambda x, y: np.squeeze(np.expand_dims(x, 0))],
+    "moveaxis": [lambda x, y: np.moveaxis(x, 0, 1)],
+    "swapaxes": [lambda x, y: np.swapaxes(x, 0, 1)],
+    "flip": [lambda x, y: np.flip(x, 1), lambda x, y: np.flip(x)],
+    "roll": [lambda x, y: np.roll(x, 2, axis=1), lambda x, y: np.roll(x, 3)],
+    "pad": [
+        lambda x, y: np.pad(x, ((0, 1), (2, 0))),
+        lambda x, y: np.pad(x, np.array([[1, 1], [0, 2]]), mode="constant"),
+        lambda x, y: np.pad(x, pad_width=1, mode="edge"),
+        lambda x, y: np.pad(x, 1, "edge"),
+    ],
+    "tile": [lambda x, y: np.tile(x, (2, 1)), lambda x, y: np.tile(x, reps=np.array([2, 3]))],
+    "repeat": [lambda x, y: np.repeat(x, 2, axis=1), lambda x, y: np.repeat(x, 3)],
+    "broadcast_to": [lambda x, y: np.broadcast_to(x, (2, 3, 4))],
+    "reshape": [lambda x, y: np.reshape(x, (4, -1)), lambda x, y: np.reshape(x, -1, "C")],
+    "transpose": [
+        lambda x, y: np.transpose(x, (1, 0)),
+        lambda x, y: np.transpose(x, axes=[0, 1]),
+        lambda x, y: np.transpose(x),
+        lambda x, y: np.transpose(x, None),
+    ],
+    "clip": [
+        lambda x, y: np.clip(x, -0.5, 0.5),
+        lambda x, y: np.clip(x, a_min=None, a_max=0.5),
+        lambda x, y: np.clip(x, min=0.1, max=0.5),
+    ],
+    "where": [lambda x, y: np.where(np.eye(3, 4) > 0, x, y), lambda x, y: np.where(x > 0, y, x)],
+    "take_along_axis": [lambda x, y: np.take_along_axis(x, PLACES, axis=1)],
+    "tensordot": [lambda x, y: np.tensordot(x, y, 2), lambda x, y: np.tensordot(x, y, axes=([1], [1]))],
+    "einsum": [
+        lambda x, y: np.einsum("ij,kj->ik", x, y, optimize=True),
+        lambda x, y: np.einsum("ij,j->i", x, [1.0, 2.0, 3.0, 4.0]),
+    ],
+}
+FORMS = [pytest.param(name, call, id=f"{name}-{i}") for name, calls in CALLS.items() for i, call in enumerate(calls)]
+
+
+def test_every_operation_is_tried() -> None:
+    assert {function.__name__ for function in OPERATIONS} == set(CALLS)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("name", "call"), FORMS)
+def test_a_function_of_arrays_takes_tensors(name: str, call: Call, dtype: str) -> None:
+    x, y = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(dtype)
+    expected, got = call(x, y), call(tgl.tensor(x, requires_grad=True), y)
+    assert isinstance(got, tgl.Tensor)
+    assert got.requires_grad == (got.dtype.kind == "f"), "it stays on the tape"
+    np.testing.assert_allclose(got.numpy(), expected, rtol=1e-14 if dtype == "float64" else 1e-5)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        np.shape, np.ndim, np.size, np.iscomplexobj, np.isrealobj, np.common_type, lambda x: np.size(x, 1),
+        lambda x: np.size(x, axis=0), lambda x: np.result_type(x, np.float32), lambda x: np.can_cast(x.dtype, "f4"),
+    ],
+)  # fmt: skip
+def test_a_question_about_shapes_or_dtypes_is_answered(call: Callable[[Any], Any]) -> None:
+    x = np.ones((2, 3))
+    assert call(tgl.tensor(x, requires_grad=True)) == call(x)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        np.zeros_like, np.ones_like, lambda x: np.full_like(x, 3.0), np.isnan, np.isinf, np.isfinite, np.signbit,
+        lambda x: np.allclose(x, x), lambda x: np.isclose(x, [1.0, 0.0, 2.0]), lambda x: np.array_equal(x, a2=x),
+        np.count_nonzero, np.nonzero, np.argwhere,
+    ],
+)  # fmt: skip
+def test_what_has_no_derivative_is_answered_by_arrays(call: Callable[[Any], Any]) -> None:
+    x = np.array([[1.0, np.nan, -np.inf], [0.0, -0.0, 2.0]])
+    got = call(tgl.tensor(x, requires_grad=True))
+    np.testing.assert_array_equal(got, call(x))
+    assert not isinstance(got, tgl.Tensor)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        np.linalg.norm, np.median, np.copy, lambda t: np.split(t, 1), lambda t: np.take(t, [0]),
+        lambda t: np.isin(1.0, t), lambda t: np.concatenate([t, t], axis=None), lambda t: np.sum(t, dtype="float32"),
+        lambda t: np.argmax(t, keepdims=True), lambda t: np.sort(t, kind="stable"), lambda t: np.sum(t, where=[True]),
+        lambda t: np.pad(t, 1, constant_values=3), lambda t: np.pad(t, 1, "reflect"), lambda t: np.var(t, mean=0.0),
+        lambda t: np.einsum(t, [0, 1], [1, 0]), lambda t: np.repeat(t, [1, 2], axis=1), lambda t: np.reshape(t, 2, "F"),
+        lambda t: np.take_along_axis(t, np.array([[0]]), None), lambda t: np.where(t > 0),
+    ],
+)  # fmt: skip
+def test_what_is_no_operation_is_refused_in_one_line(call: Callable[[Any], Any]) -> None:
+    with pytest.raises(LabError, match=r"expected .*got|use t\.numpy\(\)") as told:
+        call(tgl.tensor([[0.5, 2.0]], requires_grad=True))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "bool"])
+def test_products_and_sums_of_small_integers_widen(dtype: str) -> None:
+    x = np.array([100, 100, 1]).astype(dtype)
+    for function in (np.prod, np.sum, np.cumsum):
+        expected, got = function(x), function(tgl.tensor(x))
+        assert got.dtype == expected.dtype
+        assert got.numpy().tolist() == expected.tolist()
+
+
+def test_another_array_type_is_asked() -> None:
+    class Other:
+        """Answers for itself."""
+
+        def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> str:
+            return "other"
+
+    assert np.concatenate([tgl.tensor([1.0]), Other()]) == "other"  # type: ignore[comparison-overlap,list-item]
+    with pytest.raises(DTypeError, match=r"np\.median: expected arrays"):
+        np.median(tgl.tensor([1.0]))

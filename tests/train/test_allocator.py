@@ -1,0 +1,30 @@
+"""Freed memory that programs keep."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import numpy as np, resource
+from tinygrad_lab.train.allocator import keep_freed_memory
+assert keep_freed_memory()
+def faults():
+    np.ones(10 << 20, np.float32)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+faults()
+before = faults()
+assert faults() - before < 1000, "a second array of 40 MiB takes no fresh pages"
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is the C library of Linux that is told")
+def test_a_second_large_array_lies_where_the_first_one_lay() -> None:
+    subprocess.run([sys.executable, "-c", SCRIPT], check=True, timeout=60)
+
+
+def test_importing_changes_nothing() -> None:
+    code = "import tinygrad_lab, sys; assert 'tinygrad_lab.train.allocator' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,57 @@
+"""Memory for time: a part of a computation that is forgotten, and computed again when the backward walk needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any
+
+from tinygrad_lab.autograd.effects import logging_effects, replaying_effects
+from tinygrad_lab.autograd.primitive import Primitive
+from tinygrad_lab.autograd.tape import Box, Node, clock, newest_first, pull_back
+from tinygrad_lab.errors import GradientError
+
+
+def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
+    """Return f(x...), one array, keeping only the inputs; the backward walk computes the rest again.
+
+    f must find what it found before: values that it uses may not be assigned to, nor modes changed, in between.
+    Effects under `once` are not repeated. Tracked values that f closes over get their gradients too.
+
+    Raises
+    ------
+    GradientError
+        In the backward walk, f uses other operations or other variables than before.
+
+    References
+    ----------
+    T. Chen et al., "Training deep nets with sublinear memory cost", 2016.
+    """
+    results: list[Any] = []
+    context, mark = copy_context(), clock()
+    y = logging_effects(results, f, *xs)
+    if not isinstance(y, Box) or y.node is None or y.node.order < mark:
+        return y
+    operations, outside = _made_of(y, mark)
+
+    def again(g: Any) -> list[Any]:
+        mark = clock()
+        y, record = replaying_effects(results, f, *xs), isinstance(g, Box)
+        if _made_of(y, mark) != (operations, outside):
+            raise GradientError.not_repeated()
+        found = pull_back({y.node: g}, wanted=outside, keep=record, record=record, hooked=False)
+        return [found.get(n) for n in outside]
+
+    plan = ((tuple(range(len(outside))), lambda g: context.copy().run(again, g), (), slice(0)),)
+    return Box.boxes(y.value, Node(y.value, _recomputed, plan, outside, []))
+
+
+def _made_of(y: Any, mark: int) -> tuple[list[Any], list[Node]]:
+    """Return the operations since a moment that y was made by, and the nodes of before that they used."""
+    inside = newest_first([y.node], mark) if isinstance(y, Box) and y.node else []
+    outside = dict.fromkeys(n for node in inside for n in node.inputs if n and n.order < mark)
+    return [node.op for node in inside], list(outside)
+
+
+_recomputed = Primitive(lambda xp, *tracked: None)
+_recomputed.__name__ = "checkpoint"

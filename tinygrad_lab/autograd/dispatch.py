@@ -1,0 +1,123 @@
+"""Kernels: faster forwards of primitives, by provider, and the choice between them.
+
+The reference forward is the specification. A kernel is an alternative for some of its cases that must agree with it to
+a declared error; the conformance kit holds it to that.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tinygrad_lab.autograd.settings import SETTINGS
+from tinygrad_lab.backend import BACKENDS, is_array
+from tinygrad_lab.errors import warn_once
+
+PROVIDERS: set[str] = set()  # of all kernels
+
+
+@functools.cache
+def provider_serves(provider: str, xp: Any) -> bool:
+    """Tell whether a provider's kernels run on arrays of a namespace: Numba's on NumPy's, where Numba is installed.
+
+    Where it is not, a warning of the logger ``tinygrad_lab`` says so, once.
+    """
+    if provider != "numba":
+        return provider in BACKENDS and BACKENDS[provider].namespace is xp
+    if xp is not BACKENDS["numpy"].namespace:
+        return False
+    try:
+        importlib.import_module("numba")
+    except ImportError as error:
+        warn_once(f"no compiled kernels ({error}); those in NumPy serve, at about half the speed: pip install numba")
+        return False
+    return True
+
+
+def have_kernels(xp: Any) -> bool:
+    """Tell whether anybody has registered kernels for arrays of a namespace."""
+    return any(provider_serves(provider, xp) for provider in PROVIDERS)
+
+
+@dataclass
+class Kernel:
+    """A faster forward of one primitive.
+
+    Parameters
+    ----------
+    provider : str
+        ``"numpy"`` (blocked array code), ``"numba"`` or ``"cupy"``.
+    run : callable
+        The forward, without the namespace argument.
+    when : callable or None
+        Tells from the same arguments whether the kernel is right for the case; None takes every case.
+    least : int
+        How many elements the largest array must have for a launch to pay. The conformance kit runs smaller ones too.
+    error : float or callable
+        Bound of its float32 error, relative to the standard deviation of the result; a function is asked for it where
+        the bound depends on settings.
+    calls : int
+        How often it ran; the kit refuses a kernel that no case reaches.
+    """
+
+    provider: str
+    run: Callable[..., Any]
+    when: Callable[..., bool] | None
+    error: float | Callable[[], float]
+    least: int = 0
+    calls: int = 0
+
+    @property
+    def bound(self) -> float:
+        """The bound of its float32 error under the settings that hold."""
+        return self.error() if callable(self.error) else self.error
+
+
+class KernelTable(list[Kernel]):
+    """The kernels of one primitive, newest first."""
+
+    def register(
+        self,
+        provider: str,
+        *,
+        when: Callable[..., bool] | None = None,
+        least: int = 0,
+        error: float | Callable[[], float] = 0.0,
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register the decorated function as a kernel; see `Kernel`. It goes before those that were there."""
+
+        def decorate(run: Callable[..., Any]) -> Callable[..., Any]:
+            PROVIDERS.add(provider)
+            self.insert(0, Kernel(provider, run, when, error, least))
+            return run
+
+        return decorate
+
+    def serving(
+        self, xp: Any, values: list[Any], options: dict[str, Any], *, any_size: bool = False
+    ) -> Iterator[Kernel]:
+        """Yield the kernels that are switched on and take the case; with `any_size` also where none would pay."""
+        allowed, size = SETTINGS.get().providers, 0
+        for value in values:
+            if is_array(value):
+                if value.dtype.kind == "c" or not value.size:
+                    return  # complex numbers test the reference, and with nothing to do none is quicker
+                size = max(size, value.size)
+        for kernel in self:
+            if (
+                (allowed is None or kernel.provider in allowed)
+                and (any_size or size >= kernel.least)
+                and provider_serves(kernel.provider, xp)
+                and (kernel.when is None or kernel.when(*values, **options))
+            ):
+                yield kernel
+
+    def choose(self, xp: Any, values: list[Any], options: dict[str, Any]) -> Callable[..., Any] | None:
+        """Return the first kernel that is switched on and takes the case, or None."""
+        for kernel in self.serving(xp, values, options):
+            kernel.calls += 1
+            return kernel.run
+        return None

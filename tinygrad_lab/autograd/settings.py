@@ -1,0 +1,70 @@
+"""What holds in the current thread and task: recording, anomaly detection, and which kernels may run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tinygrad_lab.errors import OptionError
+
+
+def _providers_from_environment() -> frozenset[str] | None:
+    names = os.environ.get("TINYGRAD_LAB_KERNELS", "all")
+    if names == "all":
+        return None
+    given = frozenset(name.strip() for name in names.split(",")) - {"none", ""}
+    if unknown := sorted(given - {"numpy", "numba", "cupy"}):
+        raise OptionError(f"TINYGRAD_LAB_KERNELS: expected all, none, or some of numpy,numba,cupy, got {unknown}")
+    return given
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The switches of the engine.
+
+    Parameters
+    ----------
+    recording : bool
+        Whether operations are put on the tape.
+    anomaly : bool
+        Whether every value and gradient is checked for infinities and NaN.
+    providers : frozenset of str or None
+        The kernel providers that may replace reference forwards; None for all that are there.
+        TINYGRAD_LAB_KERNELS (``all``, ``none``, ``numpy``, ``numpy,numba``) sets what a program starts with.
+    """
+
+    recording: bool = True
+    anomaly: bool = False
+    providers: frozenset[str] | None = None
+
+
+SETTINGS = ContextVar("tinygrad_lab.autograd.settings", default=Settings(providers=_providers_from_environment()))
+
+
+@contextmanager
+def using(**changes: Any) -> Iterator[None]:
+    """Change some `Settings` inside a ``with`` block or a decorated function, for this thread and task alone."""
+    token = SETTINGS.set(replace(SETTINGS.get(), **changes))
+    try:
+        yield
+    finally:
+        SETTINGS.reset(token)
+
+
+def no_grad() -> AbstractContextManager[None]:
+    """Record nothing inside the ``with`` block (or the decorated function), in this thread and task."""
+    return using(recording=False)
+
+
+def detect_anomaly() -> AbstractContextManager[None]:
+    """Name the first operation whose value or gradient is not finite, and the line that called it. Slow."""
+    return using(anomaly=True)
+
+
+def reference_only() -> AbstractContextManager[None]:
+    """Run the readable reference forwards and no kernel inside the ``with`` block."""
+    return using(providers=frozenset())

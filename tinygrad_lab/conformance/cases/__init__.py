@@ -1,0 +1,1 @@
+"""Cases: how the inputs and options of a layer are drawn."""

@@ -1,0 +1,65 @@
+"""Layers inside layers: how a case builds them, and what their own cases know for the layer around them.
+
+The author of a layer that is put together from others writes down how; what the others compute is said by the
+references of their own cases.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab import registry
+from tinygrad_lab.backend import Array
+from tinygrad_lab.conformance.cases.case import Inner, LayerCases
+from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.nn.layer import Layer
+
+
+def cases_of(layer: Layer) -> LayerCases:
+    """Return the registered cases of a layer's class."""
+    found: LayerCases = registry.cases[registry.layers.name_of(type(layer))]
+    return found
+
+
+def reference_of(layer: Layer, *inputs: Array) -> Any:
+    """Return what the reference of a registered layer gives.
+
+    Raises
+    ------
+    ConfigError
+        Its cases have no reference.
+    """
+    reference = cases_of(layer).reference
+    if reference is None:
+        raise ConfigError(f"reference_of: expected cases with a reference, got none in those of {layer}")
+    return reference(layer, *inputs)
+
+
+def kink_distance_of(layer: Layer, *inputs: Array) -> float:
+    """Return how far the nearest kink of a registered layer is: infinitely far, if it is smooth."""
+    distance = cases_of(layer).kink_distance
+    return float("inf") if distance is None else float(distance(layer, *inputs))
+
+
+def realise(value: Any, rng: np.random.Generator) -> Any:
+    """Return a constructor's argument with every `Inner` in it built."""
+    if isinstance(value, Inner):
+        cls = registry.layers[value.layer] if isinstance(value.layer, str) else value.layer
+        return construct(cls, value.args, value.options, rng)
+    if isinstance(value, dict):
+        return {k: realise(v, rng) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(realise(v, rng) for v in value)
+    return value
+
+
+def construct(make: Callable[..., Any], args: Any, options: Any, rng: np.random.Generator) -> Any:
+    """Call a constructor with the arguments of a case, and with the generator if it takes one."""
+    args, options = realise(tuple(args), rng), realise(dict(options), rng)
+    if "rng" not in options and "rng" in inspect.signature(make).parameters:
+        options["rng"] = rng
+    return make(*args, **options)

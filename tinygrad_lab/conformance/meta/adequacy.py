@@ -1,0 +1,223 @@
+"""How much of a layer its cases reach: a kit is only as strong as the strategy that feeds it.
+
+Noted: options that are never drawn, lines of the layer's class that never run, draws that could not be used. A
+strategy under which nothing is tested fails.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.autograd.dispatch import Kernel, provider_serves
+from tinygrad_lab.autograd.primitive import Primitive
+from tinygrad_lab.autograd.settings import SETTINGS
+from tinygrad_lab.backend import find_backend
+from tinygrad_lab.conformance.cases.case import Case
+from tinygrad_lab.conformance.trials.search import Drawn
+from tinygrad_lab.conformance.trials.verdict import Violation
+
+MOST_REJECTED = 0.5  # the share of draws that may be unusable
+FEW = 4  # structures after which a strategy must have drawn more than one
+UNASKED = {"__repr__", "multiply_adds", "upgrade", "config", "from_config"}  # not the business of cases
+
+
+class Coverage:
+    """The lines of one file that have run.
+
+    Parameters
+    ----------
+    path : str
+        The source file of the layer.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path, self.lines = path, set[int]()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Note the lines that run inside the ``with`` block; nothing if a debugger or a coverage tool is at work."""
+        if sys.gettrace() is not None:
+            yield
+            return
+        sys.settrace(self._enter)
+        try:
+            yield
+        finally:
+            sys.settrace(None)
+
+    def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
+        return self._note if frame.f_code.co_filename == self.path else None
+
+    def _note(self, frame: FrameType, event: str, argument: Any) -> Any:
+        self.lines.add(frame.f_lineno)
+        return self._note
+
+
+def source_file(thing: Any) -> str | None:
+    """Return the file that a class or function was written in, if there is one."""
+    try:
+        path = inspect.getsourcefile(thing)
+    except TypeError:
+        return None
+    return path if path and Path(path).is_file() else None
+
+
+def methods_of(thing: Any, path: str) -> set[str]:
+    """Return the qualified names of the methods of a class, without those that are not the business of cases."""
+    name = getattr(thing, "__name__", "")
+    classes = [n for n in ast.parse(Path(path).read_text(encoding="utf-8")).body if isinstance(n, ast.ClassDef)]
+    methods = [f.name for c in classes if c.name == name for f in c.body if isinstance(f, ast.FunctionDef)]
+    return {f"{name}.{method}" for method in methods if method not in UNASKED}
+
+
+def code_objects(code: CodeType) -> Iterator[CodeType]:
+    """Yield a code object and all that are nested in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from code_objects(constant)
+
+
+def expected_lines(thing: Any, path: str) -> tuple[set[int], set[int]]:
+    """Return the lines of a layer's methods that can run, and those among them that raise an error."""
+    text = Path(path).read_text(encoding="utf-8")
+    wanted, lines = methods_of(thing, path), set()
+    for code in code_objects(compile(text, path, "exec")):
+        if any(code.co_qualname == name or code.co_qualname.startswith(name + ".") for name in wanted):
+            lines |= {line for _, _, line in code.co_lines() if line and line > code.co_firstlineno}
+    raising: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Raise):
+            raising |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return lines, raising & lines
+
+
+def ranges(lines: set[int]) -> str:
+    """Return numbers in a short form.
+
+    Examples
+    --------
+    >>> ranges({1, 2, 3, 7})
+    '1-3, 7'
+    """
+    parts: list[list[int]] = []
+    for line in sorted(lines):
+        if parts and line == parts[-1][1] + 1:
+            parts[-1][1] = line
+        else:
+            parts.append([line, line])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+
+
+def lines_never_run(thing: Any, coverage: Coverage) -> list[str]:
+    """Return notes on the lines of a layer that no case runs."""
+    if not coverage.lines:
+        return []
+    lines, raising = expected_lines(thing, coverage.path)
+    name = Path(coverage.path).name
+    notes = []
+    if missed := lines - raising - coverage.lines:
+        notes.append(f"no case runs {name}, lines {ranges(missed)}")
+    if silent := raising - coverage.lines:
+        notes.append(f"no BadInput provokes the errors in {name}, lines {ranges(silent)}")
+    return notes
+
+
+def options_never_drawn(make: Any, structures: list[Case]) -> list[str]:
+    """Return notes on constructor arguments that no case varies, and flags that have only one value."""
+    try:
+        parameters = list(inspect.signature(make).parameters.values())
+    except (TypeError, ValueError):
+        return []
+    drawn: dict[str, set[str]] = defaultdict(set)
+    for case in structures:
+        bound = {p.name: repr(v) for p, v in zip(parameters, case.args, strict=False)}
+        for name, value in (bound | {k: repr(v) for k, v in case.options.items()}).items():
+            drawn[name].add(value)
+    options = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    never = [p.name for p in options if p.name not in drawn and p.name not in ("rng", "init", "self")]
+    flags = [p.name for p in options if isinstance(p.default, bool) and len(drawn.get(p.name, ())) == 1]
+    notes = [f"no case sets {', '.join(never)}"] if never and structures else []
+    if flags and len(structures) > FEW:
+        notes.append(f"every case gives the same value to {', '.join(flags)}")
+    return notes
+
+
+def structure(case: Case) -> str:
+    """Return a case without its seed, to tell structures apart."""
+    return repr((case.args, case.options, case.inputs, case.training))
+
+
+def demand_adequate(drawn: Drawn, compared: int, fixed: int) -> None:
+    """Raise a Violation for a strategy under which nothing is tested.
+
+    Parameters
+    ----------
+    drawn : Drawn
+        What was drawn.
+    compared : int
+        The number of elements of gradients that were compared.
+    fixed : int
+        The number of cases that the author fixed.
+    """
+    if not drawn.structures and not fixed:
+        raise Violation(f"vacuous strategy: no case could be used ({drawn.rejected} were drawn)")
+    if drawn.rejection_rate > MOST_REJECTED:
+        raise Violation(f"{drawn.rejection_rate:.0%} of the draws could not be used: they come too near to kinks")
+    if compared == 0:
+        raise Violation("vacuous strategy: no case has an argument to differentiate by and a result")
+    if len(drawn.structures) > FEW and len({structure(case) for case in drawn.structures}) == 1:
+        raise Violation("vacuous strategy: every draw is the same case; draw shapes and options")
+
+
+def own_kernels(thing: Any, devices: Collection[str] = ()) -> dict[int, tuple[Primitive, Kernel]]:
+    """Return the kernels that serve here or on other devices, of the primitives defined in a layer's own package."""
+    package = getattr(thing, "__module__", "").rpartition(".")[0]
+    return kernels_in(package + ".", devices) if package and not (package + ".").startswith("tinygrad_lab.") else {}
+
+
+def kernels_in(
+    prefix: str, devices: Collection[str] = (), *, differentiable: bool = True
+) -> dict[int, tuple[Primitive, Kernel]]:
+    """Return the kernels that are switched on, of primitives defined in modules whose names begin so, by identity.
+
+    Parameters
+    ----------
+    prefix : str
+        Of the modules' names.
+    devices : collection of str
+        The kernels for NumPy's arrays are returned, and those for these backends'.
+    differentiable : bool
+        Whether the primitives have derivative rules. Those without, such as an optimizer's update, are no part of a
+        layer.
+    """
+    found = {}
+    namespaces, allowed = [np, *(find_backend(d).namespace for d in devices)], SETTINGS.get().providers
+    for name, module in list(sys.modules.items()):
+        if not (name + ".").startswith(prefix):
+            continue
+        for value in list(vars(module).values()):
+            if type(value) is not Primitive or not (str(value.__module__) + ".").startswith(prefix):
+                continue
+            if bool(value.rules) is differentiable:
+                on = [k for k in value.kernels if allowed is None or k.provider in allowed]
+                served = [k for k in on if any(provider_serves(k.provider, xp) for xp in namespaces)]
+                found.update({id(k): (value, k) for k in served})
+    return found
+
+
+def demand_reached(kernels: dict[int, tuple[Primitive, Kernel]], reached: set[int]) -> None:
+    """Raise a Violation for kernels that no case has run: nothing would tell if they were wrong."""
+    missed = sorted(f"{p} ({k.provider})" for key, (p, k) in kernels.items() if key not in reached)
+    if missed:
+        raise Violation(f"no case reaches the kernel of {', '.join(missed)}: add a case that `when` lets pass")

@@ -1,0 +1,128 @@
+"""The round trip through a fresh process: configuration and state are all that a layer is.
+
+A layer is written as its description (JSON) and state (NumPy's own format, without objects); another process, started
+once for all layers, builds it again from these by its registered name and must compute the same.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinygrad_lab as tgl
+from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.backend import Array
+from tinygrad_lab.conformance.trials.oracles import join
+from tinygrad_lab.conformance.trials.subject import Arrays, float_leaves
+from tinygrad_lab.conformance.trials.verdict import Measure, Violation, agree
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.registry import build, describe
+
+
+def result_of(layer: Layer, inputs: Arrays) -> Array:
+    """Return a layer's float results at its first step, in one vector."""
+    layer.steps = 0
+    with tgl.no_grad():
+        return join([raw(y) for y in float_leaves(layer(*inputs))])
+
+
+def write(folder: Path, layer: Layer, inputs: Arrays) -> None:
+    """Write a layer, as it is after one call, and its inputs into a folder."""
+    description = {"layer": describe(layer), "training": layer.training, "seed": layer.seed}
+    description["state"] = list(layer.state())
+    (folder / "layer.json").write_text(json.dumps(description), encoding="utf-8")
+    arrays = {f"state{i}": v for i, v in enumerate(layer.state().values())}
+    np.savez(folder / "arrays.npz", **arrays, **{f"input{i}": x for i, x in enumerate(inputs)})
+
+
+def read(folder: Path) -> Array:
+    """Build the layer in a folder again and return its result."""
+    description = json.loads((folder / "layer.json").read_text(encoding="utf-8"))
+    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+        state = {path: arrays[f"state{i}"] for i, path in enumerate(description["state"])}
+        inputs = [arrays[name] for name in sorted(arrays.files, key=lambda n: (len(n), n)) if name.startswith("input")]
+    layer = build(description["layer"]).astype("float64")
+    layer.load_state(state)
+    layer.seed = description["seed"]
+    return result_of(layer.train(description["training"]), inputs)
+
+
+def serve() -> None:
+    """Answer on standard output for each folder named on standard input."""
+    out, sys.stdout = sys.stdout, sys.stderr  # what plugins print must not mix with the answers
+    for line in sys.stdin:
+        folder = Path(json.loads(line))
+        try:
+            np.save(folder / "result.npy", read(folder), allow_pickle=False)
+            answer = ""
+        except Exception as error:
+            answer = f"{type(error).__name__}: {error}"
+        out.write(json.dumps(answer) + "\n")
+        out.flush()
+
+
+class FreshProcess:
+    """Another Python, started when first needed, that has never seen the layers."""
+
+    def __init__(self) -> None:
+        self.process: Any = None
+
+    def start(self) -> None:
+        """Start it, so that it is ready when it is asked."""
+        if self.process is None or self.process.poll() is not None:
+            code = "from tinygrad_lab.conformance.meta.fresh_process import serve; serve()"
+            pipe = subprocess.PIPE
+            self.process = subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True)
+            atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """End it."""
+        if self.process is not None:
+            process, self.process = self.process, None
+            process.stdin.close()
+            process.stdout.close()
+            process.wait(timeout=30)
+
+    def round_trip(self, layer: Layer, inputs: Arrays) -> Measure:
+        """Compare a layer's result with that of the same layer built again over there.
+
+        Raises
+        ------
+        Violation
+            It cannot be built again, or computes something else.
+        """
+        self.start()
+        with tempfile.TemporaryDirectory() as name:
+            write(Path(name), layer, inputs)
+            self.process.stdin.write(json.dumps(name) + "\n")
+            self.process.stdin.flush()
+            answer = self.process.stdout.readline()
+            problem = json.loads(answer) if answer else "the process ended"
+            if problem:
+                raise Violation(f"in a fresh process, from config() and state(): {problem}")
+            found = np.load(Path(name) / "result.npy", allow_pickle=False)
+        expected = result_of(layer, inputs)
+        tolerance = 1e-12 * (1 + float(np.abs(expected).max(initial=0.0)))
+        return agree("the result in a fresh process, from config() and state()", found, expected, tolerance)
+
+
+FRESH = FreshProcess()
+
+
+def rebuilt_here(layer: Layer, inputs: Arrays) -> Measure:
+    """Do the round trip in this process, for a class that is not registered: layer(**config()), with the same state."""
+    twin = type(layer).from_config(layer.config()) if hasattr(layer, "from_config") else type(layer)(**layer.config())
+    twin = twin.astype("float64")
+    twin.load_state(layer.state())
+    twin.seed = layer.seed
+    expected = result_of(layer, inputs)
+    found = result_of(twin.train(layer.training), inputs)
+    tolerance = 1e-12 * (1 + float(np.abs(expected).max(initial=0.0)))
+    return agree("the result of the layer built again from config() and state()", found, expected, tolerance)

@@ -1,0 +1,155 @@
+"""The search: Hypothesis draws structures, and shrinks one that breaks a property to the smallest."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import hypothesis
+from hypothesis import HealthCheck, Phase, Verbosity
+from hypothesis import strategies as st
+
+from tinygrad_lab.conformance.cases.case import Case, Input
+
+log = logging.getLogger(__name__)
+
+MOST_SHRINKS = 400  # trials spent on making a failure smaller
+
+Body = Callable[[Case], None]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How long to look.
+
+    Parameters
+    ----------
+    examples : int
+        Structures drawn for each layer.
+    seed : int
+        Of Hypothesis; the same seed draws the same structures.
+    shrink : bool
+        Whether to look for the smallest case of a failure.
+    hasty : bool
+        Whether to check no more cases after a failure.
+    full, sampled : int
+        See `tinygrad_lab.conformance.trials.trial.Effort`.
+    """
+
+    examples: int = 15
+    seed: int = 0
+    shrink: bool = True
+    hasty: bool = False
+    full: int = 64
+    sampled: int = 8
+
+
+PROFILES = {"ci": Profile(), "thorough": Profile(examples=1000, full=128, sampled=12)}
+
+
+@dataclass
+class Drawn:
+    """What was drawn: how often, and how much of it could not be used."""
+
+    structures: list[Case] = field(default_factory=list)
+    rejected: int = 0
+
+    @property
+    def rejection_rate(self) -> float:
+        """The share of draws that could not be used."""
+        return self.rejected / max(1, self.rejected + len(self.structures))
+
+
+class Rejected(Exception):
+    """A drawn case cannot be used: its values never get clear of kinks."""
+
+
+def as_case(drawn: Any) -> Case:
+    """Return what a strategy drew as a case: a Case, an Input, a shape, or a tuple of Inputs or shapes."""
+    if isinstance(drawn, Case):
+        return drawn
+    if isinstance(drawn, Input):
+        return Case(inputs=(drawn,))
+    if isinstance(drawn, tuple) and all(isinstance(n, int) for n in drawn):
+        return Case(inputs=(Input(drawn),))
+    return Case(inputs=tuple(i if isinstance(i, Input) else Input(tuple(i)) for i in drawn))
+
+
+def seeded(strategy: Any) -> st.SearchStrategy[Case]:
+    """Return cases with a seed, and with a mode where the author leaves it open."""
+    parts = st.tuples(strategy, st.integers(0, 2**32 - 1))
+    return parts.map(lambda pair: replace(as_case(pair[0]), seed=pair[1]))
+
+
+def settings(examples: int, *phases: Phase) -> hypothesis.settings:
+    """Return Hypothesis settings under which a run depends on its seed alone."""
+    return hypothesis.settings(
+        max_examples=examples,
+        phases=phases,
+        database=None,
+        deadline=None,
+        derandomize=False,
+        print_blob=False,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        verbosity=Verbosity.quiet,
+    )
+
+
+def explore(strategy: Any, profile: Profile, body: Body) -> Drawn:
+    """Call `body` with drawn cases; it may raise Rejected, and nothing else.
+
+    Returns
+    -------
+    Drawn
+        The structures that were used.
+    """
+    drawn = Drawn()
+
+    @settings(profile.examples, Phase.generate)
+    @hypothesis.seed(profile.seed)
+    @hypothesis.given(seeded(strategy))
+    def run(case: Case) -> None:
+        try:
+            body(case)
+        except Rejected:
+            drawn.rejected += 1
+            hypothesis.reject()
+        drawn.structures.append(case)
+
+    try:
+        run()
+    except hypothesis.errors.Unsatisfiable:
+        log.debug("no case could be used")
+    return drawn
+
+
+def shrink(strategy: Any, profile: Profile, check: Callable[[Case], Exception | None]) -> tuple[Case, Exception] | None:
+    """Return the smallest case for which `check` returns an error, and that error; None if the failure is not found."""
+    verdicts: dict[str, Exception | None] = {}
+    failed: list[tuple[Case, Exception]] = []
+
+    @settings(profile.examples, Phase.generate, Phase.shrink)
+    @hypothesis.seed(profile.seed)
+    @hypothesis.given(seeded(strategy))
+    def run(case: Case) -> None:
+        key = repr(case)
+        if key not in verdicts:
+            exhausted = failed and len(verdicts) > profile.examples + MOST_SHRINKS
+            verdicts[key] = None if exhausted else check(case)
+        error = verdicts[key]
+        if error is not None:
+            failed.append((case, error))
+            raise _Broken
+
+    try:
+        run()
+    except (_Broken, hypothesis.errors.Flaky):
+        log.debug("shrunk in %d trials", len(verdicts))
+    return failed[-1] if failed else None
+
+
+class _Broken(Exception):
+    """Tells Hypothesis that a case fails; one type for all, lest it take them for different bugs."""

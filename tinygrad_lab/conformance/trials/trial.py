@@ -1,0 +1,258 @@
+"""A trial: one drawn case made real, with what several properties need worked out once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from tinygrad_lab.autograd.settings import using
+from tinygrad_lab.backend import Array
+from tinygrad_lab.conformance.cases.case import Case, Input, LayerCases
+from tinygrad_lab.conformance.trials.oracles import cotangents, join
+from tinygrad_lab.conformance.trials.subject import Arrays, LayerSubject, Pull, Subject, in_dtype, read_only, restoring
+from tinygrad_lab.conformance.trials.values import (
+    OVERFLOWS,
+    build_layer,
+    constants_of,
+    draw_tied,
+    takes_all,
+    takes_zero,
+)
+from tinygrad_lab.conformance.trials.verdict import Undecided
+from tinygrad_lab.nn.layer import Layer
+
+ATTEMPTS = 25  # draws of values to get clear of kinks
+NUDGE = 1e-6  # relative size of the changes that measure how strongly a result amplifies rounding
+ROUNDINGS = 64  # how many roundings of everything a result may be off by
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much work a property puts into one case.
+
+    Parameters
+    ----------
+    full : int
+        The largest number of columns of which all are differenced.
+    sampled : int
+        The numbers of random directions and of unit vectors beyond that.
+    devices : tuple of str
+        Backends to compare NumPy with.
+    """
+
+    full: int = 64
+    sampled: int = 8
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large results and gradients are once the rounding of everything they are made of is counted in."""
+
+    outputs: list[float]
+    gradients: list[float]
+
+
+class Trial:
+    """One case, its layer or function, and its arrays.
+
+    Parameters
+    ----------
+    case : Case
+        The structure and the seed; its mode is decided.
+    cases : LayerCases
+        What the author says.
+    subject : Subject
+        What is checked; for a layer a `LayerSubject`.
+    remake : callable
+        Returns the layer of the case once more; None for a function.
+    effort : Effort
+        How much to do.
+    """
+
+    def __init__(
+        self,
+        case: Case,
+        cases: LayerCases,
+        subject: Subject,
+        remake: Callable[[], Layer] | None = None,
+        effort: Effort = Effort(),
+    ) -> None:
+        self.case, self.cases, self.subject, self.remake, self.effort = case, cases, subject, remake, effort
+        self.names, self.arrays = subject.names, [read_only(a) for a in subject.arrays]
+        self.inputs = subject.inputs
+        self.reached: set[int] = set()  # the kernels that ran, by identity
+        self.in_blocks: set[int] = set()  # those that ran on several blocks, in this trial or in one before
+        self.varied = False  # whether a random layer drew different numbers in different steps
+
+    @property
+    def layer(self) -> Layer:
+        """The layer that is checked."""
+        assert isinstance(self.subject, LayerSubject)
+        return self.subject.layer
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """A fresh generator, the same for each property of this trial."""
+        return np.random.default_rng([self.case.seed, 1])
+
+    @cached_property
+    def outputs(self) -> Arrays:
+        """The float results in float64, by the reference forwards."""
+        with using(providers=frozenset()):
+            return [read_only(y) for y in self.subject.value(self.arrays)]
+
+    @cached_property
+    def cotangents(self) -> list[Arrays]:
+        """Random cotangents and one-hot ones."""
+        return [[read_only(v) for v in vs] for vs in cotangents(self.outputs, self.rng)]
+
+    @property
+    def cotangent(self) -> Arrays:
+        """One random cotangent."""
+        return self.cotangents[0]
+
+    @cached_property
+    def pull(self) -> Pull:
+        """The pull-back in float64, by the reference forwards and rules."""
+        with using(providers=frozenset()):
+            return self.subject.linearise(self.arrays)[1]
+
+    @cached_property
+    def gradients(self) -> list[Arrays]:
+        """The gradients for each of the cotangents."""
+        with using(providers=frozenset()):
+            return [list(self.pull(v)) for v in self.cotangents]
+
+    @cached_property
+    def scale(self) -> Scale:
+        r"""What a rounding error is measured against, for each result and each gradient.
+
+        max |y| + max |x| + max |y(x (1 + d)) - y(x)| / |d| for small random d: the last is large where terms cancel. In
+        a gradient, products cancel that neither shows (v - sum v y of softmax, v (1 - y^2) of tanh), so they count:
+        max |v| max(1, |y / x|).
+        """
+        rng = self.rng
+        outputs = [magnitude([y]) + magnitude(self.arrays) for y in self.outputs]
+        v, y = magnitude(self.cotangent), magnitude(self.outputs)
+        gradients = [
+            magnitude([g]) + v * max(1.0, y / max(1.0, magnitude([a])))
+            for a, g in zip(self.arrays, self.gradients[0], strict=True)
+        ]
+        for _ in range(2):
+            with using(providers=frozenset()):
+                nudged = [a * (1 + NUDGE * rng.uniform(-1, 1, a.shape)) for a in self.arrays]
+                ys, pull = self.subject.linearise(nudged)
+                gs = pull(self.cotangent)
+            outputs = [max(s, s + spread(y, y0)) for s, y, y0 in zip(outputs, ys, self.outputs, strict=True)]
+            gradients = [max(s, s + spread(g, g0)) for s, g, g0 in zip(gradients, gs, self.gradients[0], strict=True)]
+        return Scale(outputs, gradients)
+
+    def tolerances(self, dtype: str = "float64") -> Scale:
+        """Return how far results and gradients may be off after the rounding of a float width."""
+        unit = ROUNDINGS * float(np.finfo(dtype).eps)
+        return Scale([unit * s for s in self.scale.outputs], [unit * s for s in self.scale.gradients])
+
+    def flat(self, arrays: Sequence[Array]) -> list[Array]:
+        """Return the results by the reference forwards, for the oracles."""
+        with using(providers=frozenset()):
+            return self.subject.value(arrays)
+
+    def cast(self, dtype: str) -> tuple[Arrays, Arrays]:
+        """Return the arguments and a cotangent in another float width."""
+        return in_dtype(self.arrays, dtype), in_dtype(self.cotangent, dtype)
+
+    @property
+    def compared(self) -> int:
+        """The number of elements of gradients that there are to compare."""
+        return sum(a.size for a in self.arrays) if join(self.outputs).size else 0
+
+    def exercise(self) -> None:
+        """Run everything that a layer's author has written, to see which lines run."""
+        if self.remake is not None:
+            self.twin().output_shape(*(a.shape for a in self.inputs))
+        ys, pull = self.subject.linearise(self.arrays)
+        pull([np.ones(y.shape, y.dtype) for y in ys])
+
+    def twin(self) -> Layer:
+        """Return another layer of the same case in the same state."""
+        assert self.remake is not None
+        return self.remake()
+
+
+def spread(nudged: Array, base: Array) -> float:
+    """Return the largest change that a nudge made, in units of the nudge."""
+    with np.errstate(all="ignore"):
+        change = np.abs(np.asarray(nudged) - base).max(initial=0.0) / NUDGE
+    return float(change) if np.isfinite(change) else 0.0
+
+
+def clear_of_kinks(make: Callable[..., Layer], case: Case, cases: LayerCases) -> tuple[Case, Layer, Arrays]:
+    """Build the layer and inputs of a case, drawing again while a kink is nearer than the margin.
+
+    Raises
+    ------
+    Undecided
+        No draw got clear.
+    """
+    seeds = np.random.default_rng([case.seed, 2])
+    for attempt in range(ATTEMPTS):
+        seeded = case if attempt == 0 else replace(case, seed=int(seeds.integers(2**32)))
+        layer, inputs = build_layer(make, seeded, training=bool(seeded.training))
+        with restoring(layer):
+            clear = cases.kink_distance is None or float(cases.kink_distance(layer, *inputs)) >= cases.margin
+        if clear:
+            return seeded, layer, inputs
+    raise Undecided(f"{ATTEMPTS} draws of values all came nearer to a kink than {cases.margin}")
+
+
+def layer_trial(make: Callable[..., Layer], case: Case, cases: LayerCases, effort: Effort) -> Trial:
+    """Return the trial of a layer's case, whose mode is decided."""
+    case, layer, inputs = clear_of_kinks(make, case, cases)
+
+    def remake() -> Layer:
+        return build_layer(make, case, training=bool(case.training))[0]
+
+    return Trial(case, cases, LayerSubject(layer, inputs, constants_of(case)), remake, effort)
+
+
+def tied_arrays(trial: Trial) -> Arrays:
+    """Return the trial's arguments with inputs of which many are equal."""
+    rng = trial.rng
+    drawn = [draw_tied(given, rng) for given in trial.case.inputs]
+    floats = [drawn[i] for i in trial.subject.floats]
+    return floats + trial.arrays[len(floats) :]
+
+
+def replaced(trial: Trial, takes: Callable[[Input], bool], put: Callable[[Array], Array]) -> Arrays:
+    """Return the trial's arguments with other values for the inputs that take them; nothing if none does."""
+    count = len(trial.subject.floats)
+    inputs = [(a, takes(trial.case.inputs[i])) for a, i in zip(trial.arrays, trial.subject.floats, strict=False)]
+    if not any(a.size for a, taken in inputs if taken):
+        return []
+    return [read_only(put(a)) if taken else a for a, taken in inputs] + trial.arrays[count:]
+
+
+def extremes(trial: Trial) -> list[tuple[str, Arrays]]:
+    """Return where inputs are put, in words, and the trial's arguments with them there.
+
+    At zeros, at zeros in half of their places, and far out on the side of 0 that they are on.
+    """
+    rng = trial.rng
+    found = [
+        ("0", replaced(trial, takes_zero, np.zeros_like)),
+        ("0", replaced(trial, takes_zero, lambda a: np.where(rng.random(a.shape) < 0.5, 0.0, a))),
+        (
+            f"{OVERFLOWS:g} or {-OVERFLOWS:g}",
+            replaced(trial, takes_all, lambda a: np.where(a < 0, -OVERFLOWS, OVERFLOWS)),
+        ),
+    ]
+    return [(where, arrays) for where, arrays in found if arrays]
+
+
+def magnitude(arrays: Sequence[Array]) -> float:
+    """Return the largest absolute value in several arrays."""
+    return float(np.abs(join(arrays)).max(initial=0.0))

@@ -1,0 +1,167 @@
+"""Which algorithm for which convolution: a model of what each costs.
+
+Costs are counted in multiplications and additions of one number at the rate of a matrix product in the cache.
+
+- Directly, each output pixel takes kh * kw * C / groups of them for each output channel, and as many numbers to be
+  found. With m neighbours at once (see `neighbours`) these are kh * (kw + (m - 1) s) * C for m pixels.
+- A tile of F(m, r), n = m + r - 1, takes n * n * C for each output channel, where m * m pixels take m * m * r * r * C.
+  What is added is the transform of n * n numbers for each input and output channel, and of n * n numbers for each
+  filter. Tiles that stick out over the map work for nothing, so that small maps want small tiles.
+
+The rates were fitted to times on a processor with AVX-512. `using_tiles` overrides the choice.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+from tinygrad_lab.errors import OptionError
+from tinygrad_lab.kernels.winograd import LARGEST_TILE
+
+MOST_OUTPUTS = 4  # larger tiles round off more than they save
+MOST_NEIGHBOURS = 8
+
+
+class Rates(NamedTuple):
+    """What the steps cost.
+
+    Parameters
+    ----------
+    direct : float
+        A multiplication and addition where a window lies in the image.
+    column : float
+        Finding or copying one number of a window.
+    transform, filter, filter_sum : float
+        A number transformed, of a tile and of a filter; of a filter's gradient, which is summed in memory.
+    vector : int
+        Output channels that are worked on together.
+    """
+
+    direct: float
+    column: float
+    transform: float
+    filter: float
+    filter_sum: float
+    vector: int
+
+
+COMPILED = Rates(direct=1.25, column=0.0, transform=24.0, filter=16.0, filter_sum=60.0, vector=16)
+ARRAYS = Rates(direct=1.0, column=24.0, transform=40.0, filter=20.0, filter_sum=60.0, vector=1)
+
+_forced: ContextVar[int | None] = ContextVar("tinygrad_lab.tiles", default=None)
+
+
+class Shape(NamedTuple):
+    """What the cost of a stride-1 convolution depends on."""
+
+    images: int
+    out_height: int
+    out_width: int
+    window: tuple[int, int]
+    inputs: int
+    outputs: int
+
+
+def _whole(number: int, unit: int) -> int:
+    """Return how many units hold a number."""
+    return -(-number // unit)
+
+
+def direct_cost(shape: Shape, rates: Rates, *, m: int = 1, stride: int = 1) -> float:
+    """Return the cost of a convolution, or of the gradient of its filters, by products on the image, m pixels each."""
+    outputs = _whole(m * shape.outputs, rates.vector) * rates.vector
+    columns = shape.window[1] + (m - 1) * stride
+    seen = shape.images * shape.out_height * shape.out_width // m * shape.window[0] * columns * shape.inputs
+    return seen * (rates.direct * outputs + rates.column)
+
+
+@functools.lru_cache(maxsize=1024)
+def choose_neighbours(shape: Shape, rates: Rates = COMPILED, *, stride: int = 1) -> int:
+    """Return how many neighbouring outputs are best computed at once; it divides the width of the map.
+
+    Parameters
+    ----------
+    shape : Shape
+        Of the convolution, without groups or dilation.
+    rates : Rates
+        Of the kernels in question.
+    stride : int
+        Along the width.
+
+    Examples
+    --------
+    >>> choose_neighbours(Shape(images=128, out_height=28, out_width=28, window=(5, 5), inputs=1, outputs=6))
+    2
+    """
+    sizes = [m for m in range(1, MOST_NEIGHBOURS + 1) if shape.out_width % m == 0]
+    return min(sizes, key=lambda m: direct_cost(shape, rates, m=m, stride=stride))
+
+
+def tile_cost(shape: Shape, m: int, rates: Rates, *, gradient: bool = False) -> float:
+    """Return the cost of the same by tiles of m x m outputs."""
+    squares = (m + shape.window[0] - 1) ** 2
+    tiles = shape.images * _whole(shape.out_height, m) * _whole(shape.out_width, m)
+    inputs, outputs = (_whole(c, rates.vector) * rates.vector for c in (shape.inputs, shape.outputs))
+    filters = shape.inputs * outputs * (rates.filter_sum if gradient else rates.filter)
+    return squares * (tiles * shape.inputs * outputs + tiles * rates.transform * (inputs + outputs) + filters)
+
+
+@functools.lru_cache(maxsize=1024)
+def _cheapest(shape: Shape, rates: Rates, gradient: bool) -> int:
+    r = shape.window[0]
+    if r != shape.window[1] or r == 1 or r >= LARGEST_TILE:
+        return 0
+    sizes = range(2, min(MOST_OUTPUTS, LARGEST_TILE - r + 1) + 1)
+    costs = {m: tile_cost(shape, m, rates, gradient=gradient) for m in sizes}
+    best = min(costs, key=costs.__getitem__)
+    return best if costs[best] < direct_cost(shape, rates, m=choose_neighbours(shape, rates)) else 0
+
+
+def choose_tile(shape: Shape, rates: Rates = COMPILED, *, gradient: bool = False) -> int:
+    """Return m for the cheapest tile of m x m outputs, or 0 where the direct way is cheaper.
+
+    Parameters
+    ----------
+    shape : Shape
+        Of the convolution.
+    rates : Rates
+        Of the kernels in question.
+    gradient : bool
+        Choose for the gradient of the filters.
+
+    Examples
+    --------
+    >>> choose_tile(Shape(images=64, out_height=32, out_width=32, window=(3, 3), inputs=64, outputs=64))
+    4
+    >>> choose_tile(Shape(images=64, out_height=32, out_width=32, window=(3, 3), inputs=3, outputs=64))
+    0
+    """
+    forced = _forced.get()
+    if forced is None:
+        return _cheapest(shape, rates, gradient)
+    fits = shape.window[0] == shape.window[1] > 1 and forced + shape.window[0] - 1 <= LARGEST_TILE
+    return forced if fits else 0
+
+
+@contextmanager
+def using_tiles(m: int | None) -> Iterator[None]:
+    """Use tiles of m x m outputs wherever they fit; 0: the direct way everywhere; None: what costs least.
+
+    Raises
+    ------
+    OptionError
+        There are no such tiles.
+    """
+    if m is not None and not 0 <= m < LARGEST_TILE:
+        raise OptionError(
+            f"using_tiles: expected 0 to {LARGEST_TILE - 1} outputs along a tile's side, or None, got {m}"
+        )
+    token = _forced.set(m)
+    try:
+        yield
+    finally:
+        _forced.reset(token)

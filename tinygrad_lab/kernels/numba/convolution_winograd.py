@@ -1,0 +1,64 @@
+"""Convolution by Toom-Cook tiles, by compiled kernels: memory and launch. See `kernels.winograd`, `loops.winograd`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.kernels.arrays import padded_bias, round_up
+from tinygrad_lab.kernels.threads import aligned, run
+from tinygrad_lab.ops.windows import Pair
+
+PER_BLOCK = 48  # tiles; a multiple of every tile of registers
+PARTS = 8  # of a sum over all tiles: fixed, so that the order of summing is
+PART_BYTES = 1 << 20  # for the sums of one part to stay in the cache
+SPREAD_BYTES = 1 << 24  # transformed tiles kept at a time
+
+
+def forward(
+    x: Array, w: Array, b: Array | None, clip: bool, size: Pair, begin: Pair, m: int, *, flipped: bool = False
+) -> Array:
+    """Convolve by tiles of m x m outputs; output pixel (0, 0) sees image pixels from `begin` on."""
+    from tinygrad_lab.kernels.numba.loops import winograd
+    from tinygrad_lab.kernels.numba.loops.vectors import LANES, PANEL
+
+    r = w.shape[0]
+    inputs, outputs = (w.shape[3], w.shape[2]) if flipped else (w.shape[2], w.shape[3])
+    u = aligned(((m + r - 1) ** 2 * inputs * round_up(outputs, LANES),))
+    run(winograd.filter_kernel(m, r), (w, flipped, u), inputs)
+    y = aligned((x.shape[0], *size, outputs))
+    down, across = -(-size[0] // m), -(-size[1] // m)
+    arguments = (x, u, padded_bias(b, outputs, PANEL), int(clip), y, -begin[0], -begin[1], down, across, PER_BLOCK)
+    run(winograd.forward_kernel(m, r), arguments, -(-x.shape[0] * down * across // PER_BLOCK))
+    return y
+
+
+def gradient_w(x: Array, g: Array, r: int, begin: Pair, m: int) -> Array:
+    """Sum the gradient of the filters over tiles of m x m outputs: in parts, or tile product by tile product."""
+    from tinygrad_lab.kernels.numba.loops import winograd
+    from tinygrad_lab.kernels.numba.loops.vectors import LANES, ROWS_UNIT
+
+    channels, outputs, squares = x.shape[3], g.shape[3], (m + r - 1) ** 2
+    down, across = -(-g.shape[1] // m), -(-g.shape[2] // m)
+    tiles, origin = x.shape[0] * down * across, (-begin[0], -begin[1])
+    sums_shape = (squares, round_up(channels, ROWS_UNIT), round_up(outputs, LANES))
+    if 4 * math.prod(sums_shape) <= PART_BYTES:
+        blocks = -(-tiles // PER_BLOCK)
+        sums = np.zeros((min(PARTS, blocks), *sums_shape), np.float32)
+        arguments = (x, g, sums, *origin, down, across, PER_BLOCK)
+        run(winograd.filter_gradient_kernel(m, r), arguments, len(sums))
+    else:
+        sums = np.zeros((1, *sums_shape), np.float32)
+        depth, width = round_up(channels, LANES), round_up(outputs, LANES)
+        most = max(1, min(tiles, SPREAD_BYTES // (4 * squares * (depth + width))))
+        lefts = aligned((squares, most + 1, depth))  # one more: a tile of registers may read over the end of a row
+        rights = aligned((squares, most, width))
+        for begin_tile in range(0, tiles, most):
+            count = min(most, tiles - begin_tile)
+            run(winograd.spread_kernel(m, r), (x, g, lefts, rights, begin_tile, *origin, down, across), count)
+            run(winograd.multiply_transforms, (lefts, rights, count, channels, sums), squares)
+    gradient = np.empty((r, r, channels, outputs), np.float32)
+    run(winograd.collect_kernel(m, r), (sums, gradient), channels)
+    return gradient

@@ -1,0 +1,69 @@
+"""Disk cache of compiled kernels, which neither a damaged file nor a full disk brings down.
+
+Numba loads machine code from its cache as it finds it. Here each file ends in a digest of the rest, which Numba's
+reader leaves alone; a file without the right one is as good as none, and its kernel is compiled again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+from tinygrad_lab.errors import warn_once
+from tinygrad_lab.writing import refusal
+
+_DIGEST = 32  # bytes
+
+
+class _SealedFiles(IndexDataCacheFile):
+    """The index and the data files of one kernel, each with its digest at the end."""
+
+    @contextlib.contextmanager
+    def _open_for_write(self, filepath: str) -> Iterator[io.BytesIO]:
+        content = io.BytesIO()
+        yield content
+        with super()._open_for_write(filepath) as file:
+            file.write(content.getvalue() + _digest(content.getvalue()))
+
+    def _load_index(self) -> Any:
+        return super()._load_index() if _is_whole(self._index_path) else {}
+
+    def _load_data(self, name: str) -> Any:
+        if not _is_whole(self._data_path(name)):
+            raise FileNotFoundError(name)  # for which Numba compiles again
+        return super()._load_data(name)
+
+
+class KernelCache(FunctionCache):
+    """Numba's cache of one kernel, in sealed files; that it cannot be kept is one line and no failure."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        stamp = self._impl.locator.get_source_stamp()
+        self._cache_file = _SealedFiles(self._cache_path, self._impl.filename_base, stamp)
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep a compiled kernel for the next program."""
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            warn_once(f"compiled kernels cannot be kept in {self._cache_path}: {refusal(error)}")
+
+
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=_DIGEST).digest()
+
+
+def _is_whole(path: str) -> bool:
+    """Return whether a file is there, can be read, and ends in its digest."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError:
+        return False
+    return content[-_DIGEST:] == _digest(content[:-_DIGEST])

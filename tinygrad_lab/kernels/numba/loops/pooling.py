@@ -1,0 +1,126 @@
+"""Pooling: windows are read, and their gradients written, pixel by pixel with all channels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_lab.kernels.numba.loops.channels import largest_of_taps
+from tinygrad_lab.kernels.numba.loops.jit import jit
+from tinygrad_lab.kernels.numba.loops.memory import address
+
+
+@jit
+def clipped(place, window, size):
+    """Return the first and the last but one position of a window that lie within an axis of a size."""
+    return max(0, -place), min(window, size - place)
+
+
+@jit
+def max_pool(x, out, index, window, stride, padding, first, last):
+    """Store the maximum of each window and, if there is room in `index`, its place in it; blocks are images.
+
+    The first of equal maxima wins, and NaN wins over all. The padding counts as minus infinity.
+    """
+    _, height, width, channels = x.shape
+    taps, numbers = np.empty(window[0] * window[1], np.int64), np.empty(window[0] * window[1], np.int64)
+    for image in range(first, last):
+        for i in range(out.shape[1]):
+            h = i * stride[0] - padding[0]
+            a0, a1 = clipped(h, window[0], height)
+            whole = False
+            for j in range(out.shape[2]):
+                w = j * stride[1] - padding[1]
+                b0, b1 = clipped(w, window[1], width)
+                if not (whole and b1 - b0 == window[1]):  # the taps of the window before do not do
+                    count, whole = 0, b1 - b0 == window[1]
+                    for a in range(a0, a1):
+                        for b in range(b0, b1):
+                            taps[count], numbers[count] = (a * width + b) * channels, a * window[1] + b
+                            count += 1
+                source = address(x) + 4 * ((image * height + h) * width + w) * channels
+                pixel = ((image * out.shape[1] + i) * out.shape[2] + j) * channels
+                target, which, place = address(out) + 4 * pixel, address(numbers), address(index) + pixel
+                if index.size:
+                    largest_of_taps(True, source, address(taps), which, count, target, place, channels)
+                else:
+                    largest_of_taps(False, source, address(taps), which, count, target, place, channels)
+
+
+@jit
+def max_pool_gradient(g, index, out, window, stride, padding, first, last):
+    """Add each window's cotangent to zeros at the window's maximum; blocks are images."""
+    _, height, width, channels = out.shape
+    taps = window[0] * window[1]
+    offsets = np.empty(taps, np.int64)
+    for k in range(taps):
+        offsets[k] = (k // window[1] * width + k % window[1]) * channels
+    for image in range(first, last):
+        pixels = out[image].reshape(height * width * channels)
+        pixels[:] = 0
+        for i in range(g.shape[1]):
+            h = i * stride[0] - padding[0]
+            a0, a1 = clipped(h, window[0], height)
+            for j in range(g.shape[2]):
+                w = j * stride[1] - padding[1]
+                b0, b1 = clipped(w, window[1], width)
+                whole = a1 - a0 == window[0] and b1 - b0 == window[1]
+                start = (h * width + w) * channels
+                gradient, place = g[image, i, j], index[image, i, j]
+                for q in range(channels):
+                    k = place[q]
+                    if k < taps and (whole or (a0 <= k // window[1] < a1 and b0 <= k % window[1] < b1)):
+                        pixels[np.uint64(start + offsets[k] + q)] += gradient[q]
+
+
+@jit
+def max_pool_take(x, index, out, window, stride, padding, first, last):
+    """Store the element of each window that `index` names, 0 in the padding; blocks are images."""
+    _, height, width, channels = x.shape
+    for image in range(first, last):
+        for i in range(out.shape[1]):
+            for j in range(out.shape[2]):
+                for q in range(channels):
+                    a, b = divmod(np.int64(index[image, i, j, q]), window[1])
+                    h, w = i * stride[0] - padding[0] + a, j * stride[1] - padding[1] + b
+                    inside = 0 <= h < height and 0 <= w < width
+                    out[image, i, j, q] = x[image, h, w, q] if inside else np.float32(0)
+
+
+@jit
+def sum_pool(x, out, window, stride, padding, first, last):
+    """Store the sum of each window; blocks are images."""
+    _, height, width, channels = x.shape
+    for image in range(first, last):
+        for i in range(out.shape[1]):
+            h = i * stride[0] - padding[0]
+            a0, a1 = clipped(h, window[0], height)
+            for j in range(out.shape[2]):
+                w = j * stride[1] - padding[1]
+                b0, b1 = clipped(w, window[1], width)
+                total = out[image, i, j]
+                total[:] = 0
+                for a in range(a0, a1):
+                    for b in range(b0, b1):
+                        pixel = x[image, h + a, w + b]
+                        for q in range(channels):
+                            total[q] += pixel[q]
+
+
+@jit
+def sum_pool_gradient(g, out, window, stride, padding, first, last):
+    """Add each cotangent to zeros all over its window; blocks are images."""
+    _, height, width, channels = out.shape
+    for image in range(first, last):
+        out[image] = 0
+        for i in range(g.shape[1]):
+            h = i * stride[0] - padding[0]
+            a0, a1 = clipped(h, window[0], height)
+            for j in range(g.shape[2]):
+                w = j * stride[1] - padding[1]
+                b0, b1 = clipped(w, window[1], width)
+                gradient = g[image, i, j]
+                for a in range(a0, a1):
+                    for b in range(b0, b1):
+                        pixel = out[image, h + a, w + b]
+                        for q in range(channels):
+                            pixel[q] += gradient[q]

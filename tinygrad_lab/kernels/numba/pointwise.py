@@ -1,0 +1,91 @@
+"""Element by element, by compiled kernels: activations, dropout, updates, and the sums that biases want."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.kernels.arrays import holds_float32, plain
+from tinygrad_lab.kernels.threads import aligned, run
+from tinygrad_lab.ops.activation import add_relu, relu, relu_grad
+from tinygrad_lab.ops.dropping import dropout
+from tinygrad_lab.ops.reductions import sum_axes
+
+MOST_ROWS = 256  # that are summed one after the other in single precision
+LEAST = 1 << 12  # elements for which a launch pays
+
+
+def launch(kernel: Any, arguments: tuple[Any, ...], size: int) -> None:
+    """Run a kernel of `compiled.pointwise` over a number of elements."""
+    from tinygrad_lab.kernels.numba.loops.pointwise import BLOCK
+
+    run(kernel, arguments, -(-size // BLOCK))
+
+
+def flat(array: Array) -> Array:
+    """Return an array's elements along one axis."""
+    return plain(array).reshape(-1)
+
+
+@relu.kernel("numba", least=LEAST, when=holds_float32)
+def _relu(x: Array) -> Array:
+    from tinygrad_lab.kernels.numba.loops import pointwise
+
+    out = aligned(x.shape)
+    launch(pointwise.relu, (flat(x), flat(out)), x.size)
+    return out
+
+
+@add_relu.kernel("numba", least=LEAST, when=lambda x, y: holds_float32(x, y) and x.shape == y.shape)
+def _add_relu(x: Array, y: Array) -> Array:
+    from tinygrad_lab.kernels.numba.loops import pointwise
+
+    out = aligned(x.shape)
+    launch(pointwise.add_relu, (flat(x), flat(y), flat(out)), x.size)
+    return out
+
+
+@relu_grad.kernel("numba", least=LEAST, when=lambda g, y: holds_float32(g, y) and g.shape == y.shape)
+def _relu_grad(g: Array, y: Array) -> Array:
+    from tinygrad_lab.kernels.numba.loops import pointwise
+
+    out = aligned(g.shape)
+    launch(pointwise.relu_gradient, (flat(g), flat(y), flat(out)), g.size)
+    return out
+
+
+@dropout.kernel("numba", least=LEAST, when=lambda x, *, key, rate, shared=(): holds_float32(x) and not shared)
+def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -> Array:
+    from tinygrad_lab.kernels.numba.loops import pointwise
+
+    out = aligned(x.shape)
+    numbers = np.uint64(key & (1 << 64) - 1), np.uint64(int(rate * 2**64)), np.float32(1.0 / (1.0 - rate))
+    launch(pointwise.dropout, (flat(x), *numbers, flat(out)), x.size)
+    return out
+
+
+def _sums_rows(x: Array, *, axes: tuple[int, ...], keepdims: bool = False) -> bool:
+    """Tell whether the sum is over the axes right before the last: of all rows, or of a few rows in each group."""
+    if not holds_float32(x) or not axes or axes != tuple(range(x.ndim - len(axes) - 1, x.ndim - 1)):
+        return False
+    return axes[0] == 0 or math.prod(x.shape[i] for i in axes) <= MOST_ROWS
+
+
+@sum_axes.kernel("numba", least=LEAST, when=_sums_rows, error=1e-5)
+def _sum_axes(x: Array, *, axes: tuple[int, ...], keepdims: bool = False) -> Array:
+    """Sum blocks of rows in single precision, and those sums in double precision, in their order."""
+    from tinygrad_lab.kernels.numba.loops import normalization
+
+    channels, count = x.shape[-1], math.prod(x.shape[i] for i in axes)
+    groups = x.size // (channels * count)
+    rows = count if groups > 1 else MOST_ROWS
+    blocks = groups if groups > 1 else -(-count // rows)
+    sums = np.empty((blocks, channels), np.float32)
+    run(normalization.sums, (plain(x).reshape(-1, channels), rows, sums), blocks)
+    if groups == 1:
+        sums = sums.sum(axis=0, dtype=np.float64).astype(np.float32)
+    kept = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+    return sums.reshape(kept if keepdims else tuple(n for i, n in enumerate(x.shape) if i not in axes))

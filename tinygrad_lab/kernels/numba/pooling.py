@@ -1,0 +1,94 @@
+"""Pooling by compiled kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.kernels.arrays import holds_float32, plain
+from tinygrad_lab.kernels.threads import aligned, run
+from tinygrad_lab.ops.pooling import (
+    max_pool2d,
+    max_pool2d_grad,
+    max_pool2d_take,
+    max_pool2d_values,
+    sum_pool2d,
+    sum_pool2d_grad,
+)
+from tinygrad_lab.ops.windows import Padding, Pair, places
+
+_NO_INDEX = np.empty((0, 0, 0, 0), np.uint8)
+
+
+def _pools(x: Array, *, window: Pair, **options: Any) -> bool:
+    return holds_float32(x) and window[0] * window[1] <= 256
+
+
+def _follows(x: Array, index: Array, **options: Any) -> bool:
+    return holds_float32(x) and index.dtype == np.uint8
+
+
+def _map(x: Array, window: Pair, stride: Pair, padding: Padding, who: str) -> Array:
+    """Return room for the map of a pooling."""
+    return aligned((x.shape[0], *places(x.shape[1:3], window, stride, padding, who=who), x.shape[3]))
+
+
+def _before(padding: Padding) -> Pair:
+    return padding[0][0], padding[1][0]
+
+
+@max_pool2d.kernel("numba", when=_pools)
+def _max_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> tuple[Array, Array]:
+    from tinygrad_lab.kernels.numba.loops import pooling
+
+    out = _map(x, window, stride, padding, "max_pool2d")
+    index = aligned(out.shape, np.uint8)
+    run(pooling.max_pool, (plain(x), out, index, window, stride, _before(padding)), len(x))
+    return out, index
+
+
+@max_pool2d_values.kernel("numba", when=_pools)
+def _max_pool2d_values(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> Array:
+    from tinygrad_lab.kernels.numba.loops import pooling
+
+    out = _map(x, window, stride, padding, "max_pool2d")
+    run(pooling.max_pool, (plain(x), out, _NO_INDEX, window, stride, _before(padding)), len(x))
+    return out
+
+
+@max_pool2d_grad.kernel("numba", when=_follows)
+def _max_pool2d_grad(g: Array, index: Array, *, size: Pair, window: Pair, stride: Pair, padding: Padding) -> Array:
+    from tinygrad_lab.kernels.numba.loops import pooling
+
+    out = aligned((len(g), *size, g.shape[3]))
+    run(pooling.max_pool_gradient, (plain(g), plain(index), out, window, stride, _before(padding)), len(g))
+    return out
+
+
+@max_pool2d_take.kernel("numba", when=_follows)
+def _max_pool2d_take(x: Array, index: Array, *, window: Pair, stride: Pair, padding: Padding) -> Array:
+    from tinygrad_lab.kernels.numba.loops import pooling
+
+    out = aligned(index.shape)
+    run(pooling.max_pool_take, (plain(x), plain(index), out, window, stride, _before(padding)), len(x))
+    return out
+
+
+@sum_pool2d.kernel("numba", when=lambda x, **options: holds_float32(x), error=1e-5)
+def _sum_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> Array:
+    from tinygrad_lab.kernels.numba.loops import pooling
+
+    out = _map(x, window, stride, padding, "sum_pool2d")
+    run(pooling.sum_pool, (plain(x), out, window, stride, _before(padding)), len(x))
+    return out
+
+
+@sum_pool2d_grad.kernel("numba", when=lambda g, **options: holds_float32(g), error=1e-5)
+def _sum_pool2d_grad(g: Array, *, size: Pair, window: Pair, stride: Pair, padding: Padding) -> Array:
+    from tinygrad_lab.kernels.numba.loops import pooling
+
+    out = aligned((len(g), *size, g.shape[3]))
+    run(pooling.sum_pool_gradient, (plain(g), out, window, stride, _before(padding)), len(g))
+    return out

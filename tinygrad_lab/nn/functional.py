@@ -1,0 +1,72 @@
+"""Calls of a layer as a pure function of its parameters."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from types import MethodType
+from typing import Any
+
+from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.trees import map_tree
+from tinygrad_lab.errors import StateError
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.nn.variables import Buffer, Variable
+from tinygrad_lab.tensor import Tensor
+
+
+def functional_call(layer: Layer, parameters: Mapping[str, Any], *inputs: Any) -> Any:
+    """Return layer(inputs...) with other values for its parameters (and buffers), which stay as they are.
+
+    Parameters
+    ----------
+    layer : Layer
+        The function.
+    parameters : mapping of path to Tensor or array
+        As `Layer.parameters` returns them; those left out keep their values.
+    *inputs : Tensors
+        The layer's inputs.
+
+    Raises
+    ------
+    StateError
+        A path is unknown, or a shape differs.
+
+    Notes
+    -----
+    The gradient of a loss by all parameters is one line:
+    ``tgl.grad(lambda p: loss(tgl.functional_call(model, p, x), y))(model.state())``.
+    """
+    own = layer.variables()
+    if unknown := sorted(parameters.keys() - own.keys()):
+        raise StateError(f"functional_call: expected paths of {type(layer).__name__}, got {unknown}")
+    for path, value in parameters.items():
+        if raw(value).shape != own[path].shape:
+            raise StateError(f"functional_call: expected {path} of shape {own[path].shape}, got {raw(value).shape}")
+    replaced = {id(own[path]): _as_buffer(v) if isinstance(own[path], Buffer) else v for path, v in parameters.items()}
+    return with_variables(layer, replaced, {})(*inputs)
+
+
+def _as_buffer(value: Any) -> Buffer:
+    """Return a cell of its own for a buffer's other value, on the tape if that is, to take the updates of the call."""
+    cell = Buffer(value)
+    cell.node = value.node if isinstance(value, Tensor) else None
+    return cell
+
+
+def with_variables(value: Any, replaced: dict[int, Any], copies: dict[int, Layer]) -> Any:
+    """Return a value with the variables inside it exchanged; layers are copied, shared ones once."""
+    if isinstance(value, Variable):
+        return replaced.get(id(value), value)
+    if isinstance(value, (dict, list, tuple)):
+        return map_tree(lambda leaf: with_variables(leaf, replaced, copies), value)
+    if isinstance(value, MethodType):  # of a layer, perhaps
+        return MethodType(value.__func__, with_variables(value.__self__, replaced, copies))
+    if not isinstance(value, Layer):
+        return value
+    if id(value) not in copies:
+        copies[id(value)] = twin = copy.copy(value)
+        for name, attribute in vars(value).items():
+            if name not in ("_arguments", "_clock"):
+                twin.__dict__[name] = with_variables(attribute, replaced, copies)
+    return copies[id(value)]

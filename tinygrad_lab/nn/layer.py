@@ -1,0 +1,330 @@
+"""Layers: functions with parameters. Everything that a network is made of derives from `Layer`.
+
+A layer finds its parameters, buffers and inner layers in its attributes, in the order in which they were set; a
+parameter's *path* is the chain of attribute names that leads to it, such as ``features.0.weight``.
+
+In training, random numbers and updates of buffers belong to a *step*: one call of the outermost layer. Numbers are
+keyed by (seed, step, path, how many were drawn before), so that recomputing a forward draws the same, and resuming
+needs two integers. Updates are proposed during the call and committed once, at its end.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any, ClassVar, Self
+
+from tinygrad_lab.arguments import Checked, as_call, constructor
+from tinygrad_lab.autograd.effects import once
+from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.backend import Array, namespace, transfer
+from tinygrad_lab.errors import ConfigError, DTypeError, LabError, OptionError, StateError
+from tinygrad_lab.nn.misuse import brief, demand_floats, explained
+from tinygrad_lab.nn.randomness import KEY_PLACES, Random, draw_key
+from tinygrad_lab.nn.variables import Buffer, Parameter, Variable
+
+
+class Call:
+    """One call of an outermost layer: its place in the random sequence, and the updates proposed during it."""
+
+    def __init__(self, root: Layer, step: int) -> None:
+        self.root, self.step = root, step
+        self.paths: dict[int, str] | None = None
+        self.draws: Counter[str] = Counter()
+        self.updates: dict[int, tuple[Buffer, Array]] = {}
+
+    def path(self, layer: Layer) -> str:
+        """Return the path of a layer below the root."""
+        if self.paths is None:
+            self.paths = {id(inner): path for path, inner in reversed(list(self.root.layers().items()))}
+        return self.paths.get(id(layer), type(layer).__name__)
+
+    def key(self, layer: Layer) -> Any:
+        """Return the 64-bit key of a layer's next draw: an integer, or under `KEY_PLACES` the place where it lies."""
+        path = self.path(layer)
+        number = once(lambda: self._count(path))
+        place = KEY_PLACES.get()
+        return place(path, number) if place else draw_key(self.root.seed, self.step, path, number)
+
+    def _count(self, path: str) -> int:
+        self.draws[path] += 1
+        return self.draws[path]
+
+    def commit(self) -> None:
+        """Give the buffers their proposed values."""
+        for buffer, value in self.updates.values():
+            buffer.assign(value)
+
+
+_CALL: ContextVar[Call | None] = ContextVar("tinygrad_lab.call", default=None)
+
+
+class Layer(metaclass=Checked):
+    """The base class of all layers.
+
+    A subclass sets its parameters, buffers and inner layers in its constructor and defines `forward` and
+    `output_shape`. Its constructor's arguments are its configuration: plain values, layers, and lists or dicts of
+    layers.
+
+    Attributes
+    ----------
+    api : int
+        The plugin interface that the layer was written for.
+    version : int
+        The version of its configuration; raise it, and define ``upgrade(config, old)``, when arguments change.
+    training : bool
+        The mode, set by `train` and `eval`.
+    seed : int
+        The seed of the random numbers of training; of the outermost layer it counts.
+    integers : bool
+        Whether inputs may be integers or booleans. Activations take floats alone: of integers NumPy would make floats
+        of a width that depends on theirs (of bytes, 16 bits). So do convolutions and dense layers: bytes of pictures
+        are not the brightness from 0 to 1 that a network learns from.
+    frozen : bool
+        Whether statistics are kept as they are in training too, set by `freeze` and `unfreeze`.
+    """
+
+    api: ClassVar[int] = 1
+    version: ClassVar[int] = 1
+    integers: ClassVar[bool] = True
+    training: bool
+    seed: int
+    frozen: bool
+
+    def __new__(cls, /, *args: Any, **options: Any) -> Self:
+        """Remember the constructor's arguments, which are the configuration."""
+        layer = super().__new__(cls)
+        layer._arguments = constructor(cls.__init__).bind_partial(*args).arguments | options
+        layer._clock = [0]  # steps so far, in a list so that copies of the layer share it
+        layer.training, layer.seed, layer.frozen = True, 0, False
+        return layer
+
+    _arguments: dict[str, Any]
+    _clock: list[int]
+
+    def __init__(self) -> None:
+        """Take no configuration; subclasses that have one define a constructor of their own."""
+
+    def forward(self, *inputs: Any) -> Any:
+        """Compute the result. Call the layer itself rather than this."""
+        raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines forward")
+
+    def output_shape(self, *shapes: Any) -> Any:
+        """Return the result's shape for inputs of the given shapes (batch axis included), without running."""
+        raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines output_shape")
+
+    def multiply_adds(self, *shapes: Any) -> int:
+        """Return how many multiplications with an addition one call takes; a layer of products says how many."""
+        return 0
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Apply the layer. The outermost call is a step of training, if the layer is in that mode."""
+        call = _CALL.get()
+        if call is not None:
+            return self._run(call, inputs)
+        call = Call(self, once(self._tick) if self.training else self.steps)
+        token = _CALL.set(call)
+        try:
+            out = self._run(call, inputs)
+        finally:
+            _CALL.reset(token)
+        once(call.commit)
+        return out
+
+    def _run(self, call: Call, inputs: tuple[Any, ...]) -> Any:
+        try:
+            if not self.integers:
+                demand_floats(self, inputs)
+            return self.forward(*inputs)
+        except Exception as error:
+            if getattr(error, "__notes__", None):  # the innermost layer alone
+                raise
+            told = explained(self, error, inputs)
+            if isinstance(told, LabError):
+                told.add_note(f"in layer {call.path(self) or 'itself'!r}: {brief(self)}")
+            if told is error:
+                raise
+            raise told from error
+
+    def _tick(self) -> int:
+        self._clock[0] += 1
+        return self._clock[0]
+
+    @property
+    def steps(self) -> int:
+        """How many steps of training the layer has taken as the outermost one."""
+        return self._clock[0]
+
+    @steps.setter
+    def steps(self, number: int) -> None:
+        self._clock[0] = number
+
+    def random(self, like: Any) -> Random:
+        """Return this step's next random numbers for this layer, on the device and in the dtype of an array."""
+        return Random(self._current_call("random").key(self), like)
+
+    def update(self, **buffers: Any) -> None:
+        """Propose new values of buffers, to be committed at the end of the step; the last proposal counts."""
+        call = self._current_call("update")
+        for name, value in buffers.items():
+            buffer = getattr(self, name, None)
+            if not isinstance(buffer, Buffer):
+                raise OptionError(f"{brief(self)}: update expected the name of a buffer, got {name!r}")
+            call.updates[id(buffer)] = (buffer, raw(value))
+
+    def _current_call(self, who: str) -> Call:
+        call = _CALL.get()
+        if call is None:
+            raise OptionError(f"{brief(self)}: {who} expected to run inside a call; call the layer, not its forward")
+        return call
+
+    def children(self) -> dict[str, Layer]:
+        """Return the inner layers by attribute; those in lists, tuples and dicts by ``attribute.key``."""
+        found: dict[str, Layer] = {}
+        for name, value in vars(self).items():
+            if name != "_arguments":
+                found.update((path, v) for path, v in _members(name, value) if isinstance(v, Layer))
+        return found
+
+    def layers(self, prefix: str = "") -> dict[str, Layer]:
+        """Return this layer and all inside it by path; its own path is empty."""
+        found = {prefix: self}
+        for name, child in self.children().items():
+            found.update(child.layers(f"{prefix}.{name}" if prefix else name))
+        return found
+
+    def variables(self) -> dict[str, Variable]:
+        """Return all parameters and buffers by path; one that is shared appears once."""
+        found: dict[str, Variable] = {}
+        seen: set[int] = set()
+        for path, layer in self.layers().items():
+            for name, value in vars(layer).items():
+                for key, v in _members(name, value) if name != "_arguments" else ():
+                    if isinstance(v, Variable) and id(v) not in seen:
+                        seen.add(id(v))
+                        found[f"{path}.{key}" if path else key] = v
+        return found
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Return all parameters by path, in the order of declaration."""
+        return {path: v for path, v in self.variables().items() if isinstance(v, Parameter)}
+
+    def buffers(self) -> dict[str, Buffer]:
+        """Return all buffers by path."""
+        return {path: v for path, v in self.variables().items() if isinstance(v, Buffer)}
+
+    def state(self) -> dict[str, Array]:
+        """Return the arrays of all parameters and buffers by path; they do not change under their holder."""
+        return {path: v.value for path, v in self.variables().items()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take the values of all parameters and buffers from a `state`; all or none.
+
+        Raises
+        ------
+        StateError
+            A path is missing or unknown, or a shape differs.
+        """
+        own = self.variables()
+        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        if missing or unknown:
+            raise StateError(
+                f"{type(self).__name__}: expected the paths of its variables, missing {missing}, unknown {unknown}"
+            )
+        for path, variable in own.items():
+            shape = raw(state[path]).shape
+            if shape != variable.shape:
+                raise StateError(f"{type(self).__name__}: expected {path} of shape {variable.shape}, got {shape}")
+        given = {path: namespace(raw(state[path])).array(raw(state[path]), dtype=v.dtype) for path, v in own.items()}
+        for path, variable in own.items():
+            variable.assign(transfer(given[path], variable.device))
+
+    def _map_variables(self, f: Callable[[Array], Array]) -> Self:
+        for variable in self.variables().values():
+            variable.assign(f(variable.value))
+        return self
+
+    def to(self, device: str) -> Self:
+        """Move all parameters and buffers to a device and return the layer."""
+        return self._map_variables(lambda array: transfer(array, device))
+
+    def astype(self, dtype: Any) -> Self:
+        """Convert all floating parameters and buffers to another width and return the layer.
+
+        Raises
+        ------
+        DTypeError
+            The dtype is none of floats.
+        """
+        if namespace().dtype(dtype).kind != "f":
+            raise DTypeError(f"{type(self).__name__}.astype: expected a float dtype such as 'float64', got {dtype!r}")
+        return self._map_variables(lambda a: a.astype(dtype) if a.dtype.kind == "f" else a)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set this layer and all inside it to training mode and return it."""
+        for layer in self.layers().values():
+            layer.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Set this layer and all inside it to evaluation mode and return it."""
+        return self.train(False)
+
+    def freeze(self, frozen: bool = True) -> Self:
+        """Keep this layer and all inside it as they are, in training too, and return it.
+
+        Parameters become constants, and layers that gather statistics use those that they have.
+        """
+        for layer in self.layers().values():
+            layer.frozen = frozen
+        for parameter in self.parameters().values():
+            if frozen:
+                parameter.freeze()
+            else:
+                parameter.unfreeze()
+        return self
+
+    def unfreeze(self) -> Self:
+        """Undo `freeze` and return the layer."""
+        return self.freeze(False)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, defaults included; the random generator is left out."""
+        signature = inspect.signature(type(self).__init__)
+        defaults = {n: p.default for n, p in signature.parameters.items() if p.default is not p.empty}
+        return {name: v for name, v in (defaults | self._arguments).items() if name != "rng"}
+
+    @classmethod
+    def upgrade(cls, config: dict[str, Any], old: int) -> dict[str, Any]:
+        """Return a configuration of an older version in today's form."""
+        raise ConfigError(
+            f"{cls.__name__}: expected a configuration of version {cls.version}, got {old}; no upgrade is known"
+        )
+
+    def __repr__(self) -> str:
+        """Return the call that makes such a layer, but for the random generator and what is the default by name."""
+        return as_call(type(self).__name__, type(self).__init__, self.config())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        old = self.__dict__.get(name)
+        if isinstance(old, Variable) and not isinstance(value, Variable):
+            raise OptionError(
+                f"{type(self).__name__}.{name}: expected a {type(old).__name__}, got {type(value).__name__}; "
+                f"use {name}.assign(array) to change its value"
+            )
+        super().__setattr__(name, value)
+
+
+def _members(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield an attribute, or the entries of one that is a list, tuple or dict."""
+    if isinstance(value, dict):
+        entries: Iterable[tuple[Any, Any]] = value.items()
+    elif isinstance(value, (list, tuple)):
+        entries = enumerate(value)
+    else:
+        yield name, value
+        return
+    for key, entry in entries:
+        yield from _members(f"{name}.{key}", entry)

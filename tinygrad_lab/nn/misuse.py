@@ -1,0 +1,72 @@
+"""Errors of calls that a layer cannot serve: what was wrong with the inputs, as far as it can be found out."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from tinygrad_lab.errors import CallError, DTypeError, LabError
+from tinygrad_lab.nn.variables import Variable
+
+
+def brief(layer: Any) -> str:
+    """Return what an error calls a layer: the call that makes it, or its class where that takes several lines."""
+    text = repr(layer)
+    return type(layer).__name__ if "\n" in text else text
+
+
+def demand_floats(layer: Any, inputs: tuple[Any, ...]) -> None:
+    """Refuse inputs that are no arrays of floats."""
+    for x in inputs:
+        if not hasattr(x, "dtype"):
+            raise DTypeError(f"{brief(layer)}: expected arrays or tensors, got {type(x).__name__}; use numpy.asarray?")
+        if x.dtype.kind in "iub":
+            how = "x.astype('float32')" + (" / 255, as a Loader does" if x.dtype == "uint8" else "")
+            raise DTypeError(
+                f"{brief(layer)}: expected floats, got {x.dtype} (x.shape == {x.shape}); convert with {how}"
+            )
+
+
+def explained(layer: Any, error: Exception, inputs: tuple[Any, ...]) -> Exception:
+    """Return an error that says what is wrong with the inputs where a type was, else the error itlayer."""
+    ours = isinstance(error, LabError)
+    named = ours and str(error).startswith(type(layer).__name__)
+    if named or not isinstance(error, (AttributeError, TypeError)):
+        return error
+    for x in inputs:
+        if not _has_arrays(x) and _may_be_due_to(error, x):
+            return DTypeError(f"{brief(layer)}: expected arrays or tensors, got {type(x).__name__}; use numpy.asarray?")
+    if not ours:
+        signature = inspect.signature(layer.forward)
+        try:
+            signature.bind(*inputs)
+        except TypeError as misfit:
+            return CallError.misfit(type(layer).__name__, signature, inputs, {}, misfit)
+        return error
+    own = {v.dtype for v in vars(layer).values() if isinstance(v, Variable) and v.dtype.kind == "f"}
+    for x in inputs:
+        if hasattr(x, "dtype") and x.dtype.kind in "fiub" and own and own != {x.dtype}:
+            width = min(own, key=str)
+            return DTypeError(
+                f"{brief(layer)}: expected {width} like its parameters, got {x.dtype} (x.shape == {x.shape}); "
+                f"convert with x.astype('{width}')"
+                + (f", or the layer with .astype('{x.dtype}')" if x.dtype.kind == "f" else "")
+            )
+    return error
+
+
+def _has_arrays(tree: Any) -> bool:
+    """Tell whether something is an array, or holds nothing but arrays."""
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    if isinstance(tree, (list, tuple)):
+        return all(map(_has_arrays, tree))
+    return hasattr(tree, "dtype") and hasattr(tree, "shape")
+
+
+def _may_be_due_to(error: Exception, tree: Any) -> bool:
+    """Tell whether a value, or one in it, is the object without the attribute; other errors do not name theirs."""
+    if not isinstance(error, AttributeError) or error.obj is tree:
+        return True
+    entries = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, (list, tuple)) else ()
+    return any(_may_be_due_to(error, entry) for entry in entries)

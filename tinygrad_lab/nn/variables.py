@@ -1,0 +1,66 @@
+"""Variables of a layer: cells whose values are exchanged, parameters that are learned and buffers that are not."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from tinygrad_lab.autograd.tape import leaf, raw
+from tinygrad_lab.errors import ShapeError
+from tinygrad_lab.tensor import Tensor
+
+
+class Variable(Tensor):
+    """A named cell of a layer: a tensor whose value can be exchanged, always for a fresh array."""
+
+    __slots__ = ("frozen_leaf",)  # keeps the hooks while there is no leaf
+    tracked: ClassVar[bool]
+
+    def __init__(self, array: Any) -> None:
+        super().__init__(None)
+        self.frozen_leaf: Any = None
+        self.assign(array)
+
+    def assign(self, array: Any) -> None:
+        """Take a new array for a value. Holders of the old one keep it; a new leaf has no gradient yet."""
+        value = raw(array)
+        if self.value is not None and value.shape != self.value.shape:
+            raise ShapeError(f"assign: expected shape {self.value.shape}, got {value.shape}")
+        hooks = self.node.hooks if self.node else ()
+        self.value, self.node = value, leaf(value) if self.tracked else None
+        if self.node and hooks:
+            self.node.hooks = hooks
+
+    def freeze(self) -> None:
+        """Make it a constant: it gets no gradient and optimizers leave it alone."""
+        if self.node is not None:
+            hooks, self.node = self.node.hooks, None
+            self.frozen_leaf = leaf(self.value)
+            self.frozen_leaf.hooks = hooks
+
+    def unfreeze(self) -> None:
+        """Undo `freeze`; hooks are kept."""
+        if self.tracked and self.node is None:
+            self.node = leaf(self.value)
+            self.node.hooks = self.frozen_leaf.hooks if self.frozen_leaf else ()
+            self.frozen_leaf = None
+
+
+class Parameter(Variable):
+    """A variable that is learned."""
+
+    __slots__ = ()
+    tracked = True
+
+    def assign(self, array: Any) -> None:
+        """Take a new array for a value, with a new leaf; a frozen parameter stays frozen."""
+        frozen = self.value is not None and self.node is None
+        super().assign(array)
+        if frozen:
+            self.node = None
+
+
+class Buffer(Variable):
+    """A variable that is not learned but belongs to the layer's state, such as a running mean."""
+
+    __slots__ = ()
+    tracked = False

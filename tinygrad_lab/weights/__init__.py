@@ -1,0 +1,19 @@
+"""Weights: files of them, those of other frameworks, and what a model begins with or keeps frozen."""
+
+from __future__ import annotations
+
+from tinygrad_lab.weights.files import load_weights, save_weights
+from tinygrad_lab.weights.importing import import_weights, read_arrays, renamed
+from tinygrad_lab.weights.transfer import begin_with, freeze, replace_head, unfreeze
+
+__all__ = [
+    "begin_with",
+    "freeze",
+    "import_weights",
+    "load_weights",
+    "read_arrays",
+    "renamed",
+    "replace_head",
+    "save_weights",
+    "unfreeze",
+]

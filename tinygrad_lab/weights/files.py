@@ -1,0 +1,72 @@
+"""Weights in files: safetensors, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from tinygrad_lab.backend import backend_of
+from tinygrad_lab.errors import CallError, OptionError, StateError
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.writing import write_atomically, writing
+
+
+def _check_model(who: str, model: Any, path: Any) -> None:
+    if not isinstance(model, Layer):
+        given = f"{type(model).__name__}, {type(path).__name__}"
+        raise CallError(f"{who}: expected {who}(model, path), the model a Layer, got {who}({given})")
+
+
+def save_weights(model: Layer, path: str | os.PathLike[str]) -> None:
+    """Write all parameters and buffers of a model to a safetensors file.
+
+    Raises
+    ------
+    CallError
+        The model is no layer.
+    OptionError
+        The file's name does not end in ``.safetensors``.
+    StateError
+        There is no such folder, or the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tinygrad_lab_layers.dense import Dense
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_weights(Dense(2, 3, rng=0), f"{folder}/weights.safetensors")
+    ...     load_weights(Dense(2, 3, rng=1), f"{folder}/weights.safetensors")
+    """
+    from safetensors.numpy import save
+
+    _check_model("save_weights", model, path)
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise OptionError(f"save_weights: expected a .safetensors file to write, got {path}")
+    if not path.parent.is_dir():
+        raise StateError(f"save_weights: expected a folder to write {path.name} into, found no {path.parent}; make it")
+    arrays = {name: backend_of(array).to_numpy(array).copy(order="C") for name, array in model.state().items()}
+    with writing(StateError, f"save_weights: expected to write {path}"):
+        write_atomically(path, save(arrays))
+
+
+def load_weights(model: Layer, path: str | os.PathLike[str]) -> None:
+    """Give a model the parameters and buffers in a safetensors file; all or none.
+
+    Raises
+    ------
+    CallError
+        The model is no layer.
+    StateError
+        The file cannot be read, or its names or shapes are not the model's.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    _check_model("load_weights", model, path)
+    try:
+        state = load(Path(path).read_bytes())
+    except (OSError, SafetensorError, KeyError) as error:
+        raise StateError(f"load_weights: expected a safetensors file, got {path}: {error}") from error
+    model.load_state(state)

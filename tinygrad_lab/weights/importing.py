@@ -1,0 +1,381 @@
+"""Weights that another framework trained: other names, other orders of axes, the same numbers.
+
+An import pairs every array of a file with a variable of the model in two steps. Rules rename what the authors called
+their layers; the convention of their framework says what the arrays inside a layer are called there and how their axes
+are ordered. It is strict: all names and shapes must come out even, or nothing is loaded and everything that does not
+fit is listed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.errors import OptionError, PluginError, StateError
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.nn.variables import Variable
+from tinygrad_lab.registry import layers as registered
+
+__all__ = ["CONVENTIONS", "import_weights", "read_arrays", "renamed"]
+
+Axes = tuple[int, ...]
+Rules = Mapping[str, str | None]
+Names = dict[str, tuple[str, Axes]]  # their name for an array: our name, and the order of its axes
+
+_SHOWN = 8  # of each kind of misfit
+_MAP_AXES = 3  # of an example: height, width, channels
+
+_FILTERS: Names = {"weight": ("weight", (2, 3, 1, 0)), "bias": ("bias", ())}
+_NORM: Names = {"weight": ("scale", ()), "bias": ("shift", ())}
+_STATISTICS: Names = {
+    "running_mean": ("running_mean", ()),
+    "running_var": ("running_variance", ()),
+    "num_batches_tracked": ("", ()),
+}
+
+CONVENTIONS: dict[str, dict[str, Names]] = {
+    "own": {},
+    "torch": {
+        "batch_norm": _NORM | _STATISTICS,
+        "conv2d": _FILTERS,
+        "conv2d_transpose": _FILTERS,
+        "dense": {"weight": ("weight", (1, 0)), "bias": ("bias", ())},
+        "depthwise_conv2d": _FILTERS,
+        "group_norm": _NORM,
+        "layer_norm": _NORM,
+        "prelu": {"weight": ("slope", ())},
+    },
+}
+"""By framework, kind of layer and its name for an array: ours, and the order of its axes; no name of ours: left out."""
+
+
+def import_weights(
+    model: Layer,
+    path: str | PathLike[str],
+    *,
+    rules: Rules | None = None,
+    convention: str = "own",
+    flattened: Mapping[str, Sequence[int]] | None = None,
+    fresh: str | Iterable[str] = (),
+) -> dict[str, str]:
+    """Give a model the arrays of a file under other names and in other layouts; all or none.
+
+    Parameters
+    ----------
+    model : Layer
+        What takes the weights.
+    path : str or path
+        An ``.npz`` or ``.safetensors`` file.
+    rules : mapping of pattern to name or None
+        How their names become ours: ``{"layer*.conv*.*": "stage*.conv*.*"}``. Each ``*`` stands for any text (as little
+        as will do) and is filled in for the ``*`` of the same number on the right. The first rule that matches a name
+        counts; None, or an empty name, leaves an array out; a name that no rule matches stays.
+    convention : {"own", "torch"}
+        Whose names and axes the arrays inside a layer have. PyTorch keeps filters as (out, in, height, width) and dense
+        weights as (out, in), and calls batch normalisation's arrays weight, bias, running_mean and running_var.
+    flattened : mapping of path to (channels, height, width)
+        The map that was flattened before a dense layer: PyTorch orders the layer's rows by channel first, here the
+        channel is last. It must be given for every dense layer after a flatten, and for a normalisation between the
+        two, where the convention is PyTorch's.
+    fresh : str or iterable of str
+        Patterns of the model's variables that keep the values they have, such as a new head's: ``"output.*"``.
+
+    Returns
+    -------
+    dict of path to name
+        Which of their arrays each variable got.
+
+    Raises
+    ------
+    StateError
+        The file cannot be read, or names or shapes do not come out even: the error lists all that do not.
+    OptionError
+        A rule or an option makes no sense.
+
+    Examples
+    --------
+    >>> from tinygrad_lab import Sequential, layers
+    >>> model = Sequential({"first": layers["conv2d"](3, 8, window=5, rng=0), "norm": layers["batch_norm"](8)})
+    >>> theirs = {"0.weight": np.ones((8, 3, 5, 5), "float32"), "0.bias": np.zeros(8, "float32")}
+    >>> theirs |= {f"1.{name}": np.ones(8, "float32") for name in ("weight", "bias", "running_mean", "running_var")}
+    >>> np.savez("theirs.npz", **theirs)
+    >>> taken = import_weights(model, "theirs.npz", rules={"0.*": "first.*", "1.*": "norm.*"}, convention="torch")
+    >>> taken["norm.running_variance"], model["first"].weight.shape
+    ('1.running_var', (5, 5, 3, 8))
+    """
+    if convention not in CONVENTIONS:
+        raise OptionError(f"import_weights: expected a convention of {sorted(CONVENTIONS)}, got {convention!r}")
+    _check_rules(rules or {})
+    pairing = _Pairing(model, Path(path), dict(rules or {}), convention, _patterns(model, fresh))
+    pairing.flattened = _checked_flattened(model, flattened or {}, pairing)
+    for name, array in read_arrays(path).items():
+        pairing.add(name, array)
+    pairing.check()
+    model.load_state(model.state() | {ours: array for ours, (_, array) in pairing.taken.items()})
+    return {ours: name for ours, (name, _) in pairing.taken.items()}
+
+
+def read_arrays(path: str | PathLike[str]) -> dict[str, Array]:
+    """Return the arrays in an ``.npz`` or ``.safetensors`` file by name; nothing in it is executed.
+
+    Raises
+    ------
+    StateError
+        The file is missing, damaged, of another kind, or holds Python objects.
+
+    Examples
+    --------
+    >>> np.savez("weights.npz", a=np.zeros((2, 3)))
+    >>> {name: array.shape for name, array in read_arrays("weights.npz").items()}
+    {'a': (2, 3)}
+    """
+    path = Path(path)
+    if path.suffix not in (".npz", ".safetensors"):
+        raise StateError(
+            f"weights {path}: expected an .npz or .safetensors file; save a PyTorch state dict as one of them first: "
+            f"numpy.savez(path, **{{name: t.numpy() for name, t in state.items()}})"
+        )
+    if not path.is_file():
+        raise StateError(f"weights {path}: expected a file, got {'a folder' if path.is_dir() else 'none of that name'}")
+    return _read_npz(path) if path.suffix == ".npz" else _read_safetensors(path)
+
+
+def _read_npz(path: Path) -> dict[str, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, KeyError, MemoryError, TypeError, zipfile.BadZipFile) as error:
+        raise StateError(f"weights {path}: expected a whole .npz file of plain arrays, got: {error}") from error
+
+
+def _read_safetensors(path: Path) -> dict[str, Array]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return dict(load(path.read_bytes()))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StateError(
+            f"weights {path}: expected a whole .safetensors file of float arrays, got: {error!r}"
+        ) from error
+
+
+def renamed(name: str, rules: Rules) -> str | None:
+    """Return what the first rule that matches makes of a name, None for leaving it out; see `import_weights`.
+
+    Examples
+    --------
+    >>> rules = {"layer*.bn*.*": "stage*.norm*.*", "fc.*": None}
+    >>> renamed("layer2.bn1.bias", rules), renamed("fc.bias", rules), renamed("conv.bias", rules)
+    ('stage2.norm1.bias', None, 'conv.bias')
+    """
+    for pattern, target in rules.items():
+        found = re.fullmatch(re.escape(pattern).replace(r"\*", "(.*?)"), name, re.DOTALL)
+        if found:
+            return _filled(target, found.groups()) if target else None
+    return name
+
+
+def _filled(target: str, texts: Iterable[str]) -> str:
+    """Return a name with texts in place of its stars."""
+    remaining = iter(texts)
+    return re.sub(r"\*", lambda _: next(remaining), target)
+
+
+def _check_rules(rules: Rules) -> None:
+    for pattern, target in rules.items():
+        if target and target.count("*") != pattern.count("*"):
+            raise OptionError(f"rules: expected as many * on both sides, got {pattern!r} and {target!r}")
+
+
+@dataclass
+class _Pairing:
+    """Their arrays beside our variables, and whatever does not come out even."""
+
+    model: Layer
+    path: Path
+    rules: Rules
+    convention: str
+    fresh: tuple[str, ...]
+    flattened: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    taken: dict[str, tuple[str, Array]] = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)  # their names and what they became
+    misfits: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.layers, self.own = self.model.layers(), self.model.variables()
+        self.used: set[str] = set()
+
+    def add(self, name: str, array: Array) -> None:
+        """Find the variable that an array belongs to."""
+        self.used.update(p for p in self.rules if renamed(name, {p: ""}) is None)
+        target = renamed(name, self.rules)
+        if target is None:
+            return
+        layer_path, _, leaf = target.rpartition(".")
+        ours, axes = self._table(layer_path).get(leaf, (leaf, ()))
+        if not ours:
+            return
+        ours = f"{layer_path}.{ours}" if layer_path else ours
+        if ours not in self.own:
+            self.unknown[name] = ours
+        elif ours in self.taken:
+            self.misfits.append(f"{ours}: expected one array, got {self.taken[ours][0]} and {name}")
+        elif not self.stays(ours):
+            self.taken[ours] = (name, self._fitted(ours, layer_path, name, array, axes))
+
+    def stays(self, ours: str) -> bool:
+        """Whether a variable keeps its value."""
+        return any(fnmatchcase(ours, pattern) for pattern in self.fresh)
+
+    def _table(self, layer_path: str) -> Mapping[str, tuple[str, Axes]]:
+        if layer_path not in self.layers:
+            return {}
+        try:
+            kind = registered.name_of(type(self.layers[layer_path]))
+        except PluginError:
+            return {}
+        return CONVENTIONS[self.convention].get(kind, {})
+
+    def _fitted(self, ours: str, layer_path: str, name: str, array: Array, axes: Axes) -> Array:
+        """Return an array with its axes in our order, and note it if it still does not fit."""
+        before, wanted = array.shape, self.own[ours].shape
+        if len(axes) == array.ndim:
+            array = array.transpose(axes or None)
+        ordered = _in_row_order(self.layers[layer_path]) if layer_path in self.flattened else {}
+        if ours.rpartition(".")[2] in ordered and array.shape == wanted:
+            array = _rows_channel_last(array, self.flattened[layer_path])
+        if array.shape != wanted:
+            became = "" if array.shape == before else f", which is {array.shape} in our order"
+            self.misfits.append(f"{ours}: expected shape {wanted}, got {name} of {before}{became}")
+        elif array.dtype.kind != self.own[ours].dtype.kind:
+            self.misfits.append(f"{ours}: expected {self.own[ours].dtype}, got {name} of {array.dtype}")
+        return array
+
+    def check(self) -> None:
+        """Raise unless everything came out even."""
+        missing = [ours for ours in self.own if ours not in self.taken and not self.stays(ours)]
+        if not (missing or self.unknown or self.misfits):
+            return
+        lines = [
+            *_listed("no array for the variable", [self._missing(ours) for ours in missing]),
+            *_listed("no variable for the array", [self._unknown(*pair) for pair in self.unknown.items()]),
+            *_listed("does not fit:", self.misfits),
+            *_listed("a rule that matches nothing:", [p for p in self.rules if p not in self.used]),
+        ]
+        raise StateError(
+            f"import_weights({type(self.model).__name__} <- {self.path}): expected an array for every variable and the "
+            "reverse; nothing was loaded. Rename with rules={'theirs.*': 'ours.*'}, leave arrays out with "
+            "rules={'theirs.*': None}, let variables be with fresh=['ours.*'].\n  " + "\n  ".join(lines)
+        )
+
+    def _missing(self, ours: str) -> str:
+        near = difflib.get_close_matches(ours, self.unknown, n=1, cutoff=0.4)
+        return f"{ours} {self.own[ours].shape}" + (f" (the nearest left: {near[0]})" if near else "")
+
+    def _unknown(self, name: str, target: str) -> str:
+        return name if name == target else f"{name}, renamed {target}"
+
+
+def _listed(what: str, entries: Sequence[str]) -> Iterator[str]:
+    """Yield a line for each entry, up to a limit."""
+    for entry in entries[:_SHOWN]:
+        yield f"{what} {entry}"
+    if len(entries) > _SHOWN:
+        yield f"... and {len(entries) - _SHOWN} more of these"
+
+
+def _patterns(model: Layer, fresh: str | Iterable[str]) -> tuple[str, ...]:
+    patterns = (fresh,) if isinstance(fresh, str) else tuple(fresh)
+    for pattern in patterns:
+        if not any(fnmatchcase(path, pattern) for path in model.variables()):
+            near = difflib.get_close_matches(pattern, model.variables(), n=3, cutoff=0.3)
+            raise OptionError(f"import_weights: expected fresh to match variables such as {near}, got {pattern!r}")
+    return patterns
+
+
+def _checked_flattened(
+    model: Layer, flattened: Mapping[str, Sequence[int]], pairing: _Pairing
+) -> dict[str, tuple[int, ...]]:
+    """Return the maps before layers that take them flattened, and refuse to guess them: the shapes fit in any order."""
+    for path, map_shape in flattened.items():
+        layer = pairing.layers.get(path)
+        rows = max((variable.shape[0] for variable in _in_row_order(layer).values()), default=None) if layer else None
+        if len(map_shape) != 3 or math.prod(map_shape) != rows:
+            raise OptionError(
+                f"flattened[{path!r}]: expected (channels, height, width) of the {rows or ''} inputs of "
+                f"{layer or 'a dense layer at that path'}, got {tuple(map_shape)}"
+            )
+    if pairing.convention == "torch":
+        found: list[str] = []
+        _follow(model, "", False, found)
+        for path in found:
+            ordered = [_joined(path, name) for name in _in_row_order(pairing.layers[path])]
+            if path not in flattened and not all(map(pairing.stays, ordered)):
+                raise OptionError(
+                    f"import_weights: expected flattened={{{path!r}: (channels, height, width)}}, the map before "
+                    f"{pairing.layers[path]}, got none; PyTorch orders its rows by channel first, here it is last, and "
+                    "the shapes fit either way"
+                )
+    return {path: tuple(map_shape) for path, map_shape in flattened.items()}
+
+
+def _follow(layer: Layer, path: str, flat: bool, found: list[str]) -> bool:
+    """Note the layers that take the rows of a flattened map, and return whether such rows come out.
+
+    Layers inside another are taken one after another as they are declared, except branches.
+    """
+    if children := layer.children():
+        branches = type(layer) is registered["parallel_concat"]
+        before, ends = flat, []
+        for name, child in children.items():
+            flat = _follow(child, _joined(path, name), before if branches else flat, found)
+            ends.append(flat)
+        return any(ends) if branches else flat
+    if flat and _in_row_order(layer):
+        found.append(path)
+    if type(layer) is registered["reshape"]:
+        return len(layer.shape) < _MAP_AXES  # type: ignore[attr-defined]  # of a Reshape
+    if any(parameter.ndim > 1 for parameter in layer.parameters().values()):  # it mixes what comes in
+        return False
+    return flat or _flattens(layer)
+
+
+def _flattens(layer: Layer) -> bool:
+    """Whether a layer puts places of a map into one axis with its channels; global pooling leaves no places."""
+    channels = 5
+    try:
+        shape = layer.output_shape((1, 2, 3, channels))
+    except Exception:  # a layer of whatever kind that takes no such map
+        return False
+    return isinstance(shape, tuple) and len(shape) <= _MAP_AXES and shape[-1] != channels
+
+
+def _in_row_order(layer: Layer) -> dict[str, Variable]:
+    """Return the variables of a dense or elementwise layer with an entry along the first axis for each input."""
+    own = {} if layer.children() else layer.variables()
+    if type(layer) is registered["dense"]:
+        return {"weight": own["weight"]}
+    if any(variable.ndim > 1 for variable in own.values()):
+        return {}
+    return {name: variable for name, variable in own.items() if variable.ndim == 1 and variable.shape[0] > 1}
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _rows_channel_last(array: Array, map_shape: tuple[int, ...]) -> Array:
+    """Reorder the rows of a dense layer's weights, or the entries of a vector, from (C, H, W) to (H, W, C)."""
+    maps = array.reshape(*map_shape, -1)  # (C*H*W, O) or (C*H*W,) -> (C, H, W, O) or (C, H, W, 1)
+    return maps.transpose(1, 2, 0, 3).reshape(array.shape)  # -> (H*W*C, O) or (H*W*C,)

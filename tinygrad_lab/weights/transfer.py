@@ -1,0 +1,238 @@
+"""Going on with trained weights: what stays as it is, and what is made anew.
+
+Patterns are those of the optimizers' groups: ``*`` stands for any text, dots included, ``?`` for one character. A
+pattern that names a layer stands for all that is inside it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from tinygrad_lab.errors import OptionError
+from tinygrad_lab.nn.initializers import Rng, as_rng
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.nn.sequential import Sequential
+from tinygrad_lab.registry import layers as registered
+from tinygrad_lab.weights.importing import import_weights
+
+__all__ = ["begin_with", "freeze", "replace_head", "unfreeze"]
+
+_HEADS = {"dense": "out_features", "conv2d": "out_channels"}  # kinds of layers, and the option that is their width
+
+
+def freeze(model: Layer, *patterns: str, but: str | Iterable[str] = ()) -> list[str]:
+    """Keep parts of a model as they are, in training too.
+
+    Frozen parameters get no gradient and optimizers leave them alone. A layer whose path is matched, or whose own
+    parameters are all matched, is frozen as a whole: batch normalisation then uses its running statistics and keeps
+    them. (Where only its parameters are held fast, the statistics go on drifting towards the new data, and the layers
+    above no longer get what they were trained on.)
+
+    Parameters
+    ----------
+    model : Layer
+        The network.
+    *patterns : str
+        Of paths of layers or parameters, such as ``"stage1"``, ``"conv*"`` or ``"*.bias"``.
+    but : str or iterable of str
+        Patterns of what is left out: ``freeze(model, "*", but="output")`` freezes all but the last layer.
+
+    Returns
+    -------
+    list of str
+        The paths of the parameters that are frozen now and match.
+
+    Raises
+    ------
+    OptionError
+        A pattern matches nothing.
+
+    Examples
+    --------
+    >>> from tinygrad_lab.registry import models
+    >>> model = models["gap7"](rng=0)
+    >>> freeze(model, "conv*", but="conv3")
+    ['conv1.weight', 'conv1.bias', 'conv2.weight', 'conv2.bias']
+    >>> unfreeze(model, "conv2")
+    ['conv2.weight', 'conv2.bias']
+    """
+    return _set_frozen(model, patterns, but, True)
+
+
+def unfreeze(model: Layer, *patterns: str, but: str | Iterable[str] = ()) -> list[str]:
+    """Undo `freeze`, for everything or for what matches; see there."""
+    return _set_frozen(model, patterns or ("*",), but, False)
+
+
+def replace_head(model: Layer, classes: int, *, rng: Rng = None) -> Layer:
+    """Give a network a new last layer, freshly drawn, for another number of classes.
+
+    Parameters
+    ----------
+    model : Layer
+        A network whose last layer with parameters is a dense layer, or a convolution, in a `Sequential`. In any other
+        assign the attribute yourself: ``model.output = Dense(64, 2)``. Auxiliary classifiers beside the layers get new
+        last layers, too.
+    classes : int
+        How many there are now.
+    rng : int or numpy.random.Generator
+        Where the new weights are drawn from.
+
+    Returns
+    -------
+    Layer
+        The new last layer, of the dtype and on the device of the old one.
+
+    Raises
+    ------
+    OptionError
+        There is no such last layer, in the network or in an auxiliary classifier; nothing was replaced.
+
+    Examples
+    --------
+    >>> from tinygrad_lab.registry import models
+    >>> model = models["resnet20"](rng=0)
+    >>> replace_head(model, 2, rng=0)
+    Dense(64 -> 2, init='glorot_uniform')
+    >>> model.output_shape((1, 32, 32, 3))
+    (1, 2)
+    """
+    places = list(_heads(model, model))
+    generator = as_rng(rng)
+    new = [_renewed(parent.inner[name], classes, generator) for parent, name in places]
+    for (parent, name), head in zip(places, new, strict=True):
+        parent.inner[name] = head
+    return new[0]
+
+
+def _heads(model: Layer, part: Layer) -> Iterator[tuple[Sequential, str]]:
+    """Yield where the last layer with parameters is: in the layers one after another, then in those beside them."""
+    children = part.children()
+    inner = part.inner if isinstance(part, Sequential) else children
+    name = next((name for name in reversed(inner) if inner[name].parameters()), "")
+    last = inner.get(name, part)
+    if isinstance(part, Sequential) and type(last) in _widths():
+        yield part, name
+    elif name and not _own(last):
+        yield from _heads(model, last)
+    else:
+        path = next(path for path, layer in model.layers().items() if layer is last)
+        raise OptionError(
+            f"replace_head({type(model).__name__}): expected the last layer with parameters to be a dense layer or a "
+            f"convolution in a Sequential, got {last} at {path!r}; assign it yourself: model.name = Dense(...)"
+        )
+    for name, beside in children.items():
+        if name not in inner:
+            yield from _heads(model, beside)
+
+
+def _widths() -> dict[type[Layer], str]:
+    """Return the kinds of layers that can be heads, each with the option that is its width."""
+    return {registered[kind]: option for kind, option in _HEADS.items()}
+
+
+def _renewed(head: Layer, classes: int, rng: Rng) -> Layer:
+    """Return a layer of the same kind, dtype, device and mode, freshly drawn, of another width."""
+    make: Any = type(head)
+    new: Layer = make(**head.config() | {_widths()[type(head)]: classes}, rng=rng)
+    old = next(iter(head.parameters().values()))
+    return new.astype(old.dtype).to(old.device).train(head.training)
+
+
+def begin_with(
+    model: Layer,
+    *,
+    weights: str | None = None,
+    convention: str = "own",
+    rules: Mapping[str, str | None] | None = None,
+    flattened: Mapping[str, Sequence[int]] | None = None,
+    fresh: Iterable[str] = (),
+    freeze: Iterable[str] = (),
+    but: Iterable[str] = (),
+) -> None:
+    """Do what the table ``transfer`` of a recipe says: load weights, then freeze.
+
+    Parameters
+    ----------
+    model : Layer
+        The network.
+    weights : str, optional
+        The file; the next four are options of `import_weights`.
+    convention, rules, flattened, fresh
+        How the arrays become the model's, and which variables stay as they were drawn.
+    freeze, but : iterable of str
+        The patterns of `freeze`.
+
+    Raises
+    ------
+    StateError
+        The weights do not fit; nothing was loaded.
+    OptionError
+        A pattern matches nothing, or the weights have options but are not named.
+
+    Examples
+    --------
+    >>> from tinygrad_lab.registry import models
+    >>> model = models["gap7"](rng=0)
+    >>> begin_with(model, freeze=["*"], but=["output"])
+    >>> [path for path, parameter in model.parameters().items() if parameter.node]
+    ['output.weight', 'output.bias']
+    """
+    if weights is not None:
+        import_weights(model, weights, convention=convention, rules=rules, flattened=flattened, fresh=fresh)
+    elif rules or flattened or fresh or convention != "own":
+        raise OptionError("transfer: expected weights, the file that the other settings are about, got none")
+    _set_frozen(model, tuple(freeze), but, True)
+
+
+def _set_frozen(model: Layer, patterns: tuple[str, ...], but: str | Iterable[str], frozen: bool) -> list[str]:
+    """Freeze or unfreeze, and return the paths of the parameters concerned."""
+    excluded = (but,) if isinstance(but, str) else tuple(but)
+    parameters, layers = model.parameters(), model.layers()
+    _check_patterns((*patterns, *excluded), [*layers, *parameters])
+
+    def chosen(path: str) -> bool:
+        names = list(_path_and_owners(path))
+        return _matches(names, patterns) and not _matches(names, excluded)
+
+    found = [path for path in parameters if chosen(path)]
+    for path in found:
+        if frozen:
+            parameters[path].freeze()
+        else:
+            parameters[path].unfreeze()
+    for path, layer in layers.items():
+        own = [f"{path}.{name}" if path else name for name in _own(layer)]
+        if (path and chosen(path)) or (own and all(chosen(name) for name in own)):
+            layer.frozen = frozen
+    return found
+
+
+def _check_patterns(patterns: Iterable[str], paths: list[str]) -> None:
+    """Refuse a pattern that matches nothing, which is a misspelt one."""
+    for pattern in patterns:
+        if not any(fnmatchcase(path, pattern) for path in paths):
+            near = difflib.get_close_matches(pattern, paths, n=3, cutoff=0.3) or paths[1:4]
+            raise OptionError(
+                f"freeze: expected a pattern of paths such as {near}, got {pattern!r}, which matches none"
+            )
+
+
+def _path_and_owners(path: str) -> Iterator[str]:
+    """Yield a path and those of the layers around it: a.b.c, a.b, a."""
+    while path:
+        yield path
+        path = path.rpartition(".")[0]
+
+
+def _matches(names: list[str], patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+
+
+def _own(layer: Layer) -> list[str]:
+    """Return the names of the parameters that a layer holds itself, outside of layers in it."""
+    inner: set[Any] = {id(p) for child in layer.children().values() for p in child.parameters().values()}
+    return [name for name, parameter in layer.parameters().items() if id(parameter) not in inner]
