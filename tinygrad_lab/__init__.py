@@ -7,10 +7,10 @@ kit are imported when they are asked for.
 from tinygrad_lab import errors, kernels, ops
 from tinygrad_lab.autograd.checkpoint import checkpoint
 from tinygrad_lab.autograd.effects import once
-from tinygrad_lab.autograd.jacobians import hessian, jacobian
+from tinygrad_lab.autograd.jacobians import hessian, hvp, jacobian
 from tinygrad_lab.autograd.primitive import Primitive, primitive
 from tinygrad_lab.autograd.settings import detect_anomaly, no_grad, reference_only
-from tinygrad_lab.autograd.transforms import grad, hvp, jvp, stop_gradient, value_and_grad, vjp
+from tinygrad_lab.autograd.transforms import grad, jvp, stop_gradient, value_and_grad, vjp
 from tinygrad_lab.nn import initializers
 from tinygrad_lab.nn.functional import functional_call
 from tinygrad_lab.nn.initializers import seed

@@ -10,7 +10,7 @@ import difflib
 import functools
 import logging
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NoReturn
 
 
 def hint(name: str, known: Collection[str]) -> str:
@@ -50,14 +50,6 @@ class ShapeError(LabError, ValueError):
         like = "a cotangent like each output (for jvp: a direction like each argument)"
         return cls(f"pull: expected {like}, {say(expected)}, got {say(got)}")
 
-    @classmethod
-    def forward(cls, op: Any, values: list[Any], error: ValueError) -> ShapeError:
-        """Report what an array library says of arrays that do not fit; an error of our own is raised as it is."""
-        if isinstance(error, LabError):
-            raise error
-        shapes = " and ".join(str(v.shape) for v in values if hasattr(v, "shape"))
-        return cls(f"{op}: expected arrays that fit together, got shapes {shapes}: {error}")
-
 
 class OptionError(LabError, ValueError):
     """An option has a value that means nothing here."""
@@ -65,18 +57,6 @@ class OptionError(LabError, ValueError):
 
 class DTypeError(LabError, TypeError):
     """An array has the wrong data type, or two arrays of different float widths meet."""
-
-    @classmethod
-    def forward(cls, op: Any, values: list[Any], options: dict[str, Any], error: TypeError) -> DTypeError:
-        """Report what Python says of arguments that a forward does not take; our own errors are raised as they are."""
-        if isinstance(error, LabError):
-            raise error
-        try:
-            op.__signature__.bind(*values, **options)
-        except TypeError as misfit:
-            return cls.call(op, misfit)
-        kinds = ", ".join(str(v.dtype) if hasattr(v, "dtype") else f"{v!r:.40}" for v in values)
-        return cls(f"{op}: expected arrays of numbers, got {kinds}: {error}")
 
     @classmethod
     def call(cls, op: Any, error: TypeError) -> DTypeError:
@@ -171,17 +151,6 @@ class GradientError(LabError, RuntimeError):
         )
 
     @classmethod
-    def rule_failed(cls, op: Any, targets: Any, g: Any, error: Exception, place: str | None) -> GradientError:
-        """Report an exception inside a derivative rule, with the shapes that it was given."""
-        if isinstance(error, NonFiniteError):
-            raise error
-        shapes = ", ".join(str(getattr(c, "shape", None)) for c in (g if isinstance(g, tuple) else (g,)))
-        return cls(
-            f"{op}: its derivative rule for {op.names(targets)} failed on a cotangent of shape {shapes}: "
-            f"{type(error).__name__}: {error}" + (f"; created at {place}" if place else "")
-        )
-
-    @classmethod
     def not_scalar(cls, shapes: Any) -> GradientError:
         """Report a function under `grad` that does not return one scalar."""
         return cls(
@@ -236,3 +205,30 @@ class CheckpointError(LabError, OSError):
 
 class DataError(LabError, OSError):
     """A data set is missing, incomplete or damaged."""
+
+
+def raise_forward_failed(op: Any, values: list[Any], options: dict[str, Any], error: Exception) -> NoReturn:
+    """Raise what a forward's ValueError or TypeError means for its caller; our own errors are raised as they are."""
+    if isinstance(error, LabError):
+        raise error
+    if isinstance(error, ValueError):
+        shapes = " and ".join(str(v.shape) for v in values if hasattr(v, "shape"))
+        raise ShapeError(f"{op}: expected arrays that fit together, got shapes {shapes}: {error}") from error
+    try:
+        op.__signature__.bind(*values, **options)
+    except TypeError as misfit:
+        raise DTypeError.call(op, misfit) from error
+    kinds = ", ".join(str(v.dtype) if hasattr(v, "dtype") else f"{v!r:.40}" for v in values)
+    raise DTypeError(f"{op}: expected arrays of numbers, got {kinds}: {error}") from error
+
+
+def raise_rule_failed(node: Any, targets: Any, g: Any, error: Exception) -> NoReturn:
+    """Raise what an exception inside a derivative rule means, with the shapes that the rule was given."""
+    if isinstance(error, NonFiniteError):
+        raise error
+    shapes = ", ".join(str(getattr(c, "shape", None)) for c in (g if isinstance(g, tuple) else (g,)))
+    place = f"; created at {node.place}" if node.place else ""
+    raise GradientError(
+        f"{node.op}: its derivative rule for {node.op.names(targets)} failed on a cotangent of shape {shapes}: "
+        f"{type(error).__name__}: {error}{place}"
+    ) from error

@@ -7,7 +7,7 @@ from typing import Any, SupportsIndex
 
 from tinygrad_lab import numpy_protocol
 from tinygrad_lab.autograd.primitive import primitive
-from tinygrad_lab.autograd.tape import Box, leaf, pull_back, raw
+from tinygrad_lab.autograd.tape import Box, Node, backward_pass, raw
 from tinygrad_lab.backend import (
     NUMBERS,
     Array,
@@ -170,7 +170,7 @@ class Tensor(Box):
             raise ShapeError(
                 f"backward: expected a cotangent of shape {self.shape} {self.dtype}, got {g.shape} {g.dtype}"
             )
-        pull_back({self.node: g}, keep=keep_graph)
+        backward_pass({self.node: g}, keep=keep_graph)
 
     def register_hook(self, hook: Callable[[Any], Any]) -> Callable[[], None]:
         """Call `hook` with this tensor's gradient when a walk reaches it; what it returns, if anything, replaces it.
@@ -437,4 +437,4 @@ def tensor(array: Any, requires_grad: bool = False, *, dtype: Any = None, device
         raise DTypeError(f"tensor: expected numbers, got {type(array).__name__} of {values.dtype}")
     if requires_grad and not carries_gradient(values):
         raise DTypeError(f"tensor: expected floats to require a gradient, got {values.dtype}; pass dtype='float32'")
-    return Tensor(values, leaf(values) if requires_grad else None)
+    return Tensor(values, Node(values) if requires_grad else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -258,8 +259,8 @@ def rules_run(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
     for name, op in primitives().items():
         rules = {
-            i: (targets, rule and watched(f"{name} {op.names(i)}", rule), needs)
-            for i, (targets, rule, needs) in op.rules.items()
+            i: replace(rule, function=rule.function and watched(f"{name} {op.names(i)}", rule.function))
+            for i, rule in op.rules.items()
         }
         monkeypatch.setattr(op, "rules", rules)
         monkeypatch.setattr(op, "plans", {})
@@ -284,7 +285,7 @@ def test_the_table_reaches_every_rule(rules_run: set[str]) -> None:
             gradient(paired(pushing(trial.f, trial.arrays, vs), vs), trial.arrays)
 
     run()
-    every = {f"{name} {op.names(i)}" for name, op in primitives().items() for i, r in op.rules.items() if r[1]}
+    every = {f"{name} {op.names(i)}" for name, op in primitives().items() for i, r in op.rules.items() if r.function}
     assert every - rules_run == set()
 
 

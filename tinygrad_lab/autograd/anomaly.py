@@ -24,3 +24,10 @@ def check_result(op: Any, values: list[Any], results: tuple[Any, ...]) -> None:
     if not all(is_finite(r) for r in results if carries_gradient(r)):
         clean = all(is_finite(v) for v in values if carries_gradient(v))
         raise NonFiniteError.value(op, [v.shape for v in values if is_array(v)], clean, calling_line())
+
+
+def check_gradient(node: Any, source: Any, gradient: Any) -> None:
+    """Raise NonFiniteError, naming the operation and its argument, if the gradient of an input is not finite."""
+    value = getattr(gradient, "value", gradient)
+    if is_array(value) and not is_finite(value):
+        raise NonFiniteError.gradient(node.op, node.inputs.index(source), node.place)

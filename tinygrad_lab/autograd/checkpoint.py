@@ -8,7 +8,7 @@ from typing import Any
 
 from tinygrad_lab.autograd.effects import logging_effects, replaying_effects
 from tinygrad_lab.autograd.primitive import Primitive
-from tinygrad_lab.autograd.tape import Box, Node, clock, newest_first, pull_back
+from tinygrad_lab.autograd.tape import Box, Node, Rule, backward_pass, clock, toposort
 from tinygrad_lab.errors import GradientError
 
 
@@ -39,16 +39,16 @@ def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
         y, record = replaying_effects(results, f, *xs), isinstance(g, Box)
         if _made_of(y, mark) != (operations, outside):
             raise GradientError.not_repeated()
-        found = pull_back({y.node: g}, wanted=outside, keep=record, record=record, hooked=False)
+        found = backward_pass({y.node: g}, wanted=outside, keep=record, record=record, hooked=False)
         return [found.get(n) for n in outside]
 
-    plan = ((tuple(range(len(outside))), lambda g: context.copy().run(again, g), (), slice(0)),)
-    return Box.boxes(y.value, Node(y.value, _recomputed, plan, outside, []))
+    rule = Rule(tuple(range(len(outside))), lambda g: context.copy().run(again, g))
+    return Box.boxes(y.value, Node(y.value, _recomputed, (rule,), outside, ()))
 
 
 def _made_of(y: Any, mark: int) -> tuple[list[Any], list[Node]]:
     """Return the operations since a moment that y was made by, and the nodes of before that they used."""
-    inside = newest_first([y.node], mark) if isinstance(y, Box) and y.node else []
+    inside = toposort([y.node], mark) if isinstance(y, Box) and y.node else []
     outside = dict.fromkeys(n for node in inside for n in node.inputs if n and n.order < mark)
     return [node.op for node in inside], list(outside)
 

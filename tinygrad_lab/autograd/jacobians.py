@@ -1,4 +1,4 @@
-"""Whole Jacobians and Hessians, row by row."""
+"""Jacobians and Hessians, whole, row by row, and the product of a Hessian with a vector."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinygrad_lab.autograd.tape import Box, raw
-from tinygrad_lab.autograd.transforms import grad, vjp
+from tinygrad_lab.autograd.transforms import grad, jvp, vjp
 from tinygrad_lab.autograd.trees import flatten, replaced
 from tinygrad_lab.backend import namespace, zeros_like
 from tinygrad_lab.errors import ShapeError
@@ -78,3 +78,9 @@ def hessian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callab
     each array, a tree like it again.
     """
     return jacobian(grad(f, argnums), argnums)
+
+
+def hvp(f: Callable[..., Any], xs: Any, us: Any) -> Any:
+    """Return the Hessian of a scalar function times u: the directional derivative of its gradient along u."""
+    numbers = tuple(range(len(xs))) if isinstance(xs, (tuple, list)) else 0
+    return jvp(grad(f, numbers), xs, us)[1]

@@ -14,9 +14,9 @@ from typing import Any
 from tinygrad_lab.autograd.anomaly import calling_line, check_result
 from tinygrad_lab.autograd.dispatch import KernelTable
 from tinygrad_lab.autograd.settings import SETTINGS
-from tinygrad_lab.autograd.tape import LIKE, OPTION, OUT, VALUE, WANTED, Box, Like, Node, pick
+from tinygrad_lab.autograd.tape import LIKE, LIKES, OPTION, OUT, VALUE, WANTED, Box, Node, Rule, ShapeDtype, output_node
 from tinygrad_lab.backend import FLOATS, NAMESPACES, agree, carries_gradient
-from tinygrad_lab.errors import DTypeError, GradientError, RuleError, ShapeError
+from tinygrad_lab.errors import DTypeError, GradientError, RuleError, raise_forward_failed
 
 
 class Primitive:
@@ -39,8 +39,8 @@ class Primitive:
         if clash := {*self.outputs, "wanted"} & {*self.arguments, *self.options}:
             raise RuleError(f"{forward.__name__}: expected names that stand for one thing, got {clash} twice; rename")
         self.variadic = next((i for i, p in enumerate(parameters) if p.kind is p.VAR_POSITIONAL), None)
-        self.rules: dict[int, Any] = {}  # argument -> (targets, rule, needs)
-        self.plans: dict[int, Any] = {}  # which arguments are tracked -> their distinct rules
+        self.rules: dict[int, Rule] = {}  # by the position of an argument
+        self.plans: dict[Any, tuple[Rule, ...]] = {}  # by which arguments are tracked: the distinct rules
         self.kernels = KernelTable()
         self.kernel = self.kernels.register  # @op.kernel("numba", when=..., error=...)
         self.__name__, self.__module__, self.__doc__ = forward.__name__, forward.__module__, forward.__doc__
@@ -65,65 +65,73 @@ class Primitive:
         """
         if shared:
             targets = tuple(self._position(name, self.variadic) for name in shared[:-1])
-            self.rules.update(dict.fromkeys(targets, (targets, shared[-1], self._needs(shared[-1]))))
+            self.rules.update(dict.fromkeys(targets, Rule(targets, shared[-1], self._needs(shared[-1]))))
         for name, rule in by_name.items():
             i = self._position(name)
-            self.rules[i] = (i, rule, self._needs(rule) if rule else ())
+            self.rules[i] = Rule(i, rule, self._needs(rule) if rule else ())
         self.plans.clear()
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Apply the primitive. Raw arrays in, raw array out; a box in, a box out."""
-        if options and not options.keys() <= self.options.keys():
+        if options and not options.keys() <= self.options.keys():  # an array given by name
             args, options = self._bind(args, options)
+        # Open the boxes, note which arguments are tracked, and compare the arrays' types and dtypes.
+        values, inputs, tracked, boxed, alike = [], [], 0, False, True
         array_type = dtype = None
-        values, inputs, mask, bit, boxed, odd = [], [], 0, 1, False, False
-        for a in args:
+        for i, a in enumerate(args):
             node = None
             if isinstance(a, Box):
                 boxed, node, a = True, a.node, a.value
                 if node is not None:
-                    mask |= bit
+                    tracked |= 1 << i
             if type(a) is array_type:
-                odd = odd or a.dtype is not dtype
+                alike = alike and a.dtype is dtype
             elif type(a) in NAMESPACES:
-                odd = odd or array_type is not None
-                array_type, dtype = array_type or type(a), dtype or a.dtype
+                alike = array_type is None
+                array_type, dtype = type(a), a.dtype
             values.append(a)
             inputs.append(node)
-            bit <<= 1
-        xp = NAMESPACES.get(array_type)  # type: ignore[arg-type]  # None: no array yet
-        if odd or xp is None:
+        # Find the array library; arrays that are not alike must at least agree on it and on one float width.
+        xp = NAMESPACES.get(array_type) if alike else None  # type: ignore[arg-type]  # None: no array yet
+        if xp is None:
             xp, dtype = agree(self, values)
+        # Compute: by a kernel that takes the case, or by the reference forward.
         kernel = self.kernels.choose(xp, values, options) if self.kernels else None
         try:
             out = kernel(*values, **options) if kernel else self.forward(xp, *values, **options)
-        except ValueError as error:
-            raise ShapeError.forward(self, values, error) from error
-        except TypeError as error:
-            raise DTypeError.forward(self, values, options, error) from error
+        except (ValueError, TypeError) as error:
+            raise_forward_failed(self, values, options, error)
         if not boxed:
             return out
+        # Box the result; it is a constant where no argument is tracked.
         settings, box, several = SETTINGS.get(), Box.boxes, type(out) is tuple
         if settings.anomaly:
             check_result(self, values, out if several else (out,))
-        if not mask or not settings.recording:
+        recorded = tracked and settings.recording
+        if not (recorded and (several or out.dtype is dtype or self._carries_on(out, dtype))):
             return tuple(map(box, out)) if several else box(out)
-        if not several and out.dtype is not dtype and not self._continues(out, dtype):
-            return box(out)
-        (plan, needs), saved = self.plans.get(mask | bit) or self._plan(mask, bit), []
-        for kind, i in needs:
-            if kind == VALUE:
-                saved.append(values[i])
-            elif kind == LIKE:
-                saved.append((inputs[i] or Like(values[i])) if type(i) is int else list(map(Like, values[i])))
-            elif kind == OUT:
-                saved.append(out if i is None else out[i])
-            else:
-                saved.append(i if kind == WANTED else options.get(i, self.options[i]))
-        node = Node(out[0] if several else out, self, plan, inputs, saved) if plan else None
+        # Record the step: the rules of the tracked arguments, and for each rule what it asks for.
+        key = tracked if self.variadic is None else (tracked, len(values))
+        rules = self.plans.get(key)
+        if rules is None:
+            rules = self.plans[key] = self._plan(tracked, len(values))
+        saved: list[Any] = []
+        for rule in rules:
+            for kind, which in rule.needs:
+                if kind == VALUE:
+                    saved.append(values[which])
+                elif kind == LIKE:
+                    saved.append(inputs[which] or ShapeDtype(values[which]))  # a node knows its value's shape and dtype
+                elif kind == LIKES:
+                    saved.append([ShapeDtype(v) for v in values[which]])
+                elif kind == OUT:
+                    saved.append(out if which is None else out[which])
+                else:
+                    saved.append(which if kind == WANTED else options.get(which, self.options[which]))
+        node = Node(out[0] if several else out, self, rules, inputs, saved) if rules else None
         if settings.anomaly and node:
             node.place = calling_line()
-        return self._box_several(box, out, node) if several else box(out, node)
+        return self._box_several(out, node) if several else box(out, node)
 
     def names(self, targets: int | tuple[int, ...]) -> str:
         """Return the names of arguments, given by position."""
@@ -135,8 +143,8 @@ class Primitive:
             raise RuleError(f"{self}: expected a rule for one of {self.arguments[:end]}, got one for {name!r}")
         return self.arguments.index(name)
 
-    def _needs(self, rule: Callable[..., Any]) -> list[tuple[int, Any]]:
-        return [self._need(name) for name in list(inspect.signature(rule).parameters)[1:]]
+    def _needs(self, rule: Callable[..., Any]) -> tuple[tuple[int, Any], ...]:
+        return tuple(self._need(name) for name in list(inspect.signature(rule).parameters)[1:])
 
     def _need(self, name: str) -> tuple[int, Any]:
         """Translate a name in a rule's signature to what is saved for it."""
@@ -149,30 +157,27 @@ class Primitive:
             return WANTED, None
         if base in self.arguments:
             i = self.arguments.index(base)
-            return VALUE if name == base else LIKE, slice(i, None) if i == self.variadic else i
+            which, like = (slice(i, None), LIKES) if i == self.variadic else (i, LIKE)
+            return VALUE if name == base else like, which
         known = [*self.arguments, "..._like", *self.outputs, *self.options, "wanted"]
         raise RuleError(f"{self}: expected a rule that asks for some of {known}, got {name!r}")
 
-    def _plan(self, mask: int, bit: int) -> Any:
-        """Return the distinct rules of the tracked arguments and all they need; worked out once for each set."""
-        count = bit.bit_length() - 1
-        tracked = [i if self.variadic is None else min(i, self.variadic) for i in range(count) if mask >> i & 1]
-        if missing := [i for i in tracked if i not in self.rules]:
+    def _plan(self, tracked: int, count: int) -> tuple[Rule, ...]:
+        """Return the distinct rules for a set of tracked arguments out of `count`; worked out once for each set."""
+        positions = [i if self.variadic is None else min(i, self.variadic) for i in range(count) if tracked >> i & 1]
+        if missing := [i for i in positions if i not in self.rules]:
             raise GradientError.no_rule(self, self.names(missing[0]))
-        plan: list[Any] = []
-        needed: list[Any] = []
-        for targets, rule, needs in {id(self.rules[i]): self.rules[i] for i in tracked}.values():
-            if targets == self.variadic:
-                targets = tuple(range(targets, count))
-            wanted = tuple(bool(mask >> i & 1) for i in targets) if isinstance(targets, tuple) else (True,)
-            if rule is not None:
-                start = len(needed)
-                needed += [(kind, wanted if kind == WANTED else i) for kind, i in needs]
-                plan.append((targets, rule, needed[start:], slice(start, len(needed))))
-        return self.plans.setdefault(mask | bit, (tuple(plan), needed))
+        plan: list[Rule] = []
+        for rule in dict.fromkeys(self.rules[i] for i in positions):
+            if rule.function is not None:
+                targets = tuple(range(rule.targets, count)) if rule.targets == self.variadic else rule.targets
+                wanted = tuple(bool(tracked >> i & 1) for i in targets) if isinstance(targets, tuple) else (True,)
+                needs = tuple((kind, wanted if kind == WANTED else which) for kind, which in rule.needs)
+                plan.append(Rule(targets, rule.function, needs))
+        return tuple(plan)
 
     def _bind(self, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Put arrays given by name into their positions, lest they escape the tape."""
+        """Put arrays given by name into their positions, so that they are seen by the tape."""
         try:
             bound = self.__signature__.bind(*args, **options)
         except TypeError as error:
@@ -180,17 +185,18 @@ class Primitive:
         bound.apply_defaults()
         return bound.args, bound.kwargs
 
-    def _continues(self, out: Any, dtype: Any) -> bool:
-        """Tell whether a result whose dtype differs from the tracked one belongs on the tape."""
+    def _carries_on(self, out: Any, dtype: Any) -> bool:
+        """Return whether a result whose dtype differs from the tracked one belongs on the tape."""
         if out.dtype.kind in FLOATS and out.dtype != dtype and "dtype" not in self.options:
             raise DTypeError.widened(self, dtype, out.dtype)
         return out.dtype.kind in FLOATS
 
-    def _box_several(self, box: Any, out: tuple[Any, ...], node: Node | None) -> tuple[Any, ...]:
-        likes = tuple(Like(o) if carries_gradient(o) else None for o in out)
-        if node:
-            node.saved.append(likes)
-        return tuple(box(o, pick(node, k, likes) if node and likes[k] else None) for k, o in enumerate(out))
+    def _box_several(self, out: tuple[Any, ...], node: Node | None) -> tuple[Any, ...]:
+        """Box each result with a node of its own; integer results are constants."""
+        if node is None:
+            return tuple(map(Box.boxes, out))
+        node.likes = tuple(ShapeDtype(o) if carries_gradient(o) else None for o in out)
+        return tuple(Box.boxes(o, output_node(node, k) if node.likes[k] else None) for k, o in enumerate(out))
 
 
 def primitive(forward: Any = None, *, outputs: Sequence[str] = ("out",)) -> Any:

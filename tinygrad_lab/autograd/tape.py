@@ -1,28 +1,41 @@
-"""The tape: how each value was made, and the walk that pulls a cotangent back through it.
+"""The tape: nodes that remember how values were made, and the backward pass over them.
 
 Every tracked value points to a `Node`. A node knows its operation, the nodes of the operation's inputs, and the few
 values that the derivative rules asked for. Nodes are numbered as they are made, so the numbers are a topological order:
-walking from the newest to the oldest meets every result before its inputs, without recursion.
-A node never points to a boxed value, so a graph holds no reference cycle and vanishes as soon as its last value does.
+a walk from the newest to the oldest meets every result before its inputs, without recursion.
+A node never points to a boxed value, so a graph has no reference cycle and is freed as soon as its last value is.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, ClassVar
 
+from tinygrad_lab.autograd.anomaly import check_gradient
 from tinygrad_lab.autograd.settings import SETTINGS
-from tinygrad_lab.backend import NAMESPACES, Array, is_finite, namespace
-from tinygrad_lab.errors import GradientError, NonFiniteError
+from tinygrad_lab.backend import Array, namespace
+from tinygrad_lab.errors import GradientError, raise_rule_failed
 
 clock = itertools.count(1).__next__  # the creation order of nodes
 
-VALUE, LIKE, OUT, OPTION, WANTED = range(5)  # what a rule may ask for; see Primitive.defvjp
+# What a rule may ask for (see Primitive.defvjp): an argument's value; its shape and dtype; those of each of *args; a
+# result; an option; which gradients are wanted.
+VALUE, LIKE, LIKES, OUT, OPTION, WANTED = range(6)
 
 
-class Like:
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """A derivative rule: ``function(g, *asked)`` returns the gradients of the target inputs."""
+
+    targets: int | tuple[int, ...]  # the position of an input, for one gradient; several, for a tuple of gradients
+    function: Any  # None: the derivative is zero
+    needs: tuple[tuple[int, Any], ...] = ()  # what it asks for: (kind, which argument, result or option)
+
+
+class ShapeDtype:
     """The shape and dtype of an array, without its values."""
 
     __slots__ = ("dtype", "shape")
@@ -32,20 +45,21 @@ class Like:
 
 
 class Node:
-    """One step of a computation: an operation that was applied to tracked inputs, or a leaf."""
+    """One step of a computation: an operation that was applied to tracked inputs, or a leaf (``Node(array)``)."""
 
-    __slots__ = ("__dict__", "dtype", "inputs", "op", "order", "plan", "saved", "shape")
+    __slots__ = ("__dict__", "dtype", "inputs", "op", "order", "rules", "saved", "shape")
     grad: Array | None = None  # a leaf's gradient so far
     hooks: Any = ()  # functions from gradient to gradient, applied in turn
     place: str | None = None  # the line that made it, under detect_anomaly
+    likes: Any = None  # of an operation with several results: a ShapeDtype for each, None for an integer one
 
-    def __init__(self, value: Any, op: Any = None, plan: Any = (), inputs: Any = (), saved: Any = ()) -> None:
+    def __init__(self, value: Any, op: Any = None, rules: Any = (), inputs: Any = (), saved: Any = ()) -> None:
         self.order = clock()
-        self.shape, self.dtype = value.shape, value.dtype  # so a node can stand for the shape of its value
+        self.shape, self.dtype = value.shape, value.dtype  # so a node can serve as the ShapeDtype of its value
         self.op = op  # the primitive; None for a leaf
-        self.plan = plan  # the rules of its tracked inputs: (targets, rule, needs, span)
+        self.rules = rules  # the rules of its tracked inputs
         self.inputs = inputs  # a node for each input, None for a constant
-        self.saved = saved  # what the rules asked for, each in its span; None once dropped
+        self.saved = saved  # what the rules asked for, one after the other; None once dropped
 
 
 class Box:
@@ -63,47 +77,37 @@ def raw(value: Any) -> Any:
     return value.value if isinstance(value, Box) else value
 
 
-leaf = Node  # with an array alone: the node of a new variable
+class TupleCotangent(tuple[Any, ...]):
+    """The cotangents of an operation's several outputs, None for one that has none yet; ``+`` adds them one by one."""
+
+    def __add__(self, other: Any) -> TupleCotangent:
+        return TupleCotangent(b if a is None else a if b is None else a + b for a, b in zip(self, other, strict=True))
+
+    def filled(self, likes: Any) -> tuple[Any, ...]:
+        """Return zeros for a float output that has no cotangent; an integer one keeps None."""
+        xp = namespace(*map(raw, self))
+        pairs = zip(self, likes, strict=True)
+        return tuple(xp.zeros(like.shape, like.dtype) if g is None and like else g for g, like in pairs)
 
 
-class Parts:
-    """The cotangents of an operation with several outputs, gathered one by one."""
-
-    def __init__(self, likes: tuple[Like | None, ...], cotangents: list[Any]) -> None:
-        self.likes, self.cotangents = likes, cotangents
-
-    def __add__(self, other: Parts) -> Parts:
-        pairs = zip(self.cotangents, other.cotangents, strict=True)
-        return Parts(self.likes, [b if a is None else a if b is None else a + b for a, b in pairs])
-
-    def filled(self) -> tuple[Any, ...]:
-        """Return one cotangent for each output: zeros for a float output that got none, None for an integer one."""
-        xp = namespace(*(raw(c) for c in self.cotangents))
-        both = zip(self.cotangents, self.likes, strict=True)
-        return tuple(xp.zeros(like.shape, like.dtype) if c is None and like else c for c, like in both)
-
-
-def pick(node: Node, index: int, likes: tuple[Like | None, ...]) -> Node:
+def output_node(node: Node, index: int) -> Node:
     """Return the node of one output of an operation that has several."""
-
-    def rule(g: Any) -> Parts:
-        return Parts(likes, [g if i == index else None for i in range(len(likes))])
-
-    return Node(likes[index], node.op, ((0, rule, (), slice(0)),), (node,), [])
+    rule = Rule(0, lambda g: TupleCotangent(g if i == index else None for i in range(len(node.likes))))
+    return Node(node.likes[index], node.op, (rule,), (node,), ())
 
 
-def newest_first(roots: Collection[Node], oldest: int = 0, stop: frozenset[Node] = frozenset()) -> list[Node]:
-    """Return the nodes that the roots were made from, newest first: none made before `oldest`, none behind `stop`."""
+def toposort(roots: Collection[Node], oldest: int = 0, stop: frozenset[Node] = frozenset()) -> list[Node]:
+    """Return the nodes that the roots were made from, oldest first: none made before `oldest`, none behind `stop`."""
     found, seen = list(roots), set(roots)
     for node in found:
-        for n in node.inputs if node not in stop else ():
+        for n in node.inputs if not stop or node not in stop else ():
             if n is not None and n not in seen and n.order >= oldest:
                 seen.add(n)
                 found.append(n)
-    return sorted(found, key=attrgetter("order"), reverse=True)
+    return sorted(found, key=attrgetter("order"))
 
 
-def pull_back(
+def backward_pass(
     roots: Mapping[Node, Any], *, wanted: Any = None, keep: bool = False, record: bool = False, hooked: bool = True
 ) -> Mapping[Node, Any]:
     """Walk the tape from the newest node to the oldest and apply the chain rule at each.
@@ -113,11 +117,11 @@ def pull_back(
     roots : mapping of Node to cotangent
         Where the walk starts: dL/d(root) for some scalar L.
     wanted : iterable of Node
-        Nodes whose cotangents are returned; the walk ends there. None: leaves gather theirs in ``node.grad``.
+        Nodes whose cotangents are returned; the walk ends there. None: leaves accumulate theirs in ``node.grad``.
     keep : bool
         Whether saved values stay for another walk. If not, each is dropped as the walk leaves its node.
     record : bool
-        Whether the rules are given boxed values, so that the walk itself is put on the tape (for higher derivatives).
+        Whether the rules get boxed values, so that the walk itself is put on the tape (for higher derivatives).
     hooked : bool
         Whether the hooks of wanted nodes run; a walk inside another leaves them to that one.
 
@@ -130,10 +134,10 @@ def pull_back(
     """
     ends, anomaly = frozenset(wanted or ()), SETTINGS.get().anomaly
     oldest = min((n.order for n in ends), default=0)
-    cotangents, own, found = dict(roots), set(), {}
-    order: list[Any] = newest_first(roots, oldest, ends)
-    for k, node in enumerate(order):
-        order[k] = None  # memory goes as the walk passes
+    cotangents, owned, found = dict(roots), set[Node](), {}
+    nodes = toposort(roots, oldest, ends)
+    while nodes:
+        node = nodes.pop()  # the newest; memory is freed as the walk passes
         g = cotangents.pop(node, None)
         if g is None:
             continue
@@ -144,51 +148,66 @@ def pull_back(
                 raise GradientError.misfit(node, g)
             if node in ends:
                 found[node] = g
-            elif wanted is None:  # never in place: others may hold either array
+            elif wanted is None:  # a leaf; never in place: others may hold either array
                 node.grad = g if node.grad is None else node.grad + g
             continue
-        saved, inputs = node.saved, node.inputs
-        if saved is None:
-            raise GradientError.walked(node.op)
-        if type(g) is Parts:
-            g = g.filled()
-        if not keep:
-            node.saved = None
-        for targets, rule, needs, span in node.plan:
-            args = saved[span]
-            if oldest and type(targets) is int and inputs[targets].order < oldest:
-                continue
-            if record:
-                args = [_rebox(node, need, a, saved[-1]) for need, a in zip(needs, args, strict=True)]
-            try:
-                result = rule(g, *args)
-                if type(targets) is not int and hasattr(result, "shape"):
-                    raise TypeError(f"expected {len(targets)} gradients in a tuple, got one array")
-            except Exception as error:
-                raise GradientError.rule_failed(node.op, targets, g, error, node.place) from error
-            for i, r in ((targets, result),) if type(targets) is int else zip(targets, result, strict=True):
-                n = inputs[i]
-                if n is None or r is None or (oldest and n.order < oldest):
-                    continue
-                if anomaly and type(raw(r)) in NAMESPACES and not is_finite(raw(r)):
-                    raise NonFiniteError.gradient(node.op, i, node.place)
-                if n not in cotangents:
-                    cotangents[n] = r
-                elif n in own:
-                    cotangents[n] += r  # in place: this walk allocated that sum itself
-                else:
-                    cotangents[n] = cotangents[n] + r
-                    own.add(n)
+        for n, gradient in _input_gradients(node, g, oldest, keep, record):
+            if anomaly:
+                check_gradient(node, n, gradient)
+            if n not in cotangents:
+                cotangents[n] = gradient
+            elif n in owned:
+                cotangents[n] += gradient  # in place: this walk allocated that sum itself
+            else:
+                cotangents[n] = cotangents[n] + gradient
+                owned.add(n)
     return found
 
 
-def _rebox(node: Node, need: tuple[int, Any], value: Any, likes: Any) -> Any:
-    """Give a saved value its place on the tape again, so that a recorded walk can be differentiated."""
-    kind, i = need
-    if kind == OUT and i is None:
+def _input_gradients(node: Node, g: Any, oldest: int, keep: bool, record: bool) -> list[tuple[Any, Any]]:
+    """Return the tracked inputs of a node, each with its gradient: the chain rule at one step."""
+    inputs, saved = node.inputs, node.saved
+    if saved is None:
+        raise GradientError.walked(node.op)
+    if not keep:
+        node.saved = None
+    if type(g) is TupleCotangent:
+        g = g.filled(node.likes)
+    gradients: list[tuple[Any, Any]] = []
+    start = 0
+    for rule in node.rules:
+        targets, end = rule.targets, start + len(rule.needs)
+        asked, start = saved[start:end], end
+        if oldest and type(targets) is int and inputs[targets].order < oldest:
+            continue
+        if record:
+            asked = [_rebox(node, need, value) for need, value in zip(rule.needs, asked, strict=True)]
+        try:
+            result = rule.function(g, *asked)
+            if type(targets) is not int:
+                gradients += _paired(inputs, targets, result, oldest)
+            elif result is not None:
+                gradients.append((inputs[targets], result))
+        except Exception as error:
+            raise_rule_failed(node, targets, g, error)
+    return gradients
+
+
+def _paired(inputs: Any, targets: tuple[int, ...], result: Any, oldest: int) -> list[tuple[Any, Any]]:
+    """Return the inputs whose gradients are wanted with what a rule for several of them returned."""
+    if hasattr(result, "shape"):
+        raise TypeError(f"expected {len(targets)} gradients in a tuple, got one array")
+    pairs = zip([inputs[i] for i in targets], result, strict=True)
+    return [(n, r) for n, r in pairs if n is not None and r is not None and n.order >= oldest]
+
+
+def _rebox(node: Node, need: tuple[int, Any], value: Any) -> Any:
+    """Put a saved value back on the tape, so that a recorded walk can be differentiated."""
+    kind, which = need
+    if kind == OUT and which is None:
         return Box.boxes(value, node)
     if kind == OUT:
-        return Box.boxes(value, pick(node, i, likes)) if likes[i] else value
-    if kind == VALUE and type(i) is slice:
-        return [v if n is None else Box.boxes(v, n) for v, n in zip(value, node.inputs[i], strict=True)]
-    return Box.boxes(value, node.inputs[i]) if kind == VALUE and node.inputs[i] else value
+        return Box.boxes(value, output_node(node, which)) if node.likes[which] else value
+    if kind == VALUE and type(which) is slice:
+        return [v if n is None else Box.boxes(v, n) for v, n in zip(value, node.inputs[which], strict=True)]
+    return Box.boxes(value, node.inputs[which]) if kind == VALUE and node.inputs[which] else value

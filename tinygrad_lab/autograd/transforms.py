@@ -12,7 +12,7 @@ from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.settings import SETTINGS, using
-from tinygrad_lab.autograd.tape import Box, clock, leaf, newest_first, pull_back, raw
+from tinygrad_lab.autograd.tape import Box, Node, backward_pass, clock, raw, toposort
 from tinygrad_lab.autograd.trees import flatten, leaves_like, replaced
 from tinygrad_lab.backend import as_floats, fresh, namespace, zeros_like
 from tinygrad_lab.errors import GradientError
@@ -32,15 +32,15 @@ def _variable(x: Any) -> Box:
     array = as_floats(raw(x))
     if isinstance(x, Box) and x.node and SETTINGS.get().recording:
         return identity(x)  # type: ignore[no-any-return]  # primitives return Any
-    return Box.boxes(array, leaf(array))
+    return Box.boxes(array, Node(array))
 
 
 def _boxed(x: Any) -> Any:
     return x if isinstance(x, Box) else Box.boxes(x)
 
 
-class _Pullback:
-    """A function recorded once, ready to be walked: v -> J^T v."""
+class Pullback:
+    """The map v -> J^T v of a function that was recorded once."""
 
     def __init__(self, f: Callable[..., Any], xs: tuple[Any, ...]) -> None:
         leaves, self.rebuild_xs = flatten(xs)
@@ -49,7 +49,7 @@ class _Pullback:
             self.ys, self.rebuild_y = flatten(f(*self.rebuild_xs(variables)))
         self.variables, self.xs = variables, [v.node for v in variables]
         oldest = min((n.order for n in self.xs), default=clock())
-        inside = newest_first([y.node for y in self.ys if isinstance(y, Box) and y.node], oldest)
+        inside = toposort([y.node for y in self.ys if isinstance(y, Box) and y.node], oldest)
         # tied: the result depends on something tracked outside, so its derivative does too
         self.tied = SETTINGS.get().recording and any(n and n.order < oldest for m in inside for n in (m, *m.inputs))
         self.box = _boxed if self.tied or any(isinstance(x, Box) for x in leaves) else fresh
@@ -67,7 +67,7 @@ class _Pullback:
             if isinstance(y, Box) and y.node:
                 g = _boxed(v) if record else raw(v)
                 roots[y.node] = roots[y.node] + g if y.node in roots else g
-        found = pull_back(roots, wanted=self.xs, keep=keep or record, record=record)
+        found = backward_pass(roots, wanted=self.xs, keep=keep or record, record=record)
         gradients = [found[v.node] if v.node in found else zeros_like(v.value) for v in self.variables]
         return self.rebuild_xs([_boxed(g) if record else self.box(g) for g in gradients])
 
@@ -84,17 +84,17 @@ def vjp(f: Callable[..., Any], *xs: Any) -> tuple[Any, Callable[[Any], Any]]:
 
     Returns
     -------
-    (y, pull)
-        ``pull(v)`` takes a tree like y; it may be called any number of times.
+    (y, pullback)
+        ``pullback(v)`` takes a tree like y; it may be called any number of times.
 
     Examples
     --------
     >>> import numpy as np, tinygrad_lab as tgl
-    >>> y, pull = tgl.vjp(tgl.sin, np.array(0.0))
-    >>> float(pull(np.array(2.0))[0])
+    >>> y, pullback = tgl.vjp(tgl.sin, np.array(0.0))
+    >>> float(pullback(np.array(2.0))[0])
     2.0
     """
-    pullback = _Pullback(f, xs)
+    pullback = Pullback(f, xs)
     return pullback.value(), pullback
 
 
@@ -110,7 +110,7 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
 
     @functools.wraps(f, updated=())
     def differentiated(*args: Any, **options: Any) -> tuple[Any, Any]:
-        pullback = _Pullback(lambda *xs: f(*replaced(args, numbers, xs), **options), tuple(args[i] for i in numbers))
+        pullback = Pullback(lambda *xs: f(*replaced(args, numbers, xs), **options), tuple(args[i] for i in numbers))
         shapes = [y.value.shape if isinstance(y, Box) else type(y).__name__ for y in pullback.ys]
         if shapes != [()]:
             raise GradientError.not_scalar(shapes)
@@ -138,23 +138,17 @@ def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[
 def jvp(f: Callable[..., Any], xs: Any, us: Any) -> tuple[Any, Any]:
     """Return f(x...) and J u, for a tuple `xs` of arguments and a tuple `us` of directions, or for one of each.
 
-    The pull-back v -> J^T v is linear in v; pulling u back through it gives J u.
+    The pullback v -> J^T v is linear in v, and its own pullback along u is J u.
 
     References
     ----------
     J. Townsend, "A new trick for calculating Jacobian vector products", 2017.
     """
     xs, us = (xs, us) if isinstance(xs, (tuple, list)) else ((xs,), (us,))
-    pull = _Pullback(f, tuple(xs))
-    with using(recording=pull.tied):
-        push = _Pullback(pull, (pull.rebuild_y([pull.box(zeros_like(raw(y))) for y in pull.ys]),))
-    return pull.value(), push(tuple(us))[0]
-
-
-def hvp(f: Callable[..., Any], xs: Any, us: Any) -> Any:
-    """Return the Hessian of a scalar function times u: the directional derivative of its gradient along u."""
-    numbers = tuple(range(len(xs))) if isinstance(xs, (tuple, list)) else 0
-    return jvp(grad(f, numbers), xs, us)[1]
+    pullback = Pullback(f, tuple(xs))
+    with using(recording=pullback.tied):
+        push = Pullback(pullback, (pullback.rebuild_y([pullback.box(zeros_like(raw(y))) for y in pullback.ys]),))
+    return pullback.value(), push(tuple(us))[0]
 
 
 def stop_gradient(x: Any) -> Any:

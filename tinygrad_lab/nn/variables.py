@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from tinygrad_lab.autograd.tape import leaf, raw
+from tinygrad_lab.autograd.tape import Node, raw
 from tinygrad_lab.errors import ShapeError
 from tinygrad_lab.tensor import Tensor
 
@@ -26,7 +26,7 @@ class Variable(Tensor):
         if self.value is not None and value.shape != self.value.shape:
             raise ShapeError(f"assign: expected shape {self.value.shape}, got {value.shape}")
         hooks = self.node.hooks if self.node else ()
-        self.value, self.node = value, leaf(value) if self.tracked else None
+        self.value, self.node = value, Node(value) if self.tracked else None
         if self.node and hooks:
             self.node.hooks = hooks
 
@@ -34,13 +34,13 @@ class Variable(Tensor):
         """Make it a constant: it gets no gradient and optimizers leave it alone."""
         if self.node is not None:
             hooks, self.node = self.node.hooks, None
-            self.frozen_leaf = leaf(self.value)
+            self.frozen_leaf = Node(self.value)
             self.frozen_leaf.hooks = hooks
 
     def unfreeze(self) -> None:
         """Undo `freeze`; hooks are kept."""
         if self.tracked and self.node is None:
-            self.node = leaf(self.value)
+            self.node = Node(self.value)
             self.node.hooks = self.frozen_leaf.hooks if self.frozen_leaf else ()
             self.frozen_leaf = None
 

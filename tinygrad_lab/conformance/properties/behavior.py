@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_lab as tgl
-from tinygrad_lab.autograd.tape import leaf, raw
+from tinygrad_lab.autograd.tape import Node, raw
 from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.properties.derivatives import BACKWARD, backward
 from tinygrad_lab.conformance.trials.oracles import join
@@ -56,7 +56,7 @@ def run_raw(layer: Layer, inputs: Arrays) -> Array:
 
 def leaves_of(trial: Trial) -> list[Tensor]:
     """Return a trial's inputs as tensors, those that it is differentiated by as leaves of the tape."""
-    return [Tensor(a, leaf(a) if i in trial.subject.floats else None) for i, a in enumerate(trial.inputs)]
+    return [Tensor(a, Node(a) if i in trial.subject.floats else None) for i, a in enumerate(trial.inputs)]
 
 
 def check_updates(trial: Trial, found: dict[str, Array]) -> list[Measure]:

@@ -9,7 +9,7 @@ import numpy as np
 
 import tinygrad_lab as tgl
 from tinygrad_lab.autograd.settings import using
-from tinygrad_lab.autograd.tape import leaf, raw
+from tinygrad_lab.autograd.tape import Node, raw
 from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.trials.oracles import (
     Estimate,
@@ -208,8 +208,8 @@ def accumulation(trial: Trial) -> Measure | None:
     if not trial.arrays or not trial.outputs:
         return None
     v, w = trial.cotangents[0], trial.cotangents[1]
-    leaves = [Tensor(a, leaf(a)) for a in trial.arrays]
-    others = [Tensor(a, leaf(a)) for a in (trial.rng.permutation(a.reshape(-1)).reshape(a.shape) for a in trial.arrays)]
+    leaves = [Tensor(a, Node(a)) for a in trial.arrays]
+    others = [Tensor(a, Node(a)) for a in (trial.rng.permutation(a.reshape(-1)).reshape(a.shape) for a in trial.arrays)]
     with using(providers=frozenset()):
         first = trial.subject(*leaves)
         trial.subject(*others)  # a call in between, whose values must not show
@@ -218,7 +218,7 @@ def accumulation(trial: Trial) -> Measure | None:
         backward(trial.subject(*leaves), v)
         twice = [2 * g for g in trial.gradients[0]]
         measures += compare_leaves(trial, leaves, twice, "after two backward passes, the gradient")
-        shared = [Tensor(a, leaf(a)) for a in trial.arrays]
+        shared = [Tensor(a, Node(a)) for a in trial.arrays]
         backward([*trial.subject(*shared), *trial.subject(*shared)], [*v, *w])
         both = [a + b for a, b in zip(*trial.gradients[:2], strict=True)]
         measures += compare_leaves(trial, shared, both, "with the inputs shared by two calls, the gradient")
