@@ -21,6 +21,7 @@ Array = Any  # an array of any backend: numpy.ndarray, cupy.ndarray, ...
 
 FLOATS = frozenset("fc")  # the kinds of dtype that carry gradients (complex only for the complex-step oracle)
 NUMBERS = frozenset("biufc")  # the kinds of dtype that can be computed with
+ORDINARY = frozenset(map(np.dtype, "?bBhHiIlLqQefd"))  # what kernels take: no complex, long or byte-swapped numbers
 
 
 @dataclass(frozen=True)

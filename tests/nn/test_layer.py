@@ -149,6 +149,10 @@ def test_variables_keep_their_shape_and_kind() -> None:
     layer = Scale(2)
     with pytest.raises(ShapeError, match=r"assign: expected shape \(2,\), got \(3,\)"):
         layer.weight.assign(np.ones(3, np.float32))
+    with pytest.raises(ShapeError, match=r"Scale\(2\): expected weight of shape \(2,\), got \(3,\).* make a new layer"):
+        layer.weight = tgl.Parameter(np.ones(3, np.float32))
+    layer.weight = tgl.Parameter(np.full(2, 5, np.float32))
+    assert layer.weight.numpy().tolist() == [5, 5]
     with pytest.raises(OptionError, match=r"Scale\.weight: expected a Parameter, got ndarray; use weight\.assign"):
         layer.weight = np.ones(2)  # type: ignore[assignment]  # what the test is about
     with pytest.raises(OptionError, match="expected a Buffer"):

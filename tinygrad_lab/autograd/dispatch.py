@@ -10,11 +10,12 @@ import functools
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from marshal import dumps
 from typing import Any
 
 from tinygrad_lab.autograd.settings import SETTINGS
-from tinygrad_lab.backend import BACKENDS, is_array
-from tinygrad_lab.errors import warn_once
+from tinygrad_lab.backend import BACKENDS, ORDINARY, is_array
+from tinygrad_lab.errors import DTypeError, warn_once
 
 PROVIDERS: set[str] = set()  # of all kernels
 
@@ -76,6 +77,55 @@ class Kernel:
         return self.error() if callable(self.error) else self.error
 
 
+class Check:
+    """A rule that the arguments of a primitive must meet, before its reference forward or any kernel runs.
+
+    What meets it is remembered, so that a rule may be written for its readers: called again with the same shapes and
+    options it costs a microsecond. They are remembered as bytes, which unlike hashes differ for 1, 1.0 and True.
+
+    Parameters
+    ----------
+    op : Primitive
+        What the rule is for.
+    rule : callable
+        ``rule(op, *shapes, **options)`` raises an error for what does not fit. It is given the shape of each array
+        (None where the argument is None), never the array, so that the same shapes always fare the same.
+    """
+
+    MOST = 1 << 12  # calls to remember
+
+    def __init__(self, op: Any, rule: Callable[..., None]) -> None:
+        self.op, self.rule, self.passed = op, rule, set[bytes]()
+
+    def __call__(self, values: list[Any], options: dict[str, Any]) -> None:
+        """Apply the rule.
+
+        Raises
+        ------
+        ShapeError, OptionError, DTypeError
+            The arguments do not fit.
+        """
+        try:
+            call = dumps(([getattr(value, "shape", value) for value in values], options), 2)
+        except ValueError:  # an option is an array
+            call = None
+        if call not in self.passed:
+            self._apply(values, options)
+            if call is not None:
+                if len(self.passed) >= self.MOST:
+                    self.passed.clear()
+                self.passed.add(call)
+
+    def _apply(self, values: list[Any], options: dict[str, Any]) -> None:
+        for i, value in enumerate(values):
+            if value is not None and not hasattr(value, "shape"):
+                raise DTypeError(
+                    f"{self.op}: expected an array for {self.op.names(i)}, got {type(value).__name__}; "
+                    "use numpy.asarray?"
+                )
+        self.rule(self.op, *(None if value is None else value.shape for value in values), **options)
+
+
 class KernelTable(list[Kernel]):
     """The kernels of one primitive, newest first."""
 
@@ -103,8 +153,8 @@ class KernelTable(list[Kernel]):
         allowed, size = SETTINGS.get().providers, 0
         for value in values:
             if is_array(value):
-                if value.dtype.kind == "c" or not value.size:
-                    return  # complex numbers test the reference, and with nothing to do none is quicker
+                if value.dtype not in ORDINARY or not value.size:
+                    return  # with nothing to do none is quicker
                 size = max(size, value.size)
         for kernel in self:
             if (

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lab.backend import Array
+from tinygrad_lab.backend import Array, is_array
 from tinygrad_lab.ops.convolution import NO_PADDING
 from tinygrad_lab.ops.windows import Padding, Pair
 
@@ -51,14 +51,21 @@ class _Opened:
 
 
 def plain(array: Array) -> Array:
-    """Return a contiguous array of the same contents that is not marked read-only; a copy only if need be."""
+    """Return a contiguous array of the same contents, aligned and not marked read-only; a copy only if need be."""
     array = np.ascontiguousarray(array)
+    if not array.flags.aligned:
+        array = array.copy()
     return array if array.flags.writeable else np.asarray(_Opened(array))
 
 
 def holds_float32(*arrays: Any) -> bool:
-    """Tell whether all arrays hold float32 and are not empty; None is passed over."""
-    return all(a is None or (a.dtype == np.float32 and a.size > 0) for a in arrays)
+    """Return whether all arrays hold float32 and are not empty; None is passed over."""
+    return all(a is None or (is_array(a) and a.dtype == np.float32 and a.size > 0) for a in arrays)
+
+
+def are_channels(x: Array, *others: Any) -> bool:
+    """Return whether an array has rows, and the others a value for each of its channels."""
+    return x.ndim > 1 and all(is_array(a) and a.shape == x.shape[-1:] for a in others)
 
 
 def round_up(number: int, unit: int) -> int:

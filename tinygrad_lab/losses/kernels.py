@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.backend import Array
+from tinygrad_lab.backend import Array, is_array
 from tinygrad_lab.kernels.arrays import holds_float32, plain
 from tinygrad_lab.kernels.cupy import launch
 from tinygrad_lab.kernels.cupy.pointwise import LANES, rows_of
@@ -18,20 +18,35 @@ BLOCK = 1 << 17  # elements; a block of a few rows costs more to hand over than 
 LEAST = 1 << 8  # elements for which compiled code pays
 
 
-def _fit(x: Array, target: Array, smoothing: float) -> bool:
-    """Tell whether there are rows of logits, and labels or probabilities for them."""
-    return x.ndim > 0 and target.shape in (x.shape, x.shape[:-1]) and smoothing < 1.0
+def _fit(x: Array, target: Array) -> bool:
+    """Return whether there are rows of logits, and labels or probabilities for them."""
+    return is_array(x) and is_array(target) and x.ndim > 0 and target.shape in (x.shape, x.shape[:-1])
 
 
 def _are_labels(x: Array, target: Array) -> bool:
     return bool(target.ndim < x.ndim)
 
 
+def _are_classes(x: Array, target: Array) -> bool:
+    """Return whether there are labels, all of them numbers of classes: one that is not would be read as an address."""
+    whole = _are_labels(x, target) and target.dtype.kind in "iu" and target.size > 0
+    return bool(whole and target.min() >= 0 and target.max() < x.shape[-1])
+
+
+def _slopes_fit(g: Array, x: Array) -> bool:
+    """Return whether there is a cotangent for each row."""
+    return is_array(g) and is_array(x) and g.dtype == x.dtype and g.shape == x.shape[:-1]
+
+
 # ----------------------------------------------------------------------------------------------------- in NumPy
 
 
 def _labelled(x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
-    return _fit(x, target, smoothing) and _are_labels(x, target) and alike(x)
+    return smoothing < 1.0 and _fit(x, target) and alike(x) and _are_classes(x, target)
+
+
+def _labelled_slopes(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
+    return _slopes_fit(g, x) and _labelled(x, target, smoothing=smoothing)
 
 
 def _rows(x: Array) -> tuple[Array, int]:
@@ -55,7 +70,7 @@ def _cross_entropy_in_numpy(x: Array, target: Array, *, smoothing: float = 0.0) 
     return out.reshape(x.shape[:-1])
 
 
-@cross_entropy_grad.kernel("numpy", when=lambda g, *rest, **options: _labelled(*rest, **options), error=1e-5)
+@cross_entropy_grad.kernel("numpy", when=_labelled_slopes, error=1e-5)
 def _cross_entropy_grad_in_numpy(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
     (rows, block), labels, slopes = _rows(x), target.reshape(-1), g.reshape(-1, 1)
     out = np.empty(rows.shape, x.dtype)
@@ -76,7 +91,13 @@ def _cross_entropy_grad_in_numpy(g: Array, x: Array, target: Array, *, smoothing
 
 
 def _takes(x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
-    return _fit(x, target, smoothing) and holds_float32(x, None if _are_labels(x, target) else target)
+    if smoothing >= 1.0 or not _fit(x, target) or not holds_float32(x):
+        return False
+    return _are_classes(x, target) if _are_labels(x, target) else holds_float32(target)
+
+
+def _takes_slopes(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
+    return _slopes_fit(g, x) and _takes(x, target, smoothing=smoothing)
 
 
 def _launch(of_labels: Any, of_shares: Any, slopes: Array | None, x: Array, target: Array, smoothing: float) -> Array:
@@ -98,7 +119,7 @@ def _compiled_cross_entropy(x: Array, target: Array, *, smoothing: float = 0.0) 
     return _launch(rows.cross_entropy_of_labels, rows.cross_entropy_of_shares, None, x, target, smoothing)
 
 
-@cross_entropy_grad.kernel("numba", least=LEAST, when=lambda g, *rest, **options: _takes(*rest, **options), error=1e-5)
+@cross_entropy_grad.kernel("numba", least=LEAST, when=_takes_slopes, error=1e-5)
 def _compiled_cross_entropy_grad(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
     from tinygrad_lab.kernels.numba.loops import rows
 
@@ -109,8 +130,13 @@ def _compiled_cross_entropy_grad(g: Array, x: Array, target: Array, *, smoothing
 
 
 def _takes_raw(x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
-    fitting = x.ndim > 0 and target.shape in (x.shape, x.shape[:-1]) and rows_of(x, -1)
-    return fitting and launch.takes(x, None if _are_labels(x, target) else target)
+    if not _fit(x, target) or not rows_of(x, -1):
+        return False
+    return target.dtype.kind in "iu" if _are_labels(x, target) else launch.takes(x, target)
+
+
+def _takes_raw_slopes(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
+    return _slopes_fit(g, x) and _takes_raw(x, target, smoothing=smoothing)
 
 
 def _launch_raw(name: str, x: Array, target: Array, smoothing: float, out: Array, *slopes: Array) -> Array:
@@ -129,6 +155,6 @@ def _raw_cross_entropy(x: Array, target: Array, *, smoothing: float = 0.0) -> Ar
     return _launch_raw("cross_entropy", x, target, smoothing, launch.room(x.shape[:-1], x))
 
 
-@cross_entropy_grad.kernel("cupy", when=lambda g, *rest, **options: _takes_raw(*rest, **options), error=1e-5)
+@cross_entropy_grad.kernel("cupy", when=_takes_raw_slopes, error=1e-5)
 def _raw_cross_entropy_grad(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
     return _launch_raw("cross_entropy_grad", x, target, smoothing, launch.room(x.shape, x), g)

@@ -20,7 +20,7 @@ from tinygrad_lab.arguments import Checked, as_call, constructor
 from tinygrad_lab.autograd.effects import once
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array, namespace, transfer
-from tinygrad_lab.errors import ConfigError, DTypeError, LabError, OptionError, StateError
+from tinygrad_lab.errors import ConfigError, DTypeError, LabError, OptionError, ShapeError, StateError
 from tinygrad_lab.nn.misuse import brief, demand_floats, explained
 from tinygrad_lab.nn.randomness import KEY_PLACES, Random, draw_key
 from tinygrad_lab.nn.variables import Buffer, Parameter, Variable
@@ -309,11 +309,17 @@ class Layer(metaclass=Checked):
 
     def __setattr__(self, name: str, value: Any) -> None:
         old = self.__dict__.get(name)
-        if isinstance(old, Variable) and not isinstance(value, Variable):
-            raise OptionError(
-                f"{type(self).__name__}.{name}: expected a {type(old).__name__}, got {type(value).__name__}; "
-                f"use {name}.assign(array) to change its value"
-            )
+        if isinstance(old, Variable):
+            if not isinstance(value, Variable):
+                raise OptionError(
+                    f"{type(self).__name__}.{name}: expected a {type(old).__name__}, got {type(value).__name__}; "
+                    f"use {name}.assign(array) to change its value"
+                )
+            if value.shape != old.shape:
+                raise ShapeError(
+                    f"{brief(self)}: expected {name} of shape {old.shape}, got {value.shape}; "
+                    "its shapes follow from its options, so make a new layer with others"
+                )
         super().__setattr__(name, value)
 
 

@@ -19,9 +19,22 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.errors import OptionError, ShapeError
 from tinygrad_lab.ops.activation import relu_grad
 from tinygrad_lab.ops.reductions import sum_axes
-from tinygrad_lab.ops.windows import Padding, Pair, fold, places, unfold
+from tinygrad_lab.ops.windows import (
+    Padding,
+    Pair,
+    expect_images,
+    expect_maps,
+    expect_pair,
+    fold,
+    map_shape,
+    places,
+    unfold,
+)
+
+Shape = tuple[int, ...]
 
 NO_PADDING: Padding = ((0, 0), (0, 0))
 
@@ -121,6 +134,53 @@ def conv2d_grad_w(
     columns = _columns(x, groups, window, stride, padding, dilation)
     w = xp.matmul(columns.transpose(0, 2, 1), _maps(g, groups))  # (groups, kh*kw*C/groups, O/groups)
     return w.transpose(1, 0, 2).reshape(*window, x.shape[3] // groups, g.shape[3])
+
+
+def _expect_filters(op: object, w: Shape | None, groups: Any) -> None:
+    """Check that filters have four axes and that the groups divide the maps' channels."""
+    if w is None or len(w) != 4:
+        raise ShapeError(f"{op}: expected filters (kh, kw, C / groups, O), got w.shape == {w}")
+    _expect_groups(op, groups, w[3])
+
+
+def _expect_groups(op: object, groups: Any, *channels: int) -> None:
+    if type(groups) is not int or groups < 1:
+        raise OptionError(f"{op}: expected groups to be an int of at least 1, got {groups!r:.60}")
+    for c in channels:
+        if c % groups:
+            raise ShapeError(f"{op}: expected groups that divide the channels, got {groups} groups of {c} channels")
+
+
+@conv2d.check
+@conv2d_relu.check
+def _check_forward(op: object, x: Shape, w: Shape, b: Shape | None, *, groups: int = 1, **how: Any) -> None:
+    expect_images(x, f"{op}")
+    _expect_filters(op, w, groups)
+    if x[3] != w[2] * groups:
+        raise ShapeError(
+            f"{op}: expected filters (kh, kw, C / groups, O) for images of {x[3]} channels in {groups} groups, "
+            f"got w.shape == {w} (x.shape == {x})"
+        )
+    if b not in (None, w[3:]):
+        raise ShapeError(f"{op}: expected a bias of shape {w[3:]}, a number for each filter, got {b}")
+    map_shape(op, x, window=w[:2], **how)
+
+
+@conv2d_grad_x.check
+def _check_grad_x(op: object, g: Shape, w: Shape, *, size: Pair, groups: int = 1, **how: Any) -> None:
+    expect_images(g, f"{op}")
+    _expect_filters(op, w, groups)
+    expect_pair(op, "size", size)
+    images = (g[0], *size, w[2] * groups)
+    expect_maps(op, g, map_shape(op, images, window=w[:2], channels=w[3], **how), images)
+
+
+@conv2d_grad_w.check
+def _check_grad_w(op: object, x: Shape, g: Shape, *, window: Pair, groups: int = 1, **how: Any) -> None:
+    expect_images(x, f"{op}")
+    expect_images(g, f"{op}")
+    _expect_groups(op, groups, x[3], g[3])
+    expect_maps(op, g, map_shape(op, x, window=window, channels=g[3], **how), x)
 
 
 def _rule_x(g: Any, x_like: Any, w: Any, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Any:

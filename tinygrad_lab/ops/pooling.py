@@ -10,8 +10,10 @@ from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.settings import SETTINGS
-from tinygrad_lab.errors import OptionError
-from tinygrad_lab.ops.windows import Padding, Pair, fold, unfold
+from tinygrad_lab.errors import OptionError, ShapeError
+from tinygrad_lab.ops.windows import Padding, Pair, expect_images, expect_maps, expect_pair, fold, map_shape, unfold
+
+Shape = tuple[int, ...]
 
 
 @primitive(outputs=("out", "index"))
@@ -20,8 +22,6 @@ def max_pool2d(xp: Any, x: Any, *, window: Pair, stride: Pair, padding: Padding)
 
     The first of equal maxima wins, and NaN wins over all. Windows hold at most 256 elements.
     """
-    if math.prod(window) > 256:
-        raise OptionError(f"max_pool2d: expected a window of at most 256 elements, got {window[0]}x{window[1]}")
     columns = unfold(x, window=window, stride=stride, padding=padding, fill=-math.inf)
     n, ho, wo, kh, kw, c = columns.shape
     columns = columns.reshape(n, ho, wo, kh * kw, c)
@@ -57,6 +57,39 @@ def max_pool2d_take(xp: Any, x: Any, index: Any, *, window: Pair, stride: Pair, 
     n, ho, wo, kh, kw, c = columns.shape
     positions = index[:, :, :, None, :].astype(xp.int64)
     return xp.take_along_axis(columns.reshape(n, ho, wo, kh * kw, c), positions, axis=3)[:, :, :, 0]
+
+
+@max_pool2d.check
+@max_pool2d_values.check
+def _check_max(op: Any, x: Shape, *, window: Pair, **how: Any) -> Shape:
+    shape = map_shape(op, x, window=window, **how)
+    if op is not max_pool2d_values and math.prod(window) > 256:
+        raise OptionError(f"{op}: expected a window of at most 256 elements, got {window[0]}x{window[1]}")
+    return shape
+
+
+@max_pool2d_take.check
+def _check_take(op: Any, x: Shape, index: Shape, **how: Any) -> None:
+    _expect_index(op, index, _check_max(op, x, **how))
+
+
+@max_pool2d_grad.check
+def _check_grad(op: Any, g: Shape, index: Shape, *, size: Pair, **how: Any) -> None:
+    images = _images(op, g, size)
+    expect_maps(op, g, _check_max(op, images, **how), images)
+    _expect_index(op, index, g)
+
+
+def _images(op: Any, g: Shape, size: Pair) -> Shape:
+    """Return the shape of images of a size that maps belong to."""
+    expect_images(g, f"{op}")
+    expect_pair(op, "size", size)
+    return g[0], *size, g[3]
+
+
+def _expect_index(op: Any, index: Shape, expected: Shape) -> None:
+    if index != expected:
+        raise ShapeError(f"{op}: expected an index of shape {expected} like the maps, got {index}")
 
 
 max_pool2d.defvjp(
@@ -95,6 +128,17 @@ def sum_pool2d_grad(xp: Any, g: Any, *, size: Pair, window: Pair, stride: Pair, 
     """Return images of a size with each cotangent added all over its window (the adjoint of `sum_pool2d`)."""
     columns = xp.broadcast_to(g[:, :, :, None, None, :], (*g.shape[:3], *window, g.shape[3]))
     return fold(columns, size=size, window=window, stride=stride, padding=padding)
+
+
+@sum_pool2d.check
+def _check_sum(op: Any, x: Shape, *, window: Pair, stride: Pair, padding: Padding) -> None:
+    map_shape(op, x, window=window, stride=stride, padding=padding)
+
+
+@sum_pool2d_grad.check
+def _check_sum_grad(op: Any, g: Shape, *, size: Pair, window: Pair, stride: Pair, padding: Padding) -> None:
+    images = _images(op, g, size)
+    expect_maps(op, g, map_shape(op, images, window=window, stride=stride, padding=padding), images)
 
 
 sum_pool2d.defvjp(

@@ -18,11 +18,12 @@ from tinygrad_lab.errors import OptionError, ShapeError
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
+MOST = 1 << 30  # for any number in the options of a primitive
 PaddingOption = str | int | Sequence[int] | Sequence[Sequence[int]]
 
 
 def places(
-    size: Sequence[int], window: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1), who: str = "window"
+    size: Sequence[int], window: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1), who: object = "window"
 ) -> Pair:
     """Return (Ho, Wo), how many windows stand in an image of that size.
 
@@ -31,15 +32,85 @@ def places(
     ShapeError
         Not one window fits into the padded image.
     """
-    spans = [(k - 1) * d + 1 for k, d in zip(window, dilation, strict=True)]
-    padded = [n + sum(p) for n, p in zip(size, padding, strict=True)]
-    if any(span > n for span, n in zip(spans, padded, strict=True)):
+    (height, width), (sh, sw), ((top, bottom), (left, right)) = size, stride, padding
+    tall, wide = ((k - 1) * d + 1 for k, d in zip(window, dilation, strict=True))
+    padded = height + top + bottom, width + left + right
+    if tall > padded[0] or wide > padded[1]:
         raise ShapeError(
-            f"{who}: expected a map of at least {spans[0]}x{spans[1]} for the window, got {size[0]}x{size[1]}, "
+            f"{who}: expected a map of at least {tall}x{wide} for the window, got {height}x{width}, "
             f"{padded[0]}x{padded[1]} with padding; use more padding or a smaller window"
         )
-    out = [(n - span) // s + 1 for n, span, s in zip(padded, spans, stride, strict=True)]
-    return out[0], out[1]
+    return (padded[0] - tall) // sh + 1, (padded[1] - wide) // sw + 1
+
+
+def map_shape(
+    op: object,
+    images: Any,
+    *,
+    window: Any,
+    stride: Any = (1, 1),
+    padding: Any = ((0, 0), (0, 0)),
+    dilation: Any = (1, 1),
+    channels: int | None = None,
+) -> tuple[int, ...]:
+    """Return the shape of the maps (N, Ho, Wo, C) that a window going over images makes: what checks are made of.
+
+    Parameters
+    ----------
+    op : Primitive
+        Who complains.
+    images : shape
+        (N, H, W, C).
+    window, stride, padding, dilation
+        As primitives take them: tuples of ints.
+    channels : int or None
+        Of the maps, if they have others than the images.
+
+    Raises
+    ------
+    OptionError
+        An option is no such tuple, or a number is too small, or so large that a kernel's arithmetic would overflow.
+    ShapeError
+        The images are none, or not one window fits.
+    """
+    expect_images(images, f"{op}")
+    for name, value in (("window", window), ("stride", stride), ("dilation", dilation)):
+        expect_pair(op, name, value, least=1)
+    if not (type(padding) is tuple and len(padding) == 2 and all(_is_pair(sides, 0) for sides in padding)):
+        raise OptionError(
+            f"{op}: expected padding to be ((top, bottom), (left, right)), tuples of ints from 0 to {MOST}, "
+            f"got {padding!r:.60}"
+        )
+    out = places(images[1:3], window, stride, padding, dilation, op)
+    return images[0], *out, images[3] if channels is None else channels
+
+
+def expect_pair(op: object, name: str, value: Any, *, least: int = 0) -> None:
+    """Check that an option of a primitive is a tuple of two ints.
+
+    Raises
+    ------
+    OptionError
+        It is not, or a number is smaller than `least`, or larger than `MOST`.
+    """
+    if not _is_pair(value, least):
+        raise OptionError(f"{op}: expected {name} to be a tuple of two ints from {least} to {MOST}, got {value!r:.60}")
+
+
+def _is_pair(value: Any, least: int) -> bool:
+    return type(value) is tuple and len(value) == 2 and all(type(n) is int and least <= n <= MOST for n in value)
+
+
+def expect_maps(op: object, shape: tuple[int, ...], expected: tuple[int, ...], images: tuple[int, ...]) -> None:
+    """Check that maps have the shape that images give.
+
+    Raises
+    ------
+    ShapeError
+        They have not.
+    """
+    if shape != expected:
+        raise ShapeError(f"{op}: expected maps of shape {expected} for images of shape {images}, got {shape}")
 
 
 def _slices(window: Pair, out: Pair, stride: Pair, dilation: Pair) -> Any:
@@ -207,7 +278,7 @@ class Window:
         return places(size, self.size, self.stride, self.padding_for(size), self.dilation, self.who)
 
 
-def expect_images(shape: tuple[int, ...], who: str, *, channels: int | None = None, empty: bool = True) -> None:
+def expect_images(shape: tuple[int, ...] | None, who: str, *, channels: int | None = None, empty: bool = True) -> None:
     """Check that a shape is (N, H, W, C).
 
     Parameters
@@ -226,7 +297,7 @@ def expect_images(shape: tuple[int, ...], who: str, *, channels: int | None = No
     ShapeError
         It is not.
     """
-    if len(shape) != 4 or channels not in (None, shape[3]):
+    if shape is None or len(shape) != 4 or channels not in (None, shape[3]):
         last = "C" if channels is None else channels
         raise ShapeError(f"{who}: expected images (N, H, W, {last}), got x.shape == {shape}; channels come last")
     if not empty and 0 in shape[1:3]:

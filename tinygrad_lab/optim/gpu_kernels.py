@@ -18,7 +18,7 @@ from tinygrad_lab.optim.updates import (
 
 
 def _moves(p: Array, g: Array, *state: Any, **options: Any) -> bool:
-    return takes(p, g, *state) and p.shape == g.shape
+    return takes(p, g, *state) and all(a is None or a.shape == p.shape for a in (g, *state))
 
 
 def _launched(
@@ -102,7 +102,7 @@ def _adam(
     return _launched("adam", p, g, (m, v), *rates, *numbers)
 
 
-@average_update.kernel("cupy", when=lambda average, p, *, weight: takes(average, p), error=1e-6)
+@average_update.kernel("cupy", when=_moves, error=1e-6)
 def _average(average: Array, p: Array, *, weight: float) -> Array:
     run("updates", "average", average, average.size, average, plain(p), float(weight), average.size)
     return average

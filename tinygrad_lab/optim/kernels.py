@@ -66,12 +66,18 @@ def _blocks(
     return out
 
 
-def _are_alike(p: Array, g: Array, v: Array, **options: Any) -> bool:
-    return alike(p, g, v)
+def _are_alike(p: Array, g: Array, v: Array, *, lr: Any, reuse: bool = False, **options: Any) -> bool:
+    return alike(p, g, v) and _can_write(v) and (not reuse or _can_write(p)) and isinstance(lr, float)
 
 
-def _are_float32(p: Array, g: Array, v: Array, **options: Any) -> bool:
-    return holds_float32(p, g, v) and p.shape == g.shape and v.flags.c_contiguous
+def _are_float32(p: Array, g: Array, v: Array, *, lr: Any, reuse: bool = False, **options: Any) -> bool:
+    fit = holds_float32(p, g, v) and p.shape == g.shape == v.shape
+    return fit and _can_write(v) and (not reuse or _can_write(p)) and isinstance(lr, float)
+
+
+def _can_write(array: Array) -> bool:
+    """Return whether an array is changed in place by what is written to its elements along one axis."""
+    return bool(array.flags.c_contiguous and array.flags.writeable)
 
 
 momentum_update.kernel("numpy", least=LEAST_BLOCKED, when=_are_alike, error=1e-6)(_blocks)

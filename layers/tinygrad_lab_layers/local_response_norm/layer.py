@@ -9,6 +9,8 @@ from typing import Any
 
 import tinygrad_lab as tgl
 
+FARTHEST = 1 << 30  # channel from another that counts for it
+
 
 @tgl.primitive
 def channel_sum(xp: Any, x: Any, *, before: int, after: int) -> Any:
@@ -36,6 +38,16 @@ def local_response_norm_grad(
     shrink = base**-beta
     seen = channel_sum.forward(xp, g * x * shrink / base, before=after, after=before)
     return g * shrink - x * seen * (2.0 * factor * beta)
+
+
+@channel_sum.check
+@local_response_norm.check
+@local_response_norm_grad.check
+def _check(op: Any, *shapes: tuple[int, ...], before: int, after: int, **numbers: float) -> None:
+    if not all(type(n) is int and 0 <= n <= FARTHEST for n in (before, after)):
+        raise tgl.errors.OptionError(
+            f"{op}: expected before and after to be ints from 0 to {FARTHEST}, got {before!r:.60} and {after!r:.60}"
+        )
 
 
 def _rule(g: Any, x: Any, before: int, after: int, factor: float, beta: float, k: float) -> Any:

@@ -16,13 +16,13 @@ LEAST, LEAST_IN_NUMPY = 1 << 10, 1 << 13  # elements for which a launch pays
 
 
 def takes_float32(*arrays: Array) -> bool:
-    """Tell whether the compiled kernels take these arrays: float32, of one shape, with channels."""
+    """Return whether the compiled kernels take these arrays: float32, of one shape, with channels."""
     return holds_float32(*arrays) and all(a.ndim > 0 and a.shape == arrays[0].shape for a in arrays)
 
 
 def takes_blocks(*arrays: Array) -> bool:
-    """Tell whether NumPy's blocks serve these arrays: floats, of one shape with channels, in one piece of memory."""
-    return arrays[0].ndim > 0 and alike(*arrays)
+    """Return whether NumPy's blocks serve these arrays: floats, of one shape with channels, in one piece of memory."""
+    return alike(*arrays) and arrays[0].ndim > 0
 
 
 def _reaches(x: Array, before: int, after: int) -> tuple[int, int]:

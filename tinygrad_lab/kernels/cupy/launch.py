@@ -32,6 +32,8 @@ NOWHERE = np.uint64(0)  # a null pointer
 def takes(*arrays: Any) -> bool:
     """Tell whether kernels take these arrays: of one type of numbers, not empty, not too large. None is passed over."""
     given = [a for a in arrays if a is not None]
+    if not all(map(is_array, given)):
+        return False
     dtype = given[0].dtype
     return dtype.name in TYPES and all(a.dtype == dtype and 0 < a.size < MOST_ITEMS for a in given)
 

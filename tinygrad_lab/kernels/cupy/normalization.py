@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_lab.backend import Array
+from tinygrad_lab.kernels.arrays import are_channels
 from tinygrad_lab.kernels.cupy.launch import TYPES, plain, room, run, takes
 from tinygrad_lab.ops.normalization import (
     batch_norm,
@@ -19,12 +20,14 @@ from tinygrad_lab.ops.reductions import sum_axes
 PER = 64  # rows that a thread adds up in a step
 
 
-def _batches(*arrays: Any, eps: float = 0.0) -> bool:
-    """Tell whether these are batches of one shape, and values for their channels."""
-    if not takes(*arrays):
-        return False
-    x = max(arrays, key=lambda array: array.ndim)
-    return x.ndim > 1 and all(a.shape in (x.shape, x.shape[-1:]) for a in arrays)
+def _batches(x: Any, *channels: Any, eps: float = 0.0) -> bool:
+    """Return whether these are a batch, and values for its channels."""
+    return takes(x, *channels) and are_channels(x, *channels)
+
+
+def _two_batches(g: Any, x: Any, *channels: Any) -> bool:
+    """Return whether these are two batches of one shape, and values for their channels."""
+    return takes(g, x) and g.shape == x.shape and _batches(x, *channels)
 
 
 def _partial(rows: int, like: Array) -> Array:
@@ -63,7 +66,7 @@ def _sum_axes(x: Array, *, axes: tuple[int, ...], keepdims: bool = False) -> Arr
     return out.reshape((1,) * (x.ndim - 1) + (channels,)) if keepdims else out
 
 
-@centered_sums.kernel("cupy", when=_batches, error=1e-5)
+@centered_sums.kernel("cupy", when=_two_batches, error=1e-5)
 def _centered_sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
     channels = x.shape[-1]
     rows = x.size // channels
@@ -127,7 +130,7 @@ def _channel_affine_relu(x: Array, mean: Array, factor: Array, shift: Array) -> 
     return _affine(x, mean, factor, shift, clip=True)
 
 
-@blend.kernel("cupy", when=_batches, error=1e-5)
+@blend.kernel("cupy", when=_two_batches, error=1e-5)
 def _blend(g: Array, x: Array, mean: Array, a: Array, b: Array, c: Array) -> Array:
     out = room(x.shape, x)
     given = [plain(v) for v in (g, x, mean, a, b, c)]

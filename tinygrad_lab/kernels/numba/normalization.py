@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.kernels.arrays import holds_float32, plain
+from tinygrad_lab.kernels.arrays import are_channels, holds_float32, plain
 from tinygrad_lab.kernels.threads import aligned, run
 from tinygrad_lab.ops.normalization import (
     batch_norm,
@@ -22,12 +22,14 @@ BLOCK_FLOATS = 1 << 13  # of rows: 32 KiB, an L1 cache
 MOST_ROWS = 512  # that are summed one after the other in single precision
 
 
-def _takes(*arrays: Any, eps: float = 0.0) -> bool:
-    """Tell whether these are batches of one shape, and values for their channels."""
-    if not holds_float32(*arrays):
-        return False
-    x = max(arrays, key=lambda array: array.ndim)
-    return x.ndim > 1 and all(a.shape in (x.shape, x.shape[-1:]) for a in arrays)
+def _takes(x: Any, *channels: Any, eps: float = 0.0) -> bool:
+    """Return whether these are a batch, and values for its channels."""
+    return holds_float32(x, *channels) and are_channels(x, *channels)
+
+
+def _takes_two(g: Any, x: Any, *channels: Any) -> bool:
+    """Return whether these are two batches of one shape, and values for their channels."""
+    return holds_float32(g) and _takes(x, *channels) and g.shape == x.shape
 
 
 def _rows(array: Array) -> Array:
@@ -85,7 +87,7 @@ def _channel_affine_relu(x: Array, mean: Array, factor: Array, shift: Array) -> 
     return _affine(x, mean, factor, shift, clip=True)
 
 
-@centered_sums.kernel("numba", least=BLOCK_FLOATS, when=_takes, error=1e-5)
+@centered_sums.kernel("numba", least=BLOCK_FLOATS, when=_takes_two, error=1e-5)
 def _centered_sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
     from tinygrad_lab.kernels.numba.loops import normalization
 
@@ -96,7 +98,7 @@ def _centered_sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
     return total, moment
 
 
-@blend.kernel("numba", least=BLOCK_FLOATS, when=_takes, error=1e-5)
+@blend.kernel("numba", least=BLOCK_FLOATS, when=_takes_two, error=1e-5)
 def _blend(g: Array, x: Array, mean: Array, a: Array, b: Array, c: Array) -> Array:
     from tinygrad_lab.kernels.numba.loops import normalization
 

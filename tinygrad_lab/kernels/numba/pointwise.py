@@ -57,7 +57,11 @@ def _relu_grad(g: Array, y: Array) -> Array:
     return out
 
 
-@dropout.kernel("numba", least=LEAST, when=lambda x, *, key, rate, shared=(): holds_float32(x) and not shared)
+def _draws(x: Array, *, key: Any, rate: float, shared: tuple[int, ...] = ()) -> bool:
+    return holds_float32(x) and isinstance(key, int) and not shared
+
+
+@dropout.kernel("numba", least=LEAST, when=_draws)
 def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -> Array:
     from tinygrad_lab.kernels.numba.loops import pointwise
 
@@ -68,8 +72,10 @@ def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -
 
 
 def _sums_rows(x: Array, *, axes: tuple[int, ...], keepdims: bool = False) -> bool:
-    """Tell whether the sum is over the axes right before the last: of all rows, or of a few rows in each group."""
-    if not holds_float32(x) or not axes or axes != tuple(range(x.ndim - len(axes) - 1, x.ndim - 1)):
+    """Return whether the sum is over the axes right before the last: of all rows, or of a few rows in each group."""
+    if type(axes) is not tuple or not axes or not holds_float32(x):
+        return False
+    if axes != tuple(range(x.ndim - len(axes) - 1, x.ndim - 1)):
         return False
     return axes[0] == 0 or math.prod(x.shape[i] for i in axes) <= MOST_ROWS
 

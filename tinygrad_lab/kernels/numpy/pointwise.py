@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lab.backend import Array
+from tinygrad_lab.backend import Array, is_array
+from tinygrad_lab.kernels.arrays import are_channels
 from tinygrad_lab.kernels.threads import run
 from tinygrad_lab.ops.activation import add_relu, relu, relu_grad
 from tinygrad_lab.ops.dropping import dropout
@@ -28,8 +29,8 @@ GOLDEN = 0x9E3779B97F4A7C15  # from one number to the next; see tinygrad_lab.bac
 
 
 def alike(x: Array, *others: Array) -> bool:
-    """Tell whether these are arrays of floats of one shape, in one piece of memory each."""
-    return bool(
+    """Return whether these are arrays of floats of one shape, in one piece of memory each."""
+    return all(is_array(a) for a in (x, *others)) and bool(
         x.size
         and x.dtype.kind == "f"
         and all(a.shape == x.shape and a.dtype == x.dtype and a.flags.c_contiguous for a in (x, *others))
@@ -78,7 +79,11 @@ def _relu_grad(g: Array, y: Array) -> Array:
     return out.reshape(g.shape)
 
 
-@dropout.kernel("numpy", least=LEAST, when=lambda x, *, key, rate, shared=(): alike(x) and not shared)
+def _draws(x: Array, *, key: Any, rate: float, shared: tuple[int, ...] = ()) -> bool:
+    return alike(x) and isinstance(key, int) and not shared
+
+
+@dropout.kernel("numpy", least=LEAST, when=_draws)
 def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -> Array:
     """The number of element i + j under a key is that of element i under the key that is j steps on."""
     source, out = x.reshape(-1), np.empty(x.size, x.dtype)
@@ -90,16 +95,14 @@ def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -
     return out.reshape(x.shape)
 
 
-def _channels(*arrays: Array, eps: float = 0.0) -> bool:
-    """Tell whether these are batches of one shape, and values for their channels, wide enough to be summed."""
-    x = max(arrays, key=lambda array: array.ndim)
-    batches = [a for a in arrays if a.ndim > 1]
-    return (
-        x.ndim > 1
-        and x.itemsize > 2
-        and alike(*batches)
-        and all(a.shape == x.shape[-1:] for a in arrays if a.ndim <= 1)
-    )
+def _channels(x: Array, *channels: Array, eps: float = 0.0) -> bool:
+    """Return whether these are a batch, and values for its channels, wide enough to be summed."""
+    return alike(x) and x.itemsize > 2 and are_channels(x, *channels) and all(a.dtype == x.dtype for a in channels)
+
+
+def _two_channels(g: Array, x: Array, *channels: Array) -> bool:
+    """Return whether these are two batches of one shape, and values for their channels, wide enough to be summed."""
+    return alike(x, g) and _channels(x, *channels)
 
 
 class _Rows(NamedTuple):
@@ -193,7 +196,7 @@ def _batch_norm_relu(x: Array, scale: Array, shift: Array, *, eps: float) -> tup
     return _normalize(x, scale, shift, eps, clip=True)
 
 
-@centered_sums.kernel("numpy", least=LEAST, when=_channels, error=1e-5)
+@centered_sums.kernel("numpy", least=LEAST, when=_two_channels, error=1e-5)
 def _centered_sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
     read = _rows(x)
     slopes, rows, (center,) = read.of(g), read.of(x), read.repeated(mean)
@@ -208,7 +211,7 @@ def _centered_sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
     return total, moment
 
 
-@blend.kernel("numpy", least=LEAST, when=_channels, error=1e-5)
+@blend.kernel("numpy", least=LEAST, when=_two_channels, error=1e-5)
 def _blend(g: Array, x: Array, mean: Array, a: Array, b: Array, c: Array) -> Array:
     read, out = _rows(x), np.empty(g.shape, g.dtype)
     slopes, rows, target = read.of(g), read.of(x), read.of(out)
