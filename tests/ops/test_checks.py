@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_lab as tgl
-from tinygrad_lab.autograd.dispatch import Check
+from tinygrad_lab.autograd.dispatch import Demand
 from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.errors import DTypeError, LabError, OptionError, ShapeError
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
@@ -126,7 +126,7 @@ def test_what_equals_a_number_that_was_right_is_not_taken_for_it(by: Any) -> Non
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Check, "MOST", 4)
+    monkeypatch.setattr(Demand, "MOST", 4)
     scaled, seen = checked()
     for n in range(20):
         scaled(ones(n), None)

@@ -77,8 +77,8 @@ class Kernel:
         return self.error() if callable(self.error) else self.error
 
 
-class Check:
-    """A rule that the arguments of a primitive must meet, before its reference forward or any kernel runs.
+class Demand:
+    """What the arguments of a primitive must meet before its reference forward or any kernel runs: a rule, if any.
 
     What meets it is remembered, so that a rule may be written for its readers: called again with the same shapes and
     options it costs a microsecond. They are remembered as bytes, which unlike hashes differ for 1, 1.0 and True.
@@ -87,15 +87,22 @@ class Check:
     ----------
     op : Primitive
         What the rule is for.
-    rule : callable
-        ``rule(op, *shapes, **options)`` raises an error for what does not fit. It is given the shape of each array
-        (None where the argument is None), never the array, so that the same shapes always fare the same.
     """
 
     MOST = 1 << 12  # calls to remember
 
-    def __init__(self, op: Any, rule: Callable[..., None]) -> None:
-        self.op, self.rule, self.passed = op, rule, set[bytes]()
+    def __init__(self, op: Any) -> None:
+        self.op, self.passed = op, set[bytes]()
+        self.rule: Any = None
+
+    def register(self, rule: Callable[..., None]) -> Callable[..., None]:
+        """Register the decorated function as the rule.
+
+        ``rule(op, *shapes, **options)`` raises an error for what does not fit. It is given the shape of each array
+        (None where the argument is None), never the array, so that the same shapes always fare the same.
+        """
+        self.rule = rule
+        return rule
 
     def __call__(self, values: list[Any], options: dict[str, Any]) -> None:
         """Apply the rule.

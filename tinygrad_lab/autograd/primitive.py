@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_lab.autograd.anomaly import calling_line, check_result
-from tinygrad_lab.autograd.dispatch import Check, KernelTable
+from tinygrad_lab.autograd.dispatch import Demand, KernelTable
 from tinygrad_lab.autograd.settings import SETTINGS
 from tinygrad_lab.autograd.tape import LIKE, LIKES, OPTION, OUT, VALUE, WANTED, Box, Node, Rule, ShapeDtype, output_node
 from tinygrad_lab.backend import FLOATS, NAMESPACES, agree, carries_gradient
@@ -41,9 +41,8 @@ class Primitive:
         self.variadic = next((i for i, p in enumerate(parameters) if p.kind is p.VAR_POSITIONAL), None)
         self.rules: dict[int, Rule] = {}  # by the position of an argument
         self.plans: dict[Any, tuple[Rule, ...]] = {}  # by which arguments are tracked: the distinct rules
-        self.kernels = KernelTable()
-        self.kernel = self.kernels.register  # @op.kernel("numba", when=..., error=...)
-        self.demand: Check | None = None
+        self.demand, self.kernels = Demand(self), KernelTable()
+        self.check, self.kernel = self.demand.register, self.kernels.register  # @op.check, @op.kernel("numba", ...)
         self.__name__, self.__module__, self.__doc__ = forward.__name__, forward.__module__, forward.__doc__
         self.__signature__ = inspect.Signature(parameters)
 
@@ -72,11 +71,6 @@ class Primitive:
             self.rules[i] = Rule(i, rule, self._needs(rule) if rule else ())
         self.plans.clear()
 
-    def check(self, rule: Callable[..., None]) -> Callable[..., None]:
-        """Register a rule for shapes and options that holds in front of every forward; see `Check`."""
-        self.demand = Check(self, rule)
-        return rule
-
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Apply the primitive. Raw arrays in, raw array out; a box in, a box out."""
         if options and not options.keys() <= self.options.keys():  # an array given by name
@@ -103,7 +97,7 @@ class Primitive:
             xp, dtype = agree(self, values)
         # Check the shapes, and compute: by a kernel that takes the case, or by the reference forward.
         try:
-            if self.demand:
+            if self.demand.rule:
                 self.demand(values, options)
             kernel = self.kernels.choose(xp, values, options) if self.kernels else None
             out = kernel(*values, **options) if kernel else self.forward(xp, *values, **options)
