@@ -116,7 +116,7 @@ def test_a_plateau_after_a_warm_up_loses_no_patience_in_it() -> None:
 
 
 def test_two_plateaus_of_different_metrics_are_refused() -> None:
-    with pytest.raises(OptionError, match="expected one metric to go by"):
+    with pytest.raises(OptionError, match="expected one metric to drive both"):
         _ = (ReduceOnPlateau() * ReduceOnPlateau(mode="max")).metric
 
 

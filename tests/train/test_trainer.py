@@ -193,14 +193,25 @@ def test_a_schedule_sees_the_validation_part_and_never_the_test_set(schedule: An
     seen: list[float] = []
 
     class Hears(Constant):
+        metric = "loss"
+
         def observe(self, metric: float) -> None:
             seen.append(metric)
 
-    trainer(schedule=Hears()).train(1)
+    with pytest.raises(OptionError, match="expected validation, the data whose loss drives"):
+        trainer(schedule=Hears())
     assert not seen
     t = trainer(schedule=Hears(), validation=Loader(stripes(32), batch_size=16, shuffle=False, workers=0))
     t.train(1)
     assert seen == [t.history[0]["validation"]["loss"]]
+
+
+def test_a_schedule_with_a_state_of_its_own_needs_no_validation() -> None:
+    class Counts(Constant):
+        def state(self) -> dict[str, Any]:
+            return {"calls": 1}
+
+    trainer(schedule=Counts()).train(1)
 
 
 @pytest.mark.parametrize("wrap", [lambda s: s, lambda s: s * Constant(), lambda s: WarmUp(length=0, after=s)])
@@ -275,7 +286,7 @@ def test_after_a_loss_that_is_not_finite_its_update_comes_next(accumulate: int, 
         ({"schedule": "one_cycle"}, "schedule to be one"),
         ({"callbacks": EarlyStopping(patience=1)}, "callbacks to be a list"),
         ({"callbacks": [print]}, "each of callbacks to be a Callback"),
-        ({"callbacks": [EarlyStopping(patience=1)]}, "validation, the data by which EarlyStopping ends"),
+        ({"callbacks": [EarlyStopping(patience=1)]}, "validation, the data whose accuracy drives EarlyStopping"),
         ({"clip": 1.0}, "clip to be a function"),
         ({"optimizer": SGD(Dense(2, 2).parameters(), lr=0.1)}, "an optimizer of the model's parameters"),
     ],

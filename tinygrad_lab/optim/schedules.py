@@ -5,7 +5,7 @@ schedule's own lengths are meant. It answers with a factor, 1 being the optimize
 
     optimizer.lr = base_lr * schedule(epoch + step_of_epoch / steps_of_epoch)
 
-The factors are pure functions of t but for `ReduceOnPlateau`, which is told a metric after each epoch (`observe`) and
+The factors are pure functions of t but for `ReduceOnPlateau`, which observes a metric after each epoch (`observe`) and
 has a state to save. Schedules multiply: ``WarmUp(length=5) * CosineDecay(length=90)``.
 """
 
@@ -27,21 +27,21 @@ class Schedule(metaclass=Checked):
 
     Attributes
     ----------
-    metric : {"loss", "accuracy"}
-        What a trainer tells `observe`: that of the validation part.
+    metric : {"loss", "accuracy"} or None
+        The metric on the validation data that drives the schedule; None if the position alone does.
     """
 
     @property
-    def metric(self) -> str:
-        """What `observe` is to be told."""
-        return "loss"
+    def metric(self) -> str | None:
+        """The metric that a trainer passes to `observe`; None for a schedule of the position alone."""
+        return None
 
     def __call__(self, t: float) -> float:
         """Return the factor at position t, 0 or more."""
         raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines __call__")
 
     def observe(self, metric: float) -> None:
-        """Take note of an epoch's metric; most schedules go by t alone."""
+        """Take note of an epoch's metric; most schedules depend on t alone."""
 
     def state(self) -> dict[str, Any]:
         """Return what a resumed run needs beyond t, flat: numbers."""
@@ -76,25 +76,25 @@ class Product(Schedule):
     second: Schedule
 
     @property
-    def metric(self) -> str:
-        """What the one of the two that goes by a metric is to be told.
+    def metric(self) -> str | None:
+        """The metric that drives one of the factors, or both.
 
         Raises
         ------
         OptionError
-            They go by different ones.
+            Different metrics drive them.
         """
-        metrics = {part.metric for part in (self.first, self.second) if part.state()}
+        metrics = {self.first.metric, self.second.metric} - {None}
         if len(metrics) > 1:
-            raise OptionError(f"{self}: expected one metric to go by, got {sorted(metrics)}")
-        return metrics.pop() if metrics else "loss"
+            raise OptionError(f"{self}: expected one metric to drive both schedules, got {sorted(map(str, metrics))}")
+        return metrics.pop() if metrics else None
 
     def __call__(self, t: float) -> float:
         """Return first(t) second(t)."""
         return self.first(t) * self.second(t)
 
     def observe(self, metric: float) -> None:
-        """Tell both."""
+        """Pass the metric on to both."""
         self.first.observe(metric)
         self.second.observe(metric)
 
@@ -358,7 +358,7 @@ class WarmUp(Schedule):
         s.
     after : Schedule, optional
         g, on its own clock, which starts at T; by default 1. For one on the common clock, multiply instead. One that
-        goes by a metric is told those from T on, T being meant in epochs.
+        is driven by a metric observes it from T on, where T counts epochs.
 
     Raises
     ------
@@ -392,12 +392,12 @@ class WarmUp(Schedule):
         return self.after(t - self.length)
 
     @property
-    def metric(self) -> str:
-        """What the schedule that comes after is to be told."""
+    def metric(self) -> str | None:
+        """The metric that drives the schedule that comes after."""
         return self.after.metric
 
     def observe(self, metric: float) -> None:
-        """Tell the schedule that comes after, once it has come."""
+        """Pass the metric on to the schedule that comes after, once it has begun."""
         self.observed += 1
         if self.observed >= self.length:
             self.after.observe(metric)

@@ -41,7 +41,7 @@ from tinygrad_lab.train.folder import new_run_folder, recipe_text, used_alone, w
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.recipe import Recipe
 from tinygrad_lab.train.shapes import check_images, made_up
-from tinygrad_lab.train.trainer import Trainer, goes_by_metric
+from tinygrad_lab.train.trainer import Trainer
 from tinygrad_lab.weights import begin_with, save_weights
 
 
@@ -129,9 +129,9 @@ def prepare(
 def _check_company(recipe: Recipe, schedule: Any, *, judged: bool) -> None:
     """Refuse settings that need a part held out where there is none, and those that no captured step allows."""
     training = recipe["training"]
-    for judge, judges in (("patience", "patience" in training), ("schedule", schedule and goes_by_metric(schedule))):
-        if judges and not judged:
-            raise ConfigError(f"recipe {recipe.name!r}: expected data.held_out, the part by which {judge} is judged")
+    driven = {"patience": "patience" in training, "schedule": schedule is not None and schedule.metric is not None}
+    for name in (name for name, by_metric in driven.items() if by_metric and not judged):
+        raise ConfigError(f"recipe {recipe.name!r}: expected data.held_out, the data whose metric drives {name}")
     looks = [key for key in ("gradient_norms", "clip_norm", "clip_value") if training.get(key)]
     if training.get("capture") and looks:
         raise ConfigError(

@@ -1,0 +1,58 @@
+"""Checks of a trainer's arguments, made when it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tinygrad_lab.arguments import expect
+from tinygrad_lab.data import Loader
+from tinygrad_lab.errors import CaptureError, OptionError
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.optim.optimizer import Optimizer
+from tinygrad_lab.optim.schedules import Schedule
+from tinygrad_lab.train.callbacks import Callback, EarlyStopping
+
+
+def check_parts(model: Any, loss: Any, optimizer: Any, batches: Any, judging: Mapping[str, Any]) -> None:
+    """Refuse arguments that nothing can be trained with."""
+    expect("Trainer", "model", model, Layer, "a layer")
+    expect("Trainer", "loss", loss, Callable, "a function of logits and labels")
+    expect("Trainer", "optimizer", optimizer, Optimizer, "one, such as SGD(model.parameters(), lr=0.1)")
+    expect("Trainer", "batches", batches, Loader, "a Loader, such as Loader(data)")
+    for name, part in judging.items():
+        expect("Trainer", name, part, (Loader, type(None)), "a Loader, such as Loader(data, shuffle=False)")
+    learned = {id(parameter) for parameter in model.parameters().values() if parameter.node is not None}
+    if not learned:
+        raise OptionError("Trainer: expected a model with parameters that learn, got none; unfreeze some?")
+    if learned.isdisjoint(map(id, optimizer.parameters.values())):
+        raise OptionError(
+            "Trainer: expected an optimizer of the model's parameters, got one of others; make it of "
+            "model.parameters(), after layers were replaced"
+        )
+
+
+def check_compatible(schedule: Any, callbacks: Any, clip: Any, validation: Loader | None) -> None:
+    """Check schedule, clip and callbacks; refuse those driven by a metric if there is no validation data."""
+    expect("Trainer", "schedule", schedule, (Schedule, type(None)), "one, such as OneCycle(length=10)")
+    expect("Trainer", "clip", clip, (Callable, type(None)), "a function, such as partial(clip_by_norm, max_norm=1.0)")
+    expect("Trainer", "callbacks", callbacks, Sequence, "a list")
+    for callback in callbacks:
+        expect("Trainer", "each of callbacks", callback, Callback, "a Callback")
+    if validation is None and any(isinstance(callback, EarlyStopping) for callback in callbacks):
+        raise OptionError("Trainer: expected validation, the data whose accuracy drives EarlyStopping, got none")
+    if validation is None and schedule is not None and schedule.metric is not None:
+        metric = schedule.metric
+        raise OptionError(f"Trainer: expected validation, the data whose {metric} drives {schedule}, got none")
+
+
+def check_steps(accumulate: int, clip: Any, capture: bool, read_every: int | None) -> None:
+    """Check how steps are taken; refuse what steps that are captured as graphs cannot do."""
+    if accumulate < 1:
+        raise OptionError(f"Trainer: expected at least one batch an update, got accumulate={accumulate}")
+    if capture and accumulate > 1:
+        raise CaptureError("Trainer: expected an update from each batch to capture steps, got accumulate > 1")
+    if capture and clip is not None:
+        raise CaptureError("Trainer: expected no clip to capture steps, got one, which may wait for the device")
+    if read_every is not None and read_every < 1:
+        raise OptionError(f"Trainer: expected metrics to be read every 1 update or more, got {read_every}")

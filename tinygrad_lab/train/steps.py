@@ -1,0 +1,153 @@
+"""Strategies of taking steps: when their results are looked at, and what a failed step takes back."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.errors import NonFiniteError
+from tinygrad_lab.train.capture import CapturedSteps
+from tinygrad_lab.train.sums import of_batch
+from tinygrad_lab.train.transaction import Transaction
+
+if TYPE_CHECKING:
+    from tinygrad_lab.train.trainer import Trainer
+
+READ_EVERY = 50  # updates, on a device whose results would have to be waited for
+
+
+class PlainSteps:
+    """Steps whose loss and gradients are checked before each update; a failed one takes back its update alone.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Whose steps they are.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.current: Transaction
+
+    def session(self) -> AbstractContextManager[None]:
+        """Return a ``with`` block for an epoch."""
+        return nullcontext()
+
+    def begin(self) -> None:
+        """Prepare for the steps of an epoch, or of the rest of one."""
+        self.current = Transaction(self.trainer, batch=self.trainer.batches.position.batch)
+
+    def transaction(self, number: int) -> Transaction:
+        """Return the transaction that batch `number` belongs to: a new one for the first batch of an update."""
+        if (number - 1) % self.trainer.accumulate == 0:
+            self.current = Transaction(self.trainer, batch=number - 1)
+        return self.current
+
+    def take(self, x: Array, labels: Array, *, share: float, update: bool) -> Array:
+        """Take a step and return what it adds to the sums."""
+        loss, logits = self.trainer.train_step(x, labels, share=share, update=update)
+        return of_batch(loss, logits, labels)
+
+    def read(self, *, last: bool) -> bool:
+        """Read the metrics after an update, the last of the epoch or not; return False after going back."""
+        self.trainer.sums.read()
+        self._check_updates()
+        return True
+
+    def last_state(self) -> dict[str, Any] | None:
+        """Return the trainer's state at the last reading, if it was kept."""
+        return self.current.state
+
+    def _check_updates(self) -> None:
+        batches = self.trainer.batches
+        try:
+            self.trainer.arithmetic.check()
+        except NonFiniteError:
+            batches.load_state_dict(batches.state_dict())  # so that the next loop goes on here
+            raise
+
+
+class LateSteps(PlainSteps):
+    """Steps that wait for nothing: their losses are looked at every so many updates.
+
+    If a loss was not finite, the trainer goes back to the last reading and takes the steps from there as `PlainSteps`,
+    until one raises the error that it raises everywhere.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Whose steps they are.
+    every : int
+        The number of updates between two readings.
+    """
+
+    def __init__(self, trainer: Trainer, every: int) -> None:
+        super().__init__(trainer)
+        self.every = every
+
+    def begin(self) -> None:
+        """Remember the state that the first reading may go back to."""
+        self.current = Transaction(self.trainer, everything=True)
+
+    def transaction(self, number: int) -> Transaction:
+        """Return the transaction of all steps since the last reading."""
+        return self.current
+
+    def take(self, x: Array, labels: Array, *, share: float, update: bool) -> Array:
+        """Take a step without a look at its loss, and return what it adds to the sums."""
+        loss, logits = self.trainer.train_step(x, labels, share=share, update=update, check=False)
+        return of_batch(loss, logits, labels)
+
+    def read(self, *, last: bool) -> bool:
+        """Read the metrics if it is time; go back to the last reading if the loss is not finite."""
+        if not last and self.trainer.steps % self.every:
+            return True
+        if not math.isfinite(self.trainer.sums.read()["loss"]):
+            self.current.roll_back()
+            return False
+        if not last:
+            self.begin()
+        self._check_updates()
+        return True
+
+
+class GraphSteps(LateSteps):
+    """Late steps that launch recorded graphs; see `tinygrad_lab.train.capture`.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Whose steps they are.
+    every : int
+        The number of updates between two readings.
+    device : str
+        Where the model is; a device with graphs.
+    """
+
+    def __init__(self, trainer: Trainer, every: int, device: str) -> None:
+        super().__init__(trainer, every)
+        self.graphs = CapturedSteps(
+            trainer.model, trainer.optimizer, trainer.forward, device, trainer.arithmetic, trainer.rate_in
+        )
+
+    def session(self) -> AbstractContextManager[None]:
+        """Return a ``with`` block for all work beside the graphs."""
+        return self.graphs.session()
+
+    def take(self, x: Array, labels: Array, *, share: float, update: bool) -> Array:
+        """Launch the graph of a step, or take the step where it is not recorded yet."""
+        usual = super().take
+        return self.graphs.take(x, labels, lambda: usual(x, labels, share=share, update=update))
+
+
+def choose_steps(trainer: Trainer, device: str) -> PlainSteps:
+    """Return the strategy for a device; graphs that were recorded stay."""
+    if trainer.capture:
+        every = trainer.read_every or READ_EVERY
+        if isinstance(trainer.strategy, GraphSteps):
+            return trainer.strategy
+        return GraphSteps(trainer, every, device)
+    every = trainer.read_every or (1 if device == "numpy" else READ_EVERY)
+    return PlainSteps(trainer) if every == 1 else LateSteps(trainer, every)

@@ -1,0 +1,61 @@
+"""Transactions: what an update changes before it is done, and the way back."""
+
+from __future__ import annotations
+
+import copy
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_lab.errors import NonFiniteError
+
+if TYPE_CHECKING:
+    from tinygrad_lab.train.trainer import Trainer
+
+
+class Transaction:
+    """A part of training that leaves no trace if its loss or gradients are not finite.
+
+    In a ``with`` block, a `NonFiniteError` rolls it back: step counters, buffers and gradients get the values that they
+    had when the transaction was made. A failed update has not changed the weights.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Whose training it is.
+    batch : int, optional
+        The batch of this epoch that comes next after a rollback. By default the loader stays where it is.
+    everything : bool
+        Whether to remember the whole state of the trainer, weights included, because errors are found some updates
+        after they happened.
+    """
+
+    def __init__(self, trainer: Trainer, *, batch: int | None = None, everything: bool = False) -> None:
+        self.trainer = trainer
+        self.state: dict[str, Any] | None = trainer.state() if everything else None
+        self.steps, self.sums = trainer.model.steps, copy.copy(trainer.sums)
+        self.buffers = [(buffer, buffer.value) for buffer in trainer.model.buffers().values()]
+        nodes = [parameter.node for parameter in trainer.optimizer.parameters.values()]
+        self.gradients = [(node, node.grad) for node in nodes if node is not None]
+        self.position = None if batch is None else (trainer.batches.position.epoch, batch)
+
+    def roll_back(self) -> None:
+        """Restore what was there when the transaction was made."""
+        if self.state is not None:
+            self.trainer.load_state(self.state)
+            return
+        self.trainer.model.steps, self.trainer.sums = self.steps, self.sums
+        for buffer, value in self.buffers:
+            buffer.assign(value)
+        for node, gradient in self.gradients:
+            node.grad = gradient
+        if self.position is not None:
+            self.trainer.batches.seek(*self.position)
+
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(value, NonFiniteError):
+            self.roll_back()
