@@ -28,6 +28,8 @@ class Site:
         It answers a range from so many bytes further on, as a broken server would.
     chunked : bool
         Whether it leaves the length of the answer open.
+    redirects : dict
+        From path to where it sends those who ask for it.
     requests : list of (path, range)
         What was asked, filled by the server.
     """
@@ -38,6 +40,7 @@ class Site:
     ranges: bool = True
     shift: int = 0
     chunked: bool = False
+    redirects: dict[str, str] = field(default_factory=dict)
     requests: list[tuple[str, str | None]] = field(default_factory=list)
     address: str = ""
 
@@ -50,6 +53,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         site = self.site
         asked = self.headers.get("Range")
         site.requests.append((self.path, asked))
+        if self.path in site.redirects:
+            self.send_response(302)
+            self.send_header("Location", site.redirects[self.path].encode("utf-8", "surrogateescape").decode("latin-1"))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         content = site.files.get(self.path)
         status = site.failures.pop(0) if site.failures else 404 if content is None else 200
         if content is None or status != 200:

@@ -165,3 +165,25 @@ def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "set").write_text("a file where a folder should be")
     with serving(Site({"/file.bin": CONTENT})) as site, pytest.raises(DataError, match="cannot be written"):
         get(site, tmp_path)
+
+
+NO_ADDRESSES = ["http://[::1", "http://127.0.0.1:port/x", "http://exämple\udcff/x", "//x", ""]
+
+
+@pytest.mark.parametrize("address", NO_ADDRESSES)
+def test_what_is_no_address_gives_way_to_a_mirror(tmp_path: Path, address: str) -> None:
+    with serving(Site({"/file.bin": CONTENT})) as site:
+        download(item(address, f"{site.address}/file.bin"), tmp_path, pause=0)
+    assert_complete(tmp_path)
+    with pytest.raises(DataError, match="not an address of the web"):
+        download(item(address), tmp_path / "other", pause=0)
+
+
+@pytest.mark.parametrize("address", [*NO_ADDRESSES[:3], "file:///etc/passwd", "data:,x"])
+def test_what_is_redirected_to_no_address_gives_way_to_a_mirror(tmp_path: Path, address: str) -> None:
+    with (
+        serving(Site({}, redirects={"/file.bin": address})) as first,
+        serving(Site({"/file.bin": CONTENT})) as second,
+    ):
+        get(first, tmp_path, second)
+    assert_complete(tmp_path)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinygrad_lab.data.dataset import Dataset
-from tinygrad_lab.data.files import FileStatus, Progress, check_file, data_roots, no_progress
+from tinygrad_lab.data.files import Download, FileStatus, Progress, cannot_write, check_file, data_roots, no_progress
+from tinygrad_lab.data.locking import exclusively
 from tinygrad_lab.data.resizing import as_size
 from tinygrad_lab.data.sources import Source
 from tinygrad_lab.errors import DataError, OptionError, PluginError
@@ -161,6 +162,8 @@ def _list(name: str, root: str | os.PathLike[str] | None) -> Listing:
 def fetch(name: str, *, root: str | os.PathLike[str] | None = None, progress: Progress = no_progress) -> Path:
     """Download a data set; files that are there and right are left alone, and broken ones are replaced.
 
+    Of several processes that fetch the same files at once, one does and the others wait.
+
     Parameters
     ----------
     name : str
@@ -182,21 +185,38 @@ def fetch(name: str, *, root: str | os.PathLike[str] | None = None, progress: Pr
     PluginError
         There is no data set of that name.
     """
-    from tinygrad_lab.data.archives import extract_tar  # asked for only here: reading needs no network
-    from tinygrad_lab.data.download import download
-
     source = find_source(name)
     folder = next(iter(data_roots(root).values()))
     for item in source.downloads:
-        if all(check_file(file, folder).ok for file in item.delivers):
-            continue
-        packed = folder / item.file.path
-        if not check_file(item.file, folder).ok:
-            download(item, folder, progress=progress)
-        if item.file not in item.delivers:
-            extract_tar(packed, folder, item.delivers)
-            packed.unlink()
+        if not _delivered(item, folder):
+            _deliver(item, folder, progress)
     return folder
+
+
+def _delivered(item: Download, folder: Path) -> bool:
+    return all(check_file(file, folder).ok for file in item.delivers)
+
+
+def _deliver(item: Download, folder: Path, progress: Progress) -> None:
+    """Download and unpack, unless another process that was waited for has done it."""
+    from tinygrad_lab.data.archives import extract_tar  # asked for only here: reading needs no network
+    from tinygrad_lab.data.download import download
+
+    packed = folder / item.file.path
+    try:
+        packed.parent.mkdir(parents=True, exist_ok=True)
+        with exclusively(packed):
+            if _delivered(item, folder):
+                return
+            if not check_file(item.file, folder).ok:
+                download(item, folder, progress=progress)
+            if item.file not in item.delivers:
+                extract_tar(packed, folder, item.delivers)
+                packed.unlink()
+    except DataError:
+        raise
+    except OSError as error:
+        raise cannot_write(packed, item.file.size, error) from error
 
 
 @dataclass(frozen=True)

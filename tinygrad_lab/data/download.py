@@ -17,6 +17,7 @@ _TIMEOUT = 30.0  # seconds without a byte
 _ATTEMPTS = 5  # per address; each goes on where the one before broke off
 _PAUSE = 1.0  # seconds before the second attempt; doubled before each further one
 _BROKEN = (urllib.error.URLError, http.client.HTTPException, OSError)
+_NO_ADDRESS = (http.client.InvalidURL, OverflowError, ValueError)  # by a port, a bracket or a letter that there is not
 
 
 class _WrongAnswerError(Exception):
@@ -27,7 +28,8 @@ def download(item: Download, root: Path, *, progress: Progress = no_progress, pa
     """Fetch a file into a folder.
 
     The bytes are collected in a file with the suffix ``.part``, which a later call goes on with; it gets its final name
-    when its size and checksum are right. No more is read than the file's published size.
+    when its size and checksum are right. No more is read than the file's published size. One process at a time may
+    fetch a file: see `exclusively`.
 
     Parameters
     ----------
@@ -79,7 +81,11 @@ def _fetch_from(address: str, file: DataFile, part: Path, progress: Progress, pa
     _WrongAnswerError
         It is not to be had there.
     """
-    if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
+    try:
+        scheme = urllib.parse.urlsplit(address).scheme
+    except ValueError as error:
+        raise _WrongAnswerError(f"not an address of the web: {error}") from error
+    if scheme not in ("http", "https"):
         raise _WrongAnswerError("not an address of the web")
     resumed = part.exists()
     trouble = ""
@@ -131,6 +137,8 @@ def _go_on(address: str, file: DataFile, part: Path, progress: Progress) -> str:
         if error.code in (408, 416, 429) or error.code >= 500:  # may pass
             return f"HTTP {error.code} {error.reason}"
         raise _WrongAnswerError(f"HTTP {error.code} {error.reason}") from error
+    except _NO_ADDRESS as error:  # this one, or the one that it redirects to
+        raise _WrongAnswerError(f"not an address of the web: {error}") from error
     except _BROKEN as error:
         return str(getattr(error, "reason", error))
     with response:

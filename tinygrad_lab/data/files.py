@@ -8,7 +8,7 @@ import os
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tinygrad_lab.errors import DataError
@@ -31,13 +31,18 @@ class DataFile:
     Parameters
     ----------
     path : str
-        Relative to the data folder, with slashes.
+        Relative to the data folder, with slashes, and below it.
     size : int
         Bytes.
     checksum : str
         Algorithm and digest: ``"sha256:..."`` or ``"md5:..."``.
     content_size, content_checksum : int, str, optional
         The same of the unpacked content of a ``.gz`` file, which may lie there instead of it.
+
+    Raises
+    ------
+    DataError
+        The path leads out of the data folder.
     """
 
     path: str
@@ -45,6 +50,13 @@ class DataFile:
     checksum: str
     content_size: int | None = None
     content_checksum: str | None = None
+
+    def __post_init__(self) -> None:
+        parts = PurePosixPath(self.path).parts
+        if not parts or ".." in parts or parts[0] == "/" or set(self.path) & set("\\:\0"):
+            raise DataError(
+                f"DataFile: expected a path below the data folder, such as 'set/images.gz', got {self.path!r}"
+            )
 
     def forms(self) -> tuple[tuple[str, int, str], ...]:
         """Return (path, size, checksum) of the file and, where it may lie there unpacked, of its content."""

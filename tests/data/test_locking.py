@@ -1,0 +1,117 @@
+"""Several processes that fetch one data set at once: each ends well, and the files are right whenever one ends."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.data.made import data_file
+from tests.data.server import Site, serving
+from tinygrad_lab.data.locking import exclusively
+
+ROUNDS = int(os.environ.get("TINYGRAD_LAB_FUZZ", "3"))
+PLAIN, MEMBER = (hashlib.blake2b(name.encode()).digest() * 20_000 for name in ("plain", "member"))
+
+
+def archive() -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        info = tarfile.TarInfo("set/member.bin")
+        info.size = len(MEMBER)
+        tar.addfile(info, io.BytesIO(MEMBER))
+    return packed.getvalue()
+
+
+@contextlib.contextmanager
+def fetchers(count: int, *arguments: str) -> Iterator[list[subprocess.Popen[str]]]:
+    command = [sys.executable, "-m", "tests.data.fetcher", *arguments]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    processes = [subprocess.Popen(command, cwd=ROOT, text=True, **pipes) for _ in range(count)]  # type: ignore[call-overload]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.communicate()
+
+
+def tell(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+
+
+@pytest.mark.slow
+def test_three_processes_fetch_one_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    root, packed = tmp_path / "data", archive()
+    files = {"set/plain.bin": PLAIN, "set.tar.gz": packed, "set/member.bin": MEMBER}
+    described = json.dumps([asdict(data_file(path, content)) for path, content in files.items()])
+    site = Site({"/set/plain.bin": PLAIN, "/set.tar.gz": packed})
+    with serving(site), fetchers(3, str(root), site.address) as processes:
+        for process in processes:
+            tell(process, described)
+        for number in range(ROUNDS):
+            shutil.rmtree(root, ignore_errors=True)
+            site.requests.clear()
+            site.cut.extend([1000] if number % 2 else [])
+            for process in processes:
+                tell(process, "go")
+            for process in processes:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "\n"
+                for path in ("set/plain.bin", "set/member.bin"):
+                    assert (root / path).read_bytes() == files[path], "there and right when the first process ends"
+            found = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+            assert found == ["set/member.bin", "set/plain.bin"]
+            assert len(site.requests) == 2 + number % 2, "each file was fetched once"
+
+
+def test_one_thread_at_a_time(tmp_path: Path) -> None:
+    inside, most, entered = [0], [0], [0]
+
+    def work() -> None:
+        for _ in range(200):
+            with exclusively(tmp_path / "file"):
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                entered[0] += 1
+                inside[0] -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (most[0], entered[0]) == (1, 800)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_that_a_killed_process_left_locks_nobody_out(tmp_path: Path) -> None:
+    script = "import os, pathlib, sys\nfrom tinygrad_lab.data.locking import exclusively\n"
+    script += "with exclusively(pathlib.Path(sys.argv[1])): os._exit(9)\n"
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path / "file")], cwd=ROOT, check=False).returncode == 9
+    assert [path.name for path in tmp_path.iterdir()] == [".file.lock"]
+    with exclusively(tmp_path / "file"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_lock_is_released_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="inside"), exclusively(tmp_path / "file"):
+        raise RuntimeError("inside")
+    with exclusively(tmp_path / "file"):
+        pass
