@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import gzip
 import io
+import lzma
 import tarfile
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.data.made import data_file
+from tinygrad_lab.data import archives
 from tinygrad_lab.data.archives import extract_tar
+from tinygrad_lab.data.files import DataFile
 from tinygrad_lab.errors import DataError
 
 CONTENT = b"the content" * 100
@@ -79,6 +86,50 @@ def test_a_bomb_is_refused(tmp_path: Path) -> None:
     assert archive.stat().st_size < 10_000
     with pytest.raises(DataError, match="unpacks to more than"):
         extract_tar(archive, tmp_path / "data", WANTED)
+
+
+def extended(size: int) -> bytes:
+    """A header that says that the next member's name has so many bytes."""
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize("unpack", [gzip, bz2, lzma], ids=["gz", "bz2", "xz"])
+def test_a_name_of_gigabytes_is_refused(tmp_path: Path, unpack: Any) -> None:
+    """The header of a member is read whole, so what it asks for is bounded too."""
+    archive = tmp_path / "bomb.tar"
+    archive.write_bytes(unpack.compress(extended(8 << 30) + bytes(16 << 20)))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="unpacks to more than"):
+        extract_tar(archive, tmp_path / "data", WANTED)
+    assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    tracemalloc.stop()
+
+
+def test_headers_that_extend_headers_are_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "a.tar"
+    archive.write_bytes((extended(1) + b"x".ljust(512, b"\0")) * 1000)
+    with pytest.raises(DataError, match="damaged archive"):
+        extract_tar(archive, tmp_path / "data", WANTED)
+
+
+def test_members_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "_MOST_MEMBERS", 100)
+    archive = pack(tmp_path / "a.tar", [member(f"empty/{i}") for i in range(101)])
+    with pytest.raises(DataError, match="more than 100 members"):
+        extract_tar(archive, tmp_path / "data", WANTED)
+
+
+OUTSIDE = ["../evil", "/etc/passwd", "set/../../evil", "..\\evil", "C:evil", "", ".", "a\0b", ".."]
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
+def test_a_file_lies_below_the_data_folder(path: str) -> None:
+    with pytest.raises(DataError) as told:
+        DataFile(path, 1, "sha256:00")
+    expected = f"DataFile: expected a path below the data folder, such as 'set/images.gz', got {path!r}"
+    assert str(told.value) == expected
 
 
 def test_the_wrong_content_gets_no_name(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -45,3 +47,9 @@ def test_an_absurd_shape_costs_nothing() -> None:
     """2^96 values are claimed; nothing is allocated for them."""
     with pytest.raises(DataError, match="expected 792281"):
         parse_idx(bytes([0, 0, 8, 3]) + b"\xff" * 12 + b"abc", axes=3)
+
+
+@pytest.mark.parametrize("lengths", [(0, 2**32 - 1, 2**32 - 1), (2**32 - 1, 2**32 - 1, 0)])
+def test_an_absurd_shape_of_nothing_is_refused(lengths: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match="expected a shape that there can be"):
+        parse_idx(bytes([0, 0, 8, 3]) + struct.pack(">3I", *lengths), axes=3)

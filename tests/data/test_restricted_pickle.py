@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.made import GLOBALS, _array, cifar_batch, python2_pickle, random_images
+from tinygrad_lab.data.sources import restricted_pickle
 from tinygrad_lab.data.sources.restricted_pickle import read_pickle
 from tinygrad_lab.errors import DataError
 
@@ -66,7 +69,7 @@ class Call:
 def test_a_hostile_pickle_runs_nothing(tmp_path: Path, protocol: int, inside: Any) -> None:
     victim = tmp_path / "victim"
     content = pickle.dumps(inside(Call(os.mkdir, str(victim))), protocol=protocol)
-    with pytest.raises(DataError, match=r"evil: not a readable batch: it names \w+\.mkdir, which is not admitted"):
+    with pytest.raises(DataError, match=r"it (names \w+\.mkdir|holds the operation .*), which is not admitted"):
         read_pickle(content, name="evil")
     assert not victim.exists()
     unrestricted(content)
@@ -113,14 +116,14 @@ def array_of(rows: bytes, columns: bytes, content: bytes) -> bytes:
         pytest.param(opcodes(_array(np.zeros((2, 2), np.uint8), b"u4")), "only unsigned bytes", id="wide numbers"),
         pytest.param(opcodes(GLOBALS["dtype"] + b")R"), "only unsigned bytes", id="no type"),
         pytest.param(opcodes(GLOBALS["array"] + b")R"), "unknown way", id="an array called"),
-        pytest.param(opcodes(GLOBALS["array"] + b")\x81"), "_NDArray", id="an array made anew"),
+        pytest.param(opcodes(GLOBALS["array"] + b")\x81"), "not admitted", id="an array made anew"),
         pytest.param(opcodes(RECONSTRUCT + b")RK\x01b"), "unknown state", id="no state"),
         pytest.param(array_of(b"K\x02", b"K\x02", b"abc"), "2 x 2 with 3 bytes", id="too short"),
         pytest.param(array_of(b"J\xff\xff\xff\xff", b"J\xff\xff\xff\xff", b"a"), "-1 x -1", id="negative"),
         pytest.param(opcodes(RECONSTRUCT), "got type", id="a name as a value"),
-        pytest.param(b"\x80\x02U\x04dataQ.", "outside of the file", id="persistent"),
+        pytest.param(b"\x80\x02U\x04dataQ.", r"operation b'Q', which is not admitted", id="persistent"),
         pytest.param(b"\x80\x02]..", "expected a dictionary, got list", id="a list"),
-        pytest.param(b"\x80\x02}N]s.", "got NoneType", id="a key of another type"),
+        pytest.param(b"\x80\x02}N]s.", "a key that is no text", id="a key of another type"),
         pytest.param(b"", "not a readable batch", id="empty"),
         pytest.param(b"\x89HDF", "not a readable batch", id="another format"),
     ],
@@ -149,3 +152,45 @@ def test_any_damage_is_a_data_error(data: st.DataObject) -> None:
 def test_a_small_file_cannot_ask_for_much_memory() -> None:
     """To store something at place 2^31 of the unpickler's memory makes the one written in C allocate 32 GB."""
     assert read_pickle(b"\x80\x02}r\xff\xff\xff\x7f.", name="batch") == {}
+
+
+def laughs(first: bytes, count: int) -> bytes:
+    """A dictionary of lists, each of which holds the one before twice."""
+    parts = [b"U\x01a](" + first + b"eq\x00s"]
+    parts += [b"U\x02" + bytes([97 + i // 26, 97 + i % 26]) + b"](" + b"h" + bytes([i]) + b"h" + bytes([i]) + b"e" +
+              b"q" + bytes([i + 1]) + b"s" for i in range(count)]  # fmt: skip
+    return b"\x80\x02}" + b"".join(parts) + b"."
+
+
+TUPLES = b")\x85q\x00" + b"".join(b"h" + bytes([i, 104, i]) + b"\x86q" + bytes([i + 1]) for i in range(60))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(laughs(b"K\x01", 60), "nested too deep, or larger than the file", id="numbers"),
+        pytest.param(b"\x80\x02}(U\x01a](T\x40\x0d\x03\x00" + bytes(200_000) + b"q\x00" + b"h\x00" * 5000 + b"eu.",
+                     "larger than the file", id="text"),
+        pytest.param(b"\x80\x02}U\x01a]q\x00(h\x00es.", "nested too deep", id="itself"),
+        pytest.param(b"\x80\x02}U\x01a" + b"]" * 5000 + b"a" * 4999 + b"s.", "nested too deep", id="5,000 deep"),
+        pytest.param(b"\x80\x02}(" + TUPLES + b"K\x01u.", "a key that is no text", id="keys"),
+        pytest.param(b"\x80\x02}" + TUPLES + b"K\x01s.", "a key that is no text", id="one key"),
+        pytest.param(b"\x80\x02" + TUPLES + GLOBALS["dtype"] + b"h\x3c\x85R.", "an array of tuple", id="a type"),
+        pytest.param(b"\x80\x05}U\x01a\x96" + struct.pack("<Q", 8 << 30) + b"s.", "not admitted", id="8 GiB of bytes"),
+        pytest.param(b"\x80\x04}U\x01a\x8e" + struct.pack("<Q", 8 << 30) + b"s.", "not admitted", id="8 GiB of text"),
+        pytest.param(b"\x80\x04}U\x01a\x95" + struct.pack("<Q", 8 << 30) + b"s.", "not a readable", id="8 GiB of frame"),
+        pytest.param(b"\x80\x02}U\x01aT\xff\xff\xff\x7fs.", "not a readable batch", id="2 GiB of text"),
+        pytest.param(b"\x80\x04}" + b"\x94" * 20_000 + b".", "more than 20000 operations", id="operations"),
+        pytest.param(opcodes(GLOBALS["array"] + b"N}U\x01xK\x01s\x86b"), "a state of something", id="a class changed"),
+        pytest.param(b"\x80\x02cos\n" + b"x" * 100_000 + b"\n.", r"names os\.x{57}, which", id="a long name"),
+    ],
+)  # fmt: skip
+def test_bombs_are_refused(content: bytes, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, and in little memory."""
+    monkeypatch.setattr(restricted_pickle, "_MOST_OPERATIONS", 20_000)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=message):
+        read_pickle(content, name="bomb")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 20 << 20

@@ -2,25 +2,61 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
 import lzma
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
 from tinygrad_lab.data.files import CHUNK, DataFile, cannot_write, matches, new_hash
 from tinygrad_lab.errors import DataError
 
-_DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+_DAMAGE = (
+    tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, ValueError, OverflowError, RecursionError
+)  # fmt: skip  # the last where headers extend headers
+_UNPACKERS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+"""By the first bytes of an archive, what opens it to be read."""
+_MARGIN = 1 << 20  # bytes of headers and paddings, beside the contents
+_MOST_MEMBERS = 100_000
+
+
+class _Bounded(io.BufferedIOBase):
+    """What an archive unpacks to, and a refusal to unpack more: a small file can fill any memory and any disk."""
+
+    def __init__(self, stream: IO[bytes], limit: int, archive: Path) -> None:
+        self._stream, self._limit, self._archive = stream, limit, archive
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes; all that are left are too many."""
+        size = self._limit + 1 if size is None or size < 0 else size
+        self._check(self.tell() + size)
+        return self._stream.read(size)
+
+    def tell(self) -> int:
+        """Return the number of bytes before the next."""
+        return self._stream.tell()
+
+    def seek(self, position: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to a position, which unpacks all that is before it."""
+        self._check(position)
+        return self._stream.seek(position, whence)
+
+    def _check(self, end: int) -> None:
+        if end > self._limit:
+            raise DataError(f"{self._archive}: refused, for it unpacks to more than {self._limit} bytes")
 
 
 def extract_tar(archive: Path, root: Path, wanted: tuple[DataFile, ...]) -> None:
     """Unpack the wanted files of a tar archive, compressed or not.
 
     An archive is refused as a whole when a member's path leaves the folder, when it unpacks to more than twice the size
-    of what is wanted, or when a wanted member is a link, a device, or has not the published size. Members that are not
-    wanted are left alone. Each file is written under a temporary name, compared with its checksum and then renamed.
+    of what is wanted (and a mebibyte), or when a wanted member is a link, a device, or has not the published size.
+    Members that are not wanted are left alone. Each file is written under a temporary name, compared with its checksum
+    and then renamed.
 
     Parameters
     ----------
@@ -38,14 +74,15 @@ def extract_tar(archive: Path, root: Path, wanted: tuple[DataFile, ...]) -> None
     """
     by_path = {file.path: file for file in wanted}
     try:
-        with tarfile.open(archive, "r:*") as tar:
-            everything = _bounded(tar, limit=2 * sum(file.size for file in wanted))
-            members = [member for member in everything if _is_wanted(member, by_path, archive)]
-            missing = sorted(set(by_path) - {member.name for member in members})
-            if missing:
-                raise DataError(f"{archive}: expected the files {', '.join(missing)} in it, found none")
-            for member in members:
-                _write(tar, member, by_path[member.name], root)
+        with _unpacked(archive) as stream:
+            bounded = _Bounded(stream, 2 * sum(file.size for file in wanted) + _MARGIN, archive)
+            with tarfile.open(archive, "r:", fileobj=bounded) as tar:
+                members = [member for member in _few(tar, archive) if _is_wanted(member, by_path, archive)]
+                missing = sorted(set(by_path) - {member.name for member in members})
+                if missing:
+                    raise DataError(f"{archive}: expected the files {', '.join(missing)} in it, found none")
+                for member in members:
+                    _write(tar, member, by_path[member.name], root)
     except DataError:
         raise
     except _DAMAGE as error:
@@ -54,13 +91,20 @@ def extract_tar(archive: Path, root: Path, wanted: tuple[DataFile, ...]) -> None
         raise cannot_write(root, sum(file.size for file in wanted), error) from error
 
 
-def _bounded(tar: tarfile.TarFile, limit: int) -> Iterator[tarfile.TarInfo]:
-    """Yield the members until they are too many or too large: a small archive can unpack to fill any disk."""
-    total = 0
-    for member in tar:
-        total += max(member.size, 512)  # 512: a header, so that endless empty members end too
-        if total > limit + (1 << 20):
-            raise DataError(f"{tar.name!s}: refused, for it unpacks to more than {limit} bytes")
+def _unpacked(archive: Path) -> IO[bytes]:
+    """Return a file of the bytes that a compressed or plain archive holds."""
+    with archive.open("rb") as file:
+        first = file.read(max(map(len, _UNPACKERS)))
+    unpack = next((unpack for magic, unpack in _UNPACKERS.items() if first.startswith(magic)), None)
+    stream: IO[bytes] = unpack(archive) if unpack else archive.open("rb")
+    return stream
+
+
+def _few(tar: tarfile.TarFile, archive: Path) -> Iterator[tarfile.TarInfo]:
+    """Yield the members until they are too many."""
+    for number, member in enumerate(tar):
+        if number == _MOST_MEMBERS:
+            raise DataError(f"{archive}: refused, for it has more than {_MOST_MEMBERS} members")
         yield member
 
 

@@ -11,6 +11,7 @@ from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import DataError
 
 _UNSIGNED_BYTE = 0x08
+_LARGEST = 2**40  # values
 
 
 def parse_idx(content: bytes, *, axes: int, name: str = "idx") -> Array:
@@ -60,4 +61,6 @@ def parse_idx(content: bytes, *, axes: int, name: str = "idx") -> Array:
             f"{name}: expected {math.prod(shape)} values, as its header says with shape {shape}, "
             f"got {len(content) - start}"
         )
+    if math.prod(max(length, 1) for length in shape) > _LARGEST:  # where a length is 0, any other fits the file
+        raise DataError(f"{name}: expected a shape that there can be, got a header that says {shape}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -4,17 +4,30 @@ CIFAR's publisher distributes its batches as Python 2 pickles, so there is no wa
 unpickler would run whatever code a file names. This one looks no name up. It knows the three that an array of bytes
 consists of and gives inert stand-ins for them, which take nothing but plain values; any other name is refused. What
 comes out is a dictionary of text, numbers, lists and arrays of bytes.
+
+A small file cannot ask for much either. Of the format's operations only those are admitted that such a dictionary
+needs, and a bounded number of them; a dictionary has keys of text alone; and what a file repeats by reference counts as
+often as it is repeated.
 """
 
 from __future__ import annotations
 
 import io
 import pickle  # the format of the publisher's files; restricted below
+import struct
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinygrad_lab.errors import DataError
+
+_MOST_OPERATIONS = 2_000_000  # a batch of 10,000 images has 30,098
+_SMALL = 1 << 20  # what any file may grow to, in bytes of text and numbers of items
+_DEEPEST = 8  # lists in lists
+_SHOWN = 60  # characters of a name in an error
+_DAMAGE = (pickle.UnpicklingError, EOFError, struct.error, AttributeError, LookupError, TypeError, ValueError)
+"""What operations on a stack raise that lacks what they need, or holds something else."""
 
 
 class _DType:
@@ -22,7 +35,8 @@ class _DType:
 
     def __init__(self, code: object = None, *_: object) -> None:
         if code not in (b"u1", "u1"):
-            raise pickle.UnpicklingError(f"an array of {code!r}; only unsigned bytes are admitted")
+            given = repr(code)[:_SHOWN] if isinstance(code, (bytes, str)) else type(code).__name__
+            raise pickle.UnpicklingError(f"an array of {given}; only unsigned bytes are admitted")
 
     def __setstate__(self, state: object) -> None:
         """Ignore the byte order and the like, which bytes do not have."""
@@ -45,7 +59,7 @@ class _Bytes:
         """Take (version, shape, dtype, Fortran order, bytes)."""
         match state:
             case (int(), (int(rows), int(columns)), _DType(), bool(fortran), bytes(content)):
-                if rows * columns != len(content) or min(rows, columns) < 0:
+                if rows * columns != len(content) or min(rows, columns) < 1:
                     raise pickle.UnpicklingError(f"an array of {rows} x {columns} with {len(content)} bytes")
                 self.array = np.frombuffer(content, np.uint8).reshape((rows, columns), order="F" if fortran else "C")
             case _:
@@ -60,31 +74,91 @@ _ADMITTED = {
 }
 
 
+_OPERATIONS = """
+    PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1
+    BINSTRING SHORT_BINSTRING BINUNICODE SHORT_BINUNICODE BINBYTES SHORT_BINBYTES
+    EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3
+    BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD
+"""
+_Operation = Callable[[Any], None]  # on an unpickler
+
+
+class _Operations(dict[int, _Operation]):
+    """The admitted operations by their codes, and a count of those that a file has used."""
+
+    used = 0
+
+    def __getitem__(self, code: int) -> _Operation:
+        self.used += 1
+        if self.used > _MOST_OPERATIONS:
+            raise pickle.UnpicklingError(f"it holds more than {_MOST_OPERATIONS} operations")
+        return super().__getitem__(code)
+
+    def __missing__(self, code: int) -> _Operation:
+        raise pickle.UnpicklingError(f"it holds the operation {bytes([code])!r}, which is not admitted")
+
+
 class _RestrictedUnpickler(pickle._Unpickler):
     """The unpickler written in Python: the one written in C lets a file of ten bytes ask for gigabytes (its memo)."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(io.BytesIO(content), encoding="bytes")
+        codes = [getattr(pickle, name)[0] for name in _OPERATIONS.split()]
+        checked = {pickle.SETITEM[0]: _set_item, pickle.SETITEMS[0]: _set_items, pickle.BUILD[0]: _build}
+        admitted = {code: pickle._Unpickler.dispatch[code] for code in codes}
+        self.dispatch = _Operations(admitted | checked)  # type: ignore[misc]  # one for each file, since it counts
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the stand-in for a name; never import anything."""
         if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which is not admitted")
+            raise pickle.UnpicklingError(f"it names {f'{module}.{name}'[:_SHOWN]}, which is not admitted")
         return _ADMITTED[module, name]
 
-    def persistent_load(self, pid: object) -> Any:
-        """Refuse references to things outside of the file."""
-        raise pickle.UnpicklingError("it refers to an object outside of the file")
+
+def _check_keys(keys: list[Any]) -> None:
+    """Admit text alone: the hash of nested tuples that repeat by reference takes forever."""
+    if not all(isinstance(key, (bytes, str)) for key in keys):
+        raise pickle.UnpicklingError("a dictionary with a key that is no text")
 
 
-def _plain(value: object, name: str) -> Any:
-    """Return a value made of text, numbers, lists and arrays alone."""
-    if isinstance(value, _Bytes):
-        return value.array
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    if isinstance(value, list):
-        return [_plain(item, name) for item in value]
-    if isinstance(value, (str, int)):
-        return value
-    raise DataError(f"{name}: expected text, numbers, lists and arrays, got {type(value).__name__}")
+def _set_item(unpickler: Any) -> None:
+    _check_keys(unpickler.stack[-2:-1])
+    unpickler.load_setitem()
+
+
+def _set_items(unpickler: Any) -> None:
+    _check_keys(unpickler.stack[::2])  # all that came after the mark
+    unpickler.load_setitems()
+
+
+def _build(unpickler: Any) -> None:
+    if not isinstance(unpickler.stack[-2], (_DType, _Bytes)):  # not of a class: it would be changed for all files
+        raise pickle.UnpicklingError("a state of something that has none")
+    unpickler.load_build()
+
+
+class _Plain:
+    """Copies values that are made of text, numbers, lists and arrays alone.
+
+    What a file repeats by reference is copied as often, so the copies are bounded by the file's size.
+    """
+
+    def __init__(self, name: str, size: int) -> None:
+        self.name, self.left = name, 2 * size + _SMALL
+
+    def __call__(self, value: object, depth: int = 0) -> Any:
+        self.left -= len(value) if isinstance(value, (bytes, str)) else 1
+        if self.left < 0 or depth > _DEEPEST:
+            raise DataError(f"{self.name}: refused, for what it holds is nested too deep, or larger than the file")
+        if isinstance(value, _Bytes):
+            return value.array
+        if isinstance(value, bytes):
+            return value.decode("latin-1")
+        if isinstance(value, list):
+            return [self(item, depth + 1) for item in value]
+        if isinstance(value, (str, int)):
+            return value
+        raise DataError(f"{self.name}: expected text, numbers, lists and arrays, got {type(value).__name__}")
 
 
 def read_pickle(content: bytes, *, name: str) -> dict[str, Any]:
@@ -105,14 +179,13 @@ def read_pickle(content: bytes, *, name: str) -> dict[str, Any]:
     Raises
     ------
     DataError
-        The content is no pickle, is damaged, or holds anything else.
+        The content is no pickle, is damaged, asks for much more memory than it has bytes, or holds anything else.
     """
     try:
-        value = _RestrictedUnpickler(io.BytesIO(content), encoding="bytes").load()
-    except DataError:
-        raise
-    except Exception as error:  # damaged pickles raise nearly everything: UnpicklingError, EOFError, KeyError, ...
+        value = _RestrictedUnpickler(content).load()
+    except _DAMAGE as error:
         raise DataError(f"{name}: not a readable batch: {error}") from error
     if not isinstance(value, dict):
         raise DataError(f"{name}: expected a dictionary, got {type(value).__name__}")
-    return {str(_plain(key, name)): _plain(item, name) for key, item in value.items()}
+    plain = _Plain(name, len(content))
+    return {plain(key): plain(item) for key, item in value.items()}
