@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_lab.data import Dataset
+from tinygrad_lab.data import Compose, Dataset, Flip, Loader, Normalize, dataset
+from tinygrad_lab.data.resizing import resize_bilinear
 from tinygrad_lab.errors import DTypeError, OptionError, ShapeError
 
 SEEDS = st.integers(0, 2**32)
@@ -158,3 +163,63 @@ def test_images_lie_one_after_another_whatever_the_file_has() -> None:
     assert data.images.flags.c_contiguous
     assert data.take(np.array([2, 0])).images.flags.c_contiguous
     assert np.array_equal(data.images[1, :, :, 2], planes[1, 2])
+
+
+def pictures(count: int = 30, side: int = 8) -> Dataset:
+    images = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
+    return Dataset(images, np.arange(count) % 3, classes=("a", "b", "c"), name="pictures")
+
+
+PARTS = {
+    "whole": lambda data: data,
+    "classes": lambda data: data.keep_classes(["c", "a"]),
+    "limit": lambda data: data.limit(4, seed=1),
+    "rest": lambda data: data.split(0.3)[0],
+    "held out": lambda data: data.split(0.3)[1].keep_classes(["b"]),
+    "again": lambda data: data.resize((5, 6)),
+}
+
+
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+@pytest.mark.parametrize("most", [0, 1 << 30])
+def test_parts_of_a_resized_set_are_resized_parts(
+    part: Callable[[Dataset], Dataset], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is resized when it is used has the bits of what is resized at once."""
+    monkeypatch.setattr(dataset, "_HELD", most)
+    expected = part(replace(pictures(), images=resize_bilinear(pictures().images, (20, 11))))
+    found = part(pictures().resize((20, 11)))
+    assert repr(found) == repr(expected)
+    assert (found.shape, found.dtype, len(found)) == (expected.shape, expected.dtype, len(expected))
+    chosen = np.array([2, 0, 2])
+    np.testing.assert_array_equal(found.batch(chosen), expected.images[chosen])
+    for name in ("labels", "index", "images"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    np.testing.assert_array_equal(found.batch(slice(2)), expected.images[:2])
+    assert not found.images.flags.writeable
+
+
+@pytest.mark.parametrize("most", [0, 1 << 30])
+def test_a_loader_gives_the_same_batches_whether_all_were_resized_before(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "_HELD", most)
+    before = Loader(replace(pictures(), images=resize_bilinear(pictures().images, (20, 11))), batch_size=8)
+    augment = Compose([Flip(), Normalize()])
+    found = pictures().resize((20, 11))
+    assert augment.fit(found).config() == augment.fit(before.dataset).config()
+    for (images, labels), (expected, numbers) in zip(Loader(found, batch_size=8), before, strict=True):
+        np.testing.assert_array_equal(images, expected)
+        np.testing.assert_array_equal(labels, numbers)
+
+
+def test_what_is_not_used_is_not_resized() -> None:
+    """Of 3,000 images in AlexNet's size, which take 460 MB, a batch or a few of each class."""
+    data = pictures(3000)
+    tracemalloc.start()
+    resized = data.resize((227, 227))
+    next(iter(Loader(data.resize((800, 800)), batch_size=2, workers=0)))
+    assert resized.limit(10).images.shape == (30, 227, 227, 3)
+    assert resized.batch(np.arange(8)).shape == (8, 227, 227, 3)
+    assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    tracemalloc.stop()

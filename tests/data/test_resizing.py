@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_lab.data import load
+from tinygrad_lab import limits
+from tinygrad_lab.data import load, resizing
 from tinygrad_lab.data.resizing import resize_bilinear
 from tinygrad_lab.errors import OptionError
 
@@ -56,6 +57,39 @@ def test_what_is_no_size_is_refused(size: Any) -> None:
         load("digits", size=size)
     with pytest.raises(OptionError, match="size: expected two whole numbers from 1 on"):
         load("image_folder", root="nowhere", size=size)
+
+
+def at_once(images: Any, size: tuple[int, int]) -> Any:
+    """The interpolation in one piece."""
+    for axis, (source, target) in enumerate(zip(images.shape[1:3], size, strict=True), start=1):
+        place = ((np.arange(target) + 0.5) * (source / target) - 0.5).clip(0, source - 1)
+        low = np.floor(place).astype(int)
+        weight = (place - low).reshape([-1 if i == axis else 1 for i in range(4)])
+        images = images.take(low, axis) * (1 - weight) + images.take(np.minimum(low + 1, source - 1), axis) * weight
+    return images
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("size", [(3, 5), (16, 16), (40, 20)])
+def test_parts_have_the_bits_of_the_whole(
+    dtype: type, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resizing, "_VALUES", 5000)
+    images = (np.random.default_rng(0).random((23, 9, 7, 3)) * 255).astype(dtype)
+    expected = at_once(images, size)
+    expected = np.rint(expected) if dtype is np.uint8 else expected
+    np.testing.assert_array_equal(resize_bilinear(images, size), expected.astype(dtype))
+
+
+def test_what_would_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "machine_memory", lambda: 1 << 30)
+    images = np.zeros((2000, 1, 1, 3), np.uint8)
+    with pytest.raises(OptionError) as told:
+        resize_bilinear(images, (512, 512))
+    expected = "resize to 512x512: expected to need at most the 1.0 GiB of memory that there are, got 1.5 GiB; "
+    assert str(told.value) == expected + "take a smaller size, or fewer images"
+    with pytest.raises(OptionError, match=r"size: expected at most 67,108,864 pixels, got 10,000 x 10,000"):
+        resize_bilinear(images, (10_000, 10_000))
 
 
 def test_numbers_of_numpy_are_a_size() -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.data.resizing import resize_bilinear
+from tinygrad_lab.data.resizing import as_size, resize_bilinear
 from tinygrad_lab.data.sampling import SPLIT, keys
 from tinygrad_lab.errors import DTypeError, OptionError, ShapeError
+
+_HELD = 1 << 30  # bytes of resized images up to which all of them are kept
 
 
 def _frozen(array: Array) -> Array:
@@ -97,13 +102,33 @@ class Dataset:
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.shape))
-        return f"Dataset({self.name}: {len(self)} images {shape} {self.images.dtype}, {len(self.classes)} classes)"
+        return f"Dataset({self.name}: {len(self)} images {shape} {self.dtype}, {len(self.classes)} classes)"
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels of an image."""
         height, width, channels = self.images.shape[1:]
         return height, width, channels
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The images' dtype: uint8 or float32."""
+        dtype: np.dtype[Any] = self.images.dtype
+        return dtype
+
+    @property
+    def held(self) -> bool:
+        """Whether `images` lie in memory, or may: whether a loader takes its batches from there."""
+        return True
+
+    def batch(self, positions: Array | slice) -> Array:
+        """Return the images at the given positions, and prepare no others.
+
+        Shapes
+        ------
+        (n,) -> (n, H, W, C)
+        """
+        return self.images[positions]
 
     def counts(self) -> dict[str, int]:
         """Return the number of images of each class."""
@@ -116,8 +141,18 @@ class Dataset:
         return replace(self, **parts)
 
     def resize(self, size: tuple[int, int]) -> Dataset:
-        """Return the images in another size; see `resize_bilinear`."""
-        return replace(self, images=resize_bilinear(self.images, size))
+        """Return the images in another size; see `resize_bilinear`.
+
+        They are resized when they are used: all of them where `images` is asked for, those of a batch where a `Loader`
+        takes batches of a data set whose resized images would fill more than a gibibyte.
+
+        Examples
+        --------
+        >>> Dataset(np.zeros((4, 32, 32, 3), np.uint8), np.zeros(4, int)).resize((227, 227))
+        Dataset(dataset: 4 images 227x227x3 uint8, 1 classes)
+        """
+        size = as_size(size)
+        return self if size == self.shape[:2] else _ResizedDataset(self, size)
 
     def keep_classes(self, classes: Sequence[str]) -> Dataset:
         """Return the images of the named classes, which are renumbered 0 .. k - 1 in the order given.
@@ -216,3 +251,46 @@ class Dataset:
             )
         rank, _ = self._ranks(seed)
         return self.take(np.flatnonzero(rank < per_class))
+
+
+class _ResizedDataset(Dataset):
+    """A data set whose images are resized when they are used, so that parts of it can be taken first."""
+
+    _stored: Dataset
+    _size: tuple[int, int]
+
+    def __init__(self, stored: Dataset, size: tuple[int, int]) -> None:
+        parts = {name: getattr(stored, name) for name in ("labels", "classes", "name", "index")}
+        for name, value in {**parts, "_stored": stored, "_size": size}.items():
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    @functools.cached_property
+    def images(self) -> Array:
+        """All images, resized."""
+        return _frozen(resize_bilinear(self._stored.images, self._size))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (*self._size, self._stored.shape[2])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._stored.dtype
+
+    @property
+    def held(self) -> bool:
+        return "images" in vars(self) or len(self) * math.prod(self.shape) * self.dtype.itemsize <= _HELD
+
+    def batch(self, positions: Array | slice) -> Array:
+        if "images" in vars(self):
+            return super().batch(positions)
+        return resize_bilinear(self._stored.batch(positions), self._size)
+
+    def take(self, positions: Array) -> Dataset:
+        return self._stored.take(positions).resize(self._size)
+
+    def keep_classes(self, classes: Sequence[str]) -> Dataset:
+        return self._stored.keep_classes(classes).resize(self._size)

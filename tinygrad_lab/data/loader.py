@@ -105,7 +105,9 @@ class Loader(metaclass=Checked):
         self.augment = augment if isinstance(augment, Compose) else Compose(augment or ())
         self.prefetch, self.drop_last, self.device = prefetch, drop_last, device
         self.workers = workers if device == "numpy" else 0
-        self._images, self._labels = (transfer(a, device) for a in (dataset.images, dataset.labels))
+        in_batches = device == "numpy" and not dataset.held
+        self._images = None if in_batches else transfer(dataset.images, device)
+        self._labels = transfer(dataset.labels, device)
         if not len(self):
             raise OptionError(f"Loader({dataset.name}): expected {batch_size} images for a batch, got {len(dataset)}")
         self._position = self._begin = Position()  # what comes next; where the next loop begins
@@ -228,7 +230,8 @@ class Loader(metaclass=Checked):
 
     def _make(self, order: Array, epoch: int, number: int) -> Batch:
         chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
-        images, labels = self._images.take(chosen, axis=0), self._labels[chosen]
+        images = self.dataset.batch(chosen) if self._images is None else self._images.take(chosen, axis=0)
+        labels = self._labels[chosen]
         xp = namespace(images)
         if images.dtype == np.uint8:
             images = xp.divide(images, 255, dtype=xp.float32)

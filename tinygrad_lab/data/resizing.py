@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,10 @@ import numpy as np
 from tinygrad_lab.arguments import fits
 from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError
+from tinygrad_lab.limits import check_memory
+
+_VALUES = 1 << 17  # that are interpolated at a time, so that the numbers in between stay in the cache
+_MOST_PIXELS = 1 << 26  # of an image
 
 
 def as_size(size: Any, who: str = "size") -> tuple[int, int]:
@@ -17,11 +22,13 @@ def as_size(size: Any, who: str = "size") -> tuple[int, int]:
     Raises
     ------
     OptionError
-        It is not two whole numbers, or one is smaller than 1.
+        It is not two whole numbers, one is smaller than 1, or there are more than 2^26 pixels.
     """
     if not fits(size, tuple[int, int]) or min(size) < 1:
         raise OptionError(f"{who}: expected two whole numbers from 1 on, (height, width), got {size!r}")
     height, width = map(int, size)
+    if height * width > _MOST_PIXELS:
+        raise OptionError(f"{who}: expected at most {_MOST_PIXELS:,} pixels, got {height:,} x {width:,}")
     return height, width
 
 
@@ -59,7 +66,7 @@ def resize_bilinear(images: Array, size: tuple[int, int]) -> Array:
     Raises
     ------
     OptionError
-        `size` is not two whole numbers from 1 on.
+        `size` is not two whole numbers from 1 on, or the images would not fit into the machine's memory.
 
     Examples
     --------
@@ -69,10 +76,23 @@ def resize_bilinear(images: Array, size: tuple[int, int]) -> Array:
     size = as_size(size)
     if images.shape[1:3] == size:
         return images
+    count, height, width, channels = images.shape
+    shape = (count, *size, channels)
+    needed = math.prod(shape) * images.dtype.itemsize
+    check_memory(OptionError, f"resize to {size[0]}x{size[1]}", needed, cure="take a smaller size, or fewer images")
+    resized = np.empty(shape, images.dtype)
+    at_once = max(1, _VALUES // (max(height, size[0]) * max(width, size[1]) * channels))
+    for first in range(0, count, at_once):
+        part = _resized(images[first : first + at_once], size)
+        resized[first : first + at_once] = np.rint(part) if images.dtype.kind in "iu" else part
+    return resized
+
+
+def _resized(images: Array, size: tuple[int, int]) -> Array:
+    """Return a few images in another size, in float64."""
     low, high, weight = _interpolation(images.shape[1], size[0])
     weight = weight[:, None, None]
     rows = images[:, low] * (1 - weight) + images[:, high] * weight  # (N, H, W, C) -> (N, height, W, C)
     low, high, weight = _interpolation(images.shape[2], size[1])
     weight = weight[:, None]
-    out = rows[:, :, low] * (1 - weight) + rows[:, :, high] * weight  # (N, height, W, C) -> (N, height, width, C)
-    return (np.rint(out) if images.dtype.kind in "iu" else out).astype(images.dtype)
+    return rows[:, :, low] * (1 - weight) + rows[:, :, high] * weight  # (N, height, W, C) -> (N, height, width, C)

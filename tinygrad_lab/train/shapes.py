@@ -56,7 +56,7 @@ def check_images(recipe: Recipe, model: Layer, augment: Compose, data: Dataset) 
 
 
 def _shape_after(pipeline: Compose, data: Dataset) -> Shape:
-    images = data.images[:2].astype(np.float32)
+    images = data.batch(slice(2)).astype(np.float32)
     with reference_only():  # two images are not worth compiling for
         images, _ = pipeline(images / 255, data.labels[:2], rng=np.random.default_rng(0))
     return tuple(images.shape[1:])

@@ -302,10 +302,10 @@ def colour_statistics(data: Dataset) -> tuple[Array, Array]:
     channels = data.shape[2]
     pixels, total, products = 0, np.zeros(channels), np.zeros((channels, channels))
     for first in range(0, len(data), 1000):  # a part at a time, in float64, where the sums of bytes are exact
-        part = data.images[first : first + 1000].reshape(-1, channels).astype(float)  # (N, H, W, C) -> (N*H*W, C)
+        part = data.batch(slice(first, first + 1000)).reshape(-1, channels).astype(float)  # (N, H, W, C) -> (N*H*W, C)
         pixels += len(part)
         total += part.sum(axis=0)
         products += part.T @ part
-    full = 255 if data.images.dtype == np.uint8 else 1
+    full = 255 if data.dtype == np.uint8 else 1
     mean = total / pixels
     return mean / full, (products / pixels - np.outer(mean, mean)) / full**2

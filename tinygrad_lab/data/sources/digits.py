@@ -7,12 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
+from tinygrad_lab.backend import Array
 from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.data.resizing import resize_bilinear
 from tinygrad_lab.data.sources.source import Source
 from tinygrad_lab.errors import DataError
 
 _TEST_FRACTION = 0.2
+_PARTS = 60  # that are resized one after another, for in between they are numbers of 64 bits
 
 
 class Digits(Source):
@@ -46,8 +48,13 @@ class Digits(Source):
                 "pip install scikit-learn"
             ) from error
         bundle = load_digits()
-        brightness = resize_bilinear(bundle.images[..., None], size or (32, 32))  # (N, 8, 8) -> (N, 8, 8, 1) -> ...
-        images = np.rint(brightness * (255 / 16)).astype(np.uint8)
+        images = np.concatenate([_bytes(part, size or (32, 32)) for part in np.array_split(bundle.images, _PARTS)])
         whole = Dataset(images, bundle.target, classes=self.classes, name=self.name)
         train, test = whole.split(_TEST_FRACTION, seed=0)
         return train if split == "train" else test
+
+
+def _bytes(images: Array, size: tuple[int, int]) -> Array:
+    """Return images (N, 8, 8) of the publisher's values in another size, as bytes (N, height, width, 1)."""
+    brightness = resize_bilinear(images[..., None], size)  # (N, 8, 8) -> (N, 8, 8, 1) -> (N, height, width, 1)
+    return np.rint(brightness * (255 / 16)).astype(np.uint8)
