@@ -10,10 +10,10 @@ from pathlib import Path
 
 from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.data.files import Download, FileStatus, Progress, cannot_write, check_file, data_roots, no_progress
-from tinygrad_lab.data.locking import exclusively
 from tinygrad_lab.data.resizing import as_size
 from tinygrad_lab.data.sources import Source
 from tinygrad_lab.errors import DataError, OptionError, PluginError
+from tinygrad_lab.locking import locked
 from tinygrad_lab.registry import datasets
 
 
@@ -205,7 +205,7 @@ def _deliver(item: Download, folder: Path, progress: Progress) -> None:
     packed = folder / item.file.path
     try:
         packed.parent.mkdir(parents=True, exist_ok=True)
-        with exclusively(packed):
+        with locked(packed.parent):
             if _delivered(item, folder):
                 return
             if not check_file(item.file, folder).ok:

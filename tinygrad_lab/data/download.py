@@ -29,7 +29,7 @@ def download(item: Download, root: Path, *, progress: Progress = no_progress, pa
 
     The bytes are collected in a file with the suffix ``.part``, which a later call goes on with; it gets its final name
     when its size and checksum are right. No more is read than the file's published size. One process at a time may
-    fetch a file: see `exclusively`.
+    fetch a file: see `locked`.
 
     Parameters
     ----------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import secrets
 import shutil
 import time
@@ -13,13 +12,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 
 from tinygrad_lab.errors import ConfigError, StateError
+from tinygrad_lab.locking import locked
 from tinygrad_lab.train.recipe import Recipe, check_name, checked
-from tinygrad_lab.writing import remove_leftovers, write_atomically, writing
-
-try:
-    import fcntl
-except ImportError:  # not a Unix: two processes may write into one run, each file of which stays whole
-    fcntl = None  # type: ignore[assignment]  # the module is asked for before it is used
+from tinygrad_lab.writing import refusal, remove_leftovers, write_atomically, writing
 
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
@@ -104,8 +99,7 @@ def read_run(folder: Path) -> Recipe:
 def used_alone(folder: Path) -> Iterator[None]:
     """Keep other processes from training in a run's folder inside the ``with`` block, and remove what dead ones left.
 
-    The lock is the system's, on the folder itself: it leaves no file and ends with the process, however that ends.
-    Where the system or the disk has no such locks, there is none.
+    Where there are no locks, two processes may write into one run, each file of which stays whole.
 
     Raises
     ------
@@ -115,19 +109,15 @@ def used_alone(folder: Path) -> Iterator[None]:
         There is no such folder.
     """
     with ExitStack() as stack:
-        if fcntl is not None:
-            with writing(ConfigError, f"run {folder}: expected the folder of a run"):
-                descriptor = os.open(folder, os.O_RDONLY)
-            stack.callback(os.close, descriptor)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise StateError(
-                    f"run {folder}: expected a run that no other process goes on with, got one in use; wait for its "
-                    "end, or begin another run"
-                ) from error
-            except OSError:  # network disks without locks
-                pass
+        try:
+            stack.enter_context(locked(folder, wait=False))
+        except BlockingIOError as error:
+            raise StateError(
+                f"run {folder}: expected a run that no other process goes on with, got one in use; wait for its end, "
+                "or begin another run"
+            ) from error
+        except OSError as error:
+            raise ConfigError(f"run {folder}: expected the folder of a run, got {refusal(error)}") from error
         with suppress(OSError):  # a folder that is only read, say
             for place in (folder, folder / "checkpoints"):
                 remove_leftovers(place)

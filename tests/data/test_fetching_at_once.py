@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +20,6 @@ import pytest
 from tests.conftest import ROOT
 from tests.data.made import data_file
 from tests.data.server import Site, serving
-from tinygrad_lab.data.locking import exclusively
 
 ROUNDS = int(os.environ.get("TINYGRAD_LAB_FUZZ", "3"))
 PLAIN, MEMBER = (hashlib.blake2b(name.encode()).digest() * 20_000 for name in ("plain", "member"))
@@ -78,40 +76,3 @@ def test_three_processes_fetch_one_data_set(tmp_path: Path, monkeypatch: pytest.
             found = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
             assert found == ["set/member.bin", "set/plain.bin"]
             assert len(site.requests) == 2 + number % 2, "each file was fetched once"
-
-
-def test_one_thread_at_a_time(tmp_path: Path) -> None:
-    inside, most, entered = [0], [0], [0]
-
-    def work() -> None:
-        for _ in range(200):
-            with exclusively(tmp_path / "file"):
-                inside[0] += 1
-                most[0] = max(most[0], inside[0])
-                entered[0] += 1
-                inside[0] -= 1
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (most[0], entered[0]) == (1, 800)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_lock_that_a_killed_process_left_locks_nobody_out(tmp_path: Path) -> None:
-    script = "import os, pathlib, sys\nfrom tinygrad_lab.data.locking import exclusively\n"
-    script += "with exclusively(pathlib.Path(sys.argv[1])): os._exit(9)\n"
-    assert subprocess.run([sys.executable, "-c", script, str(tmp_path / "file")], cwd=ROOT, check=False).returncode == 9
-    assert [path.name for path in tmp_path.iterdir()] == [".file.lock"]
-    with exclusively(tmp_path / "file"):
-        pass
-    assert not list(tmp_path.iterdir())
-
-
-def test_the_lock_is_released_after_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="inside"), exclusively(tmp_path / "file"):
-        raise RuntimeError("inside")
-    with exclusively(tmp_path / "file"):
-        pass
