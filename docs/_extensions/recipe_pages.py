@@ -31,7 +31,7 @@ class RecipeDirective(ComposingDirective):
         self.env.note_dependency(__file__)
         recipe = find_recipe(name)
         about = recipe["recipe"]
-        told = [f"*Source* {escaped(about.get('source', 'not stated'))}."]
+        told = [f":doc:`Source </reference/sources>` {escaped(about.get('source', 'not stated'))}."]
         if "published" in about:
             told.append(f"*Published* {escaped(about['published'])}.")
         if "remark" in about:

@@ -201,7 +201,8 @@ def page(results: Sequence[Result]) -> str:
 
 def _section(name: str, ran: Sequence[Result]) -> str:
     about = find_recipe(name)["recipe"]
-    lines = [f"## {about.get('title', name)}", "", f"Source: {about.get('source', 'not stated')}."]
+    source = f"[Source](../../reference/sources.md): {about.get('source', 'not stated')}."
+    lines = [f"## {about.get('title', name)}", "", source]
     if about.get("published"):
         lines.append(f"Published: {about['published']}.")
     if about.get("remark"):

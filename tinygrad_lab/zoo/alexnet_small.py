@@ -44,9 +44,9 @@ def alexnet_small(
     Parameters
     ----------
     image : (height, width, channels)
-        (32, 32, 3) at the source.
+        (32, 32, 3) in the source.
     classes : int
-        2 at the source.
+        2 in the source.
     padding : {"zero", "edge", "none"}
         What surrounds the maps before convolutions. Without padding nothing of a 32x32 image is left for the fifth.
     pool_window : int

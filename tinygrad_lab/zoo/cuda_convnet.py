@@ -42,9 +42,9 @@ def cuda_convnet(
     Parameters
     ----------
     image : (height, width, channels)
-        (32, 32, 3) at the source.
+        (32, 32, 3) in the source.
     classes : int
-        10 at the source.
+        10 in the source.
     normalisation : bool
         Whether the first two convolutions are followed by local response normalisation.
     pool_window : int

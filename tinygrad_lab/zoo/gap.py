@@ -47,11 +47,11 @@ def cnn7(
     Parameters
     ----------
     image : (height, width, channels)
-        (32, 32, 3) at the source.
+        (32, 32, 3) in the source.
     classes : int
-        2 at the source.
+        2 in the source.
     padding : {"zero", "edge", "none"}
-        What surrounds the maps before convolutions; not stated at the source.
+        What surrounds the maps before convolutions; not stated in the source.
     widths : sequence of int
         The channels of the convolutions, of which the first two are followed by a pool.
     rng : int or numpy.random.Generator
@@ -104,11 +104,11 @@ def gap7(
     Parameters
     ----------
     image : (height, width, channels)
-        (32, 32, 3) at the source.
+        (32, 32, 3) in the source.
     classes : int
-        2 at the source.
+        2 in the source.
     padding : {"zero", "edge", "none"}
-        What surrounds the maps before convolutions; not stated at the source.
+        What surrounds the maps before convolutions; not stated in the source.
     widths : sequence of int
         The channels of the convolutions, of which the first two are followed by a pool; more make it wider and deeper.
     reduction : {"mean", "dense"}

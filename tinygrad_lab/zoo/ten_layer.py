@@ -56,9 +56,9 @@ def ten_layer(
     Parameters
     ----------
     image : (height, width, channels)
-        (32, 32, 3) at the source.
+        (32, 32, 3) in the source.
     classes : int
-        10 at the source.
+        10 in the source.
     windows : sequence of int
         The windows inside a block, in their order; (5, 3, 1) is the source's first attempt.
     widths : sequence of int
