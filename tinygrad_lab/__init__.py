@@ -4,6 +4,8 @@
 kit are imported when they are asked for.
 """
 
+from typing import TYPE_CHECKING
+
 from tinygrad_lab import errors, kernels, ops
 from tinygrad_lab.autograd.checkpoint import checkpoint
 from tinygrad_lab.autograd.effects import once
@@ -11,6 +13,7 @@ from tinygrad_lab.autograd.jacobians import hessian, hvp, jacobian
 from tinygrad_lab.autograd.primitive import Primitive, primitive
 from tinygrad_lab.autograd.settings import detect_anomaly, no_grad, reference_only
 from tinygrad_lab.autograd.transforms import grad, jvp, stop_gradient, value_and_grad, vjp
+from tinygrad_lab.foreign_names import PACKAGE, missing
 from tinygrad_lab.nn import initializers
 from tinygrad_lab.nn.functional import functional_call
 from tinygrad_lab.nn.initializers import seed
@@ -277,3 +280,9 @@ __all__ = [
     "vjp",
     "where",
 ]
+
+
+if not TYPE_CHECKING:  # or type checkers would take any name
+
+    def __getattr__(name):
+        raise missing("module 'tinygrad_lab'", name, PACKAGE)

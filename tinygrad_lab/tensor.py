@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from tinygrad_lab import numpy_protocol
 from tinygrad_lab.autograd.primitive import primitive
@@ -19,7 +19,8 @@ from tinygrad_lab.backend import (
     namespace,
     transfer,
 )
-from tinygrad_lab.errors import DTypeError, GradientError, ShapeError
+from tinygrad_lab.errors import CallError, DTypeError, GradientError, ShapeError
+from tinygrad_lab.foreign_names import TENSOR, missing
 from tinygrad_lab.ops import arithmetic, elementary, indexing, linear, reductions, shaping
 from tinygrad_lab.ops.arithmetic import (
     add,
@@ -86,6 +87,17 @@ class Tensor(Box):
         if self.node is None or self.node.grad is None:
             return None
         return Tensor(namespace(self.node.grad).asarray(self.node.grad))
+
+    if not TYPE_CHECKING:  # or type checkers would take any name
+
+        def __getattr__(self, name):
+            raise missing("'Tensor' object", name, TENSOR, {*vars(elementary), *vars(arithmetic), *vars(shaping), *vars(linear)})
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise CallError(
+            "t[index] = value: expected a tensor to stay as it is, tensors are immutable; use tinygrad_lab.where(mask, "
+            "value, t), or concatenate its parts"
+        )
 
     def __repr__(self) -> str:
         text = f"tensor({self.value!s}, shape={self.shape}, dtype={self.dtype}, device={self.device!r}"

@@ -235,7 +235,7 @@ def test_a_layer_of_a_sequence_is_replaced_by_name_or_number() -> None:
             wrong()
     with pytest.raises(OptionError, match=r"expected layers, got the class Noise at 'last'; write Noise\(...\)"):
         model["last"] = Noise  # type: ignore[assignment]
-    with pytest.raises(AttributeError, match="no attribute and no layer 'lost'"):
+    with pytest.raises(AttributeError, match="has no attribute 'lost'"):
         _ = model.lost
 
 

@@ -14,13 +14,14 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tinygrad_lab.arguments import Checked, as_call, constructor
 from tinygrad_lab.autograd.effects import once
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array, namespace, transfer
 from tinygrad_lab.errors import ConfigError, DTypeError, LabError, OptionError, ShapeError, StateError
+from tinygrad_lab.foreign_names import LAYER, missing
 from tinygrad_lab.nn.misuse import brief, demand_floats, explained
 from tinygrad_lab.nn.randomness import KEY_PLACES, Random, draw_key
 from tinygrad_lab.nn.variables import Buffer, Parameter, Variable
@@ -306,6 +307,11 @@ class Layer(metaclass=Checked):
     def __repr__(self) -> str:
         """Return the call that makes such a layer, but for the random generator and what is the default by name."""
         return as_call(type(self).__name__, type(self).__init__, self.config())
+
+    if not TYPE_CHECKING:  # or type checkers would take any name
+
+        def __getattr__(self, name):
+            raise missing(f"'{type(self).__name__}' object", name, LAYER)
 
     def __setattr__(self, name: str, value: Any) -> None:
         old = self.__dict__.get(name)

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from tinygrad_lab.arguments import listing
 from tinygrad_lab.errors import ConfigError, LabError, OptionError, hint
+from tinygrad_lab.foreign_names import LAYER, missing
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.misuse import brief
 
@@ -96,11 +97,11 @@ class Sequential(Layer):
         _expect_layer("Sequential", layer, name)
         self.inner[name] = layer
 
-    def __getattr__(self, name: str) -> Layer:
-        if name not in self.__dict__.get("inner", ()):
-            raise AttributeError(f"{type(self).__name__} has no attribute and no layer {name!r}")
-        layer: Layer = self.inner[name]
-        return layer
+    def __getattr__(self, name: str) -> Any:
+        inner = self.__dict__.get("inner", {})
+        if name not in inner:
+            raise missing(f"'{type(self).__name__}' object", name, LAYER)
+        return inner[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Layer) and (type(self) is Sequential or name in self.inner):  # not beside the layers

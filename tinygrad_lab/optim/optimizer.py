@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from tinygrad_lab.arguments import Checked, fits
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array, namespace, transfer, zeros_like
 from tinygrad_lab.errors import OptionError, StateError
+from tinygrad_lab.foreign_names import OPTIMIZER, missing
 from tinygrad_lab.nn.variables import Parameter
 
 Options = dict[str, Any]
@@ -83,6 +84,11 @@ class Optimizer(metaclass=Checked):
         self._lr_factors: dict[str, float] = {path: own.pop("lr_factor") for path, own in self.options.items()}
         self._state: dict[str, dict[str, Array]] = {}
         self._steps: dict[str, int] = {}
+
+    if not TYPE_CHECKING:  # or type checkers would take any name
+
+        def __getattr__(self, name):
+            raise missing(f"'{type(self).__name__}' object", name, OPTIMIZER)
 
     def update(self, p: Array, g: Array, state: dict[str, Array], *, lr: float, step: int, options: Options) -> Array:
         """Return a fresh array for parameter p with gradient g.

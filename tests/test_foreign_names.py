@@ -1,0 +1,66 @@
+"""What users of other frameworks type first ends in an error that names our word."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_lab as tgl
+from tinygrad_lab.errors import CallError
+from tinygrad_lab.foreign_names import LAYER, OPTIMIZER, PACKAGE, TENSOR
+from tinygrad_lab.optim import SGD
+from tinygrad_lab_layers.dense import Dense
+
+
+def an(owner: str) -> Any:
+    model = Dense(2, 2, rng=0)
+    made = {"tensor": tgl.tensor(np.ones(2)), "layer": model, "network": tgl.Sequential(model), "package": tgl}
+    return made[owner] if owner in made else SGD(model.parameters(), lr=0.1)
+
+
+EVERY = [
+    *(("tensor", name, use) for name, use in TENSOR.items()),
+    *((owner, name, use) for owner in ("layer", "network") for name, use in LAYER.items()),
+    *(("optimizer", name, use) for name, use in OPTIMIZER.items()),
+    *(("package", name, use) for name, use in PACKAGE.items()),
+]
+
+
+@pytest.mark.parametrize(("owner", "name", "use"), EVERY)
+def test_a_foreign_name_is_answered_by_ours(owner: str, name: str, use: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(an(owner), name)
+    assert str(caught.value).endswith(f"has no attribute {name!r}; use {use}")
+
+
+@pytest.mark.parametrize("name", ["exp", "sqrt", "squeeze", "softplus_of_nothing"])
+def test_a_method_that_is_a_function_here_is_named(name: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(tgl.tensor(np.ones(2)), name)
+    assert str(caught.value).endswith(f"; use tinygrad_lab.{name}(x)") == hasattr(tgl, name)
+
+
+def test_assignment_to_elements_is_refused_with_the_cure() -> None:
+    t = tgl.tensor(np.ones(2))
+    with pytest.raises(CallError, match=r"tensors are immutable; use tinygrad_lab.where"):
+        t[0] = 1.0
+
+
+def test_what_is_there_is_found_and_copies_work() -> None:
+    network = tgl.Sequential({"first": Dense(2, 2, rng=0)})
+    assert network.first is network["first"]
+    assert copy.deepcopy(network).first is not network.first
+    assert not hasattr(tgl.tensor(1.0), "__array_interface__")
+    assert importlib.import_module("tinygrad_lab.train").Trainer
+
+
+def test_every_replacement_that_is_a_name_of_the_package_exists() -> None:
+    words = [use.split("(")[0].split(",")[0] for use in (*TENSOR.values(), *LAYER.values(), *PACKAGE.values())]
+    for word in words:
+        if word.startswith("tinygrad_lab"):
+            module, _, name = word.rpartition(".")
+            assert hasattr(importlib.import_module(module), name), word
