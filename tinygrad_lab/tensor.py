@@ -91,7 +91,8 @@ class Tensor(Box):
     if not TYPE_CHECKING:  # or type checkers would take any name
 
         def __getattr__(self, name):
-            raise missing("'Tensor' object", name, TENSOR, {*vars(elementary), *vars(arithmetic), *vars(shaping), *vars(linear)})
+            functions = {*vars(elementary), *vars(arithmetic), *vars(shaping), *vars(linear)}
+            raise missing("'Tensor' object", name, TENSOR, functions)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise CallError(
