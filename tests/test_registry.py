@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 import tinygrad_lab as tgl
 from tinygrad_lab import registry
+from tinygrad_lab.cli import main
 from tinygrad_lab.errors import ConfigError, OptionError, PluginError
 from tinygrad_lab.registry import Registry, build, describe
 
@@ -125,6 +127,14 @@ def test_an_unknown_plugin_is_answered_with_near_names() -> None:
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("def (", "SyntaxError"),
         ("", "AttributeError"),
+        ("import sys; sys.exit()", "SystemExit"),
+        ("raise SystemExit(0)", "SystemExit: 0"),
+        ("import os; os._exit(0)", "SystemExit: os._exit(0)"),
+        ("from os import _exit; _exit(0)", "SystemExit: os._exit(0)"),
+        ("class Own(BaseException): ...\nraise Own('mine')", "Own: mine"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("raise MemoryError", "MemoryError"),
+        ("def again(): again()\nagain()", "RecursionError"),
     ],
 )
 def test_a_broken_plugin_fails_when_it_is_asked_for(install: Install, source: str, reason: str) -> None:
@@ -138,6 +148,24 @@ def test_a_broken_plugin_fails_when_it_is_asked_for(install: Install, source: st
     assert reason in text
     assert "reinstall or uninstall acme-broken" in text
     assert registry.layers.state("acme.broken") == text
+
+
+def test_ctrl_c_while_a_plugin_is_imported_is_the_users(install: Install) -> None:
+    install("acme-slow", {"acme.slow": "acme_slow:Swish"}, acme_slow="raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        registry.layers["acme.slow"]
+
+
+@pytest.mark.parametrize("end", ["sys.exit(0)", "os._exit(0)"])
+def test_no_plugin_ends_a_program(install: Install, end: str, capsys: pytest.CaptureFixture[str]) -> None:
+    install("acme-end", {"acme.end": "acme_end:Swish"}, acme_end=f"import os, sys\n{end}")
+    assert main(["layers"]) == 0
+    message = "'acme.end' (acme_end:Swish of acme-end 1.2) cannot be imported: SystemExit"
+    assert message in capsys.readouterr().out
+    assert main(["check", "acme.end"]) == 1
+    assert message in " ".join(capsys.readouterr().out.split())
+    exit_status = subprocess.run([sys.executable, "-c", "import tinygrad_lab.registry, os; os._exit(3)"], check=False)
+    assert exit_status.returncode == 3
 
 
 def test_a_name_that_two_distributions_register_is_refused(install: Install) -> None:

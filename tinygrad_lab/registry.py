@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -25,6 +27,7 @@ from tinygrad_lab.errors import ConfigError, PluginError, hint
 from tinygrad_lab.nn.layer import Layer
 
 API = 1  # the plugin interface of this release; it and the one before are accepted
+_EXIT = os._exit
 NAMED = {"models": "network"}  # what people call a plugin of a kind
 
 
@@ -38,6 +41,20 @@ def one_of(name: str, known: Sequence[str], who: str) -> None:
     """
     if name not in known:
         raise ConfigError(f"{who}: expected a known name, got {name!r}; {hint(name, known)}")
+
+
+@contextmanager
+def _outliving() -> Iterator[None]:
+    """Raise SystemExit where ``os._exit`` would end the program inside the ``with`` block, without any message."""
+
+    def refuse(status: int) -> NoReturn:
+        raise SystemExit(f"os._exit({status})")
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = _EXIT  # never what another thread has put there
 
 
 @dataclass(frozen=True)
@@ -104,9 +121,11 @@ class Registry(Mapping[str, Any]):
         PluginError
             Nobody registers that name, or two distributions do.
         """
+        what = NAMED.get(self.kind, "plugin")
+        if not isinstance(name, str):
+            raise PluginError(f"{self.kind}: expected the name of a {what}, got {name!r:.60} ({type(name).__name__})")
         candidates = self.plugins().get(name, [])
         if not candidates:
-            what = NAMED.get(self.kind, "plugin")
             raise PluginError(f"{self.kind}: expected the name of a {what}, got {name!r}; {hint(name, self.plugins())}")
         if len({(c.target, c.distribution) for c in candidates}) > 1:
             raise PluginError(
@@ -126,8 +145,11 @@ class Registry(Mapping[str, Any]):
         if name not in self._loaded:
             plugin = self.plugin(name)
             try:
-                loaded = plugin.entry.load()
-            except Exception as error:
+                with _outliving():
+                    loaded = plugin.entry.load()
+            except KeyboardInterrupt:  # the user's
+                raise
+            except BaseException as error:  # a stranger's code may raise anything, SystemExit too
                 raise PluginError(
                     f"{self.kind}: {name!r} ({plugin}) cannot be imported: {type(error).__name__}: {error}; "
                     f"reinstall or uninstall {plugin.distribution}"
@@ -165,7 +187,7 @@ class Registry(Mapping[str, Any]):
         return len(self.plugins())
 
     def __contains__(self, name: object) -> bool:
-        return name in self.plugins()
+        return isinstance(name, str) and name in self.plugins()
 
     def name_of(self, thing: Any) -> str:
         """Return the name under which a class or function is registered.
@@ -295,7 +317,7 @@ def _described(value: Any) -> Any:
 
 
 def _built(value: Any, rng: Any) -> Any:
-    if isinstance(value, Mapping) and "config" in value and isinstance(value.get("layer"), str):
+    if isinstance(value, Mapping) and isinstance(value.get("layer"), str) and isinstance(value.get("config"), Mapping):
         return build(value, rng=rng)
     if isinstance(value, Mapping):
         return {k: _built(v, rng) for k, v in value.items()}
