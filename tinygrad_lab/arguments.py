@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial, wraps
 from numbers import Integral, Real
 from operator import is_
-from types import NoneType, SimpleNamespace, UnionType
+from types import MappingProxyType, NoneType, SimpleNamespace, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from tinygrad_lab.errors import CallError, OptionError
+from tinygrad_lab.errors import CallError, OptionError, StateError
 
 Found = TypeVar("Found")
 
@@ -108,6 +108,47 @@ def expect(who: str, name: str, value: Any, kind: Any, what: str) -> None:
         text = f"shape {value.shape}" if isinstance(value, np.ndarray) else f"{value!r:.60}"
         got = f"the class {value.__name__}" if isinstance(value, type) else f"{text} ({type(value).__name__})"
         raise OptionError(f"{who}: expected {name} to be {what}, got {got}")
+
+
+def check_state(
+    who: str, state: Any, kinds: Mapping[str, Any], optional: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Refuse saved values that lack a name, have one too many, or hold one that is not what an annotation says.
+
+    Parameters
+    ----------
+    who : str
+        Who complains.
+    state : mapping
+        What was saved, perhaps by somebody else.
+    kinds : mapping
+        From each name that must be there to an annotation; see `fits`.
+    optional : mapping
+        The same of names that may be there.
+
+    Raises
+    ------
+    StateError
+        It does.
+
+    Examples
+    --------
+    >>> check_state("Clock", {"hour": 3}, {"hour": int}, {"zone": str})
+    >>> check_state("Clock", {"hour": "3"}, {"hour": int})
+    Traceback (most recent call last):
+    tinygrad_lab.errors.StateError: Clock: expected hour of type int, got '3' (str)
+    """
+    if not isinstance(state, Mapping):
+        raise StateError(f"{who}: expected a state with {sorted(kinds)}, got {type(state).__name__}")
+    missing, unknown = sorted(kinds.keys() - state.keys()), state.keys() - kinds.keys() - optional.keys()
+    if missing or unknown:
+        raise StateError(
+            f"{who}: expected a state with {sorted(kinds)}, missing {missing}, unknown {sorted(map(str, unknown))}"
+        )
+    for name, kind in {**kinds, **optional}.items():
+        if name in state and not fits(state[name], kind):
+            got = f"{state[name]!r:.60} ({type(state[name]).__name__})"
+            raise StateError(f"{who}: expected {name} {_in_words(kind)}, got {got}")
 
 
 def _is_default(value: Any, default: Any) -> bool:

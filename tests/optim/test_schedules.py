@@ -159,7 +159,7 @@ def test_a_schedule_continues_from_its_state(make: Any, cut: int) -> None:
 
 @pytest.mark.parametrize("schedule", [Constant(), ReduceOnPlateau(), Constant() * ReduceOnPlateau()])
 def test_a_state_of_another_schedule_is_refused(schedule: Schedule) -> None:
-    with pytest.raises(StateError, match="expected a state of"):
+    with pytest.raises(StateError, match=r"expected a state with .* unknown .*something"):
         schedule.load_state({"something": 1})
 
 

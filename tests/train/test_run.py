@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import itertools
@@ -11,11 +12,13 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from tinygrad_lab import registry
 from tinygrad_lab.cli import main
@@ -286,6 +289,32 @@ def test_a_run_is_gone_on_with_by_one_process_at_a_time(tmp_path: Path, capsys: 
     )
     assert main(["train", "--resume", str(folder)]) == 0
     assert not list(folder.glob(".*"))
+
+
+def test_two_processes_that_resume_one_run_show_no_half_of_a_file(tmp_path: Path) -> None:
+    """Each goes on, one after the other, or says that the other does; whatever lies in the folder is whole."""
+    run_recipe(short("training.epochs=3"), Reporter(), runs=tmp_path)
+    (folder,) = tmp_path.iterdir()
+    whole = (folder / "weights.safetensors").read_bytes()
+    for path in (folder / "checkpoints").glob("*"):
+        path.unlink()  # so that all three epochs are to be done again
+    command = [sys.executable, "-m", "tinygrad_lab", "train", "--quiet", "--resume", str(folder)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    while any(process.poll() is None for process in processes):
+        for name in ("recipe.json", "result.json"):
+            assert json.loads((folder / name).read_text())
+        for line in (folder / "metrics.jsonl").read_text().splitlines():
+            assert json.loads(line)
+        assert (folder / "curves.png").read_bytes().endswith(b"IEND\xaeB`\x82")
+        for path in (folder / "checkpoints").glob("step-*"):
+            with contextlib.suppress(FileNotFoundError):  # an older one, removed meanwhile
+                load_file(path)
+        time.sleep(0.01)
+    ends = [(process.returncode, process.communicate()[1]) for process in processes]
+    assert all(code == 0 or (code == 1 and "got one in use" in error) for code, error in ends), ends
+    assert any(code == 0 for code, _ in ends)
+    assert (folder / "weights.safetensors").read_bytes() == whole
+    assert not list(folder.rglob(".*"))
 
 
 @pytest.mark.parametrize(("key", "measure"), [("clip_norm", np.linalg.norm), ("clip_value", lambda g: abs(g).max())])

@@ -21,6 +21,8 @@ from pathlib import Path
 from tinygrad_lab.errors import LabError, hint
 from tinygrad_lab.writing import refusal
 
+_LONGEST_MESSAGE = 2000  # characters
+
 
 def commands() -> dict[str, str]:
     """Return the commands and what each does, without importing them."""
@@ -48,18 +50,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LabError as error:
         text = str(error).removeprefix(f"{command}: ")  # the library names who complains; here the program does
         notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", []))
-        print(f"tinygrad-lab {command}: {text}{notes}", file=sys.stderr)
+        print(f"tinygrad-lab {command}: {_shortened(text + notes)}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader has seen enough, as `head` has
         _forget_output()
         return 0
     except (OSError, MemoryError) as error:  # of the machine, not of this program
-        print(f"tinygrad-lab {command}: {_of_the_machine(error)}", file=sys.stderr)
+        print(f"tinygrad-lab {command}: {_shortened(_of_the_machine(error))}", file=sys.stderr)
         _forget_output()
         return 1
     except KeyboardInterrupt as stop:
         print(" ".join(["tinygrad-lab", f"{command}:", "stopped", *map(str, stop.args)]), file=sys.stderr)
         return 130
+
+
+def _shortened(text: str) -> str:
+    """Return a message without its middle where somebody's name or value makes it too long to be read."""
+    half = _LONGEST_MESSAGE // 2
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:half]} ... {text[-half:]}"
 
 
 def _of_the_machine(error: OSError | MemoryError) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tomllib
 from typing import Any
 
 _WIDTH = 200  # columns: what is wider than a terminal is better wrapped by it than cut off
@@ -54,14 +53,12 @@ def expect_network(name: str) -> None:
 def option(setting: str) -> tuple[str, Any]:
     """Return the name and the value of ``name=value``; a value that is not TOML is text."""
     from tinygrad_lab.errors import ConfigError
+    from tinygrad_lab.texts import value_of
 
     name, equals, text = setting.partition("=")
     if not equals or not name.strip():
         raise ConfigError(f"--set: expected option=value, such as classes=10, got {setting!r}")
-    try:
-        return name.strip(), tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name.strip(), text.strip()  # a word without quotes
+    return name.strip(), value_of(text.strip(), "--set")
 
 
 def _print_table(summary: Any) -> None:

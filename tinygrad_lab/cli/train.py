@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from tinygrad_lab.train.run import run_recipe
 
     options = {"root": arguments.data, "tensorboard": arguments.tensorboard, "device": arguments.device}
-    if arguments.resume:
+    if arguments.resume is not None:
         if arguments.recipe != DEFAULT or arguments.set or arguments.seeds != 1:
             raise ConfigError(
                 "--resume: expected the run's folder alone, got a recipe or settings; a run keeps its own"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +70,12 @@ def _import(arguments: argparse.Namespace) -> int:
 def _settings(path: str | None) -> dict[str, Any]:
     """Return the options of the import that a file of rules holds."""
     from tinygrad_lab.errors import ConfigError
+    from tinygrad_lab.texts import from_toml, read_text
 
     if path is None:
         return {}
     known = {"convention": str, "rules": dict, "flattened": dict, "fresh": list}
-    try:
-        settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"--rules {path}: expected TOML that can be read, got: {error}") from error
+    settings: dict[str, Any] = from_toml(read_text(Path(path), "--rules"), f"--rules {path}")
     for name, value in settings.items():
         if name not in known or not isinstance(value, known[name]):
             raise ConfigError(f"--rules {path}: expected some of {sorted(known)}, got {name} = {value!r}")

@@ -207,6 +207,20 @@ def cannot_write(target: Path, size: int, error: OSError) -> DataError:
     return DataError(f"{target}: cannot be written: {error.strerror or error}; choose another folder with --data")
 
 
+def with_home(path: str | os.PathLike[str]) -> Path:
+    """Return a path whose ``~`` or ``~user`` is a home folder.
+
+    Raises
+    ------
+    DataError
+        There is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{path}: expected a folder, got the home of a user who is not known here") from error
+
+
 def data_roots(root: str | os.PathLike[str] | None = None) -> dict[str, Path]:
     """Return the folders in which data sets are looked for, in order, by what named them.
 
@@ -228,5 +242,5 @@ def data_roots(root: str | os.PathLike[str] | None = None) -> dict[str, Path]:
     from platformdirs import user_cache_path  # asked for only here, to keep the import of the package light
 
     named = {"--data": root, VARIABLE: os.environ.get(VARIABLE)}
-    chosen = {origin: Path(path).expanduser() for origin, path in named.items() if path}
+    chosen = {origin: with_home(path) for origin, path in named.items() if path}
     return {**chosen, "cache": user_cache_path("tinygrad_lab") / "data"}

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from tinygrad_lab.arguments import Checked, expect
+from tinygrad_lab.arguments import Checked, check_state, expect
 from tinygrad_lab.backend import Array, namespace, transfer
 from tinygrad_lab.data.augment import Augmentation, Compose
 from tinygrad_lab.data.dataset import Dataset
@@ -161,8 +161,9 @@ class Loader(metaclass=Checked):
             It belongs to a loader that gives other batches.
         """
         expected = self._identity()
+        check_state(f"Loader({self.dataset.name})", state, dict.fromkeys(self.state_dict(), int))
         given = {name: state.get(name) for name in expected}
-        if given != expected or not {"epoch", "batch"} <= state.keys():
+        if given != expected:
             raise StateError(
                 f"Loader({self.dataset.name}): expected the position of a loader with {expected}, got {state}; "
                 "resume with the data set, batch size and seed that it began with"

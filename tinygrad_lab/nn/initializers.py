@@ -16,9 +16,14 @@ import numpy as np
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError
+from tinygrad_lab.limits import check_memory
 
 Shape = tuple[int, ...]
 Rng = int | np.random.Generator | None
+
+_MOST = 1 << 60  # weights of one shape, which NumPy can still count the bytes of
+_MANY = 1 << 24  # weights from which on it is worth a look whether the memory holds them
+_WHILE_DRAWN = 12  # bytes of a weight that is drawn in float64 and kept in float32
 
 _DEFAULT_RNG: ContextVar[np.random.Generator | None] = ContextVar("tinygrad_lab.rng", default=None)
 _DRAWING: ContextVar[bool] = ContextVar("tinygrad_lab.drawing", default=True)
@@ -49,9 +54,19 @@ def shapes_only() -> Iterator[None]:
 
 
 def _fill(shape: Shape, draw: Any) -> Array:
+    _check_size(shape)
     if not _DRAWING.get():
         return np.broadcast_to(np.float32(0), shape)
     return np.asarray(draw(), dtype=np.float32)
+
+
+def _check_size(shape: Shape) -> None:
+    """Refuse weights that no memory holds; those that are drawn, also where this machine has too little."""
+    numbers = math.prod(shape)
+    if numbers > _MOST:
+        raise OptionError(f"weights: expected at most {_MOST:,} of them, got shape {shape}")
+    if numbers > _MANY and _DRAWING.get():
+        check_memory(OptionError, f"weights of shape {shape}", _WHILE_DRAWN * numbers, cure="take fewer")
 
 
 def fans(shape: Shape) -> tuple[int, int]:
@@ -60,10 +75,11 @@ def fans(shape: Shape) -> tuple[int, int]:
     Raises
     ------
     OptionError
-        The shape has fewer than two axes.
+        The shape has fewer than two axes, or there are more weights than any memory holds.
     """
     if len(shape) < 2:
         raise OptionError(f"fans: expected weights (..., in, out), got shape {shape}")
+    _check_size(shape)
     window = math.prod(shape[:-2])
     return window * shape[-2], window * shape[-1]
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from tinygrad_lab.arguments import Checked, as_call, constructor
 from tinygrad_lab.autograd.effects import once
 from tinygrad_lab.autograd.tape import raw
-from tinygrad_lab.backend import Array, namespace, transfer
+from tinygrad_lab.backend import Array, is_array, namespace, transfer
 from tinygrad_lab.errors import ConfigError, DTypeError, LabError, OptionError, ShapeError, StateError
 from tinygrad_lab.foreign_names import LAYER, missing
 from tinygrad_lab.nn.misuse import brief, demand_floats, explained
@@ -235,6 +235,9 @@ class Layer(metaclass=Checked):
                 f"{type(self).__name__}: expected the paths of its variables, missing {missing}, unknown {unknown}"
             )
         for path, variable in own.items():
+            if not is_array(raw(state[path])):
+                got = type(state[path]).__name__
+                raise StateError(f"{type(self).__name__}: expected {path} to be an array, got {got}")
             shape = raw(state[path]).shape
             if shape != variable.shape:
                 raise StateError(f"{type(self).__name__}: expected {path} of shape {variable.shape}, got {shape}")

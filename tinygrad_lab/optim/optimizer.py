@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_lab.arguments import Checked, fits
+from tinygrad_lab.arguments import Checked, check_state, fits
 from tinygrad_lab.autograd.tape import raw
-from tinygrad_lab.backend import Array, namespace, transfer, zeros_like
+from tinygrad_lab.backend import Array, is_array, namespace, transfer, zeros_like
 from tinygrad_lab.errors import OptionError, StateError
 from tinygrad_lab.foreign_names import OPTIMIZER, missing
 from tinygrad_lab.nn.variables import Parameter
@@ -202,8 +202,13 @@ class Optimizer(metaclass=Checked):
         unknown = sorted({*(state.keys() - expected), *(path for path in paths if path not in self.parameters)})
         if missing := sorted(expected - state.keys()) or unknown:
             raise StateError(f"{who}: expected the state of its own parameters, missing {missing}, unknown {unknown}")
+        check_state(who, {"lr": state["lr"]}, {"lr": float})
         for path in paths:
+            check_state(who, {"step": state[f"{path}/step"]}, {"step": int})
             for slot in self.slots:
+                if not is_array(raw(state[f"{path}/{slot}"])):
+                    got = type(state[f"{path}/{slot}"]).__name__
+                    raise StateError(f"{who}: expected {path}/{slot} to be an array, got {got}")
                 if raw(state[f"{path}/{slot}"]).shape != self.parameters[path].shape:
                     got = raw(state[f"{path}/{slot}"]).shape
                     raise StateError(f"{who}: expected {path}/{slot} of shape {self.parameters[path].shape}, got {got}")

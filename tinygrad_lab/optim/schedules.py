@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinygrad_lab import registry
-from tinygrad_lab.arguments import Checked, expect
-from tinygrad_lab.errors import ConfigError, OptionError, StateError
+from tinygrad_lab.arguments import Checked, check_state, expect
+from tinygrad_lab.errors import ConfigError, OptionError
 
 
 class Schedule(metaclass=Checked):
@@ -55,8 +55,7 @@ class Schedule(metaclass=Checked):
         StateError
             It is not the state of such a schedule.
         """
-        if state.keys() != self.state().keys():
-            raise StateError(f"{self}: expected a state of {sorted(self.state())}, got {sorted(state)}")
+        check_state(str(self), state, {name: type(value) for name, value in self.state().items()})
 
     def __mul__(self, other: Schedule) -> Schedule:
         return Product(self, other)

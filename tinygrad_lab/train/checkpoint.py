@@ -105,10 +105,12 @@ def load(path: str | Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
+            kinds = {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  it is no dict
+            known = "format" in metadata and kinds <= set(CODES.values())
+            arrays = {name: file.get_tensor(name) for name in file.keys()} if known else {}  # noqa: SIM118  as above
     except OSError as error:
         raise CheckpointError(f"checkpoint {path}: cannot be read: {error}; check its permissions") from error
-    except SafetensorError as error:
+    except (SafetensorError, ValueError) as error:  # ValueError: shapes that NumPy does not have
         raise CheckpointError(_damage(path, f"no whole safetensors file ({error})")) from error
     if "format" not in metadata:
         raise CheckpointError(
@@ -121,9 +123,11 @@ def load(path: str | Path) -> dict[str, Any]:
     if metadata.get("checksum") != _checksum(text, arrays):
         raise CheckpointError(_damage(path, "contents that do not match its checksum"))
     try:
-        contents: dict[str, Any] = _restored(json.loads(text), arrays)
+        contents = _restored(json.loads(text), arrays)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise CheckpointError(_damage(path, f"contents that cannot be read ({error})")) from error
+    if not isinstance(contents, dict):
+        raise CheckpointError(_damage(path, f"contents that are no table, but {type(contents).__name__}"))
     return contents
 
 

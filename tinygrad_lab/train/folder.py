@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tinygrad_lab.errors import ConfigError, StateError
 from tinygrad_lab.locking import locked
+from tinygrad_lab.texts import from_json, read_text
 from tinygrad_lab.train.recipe import Recipe, check_name, checked
 from tinygrad_lab.writing import refusal, remove_leftovers, write_atomically, writing
 
@@ -86,12 +87,13 @@ def read_run(folder: Path) -> Recipe:
     ConfigError
         It is no run folder.
     """
-    try:
-        tables = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
-        name = tables.pop("name")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        why = "it holds no recipe.json" if isinstance(error, FileNotFoundError) else f"its recipe.json: {error}"
-        raise ConfigError(f"--resume: expected the folder of a run, got {folder}; {why}") from error
+    path = folder / "recipe.json"
+    if not path.is_file():
+        raise ConfigError(f"--resume: expected the folder of a run, got {folder}; it holds no recipe.json")
+    tables = from_json(read_text(path, "--resume"), f"--resume: {path}")
+    if not isinstance(tables, dict) or "name" not in tables:
+        raise ConfigError(f"--resume: expected the tables of a recipe and its name in {path}, got others")
+    name = tables.pop("name")
     return Recipe(name, checked(tables, name))
 
 

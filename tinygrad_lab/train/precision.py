@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab import registry
+from tinygrad_lab.arguments import check_state
 from tinygrad_lab.backend import Array, fresh, is_finite, namespace
 from tinygrad_lab.errors import NonFiniteError, OptionError, PluginError
 from tinygrad_lab.kernels.cupy.options import using_gpu
@@ -99,7 +100,14 @@ class Arithmetic:
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from a `state`."""
+        """Continue from a `state`.
+
+        Raises
+        ------
+        StateError
+            It is not the state of such arithmetic.
+        """
+        check_state(type(self).__name__, state, dict.fromkeys(self.state(), float))
 
 
 class HalfPrecision(Arithmetic):
@@ -211,6 +219,7 @@ class HalfPrecision(Arithmetic):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from a `state`."""
+        super().load_state(state)
         if self._scale is not None:
             self._scale[...], self._good[...] = state["scale"], state["good"]
         self._first = dict(state)

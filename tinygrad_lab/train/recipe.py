@@ -15,7 +15,6 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from importlib import resources
@@ -26,10 +25,13 @@ from tinygrad_lab import registry
 from tinygrad_lab.arguments import check_types, fits
 from tinygrad_lab.errors import ConfigError, OptionError, warn_once
 from tinygrad_lab.registry import one_of
+from tinygrad_lab.texts import from_toml, read_text, value_of
 
 Table = dict[str, Any]
 
-_DATA = {
+BATCH_SIZE = 128  # where a recipe says nothing
+
+_DATA: dict[str, Any] = {
     "name": str,
     "batch_size": int,
     "classes": list,
@@ -38,7 +40,7 @@ _DATA = {
     "seed": int,
     "size": list,
 }
-_TRAINING = {
+_TRAINING: dict[str, Any] = {
     "epochs": int,
     "seed": int,
     "accumulate": int,
@@ -50,18 +52,19 @@ _TRAINING = {
     "precision": str,
     "read_every": int,
 }
-_TRANSFER = {
+_TRANSFER: dict[str, Any] = {
     "weights": str,
     "convention": str,
     "rules": dict,
     "flattened": dict,
-    "fresh": list,
-    "freeze": list,
-    "but": list,
+    "fresh": list[str],
+    "freeze": list[str],
+    "but": list[str],
 }
-_RECIPE = {"title": str, "source": str, "published": str, "remark": str, "milestone": float, "diverging": list}
-_ORIGIN = {"stated": list, "inferred": list, "ours": list}
-_KINDS: dict[str, Mapping[str, type]] = {
+_RECIPE: dict[str, Any] = dict.fromkeys(("title", "source", "published", "remark"), str)
+_RECIPE |= {"milestone": float, "diverging": list[str]}
+_ORIGIN: dict[str, Any] = dict.fromkeys(("stated", "inferred", "ours"), list[str])
+_KINDS: dict[str, Mapping[str, Any]] = {
     "data": _DATA,
     "training": _TRAINING,
     "transfer": _TRANSFER,
@@ -197,10 +200,10 @@ class Recipe:
         settings = tables.pop("variants")[name]
         for path, value in settings.items():
             table, _, key = path.partition(".")
-            if key:
-                tables.setdefault(table, {})[key] = value
-            else:
-                tables[table] = value
+            place = tables.setdefault(table, {}) if key else tables
+            if not isinstance(place, dict):
+                raise ConfigError(f"recipe {self.name!r}: expected {table} as a whole in variant {name!r}, got {path}")
+            place[key or table] = value
         marks = {path: self.origin(f"variants.{name}.{path}") for path in settings}
         return Recipe(f"{self.name}:{name}", checked(_marked(tables, marks), f"{self.name}:{name}"))
 
@@ -266,8 +269,9 @@ def _marked(tables: Table, marks: Mapping[str, str], gone: Set[str] = frozenset(
 
     So are the marks of settings that are gone.
     """
-    if not tables.get("origin"):
+    if not isinstance(tables.get("origin"), dict) or not tables["origin"]:
         return tables
+    _check_table(tables["origin"], _ORIGIN, "origin")
     replaced = (*marks, "variants") if "variants" not in tables else tuple(marks)
     origin = {
         mark: [p for p in marked if p not in gone and not any(f"{p}.".startswith(f"{new}.") for new in replaced)]
@@ -280,10 +284,7 @@ def _marked(tables: Table, marks: Mapping[str, str], gone: Set[str] = frozenset(
 
 
 def _value(text: str, old: Any) -> Any:
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text  # a word without quotes
+    value = value_of(text, "--set")
     return float(value) if isinstance(old, float) and type(value) is int else value
 
 
@@ -315,11 +316,11 @@ def _check_like(given: _Given) -> None:
     raise ConfigError(f"--set {given.text}: {told}")
 
 
-def _check_table(table: Mapping[str, Any], kinds: Mapping[str, type], who: str) -> None:
+def _check_table(table: Mapping[str, Any], kinds: Mapping[str, Any], who: str) -> None:
     for key, value in table.items():
         one_of(key, list(kinds), who)
         if not fits(value, kinds[key]):
-            raise ConfigError(f"{who}.{key}: expected {kinds[key].__name__}, got {value!r}")
+            raise ConfigError(f"{who}.{key}: expected {inspect.formatannotation(kinds[key])}, got {value!r:.200}")
 
 
 def _check_origin(tables: Table, who: str) -> None:
@@ -436,15 +437,9 @@ def recipe_text(name: str) -> str:
     if not name.endswith(".toml"):
         one_of(name, recipe_names(), "recipe")
         return (resources.files("tinygrad_lab") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
-    try:
-        return Path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"recipe: expected a file that can be read, got {name}: {error}") from error
+    return read_text(Path(name), "recipe")
 
 
 def _read_recipe(name: str) -> Recipe:
-    try:
-        tables = tomllib.loads(recipe_text(name))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"recipe {name!r}: expected TOML, got {error}") from error
+    tables = from_toml(recipe_text(name), f"recipe {name!r}")
     return Recipe(Path(name).stem, checked(tables, Path(name).stem))

@@ -8,17 +8,42 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tinygrad_lab.arguments import check_state
 from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.texts import from_json, read_text
 from tinygrad_lab.train.evaluation import FIGURES, compare, percent, spread
 from tinygrad_lab.train.recipe import check_name, find_recipe, recipe_names
 from tinygrad_lab.writing import write_atomically, writing
 
 Result = dict[str, Any]
-_SHOWN = {"recipe", "seeds", "epochs", "training_accuracy", "images_per_second"}  # what each experiment is shown by
+_SHOWN: Mapping[str, Any] = {  # what each experiment is shown by
+    "recipe": str,
+    "seeds": list,
+    "epochs": int,
+    "training_accuracy": dict,
+    "images_per_second": float,
+}
+_EXPERIMENT: Mapping[str, Any] = {  # and what there may be besides
+    "epochs_by_seed": list[int],
+    "training_curves": list[list[float]],
+    "settings": dict,
+    "published": str,
+}
+_SPREAD: Mapping[str, Any] = {"mean": float, "std": float, "values": list[float]}
+_RECIPE: Mapping[str, Any] = {"name": object, "training": dict}
+_RESULT: Mapping[str, Any] = {
+    "seed": int,
+    "epochs": int,
+    "figures": dict,
+    "training_accuracy": float,
+    "images_per_second": float,
+}
+_FIGURE: Mapping[str, Any] = {"epoch": int, "accuracy": float}
+_METRICS: Mapping[str, Any] = {"accuracy": float}
 _NO_SETTINGS = ("recipe", "origin", "variants")  # tables that tell of a recipe and change nothing in a run
 
 HEAD = """# Experiments
@@ -41,25 +66,47 @@ def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
     Raises
     ------
     ConfigError
-        There is none, or a file is damaged.
+        There is none, or a file cannot be read.
+    StateError
+        A file lacks what a run writes into it, or holds it in another type.
     """
     found = []
     for path in sorted(root.glob("**/result.json"), key=_in_order):
-        try:
-            tables = json.loads((path.parent / "recipe.json").read_text(encoding="utf-8"))
-            check_name(tables["name"], "recipe.json")
-            result = json.loads(path.read_text(encoding="utf-8"))
-            if (metrics := path.with_name("metrics.jsonl")).exists():
-                epochs = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-                result["training_curve"] = [epoch["accuracy"] for epoch in epochs]
-                noted = [epoch["gradient_norms"] for epoch in epochs if "gradient_norms" in epoch]
-                result["gradient_norms"] = noted[:1] + noted[-1:]
-            found.append((tables, result))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"results: expected the files of a run, got {path.parent}: {error}") from error
+        made_by = path.with_name("recipe.json")
+        tables = _read(made_by, _RECIPE)
+        check_name(tables["name"], f"results: {made_by}")
+        _checked(made_by, {"recipe": {}, **tables}, {"recipe": dict})
+        result = _read(path, _RESULT)
+        for name, figure in result["figures"].items():
+            _checked(path, figure, _FIGURE, name)
+        if "last" not in result["figures"]:
+            raise ConfigError(f"results: {path}: expected figures of the last epoch, got {sorted(result['figures'])}")
+        if (metrics := path.with_name("metrics.jsonl")).exists():
+            lines = read_text(metrics, "results").splitlines()
+            epochs = [_checked(metrics, from_json(line, f"results: {metrics}"), _METRICS) for line in lines]
+            result["training_curve"] = [epoch["accuracy"] for epoch in epochs]
+            noted = [epoch["gradient_norms"] for epoch in epochs if "gradient_norms" in epoch]
+            result["gradient_norms"] = noted[:1] + noted[-1:]
+        found.append((tables, result))
     if not found:
         raise ConfigError(f"results: expected folders of finished runs in {root}, got none; run tinygrad-lab train")
     return found
+
+
+def _read(path: Path, kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the table in a file, if it holds what is needed, in the types that are needed."""
+    return _checked(path, from_json(read_text(path, "results"), f"results: {path}"), kinds)
+
+
+def _checked(path: Path, table: Any, kinds: Mapping[str, Any], within: str = "") -> dict[str, Any]:
+    """Return a table of a file, if what is needed is there; what else it holds is left alone."""
+    who = f"results: {path}" + (f": {within}" if within else "")
+    if not isinstance(table, dict):
+        raise ConfigError(f"{who}: expected a table with {sorted(kinds)}, got {type(table).__name__}")
+    check_state(who, {name: table[name] for name in kinds.keys() & table.keys()}, kinds)
+    if not 0 <= table.get("accuracy", 0) <= 1:
+        raise ConfigError(f"{who}: expected an accuracy from 0 to 1, got {table['accuracy']:.4g}")
+    return table
 
 
 def _in_order(path: Path) -> tuple[list[str | int], Path]:
@@ -177,9 +224,20 @@ def write_results(results: Sequence[Result], folder: Path) -> None:
 
 def read_results(folder: Path) -> list[Result]:
     """Return the experiments whose files lie in a folder, or below it beside others, in the order of their names."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.json"))]
-    results = [one for one in found if isinstance(one, dict) and one.keys() >= _SHOWN]
+    found = {path: from_json(read_text(path, "results"), f"results: {path}") for path in sorted(folder.rglob("*.json"))}
+    results = [
+        _experiment(path, one) for path, one in found.items() if isinstance(one, dict) and one.keys() >= _SHOWN.keys()
+    ]
     return sorted(results, key=lambda one: str(one["recipe"]))
+
+
+def _experiment(path: Path, result: Result) -> Result:
+    """Return what an experiment's file holds, if the page can show it."""
+    given = {name: kind for name, kind in _EXPERIMENT.items() if name in result}
+    _checked(path, result, {**_SHOWN, **given})
+    for name in ("training_accuracy", *(name for name in FIGURES if name in result)):
+        _checked(path, result[name], _SPREAD, name)
+    return result
 
 
 def page(results: Sequence[Result]) -> str:

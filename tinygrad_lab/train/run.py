@@ -13,8 +13,8 @@ import json
 import signal
 import statistics
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ from tinygrad_lab.autograd.settings import reference_only
 from tinygrad_lab.backend import find_backend
 from tinygrad_lab.data import Compose, Loader, find_source, load
 from tinygrad_lab.data.resizing import as_size
-from tinygrad_lab.errors import ConfigError, NonFiniteError, OptionError
+from tinygrad_lab.errors import ConfigError, NonFiniteError, OptionError, StateError
 from tinygrad_lab.kernels.blas import one_blas_thread
+from tinygrad_lab.nn.initializers import shapes_only
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.variables import Parameter
 from tinygrad_lab.optim.clipping import clip_by_norm, clip_by_value
@@ -39,8 +40,9 @@ from tinygrad_lab.train.curves import save_curves
 from tinygrad_lab.train.evaluation import best_epoch, figures
 from tinygrad_lab.train.folder import new_run_folder, recipe_text, used_alone, write_into, writing_into
 from tinygrad_lab.train.progress import Reporter
-from tinygrad_lab.train.recipe import Recipe
+from tinygrad_lab.train.recipe import BATCH_SIZE, Recipe
 from tinygrad_lab.train.shapes import check_images, made_up
+from tinygrad_lab.train.sizes import check_weights
 from tinygrad_lab.train.trainer import Trainer
 from tinygrad_lab.weights import begin_with, save_weights
 
@@ -70,9 +72,9 @@ def prepare(
     """
     find_backend(device)
     training, data = recipe["training"], recipe.options("data")
-    seed, batch_size = training.get("seed", 0), data.pop("batch_size", 128)
+    seed, batch_size = training.get("seed", 0), data.pop("batch_size", BATCH_SIZE)
     name = recipe["data"]["name"]
-    model = _network(recipe["model"], seed)
+    model = _network(recipe, seed)
     if "size" in data:
         data["size"] = as_size(data["size"], f"recipe {recipe.name!r}: data.size")
     if (example := made_up(find_source(name), data.get("size"))) is not None:
@@ -161,7 +163,14 @@ def _clipping(
     return clip
 
 
-def _network(table: dict[str, Any], seed: int) -> Layer:
+def _network(recipe: Recipe, seed: int) -> Layer:
+    """Return the network of a recipe; its shapes first say whether the memory holds it."""
+    with shapes_only():
+        check_weights(f"recipe {recipe.name!r}", _network_of(recipe["model"], seed))
+    return _network_of(recipe["model"], seed)
+
+
+def _network_of(table: dict[str, Any], seed: int) -> Layer:
     """Return the network that a table names: a registered one, or a layer, put together from layers in the table."""
     if table["name"] in registry.layers and table["name"] not in registry.models:
         model = registry.from_table(table, rng=seed)
@@ -248,8 +257,19 @@ def run_recipe(
         trainer = prepare(recipe, root=root, device=device, resumed=saved is not None)
         write_into(resume, "recipe.json", recipe_text(recipe))
         if saved is not None:
-            trainer.load_state(saved)
+            with _naming_checkpoints(resume):
+                trainer.load_state(saved)
         return _train(recipe, trainer, resume, reporter, tensorboard=tensorboard)
+
+
+@contextmanager
+def _naming_checkpoints(folder: Path) -> Iterator[None]:
+    """Name the folder where the contents of a checkpoint do not fit the run."""
+    try:
+        yield
+    except (StateError, OptionError) as error:
+        who = f"checkpoints {folder / 'checkpoints'}"
+        raise StateError(f"{who}: expected those of this run, got others: {error}") from error
 
 
 def _train(recipe: Recipe, trainer: Trainer, folder: Path, reporter: Reporter, *, tensorboard: bool) -> Metrics:

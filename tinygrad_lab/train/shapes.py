@@ -13,7 +13,8 @@ from tinygrad_lab.autograd.settings import reference_only
 from tinygrad_lab.data import Compose, Dataset, Source
 from tinygrad_lab.errors import ConfigError, LabError
 from tinygrad_lab.nn.layer import Layer
-from tinygrad_lab.train.recipe import Recipe
+from tinygrad_lab.train.recipe import BATCH_SIZE, Recipe
+from tinygrad_lab.train.sizes import check_step
 
 Shape = tuple[int, ...]
 
@@ -46,6 +47,8 @@ def check_images(recipe: Recipe, model: Layer, augment: Compose, data: Dataset) 
             raise _misfit(recipe, data, shape, told) from error
         except NotImplementedError:  # a network may train without telling shapes
             continue
+        batch_size = recipe["data"].get("batch_size", BATCH_SIZE) if pipeline is augment else 1
+        check_step(f"recipe {recipe.name!r}", model, shape, batch_size=min(batch_size, len(data)))
         if fits(out, tuple[int, int]) and 1 < out[1] < len(data.classes):
             count, option = len(data.classes), _option(recipe, "classes")
             advice = "change the network's last layer" if option is None else f"--set model.classes={count}"

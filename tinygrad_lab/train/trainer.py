@@ -12,7 +12,7 @@ from tinygrad_lab.autograd.settings import detect_anomaly, no_grad
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array, fresh, is_finite, transfer
 from tinygrad_lab.data import Loader
-from tinygrad_lab.errors import NonFiniteError, StateError
+from tinygrad_lab.errors import NonFiniteError
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.variables import Parameter
 from tinygrad_lab.optim.optimizer import Optimizer
@@ -22,6 +22,7 @@ from tinygrad_lab.train.callbacks import Callback, Metrics
 from tinygrad_lab.train.checks import check_compatible, check_parts, check_steps
 from tinygrad_lab.train.evaluation import Loss, device_of, evaluate
 from tinygrad_lab.train.precision import arithmetic_of
+from tinygrad_lab.train.state import check_trainer_state
 from tinygrad_lab.train.steps import PlainSteps, choose_steps
 from tinygrad_lab.train.sums import Sums, scalar
 from tinygrad_lab.train.transaction import Transaction
@@ -294,8 +295,8 @@ class Trainer:
         StateError
             The state is not one of such a trainer.
         """
-        if missing := sorted(self.state().keys() - state.keys() - {"ended"}):
-            raise StateError(f"Trainer: expected a state that it returned, missing {missing}")
+        judged = {"held_out": self.held_out, "validation": self.validation}
+        check_trainer_state(state, [split for split, batches in judged.items() if batches is not None])
         self.model.load_state(state["model"])
         self.model.steps = state["model_steps"]
         self.optimizer.load_state(state["optimizer"])

@@ -182,11 +182,12 @@ class Rotation(Filled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require(self.degrees >= 0, "degrees", "of at least 0")
+        self._require(0 <= self.degrees <= 360, "degrees", "from 0 to 360")
 
     def maps(self, count: int, size: tuple[int, int], *, rng: np.random.Generator) -> Array:
         """Return the maps of the rotations; see `Geometric.maps`."""
-        angle = np.deg2rad(rng.uniform(-self.degrees, self.degrees, count))
+        largest = abs(self.degrees)  # -0.0 to 0.0 would be an empty range
+        angle = np.deg2rad(rng.uniform(-largest, largest, count))
         cosine, sine = np.cos(angle), np.sin(angle)
         return about_centre(
             np.array([[cosine, sine], [-sine, cosine]]).transpose(2, 0, 1), size
@@ -226,13 +227,13 @@ class Shift(Filled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require(self.height >= 0, "height", "of at least 0")
-        self._require(self.width >= 0, "width", "of at least 0")
+        self._require(0 <= self.height <= 1, "height", "from 0 to 1, the whole image")
+        self._require(0 <= self.width <= 1, "width", "from 0 to 1, the whole image")
 
     def maps(self, count: int, size: tuple[int, int], *, rng: np.random.Generator) -> Array:
         """Return the maps of the shifts; see `Geometric.maps`."""
         maps = affine_maps(count)
-        largest = np.array([self.height * size[0], self.width * size[1]])
+        largest = np.abs([self.height * size[0], self.width * size[1]])  # without the sign of -0.0
         maps[:, :, 2] = rng.uniform(-largest, largest, (count, 2))
         return maps
 

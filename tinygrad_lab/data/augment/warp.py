@@ -18,10 +18,12 @@ from tinygrad_lab.autograd.dispatch import provider_serves
 from tinygrad_lab.autograd.settings import SETTINGS
 from tinygrad_lab.backend import Array, device_name, namespace, transfer
 from tinygrad_lab.errors import OptionError, ShapeError
+from tinygrad_lab.limits import check_memory
 
 Fill = Literal["zero", "edge", "reflect"]
 FILLS: tuple[Fill, ...] = ("zero", "edge", "reflect")
 
+_MUCH = 1 << 30  # bytes from which on it is worth a look whether the memory holds them
 _BLOCK = (
     16_384  # pixels interpolated at a time: what they need fits into a cache (a whole batch takes three times longer)
 )
@@ -105,7 +107,7 @@ def warp(images: Array, maps: Array, *, fill: Fill = "edge", size: tuple[int, in
     ShapeError
         There is not one map for each image.
     OptionError
-        The fill is unknown.
+        The fill is unknown, or the images would not fit into the memory of this machine.
 
     Examples
     --------
@@ -118,6 +120,8 @@ def warp(images: Array, maps: Array, *, fill: Fill = "edge", size: tuple[int, in
     if images.ndim != 4 or maps.shape != (len(images), 2, 3):
         raise ShapeError(f"warp: expected images (N, H, W, C) and maps (N, 2, 3), got {images.shape} and {maps.shape}")
     height, width = size or images.shape[1:3]
+    if (needed := 4 * len(images) * height * width * images.shape[3]) > _MUCH:
+        check_memory(OptionError, f"warp: images of {height}x{width}", needed, cure="take smaller ones")
     xp = namespace(images)
     if xp is np and _compiled():
         return _run_kernel(images, maps, fill, (height, width))

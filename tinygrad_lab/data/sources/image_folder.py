@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.data.dataset import Dataset
+from tinygrad_lab.data.files import with_home
 from tinygrad_lab.data.sources.source import Source
 from tinygrad_lab.errors import DataError
 
@@ -38,7 +39,7 @@ class ImageFolder(Source):
     def _root(self, root: str | os.PathLike[str] | None) -> Path:
         if root is None:
             raise DataError(f"{self.name}: expected the folder that holds the pictures, got none; name it with --data")
-        return Path(root).expanduser()
+        return with_home(root)
 
     def read(
         self, split: str, *, root: str | os.PathLike[str] | None = None, size: tuple[int, int] | None = None

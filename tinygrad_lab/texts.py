@@ -1,0 +1,118 @@
+"""TOML and JSON that anybody may have written, read within bounds."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tinygrad_lab.errors import ConfigError
+
+_MOST_BYTES = 1 << 27
+_MOST_TOML, _LONGEST_LINE = 1 << 17, 1 << 13  # characters
+_MOST_DOTS = 500  # in a line: the time that tomllib takes for a key grows with the square of its parts
+_DEEPEST = 64  # tables and lists in one another; a network of layers in layers has a dozen
+_INTEGERS = range(-(2**63), 2**63)  # as TOML has them
+
+
+def read_text(path: Path, who: str) -> str:
+    """Return what a file of text holds.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, is far too large, or is no text in UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise ConfigError(f"{who}: expected a file of at most {_MOST_BYTES >> 20} MiB, got {path}, which is larger")
+        return content.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{who}: expected a file that can be read, got {path}: {error}") from error
+
+
+def from_toml(text: str, who: str) -> Any:
+    """Return what TOML says.
+
+    Raises
+    ------
+    ConfigError
+        It is no TOML, or is longer, nested deeper or holds larger integers than anybody needs.
+
+    Examples
+    --------
+    >>> from_toml("epochs = 3", "recipe")
+    {'epochs': 3}
+    """
+    try:
+        return _toml(text, who)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{who}: expected TOML, got {error}") from error
+
+
+def value_of(text: str, who: str) -> Any:
+    """Return the value that TOML's notation means; what it does not read is a word without quotes.
+
+    Raises
+    ------
+    ConfigError
+        It is longer, nested deeper or holds larger integers than anybody needs.
+
+    Examples
+    --------
+    >>> value_of("[1, 2]", "--set"), value_of("adam", "--set")
+    ([1, 2], 'adam')
+    """
+    try:
+        return _toml(f"value = {text}", who)["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def from_json(text: str, who: str) -> Any:
+    """Return what JSON says.
+
+    Raises
+    ------
+    ConfigError
+        It is no JSON, or is nested deeper or holds larger integers than anybody needs.
+    """
+    try:
+        return _bounded(json.loads(text), who)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{who}: expected JSON, got {error}") from error
+
+
+def _toml(text: str, who: str) -> Any:
+    """Return what TOML says; its own errors are left to the caller."""
+    lines = text.split("\n")
+    if len(text) > _MOST_TOML or any(len(line) > _LONGEST_LINE or line.count(".") > _MOST_DOTS for line in lines):
+        most = f"{_MOST_TOML:,} characters of TOML, in a line {_LONGEST_LINE:,} and {_MOST_DOTS} dots"
+        raise ConfigError(f"{who}: expected at most {most}, got more")
+    try:
+        return _bounded(tomllib.loads(text), who)
+    except tomllib.TOMLDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:  # integers of thousands of digits, and what is nested too deep
+        raise ConfigError(f"{who}: expected TOML that can be read, got {error}") from error
+
+
+def _bounded(tree: Any, who: str) -> Any:
+    level = [tree]
+    for _ in range(_DEEPEST):
+        for value in level:
+            if type(value) is int and value not in _INTEGERS:
+                raise ConfigError(f"{who}: expected integers of at most 64 bits, got one of {value.bit_length()}")
+        level = list(_inside(level))
+        if not level:
+            return tree
+    raise ConfigError(f"{who}: expected tables and lists of at most {_DEEPEST} levels, got more")
+
+
+def _inside(values: list[Any]) -> Iterator[Any]:
+    for value in values:
+        yield from value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

@@ -1,0 +1,96 @@
+"""Sizes of a network in training, estimated from shapes before its memory is asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.limits import check_memory
+from tinygrad_lab.nn.layer import Layer
+
+Shape = tuple[int, ...]
+
+_FLOAT32 = 4  # bytes
+
+
+def check_weights(who: str, model: Layer) -> None:
+    """Refuse a network whose weights and their gradients do not fit into the memory of this machine.
+
+    Parameters
+    ----------
+    who : str
+        Who complains.
+    model : Layer
+        The network; its shapes suffice (see `shapes_only`).
+
+    Raises
+    ------
+    ConfigError
+        There is not that much memory.
+    """
+    numbers = sum(math.prod(parameter.shape) for parameter in model.parameters().values())
+    what = f"{who}: {numbers:,} weights and their gradients"
+    check_memory(ConfigError, what, _FLOAT32 * numbers * 2, cure="take a smaller network")
+
+
+def check_step(who: str, model: Layer, image: Shape, *, batch_size: int) -> None:
+    """Refuse a network and batches whose values do not fit into the memory of this machine during one step.
+
+    Counted is what a step cannot do without: the inputs of layers with weights, which gradients need, and the largest
+    result. A network that does not tell shapes is not asked.
+
+    Raises
+    ------
+    ConfigError
+        There is not that much memory.
+    """
+    kept: list[int] = [math.prod(image)]
+    largest = 0
+
+    def note(layer: Layer, shapes: tuple[Shape, ...], result: Any) -> None:
+        nonlocal largest
+        largest = max(largest, _numbers(result))
+        if layer.parameters() and not layer.children():
+            kept.append(_numbers(shapes))
+
+    with _watched(model, note):
+        try:
+            model.output_shape((1, *image))
+        except NotImplementedError:
+            return
+    what = f"{who}: a step with batches of {batch_size:,} images"
+    check_memory(ConfigError, what, _FLOAT32 * batch_size * (sum(kept) + largest), cure="take smaller batches")
+
+
+def _numbers(shapes: Any) -> int:
+    """Return how many numbers a shape, or several in tuples, stand for."""
+    if any(isinstance(entry, (tuple, list)) for entry in shapes):
+        return sum(map(_numbers, shapes))
+    return math.prod(shapes)
+
+
+@contextmanager
+def _watched(model: Layer, note: Callable[..., None]) -> Iterator[None]:
+    """Call a function after each call of a layer's `output_shape` within the ``with`` block."""
+
+    def watch(layer: Layer) -> Callable[..., Any]:
+        original = layer.output_shape
+
+        def output_shape(*shapes: Shape) -> Any:
+            result = original(*shapes)
+            note(layer, shapes, result)
+            return result
+
+        return output_shape
+
+    layers = list({id(layer): layer for layer in model.layers().values()}.values())
+    for layer in layers:
+        vars(layer)["output_shape"] = watch(layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del vars(layer)["output_shape"]
