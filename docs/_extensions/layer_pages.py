@@ -41,6 +41,7 @@ from tinygrad_lab.nn.layer import Layer
 WHAT_IS_CHECKED_ONCE = {
     "fresh_process": "Configuration and state, written and read in a fresh process, give the same layer.",
     "bad_inputs": "Each documented misuse raises the documented error.",
+    "misfits": "Kernels take, or refuse, arguments that do not fit as the reference does.",
     "adequacy": "The cases draw every option and run every branch of the layer.",
 }
 MOST_ERRORS = 10

@@ -12,7 +12,18 @@ from tests.planted_bugs.planting import plant, planted
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.ops.dropping import dropout
 from tinygrad_lab.ops.elementary import tanh
-from tinygrad_lab_layers import AvgPool2d, BatchNorm, Dense, Dropout, LayerNorm, ReLU, Sigmoid, SpatialDropout2d, Tanh
+from tinygrad_lab_layers import (
+    AvgPool2d,
+    BatchNorm,
+    Dense,
+    Dropout,
+    LayerNorm,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    SpatialDropout2d,
+    Tanh,
+)
 
 plant(
     "mask_redrawn_backward",
@@ -225,6 +236,35 @@ def sigmoid_with_kernel() -> tgl.Primitive:
         return out
 
     return logistic
+
+
+def prelu_with_kernel() -> tgl.Primitive:
+    """Return PReLU with a faster forward, which takes for granted that there is a slope for each channel."""
+
+    @tgl.primitive
+    def leak(xp: Any, x: Any, slope: Any) -> Any:
+        return xp.where(x > 0, x, slope * x)
+
+    leak.defvjp(
+        x=lambda g, x, slope: tgl.where(x > 0, g, slope * g),
+        slope=lambda g, x, slope_like: tgl.sum_to(g * tgl.where(x > 0, 0.0, x), slope_like),
+    )
+
+    @leak.kernel("numpy", when=lambda x, slope: slope.shape != (1,), error=1e-6)
+    def by_address(x: Any, slope: Any) -> Any:
+        slopes = np.lib.stride_tricks.as_strided(slope, x.shape[-1:], slope.strides[-1:])
+        return np.where(x > 0, x, slopes * x)
+
+    return leak
+
+
+@planted("kernel_reads_beyond", "prelu", "a kernel reads slopes beyond those that there are", by="misfits")
+class KernelReadsBeyond(PReLU):
+    leak = staticmethod(prelu_with_kernel())
+
+    def forward(self, x: Any) -> Any:
+        self.output_shape(x.shape)
+        return self.leak(x, self.slope)
 
 
 @planted("kernel_forgets_the_tail", "sigmoid", "a kernel leaves out the last of an odd number", by="kernels")

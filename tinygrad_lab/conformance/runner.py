@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lab.autograd.settings import reference_only
 from tinygrad_lab.conformance.cases.case import BadInput, Case, Input, LayerCases
 from tinygrad_lab.conformance.cases.nested import construct
 from tinygrad_lab.conformance.meta import adequacy
 from tinygrad_lab.conformance.meta.fresh_process import FRESH, rebuilt_here
+from tinygrad_lab.conformance.meta.misfits import IN_A_CHECK, Calls, judge_once, noting
 from tinygrad_lab.conformance.properties import LAYER, ONCE, Property
 from tinygrad_lab.conformance.properties.agreement import check_law
+from tinygrad_lab.conformance.properties.kernels import use
 from tinygrad_lab.conformance.properties.laws import find_law
 from tinygrad_lab.conformance.report.failure import explain
 from tinygrad_lab.conformance.trials.results import Failure, LayerResult, PropertyResult, follows
@@ -33,6 +36,7 @@ from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.registry import layers
 
 MOST_REPORTS = 3  # failing properties that are shrunk and explained; a wrong rule breaks many at once
+SOME_CASES = 3  # of a layer, the latest, whose calls of primitives are turned into misfits
 ROUND_TRIPS = 40  # cases of a layer, the latest, that go through a fresh process
 
 MakeTrial = Callable[[Case], Trial]
@@ -309,6 +313,8 @@ def examine_layer(
     result = run.finish(drawn)
     if "fresh_process" in wanted and "forward" not in run.first:
         run.once("fresh_process", lambda: round_trips(run))
+    if "misfits" in wanted and "forward" not in run.first:
+        run.once("misfits", lambda: check_misfits(run))
     if "adequacy" in wanted:
         add_adequacy(run, drawn)
     result.seconds = time.perf_counter() - start
@@ -354,6 +360,18 @@ def round_trips(run: Run) -> Measure:
         except PluginError:  # a class that nobody has registered
             measures.append(rebuilt_here(trial.layer, trial.inputs))
     return Measure.worst(measures)
+
+
+def check_misfits(run: Run) -> int:
+    """Kernels take, or refuse, arguments that do not fit just as the reference forward does."""
+    calls: Calls = {}
+    for trial in list(run.kept)[-SOME_CASES:]:
+        with noting(calls), reference_only(), np.errstate(all="ignore"):
+            use(trial.subject, *trial.cast("float32"))
+    judged = judge_once(calls)
+    if wrong := next(filter(None, judged.values()), ""):
+        raise Violation(wrong)
+    return IN_A_CHECK * len(judged)
 
 
 def check_bad_inputs(run: Run) -> int:

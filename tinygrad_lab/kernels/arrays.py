@@ -59,8 +59,13 @@ def plain(array: Array) -> Array:
 
 
 def holds_float32(*arrays: Any) -> bool:
-    """Return whether all arrays hold float32 and are not empty; None is passed over."""
-    return all(a is None or (is_array(a) and a.dtype == np.float32 and a.size > 0) for a in arrays)
+    """Return whether all are arrays that hold float32 and are not empty."""
+    return all(is_array(a) and a.dtype == np.float32 and a.size > 0 for a in arrays)
+
+
+def are_numbers(*values: Any) -> bool:
+    """Return whether all values are Python's numbers, which compiled code takes."""
+    return all(isinstance(value, (int, float)) for value in values)
 
 
 def are_channels(x: Array, *others: Any) -> bool:

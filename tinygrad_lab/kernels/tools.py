@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_lab.kernels.arrays import holds_float32, plain
+from tinygrad_lab.kernels.arrays import are_numbers, holds_float32, plain
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.kernels.cupy import launch as gpu
 from tinygrad_lab.kernels.numpy.pointwise import alike, by_blocks
@@ -17,7 +17,18 @@ from tinygrad_lab.kernels.threads import aligned, run
 if TYPE_CHECKING:
     from tinygrad_lab.kernels.numba.loops.jit import jit
 
-__all__ = ["aligned", "alike", "by_blocks", "gpu", "holds_float32", "jit", "one_blas_thread", "plain", "run"]
+__all__ = [
+    "aligned",
+    "alike",
+    "are_numbers",
+    "by_blocks",
+    "gpu",
+    "holds_float32",
+    "jit",
+    "one_blas_thread",
+    "plain",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.backend import Array, is_array
-from tinygrad_lab.kernels.arrays import holds_float32, plain
+from tinygrad_lab.kernels.arrays import are_numbers, holds_float32, plain
 from tinygrad_lab.kernels.cupy import launch
 from tinygrad_lab.kernels.cupy.pointwise import LANES, rows_of
 from tinygrad_lab.kernels.numpy.pointwise import alike, by_blocks
@@ -42,7 +42,7 @@ def _slopes_fit(g: Array, x: Array) -> bool:
 
 
 def _labelled(x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
-    return smoothing < 1.0 and _fit(x, target) and alike(x) and _are_classes(x, target)
+    return are_numbers(smoothing) and smoothing < 1.0 and _fit(x, target) and alike(x) and _are_classes(x, target)
 
 
 def _labelled_slopes(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
@@ -91,7 +91,7 @@ def _cross_entropy_grad_in_numpy(g: Array, x: Array, target: Array, *, smoothing
 
 
 def _takes(x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
-    if smoothing >= 1.0 or not _fit(x, target) or not holds_float32(x):
+    if not are_numbers(smoothing) or smoothing >= 1.0 or not _fit(x, target) or not holds_float32(x):
         return False
     return _are_classes(x, target) if _are_labels(x, target) else holds_float32(target)
 

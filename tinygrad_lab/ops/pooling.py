@@ -52,11 +52,12 @@ def max_pool2d_grad(xp: Any, g: Any, index: Any, *, size: Pair, window: Pair, st
 
 @primitive
 def max_pool2d_take(xp: Any, x: Any, index: Any, *, window: Pair, stride: Pair, padding: Padding) -> Any:
-    """Return the element of each window that `index` names (the adjoint of `max_pool2d_grad`)."""
+    """Return the element of each window that `index` names, 0 for none (the adjoint of `max_pool2d_grad`)."""
     columns = unfold(x, window=window, stride=stride, padding=padding)
     n, ho, wo, kh, kw, c = columns.shape
-    positions = index[:, :, :, None, :].astype(xp.int64)
-    return xp.take_along_axis(columns.reshape(n, ho, wo, kh * kw, c), positions, axis=3)[:, :, :, 0]
+    place = xp.arange(kh * kw, dtype=xp.uint8).reshape(-1, 1)  # (kh*kw, 1)
+    columns = columns.reshape(n, ho, wo, kh * kw, c)
+    return xp.where(index[:, :, :, None, :] == place, columns, xp.zeros((), x.dtype)).sum(axis=3, dtype=x.dtype)
 
 
 @max_pool2d.check

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.kernels.arrays import holds_float32
+from tinygrad_lab.kernels.arrays import are_numbers, holds_float32
 from tinygrad_lab.kernels.numba.pointwise import LEAST, flat, launch
 from tinygrad_lab.kernels.numpy.pointwise import BLOCK, alike, by_blocks
 from tinygrad_lab.kernels.numpy.pointwise import LEAST as LEAST_BLOCKED
@@ -28,7 +28,7 @@ def _momentum(
 ) -> Array:
     from tinygrad_lab.kernels.numba.loops import pointwise
 
-    rates = np.float32(lr), np.float32(momentum), nesterov, np.float32(weight_decay)
+    rates = np.float32(lr), np.float32(momentum), bool(nesterov), np.float32(weight_decay)
     if reuse:
         launch(pointwise.momentum_in_place, (p.reshape(-1), flat(g), v.reshape(-1), *rates), p.size)
         return p
@@ -66,13 +66,13 @@ def _blocks(
     return out
 
 
-def _are_alike(p: Array, g: Array, v: Array, *, lr: Any, reuse: bool = False, **options: Any) -> bool:
-    return alike(p, g, v) and _can_write(v) and (not reuse or _can_write(p)) and isinstance(lr, float)
+def _are_alike(p: Array, g: Array, v: Array, *, reuse: bool = False, **numbers: Any) -> bool:
+    return alike(p, g, v) and _can_write(v) and (not reuse or _can_write(p)) and are_numbers(*numbers.values())
 
 
-def _are_float32(p: Array, g: Array, v: Array, *, lr: Any, reuse: bool = False, **options: Any) -> bool:
-    fit = holds_float32(p, g, v) and p.shape == g.shape == v.shape
-    return fit and _can_write(v) and (not reuse or _can_write(p)) and isinstance(lr, float)
+def _are_float32(p: Array, g: Array, v: Array, *, reuse: bool = False, **numbers: Any) -> bool:
+    fit = holds_float32(p, g, v) and p.shape == g.shape == v.shape and are_numbers(*numbers.values())
+    return fit and _can_write(v) and (not reuse or _can_write(p))
 
 
 def _can_write(array: Array) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygrad_lab.kernels.tools import gpu
+from tinygrad_lab.kernels.tools import are_numbers, gpu
 from tinygrad_lab_layers.local_response_norm import on_cpu
 from tinygrad_lab_layers.local_response_norm.layer import channel_sum, local_response_norm, local_response_norm_grad
 
@@ -42,11 +42,11 @@ def _launch(
 
 
 def _takes_blocks(*arrays: Any, **options: Any) -> bool:
-    return on_cpu.takes_blocks(*arrays)
+    return on_cpu.takes_blocks(*arrays) and are_numbers(*options.values())
 
 
 def _takes_float32(*arrays: Any, **options: Any) -> bool:
-    return on_cpu.takes_float32(*arrays)
+    return on_cpu.takes_float32(*arrays) and are_numbers(*options.values())
 
 
 def _register(operation: Any, in_numpy: Any, compiled: Any) -> None:

@@ -1,8 +1,8 @@
 """The properties, by name. Each is a short function from a trial to a `Measure`, or None where it does not apply.
 
 ``LAYER`` is what a layer must have; ``FUNCTION`` applies to any function written in the engine's operations, ``RULES``
-to a pair of forward and vector-Jacobian product of any library. Three more are checked once a layer and not case by
-case: `fresh_process`, `bad_inputs` and `adequacy`.
+to a pair of forward and vector-Jacobian product of any library. Four more are checked once a layer and not case by
+case: `fresh_process`, `bad_inputs`, `misfits` and `adequacy`.
 """
 
 from __future__ import annotations
@@ -91,4 +91,4 @@ LAYER = by_name(
     determinism,
 )
 
-ONCE = ("fresh_process", "bad_inputs", "adequacy")
+ONCE = ("fresh_process", "bad_inputs", "misfits", "adequacy")

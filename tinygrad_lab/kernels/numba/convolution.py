@@ -20,7 +20,7 @@ ERROR = 2e-4  # of tiles of 8 x 8 with some hundred channels; the direct way kee
 
 
 def _takes(x: Array, w: Array, b: Array | None = None, **options: Any) -> bool:
-    return holds_float32(x, w, b)
+    return holds_float32(x, w) and (b is None or holds_float32(b))
 
 
 def _tile(images: int, size: Sequence[int], w_shape: Sequence[int], how: Options, *, gradient: bool = False) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.kernels.arrays import are_channels, holds_float32, plain
+from tinygrad_lab.kernels.arrays import are_channels, are_numbers, holds_float32, plain
 from tinygrad_lab.kernels.threads import aligned, run
 from tinygrad_lab.ops.normalization import (
     batch_norm,
@@ -24,7 +24,7 @@ MOST_ROWS = 512  # that are summed one after the other in single precision
 
 def _takes(x: Any, *channels: Any, eps: float = 0.0) -> bool:
     """Return whether these are a batch, and values for its channels."""
-    return holds_float32(x, *channels) and are_channels(x, *channels)
+    return holds_float32(x, *channels) and are_channels(x, *channels) and are_numbers(eps)
 
 
 def _takes_two(g: Any, x: Any, *channels: Any) -> bool:

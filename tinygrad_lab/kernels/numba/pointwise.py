@@ -71,13 +71,13 @@ def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -
     return out
 
 
-def _sums_rows(x: Array, *, axes: tuple[int, ...], keepdims: bool = False) -> bool:
+def _sums_rows(x: Array, *, axes: Any, keepdims: Any = False) -> bool:
     """Return whether the sum is over the axes right before the last: of all rows, or of a few rows in each group."""
-    if type(axes) is not tuple or not axes or not holds_float32(x):
+    if not isinstance(keepdims, bool) or not isinstance(axes, tuple) or not axes or not holds_float32(x):
         return False
     if axes != tuple(range(x.ndim - len(axes) - 1, x.ndim - 1)):
         return False
-    return axes[0] == 0 or math.prod(x.shape[i] for i in axes) <= MOST_ROWS
+    return bool(axes[0] == 0 or math.prod(x.shape[i] for i in axes) <= MOST_ROWS)
 
 
 @sum_axes.kernel("numba", least=LEAST, when=_sums_rows, error=1e-5)

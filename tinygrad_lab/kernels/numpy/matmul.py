@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_lab.backend import Array
+from tinygrad_lab.backend import Array, is_array
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.kernels.threads import run
 from tinygrad_lab.ops.linear import matmul_matrices
@@ -19,7 +19,7 @@ MOST_BLOCKS, LEAST_LENGTH = 16, 64
 
 
 def _are_floats(x: Array, y: Array) -> bool:
-    return bool(x.ndim == 2 == y.ndim and x.dtype == y.dtype and x.dtype.kind == "f")
+    return is_array(x) and is_array(y) and bool(x.ndim == 2 == y.ndim and x.dtype == y.dtype and x.dtype.kind == "f")
 
 
 @matmul_matrices.kernel("numpy", least=LEAST, when=_are_floats, error=1e-5)

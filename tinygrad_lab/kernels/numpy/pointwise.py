@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_lab.backend import Array, is_array
-from tinygrad_lab.kernels.arrays import are_channels
+from tinygrad_lab.kernels.arrays import are_channels, are_numbers
 from tinygrad_lab.kernels.threads import run
 from tinygrad_lab.ops.activation import add_relu, relu, relu_grad
 from tinygrad_lab.ops.dropping import dropout
@@ -97,7 +97,8 @@ def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -
 
 def _channels(x: Array, *channels: Array, eps: float = 0.0) -> bool:
     """Return whether these are a batch, and values for its channels, wide enough to be summed."""
-    return alike(x) and x.itemsize > 2 and are_channels(x, *channels) and all(a.dtype == x.dtype for a in channels)
+    fit = alike(x) and x.itemsize > 2 and are_channels(x, *channels) and are_numbers(eps)
+    return fit and all(a.dtype == x.dtype for a in channels)
 
 
 def _two_channels(g: Array, x: Array, *channels: Array) -> bool:

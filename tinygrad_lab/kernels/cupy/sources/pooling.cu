@@ -59,12 +59,12 @@ extern "C" __global__ void max_pool_grad(const REAL* g, const bits8* index, REAL
     }
 }
 
-// The element of each window that `index` names; 0 in the padding.
+// The element of each window that `index` names; 0 in the padding, and where it names none.
 extern "C" __global__ void max_pool_take(const REAL* x, const bits8* index, REAL* out, int n, GEOMETRY) {
     EACH(i, n) {
         PLACE(i, Ho, Wo)
         int h = p * sh - top + index[i] / kw, w = q * sw - left + index[i] % kw;
-        bool inside = h >= 0 && h < H && w >= 0 && w < W;
+        bool inside = index[i] < kh * kw && h >= 0 && h < H && w >= 0 && w < W;
         out[i] = inside ? x[((b * H + h) * W + w) * C + c] : (REAL)0.0f;
     }
 }

@@ -74,7 +74,7 @@ def max_pool_gradient(g, index, out, window, stride, padding, first, last):
 
 @jit
 def max_pool_take(x, index, out, window, stride, padding, first, last):
-    """Store the element of each window that `index` names, 0 in the padding; blocks are images."""
+    """Store the element of each window that `index` names, 0 in the padding and for none; blocks are images."""
     _, height, width, channels = x.shape
     for image in range(first, last):
         for i in range(out.shape[1]):
@@ -82,7 +82,7 @@ def max_pool_take(x, index, out, window, stride, padding, first, last):
                 for q in range(channels):
                     a, b = divmod(np.int64(index[image, i, j, q]), window[1])
                     h, w = i * stride[0] - padding[0] + a, j * stride[1] - padding[1] + b
-                    inside = 0 <= h < height and 0 <= w < width
+                    inside = a < window[0] and 0 <= h < height and 0 <= w < width
                     out[image, i, j, q] = x[image, h, w, q] if inside else np.float32(0)
 
 
