@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,8 +19,8 @@ import pytest
 from tests.conftest import ROOT
 from tests.data.made import data_file
 from tests.data.server import Site, serving
+from tests.fuzz.mutations import cases
 
-ROUNDS = int(os.environ.get("TINYGRAD_LAB_FUZZ", "3"))
 PLAIN, MEMBER = (hashlib.blake2b(name.encode()).digest() * 20_000 for name in ("plain", "member"))
 
 
@@ -62,7 +61,7 @@ def test_three_processes_fetch_one_data_set(tmp_path: Path, monkeypatch: pytest.
     with serving(site), fetchers(3, str(root), site.address) as processes:
         for process in processes:
             tell(process, described)
-        for number in range(ROUNDS):
+        for number in cases(3):
             shutil.rmtree(root, ignore_errors=True)
             site.requests.clear()
             site.cut.extend([1000] if number % 2 else [])

@@ -46,7 +46,7 @@ def test_weights_are_loaded_and_the_head_is_fresh_and_alone_learns(tmp_path: Pat
     changed = {name for name, array in trainer.model.state().items() if not np.array_equal(array, before[name])}
     assert changed == {f"{head}.weight", f"{head}.bias"}
     first = next(iter(before))
-    from tinygrad_lab.weights.importing import read_arrays
+    from tinygrad_lab.weights import read_arrays
 
     assert np.array_equal(before[first], read_arrays(path)[first])
 

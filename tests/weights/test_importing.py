@@ -12,8 +12,7 @@ from safetensors.numpy import save_file
 
 import tinygrad_lab as tgl
 from tinygrad_lab.errors import OptionError, StateError
-from tinygrad_lab.weights import save_weights
-from tinygrad_lab.weights.importing import import_weights, read_arrays, renamed
+from tinygrad_lab.weights import import_weights, read_arrays, renamed, save_weights
 from tinygrad_lab_layers import BatchNorm, Conv2d, Dense, Flatten, MaxPool2d, PReLU, ReLU
 
 RULES = {"features.0.*": "conv.*", "features.1.*": "norm.*", "classifier.*": "output.*"}
@@ -332,5 +331,5 @@ def pickled(folder: Path) -> Path:
 
 @pytest.mark.parametrize("make", [damaged, with_objects, not_a_file, cut, pickled])
 def test_files_that_cannot_be_read_are_refused(make: Callable[[Path], Path], tmp_path: Path) -> None:
-    with pytest.raises(StateError, match=r"expected an? .*, got|expected an \.npz"):
+    with pytest.raises(StateError, match=r"expected .*, got|expected an \.npz"):
         read_arrays(make(tmp_path))

@@ -32,13 +32,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from tinygrad_lab.weights.importing import read_arrays
+    from tinygrad_lab.weights import read_arrays
 
     arrays = read_arrays(arguments.file)
     if arguments.json:
         print(json.dumps({name: {"shape": a.shape, "dtype": a.dtype.name} for name, a in arrays.items()}, indent=2))
         return 0
-    width = max(map(len, arrays), default=0)
+    width = min(60, max(map(len, arrays), default=0))
     for name, array in arrays.items():
         print(f"{name:<{width}}  {', '.join(map(str, array.shape)) or 'a number':<18}  {array.dtype.name}")
     print(f"{len(arrays)} arrays, {sum(a.size for a in arrays.values()):,} numbers")

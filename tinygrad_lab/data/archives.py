@@ -131,11 +131,14 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, file: DataFile, root: 
     part = target.with_name(target.name + ".part")
     digest = new_hash(file.checksum)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with source, part.open("wb") as stream:
-        while block := source.read(CHUNK):
-            digest.update(block)
-            stream.write(block)
-    if not matches(digest, file.checksum):
-        part.unlink()
-        raise DataError(f"{tar.name!r}: expected {member.name} with {file.checksum}, got {digest.hexdigest()}")
-    part.replace(target)
+    try:
+        with source, part.open("wb") as stream:
+            while block := source.read(CHUNK):
+                digest.update(block)
+                stream.write(block)
+        if not matches(digest, file.checksum):
+            raise DataError(f"{tar.name!r}: expected {member.name} with {file.checksum}, got {digest.hexdigest()}")
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

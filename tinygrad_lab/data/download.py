@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import time
 import urllib.error
 import urllib.parse
@@ -15,6 +16,7 @@ from tinygrad_lab.errors import DataError
 
 _TIMEOUT = 30.0  # seconds without a byte
 _ATTEMPTS = 5  # per address; each goes on where the one before broke off
+_MARGIN = 1 << 20  # bytes of headers, beside twice those of the file
 _PAUSE = 1.0  # seconds before the second attempt; doubled before each further one
 _BROKEN = (urllib.error.URLError, http.client.HTTPException, OSError)
 _NO_ADDRESS = (http.client.InvalidURL, OverflowError, ValueError)  # by a port, a bracket or a letter that there is not
@@ -22,6 +24,44 @@ _NO_ADDRESS = (http.client.InvalidURL, OverflowError, ValueError)  # by a port, 
 
 class _WrongAnswerError(Exception):
     """An address gave something that is not the file: the next one is asked."""
+
+
+class _Bounded(io.RawIOBase):
+    """What comes from a server, headers included, and a refusal of more: some answers are read to their end at once."""
+
+    def __init__(self, stream: io.RawIOBase, most: int) -> None:
+        self._stream, self._left, self._most = stream, most, most
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        count = self._stream.readinto(buffer)
+        self._left -= count or 0
+        if self._left < 0:
+            raise _WrongAnswerError(f"the wrong content: an answer of more than {self._most} bytes")
+        return count
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+class _Web(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
+    """Connections whose answers have at most so many bytes."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def do_open(self, http_class: Any, req: Any, **options: Any) -> Any:
+        def bounded(*arguments: Any, **others: Any) -> http.client.HTTPResponse:
+            response = http.client.HTTPResponse(*arguments, **others)
+            response.fp = io.BufferedReader(_Bounded(response.fp.detach(), self._most))
+            return response
+
+        connection = type(http_class.__name__, (http_class,), {"response_class": staticmethod(bounded)})
+        return super().do_open(connection, req, **options)  # type: ignore[arg-type]  # a class of connections
 
 
 def download(item: Download, root: Path, *, progress: Progress = no_progress, pause: float = _PAUSE) -> Path:
@@ -129,7 +169,7 @@ def _go_on(address: str, file: DataFile, part: Path, progress: Progress) -> str:
     if done:
         request.add_header("Range", f"bytes={done}-")
     try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
+        response = urllib.request.build_opener(_Web(2 * file.size + _MARGIN)).open(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:  # the range does not suit: begin again

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tinygrad_lab.weights.files import load_weights, save_weights
-from tinygrad_lab.weights.importing import import_weights, read_arrays, renamed
+from tinygrad_lab.weights.importing import import_weights, renamed
+from tinygrad_lab.weights.reading import read_arrays
 from tinygrad_lab.weights.transfer import begin_with, freeze, replace_head, unfreeze
 
 __all__ = [

@@ -9,6 +9,7 @@ from typing import Any
 from tinygrad_lab.backend import backend_of
 from tinygrad_lab.errors import CallError, OptionError, StateError
 from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.weights.reading import read_safetensors
 from tinygrad_lab.writing import write_atomically, writing
 
 
@@ -61,12 +62,5 @@ def load_weights(model: Layer, path: str | os.PathLike[str]) -> None:
     StateError
         The file cannot be read, or its names or shapes are not the model's.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     _check_model("load_weights", model, path)
-    try:
-        state = load(Path(path).read_bytes())
-    except (OSError, SafetensorError, KeyError) as error:
-        raise StateError(f"load_weights: expected a safetensors file, got {path}: {error}") from error
-    model.load_state(state)
+    model.load_state(read_safetensors(Path(path), who="load_weights"))

@@ -9,30 +9,30 @@ fit is listed.
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 import re
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
-
-import numpy as np
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError, PluginError, StateError
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.variables import Variable
 from tinygrad_lab.registry import layers as registered
+from tinygrad_lab.weights.reading import read_arrays
 
-__all__ = ["CONVENTIONS", "import_weights", "read_arrays", "renamed"]
+__all__ = ["CONVENTIONS", "import_weights", "renamed"]
 
 Axes = tuple[int, ...]
 Rules = Mapping[str, str | None]
 Names = dict[str, tuple[str, Axes]]  # their name for an array: our name, and the order of its axes
 
 _SHOWN = 8  # of each kind of misfit
+_COMPARED = 1000  # names, to find the nearest
 _MAP_AXES = 3  # of an example: height, width, channels
 
 _FILTERS: Names = {"weight": ("weight", (2, 3, 1, 0)), "bias": ("bias", ())}
@@ -125,51 +125,6 @@ def import_weights(
     return {ours: name for ours, (name, _) in pairing.taken.items()}
 
 
-def read_arrays(path: str | PathLike[str]) -> dict[str, Array]:
-    """Return the arrays in an ``.npz`` or ``.safetensors`` file by name; nothing in it is executed.
-
-    Raises
-    ------
-    StateError
-        The file is missing, damaged, of another kind, or holds Python objects.
-
-    Examples
-    --------
-    >>> np.savez("weights.npz", a=np.zeros((2, 3)))
-    >>> {name: array.shape for name, array in read_arrays("weights.npz").items()}
-    {'a': (2, 3)}
-    """
-    path = Path(path)
-    if path.suffix not in (".npz", ".safetensors"):
-        raise StateError(
-            f"weights {path}: expected an .npz or .safetensors file; save a PyTorch state dict as one of them first: "
-            f"numpy.savez(path, **{{name: t.numpy() for name, t in state.items()}})"
-        )
-    if not path.is_file():
-        raise StateError(f"weights {path}: expected a file, got {'a folder' if path.is_dir() else 'none of that name'}")
-    return _read_npz(path) if path.suffix == ".npz" else _read_safetensors(path)
-
-
-def _read_npz(path: Path) -> dict[str, Array]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, MemoryError, TypeError, zipfile.BadZipFile) as error:
-        raise StateError(f"weights {path}: expected a whole .npz file of plain arrays, got: {error}") from error
-
-
-def _read_safetensors(path: Path) -> dict[str, Array]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    try:
-        return dict(load(path.read_bytes()))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StateError(
-            f"weights {path}: expected a whole .safetensors file of float arrays, got: {error!r}"
-        ) from error
-
-
 def renamed(name: str, rules: Rules) -> str | None:
     """Return what the first rule that matches makes of a name, None for leaving it out; see `import_weights`.
 
@@ -180,10 +135,22 @@ def renamed(name: str, rules: Rules) -> str | None:
     ('stage2.norm1.bias', None, 'conv.bias')
     """
     for pattern, target in rules.items():
-        found = re.fullmatch(re.escape(pattern).replace(r"\*", "(.*?)"), name, re.DOTALL)
+        found = re.fullmatch(_expression(pattern), name, re.DOTALL)
         if found:
             return _filled(target, found.groups()) if target else None
     return name
+
+
+@functools.cache
+def _expression(pattern: str) -> str:
+    """Return a regular expression for a pattern with stars, each of which is as short as possible.
+
+    The text after a star is taken where it comes first (an atomic group), and never looked for again: without that, a
+    long name that does not match takes time of as high a power of its length as there are stars.
+    """
+    first, *others = map(re.escape, pattern.split("*"))
+    last = f"(.*){others.pop()}" if others else ""
+    return first + "".join(f"(?>(.*?){text})" for text in others) + last
 
 
 def _filled(target: str, texts: Iterable[str]) -> str:
@@ -268,10 +235,10 @@ class _Pairing:
         if not (missing or self.unknown or self.misfits):
             return
         lines = [
-            *_listed("no array for the variable", [self._missing(ours) for ours in missing]),
-            *_listed("no variable for the array", [self._unknown(*pair) for pair in self.unknown.items()]),
-            *_listed("does not fit:", self.misfits),
-            *_listed("a rule that matches nothing:", [p for p in self.rules if p not in self.used]),
+            *_listed("no array for the variable", missing, self._missing),
+            *_listed("no variable for the array", list(self.unknown), self._unknown),
+            *_listed("does not fit:", self.misfits, str),
+            *_listed("a rule that matches nothing:", [p for p in self.rules if p not in self.used], str),
         ]
         raise StateError(
             f"import_weights({type(self.model).__name__} <- {self.path}): expected an array for every variable and the "
@@ -280,17 +247,17 @@ class _Pairing:
         )
 
     def _missing(self, ours: str) -> str:
-        near = difflib.get_close_matches(ours, self.unknown, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(ours, list(self.unknown)[:_COMPARED], n=1, cutoff=0.4)
         return f"{ours} {self.own[ours].shape}" + (f" (the nearest left: {near[0]})" if near else "")
 
-    def _unknown(self, name: str, target: str) -> str:
-        return name if name == target else f"{name}, renamed {target}"
+    def _unknown(self, name: str) -> str:
+        return name if name == self.unknown[name] else f"{name}, renamed {self.unknown[name]}"
 
 
-def _listed(what: str, entries: Sequence[str]) -> Iterator[str]:
+def _listed(what: str, entries: Sequence[str], describe: Callable[[str], str]) -> Iterator[str]:
     """Yield a line for each entry, up to a limit."""
     for entry in entries[:_SHOWN]:
-        yield f"{what} {entry}"
+        yield f"{what} {describe(entry)}"
     if len(entries) > _SHOWN:
         yield f"... and {len(entries) - _SHOWN} more of these"
 

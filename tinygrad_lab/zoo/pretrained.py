@@ -17,7 +17,7 @@ from typing import Any
 from tinygrad_lab.errors import OptionError, StateError, hint
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.registry import models
-from tinygrad_lab.weights.importing import import_weights, read_arrays
+from tinygrad_lab.weights import import_weights, read_arrays
 
 FOLDER = "TINYGRAD_LAB_WEIGHTS"
 

@@ -14,6 +14,7 @@ from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.data.files import with_home
 from tinygrad_lab.data.sources.source import Source
 from tinygrad_lab.errors import DataError
+from tinygrad_lab.limits import check_memory
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")  # of all that Pillow knows, one starts a program
@@ -75,9 +76,8 @@ class ImageFolder(Source):
                 "rename these folders, or put pictures of these classes into train too"
             )
         paths = [(path, classes.index(name)) for name, pictures in found.items() for path in pictures]
-        images = [_read(path, size) for path, _ in paths]
-        _check_sizes(images, paths)
-        return Dataset(np.stack(images), np.array([label for _, label in paths]), classes=classes, name=folder.name)
+        images = _read_all([path for path, _ in paths], size)
+        return Dataset(images, np.array([label for _, label in paths]), classes=classes, name=folder.name)
 
 
 def _has_classes(folder: Path) -> bool:
@@ -93,14 +93,22 @@ def _pictures(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
 
 
-def _check_sizes(images: list[Array], paths: list[tuple[Path, int]]) -> None:
-    first = images[0].shape
-    for image, (path, _) in zip(images, paths, strict=True):
-        if image.shape != first:
+def _read_all(paths: list[Path], size: tuple[int, int] | None) -> Array:
+    """Return pictures of one size: uint8, (N, H, W, 3)."""
+    first = _read(paths[0], size)
+    check_memory(
+        DataError, f"{paths[0].parent}", len(paths) * first.nbytes, cure="give a smaller size, or take fewer pictures"
+    )
+    images = np.empty((len(paths), *first.shape), np.uint8)
+    for number, path in enumerate(paths):
+        image = _read(path, size) if number else first
+        if image.shape != first.shape:
             raise DataError(
-                f"{path}: expected {first[0]}x{first[1]} pixels (height x width) as in {paths[0][0]}, "
+                f"{path}: expected {first.shape[0]}x{first.shape[1]} pixels (height x width) as in {paths[0]}, "
                 f"got {image.shape[0]}x{image.shape[1]}; give a size to resize to"
             )
+        images[number] = image
+    return images
 
 
 def _read(path: Path, size: tuple[int, int] | None) -> Array:
@@ -108,6 +116,7 @@ def _read(path: Path, size: tuple[int, int] | None) -> Array:
     pillow, exif = _pillow()
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd notes beside the pixels
             warnings.simplefilter("error", pillow.DecompressionBombWarning)  # a small file can claim any size
             with pillow.open(path, formats=_FORMATS) as picture:
                 mode = picture.mode
