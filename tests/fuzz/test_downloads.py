@@ -32,7 +32,8 @@ HEADERS = (
     "Location: {place}", "Connection: keep-alive", "X: " + "x" * 70_000, "no colon", ": ", "\x00: \x00", " folded",
 )  # fmt: skip
 STATUSES = (
-    "200 OK", "206 Partial Content", "302 Found", "308 ", "100 Continue", "204 No", "404 ", "416 ", "503 ", "999 x", "-1",
+    "200 OK", "206 Partial Content", "302 Found", "308 ", "100 Continue", "204 No", "404 ", "416 ", "503 ", "999 x",
+    "-1",
 )  # fmt: skip
 
 

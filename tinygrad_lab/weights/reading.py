@@ -118,6 +118,8 @@ def _size(path: Path, who: str) -> int:
     """Return the bytes of a file, and refuse what is none."""
     try:
         status = path.stat()
+    except FileNotFoundError as error:
+        raise StateError(f"{who} {path}: expected a file, got none of that name") from error
     except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
         raise StateError(f"{who} {path}: expected a file, got {getattr(error, 'strerror', error)}") from error
     if not stat.S_ISREG(status.st_mode):
