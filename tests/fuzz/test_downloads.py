@@ -90,7 +90,7 @@ def test_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving() as (handler, address):
         for case in cases(80):
             handler.said = answer(random.Random(case))
-            whole += accepted(lambda: download(Download((address,), FILE, (FILE,)), tmp_path, pause=0))
+            whole += accepted(lambda: download(Download((address,), FILE, (FILE,)), tmp_path, pause=0), case)
             for file in (tmp_path / "set").iterdir():
                 assert file.name == "file.bin.part" or file.read_bytes() == CONTENT, case
                 assert file.stat().st_size <= len(CONTENT), f"{case}: more than the file has"
