@@ -291,6 +291,11 @@ def test_rules_apply_in_order_and_stars_keep_their_place() -> None:
     ("options", "message"),
     [
         ({"rules": {"a.*": "b"}}, "as many"),
+        ({"rules": {"a.*": 3}}, r"rules: expected a name for each pattern, or None, got 'a\.\*' = 3"),
+        ({"rules": {"a": {"b": ""}}}, "expected a name for each pattern, or None"),
+        ({"fresh": [3]}, r"expected fresh to be patterns such as 'output\.\*', got 3"),
+        ({"flattened": {"output": 3}}, r"flattened\['output'\]: expected \(channels, height, width\) .*, got 3"),
+        ({"flattened": {"output": ["a", "b", "c"]}}, r"expected \(channels, height, width\)"),
         ({"convention": "caffe"}, "expected a convention of"),
         ({"fresh": ["outptu*"]}, "expected fresh to match variables such as"),
     ],

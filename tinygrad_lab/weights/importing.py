@@ -18,6 +18,7 @@ from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
 
+from tinygrad_lab.arguments import fits
 from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError, PluginError, StateError
 from tinygrad_lab.nn.layer import Layer
@@ -161,6 +162,8 @@ def _filled(target: str, texts: Iterable[str]) -> str:
 
 def _check_rules(rules: Rules) -> None:
     for pattern, target in rules.items():
+        if not fits(target, str | None):
+            raise OptionError(f"rules: expected a name for each pattern, or None, got {pattern!r} = {target!r:.80}")
         if target and target.count("*") != pattern.count("*"):
             raise OptionError(f"rules: expected as many * on both sides, got {pattern!r} and {target!r}")
 
@@ -265,6 +268,8 @@ def _listed(what: str, entries: Sequence[str], describe: Callable[[str], str]) -
 def _patterns(model: Layer, fresh: str | Iterable[str]) -> tuple[str, ...]:
     patterns = (fresh,) if isinstance(fresh, str) else tuple(fresh)
     for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise OptionError(f"import_weights: expected fresh to be patterns such as 'output.*', got {pattern!r:.80}")
         if not any(fnmatchcase(path, pattern) for path in model.variables()):
             near = difflib.get_close_matches(pattern, model.variables(), n=3, cutoff=0.3)
             raise OptionError(f"import_weights: expected fresh to match variables such as {near}, got {pattern!r}")
@@ -278,10 +283,10 @@ def _checked_flattened(
     for path, map_shape in flattened.items():
         layer = pairing.layers.get(path)
         rows = max((variable.shape[0] for variable in _in_row_order(layer).values()), default=None) if layer else None
-        if len(map_shape) != 3 or math.prod(map_shape) != rows:
+        if not fits(map_shape, tuple[int, int, int]) or math.prod(map_shape) != rows:
             raise OptionError(
                 f"flattened[{path!r}]: expected (channels, height, width) of the {rows or ''} inputs of "
-                f"{layer or 'a dense layer at that path'}, got {tuple(map_shape)}"
+                f"{layer or 'a dense layer at that path'}, got {map_shape!r:.80}"
             )
     if pairing.convention == "torch":
         found: list[str] = []
