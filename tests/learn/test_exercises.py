@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tinygrad_lab.errors import ConfigError
-from tinygrad_lab.learn.answer import Answer, holes
+from tinygrad_lab.learn.answer import holes
 from tinygrad_lab.learn.catalogue import FOLDER, ORDER, Exercise, Mistake, exercises, find_exercise
-from tinygrad_lab.learn.grading import alike, grade, results
+from tinygrad_lab.learn.grading import alike, grade, local_answer, results
 
 EXERCISES = exercises()
 MISTAKES = [(exercise, mistake) for exercise in EXERCISES for mistake in exercise.mistakes]
@@ -55,9 +55,9 @@ def test_the_mistake_is_named(exercise: Exercise, mistake: Mistake) -> None:
 def test_mistakes_look_different(exercise: Exercise) -> None:
     """No probe of the solution raises, each mistake shows in some probe, and no two show in the same way."""
     probes = importlib.import_module(f"tinygrad_lab.learn.exercises.{exercise.name}.grade").probes
-    right = results(probes, Answer(exercise.solution).run())
+    right = results(probes, local_answer(exercise, exercise.solution).run())
     assert not [result for result in right if isinstance(result, str)]
-    looks = {m.name: results(probes, Answer(exercise.wrong(m)).run()) for m in exercise.mistakes}
+    looks = {m.name: results(probes, local_answer(exercise, exercise.wrong(m)).run()) for m in exercise.mistakes}
     for (one, a), (other, b) in itertools.combinations([("the solution", right), *looks.items()], 2):
         assert not all(alike(x, y) for x, y in zip(a, b, strict=True)), f"{one} and {other} look the same"
 

@@ -13,8 +13,8 @@ from tinygrad_lab.writing import writing
 
 if TYPE_CHECKING:
     from tinygrad_lab.learn.catalogue import Exercise
-    from tinygrad_lab.learn.grading import Verdict
     from tinygrad_lab.learn.progress import Entry, Progress
+    from tinygrad_lab.learn.verdict import Verdict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

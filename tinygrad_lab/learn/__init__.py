@@ -7,5 +7,8 @@
 ``*.py.in``            the reference solution; what stands between ``#<`` and ``#>`` is a hole in the learner's file
 ``exercise.toml``      three hints of rising strength, and the typical mistakes, each as a change of the solution
 ``grade.py``           ``steps(answer)``, what the kit is to check, and ``probes(answer)``, by which mistakes are known
+``bench.py``           for some: what runs beside the answer, in its process
 =====================  ================================================================================================
+
+The answer runs in a process of its own (see `tinygrad_lab.learn.apart`); steps and probes run in the grader.
 """

@@ -13,6 +13,19 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = "tinygrad_lab_answer"  # under which the learner's modules are known while they are graded
+MOST_TEXT, MOST_LINE = 2000, 200  # characters of a message, and of a line or name, that are kept
+
+
+def cut(text: str, most: int = MOST_TEXT) -> str:
+    r"""Return the beginning of a text, and how much is missing; control characters are replaced.
+
+    Examples
+    --------
+    >>> cut("abcdef", 3), cut("a\x1b[2J")
+    ('abc ... (3 more characters)', 'a�[2J')
+    """
+    kept = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text[:most])
+    return kept if len(text) <= most else f"{kept} ... ({len(text) - most} more characters)"
 
 
 class WrongAnswer(Exception):
@@ -29,6 +42,34 @@ class WrongAnswer(Exception):
     def __init__(self, message: str, shown: str = "") -> None:
         super().__init__(message)
         self.shown = shown
+
+
+class Stopped(BaseException):
+    """An answer's process is of no use any more; no exception that a check of the kit would catch.
+
+    Parameters
+    ----------
+    message : str
+        Why.
+    """
+
+
+class Raised(Exception):
+    """An exception of an answer's process, as the grader knows it.
+
+    Parameters
+    ----------
+    kind : str
+        The name of its type.
+    text : str
+        Its message.
+    place : tuple of str, int and str, or None
+        File, number and text of the learner's line in which it arose.
+    """
+
+    def __init__(self, kind: str, text: str, place: tuple[str, int, str] | None) -> None:
+        super().__init__(text)
+        self.kind, self.place = kind, place
 
 
 class Answer:
@@ -48,6 +89,7 @@ class Answer:
         self._files = {name: str(folder / name) if folder else f"<{name}>" for name in files}
         self._sources = dict(files)
         self._names: dict[str, Any] = {}
+        self._bench: Any = None
 
     def run(self) -> Answer:
         """Run the files, as modules of a package of their own, and return this answer.
@@ -55,8 +97,9 @@ class Answer:
         Raises
         ------
         WrongAnswer
-            A file is no Python, or raises an exception.
+            A file is no Python, has a hole that is not filled, or raises an exception.
         """
+        no_holes(self._sources)
         for name, path in self._files.items():
             text = self._sources[name]
             code = compiled(text, name, path)
@@ -74,11 +117,29 @@ class Answer:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
+        value = self.named(name)
+        return returning(value, name) if inspect.isfunction(value) else value
+
+    def named(self, name: str) -> Any:
+        """Return what the files call by a name, as it is.
+
+        Raises
+        ------
+        WrongAnswer
+            They define no such name.
+        """
         if name not in self._names:
             files = " and ".join(self._files)
             raise WrongAnswer(f"{files}: expected something of the name {name}, got nothing; was it renamed?")
-        value = self._names[name]
-        return returning(value) if inspect.isfunction(value) else value
+        return self._names[name]
+
+    def put_on(self, bench: Any) -> None:
+        """Take the exercise's bench: a module of functions that are called with the answer first."""
+        self._bench = bench
+
+    def bench(self, name: str) -> Callable[..., Any]:
+        """Return a function of the exercise's bench, for this answer."""
+        return functools.partial(getattr(self._bench, name), self)
 
     def line_of(self, error: BaseException) -> tuple[str, int, str] | None:
         """Return file, number and text of the learner's line in which an exception arose; None if it was not there."""
@@ -86,6 +147,8 @@ class Answer:
         place = None
         link: BaseException | None = error
         while link is not None:
+            if isinstance(link, Raised):
+                place = link.place or place
             trace = link.__traceback__
             while trace is not None:
                 path = trace.tb_frame.f_code.co_filename
@@ -97,12 +160,35 @@ class Answer:
 
     def blame(self, error: BaseException) -> str:
         """Say what an exception was, and in which of the learner's lines it arose."""
-        root: BaseException = error
-        while root.__cause__ is not None:
-            root = root.__cause__
-        what = f"{type(root).__name__}: {root}" if str(root) else type(root).__name__
+        root = root_of(error)
+        what = f"{kind_of(root)}: {root}" if str(root) else kind_of(root)
         place = self.line_of(error)
         return what if place is None else f"{what}\n  {place[0]}, line {place[1]}: {place[2]}"
+
+
+def root_of(error: BaseException) -> BaseException:
+    """Return the exception that an exception was raised from in the first place."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def kind_of(error: BaseException) -> str:
+    """Return the name of an exception's type, in the process in which it was raised."""
+    return error.kind if isinstance(error, Raised) else type(error).__name__
+
+
+def explained(error: BaseException, place: tuple[str, int, str] | None) -> dict[str, Any]:
+    """Return an exception and its root as plain values, for another process."""
+    root = error if isinstance(error, WrongAnswer) else root_of(error)
+    shown = root.shown if isinstance(root, WrongAnswer) else None
+    return {
+        "kinds": [cut(kind.__name__, MOST_LINE) for kind in type(error).__mro__],
+        "text": cut(str(error)),
+        "root": [cut(type(root).__name__, MOST_LINE), cut(str(root))],
+        "shown": None if shown is None else cut(shown),
+        "place": None if place is None else [place[0], place[1], cut(place[2], MOST_LINE)],
+    }
 
 
 def compiled(text: str, name: str, path: str) -> types.CodeType:
@@ -124,17 +210,32 @@ def compiled(text: str, name: str, path: str) -> types.CodeType:
         raise WrongAnswer(f"{name}: this is no Python source: {error}") from error
 
 
-def returning(function: Callable[..., Any]) -> Callable[..., Any]:
+def returning(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """Return a function that refuses to return None."""
 
     @functools.wraps(function)
     def called(*arguments: Any, **options: Any) -> Any:
         result = function(*arguments, **options)
         if result is None or (isinstance(result, tuple) and any(part is None for part in result)):
-            raise WrongAnswer(f"{function.__name__} returned {result}: is a return missing?")
+            raise WrongAnswer(f"{name} returned {result}: is a return missing?")
         return result
 
     return called
+
+
+def no_holes(files: Mapping[str, str]) -> None:
+    """Look for holes.
+
+    Raises
+    ------
+    WrongAnswer
+        A file is no Python, or has a hole that is not filled.
+    """
+    for name, text in files.items():
+        compiled(text, name, f"<{name}>")
+    if found := holes(files):
+        what = "a hole is" if len(found) == 1 else f"{len(found)} holes are"
+        raise WrongAnswer(f"{what} not filled yet: {'; '.join(found)}")
 
 
 def holes(files: Mapping[str, str]) -> list[str]:

@@ -7,6 +7,7 @@ import tomllib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from tinygrad_lab.errors import ConfigError, hint
 
@@ -36,6 +37,7 @@ ORDER = (
     "operation",
     "plugin",
 )
+NOT_WITH_NUMPY = ("tinygrad_lab", "tinygrad_lab_layers", "autograd", "jax", "scipy", "sklearn", "tensorflow", "torch")
 DISTRIBUTIONS = {"plugin": "my.snake"}  # exercises that fill a folder written by new-layer, and the layer's name
 
 HOLE = re.compile(r"^(?P<indent> *)#<(?P<task>.*)\n(?P<more>(?: *#<.*\n)*)(?P<body>(?:.*\n)*?) *#>\n", re.MULTILINE)
@@ -92,8 +94,37 @@ class Exercise:
         """The first line of the story."""
         return self.story.splitlines()[0].removeprefix("# ")
 
+    @property
+    def library(self) -> bool:
+        """Whether its answers run beside `tinygrad_lab`; else with NumPy alone."""
+        return bool(self._table.get("library")) or any("import tinygrad_lab" in text for text in self._marked.values())
+
+    @property
+    def preload(self) -> list[str]:
+        """The modules that are imported before the limits of an answer's process apply."""
+        return [*(["tinygrad_lab"] if self.library else []), *self._table.get("preload", [])]
+
+    @property
+    def refused_modules(self) -> dict[str, str]:
+        """The modules that answers may not import, each with the reason."""
+        if not self.library:
+            return dict.fromkeys(NOT_WITH_NUMPY, "this exercise is to be written in NumPy alone")
+        modules = self._table.get("refused", {}).get("modules", [])
+        return {name: f"{name} is what this exercise asks for: write it yourself" for name in modules}
+
+    @property
+    def refused_names(self) -> list[str]:
+        """The functions of the library that answers may not call, by their dotted names."""
+        return list(self._table.get("refused", {}).get("names", []))
+
+    @property
+    def bench(self) -> str:
+        """The source of what runs beside an answer, in its process; empty for most exercises."""
+        path = self.folder / "bench.py"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
     @cached_property
-    def _table(self) -> dict[str, list[dict[str, str]]]:
+    def _table(self) -> dict[str, Any]:
         return tomllib.loads((self.folder / "exercise.toml").read_text(encoding="utf-8"))
 
     @property

@@ -9,59 +9,21 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinygrad_lab.autograd.tape import raw
-from tinygrad_lab.learn.answer import Answer, WrongAnswer, compiled, holes
+from tinygrad_lab.learn.answer import Answer, Stopped, WrongAnswer, kind_of, root_of
 from tinygrad_lab.learn.catalogue import Exercise, Mistake
+from tinygrad_lab.learn.verdict import Verdict
 
 ALIKE = 1e-6  # how near, relatively, two results of a probe are that come from one mistake
 
 
-@dataclass
-class Verdict:
-    """What is said of an answer.
-
-    Parameters
-    ----------
-    passed : bool
-        Whether all steps passed.
-    steps : list of str
-        Those that passed.
-    failed : str
-        The one that did not; empty where the answer could not be run at all.
-    what : str
-        What is wrong.
-    shown : str
-        The smallest counterexample: arguments, expected and given.
-    because : list of str
-        What would explain it, likeliest first.
-    mistakes : list of str
-        The names of the typical mistakes that were recognised.
-    printed : str
-        What the learner's code printed.
-    """
-
-    passed: bool = False
-    steps: list[str] = field(default_factory=list)
-    failed: str = ""
-    what: str = ""
-    shown: str = ""
-    because: list[str] = field(default_factory=list)
-    mistakes: list[str] = field(default_factory=list)
-    printed: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
-
-
 def grade(exercise: Exercise, files: Mapping[str, str], folder: Path | None = None) -> Verdict:
-    """Return the verdict on an answer, run in this process.
+    """Return the verdict on an answer that is trusted: it is run in this process, unconfined.
 
     Parameters
     ----------
@@ -73,43 +35,55 @@ def grade(exercise: Exercise, files: Mapping[str, str], folder: Path | None = No
         Where its files lie.
     """
     verdict = Verdict()
+    judge(exercise, local_answer(exercise, files, folder), verdict)
+    return verdict
+
+
+def local_answer(exercise: Exercise, files: Mapping[str, str], folder: Path | None = None) -> Answer:
+    """Return an answer that runs in this process."""
     answer = Answer(files, folder)
+    if exercise.bench:
+        answer.put_on(importlib.import_module(f"tinygrad_lab.learn.exercises.{exercise.name}.bench"))
+    return answer
+
+
+def judge(exercise: Exercise, answer: Answer, verdict: Verdict) -> None:
+    """Run an answer, check one step after another, and enter what is found into a verdict.
+
+    Parameters
+    ----------
+    exercise : Exercise
+        What was asked.
+    answer : Answer
+        Runs here, or in a process of its own.
+    verdict : Verdict
+        Is filled in as steps pass, so that it holds them if the answer's process is stopped.
+    """
     rules = importlib.import_module(f"tinygrad_lab.learn.exercises.{exercise.name}.grade")
     try:
-        no_holes(files)
         answer.run()
         steps = rules.steps(answer)
     except WrongAnswer as error:
         verdict.what, verdict.shown = str(error), error.shown
-        return verdict
+        return
     for step in steps:
         verdict.failed = step.name
         try:
             with np.errstate(all="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 step.check()
+        except Stopped:
+            raise
         except BaseException as error:  # a learner's sys.exit() included
             describe(verdict, error, answer)
             recognise(verdict, exercise, answer, rules.probes)
-            return verdict
+            return
         verdict.steps.append(step.name)
+    if not all(map(is_finite, results(rules.probes, answer))):
+        verdict.failed = verdict.steps.pop()
+        verdict.what = "expected finite numbers, got a result or gradient that holds NaN or infinity"
+        return
     verdict.passed, verdict.failed = True, ""
-    return verdict
-
-
-def no_holes(files: Mapping[str, str]) -> None:
-    """Look for holes.
-
-    Raises
-    ------
-    WrongAnswer
-        A file is no Python, or has a hole that is not filled.
-    """
-    for name, text in files.items():
-        compiled(text, name, f"<{name}>")
-    if found := holes(files):
-        what = "a hole is" if len(found) == 1 else f"{len(found)} holes are"
-        raise WrongAnswer(f"{what} not filled yet: {'; '.join(found)}")
 
 
 def describe(verdict: Verdict, error: BaseException, answer: Answer) -> None:
@@ -127,11 +101,11 @@ def describe(verdict: Verdict, error: BaseException, answer: Answer) -> None:
 
 def recognise(verdict: Verdict, exercise: Exercise, answer: Answer, probes: Callable[[Answer], list[Any]]) -> None:
     """Enter the typical mistakes that an answer holds, in place of the kit's guesses."""
-    right = results(probes, Answer(exercise.solution).run())
+    right = results(probes, local_answer(exercise, exercise.solution).run())
     given = results(probes, answer)
     found: list[tuple[set[int], Mistake]] = []
     for mistake in exercise.mistakes:
-        wrong = results(probes, Answer(exercise.wrong(mistake)).run())
+        wrong = results(probes, local_answer(exercise, exercise.wrong(mistake)).run())
         changed = {k for k, (w, r) in enumerate(zip(wrong, right, strict=True)) if not alike(w, r)}
         if changed and all(alike(given[k], wrong[k]) for k in changed):
             found.append((changed, mistake))
@@ -155,16 +129,16 @@ def results(probes: Callable[[Answer], list[Any]], answer: Answer) -> list[Any]:
                 result = probe()
             parts = result if isinstance(result, (tuple, list)) else (result,)
             found.append([np.asarray(raw(part), dtype="float64") for part in parts])
+        except Stopped:
+            raise
         except BaseException as error:  # a learner's sys.exit() included
-            found.append(type(root_of(error)).__name__)
+            found.append(kind_of(root_of(error)))
     return found
 
 
-def root_of(error: BaseException) -> BaseException:
-    """Return the exception that an exception was raised from in the first place."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
+def is_finite(result: Any) -> bool:
+    """Return whether a probe has given finite numbers, or an exception."""
+    return isinstance(result, str) or all(np.isfinite(part).all() for part in result)
 
 
 def alike(a: Any, b: Any) -> bool:

@@ -137,7 +137,9 @@ def right_gradient(
 
     def with_gradients_like_arguments(g: Any, *arrays: Any) -> Any:
         found = vjp(g, *arrays)
-        check_gradients(found, {n: a for n, a in zip(names, arrays, strict=True) if a.dtype.kind == "f"})
+        finite = all(np.isfinite(a).all() for a in (g, *arrays))
+        learned = {n: a for n, a in zip(names, arrays, strict=True) if a.dtype.kind == "f"}
+        check_gradients(found, learned, finite=finite)
         return found
 
     return check_vjp(
@@ -152,8 +154,8 @@ def right_gradient(
     )
 
 
-def check_gradients(found: Any, arguments: dict[str, Array]) -> None:
-    """Raise a WrongAnswer unless there is a gradient for each argument, of its shape."""
+def check_gradients(found: Any, arguments: dict[str, Array], *, finite: bool) -> None:
+    """Raise a WrongAnswer unless there is a gradient for each argument, of its shape, and finite if it is to be."""
     parts = list(found) if isinstance(found, (tuple, list)) else [found]
     if len(parts) != len(arguments):
         wanted = f"{len(arguments)} gradient{'s' * (len(arguments) > 1)} ({', '.join(arguments)})"
@@ -166,6 +168,9 @@ def check_gradients(found: Any, arguments: dict[str, Array]) -> None:
             raise WrongAnswer(
                 f"gradient of {name}: expected shape {argument.shape}, that of {name}, got {gradient.shape}"
             )
+        if finite and not np.isfinite(gradient).all():
+            wrong = gradient[~np.isfinite(gradient)].flat[0]
+            raise WrongAnswer(f"the gradient of {name} is wrong: expected finite numbers, got {wrong}")
 
 
 def names_of(function: Callable[..., Any]) -> list[str]:

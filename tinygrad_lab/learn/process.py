@@ -1,46 +1,41 @@
-"""Grading in a process of its own: whatever a learner's code does, it does it there, and not for ever.
-
-``python -m tinygrad_lab.learn.process FOLDER`` is that process: it reads a request there and leaves a verdict.
-"""
+"""Grading with the answer in a process of its own, which gets inputs and returns numbers, and knows no verdict."""
 
 from __future__ import annotations
 
-import faulthandler
-import io
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
-from tinygrad_lab.learn.catalogue import Exercise, find_exercise
-from tinygrad_lab.learn.grading import Verdict, grade
+from tinygrad_lab.learn.answer import MOST_LINE, Stopped, cut
+from tinygrad_lab.learn.apart.wire import LOST, Malformed
+from tinygrad_lab.learn.catalogue import FOLDER, Exercise
+from tinygrad_lab.learn.verdict import Verdict
 
-SECONDS = 60.0  # a right answer takes two at most
-GRACE = 20.0  # more, for the process to start and to end by itself
+SECONDS = 60.0  # a right answer takes three at most
+GRACE = 5.0  # more, for the process to end by itself
+MEMORY = 4 << 30  # bytes that an answer may use
 MOST_PRINTED = 2000  # characters that are kept of what a learner's code prints
-REQUEST, RESULT, TRACE = "request.json", "verdict.json", "trace.txt"
+MOST_SOURCE = 1 << 20  # characters of an answer
+MOST_TRACE = 100_000  # bytes
+TRACE_SECONDS = 0.5  # for the process to write down where it is
+HERE = Path(__file__).parent
+PACKAGES = {"tinygrad_lab": str(HERE.parent), "tinygrad_lab.learn": str(HERE)}
 FRAME = re.compile(r'File "(?P<path>[^"]*)", line (?P<line>\d+) in (?P<name>\S+)')
 
 
-class Printed(io.StringIO):
-    """Keeps the first characters that are written to it."""
-
-    def write(self, text: str) -> int:
-        """Keep a text if there is room."""
-        room = MOST_PRINTED - self.tell()
-        if room > 0:
-            super().write(text[:room])
-        return len(text)
-
-
-def grade_apart(
-    exercise: Exercise, files: Mapping[str, str], folder: Path | None = None, *, seconds: float = SECONDS
-) -> Verdict:
-    """Return the verdict on an answer, run in another process.
+class AnswerProcess:
+    """A process that runs an answer's functions for the grader, for a limited time.
 
     Parameters
     ----------
@@ -52,67 +47,221 @@ def grade_apart(
         Where its files lie.
     seconds : float
         How long it may take.
+    memory : int
+        How many bytes it may use.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        request = {"exercise": exercise.name, "files": dict(files), "folder": str(folder or ""), "seconds": seconds}
-        (Path(scratch) / REQUEST).write_text(json.dumps(request), encoding="utf-8")
-        status = run_child(Path(scratch), seconds)
-        result, trace = Path(scratch) / RESULT, Path(scratch) / TRACE
-        if result.exists():
-            return Verdict(**json.loads(result.read_text(encoding="utf-8")))
-        text = trace.read_text(encoding="utf-8") if trace.exists() else ""
-    if status is None or text:
-        return Verdict(what=took_too_long(text, files, folder, seconds))
-    ended = f"signal {-status}" if status < 0 else f"exit status {status}"
-    return Verdict(
-        what=f"your code ended the process in which it was graded ({ended}): os._exit, or memory that ran out?"
-    )
 
-
-def run_child(scratch: Path, seconds: float) -> int | None:
-    """Run the process and return its exit status; None if it had to be stopped."""
-    command = [sys.executable, "-P", "-m", "tinygrad_lab.learn.process", str(scratch)]
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # the arrays are small
-    quiet = subprocess.DEVNULL
-    try:
-        done = subprocess.run(
-            command, stdin=quiet, stdout=quiet, stderr=quiet, env=environment, timeout=seconds + GRACE, check=False
+    def __init__(
+        self,
+        exercise: Exercise,
+        files: Mapping[str, str],
+        folder: Path | None = None,
+        *,
+        seconds: float = SECONDS,
+        memory: int = MEMORY,
+    ) -> None:
+        self.files, self.folder, self.seconds = files, folder, seconds
+        self.scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        self.where = Path(self.scratch.name)
+        self.timed_out, self.trace, self.kept = False, "", bytearray()
+        (self.where / "task.json").write_text(
+            json.dumps(task_of(exercise, files, folder, seconds, memory)), encoding="utf-8"
         )
-    except subprocess.TimeoutExpired:
-        return None
-    return done.returncode
+        command = [sys.executable, "-I", "-S", "-B", "-u", str(HERE / "apart" / "start.py")]
+        self.running = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=self.where,
+            env=environment(self.where),
+            start_new_session=True,
+        )
+        self.printing = threading.Thread(target=self._keep_printed, daemon=True)
+        self.printing.start()
+        self.clock = threading.Timer(seconds, self._time_is_up)
+        self.clock.daemon = True
+        self.clock.start()
+
+    @property
+    def streams(self) -> tuple[BinaryIO, BinaryIO]:
+        """The connection: where its messages come from, and where ours go."""
+        return cast(BinaryIO, self.running.stdout), cast(BinaryIO, self.running.stdin)
+
+    @property
+    def printed(self) -> str:
+        """The beginning of what was printed, once the process has ended."""
+        return cut(self.kept.decode("utf-8", "replace")[:MOST_PRINTED])
+
+    def why_lost(self, malformed: str) -> str:
+        """Return why the connection is of no use any more, after ending the process.
+
+        Parameters
+        ----------
+        malformed : str
+            What was wrong with the last message; empty if there was none.
+        """
+        if malformed and not self.timed_out:
+            self.close()
+            return f"your code has written into the connection to the grader ({malformed})"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.running.wait(GRACE if self.timed_out else 1.0)
+        status = self.running.returncode
+        self.close()
+        if self.timed_out or (status is not None and -status == getattr(signal, "SIGXCPU", None)):
+            return took_too_long(self.trace, self.files, self.folder, self.seconds)
+        if status in (None, LOST):
+            return "your code has closed the connection to the grader"
+        ended = f"signal {-status}" if status < 0 else f"exit status {status}"
+        return f"your code ended the process in which it was graded ({ended}): os._exit, or memory that ran out?"
+
+    def close(self) -> None:
+        """End the process, with all that it has started."""
+        self.clock.cancel()
+        for stream in self.streams[::-1]:
+            with contextlib.suppress(OSError):
+                stream.close()
+        try:
+            self.running.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self._kill()
+            self.running.wait()
+        self.printing.join(GRACE)
+        self.scratch.cleanup()
+
+    def _kill(self) -> None:
+        """End the guard and the group of its processes."""
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.running.pid, signal.SIGKILL)
+        self.running.kill()
+
+    def _time_is_up(self) -> None:
+        """Ask where the process is, and end it."""
+        self.timed_out = True
+        if hasattr(signal, "SIGUSR1"):
+            self.running.send_signal(signal.SIGUSR1)
+            until = time.monotonic() + TRACE_SECONDS
+            while time.monotonic() < until and not self.trace:
+                time.sleep(0.02)
+                with contextlib.suppress(OSError), (self.where / "trace.txt").open("rb") as file:
+                    self.trace = file.read(MOST_TRACE).decode("ascii", "replace")
+        with contextlib.suppress(OSError):  # the guard ends the process when the connection does
+            self.streams[1].close()
+
+    def _keep_printed(self) -> None:
+        """Read what is printed to its end, and keep the beginning."""
+        stream = cast(BinaryIO, self.running.stderr)
+        with stream:
+            while chunk := os.read(stream.fileno(), 1 << 16):
+                room = 4 * MOST_PRINTED - len(self.kept)
+                self.kept += chunk[: max(0, room)]
+
+
+def grade_apart(
+    exercise: Exercise,
+    files: Mapping[str, str],
+    folder: Path | None = None,
+    *,
+    seconds: float = SECONDS,
+    memory: int = MEMORY,
+) -> Verdict:
+    """Return the verdict on an answer, which runs in another process.
+
+    Parameters
+    ----------
+    exercise : Exercise
+        What was asked.
+    files : mapping of name to source
+        The answer.
+    folder : Path or None
+        Where its files lie.
+    seconds : float
+        How long it may take.
+    memory : int
+        How many bytes it may use.
+    """
+    verdict = Verdict()
+    if (size := sum(map(len, files.values()))) > MOST_SOURCE:
+        verdict.what = f"expected an answer of at most {MOST_SOURCE} characters, got {size}"
+        return verdict
+    process = AnswerProcess(exercise, files, folder, seconds=seconds, memory=memory)
+    try:
+        judge_in(process, exercise, verdict)
+    finally:
+        process.close()
+    verdict.printed = process.printed
+    return verdict
+
+
+def judge_in(process: AnswerProcess, exercise: Exercise, verdict: Verdict) -> None:
+    """Judge an answer by what its process returns."""
+    from tinygrad_lab.learn.apart.remote import RemoteAnswer  # while the process starts
+    from tinygrad_lab.learn.grading import judge
+
+    try:
+        judge(exercise, RemoteAnswer(process.files, *process.streams, process.folder), verdict)
+    except Stopped as error:
+        if not verdict.what:  # else it was stopped while mistakes were looked for
+            verdict.what = process.why_lost(str(error) if isinstance(error, Malformed) else "")
+
+
+def task_of(
+    exercise: Exercise, files: Mapping[str, str], folder: Path | None, seconds: float, memory: int
+) -> dict[str, Any]:
+    """Return what an answer's process is told."""
+    path = [entry for entry in sys.path if entry and Path(entry).exists()]
+    kept = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    kept |= {entry for entry in path if Path(entry).name in ("site-packages", "dist-packages", "lib-dynload")}
+    kept |= {str(HERE.parent), *(str(folder) for folder in layer_folders())} if exercise.library else set()
+    return {
+        "path": path,
+        "packages": PACKAGES,
+        "library": exercise.library,
+        "preload": exercise.preload,
+        "bench": exercise.bench,
+        "files": dict(files),
+        "folder": str(folder or ""),
+        "seconds": seconds,
+        "memory": memory,
+        "readable": [*kept, *([str(folder)] if folder else [])],
+        "denied": [str(FOLDER.parent)],
+        "names": exercise.refused_names,
+        "modules": exercise.refused_modules | {"tinygrad_lab.learn": "an answer may not use the grader"},
+    }
+
+
+def layer_folders() -> list[Path]:
+    """Return the folders of the packages whose layers are registered."""
+    import importlib.metadata
+    import importlib.util
+
+    tops = {e.module.partition(".")[0] for e in importlib.metadata.entry_points(group="tinygrad_lab.layers")}
+    specs = [importlib.util.find_spec(top) for top in tops]
+    return [Path(folder) for spec in specs if spec for folder in spec.submodule_search_locations or ()]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return the environment of an answer's process: nothing of ours but what programs need to start."""
+    kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
+    own = {"HOME": home, "TMPDIR": home, "HYPOTHESIS_STORAGE_DIRECTORY": home / "hypothesis"}
+    threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # arrays are small
+    inherited = {name: os.environ[name] for name in kept if name in os.environ}
+    return inherited | {name: str(path) for name, path in own.items()} | threads | {"TINYGRAD_LAB_KERNELS": "none"}
 
 
 def took_too_long(trace: str, files: Mapping[str, str], folder: Path | None, seconds: float) -> str:
     """Say that the time is over, and in which of the learner's lines."""
     paths = {ascii_text(str(folder / name) if folder else f"<{name}>"): name for name in files}
+    said = f"after {seconds:g} s it was still running; an endless loop?"
     for frame in FRAME.finditer(trace):
         if frame["path"] in paths:
             name, line = paths[frame["path"]], int(frame["line"])
-            text = files[name].splitlines()[line - 1].strip()
-            return f"after {seconds:g} s it was still running; an endless loop?\n  {name}, line {line}: {text}"
-    return f"after {seconds:g} s it was still running; an endless loop?"
+            text = dict(enumerate(files[name].splitlines(), 1)).get(line, "").strip()
+            return f"{said}\n  {name}, line {line}: {cut(text, MOST_LINE)}"
+    return said
 
 
 def ascii_text(text: str) -> str:
     """Return a text as a trace of `faulthandler` shows it."""
     return text.encode("ascii", "backslashreplace").decode("ascii")
-
-
-def main(scratch: Path) -> None:
-    """Grade as the request asks, and leave the verdict."""
-    request = json.loads((scratch / REQUEST).read_text(encoding="utf-8"))
-    folder = Path(request["folder"]) if request["folder"] else None
-    if folder is not None:
-        sys.path.append(str(folder))  # last: a learner's random.py must not stand for Python's
-    printed = sys.stdout = sys.stderr = Printed()
-    with (scratch / TRACE).open("w", encoding="utf-8") as trace:
-        faulthandler.dump_traceback_later(request["seconds"], exit=True, file=trace)
-        verdict = grade(find_exercise(request["exercise"]), request["files"], folder)
-        faulthandler.cancel_dump_traceback_later()
-    verdict.printed = printed.getvalue()
-    (scratch / RESULT).write_text(json.dumps(verdict.as_json()), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

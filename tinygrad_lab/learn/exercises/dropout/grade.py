@@ -8,10 +8,19 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinygrad_lab.conformance import Case, Input, LayerCases, check_layer, strategies
+from tinygrad_lab.conformance.trials.verdict import agree
 from tinygrad_lab.learn.answer import Answer, WrongAnswer
 from tinygrad_lab.learn.judge import LAYER_STEPS, PROFILE, Probe, Step
 
+MANY = 10_000  # numbers of which the mean is taken
 RATES = st.sampled_from((0.25, 0.5, 0.75))
+
+
+def mean_stays(layer: Any) -> None:
+    """Demand that the mean of many numbers is that in evaluation, to seven standard errors."""
+    kept = 1.0 - layer.config()["rate"]
+    error = np.sqrt((1.0 / kept - 1.0) / MANY)
+    agree("the mean of training outputs, against evaluation", np.mean(np.asarray(layer(np.ones(MANY)))), 1.0, 7 * error)
 
 
 def cases_for(training: bool) -> LayerCases:
@@ -21,7 +30,9 @@ def cases_for(training: bool) -> LayerCases:
         RATES,
         strategies.shapes(1, 2),
     )
-    return LayerCases(drawn, random=training, reference=None if training else lambda layer, x: x)
+    return LayerCases(
+        drawn, random=training, statistics=mean_stays, reference=None if training else lambda layer, x: x
+    )
 
 
 def replayed(answer: Answer) -> None:
