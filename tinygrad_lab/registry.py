@@ -121,11 +121,10 @@ class Registry(Mapping[str, Any]):
         PluginError
             Nobody registers that name, or two distributions do.
         """
-        what = NAMED.get(self.kind, "plugin")
-        if not isinstance(name, str):
-            raise PluginError(f"{self.kind}: expected the name of a {what}, got {name!r:.60} ({type(name).__name__})")
+        self._check_name(name)
         candidates = self.plugins().get(name, [])
         if not candidates:
+            what = NAMED.get(self.kind, "plugin")
             raise PluginError(f"{self.kind}: expected the name of a {what}, got {name!r}; {hint(name, self.plugins())}")
         if len({(c.target, c.distribution) for c in candidates}) > 1:
             raise PluginError(
@@ -133,6 +132,12 @@ class Registry(Mapping[str, Any]):
                 f"{'; '.join(map(str, candidates))}; uninstall one, or have its author prefix the name"
             )
         return candidates[0]
+
+    def _check_name(self, name: object) -> None:
+        """Refuse a number or a list from a file where a name belongs."""
+        if not isinstance(name, str):
+            what = NAMED.get(self.kind, "plugin")
+            raise PluginError(f"{self.kind}: expected the name of a {what}, got {name!r:.60} ({type(name).__name__})")
 
     def __getitem__(self, name: str) -> Any:
         """Import a plugin and return it.
@@ -142,6 +147,7 @@ class Registry(Mapping[str, Any]):
         PluginError
             The name is unknown or registered twice, the import fails, or the plugin is made for another API.
         """
+        self._check_name(name)
         if name not in self._loaded:
             plugin = self.plugin(name)
             try:

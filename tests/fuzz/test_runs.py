@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.fuzz.mutations import accepted, cases, mutated, mutated_tree
@@ -46,7 +47,8 @@ def test_contents_of_checkpoints(finished: Path) -> None:
         if not isinstance(state, dict) or not accepted(lambda: trainer.load_state(state), case):  # noqa: B023  called here
             continue
         trainer.history = copy.deepcopy(trainer.history)
-        accepted(lambda: trainer.train(trainer.epoch + 1), case)  # noqa: B023  called here
+        with np.errstate(all="ignore"):  # as a run has it
+            accepted(lambda: trainer.train(trainer.epoch + 1), case)  # noqa: B023  called here
 
 
 @pytest.mark.parametrize("name", ["recipe.json", "metrics.jsonl", "result.json", "checkpoints/step-*.safetensors"])

@@ -235,8 +235,13 @@ def _experiment(path: Path, result: Result) -> Result:
     """Return what an experiment's file holds, if the page can show it."""
     given = {name: kind for name, kind in _EXPERIMENT.items() if name in result}
     _checked(path, result, {**_SHOWN, **given})
+    several: dict[str, Any] = {name: result[name] for name in ("seeds", "epochs_by_seed") if name in result}
     for name in ("training_accuracy", *(name for name in FIGURES if name in result)):
-        _checked(path, result[name], _SPREAD, name)
+        several[name] = _checked(path, result[name], _SPREAD, name)["values"]
+        if not all(0 <= accuracy <= 1 for accuracy in several[name]):
+            raise ConfigError(f"results: {path}: {name}: expected accuracies from 0 to 1, got others")
+    if empty := [name for name, values in several.items() if not values]:
+        raise ConfigError(f"results: {path}: expected a value for each seed, got none of {empty[0]}")
     return result
 
 

@@ -46,7 +46,7 @@ def check_trainer_state(state: Any, splits: Collection[str]) -> None:
     check_state("Trainer: sums", state["sums"], _SUMS)
     for name in ("model_steps", "epoch", "steps"):
         if state[name] not in _COUNTS:
-            raise StateError(f"Trainer: expected {name} to be a count, got {state[name]:.4g}")
+            raise StateError(f"Trainer: expected {name} to be a count, got {state[name]}")
     check_history(state["history"], splits)
     if len(state["history"]) != state["epoch"]:
         raise StateError(f"Trainer: expected metrics of {state['epoch']} epochs, got {len(state['history'])}")
