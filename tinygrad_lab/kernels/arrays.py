@@ -20,6 +20,24 @@ class Options(NamedTuple):
     dilation: Pair = (1, 1)
     groups: int = 1
 
+    @property
+    def begin(self) -> Pair:
+        """The pixel of an image that the first pixel of a map sees first."""
+        return -self.padding[0][0], -self.padding[1][0]
+
+    def turned(self, window: Sequence[int]) -> Options:
+        """Return the options with which, for stride 1, the turned filters give the adjoint in x."""
+        rows, columns = (
+            ((count - 1) * dilation - before, (count - 1) * dilation - after)
+            for count, dilation, (before, after) in zip(window, self.dilation, self.padding, strict=True)
+        )
+        return self._replace(padding=(rows, columns))
+
+
+def turned(w: Array) -> Array:
+    """Return filters turned by 180 degrees, inputs and outputs exchanged: (kh, kw, C, O) -> (kh, kw, O, C)."""
+    return w[::-1, ::-1].swapaxes(2, 3)
+
 
 def is_product(size: Sequence[int], window: Sequence[int], how: Options) -> bool:
     """Tell whether the only window is the whole image, so that the convolution is a product of matrices.

@@ -1,4 +1,4 @@
-"""The direct way to convolve, by compiled kernels: geometry, memory, launch. See `compiled.direct`."""
+"""The direct way to convolve, by compiled kernels: geometry, memory, launch. See `loops.direct`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.kernels.arrays import Options, padded_bias, round_up
+from tinygrad_lab.kernels.arrays import Options, padded_bias, plain, round_up
 from tinygrad_lab.kernels.threads import aligned, run
 from tinygrad_lab.ops.windows import Pair
 
@@ -26,7 +26,7 @@ class Windows(NamedTuple):
     Parameters
     ----------
     plan : tuple of int
-        What a block is, and which rows and columns of an image it copies; see `compiled.direct.open_block`.
+        What a block is, and which rows and columns of an image it copies; see `loops.direct.open_block`.
     blocks : int
         Number of blocks.
     pitch : int
@@ -168,7 +168,7 @@ def _taps(window: Sequence[int], how: Options) -> Taps:
 
 def forward(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options) -> Array:
     """Convolve images with filters to a map of a size, add a bias, and if `clip` put 0 for what is not positive."""
-    y = aligned((x.shape[0], *size, w.shape[3]))
+    x, w, y = plain(x), plain(w), aligned((x.shape[0], *size, w.shape[3]))
     _convolve(x, w, b, clip, y, _taps(w.shape[:2], how), how.stride, how.groups, Phase(), flipped=False)
     return y
 
@@ -185,7 +185,7 @@ def _taps_of_phase(count: int, stride: int, dilation: int, before: int, phase: i
 
 def gradient_x(g: Array, w: Array, size: Pair, how: Options) -> Array:
     """Convolve the maps with the turned filters, once for each phase of the stride."""
-    x = aligned((g.shape[0], *size, w.shape[2] * how.groups))
+    g, w, x = plain(g), plain(w), aligned((g.shape[0], *size, w.shape[2] * how.groups))
     (top, _), (left, _) = how.padding
     for i in range(min(how.stride[0], size[0])):
         rows, row_places = _taps_of_phase(w.shape[0], how.stride[0], how.dilation[0], top, i)
@@ -204,6 +204,7 @@ def gradient_w(x: Array, g: Array, window: Pair, how: Options) -> Array:
     from tinygrad_lab.kernels.numba.loops import direct
     from tinygrad_lab.kernels.numba.loops.vectors import LANES, PANEL, ROWS_UNIT
 
+    x, g = plain(x), plain(g)
     channels, outputs = x.shape[3] // how.groups, g.shape[3] // how.groups
     taps = _taps(window, how)
     windows = _windows(x, g.shape[1:3], how.stride, taps.begin, taps.span)

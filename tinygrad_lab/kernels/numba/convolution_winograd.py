@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.kernels.arrays import padded_bias, round_up
+from tinygrad_lab.kernels.arrays import Options, padded_bias, plain, round_up
 from tinygrad_lab.kernels.threads import aligned, run
 from tinygrad_lab.ops.windows import Pair
 
@@ -17,14 +17,24 @@ PART_BYTES = 1 << 20  # for the sums of one part to stay in the cache
 SPREAD_BYTES = 1 << 24  # transformed tiles kept at a time
 
 
-def forward(
-    x: Array, w: Array, b: Array | None, clip: bool, size: Pair, begin: Pair, m: int, *, flipped: bool = False
+def forward(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options, m: int) -> Array:
+    """Convolve by tiles of m x m outputs."""
+    return _convolve(x, w, b, clip, size, how.begin, m, flipped=False)
+
+
+def gradient_x(g: Array, w: Array, size: Pair, how: Options, m: int) -> Array:
+    """Convolve the maps with the turned filters, by tiles of m x m pixels."""
+    return _convolve(g, w, None, False, size, how.turned(w.shape[:2]).begin, m, flipped=True)
+
+
+def _convolve(
+    x: Array, w: Array, b: Array | None, clip: bool, size: Pair, begin: Pair, m: int, *, flipped: bool
 ) -> Array:
     """Convolve by tiles of m x m outputs; output pixel (0, 0) sees image pixels from `begin` on."""
     from tinygrad_lab.kernels.numba.loops import winograd
     from tinygrad_lab.kernels.numba.loops.vectors import LANES, PANEL
 
-    r = w.shape[0]
+    x, w, r = plain(x), plain(w), w.shape[0]
     inputs, outputs = (w.shape[3], w.shape[2]) if flipped else (w.shape[2], w.shape[3])
     u = aligned(((m + r - 1) ** 2 * inputs * round_up(outputs, LANES),))
     run(winograd.filter_kernel(m, r), (w, flipped, u), inputs)
@@ -35,14 +45,15 @@ def forward(
     return y
 
 
-def gradient_w(x: Array, g: Array, r: int, begin: Pair, m: int) -> Array:
+def gradient_w(x: Array, g: Array, window: Pair, how: Options, m: int) -> Array:
     """Sum the gradient of the filters over tiles of m x m outputs: in parts, or tile product by tile product."""
     from tinygrad_lab.kernels.numba.loops import winograd
     from tinygrad_lab.kernels.numba.loops.vectors import LANES, ROWS_UNIT
 
+    x, g, r = plain(x), plain(g), window[0]
     channels, outputs, squares = x.shape[3], g.shape[3], (m + r - 1) ** 2
     down, across = -(-g.shape[1] // m), -(-g.shape[2] // m)
-    tiles, origin = x.shape[0] * down * across, (-begin[0], -begin[1])
+    tiles, origin = x.shape[0] * down * across, (how.padding[0][0], how.padding[1][0])
     sums_shape = (squares, round_up(channels, ROWS_UNIT), round_up(outputs, LANES))
     if 4 * math.prod(sums_shape) <= PART_BYTES:
         blocks = -(-tiles // PER_BLOCK)

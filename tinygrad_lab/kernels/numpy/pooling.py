@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.kernels.numpy.convolution import run_blocks
+from tinygrad_lab.kernels.numpy.blocks import run_blocks
 from tinygrad_lab.kernels.numpy.pointwise import select
 from tinygrad_lab.ops.pooling import max_pool2d, max_pool2d_grad, max_pool2d_values
 from tinygrad_lab.ops.windows import Padding, Pair, places

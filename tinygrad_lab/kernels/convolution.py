@@ -1,0 +1,136 @@
+"""Convolution and its gradients for every provider: which of its ways serves for which arguments.
+
+Where the only window is the whole image, a convolution is a product of matrices. Else tiles serve (see `winograd`)
+where `cost_model` finds them cheapest, or products on the image, some neighbouring outputs at once (see `neighbours`).
+A provider brings the ways and the rates of their costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.kernels.arrays import Options, as_pixel, as_tap, is_product, turned
+from tinygrad_lab.kernels.cost_model import Rates, Shape, choose_neighbours, choose_tile
+from tinygrad_lab.kernels.neighbours import beside, gather, widen
+from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
+from tinygrad_lab.ops.windows import Pair, places
+
+
+class Direct(Protocol):
+    """Products on the image, for every stride, dilation and number of groups."""
+
+    def forward(self, x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options) -> Array:
+        """Convolve images with filters to a map of a size, add a bias, and if `clip` put 0 for what is not positive."""
+
+    def gradient_x(self, g: Array, w: Array, size: Pair, how: Options) -> Array:
+        """Return the adjoint in x, for images of a size."""
+
+    def gradient_w(self, x: Array, g: Array, window: Pair, how: Options) -> Array:
+        """Return the adjoint in w, for filters of a size."""
+
+
+class Tiles(Protocol):
+    """The same by tiles of m x m outputs, for square windows, stride 1, no dilation and one group."""
+
+    def forward(self, x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options, m: int) -> Array:
+        """Convolve as `Direct.forward` does."""
+
+    def gradient_x(self, g: Array, w: Array, size: Pair, how: Options, m: int) -> Array:
+        """Return the adjoint in x."""
+
+    def gradient_w(self, x: Array, g: Array, window: Pair, how: Options, m: int) -> Array:
+        """Return the adjoint in w."""
+
+
+class Ways(NamedTuple):
+    """How a provider convolves: two modules of three functions each, and what they cost."""
+
+    direct: Direct
+    tiles: Tiles
+    rates: Rates
+
+    def tile(self, shape: Shape, how: Options, *, gradient: bool = False) -> int:
+        """Return m where tiles of m x m outputs serve and are the cheapest way, else 0."""
+        if (how.stride, how.dilation, how.groups) != ((1, 1), (1, 1), 1):
+            return 0
+        return choose_tile(shape, self.rates, gradient=gradient)
+
+    def neighbours(self, shape: Shape, how: Options) -> int:
+        """Return how many neighbouring outputs are best computed at once."""
+        if how.dilation[1] != 1 or how.groups != 1 or not (shape.out_height and shape.out_width):
+            return 1
+        return choose_neighbours(shape, self.rates, stride=how.stride[1])
+
+
+def _forward(ways: Ways, x: Array, w: Array, b: Array | None, clip: bool, how: Options) -> Array:
+    size = places(x.shape[1:3], w.shape[:2], how.stride, how.padding, how.dilation, "conv2d")
+    if is_product(x.shape[1:3], w.shape[:2], how):
+        return ways.direct.forward(as_pixel(x), as_tap(w), b, clip, (1, 1), Options())
+    shape = Shape(len(x), *size, w.shape[:2], w.shape[2], w.shape[3])
+    if m := ways.tile(shape, how):
+        return ways.tiles.forward(x, w, b, clip, size, how, m)
+    return _side_by_side(ways, x, w, b, clip, size, how, ways.neighbours(shape, how))
+
+
+def _side_by_side(
+    ways: Ways, x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options, m: int
+) -> Array:
+    """Convolve the direct way, m neighbouring outputs at once."""
+    if m == 1:
+        return ways.direct.forward(x, w, b, clip, size, how)
+    step, (down, across) = how.stride[1], size
+    wide, bias = how._replace(stride=(how.stride[0], m * step)), None if b is None else np.tile(b, m)
+    y = ways.direct.forward(x, widen(w, m, step), bias, clip, (down, across // m), wide)
+    return y.reshape(len(x), down, across, w.shape[3])  # (N, H, W/m, m*O) -> (N, H, W, O)
+
+
+def _gradient_x(ways: Ways, g: Array, w: Array, size: Pair, how: Options) -> Array:
+    if is_product(size, w.shape[:2], how):
+        pixels = ways.direct.gradient_x(g, as_tap(w), (1, 1), Options())
+        return pixels.reshape(len(g), *size, -1)  # (N, 1, 1, H*W*C) -> (N, H, W, C)
+    shape = Shape(len(g), *size, w.shape[:2], w.shape[3], w.shape[2])
+    if m := ways.tile(shape, how):
+        return ways.tiles.gradient_x(g, w, size, how, m)
+    if how.stride == (1, 1) and (m := ways.neighbours(shape, how)) > 1:
+        return _side_by_side(ways, g, turned(w), None, False, size, how.turned(w.shape[:2]), m)
+    return ways.direct.gradient_x(g, w, size, how)
+
+
+def _gradient_w(ways: Ways, x: Array, g: Array, window: Pair, how: Options) -> Array:
+    if is_product(x.shape[1:3], window, how):
+        return ways.direct.gradient_w(as_pixel(x), g, (1, 1), Options()).reshape(*window, x.shape[3], g.shape[3])
+    size: Pair = g.shape[1:3]
+    shape = Shape(len(x), *size, window, x.shape[3], g.shape[3])
+    if m := ways.tile(shape, how, gradient=True):
+        return ways.tiles.gradient_w(x, g, window, how, m)
+    m = ways.neighbours(shape, how)
+    if m == 1:
+        return ways.direct.gradient_w(x, g, window, how)
+    step, columns = how.stride[1], window[1]
+    wide = how._replace(stride=(how.stride[0], m * step))
+    sums = ways.direct.gradient_w(x, beside(g, m), (window[0], columns + (m - 1) * step), wide)
+    return gather(sums, m, step, columns)
+
+
+def register(provider: str, ways: Ways, *, when: Callable[..., bool], error: float) -> None:
+    """Register a provider's kernels of convolution, with and without ReLU, and of its gradients."""
+
+    @conv2d.kernel(provider, when=when, error=error)
+    def convolve(x: Array, w: Array, b: Array | None, **options: Any) -> Array:
+        return _forward(ways, x, w, b, False, Options(**options))
+
+    @conv2d_relu.kernel(provider, when=when, error=error)
+    def convolve_relu(x: Array, w: Array, b: Array | None, **options: Any) -> Array:
+        return _forward(ways, x, w, b, True, Options(**options))
+
+    @conv2d_grad_x.kernel(provider, when=when, error=error)
+    def gradient_x(g: Array, w: Array, *, size: Pair, **options: Any) -> Array:
+        return _gradient_x(ways, g, w, size, Options(**options))
+
+    @conv2d_grad_w.kernel(provider, when=when, error=error)
+    def gradient_w(x: Array, g: Array, *, window: Pair, **options: Any) -> Array:
+        return _gradient_w(ways, x, g, window, Options(**options))

@@ -1,0 +1,70 @@
+"""Blocks of images: as many at a time as stay in the cache, in several threads; and sums over them in parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.kernels.blas import one_blas_thread
+from tinygrad_lab.kernels.threads import run
+
+BLOCK_BYTES = 1 << 21  # of windows at a time: less means more calls, between which threads wait for the interpreter
+FEWEST_BLOCKS = 4  # for every thread to have some
+PARTS, PART_BYTES = 8, 1 << 25  # of a sum over all images: fixed, so that the order of summing is; and their memory
+
+
+def run_blocks(work: Callable[[int, slice], None], images: int, bytes_each: int, *, parts: int = 0) -> None:
+    """Call work(number, images) for blocks of images that take BLOCK_BYTES, or that are one of some `parts`."""
+    size = max(1, min(BLOCK_BYTES // max(1, bytes_each), -(-images // FEWEST_BLOCKS)))
+    blocks = -(-images // size)
+    parts = min(parts, blocks) if parts else blocks
+
+    def some(first: int, last: int) -> None:
+        for part in range(first, last):
+            for block in range(blocks * part // parts, blocks * (part + 1) // parts):
+                work(part, slice(block * size, (block + 1) * size))
+
+    with one_blas_thread():
+        run(some, (), parts)
+
+
+def surrounded(x: Array, begin: Sequence[int], size: Sequence[int]) -> Array:
+    """Return the pixels from `begin` on, `size` of them along each axis, with zeros where the images end."""
+    _, height, width, _ = x.shape
+    if tuple(begin) == (0, 0) and tuple(size) == (height, width):
+        return np.ascontiguousarray(x)
+    out = np.zeros((len(x), *size, x.shape[3]), x.dtype)
+    source, target = [slice(None)], [slice(None)]
+    for first, count, there in zip(begin, size, (height, width), strict=True):
+        low = min(max(0, first), there)
+        high = max(low, min(there, first + count))
+        source.append(slice(low, high))
+        target.append(slice(low - first, high - first) if high > low else slice(0, 0))
+    out[tuple(target)] = x[tuple(source)]
+    return out
+
+
+def partial_sums(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return zeros for the parts of a sum: a few, and fewer where they are large."""
+    each = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
+    return np.zeros((max(2, min(PARTS, PART_BYTES // each)), *shape), dtype)
+
+
+def total(parts: Array) -> Array:
+    """Return the sum of the parts, in their order and in the memory of the first."""
+    for part in parts[1:]:
+        parts[0] += part
+    total: Array = parts[0]
+    return total
+
+
+def finish(y: Array, b: Array | None, clip: bool) -> None:
+    """Add a bias to results, and if `clip` put 0 for what is not positive."""
+    if b is not None:
+        y += b
+    if clip:
+        np.maximum(y, 0, out=y)

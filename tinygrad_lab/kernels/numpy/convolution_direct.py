@@ -1,0 +1,81 @@
+"""The direct way to convolve in NumPy, a few images at a time so that their windows stay in the cache.
+
+The windows of a whole batch take kh * kw times the memory of its images. A block's worth takes about a megabyte, is
+multiplied while it is in the cache, and is forgotten. Blocks run in several threads, each with BLAS on one; sums over
+blocks go in their order, so that the threads leave no trace.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.kernels.arrays import Options, turned
+from tinygrad_lab.kernels.numpy.blocks import finish, partial_sums, run_blocks, surrounded, total
+from tinygrad_lab.ops.convolution import conv2d_grad_x
+from tinygrad_lab.ops.windows import Pair
+
+
+def _columns(x: Array, size: Pair, window: Pair, how: Options) -> Array:
+    """Return what each tap of a map's pixels sees: (groups, pixels, taps * C / groups)."""
+    spans = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(size, how.stride, window, how.dilation, strict=True)]
+    seen, per_group = surrounded(x, how.begin, spans), x.shape[3] // how.groups
+    image, row, column, channel = seen.strides
+    shape = (how.groups, len(x), *size, *window, per_group)
+    steps = (row * how.stride[0], column * how.stride[1], row * how.dilation[0], column * how.dilation[1])
+    view = as_strided(seen, shape, (per_group * channel, image, *steps, channel), writeable=False)
+    return view.reshape(how.groups, len(x) * math.prod(size), math.prod(window) * per_group)  # the one copy
+
+
+def _bytes_each(x: Array, size: Pair, window: Pair) -> int:
+    """Return how much memory the windows of an image take."""
+    return math.prod((*size, *window, x.shape[3], x.itemsize))
+
+
+def forward(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options) -> Array:
+    """Multiply what the windows see with the filters, block by block, add a bias, and clip."""
+    window, outputs = w.shape[:2], w.shape[3] // how.groups
+    y = np.empty((len(x), *size, w.shape[3]), x.dtype)
+    filters = w.reshape(-1, how.groups, outputs).transpose(1, 0, 2)  # (kh, kw, C/g, O) -> (g, kh*kw*C/g, O/g)
+
+    def work(_: int, images: slice) -> None:
+        columns, part = _columns(x[images], size, window, how), y[images]
+        if how.groups == 1:
+            np.matmul(columns[0], filters[0], out=part.reshape(-1, outputs))
+        else:
+            products = np.matmul(columns, filters)  # (groups, pixels, O/groups)
+            part.reshape(-1, how.groups, outputs)[...] = products.transpose(1, 0, 2)
+        finish(part, b, clip)
+
+    run_blocks(work, len(x), _bytes_each(x, size, window))
+    return y
+
+
+def gradient_x(g: Array, w: Array, size: Pair, how: Options) -> Array:
+    """Convolve the maps with the turned filters for stride 1; else add up windows, block by block."""
+    window = w.shape[:2]
+    if how.stride == (1, 1) and how.groups == 1:
+        return forward(g, turned(w), None, False, size, how.turned(window))
+    x = np.empty((len(g), *size, w.shape[2] * how.groups), g.dtype)
+
+    def work(_: int, images: slice) -> None:
+        x[images] = conv2d_grad_x.forward(np, g[images], w, size=size, **how._asdict())
+
+    run_blocks(work, len(g), _bytes_each(x, g.shape[1:3], window))
+    return x
+
+
+def gradient_w(x: Array, g: Array, window: Pair, how: Options) -> Array:
+    """Multiply what the windows see with the maps, in parts, and sum these in their order."""
+    size, inputs, outputs = g.shape[1:3], x.shape[3] // how.groups, g.shape[3] // how.groups
+    parts = partial_sums((how.groups, math.prod(window) * inputs, outputs), x.dtype)
+
+    def work(part: int, images: slice) -> None:
+        maps = g[images].reshape(-1, how.groups, outputs).transpose(1, 0, 2)  # (groups, pixels, O/groups)
+        parts[part] += np.matmul(_columns(x[images], size, window, how).transpose(0, 2, 1), maps)
+
+    run_blocks(work, len(x), _bytes_each(x, size, window), parts=len(parts))
+    return total(parts).transpose(1, 0, 2).reshape(*window, inputs, g.shape[3])  # (g, k, O/g) -> (k, g, O/g)
