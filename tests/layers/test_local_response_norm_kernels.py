@@ -18,7 +18,7 @@ import tinygrad_lab as tgl
 from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.kernels import using_threads
 from tinygrad_lab_layers import LocalResponseNorm
-from tinygrad_lab_layers.local_response_norm import on_cpu
+from tinygrad_lab_layers.local_response_norm import kernels
 from tinygrad_lab_layers.local_response_norm.layer import local_response_norm, local_response_norm_grad
 
 compiled = pytest.param("numba", marks=pytest.mark.skipif(not importlib.util.find_spec("numba"), reason="needs Numba"))
@@ -39,8 +39,8 @@ options = st.fixed_dictionaries(
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_cpu, "BLOCK", 1 << 8)
-    monkeypatch.setattr(on_cpu, "BLOCK_IN_NUMPY", 1 << 8)
+    monkeypatch.setattr(kernels, "BLOCK", 1 << 8)
+    monkeypatch.setattr(kernels, "BLOCK_IN_NUMPY", 1 << 8)
 
 
 def by_kernel(provider: str, operation: Any, *arrays: Any, **options: Any) -> Any:
@@ -151,12 +151,14 @@ def test_what_is_empty_small_or_not_in_one_piece_is_left_to_the_reference(x: Any
 
 BOUNDS = """
 import numpy as np
-from tinygrad_lab_layers.local_response_norm import on_cpu
-x = np.ones((2 * on_cpu.BLOCK, 7), "float32")  # full blocks
+from tinygrad_lab.autograd.settings import using
+from tinygrad_lab_layers.local_response_norm import kernels, layer
+x = np.ones((2 * kernels.BLOCK, 7), "float32")  # full blocks
 for before, after in ((2, 2), (0, 3), (3, 0), (9, 9)):
     options = dict(before=before, after=after, factor=0.1, beta=0.75, k=1.0)
-    on_cpu.compiled_response(x, **options)
-    on_cpu.compiled_response_grad(x, x, **options)
+    with using(providers=frozenset({"numba"})):
+        layer.local_response_norm(x, **options)
+        layer.local_response_norm_grad(x, x, **options)
 """
 
 

@@ -1,4 +1,7 @@
-"""Kernels of losses: compiled, in NumPy, and on a GPU; each reads the logits once."""
+"""Kernels of losses: on a GPU, in NumPy, and compiled; the later of two is chosen first.
+
+Each reads the logits once.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.backend import Array, is_array
-from tinygrad_lab.kernels.arrays import are_numbers, holds_float32, plain
-from tinygrad_lab.kernels.cupy import launch
 from tinygrad_lab.kernels.cupy.pointwise import LANES, rows_of
-from tinygrad_lab.kernels.numpy.pointwise import alike, by_blocks
-from tinygrad_lab.kernels.threads import aligned, run
+from tinygrad_lab.kernels.tools import aligned, alike, are_numbers, by_blocks, gpu, holds_float32, plain, run
 from tinygrad_lab.losses.classification import cross_entropy, cross_entropy_grad
 
 BLOCK = 1 << 17  # elements; a block of a few rows costs more to hand over than to work on
@@ -36,6 +36,40 @@ def _are_classes(x: Array, target: Array) -> bool:
 def _slopes_fit(g: Array, x: Array) -> bool:
     """Return whether there is a cotangent for each row."""
     return is_array(g) and is_array(x) and g.dtype == x.dtype and g.shape == x.shape[:-1]
+
+
+# ----------------------------------------------------------------------------------------------------- on a GPU
+
+
+def _takes_raw(x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
+    if not _fit(x, target) or not rows_of(x, -1):
+        return False
+    return target.dtype.kind in "iu" if _are_labels(x, target) else gpu.takes(x, target)
+
+
+def _takes_raw_slopes(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
+    return _slopes_fit(g, x) and _takes_raw(x, target, smoothing=smoothing)
+
+
+def _launch_raw(name: str, x: Array, target: Array, smoothing: float, out: Array, *slopes: Array) -> Array:
+    """Launch a raw kernel, which looks for the classes wanted among labels, or else among probabilities."""
+    classes, labelled = x.shape[-1], _are_labels(x, target)
+    labels = gpu.plain(target).astype(np.int64, copy=False) if labelled else None
+    shares = None if labelled else gpu.plain(target)
+    rows = x.size // classes
+    given = (*map(gpu.plain, slopes), gpu.plain(x), shares, labels, float(smoothing))
+    gpu.run("rows", name, x, rows * LANES, *given, out, classes, rows)
+    return out
+
+
+@cross_entropy.kernel("cupy", when=_takes_raw, error=1e-5)
+def _raw_cross_entropy(x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
+    return _launch_raw("cross_entropy", x, target, smoothing, gpu.room(x.shape[:-1], x))
+
+
+@cross_entropy_grad.kernel("cupy", when=_takes_raw_slopes, error=1e-5)
+def _raw_cross_entropy_grad(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
+    return _launch_raw("cross_entropy_grad", x, target, smoothing, gpu.room(x.shape, x), g)
 
 
 # ----------------------------------------------------------------------------------------------------- in NumPy
@@ -124,37 +158,3 @@ def _compiled_cross_entropy_grad(g: Array, x: Array, target: Array, *, smoothing
     from tinygrad_lab.kernels.numba.loops import rows
 
     return _launch(rows.gradient_of_labels, rows.gradient_of_shares, g, x, target, smoothing)
-
-
-# ----------------------------------------------------------------------------------------------------- on a GPU
-
-
-def _takes_raw(x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
-    if not _fit(x, target) or not rows_of(x, -1):
-        return False
-    return target.dtype.kind in "iu" if _are_labels(x, target) else launch.takes(x, target)
-
-
-def _takes_raw_slopes(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
-    return _slopes_fit(g, x) and _takes_raw(x, target, smoothing=smoothing)
-
-
-def _launch_raw(name: str, x: Array, target: Array, smoothing: float, out: Array, *slopes: Array) -> Array:
-    """Launch a raw kernel, which looks for the classes wanted among labels, or else among probabilities."""
-    classes, labelled = x.shape[-1], _are_labels(x, target)
-    labels = launch.plain(target).astype(np.int64, copy=False) if labelled else None
-    shares = None if labelled else launch.plain(target)
-    rows = x.size // classes
-    given = (*map(launch.plain, slopes), launch.plain(x), shares, labels, float(smoothing))
-    launch.run("rows", name, x, rows * LANES, *given, out, classes, rows)
-    return out
-
-
-@cross_entropy.kernel("cupy", when=_takes_raw, error=1e-5)
-def _raw_cross_entropy(x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
-    return _launch_raw("cross_entropy", x, target, smoothing, launch.room(x.shape[:-1], x))
-
-
-@cross_entropy_grad.kernel("cupy", when=_takes_raw_slopes, error=1e-5)
-def _raw_cross_entropy_grad(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
-    return _launch_raw("cross_entropy_grad", x, target, smoothing, launch.room(x.shape, x), g)

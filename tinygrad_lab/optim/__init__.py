@@ -1,6 +1,6 @@
 """Optimizers: how parameters follow their gradients; learning-rate schedules, clipping and averages of weights."""
 
-from tinygrad_lab.optim import gpu_kernels, kernels
+from tinygrad_lab.optim import kernels
 from tinygrad_lab.optim.averaging import ExponentialMovingAverage, StochasticWeightAverage, WeightAverage
 from tinygrad_lab.optim.clipping import clip_by_norm, clip_by_value, gradient_norm
 from tinygrad_lab.optim.optimizer import Optimizer
@@ -19,7 +19,6 @@ __all__ = [
     "WeightAverage",
     "clip_by_norm",
     "clip_by_value",
-    "gpu_kernels",
     "gradient_norm",
     "kernels",
 ]

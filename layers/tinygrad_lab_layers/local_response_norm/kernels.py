@@ -1,38 +1,42 @@
-"""Kernels of local response normalisation: compiled, in NumPy, and on a GPU."""
+"""Kernels of local response normalisation: on a GPU, in NumPy, and compiled; the later of two is chosen first.
+
+Each works on a block of pixels at a time.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tinygrad_lab.kernels.tools import are_numbers, gpu
-from tinygrad_lab_layers.local_response_norm import on_cpu
+import numpy as np
+
+from tinygrad_lab.kernels.tools import aligned, alike, are_numbers, by_blocks, gpu, holds_float32, plain, run
 from tinygrad_lab_layers.local_response_norm.layer import channel_sum, local_response_norm, local_response_norm_grad
 
+Array = Any  # of NumPy
+
+BLOCK = 1 << 11  # elements: a handful of arrays of that size stay in a core's own cache
+BLOCK_IN_NUMPY = 1 << 17  # less means more calls, between which threads wait for the interpreter
+LEAST, LEAST_IN_NUMPY = 1 << 10, 1 << 13  # elements for which a launch pays
 SOURCE = "tinygrad_lab_layers.local_response_norm:responses"
+
+
+def _reaches(x: Array, before: int, after: int) -> tuple[int, int]:
+    """Return how many channels before and after one there can be."""
+    return min(before, x.shape[-1] - 1), min(after, x.shape[-1] - 1)
+
+
+def _pixels(array: Array) -> Array:
+    return array.reshape(-1, array.shape[-1])
+
+
+# ----------------------------------------------------------------------------------------------------- on a GPU
 
 
 def _takes_raw(*arrays: Any, **options: Any) -> bool:
     return arrays[0].ndim > 0 and gpu.takes(*arrays)
 
 
-@channel_sum.kernel("cupy", when=_takes_raw, error=1e-5)
-def _channel_sum(x: Any, *, before: int, after: int) -> Any:
-    out = gpu.room(x.shape, x)
-    gpu.run(SOURCE, "channel_sum", x, x.size, gpu.plain(x), out, before, after, x.shape[-1], x.size)
-    return out
-
-
-@local_response_norm.kernel("cupy", when=_takes_raw, error=1e-5)
-def _local_response_norm(x: Any, **options: Any) -> Any:
-    return _launch("local_response_norm", (x,), **options)
-
-
-@local_response_norm_grad.kernel("cupy", when=_takes_raw, error=1e-5)
-def _local_response_norm_grad(g: Any, x: Any, **options: Any) -> Any:
-    return _launch("local_response_norm_grad", (g, x), **options)
-
-
-def _launch(
+def _launch_raw(
     name: str, arrays: tuple[Any, ...], *, before: int, after: int, factor: float, beta: float, k: float
 ) -> Any:
     x, out = arrays[-1], gpu.room(arrays[-1].shape, arrays[-1])
@@ -41,18 +45,113 @@ def _launch(
     return out
 
 
-def _takes_blocks(*arrays: Any, **options: Any) -> bool:
-    return on_cpu.takes_blocks(*arrays) and are_numbers(*options.values())
+@channel_sum.kernel("cupy", when=_takes_raw, error=1e-5)
+def _raw_channel_sum(x: Any, *, before: int, after: int) -> Any:
+    out = gpu.room(x.shape, x)
+    gpu.run(SOURCE, "channel_sum", x, x.size, gpu.plain(x), out, before, after, x.shape[-1], x.size)
+    return out
 
 
-def _takes_float32(*arrays: Any, **options: Any) -> bool:
-    return on_cpu.takes_float32(*arrays) and are_numbers(*options.values())
+@local_response_norm.kernel("cupy", when=_takes_raw, error=1e-5)
+def _raw_response(x: Any, **options: Any) -> Any:
+    return _launch_raw("local_response_norm", (x,), **options)
 
 
-def _register(operation: Any, in_numpy: Any, compiled: Any) -> None:
-    operation.kernel("numpy", least=on_cpu.LEAST_IN_NUMPY, when=_takes_blocks, error=1e-5)(in_numpy)
-    operation.kernel("numba", least=on_cpu.LEAST, when=_takes_float32, error=1e-5)(compiled)
+@local_response_norm_grad.kernel("cupy", when=_takes_raw, error=1e-5)
+def _raw_response_grad(g: Any, x: Any, **options: Any) -> Any:
+    return _launch_raw("local_response_norm_grad", (g, x), **options)
 
 
-_register(local_response_norm, on_cpu.response, on_cpu.compiled_response)
-_register(local_response_norm_grad, on_cpu.response_grad, on_cpu.compiled_response_grad)
+# ----------------------------------------------------------------------------------------------------- in NumPy
+
+
+def _takes_blocks(*arrays: Array, **options: Any) -> bool:
+    """Return whether arrays are floats, of one shape with channels, in one piece of memory."""
+    return arrays[0].ndim > 0 and alike(*arrays) and are_numbers(*options.values())
+
+
+def _neighbours(x: Array, before: int, after: int) -> Array:
+    """Return the sums over each channel, so many before it and so many after it.
+
+    The channels of all pixels lie on one line, with a gap of zeros before each pixel's that no neighbourhood crosses.
+    So the sums are those of that line with itself, moved by a channel each.
+    """
+    pixels, channels = x.shape
+    gap = max(before, after)
+    padded = np.zeros((pixels + 1, gap + channels), x.dtype)
+    padded[:-1, gap:] = x
+    line, size = padded.reshape(-1), pixels * (gap + channels)
+    total = line[gap - before :][:size].copy()
+    for place in range(gap - before + 1, gap + after + 1):
+        total += line[place:][:size]
+    return total.reshape(pixels, gap + channels)[:, :channels]
+
+
+@local_response_norm.kernel("numpy", least=LEAST_IN_NUMPY, when=_takes_blocks, error=1e-5)
+def _response_in_numpy(x: Array, *, before: int, after: int, factor: float, beta: float, k: float) -> Array:
+    before, after = _reaches(x, before, after)
+    out = np.empty(x.shape, x.dtype)
+    pixels, results = _pixels(x), _pixels(out)
+
+    def work(part: slice) -> None:
+        base = _neighbours(np.square(pixels[part]), before, after) * factor
+        base += k
+        np.multiply(pixels[part], np.power(base, -beta, out=base), out=results[part])
+
+    by_blocks(work, len(pixels), max(1, BLOCK_IN_NUMPY // x.shape[-1]))
+    return out
+
+
+@local_response_norm_grad.kernel("numpy", least=LEAST_IN_NUMPY, when=_takes_blocks, error=1e-5)
+def _response_grad_in_numpy(
+    g: Array, x: Array, *, before: int, after: int, factor: float, beta: float, k: float
+) -> Array:
+    before, after = _reaches(x, before, after)
+    out = np.empty(x.shape, x.dtype)
+    slopes, pixels, results = _pixels(g), _pixels(x), _pixels(out)
+
+    def work(part: slice) -> None:
+        base = _neighbours(np.square(pixels[part]), before, after) * factor
+        base += k
+        pull = np.multiply(slopes[part], np.power(base, -beta), out=results[part])
+        seen = _neighbours(pixels[part] * pull / base, after, before) * (2.0 * factor * beta)
+        seen *= pixels[part]
+        results[part] -= seen
+
+    by_blocks(work, len(pixels), max(1, BLOCK_IN_NUMPY // x.shape[-1]))
+    return out
+
+
+# ----------------------------------------------------------------------------------------------------- compiled
+
+
+def _takes_float32(*arrays: Array, **options: Any) -> bool:
+    """Return whether arrays are float32, of one shape with channels."""
+    fit = holds_float32(*arrays) and all(a.ndim > 0 and a.shape == arrays[0].shape for a in arrays)
+    return fit and are_numbers(*options.values())
+
+
+def _launch(kernel: Any, arrays: tuple[Array, ...], before: int, after: int, *numbers: float) -> Array:
+    """Run a compiled kernel on blocks of pixels."""
+    x, out = arrays[-1], aligned(arrays[-1].shape)
+    reaches, rows = _reaches(x, before, after), max(1, BLOCK // x.shape[-1])
+    pixels = [_pixels(plain(a)) for a in (*arrays, out)]
+    options = (*reaches, *(np.float32(number) for number in numbers))
+    run(kernel, (*pixels[:-1], max(reaches), options, rows, pixels[-1]), -(-len(pixels[0]) // rows))
+    return out
+
+
+@local_response_norm.kernel("numba", least=LEAST, when=_takes_float32, error=1e-5)
+def _compiled_response(x: Array, *, before: int, after: int, factor: float, beta: float, k: float) -> Array:
+    from tinygrad_lab_layers.local_response_norm import loops
+
+    return _launch(loops.local_response_norm, (x,), before, after, factor, beta, k)
+
+
+@local_response_norm_grad.kernel("numba", least=LEAST, when=_takes_float32, error=1e-5)
+def _compiled_response_grad(
+    g: Array, x: Array, *, before: int, after: int, factor: float, beta: float, k: float
+) -> Array:
+    from tinygrad_lab_layers.local_response_norm import loops
+
+    return _launch(loops.local_response_norm_gradient, (g, x), before, after, factor, beta, k)
