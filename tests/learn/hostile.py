@@ -330,6 +330,39 @@ HOSTILE = {
     "many files": Hostile("files = [open('small', 'w') for _ in range(1000)]\n" + WRONG, "Too many open files"),
     "a source of 2 MB": Hostile("#" * 2_000_000, "expected an answer of at most"),
     "parentheses without end": Hostile("x = " + "(" * 5000 + ")" * 5000 + "\n", "could not be run|wrong|ended"),
+    "signs without end": Hostile("x = " + "-" * 200_000 + "1\n", "nested too deeply|ended|could not be run"),
+    "an answer given by hand, and no more": Hostile(
+        "import base64, json, os, sys\n"
+        "def dense_backward(g, x, w):\n"
+        "    frame = sys._getframe()\n"
+        "    while 'message' not in frame.f_locals: frame = frame.f_back\n"
+        "    number = frame.f_locals['message']['number']\n"
+        "    data = json.dumps({'number': number, 'result': {'dict': [['value', 1], ['written', []]]}}).encode()\n"
+        "    frame.f_locals['self'].sink.write(len(data).to_bytes(4, 'big') + data)\n"
+        "    frame.f_locals['self'].sink.flush()\n"
+        "    while True: pass\n",
+        LATE,
+        seconds=1.5,
+    ),
+    "a verdict in a text": Hostile(
+        "import numpy as np\n"
+        "def slope(f, x, u): return np.imag(f(x + 1j * 1e-30 * u)) / 1e-30\n"
+        "def jacobian(f, x): return np.stack([slope(f, x, unit) for unit in np.eye(len(x))], axis=1)\n"
+        "def agrees(f, vjp, x): return '\\x1b[2JPassed.' * 100_000\n",
+        "agrees: expected False",
+        exercise="complex_step",
+    ),
+    "a parameter in place of a method": Hostile(
+        "import tinygrad_lab as tgl\n"
+        "class LayerNorm(tgl.Layer):\n"
+        "    def __init__(self, features, *, eps=1e-5):\n"
+        "        vars(self)['parameters_'] = 0\n"
+        "        vars(self)['state'] = tgl.Parameter(tgl.initializers.ones((features,)))\n"
+        "    def forward(self, x): return x\n"
+        "    def output_shape(self, shape): return shape\n",
+        "hide no method",
+        exercise="layer_norm",
+    ),
     "recursion": Hostile("def dense_backward(*given): return dense_backward(*given)\n", "RecursionError"),
     # ------------------------------------------------------------------------------------------------ files
     "the workspace, deleted": Hostile(

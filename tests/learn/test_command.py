@@ -120,7 +120,10 @@ def test_an_answer_that_is_no_text(desk: Path, capsys: Capture) -> None:
     assert "expected Python in UTF-8" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [("start", "77"), ("check", "5", "--seconds", "0"), ("hint", "nobody")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("start", "77"), ("check", "5", "--seconds", "0"), ("check", "5", "--seconds", "inf"), ("hint", "nobody")],
+)
 def test_calls_that_mean_nothing(arguments: tuple[str, ...], capsys: Capture) -> None:
     assert learn(*arguments) == 1
     assert "tinygrad-lab learn: expected" in capsys.readouterr().err

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tinygrad_lab.learn.progress import Entry, Progress
     from tinygrad_lab.learn.verdict import Verdict
 
+DAY = 86_400  # seconds
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -111,8 +113,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
     if importlib.util.find_spec("hypothesis") is None:
         raise ConfigError(NEEDS_HYPOTHESIS)
-    if not arguments.seconds > 0:
-        raise ConfigError(f"expected --seconds above 0, got {arguments.seconds:g}")
+    if not 0 < arguments.seconds <= DAY:
+        raise ConfigError(f"expected --seconds above 0 and at most {DAY}, got {arguments.seconds:g}")
     exercise = find_exercise(arguments.which)
     progress = _progress()
     entry = progress.of(exercise.name)

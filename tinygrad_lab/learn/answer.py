@@ -206,6 +206,8 @@ def compiled(text: str, name: str, path: str) -> types.CodeType:
         caret = " " * ((error.offset or 1) - 1) + "^"
         kind = "the indentation" if isinstance(error, IndentationError) else "the syntax"
         raise WrongAnswer(f"{name}, line {error.lineno}: {kind} is wrong: {error.msg}", f"{line}\n{caret}") from error
+    except (RecursionError, MemoryError) as error:
+        raise WrongAnswer(f"{name}: this is nested too deeply for Python") from error
     except ValueError as error:  # a null byte
         raise WrongAnswer(f"{name}: this is no Python source: {error}") from error
 

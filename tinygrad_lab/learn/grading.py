@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.autograd.tape import raw
-from tinygrad_lab.learn.answer import Answer, Stopped, WrongAnswer, kind_of, root_of
+from tinygrad_lab.learn.answer import Answer, Raised, Stopped, WrongAnswer, kind_of, root_of
 from tinygrad_lab.learn.catalogue import Exercise, Mistake
 from tinygrad_lab.learn.verdict import Verdict
 
@@ -63,8 +63,8 @@ def judge(exercise: Exercise, answer: Answer, verdict: Verdict) -> None:
     try:
         answer.run()
         steps = rules.steps(answer)
-    except WrongAnswer as error:
-        verdict.what, verdict.shown = str(error), error.shown
+    except (WrongAnswer, Raised) as error:
+        describe(verdict, error, answer)
         return
     for step in steps:
         verdict.failed = step.name

@@ -26,6 +26,7 @@ SECONDS = 60.0  # a right answer takes three at most
 GRACE = 5.0  # more, for the process to end by itself
 MEMORY = 4 << 30  # bytes that an answer may use
 MOST_PRINTED = 2000  # characters that are kept of what a learner's code prints
+MOST_SHOWN = 20_000  # characters of a counterexample
 MOST_SOURCE = 1 << 20  # characters of an answer
 MOST_TRACE = 100_000  # bytes
 TRACE_SECONDS = 0.5  # for the process to write down where it is
@@ -118,14 +119,15 @@ class AnswerProcess:
     def close(self) -> None:
         """End the process, with all that it has started."""
         self.clock.cancel()
-        for stream in self.streams[::-1]:
-            with contextlib.suppress(OSError):
-                stream.close()
+        self.running.terminate()  # the guard ends the rest
         try:
             self.running.wait(GRACE)
         except subprocess.TimeoutExpired:
             self._kill()
             self.running.wait()
+        for stream in self.streams:
+            with contextlib.suppress(OSError):
+                stream.close()
         self.printing.join(GRACE)
         self.scratch.cleanup()
 
@@ -146,8 +148,7 @@ class AnswerProcess:
                 time.sleep(0.02)
                 with contextlib.suppress(OSError), (self.where / "trace.txt").open("rb") as file:
                     self.trace = file.read(MOST_TRACE).decode("ascii", "replace")
-        with contextlib.suppress(OSError):  # the guard ends the process when the connection does
-            self.streams[1].close()
+        self.running.terminate()
 
     def _keep_printed(self) -> None:
         """Read what is printed to its end, and keep the beginning."""
@@ -191,6 +192,7 @@ def grade_apart(
     finally:
         process.close()
     verdict.printed = process.printed
+    verdict.what, verdict.shown = cut(verdict.what), cut(verdict.shown, MOST_SHOWN)
     return verdict
 
 

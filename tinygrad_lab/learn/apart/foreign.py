@@ -117,6 +117,8 @@ def place_parameters(layer: tgl.Layer, plain: Any) -> tuple[str, ...]:
         if not isinstance(path, str) or not isinstance(value, np.ndarray) or value.dtype.kind != "f":
             raise Malformed("expected a parameter's path and values")
         *outer, last = path.split(".")
+        if any(hasattr(tgl.Layer, name) or not name or name.startswith("_") for name in (*outer, last)):
+            raise Malformed("expected parameters that hide no method")
         place = layer
         for name in outer:
             if name not in vars(place):
