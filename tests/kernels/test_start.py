@@ -28,6 +28,10 @@ def refuse(self):
 for locator in caching.CacheImpl._locator_classes:
     locator.ensure_cache_path = refuse
 """
+CHANGED = """
+from tinygrad_lab.kernels.numba.loops import cache
+cache._sources = lambda: b"another file of the folder has changed"
+"""
 FULL = """
 import errno
 from tinygrad_lab.kernels.numba.loops.cache import _SealedFiles
@@ -52,6 +56,7 @@ def test_the_first_compilation_says_so_and_the_next_program_finds_the_kernels(tm
     assert "tinygrad_lab: compiling kernels for this machine" in first
     assert list(tmp_path.rglob("*.nbc"))
     assert errors_of(USE, NUMBA_CACHE_DIR=str(tmp_path)) == ""
+    assert "compiling kernels" in errors_of(CHANGED + USE, NUMBA_CACHE_DIR=str(tmp_path))
 
 
 def test_damaged_kernels_are_compiled_again(tmp_path: Path) -> None:

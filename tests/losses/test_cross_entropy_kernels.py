@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from typing import Any
 
@@ -112,14 +113,43 @@ def test_probabilities_that_are_not_numbers_show() -> None:
     assert np.isnan(by_kernel("numba", cross_entropy_grad, g, x, shares)).any(axis=1).tolist() == [False, True, False]
 
 
-def test_powers_are_exact_to_a_few_units_and_vanish_far_down() -> None:
-    pytest.importorskip("numba")
-    from tinygrad_lab.kernels.numba.loops.rows import power
+@functools.cache
+def stored_powers() -> Any:
+    """Return a compiled function (x, out, peak) that stores powers and returns their sum."""
+    numba = pytest.importorskip("numba")
+    from tinygrad_lab.kernels.numba.loops.memory import address
+    from tinygrad_lab.kernels.numba.loops.sums import store_powers
 
-    for x in np.linspace(-86, 0, 999, dtype=np.float32):
-        assert power(x) == pytest.approx(np.exp(np.float64(x)), rel=2e-6)
-    assert [power(np.float32(x)) for x in (0.0, -88.0, -np.inf)] == [1.0, 0.0, 0.0]
-    assert np.isnan(power(np.float32(np.nan)))
+    @numba.njit
+    def stored(x: Any, out: Any, peak: Any) -> Any:
+        return store_powers(x.size, address(x), address(out), peak)
+
+    return stored
+
+
+def test_powers_are_exact_to_a_few_units_and_vanish_far_down() -> None:
+    stored = stored_powers()
+    x = np.linspace(-86, 0, 999, dtype=np.float32)
+    out = np.empty_like(x)
+    stored(x, out, np.float32(0))
+    np.testing.assert_allclose(out, np.exp(x.astype(np.float64)), rtol=2e-6)
+    special, out = np.array([0.0, -88.0, -np.inf, np.nan], np.float32), np.empty(4, np.float32)
+    assert np.isnan(stored(special, out, np.float32(0)))
+    np.testing.assert_array_equal(out, [1.0, 0.0, 0.0, np.nan])
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 1000])
+def test_sums_go_in_32_lanes_that_are_folded_in_halves(count: int) -> None:
+    stored = stored_powers()
+    x, room = np.random.default_rng(0).standard_normal(count, np.float32), np.full(count + 1, 7, np.float32)
+    total = stored(x, room[:count], np.float32(5))
+    lanes = np.zeros(32, np.float32)
+    for k in range(count):
+        lanes[k % 32] += room[k]
+    while lanes.size > 1:
+        lanes = lanes[: lanes.size // 2] + lanes[lanes.size // 2 :]
+    assert total == lanes[0]
+    assert room[count] == 7
 
 
 @either

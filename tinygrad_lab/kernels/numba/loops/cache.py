@@ -2,11 +2,15 @@
 
 Numba loads machine code from its cache as it finds it. Here each file ends in a digest of the rest, which Numba's
 reader leaves alone; a file without the right one is as good as none, and its kernel is compiled again.
+
+Numba compiles a kernel again if its own file has changed. The machine code also holds functions of other files of this
+folder, so here a change of any of them counts.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
@@ -16,6 +20,7 @@ from typing import Any
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from tinygrad_lab.errors import warn_once
+from tinygrad_lab.kernels import winograd
 from tinygrad_lab.writing import refusal
 
 _DIGEST = 32  # bytes
@@ -45,7 +50,7 @@ class KernelCache(FunctionCache):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
-        stamp = self._impl.locator.get_source_stamp()
+        stamp = self._impl.locator.get_source_stamp(), _sources()
         self._cache_file = _SealedFiles(self._cache_path, self._impl.filename_base, stamp)
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -54,6 +59,13 @@ class KernelCache(FunctionCache):
             super().save_overload(sig, data)
         except OSError as error:
             warn_once(f"compiled kernels cannot be kept in {self._cache_path}: {refusal(error)}")
+
+
+@functools.cache
+def _sources() -> bytes:
+    """Return a digest of what kernels are made of: this folder, and the points of the tiles."""
+    paths = sorted(Path(__file__).parent.glob("*.py"))
+    return _digest(b"".join(path.read_bytes() for path in (*paths, Path(winograd.__file__))))
 
 
 def _digest(content: bytes) -> bytes:

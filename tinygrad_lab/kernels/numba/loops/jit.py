@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -10,9 +10,6 @@ from numba.core import event
 
 from tinygrad_lab.errors import warn_once
 from tinygrad_lab.kernels.numba.loops.cache import KernelCache
-
-FAST = {"contract", "reassoc", "nsz", "arcp"}  # not "nnan" and "ninf": with them a NaN pixel came out of a ReLU as 0
-
 
 _MODULES: set[str] = set()  # of kernels
 
@@ -32,10 +29,20 @@ class _Announcer(event.Listener):
 event.register("numba:compile", _Announcer())
 
 
-def jit(function: Callable[..., Any], flags: Collection[str] = FAST) -> Any:
-    """Compile a function for use on one thread of several."""
+def jit(function: Callable[..., Any]) -> Any:
+    """Compile a function for use on one thread of several; it computes what is written, in the order written.
+
+    No fast-math flag is set, not even those that keep NaN and infinity. A flag permits the compiler to choose between
+    results, and it chooses anew for every copy of a function. There are several copies: a kernel's machine code holds
+    one of each function that the kernel calls, optimized once more than the function's own code. All copies bear one
+    name, and the first that the process loads serves every caller. A process that compiles has loaded the function's
+    own code first. A process that finds the kernel on disk loads the kernel's copy alone. So with the permission to
+    reorder sums, the bits of a result depended on what was on disk, and on which kernel ran first.
+
+    What the flags would speed up is written out instead: sums in vectors and fused products are in `sums`.
+    """
     _MODULES.add(function.__module__)
-    kernel = numba.njit(nogil=True, fastmath=set(flags), error_model="numpy")(function)
+    kernel = numba.njit(nogil=True, error_model="numpy")(function)
     try:
         kernel._cache = KernelCache(function)  # as cache=True does with Numba's own
     except RuntimeError:
@@ -44,12 +51,3 @@ def jit(function: Callable[..., Any], flags: Collection[str] = FAST) -> Any:
             "set NUMBA_CACHE_DIR to one of yours"
         )
     return kernel
-
-
-def as_written(function: Callable[..., Any]) -> Any:
-    """Compile a function whose sums are done in the order in which they are written.
-
-    In 3 + (1e9 - x) the order matters. LLVM hands the permission to change it on from one operation to its neighbours,
-    so that all of a function has it or has it not; a sum over many is left to a function that has it.
-    """
-    return jit(function, ("contract",))

@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir
-from numba.core import cgutils, config, types
+from numba.core import cgutils, codegen, config, types
 
-_FEATURES = (config.CPU_FEATURES or binding.get_host_cpu_features().flatten()).split(",")
+_FEATURES = (codegen.get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES).split(",")
+FUSES = "+fma" in _FEATURES or binding.get_process_triple().startswith(("aarch64", "arm64"))  # rounds once
 LANES = 16 if "+avx512f" in _FEATURES else 8 if "+avx" in _FEATURES else 4
 MAX_VECTORS = 4
 PANEL = MAX_VECTORS * LANES  # columns of a full panel of the right operand
@@ -94,8 +95,16 @@ class Code:
         return self.builder.shuffle_vector(one, undefined, lanes)
 
     def multiply_add(self, x: Any, y: Any, z: Any) -> Any:
-        """Return x * y + z, rounded once where the machine can."""
-        return self.builder.call(self.function("llvm.fmuladd", VECTOR, VECTOR, [VECTOR] * 3), [x, y, z])
+        """Return x * y + z of numbers or vectors, rounded once where the machine can; the compiler has no choice."""
+        if not FUSES:
+            return self.builder.fadd(self.builder.fmul(x, y), z)
+        if x.type != VECTOR:
+            return self.builder.fma(x, y, z)
+        return self.builder.call(self.function("llvm.fma", VECTOR, VECTOR, [VECTOR] * 3), [x, y, z])
+
+    def floor(self, value: Any) -> Any:
+        """Return the vector of the next whole numbers that are no larger."""
+        return self.builder.call(self.function("llvm.floor", VECTOR, VECTOR, [VECTOR]), [value])
 
     def mask(self, columns: Any, first: int) -> Any:
         """Return a mask of the lanes first, first + 1, ... that are below `columns`."""

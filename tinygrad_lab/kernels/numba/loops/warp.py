@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.kernels.numba.loops.jit import jit
+from tinygrad_lab.kernels.numba.loops.sums import multiply_add
 
 ZERO, EDGE, REFLECT = 0, 1, 2
 _OUTSIDE = -1
@@ -49,8 +50,8 @@ def _interpolate(image: Any, m: Any, fill: int, out: Any) -> None:
     height, width, channels = image.shape
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            y = m[0, 0] * i + m[0, 1] * j + m[0, 2]
-            x = m[1, 0] * i + m[1, 1] * j + m[1, 2]
+            y = multiply_add(m[0, 0], float(i), multiply_add(m[0, 1], float(j), m[0, 2]))
+            x = multiply_add(m[1, 0], float(i), multiply_add(m[1, 1], float(j), m[1, 2]))
             top, left = int(np.floor(y)), int(np.floor(x))
             down, right = np.float32(y - top), np.float32(x - left)
             up, remain = np.float32(1) - down, np.float32(1) - right
@@ -61,7 +62,8 @@ def _interpolate(image: Any, m: Any, fill: int, out: Any) -> None:
                 b = image[y0, x1, c] if y0 >= 0 and x1 >= 0 else np.float32(0)
                 d = image[y1, x0, c] if y1 >= 0 and x0 >= 0 else np.float32(0)
                 e = image[y1, x1, c] if y1 >= 0 and x1 >= 0 else np.float32(0)
-                out[i, j, c] = up * (remain * a + right * b) + down * (remain * d + right * e)
+                above, below = multiply_add(remain, a, right * b), multiply_add(remain, d, right * e)
+                out[i, j, c] = multiply_add(up, above, down * below)
 
 
 @jit
