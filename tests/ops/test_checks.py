@@ -13,7 +13,6 @@ from tinygrad_lab.autograd.dispatch import Demand
 from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.errors import DTypeError, LabError, OptionError, ShapeError
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
-from tinygrad_lab.ops.dropping import dropout
 from tinygrad_lab.ops.pooling import (
     max_pool2d,
     max_pool2d_grad,
@@ -71,7 +70,6 @@ MISFITS: list[tuple[Callable[[], Any], type[LabError], str]] = [
     (lambda: max_pool2d_take(x, places(1, 3, 2, 3), **HALVES), ShapeError, r"an index of shape \(1, 2, 2, 3\)"),
     (lambda: sum_pool2d(x, **HALVES | {"window": (0, 1)}), OptionError, "expected window"),
     (lambda: sum_pool2d_grad(ones(1, 2, 2, 3), size=(4, 9), **HALVES), ShapeError, r"maps of shape \(1, 2, 4, 3\)"),
-    (lambda: dropout(x, key=1, rate=1.0), OptionError, "dropout: expected a rate from 0 to less than 1, got 1.0"),
 ]  # fmt: skip
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.backend import random_bits, random_bits_at
-from tinygrad_lab.errors import OptionError
 
 
 @primitive
@@ -26,12 +25,6 @@ def dropout(xp: Any, x: Any, *, key: int, rate: float, shared: tuple[int, ...] =
     shape = tuple(1 if axis in shared else n for axis, n in enumerate(x.shape))
     kept = random_bits(xp, key, math.prod(shape)) >= xp.uint64(int(rate * 2**64))
     return x * (kept.reshape(shape).astype(x.dtype) * (1.0 / (1.0 - rate)))
-
-
-@dropout.check
-def _check(op: Any, x: tuple[int, ...], *, key: Any, rate: float, shared: tuple[int, ...] = ()) -> None:
-    if not 0.0 <= rate < 1.0:
-        raise OptionError(f"{op}: expected a rate from 0 to less than 1, got {rate}")
 
 
 dropout.defvjp(x=lambda g, key, rate, shared: dropout(g, key=key, rate=rate, shared=shared))

@@ -111,6 +111,8 @@ def _one_of(rng: np.random.Generator, choices: Sequence[Any]) -> Any:
 
 def _other_array(values: Sequence[Any], which: int, rng: np.random.Generator, wild: bool) -> Any:
     array = values[which]
+    if array.dtype == object:
+        return array
     if wild and rng.random() < 0.1:
         return _one_of(rng, [None, 1.5, array.tolist(), array.reshape(-1)[:1].sum(), array.astype(object)])
     kind = rng.random()

@@ -57,8 +57,8 @@ def _relu_grad(g: Array, y: Array) -> Array:
     return out
 
 
-def _draws(x: Array, *, key: Any, rate: float, shared: tuple[int, ...] = ()) -> bool:
-    return holds_float32(x) and isinstance(key, int) and not shared
+def _draws(x: Array, *, key: Any, rate: Any, shared: tuple[int, ...] = ()) -> bool:
+    return holds_float32(x) and isinstance(key, int) and isinstance(rate, float) and 0 <= rate < 1 and shared == ()
 
 
 @dropout.kernel("numba", least=LEAST, when=_draws)
@@ -73,7 +73,8 @@ def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -
 
 def _sums_rows(x: Array, *, axes: Any, keepdims: Any = False) -> bool:
     """Return whether the sum is over the axes right before the last: of all rows, or of a few rows in each group."""
-    if not isinstance(keepdims, bool) or not isinstance(axes, tuple) or not axes or not holds_float32(x):
+    plain_options = isinstance(keepdims, bool) and isinstance(axes, tuple) and all(type(i) is int for i in axes)
+    if not plain_options or not axes or not holds_float32(x):
         return False
     if axes != tuple(range(x.ndim - len(axes) - 1, x.ndim - 1)):
         return False

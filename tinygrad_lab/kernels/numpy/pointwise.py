@@ -79,8 +79,8 @@ def _relu_grad(g: Array, y: Array) -> Array:
     return out.reshape(g.shape)
 
 
-def _draws(x: Array, *, key: Any, rate: float, shared: tuple[int, ...] = ()) -> bool:
-    return alike(x) and isinstance(key, int) and not shared
+def _draws(x: Array, *, key: Any, rate: Any, shared: tuple[int, ...] = ()) -> bool:
+    return alike(x) and isinstance(key, int) and isinstance(rate, float) and 0 <= rate < 1 and shared == ()
 
 
 @dropout.kernel("numpy", least=LEAST, when=_draws)
