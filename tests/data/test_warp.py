@@ -153,3 +153,6 @@ def test_bad_arguments_are_refused() -> None:
         warp(images, affine_maps(2), fill="wrap")  # type: ignore[arg-type]  # that is the point
     with pytest.raises(ShapeError, match=r"maps \(N, 2, 3\), got \(2, 4, 4, 3\) and \(3, 2, 3\)"):
         warp(images, affine_maps(3))
+    with pytest.raises(ShapeError, match=r"at least one pixel for 4x4, got \(2, 0, 4, 3\)"):
+        warp(images[:, :0], affine_maps(2), size=(4, 4))
+    assert warp(images[:, :0], affine_maps(2)).shape == (2, 0, 4, 3)

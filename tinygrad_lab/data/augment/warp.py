@@ -105,7 +105,7 @@ def warp(images: Array, maps: Array, *, fill: Fill = "edge", size: tuple[int, in
     Raises
     ------
     ShapeError
-        There is not one map for each image.
+        There is not one map for each image, or no pixel to take.
     OptionError
         The fill is unknown, or the images would not fit into the memory of this machine.
 
@@ -120,6 +120,8 @@ def warp(images: Array, maps: Array, *, fill: Fill = "edge", size: tuple[int, in
     if images.ndim != 4 or maps.shape != (len(images), 2, 3):
         raise ShapeError(f"warp: expected images (N, H, W, C) and maps (N, 2, 3), got {images.shape} and {maps.shape}")
     height, width = size or images.shape[1:3]
+    if 0 in images.shape[1:3] and height and width:
+        raise ShapeError(f"warp: expected images of at least one pixel for {height}x{width}, got {images.shape}")
     if (needed := 4 * len(images) * height * width * images.shape[3]) > _MUCH:
         check_memory(OptionError, f"warp: images of {height}x{width}", needed, cure="take smaller ones")
     xp = namespace(images)
