@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
 from tests.conformance import samples
-from tests.conformance.samples import Constant, Elementwise, Halved, Matrix, Square, matrix_cases, row_cases
+from tests.conformance.samples import Constant, Elementwise, Halved, Matrix, Square, matrix_cases, row_cases, square
 from tinygrad_lab.conformance import BadInput, Case, Input, Law, LayerCases, check_layer, inspect_layer
 from tinygrad_lab.conformance.trials.results import NonconformanceError
 from tinygrad_lab.conformance.trials.search import Profile
@@ -126,7 +128,142 @@ def test_state_that_a_call_leaves_behind_is_seen():
             self.first = getattr(self, "first", x)
             return x * tgl.stop_gradient(self.first)
 
-    assert failing(Remembers)
+    assert failing(Remembers)[0] == "attributes"
+
+
+class WithInner(Elementwise):
+    def __init__(self):
+        self.calls, self.history, self.inner = 0, [], Square()
+
+    def forward(self, x):
+        self.change(x)
+        return self.inner(x)
+
+    def change(self, x):
+        """Change nothing."""
+
+
+class Counts(WithInner):
+    def change(self, x):
+        self.calls += 1
+
+
+class Gathers(WithInner):
+    def change(self, x):
+        self.history.append(x)
+
+
+class SetsModes(WithInner):
+    def change(self, x):
+        self.inner.train(not self.training)
+
+
+class Adds(WithInner):
+    def change(self, x):
+        self.share = 0.5
+
+
+@pytest.mark.parametrize(
+    ("cls", "said"),
+    [
+        (Counts, "attribute calls from 0 to 1"),
+        (Gathers, r"attribute history from \[\] to \[tensor"),
+        (SetsModes, "attribute inner.training from"),
+        (Adds, "attribute share from nothing to 0.5"),
+    ],
+)
+def test_attributes_that_a_call_changes_are_seen(cls, said):
+    result = inspect_layer(cls, row_cases, profile=QUICK)
+    assert [p.name for p in result.failures] == ["attributes"]
+    assert re.search(said, result.failures[0].failure.headline)
+    assert "self.update" in result.failures[0].failure.headline
+
+
+def test_buffers_and_random_numbers_are_no_attributes_that_change():
+    assert failing(WithInner) == []
+    assert inspect_layer("batch_norm", profile=QUICK, properties=["attributes"]).passed
+    assert inspect_layer("dropout", profile=QUICK, properties=["attributes"]).passed
+
+
+def outside(x):
+    return x * tgl.tensor(np.random.default_rng().uniform(size=x.shape).astype(x.dtype))
+
+
+class DrawsOutside(Elementwise):
+    def forward(self, x):
+        return outside(x)
+
+
+class ForgetsItsRng(Elementwise):
+    def __init__(self, *, rng=None):
+        self.inner = Matrix(3, 3)
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+class BuildsAtRandom(Elementwise):
+    def __init__(self):
+        self.scale = float(np.random.default_rng().uniform())
+
+    def forward(self, x):
+        return self.scale * x
+
+
+three_columns = st.integers(1, 4).map(lambda n: Case(inputs=(Input((n, 3)),)))
+
+
+@pytest.mark.parametrize(
+    ("cls", "said"),
+    [
+        (DrawsOutside, "called twice, it gives two results: draw by self.random"),
+        (ForgetsItsRng, "two layers of one seed differ in inner.weight: take rng"),
+        (BuildsAtRandom, "two layers of one seed and state give two results"),
+    ],
+)
+def test_what_is_never_twice_alike_is_told_first_and_alone(cls, said):
+    result = inspect_layer(cls, three_columns, profile=QUICK)
+    assert [p.name for p in result.failures] == ["determinism"]
+    assert said in result.failures[0].failure.headline
+
+
+def test_a_layer_that_is_exempt_from_determinism_is_judged_all_the_same():
+    cases = LayerCases(three_columns, exemptions={"determinism": "its weights are drawn anew"})
+    result = inspect_layer(ForgetsItsRng, cases, profile=QUICK)
+    assert result.properties["determinism"].failure is not None
+    assert result.properties["gradients"].passed
+    assert result.properties["gradients"].examples
+
+
+def test_a_forgotten_return_is_told():
+    class Forgets(Elementwise):
+        def forward(self, x):
+            square(x)
+
+    (failure,) = inspect_layer(Forgets, row_cases, profile=QUICK).failures
+    assert failure.failure.headline == "forward returned None: is a return missing?"
+
+
+def test_a_forward_that_writes_into_its_argument_is_told():
+    @tgl.primitive
+    def grown(xp, x):
+        x += 1
+        return x
+
+    class Grows(Elementwise):
+        def forward(self, x):
+            return grown(x)
+
+    (failure,) = inspect_layer(Grows, row_cases, profile=QUICK).failures
+    assert "forward: something writes into an array that it was given" in failure.failure.headline
+
+
+def test_raw_arrays_are_told_from_tensors():
+    class Asks(Elementwise):
+        def forward(self, x):
+            return x * (1.0 if isinstance(x, tgl.Tensor) else 2.0)
+
+    assert "raw_arrays" in failing(Asks)
 
 
 def test_an_exception_is_a_failure_of_its_property():
@@ -216,6 +353,9 @@ def test_random_layers_must_vary_and_have_the_right_mean():
     assert failing(Noise, LayerCases(biased, random=True)) == ["statistics"]
     assert failing(Square, random) == ["adequacy"]
     assert "determinism" not in failing(Noise, random)
+    (note,) = [n for n in inspect_layer(Noise, row_cases, profile=QUICK).notes if "random" in n]
+    assert "say random=True in its cases" in note
+    assert not [n for n in inspect_layer(Square, row_cases, profile=QUICK).notes if "random" in n]
 
 
 def test_running_statistics_that_are_updated_twice_are_seen():

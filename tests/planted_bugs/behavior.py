@@ -64,7 +64,7 @@ _dropout = dropout.forward
     "mask_redrawn_in_recomputation",
     "dropout",
     "masks are numbered by a counter of the layer's own, which recomputation moves on",
-    by="forward",
+    by="determinism",
 )
 class OwnCounter(Dropout):
     def __init__(self, rate: float = 0.5) -> None:
@@ -85,7 +85,7 @@ class DroppedInEvaluation(Dropout):
     "global_generator",
     "dropout",
     "the mask is drawn from a generator that the process shares, not from the seed and the step",
-    by="forward",
+    by="determinism",
 )
 class GlobalGenerator(Dropout):
     generator = np.random.default_rng(0)
@@ -109,7 +109,7 @@ class FrozenNoise(Dropout):
         return tgl.dropout(x, key=7, rate=self.rate) if self.training and self.rate else x
 
 
-@planted("noise_of_its_own", "tanh", "a little noise is added, from a generator of its own", by="forward")
+@planted("noise_of_its_own", "tanh", "a little noise is added, from a generator of its own", by="determinism")
 class Noise(Tanh):
     generator = np.random.default_rng(0)
 

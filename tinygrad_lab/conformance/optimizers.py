@@ -23,7 +23,7 @@ from tinygrad_lab.conformance.trials.results import LayerResult
 from tinygrad_lab.conformance.trials.search import Profile
 from tinygrad_lab.conformance.trials.subject import read_only
 from tinygrad_lab.conformance.trials.values import draw_input
-from tinygrad_lab.conformance.trials.verdict import Measure, agree, demand
+from tinygrad_lab.conformance.trials.verdict import Measure, agree, demand, demand_finite
 from tinygrad_lab.errors import LabError
 from tinygrad_lab.optim.updates import average_update
 from tinygrad_lab.registry import optimizers
@@ -143,11 +143,13 @@ def resumes(trial: OptimizerTrial) -> Measure:
 
 
 def private_state(trial: OptimizerTrial) -> Measure:
-    """What state() returned does not change when the optimizer goes on."""
+    """What state() returned is finite and does not change when the optimizer goes on."""
     parameters = trial.parameters()
     optimizer = trial.optimizer(parameters)
     trial.walk(optimizer, parameters, range(2))
     state = {k: v for k, v in optimizer.state().items() if isinstance(v, np.ndarray)}
+    for key, value in state.items():
+        demand_finite(f"{key} of the state", value)
     before = {k: v.tobytes() for k, v in state.items()}
     trial.walk(optimizer, parameters, range(2, STEPS))
     for key, value in state.items():
@@ -192,6 +194,7 @@ def descends(trial: OptimizerTrial) -> Measure:
             if p.node is not None:
                 p.node.grad = p.value - 1
         optimizer.step()
+    demand_finite("the parameters after a hundred steps", join([p.value for p in parameters.values()]))
     after = sum(float(((p.value - 1) ** 2).sum()) for p in parameters.values())
     demand(after < before, f"a hundred steps on |p - 1|^2 go from {before:.4g} to {after:.4g}")
     return Measure()

@@ -111,9 +111,10 @@ class Run:
             self.watch(trial)
             trial.in_blocks |= self.in_blocks
             for name in self.properties:
+                trial.shapes_hold = "output_shape" not in self.first
                 if name not in self.first:
                     self.check(name, drawn, trial)
-                if "forward" in self.first:
+                if self.ended:
                     return
             self.result.reached |= trial.reached
             self.in_blocks |= trial.in_blocks
@@ -122,6 +123,14 @@ class Run:
                 self.result.widen(values)
             self.varied |= trial.varied
             self.kept.append(trial)
+
+    @property
+    def ended(self) -> bool:
+        """Whether a property is broken without which the others say nothing: it does not run, or never twice alike."""
+        if "forward" in self.first:
+            return True
+        found = self.first.get("determinism")
+        return found is not None and isinstance(found[1], Violation) and "determinism" not in self.cases.exemptions
 
     def in_modes(self, case: Case) -> list[Case]:
         """Return the case in both modes if they can differ, else in one chosen by its seed."""
@@ -159,13 +168,20 @@ class Run:
         """Check one property on one trial."""
         result, start = self.result.properties[name], time.perf_counter()
         try:
-            measure = self.attempt(name, drawn, trial.case, lambda: self.properties[name](trial))
+            measure = self.attempt(name, drawn, trial.case, lambda: self.measure(name, trial))
         except Undecided:
             result.undecided += 1
         else:
             if isinstance(measure, Measure):
                 result.add(measure)
         result.seconds += time.perf_counter() - start
+
+    def measure(self, name: str, trial: Trial) -> Measure | None:
+        """Return what a property measures on a trial; one beyond its tolerance is a violation."""
+        measure = self.properties[name](trial)
+        if measure is not None and not measure.holds:
+            raise Violation(f"error {measure.error:.3g}, tolerance {measure.tolerance:.3g}", measure)
+        return measure
 
     def watch(self, trial: Trial) -> None:
         """Run the layer once more and note which of its lines run."""
@@ -219,7 +235,7 @@ class Run:
                 warnings.simplefilter("ignore")
                 trial = self.make_trial(case)
                 case = trial.case
-                self.properties[name](trial)
+                self.measure(name, trial)
         except Undecided:
             return case, None
         except Exception as error:
@@ -238,7 +254,9 @@ class Run:
         notes = self.result.notes
         if drawn.rejected:
             notes.append(f"{drawn.rejection_rate:.0%} of the draws came too near to a kink and were drawn again")
-        if self.is_layer and "forward" not in self.first:
+        if self.varied and not self.cases.random and "statistics" in self.properties:
+            notes.append("it draws random numbers in training; say random=True in its cases, or nothing judges them")
+        if self.is_layer and not self.ended:
             notes += adequacy.options_never_drawn(self.thing, [*drawn.structures, *self.cases.examples])
             notes += adequacy.lines_never_run(self.thing, self.coverage) if self.coverage is not None else []
         for result in self.result.properties.values():
@@ -308,10 +326,10 @@ def examine_layer(
     run = Run(name, cases, lambda c: layer_trial(cls, c, cases, effort), properties, profile, cls, call, devices)
     drawn = draw_and_judge(run, case)
     wanted = [p for p in once if (only is None and case is None) or (only is not None and p in only)]
-    if "bad_inputs" in wanted and "forward" not in run.first:
+    if "bad_inputs" in wanted and not run.ended:
         run.once("bad_inputs", lambda: check_bad_inputs(run))
     result = run.finish(drawn)
-    if "fresh_process" in wanted and "forward" not in run.first:
+    if "fresh_process" in wanted and not run.ended:
         run.once("fresh_process", lambda: round_trips(run))
     if "misfits" in wanted and "forward" not in run.first:
         run.once("misfits", lambda: check_misfits(run))
@@ -337,7 +355,7 @@ def draw_and_judge(run: Run, case: Case | None = None) -> Drawn:
 
 def add_adequacy(run: Run, drawn: Drawn) -> None:
     """Check that the cases test something, unless nothing runs at all."""
-    if "forward" not in run.first:
+    if not run.ended:
         run.once("adequacy", lambda: check_adequacy(run, drawn))
 
 

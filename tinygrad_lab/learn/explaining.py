@@ -17,7 +17,7 @@ from tinygrad_lab.conformance.trials.oracles import join
 from tinygrad_lab.conformance.trials.results import LayerResult
 from tinygrad_lab.conformance.trials.subject import LayerSubject
 from tinygrad_lab.conformance.trials.trial import Trial
-from tinygrad_lab.conformance.trials.verdict import Violation
+from tinygrad_lab.conformance.trials.verdict import NotFinite, Violation
 from tinygrad_lab.learn.answer import Answer, WrongAnswer
 from tinygrad_lab.learn.judge import as_arrays, names_of
 
@@ -80,7 +80,8 @@ def explain_failure(result: LayerResult, answer: Answer) -> tuple[str, str, list
         warnings.simplefilter("ignore")
         argument = getattr(error, "argument", "")
         shown = comparison(first.name, trial, argument)
-    if first.name == "gradients" and shown:  # which says more than the one product that was found to differ
+    plain = not isinstance(error, NotFinite)
+    if first.name == "gradients" and shown and plain:  # which says more than the one product that was found to differ
         what = f"the gradient of {argument} is wrong"
     return what, "\n\n".join(filter(None, (arguments(trial), shown))), GUESS.findall(failure.report)
 
@@ -89,6 +90,8 @@ def in_words(prop: str, error: Exception, answer: Answer) -> str:
     """Return what it means that a property or law does not hold."""
     if not isinstance(error, Violation):
         return answer.blame(error)
+    if isinstance(error, NotFinite):
+        return str(error)
     if law := LAW.match(str(error)):
         formula = law["formula"] or prop
         return f"a law does not hold: {formula[0].lower()}{formula[1:]}; it is off by {law['error']}"

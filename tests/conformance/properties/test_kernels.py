@@ -152,6 +152,32 @@ def test_work_that_grows_with_the_square_of_the_batch_is_left_alone() -> None:
     assert 1 << 10 < max(sizes) <= 1 << 20  # of more than 4 x 10^8 that 20,480 rows would have
 
 
+class Gate(Elementwise):
+    """A gate of shape (N, C) times maps of shape (N, 1, 1, C): for several images the result is (N, 1, N, C)."""
+
+    def forward(self, x: Any) -> Any:
+        return x * tgl.sigmoid(tgl.mean(x, axis=(1, 2)))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_shapes_that_broadcast_by_mistake_fill_no_memory(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where the announced shape is already wrong, nor where one row hides it."""
+    sizes: list[int] = []
+    forward = tgl.Tensor.__mul__
+
+    def noted(self: Any, other: Any) -> Any:
+        out = forward(self, other)
+        sizes.append(out.size)
+        return out
+
+    monkeypatch.setattr(tgl.Tensor, "__mul__", noted)
+    case = Case(inputs=(Input((rows, 1, 1, 4)),), seed=3)  # one in three is run with a large batch
+    result = inspect_layer(Gate, properties=["output_shape", "kernels"], case=case, cases=row_cases)
+    assert result.properties["output_shape"].passed == (rows == 1)
+    assert result.properties["kernels"].passed
+    assert max(sizes) <= (64 * rows) ** 2 * 4
+
+
 def test_a_kernel_that_no_case_reaches() -> None:
     @tgl.primitive
     def triple(xp: Any, x: Any) -> Any:

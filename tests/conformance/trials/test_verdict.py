@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tinygrad_lab.conformance.trials.results import PropertyResult
-from tinygrad_lab.conformance.trials.verdict import Measure, Violation, agree, demand
+from tinygrad_lab.conformance.trials.verdict import Measure, NotFinite, Violation, agree, demand
 
 
 def test_what_agrees_is_measured():
@@ -17,16 +17,46 @@ def test_what_agrees_is_measured():
     assert measure.ratio == 0.5
 
 
-@pytest.mark.parametrize("got", [[1.0, np.nan], [1.0, np.inf], [1.0, 2.1]])
-def test_what_does_not_agree_names_the_entry(got):
-    with pytest.raises(Violation, match=r"y: expected 2, got .* at \(1,\)") as caught:
-        agree("y", np.array(got), np.array([1.0, 2.0]), 1e-3)
+def test_what_does_not_agree_names_the_entry():
+    with pytest.raises(Violation, match=r"y: expected 2, got 2.1 at \(1,\)") as caught:
+        agree("y", np.array([1.0, 2.1]), np.array([1.0, 2.0]), 1e-3)
     assert caught.value.measure.error > caught.value.measure.tolerance
 
 
-def test_nan_agrees_with_nan_alone():
-    assert agree("y", np.array([np.nan]), np.array([np.nan]), 0.0) == Measure(0.0, 0.0)
-    assert agree("y", np.array([np.inf]), np.array([np.inf]), 0.0).error == 0
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_agree_with_nothing(broken):
+    wrong, right = np.array([1.0, broken]), np.array([1.0, 2.0])
+    said = rf"expected finite numbers, got {broken} at \(1,\) \(NaN or infinity in 1 of 2 entries\)"
+    for got, expected in ((wrong, right), (right, wrong), (wrong, wrong)):
+        with pytest.raises(NotFinite, match=said):
+            agree("y", got, expected, 1e-3)
+        with pytest.raises(NotFinite, match=said):
+            agree("y", got, expected, broken)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_numbers_that_need_not_be_finite_agree_with_their_like(broken):
+    there = np.array([broken, 1.0])
+    assert agree("y", there, there, 0.0, finite=False) == Measure(0.0, 0.0)
+    for got, expected in ((there, np.ones(2)), (np.ones(2), there)):
+        with pytest.raises(Violation, match="1 of 2 entries differ"):
+            agree("y", got, expected, 1.0, finite=False)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_a_tolerance_must_be_finite(broken):
+    for tolerance in (broken, np.array([1.0, broken])):
+        with pytest.raises(ValueError, match=f"y: expected a finite tolerance, got {broken}"):
+            agree("y", np.ones(2), np.ones(2), tolerance)
+    with pytest.raises(ValueError, match="a measure: expected a finite tolerance"):
+        Measure(0.0, broken)
+
+
+def test_an_error_of_nan_is_beyond_every_tolerance():
+    measure = Measure(np.nan, 1.0)
+    assert not measure.holds
+    assert measure.ratio == math.inf
+    assert Measure.worst([Measure(0.5, 1.0), measure]) is measure
 
 
 def test_shapes_must_be_the_same():

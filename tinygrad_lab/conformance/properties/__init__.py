@@ -19,10 +19,11 @@ from tinygrad_lab.conformance.properties.arrays import (
     nothing_mutated,
     output_shape,
     own_gradients,
+    raw_arrays,
     shapes_and_dtypes,
     zero_size,
 )
-from tinygrad_lab.conformance.properties.behavior import checkpoint, modes, statistics
+from tinygrad_lab.conformance.properties.behavior import attributes, checkpoint, modes, statistics
 from tinygrad_lab.conformance.properties.derivatives import accumulation, adjoint, gradients, second_order, ties
 from tinygrad_lab.conformance.properties.kernels import kernels
 from tinygrad_lab.conformance.trials.trial import Trial
@@ -38,19 +39,20 @@ def by_name(*properties: Property) -> dict[str, Property]:
 
 RULES = by_name(
     forward,
+    determinism,
     gradients,
     adjoint,
     shapes_and_dtypes,
     nothing_mutated,
     own_gradients,
     layouts,
-    determinism,
     float32,
     non_finite,
 )
 
 FUNCTION = by_name(
     forward,
+    determinism,
     reference,
     gradients,
     second_order,
@@ -64,11 +66,13 @@ FUNCTION = by_name(
     kernels,
     devices,
     non_finite,
-    determinism,
 )
 
 LAYER = by_name(
     forward,
+    attributes,
+    determinism,
+    raw_arrays,
     output_shape,
     reference,
     gradients,
@@ -88,7 +92,6 @@ LAYER = by_name(
     modes,
     checkpoint,
     statistics,
-    determinism,
 )
 
 ONCE = ("fresh_process", "bad_inputs", "misfits", "adequacy")

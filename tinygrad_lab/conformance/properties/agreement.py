@@ -15,7 +15,7 @@ from tinygrad_lab.conformance.properties.arrays import WIDTHS, compare_results, 
 from tinygrad_lab.conformance.trials.oracles import join
 from tinygrad_lab.conformance.trials.subject import Arrays, LayerSubject, in_dtype, read_only, restoring
 from tinygrad_lab.conformance.trials.trial import Trial, magnitude
-from tinygrad_lab.conformance.trials.verdict import Measure, Undecided, Violation, agree, demand
+from tinygrad_lab.conformance.trials.verdict import Measure, Undecided, Violation, agree, demand, demand_finite
 
 Results = tuple[Arrays, Arrays]
 
@@ -121,9 +121,10 @@ def check_law(law: Law) -> Callable[[Trial], Measure | None]:
         if error is None:
             return Measure()
         measure = Measure(float(error), law.tolerance)
-        if not measure.error <= measure.tolerance:
-            text = f" ({law.formula})" if law.formula else ""
-            raise Violation(f"law {law.name}{text}: error {measure.error:.3g}, tolerance {law.tolerance:.3g}", measure)
+        text = f"law {law.name} ({law.formula})" if law.formula else f"law {law.name}"
+        demand_finite(f"{text}, its error", measure.error)
+        if not measure.holds:
+            raise Violation(f"{text}: error {measure.error:.3g}, tolerance {law.tolerance:.3g}", measure)
         return measure
 
     holds.__name__, holds.__doc__ = law.name, law.formula or f"The law {law.name!r} that the author declared."

@@ -14,9 +14,18 @@ from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import Array, namespace
 from tinygrad_lab.conformance.properties.derivatives import BACKWARD, SAFETY, alone
 from tinygrad_lab.conformance.trials.oracles import differences, join
-from tinygrad_lab.conformance.trials.subject import Arrays, LayerSubject, Subject, float_leaves, read_only
+from tinygrad_lab.conformance.trials.subject import (
+    Arrays,
+    LayerSubject,
+    Pull,
+    Subject,
+    float_leaves,
+    read_only,
+    restoring,
+)
 from tinygrad_lab.conformance.trials.trial import Trial, magnitude
-from tinygrad_lab.conformance.trials.verdict import Measure, Undecided, agree, demand
+from tinygrad_lab.conformance.trials.values import constants_of
+from tinygrad_lab.conformance.trials.verdict import Measure, Undecided, Violation, agree, demand, demand_finite
 from tinygrad_lab.errors import LabError
 
 WIDTHS = ("float64", "float32")
@@ -24,18 +33,51 @@ MOST_BROKEN = 4  # arguments of one case that NaN is put into
 
 
 def forward(trial: Trial) -> Measure:
-    """The case runs without a warning, its results are finite, and raw arrays give what tensors give."""
-    with np.errstate(all="ignore"), warnings.catch_warnings():
+    """The case runs without a warning, and the results of finite arguments are finite floats of their width."""
+    with naming_writes("forward"), np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("error")
         results = trial.subject(*trial.arrays)
+    demand(results or trial.subject.call(trial.arrays) is not None, "forward returned None: is a return missing?")
     for y in results:
-        demand(raw(y).dtype == "float64", f"float64 in, {raw(y).dtype} out; differences need float64")
-        demand(np.isfinite(raw(y)).all(), "the result of finite arguments is not finite")
-    if isinstance(trial.subject, LayerSubject):
-        bare = trial.twin()(*trial.inputs)
-        for y, r in zip(results, float_leaves(bare), strict=True):
-            agree("the result of raw arrays instead of tensors", raw(r), raw(y), 1e-12 * (1 + magnitude([raw(y)])))
+        demand(raw(y).dtype == "float64", f"float64 in, {raw(y).dtype} out; {who_narrows(trial)}")
+        demand_finite("the result of finite arguments", raw(y))
     return Measure()
+
+
+def who_narrows(trial: Trial) -> str:
+    """Say whether it is a kernel that gives another width than float64, or the forward itself."""
+    with using(providers=frozenset()):
+        alone = [raw(y).dtype for y in trial.subject(*trial.arrays)]
+    if all(dtype == "float64" for dtype in alone):
+        return "a kernel does that, and its reference does not: return the arguments' width, or decline by `when`"
+    return "differences need float64"
+
+
+@contextmanager
+def naming_writes(where: str) -> Iterator[None]:
+    """Make a Violation of an error that comes from writing into a read-only array."""
+    try:
+        yield
+    except Exception as error:
+        cause = str(error.__cause__ or error)
+        if "read-only" not in cause:
+            raise
+        text = f"{where}: something writes into an array that it was given: {cause}"
+        raise Violation(text) from error
+
+
+def raw_arrays(trial: Trial) -> Measure:
+    """A layer gives for raw arrays what it gives for tensors.
+
+    Catches forwards that use a tensor's own methods and attributes.
+    """
+    boxed = [raw(y) for y in trial.subject(*trial.arrays)]
+    with restoring(trial.layer):
+        trial.layer.steps = 0
+        bare = [raw(y) for y in float_leaves(trial.layer(*trial.inputs))]
+    demand(len(bare) == len(boxed), f"expected {len(boxed)} results of raw arrays, as of tensors, got {len(bare)}")
+    what = "the result of raw arrays instead of tensors"
+    return Measure.worst([agree(what, b, y, 1e-12 * (1 + magnitude([y]))) for b, y in zip(bare, boxed, strict=True)])
 
 
 def shape_tree(result: Any) -> Any:
@@ -93,14 +135,10 @@ def nothing_mutated(trial: Trial) -> Measure:
         held = [("an argument", a) for a in (*arrays, *trial.inputs)] + [("a variable", b) for b in buffers.values()]
         held += [("the cotangent", v) for v in vs]
         before = [a.tobytes() for _, a in held]
-        try:
+        with naming_writes(dtype):
             ys, pull = trial.subject.linearise(arrays)
             results = [y.tobytes() for y in ys]
             pull(vs)
-        except Exception as error:
-            cause = str(error.__cause__ or error)
-            demand("read-only" not in cause, f"{dtype}: something writes into an array that it was given: {cause}")
-            raise
         for (what, a), old in zip(held, before, strict=True):
             demand(a.tobytes() == old, f"{dtype}: {what} of shape {a.shape} was changed")
         for y, old in zip(ys, results, strict=True):
@@ -250,11 +288,14 @@ def zero_size(trial: Trial) -> Measure | None:
 
 
 def check_empty_gradients(trial: Trial, subject: Subject, arrays: Arrays) -> None:
-    """Demand gradients of the arguments' shapes, and zeros where the result is empty."""
+    """Demand finite gradients of the arguments' shapes, and zeros where the result is empty."""
     ys, pull = subject.linearise(arrays)
+    for y in ys:
+        demand_finite("a batch of zero: result", y)
     vs = [np.ones(y.shape, y.dtype) for y in ys]
     for name, a, g in zip(trial.names, arrays, pull(vs), strict=True):
         demand(g.shape == a.shape, f"a batch of zero: gradient of {name} has shape {g.shape}, expected {a.shape}")
+        demand_finite(f"a batch of zero: gradient of {name}", g, argument=name)
         if all(y.size == 0 for y in ys):
             demand((np.asarray(g) == 0).all(), f"a batch of zero: gradient of {name} is not zero", argument=name)
 
@@ -277,6 +318,10 @@ def batch_of_one(trial: Trial) -> Measure | None:
     rng = trial.rng
     vs = [rng.uniform(0.5, 1.5, y.shape) for y in ys]
     gradients, measures = pull(vs), []
+    for y in ys:
+        demand_finite("the result for a batch of one", y)
+    for name, g in zip(trial.names, gradients, strict=True):
+        demand_finite(f"the gradient of {name} for a batch of one", g, argument=name)
     for _ in range(2):
         u = [rng.uniform(-1, 1, a.shape) for a in arrays]
         with using(providers=frozenset()):
@@ -354,16 +399,26 @@ def determinism(trial: Trial) -> Measure:
 
     Catches state that a call leaves behind, global random numbers, and rules that use up what they saved.
     """
-    arrays, vs = trial.cast("float32")
-    ys, pull = trial.subject.linearise(arrays)
-    once, again = pull(vs), pull(vs)
-    for name, a, b in zip(trial.names, once, again, strict=True):
-        demand(a.tobytes() == b.tobytes(), f"the gradient of {name} differs when it is asked for again", argument=name)
-    other = trial.subject if trial.remake is None else LayerSubject(trial.twin(), trial.inputs)
-    if isinstance(other, LayerSubject) and isinstance(trial.subject, LayerSubject):
+    def once(subject: Subject) -> tuple[Arrays, Pull]:
+        return subject.linearise(trial.cast("float32")[0])  # copies, as a write is the business of nothing_mutated
+
+    ys, pull = once(trial.subject)
+    text = "called twice, it gives two results: draw by self.random(x).uniform(), keep what changes in a Buffer"
+    demand_same_bits(text, ys, once(trial.subject)[0])
+    if isinstance(trial.subject, LayerSubject):
+        other = LayerSubject(trial.twin(), trial.inputs, constants_of(trial.case))
         for path, value in trial.subject.state.items():
             same = other.state[path].tobytes() == value.tobytes()
-            demand(same, f"{path} differs when the layer is built again from the same rng", argument=path)
-    for y, e in zip(other.linearise(arrays)[0], ys, strict=True):
-        demand(y.tobytes() == e.tobytes(), "the result differs in another run of the same case")
+            text = f"two layers of one seed differ in {path}: take rng, as the constructor's last argument, and pass it"
+            demand(same, f"{text} on to inner layers and initializers", argument=path)
+        text = "two layers of one seed and state give two results: does the constructor draw by anything but its rng?"
+        demand_same_bits(text, ys, once(other)[0])
+    one, two = (pull(trial.cast("float32")[1]) for _ in range(2))
+    for name, a, b in zip(trial.names, one, two, strict=True):
+        demand(a.tobytes() == b.tobytes(), f"the gradient of {name} differs when it is asked for again", argument=name)
     return Measure()
+
+
+def demand_same_bits(text: str, one: Arrays, two: Arrays) -> None:
+    """Raise a Violation unless two lists of arrays are the same to the last bit."""
+    demand([a.tobytes() for a in one] == [a.tobytes() for a in two], text)

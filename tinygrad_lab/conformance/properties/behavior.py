@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,13 @@ from tinygrad_lab.conformance.properties.derivatives import BACKWARD, backward
 from tinygrad_lab.conformance.trials.oracles import join
 from tinygrad_lab.conformance.trials.subject import Arrays, float_leaves, restoring
 from tinygrad_lab.conformance.trials.trial import Trial, magnitude
-from tinygrad_lab.conformance.trials.verdict import Measure, agree, demand
+from tinygrad_lab.conformance.trials.values import demand_finite_buffers, finite_buffers
+from tinygrad_lab.conformance.trials.verdict import Measure, agree, demand, demand_finite
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.tensor import Tensor
 
 DRAWS = 1000  # of a random layer
-FEW_DRAWS = 10  # where the author has a check of the distribution
+FEW_DRAWS = 100  # where the author has a check of the distribution; every draw must be finite all the same
 SIGMAS = 7.0  # standard errors that a mean of draws may be off; beyond 7 lies one in 400 thousand million
 
 
@@ -30,6 +33,7 @@ def modes(trial: Trial) -> Measure | None:
     """
     layer = trial.twin()
     before = {path: np.array(cell.value) for path, cell in layer.buffers().items()}
+    finite = finite_buffers(layer)
     if not trial.case.training:
         one, two = (run_raw(layer, trial.inputs) for _ in range(2))
         demand(one.tobytes() == two.tobytes(), "in evaluation, the result differs from call to call")
@@ -39,6 +43,7 @@ def modes(trial: Trial) -> Measure | None:
         return Measure()
     run_raw(layer, trial.inputs)
     once = {path: np.array(cell.value) for path, cell in layer.buffers().items()}
+    demand_finite_buffers(layer, finite)
     walked = trial.twin()
     ys = float_leaves(walked(*leaves_of(trial)))
     backward([y if isinstance(y, Tensor) else Tensor(y) for y in ys], trial.cotangent)
@@ -48,10 +53,58 @@ def modes(trial: Trial) -> Measure | None:
     return Measure.worst(check_updates(trial, once))
 
 
+def attributes(trial: Trial) -> Measure:
+    """A call and the walk back change no attribute of the layer, nor of a layer inside it.
+
+    What changes from call to call is a Buffer, which checkpoints keep. Catches counters, histories that hold every
+    tape in memory, and modes that a forward sets.
+    """
+    layer = trial.twin()
+    before = attributes_of(layer)
+    ys = float_leaves(layer(*leaves_of(trial)))
+    backward([y if isinstance(y, Tensor) else Tensor(y) for y in ys], [np.ones(raw(y).shape) for y in ys])
+    after = attributes_of(layer)
+    for path in [*before, *(after.keys() - before.keys())]:
+        (old, was), (new, became) = (found.get(path, ("", "nothing")) for found in (before, after))
+        advice = "a forward sets none; what changes from call to call is a Buffer, changed by self.update"
+        demand(old == new, f"a call changes the attribute {path} from {was} to {became}: {advice}")
+    return Measure()
+
+
+def attributes_of(layer: Layer) -> dict[str, tuple[Any, str]]:
+    """Return by path what the attributes of a layer and of those inside it hold, to compare and to show.
+
+    The values of parameters and buffers, and the number of steps, are the business of other properties.
+    """
+    found = {}
+    for path, inner in layer.layers().items():
+        for name, value in vars(inner).items():
+            if name != "_clock":
+                found[f"{path}.{name}" if path else name] = held(value), reprlib.repr(value)
+    return found
+
+
+def held(value: Any) -> Any:
+    """Return what an attribute holds, in a form that does not change with it; of layers and such their identity."""
+    if isinstance(value, Mapping):
+        return [(key, held(entry)) for key, entry in value.items()]
+    if isinstance(value, (list, tuple)):
+        return [held(entry) for entry in value]
+    if isinstance(value, np.random.Generator):
+        return repr(value.bit_generator.state)
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype, value.tobytes()
+    if value is None or isinstance(value, (bool, int, float, complex, str, bytes, set, frozenset)):
+        return repr(value)
+    return id(value)
+
+
 def run_raw(layer: Layer, inputs: Arrays) -> Array:
-    """Return the float results of a layer in one vector, with nothing recorded."""
+    """Return the float results of a layer in one vector, with nothing recorded; all are finite."""
     with tgl.no_grad():
-        return join([raw(y) for y in float_leaves(layer(*inputs))])
+        found = join([raw(y) for y in float_leaves(layer(*inputs))])
+    demand_finite("the result in training" if layer.training else "the result in evaluation", found)
+    return found
 
 
 def leaves_of(trial: Trial) -> list[Tensor]:
@@ -107,15 +160,28 @@ def walk(trial: Trial, layer: Layer, recompute: bool) -> tuple[Array, Arrays, di
     return np.asarray(raw(y)), gradients, {path: b.value for path, b in layer.buffers().items()}, layer.steps
 
 
+def draws_in_training(trial: Trial, layer: Layer) -> bool:
+    """Return whether another step gives another result though all variables are the same."""
+    found = []
+    for step in (0, 1):
+        layer.steps = step
+        with restoring(layer):
+            found.append(run_raw(layer, trial.inputs))
+    return bool((found[0] != found[1]).any())
+
+
 def statistics(trial: Trial) -> Measure | None:
-    r"""A layer that draws random numbers repeats them with the seed, and its mean over many steps is right.
+    r"""A layer that draws random numbers repeats them with the seed; every draw is finite, and their mean is right.
 
     |mean of n training outputs - evaluation output| <= 7 s / sqrt(n), s their standard deviation, unless the author
     gives another check. Numbers that are the same in every step of every case make the strategy inadequate.
     """
-    if not trial.cases.random or not trial.case.training:
+    if not trial.case.training:
         return None
     layer = trial.twin()
+    if not trial.cases.random:
+        trial.varied = draws_in_training(trial, layer)
+        return None
     by_author = trial.cases.statistics
     draws = np.stack([run_raw(layer, trial.inputs) for _ in range(FEW_DRAWS if by_author else DRAWS)])
     trial.varied = bool((draws != draws[:1]).any())

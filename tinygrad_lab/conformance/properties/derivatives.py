@@ -25,7 +25,7 @@ from tinygrad_lab.conformance.trials.oracles import (
 )
 from tinygrad_lab.conformance.trials.subject import Arrays, LayerSubject
 from tinygrad_lab.conformance.trials.trial import Trial, extremes, magnitude, tied_arrays
-from tinygrad_lab.conformance.trials.verdict import Measure, Undecided, Violation, agree, blaming, demand
+from tinygrad_lab.conformance.trials.verdict import Measure, NotFinite, Undecided, Violation, agree, blaming, demand
 from tinygrad_lab.errors import LabError
 from tinygrad_lab.tensor import Tensor
 
@@ -141,7 +141,7 @@ def second_order(trial: Trial) -> Measure | None:
     Catches a value that a rule treats as a constant though it depends on the arguments (a saved float residual), which
     leaves first derivatives right.
     """
-    if not trial.arrays or not trial.outputs:
+    if not trial.arrays or not trial.outputs or not trial.gradients:  # which are finite, or differences decide nothing
         return None
 
     def backward(arrays: Sequence[Array]) -> list[Array]:
@@ -226,7 +226,9 @@ def accumulation(trial: Trial) -> Measure | None:
 
 
 def backward(ys: Sequence[Tensor], vs: Arrays) -> None:
-    """Walk back from sum <v, y>, and overwrite the cotangents afterwards."""
+    """Walk back from sum <v, y>, and overwrite the cotangents afterwards; from no results there is no way back."""
+    if not ys:
+        return
     written = [np.array(v) for v in vs]
     if len(ys) == 1:
         if ys[0].node is not None:
@@ -290,9 +292,9 @@ def finite_at(trial: Trial, arrays: Arrays, where: str) -> bool:
         gradients = trial.subject.linearise(arrays)[1](trial.cotangent)
     with blaming(arrays):
         for name, g in zip(trial.names, gradients, strict=True):
-            wrong = int((~np.isfinite(g)).sum())
-            text = f"where inputs are {where}, the result is finite and the gradient of {name} is not"
-            demand(not wrong, f"{text} (NaN or infinity in {wrong} of {g.size} entries)")
+            if wrong := int((~np.isfinite(g)).sum()):
+                text = f"where inputs are {where}, the result is finite and the gradient of {name} is not"
+                raise NotFinite(f"{text} (NaN or infinity in {wrong} of {g.size} entries)")
     return True
 
 
@@ -309,7 +311,7 @@ def between_slopes_nearby(trial: Trial, arrays: Arrays) -> Measure:
         slopes = slopes_nearby(trial.flat, arrays, [*u, *[None] * (len(arrays) - count)], hot, trial.rng)
         outside = np.maximum(0.0, np.maximum(slopes.min(axis=0) - got, got - slopes.max(axis=0)))
         what = "where values tie, the distance of J u from the slopes nearby"
-        measures.append(agree(what, outside, 0 * outside, 0.01 * (1 + np.abs(slopes).max(axis=0))))
+        measures.append(agree(what, outside, np.zeros_like(outside), 0.01 * (1 + np.abs(slopes).max(axis=0))))
     return Measure.worst(measures)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest.mock import patch
@@ -49,7 +49,8 @@ def kernels(trial: Trial) -> Measure | None:
             with auditing(audit), using_gpu(products=products):
                 use(trial.subject, arrays, vs)
         base, devices = audit.work, list(dict.fromkeys(device for device, _, _ in ways(trial.effort.devices)))
-        if trial.case.seed % ONE_IN == 0 and (factor := factor_for(trial, LARGE)):
+        factor = factor_for(trial, LARGE) if trial.case.seed % ONE_IN == 0 else 0
+        if factor and not outgrows(trial, factor):
             for device in devices:
                 audit_large(trial, audit, device, factor)
         if not audit.violations:
@@ -83,9 +84,12 @@ def use(subject: Subject, arrays: Arrays, vs: Arrays) -> None:
 
 
 def factor_for(trial: Trial, elements: int) -> int:
-    """Return how many times as many rows make an input of so many elements; 0 if not all have rows."""
+    """Return how many times as many rows make an input of so many elements.
+
+    0 if not all have rows, or if results have other shapes than the layer says.
+    """
     inputs = trial.case.inputs
-    if not inputs or not all(given.shape and given.shape[0] for given in inputs):
+    if not trial.shapes_hold or not inputs or not all(given.shape and given.shape[0] for given in inputs):
         return 0
     return -(-elements // max(int(np.prod(given.shape)) or elements for given in inputs))
 
@@ -99,7 +103,7 @@ def audit_blocks(trial: Trial, audit: Audit, base: int, devices: Sequence[str]) 
     unseen = audit.reached - trial.in_blocks
     least = max((audit.least[key] for key in unseen), default=0)
     factor = factor_for(trial, int(SEVERAL * max(least, BLOCK)))
-    if not unseen or not factor or base * factor > MOST_WORK:
+    if not unseen or not factor or base * factor > MOST_WORK or outgrows(trial, factor):
         return
     for device in devices:
         work = 0
@@ -113,19 +117,51 @@ def audit_blocks(trial: Trial, audit: Audit, base: int, devices: Sequence[str]) 
     trial.in_blocks |= audit.reached
 
 
-def audit_large(trial: Trial, audit: Audit, device: str, factor: int) -> None:
-    """Run the case with so many times as many rows."""
+def outgrows(trial: Trial, factor: int) -> bool:
+    """Return whether a forward's arrays grow faster than its batch, as where shapes (N, 1, C) and (N, C) broadcast.
+
+    Looked at on fewer rows than `factor` times as many, before such arrays fill the memory.
+    """
+    large = min(factor, STEP**2)
+    small = max(1, large // STEP)
+    return elements_of_forward(trial, large) > 1.05 * large / small * elements_of_forward(trial, small)
+
+
+def elements_of_forward(trial: Trial, factor: int) -> int:
+    """Return the number of elements that primitives take and return with so many times as many rows; 0 if refused."""
+    count, call = 0, Primitive.__call__
+
+    def call_counted(primitive: Primitive, *args: Any, **options: Any) -> Any:
+        nonlocal count
+        out = call(primitive, *args, **options)
+        count += sum(raw(a).size for a in flatten((args, out))[0] if is_array(raw(a)))
+        return out
+
+    subject, arrays = enlarged(trial, factor)
+    with patch.object(Primitive, "__call__", call_counted), suppress(LabError):
+        subject.value(arrays)
+        return count
+    return 0
+
+
+def enlarged(trial: Trial, factor: int) -> tuple[Subject, Arrays]:
+    """Return the subject with so many times as many rows of its inputs, and its float32 arguments."""
     inputs, rng = trial.case.inputs, trial.rng
     grown = [draw_input(replace(i, shape=(factor * i.shape[0], *i.shape[1:])), rng) for i in inputs]
     subject = trial.subject.at(grown)
-    here = in_dtype([grown[i] for i in subject.floats] + trial.arrays[len(subject.floats) :], "float32")
+    return subject, in_dtype([grown[i] for i in subject.floats] + trial.arrays[len(subject.floats) :], "float32")
+
+
+def audit_large(trial: Trial, audit: Audit, device: str, factor: int) -> None:
+    """Run the case with so many times as many rows."""
+    subject, here = enlarged(trial, factor)
     arrays = [transfer(a, device) for a in here]
     with auditing(audit):
         try:
             ys = subject.value(arrays)
         except LabError:
             return  # the first axis is no batch
-        vs = [read_only(rng.uniform(0.5, 1.5, y.shape).astype(y.dtype)) for y in ys]
+        vs = [read_only(trial.rng.uniform(0.5, 1.5, y.shape).astype(y.dtype)) for y in ys]
         use(subject, arrays, [transfer(v, device) for v in vs])
 
 
@@ -303,21 +339,25 @@ def compare_kernel(
 
     What the declared error is relative to: the root mean square of the result, or of the result for absolute values,
     which is larger where a sum of products cancels; for an entry that is larger than these, its own of the same. With
-    `rough` another error is allowed on top.
+    `rough` another error is allowed on top. Where the reference overflows in the kernel's width, so may the kernel.
     """
     alike = got.shape == same.shape and got.dtype == same.dtype
     demand(alike, f"{what}: expected {same.shape} {same.dtype}, got {got.shape} {got.dtype}")
     if not carries_gradient(got):
         return agree(what, got, same, 0)
-    finite = np.isfinite(exact) & np.isfinite(size)
+    overflows = np.isfinite(exact) & ~np.isfinite(same)
+    exact = np.where(overflows & ~np.isfinite(got), got, exact)
+    finite = np.isfinite(exact) & np.isfinite(size) & ~overflows
     scale = max(root_mean_square(exact[finite]), root_mean_square(size[finite]))
     rounding = float(np.finfo(got.dtype).eps)
     declared = kernel.bound * min(1.0, rounding / float(np.finfo("float32").eps))  # float16 is summed in float32
     own = float(abs(same[finite] - exact[finite]).max()) if same[finite].size else 0.0
     sizes = np.maximum(np.where(finite, np.maximum(abs(exact), abs(size)), 0.0), scale)
-    return agree(what, got, exact, (declared + rough + 8 * rounding) * sizes + 2 * own)
+    tolerance = (declared + rough + 8 * rounding) * sizes + 2 * own
+    return agree(what, got, exact, tolerance, finite=bool(np.isfinite(exact).all()))
 
 
 def root_mean_square(array: Array) -> float:
-    """Return sqrt(mean(a^2)), 0 for an empty array."""
-    return float(np.sqrt((array * array).mean())) if array.size else 0.0
+    """Return sqrt(mean(a^2)), 0 for an empty array; squares of large numbers do not overflow."""
+    largest = float(abs(array).max(initial=0.0))
+    return largest * float(np.sqrt(np.square(array / largest).mean())) if largest else 0.0

@@ -21,7 +21,7 @@ from tinygrad_lab.conformance.trials.values import (
     takes_all,
     takes_zero,
 )
-from tinygrad_lab.conformance.trials.verdict import Undecided
+from tinygrad_lab.conformance.trials.verdict import Undecided, demand_finite
 from tinygrad_lab.nn.layer import Layer
 
 ATTEMPTS = 25  # draws of values to get clear of kinks
@@ -86,7 +86,8 @@ class Trial:
         self.inputs = subject.inputs
         self.reached: set[int] = set()  # the kernels that ran, by identity
         self.in_blocks: set[int] = set()  # those that ran on several blocks, in this trial or in one before
-        self.varied = False  # whether a random layer drew different numbers in different steps
+        self.varied = False  # whether a layer drew different numbers in different steps
+        self.shapes_hold = True  # whether results have had the shapes that the layer says
 
     @property
     def layer(self) -> Layer:
@@ -101,7 +102,13 @@ class Trial:
 
     @cached_property
     def outputs(self) -> Arrays:
-        """The float results in float64, by the reference forwards."""
+        """The float results in float64, by the reference forwards; all are finite."""
+        for y in self._outputs:
+            demand_finite("the result", y)
+        return self._outputs
+
+    @cached_property
+    def _outputs(self) -> Arrays:
         with using(providers=frozenset()):
             return [read_only(y) for y in self.subject.value(self.arrays)]
 
@@ -123,9 +130,13 @@ class Trial:
 
     @cached_property
     def gradients(self) -> list[Arrays]:
-        """The gradients for each of the cotangents."""
+        """The gradients for each of the cotangents; all are finite."""
         with using(providers=frozenset()):
-            return [list(self.pull(v)) for v in self.cotangents]
+            found = [list(self.pull(v)) for v in self.cotangents]
+        for gradients in found:
+            for name, g in zip(self.names, gradients, strict=False):  # how many there are is judged elsewhere
+                demand_finite(f"the gradient of {name}", g, argument=name)
+        return found
 
     @cached_property
     def scale(self) -> Scale:
@@ -168,14 +179,14 @@ class Trial:
     @property
     def compared(self) -> int:
         """The number of elements of gradients that there are to compare."""
-        return sum(a.size for a in self.arrays) if join(self.outputs).size else 0
+        return sum(a.size for a in self.arrays) if join(self._outputs).size else 0
 
     def exercise(self) -> None:
         """Run everything that a layer's author has written, to see which lines run."""
-        if self.remake is not None:
-            self.twin().output_shape(*(a.shape for a in self.inputs))
         ys, pull = self.subject.linearise(self.arrays)
         pull([np.ones(y.shape, y.dtype) for y in ys])
+        if self.remake is not None:
+            self.twin().output_shape(*(a.shape for a in self.inputs))
 
     def twin(self) -> Layer:
         """Return another layer of the same case in the same state."""

@@ -10,6 +10,7 @@ from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.cases.case import HIGH, LOW, Case, Input
 from tinygrad_lab.conformance.cases.nested import construct
 from tinygrad_lab.conformance.trials.subject import read_only
+from tinygrad_lab.conformance.trials.verdict import demand_finite
 from tinygrad_lab.nn.layer import Layer
 
 Generator = np.random.Generator
@@ -65,10 +66,27 @@ def takes_all(given: Input) -> bool:
     return not given.values and given.low <= LOW and given.high >= HIGH
 
 
+def finite_buffers(layer: Layer) -> list[str]:
+    """Return the paths of the buffers without NaN and infinity."""
+    return [path for path, cell in layer.buffers().items() if np.isfinite(cell.value).all()]
+
+
+def demand_finite_buffers(layer: Layer, paths: list[str]) -> None:
+    """Raise a Violation unless some buffers are finite after a call."""
+    buffers = layer.buffers()
+    for path in paths:
+        demand_finite(f"buffer {path} after a call in training", buffers[path].value)
+
+
 def build_layer(make: Callable[..., Layer], case: Case, *, training: bool) -> tuple[Layer, list[Array]]:
     """Return the float64 layer of a case, its parameters moved off their initial values, and its inputs.
 
     Two calls in training give buffers such as running means the values that they have in use.
+
+    Raises
+    ------
+    NotFinite
+        These calls leave NaN or infinity in a buffer that held none.
     """
     rng = np.random.default_rng(case.seed)
     layer = construct(make, case.args, case.options, rng).astype("float64")
@@ -78,8 +96,10 @@ def build_layer(make: Callable[..., Layer], case: Case, *, training: bool) -> tu
     layer.seed = case.seed
     if layer.buffers():
         layer.train()
+        finite = finite_buffers(layer)
         for _ in range(2):
             layer(*(draw_input(given, rng) for given in case.inputs))
+        demand_finite_buffers(layer, finite)
     layer.steps = 0
     layer.train(training)
     return layer, [draw_input(given, rng) for given in case.inputs]
