@@ -134,6 +134,32 @@ def test_what_is_no_operation_is_refused_in_one_line(call: Callable[[Any], Any])
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_numbers_lists_and_integers_take_the_width_of_the_tensor(dtype: str) -> None:
+    t = tgl.tensor(np.array([1.0, 2.0], dtype), requires_grad=True)
+    for y in (
+        np.where(t > 1, t, 0), np.where(t > 1, 0.5, t), np.where([True, False], np.array([1, 2]), t),
+        np.concatenate([t, [1, 2]]), np.concatenate([[0.5], t]), np.clip(t, np.array([0, 1]), 1.5),
+        np.take_along_axis(t, np.array([0]), 0), np.stack([[1, 2], t]),
+    ):  # fmt: skip
+        assert (y.dtype, y.requires_grad) == (dtype, True)
+
+
+def test_a_tensor_may_stand_in_any_place() -> None:
+    x, bound = np.array([1.0, 2.0, 3.0]), tgl.tensor(2.0, requires_grad=True)
+    assert np.clip(x, bound, None).numpy().tolist() == [2.0, 2.0, 3.0]  # type: ignore[call-overload]
+    assert np.tile(x, tgl.tensor(2)).tolist() == [*x, *x]  # type: ignore[call-overload]
+    assert np.tile(x, tgl.tensor([2, 1])).shape == (2, 3)  # type: ignore[call-overload]
+
+
+def test_a_function_that_means_something_else_here_says_what() -> None:
+    t = tgl.tensor([1.0, 2.0, 3.0])
+    with pytest.raises(DTypeError, match=r"np.split: NumPy takes the places of the cuts, .* the lengths of the parts"):
+        np.split(t, [1, 2])  # type: ignore[arg-type]
+    with pytest.raises(DTypeError, match=r"np.take: NumPy takes elements of the flat array, .* is x\[index\]"):
+        np.take(t, [0, 1])  # type: ignore[call-overload]
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "bool"])
 def test_products_and_sums_of_small_integers_widen(dtype: str) -> None:
     x = np.array([100, 100, 1]).astype(dtype)

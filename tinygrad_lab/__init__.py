@@ -127,6 +127,7 @@ from tinygrad_lab.ops.shaping import (
     tile,
     transpose,
 )
+from tinygrad_lab.ops.widths import in_floats
 from tinygrad_lab.ops.windows import Window, expect_images, fold, pair, unfold
 from tinygrad_lab.registry import layers
 from tinygrad_lab.tensor import Tensor, tensor
@@ -204,6 +205,7 @@ __all__ = [
     "greater_equal",
     "hessian",
     "hvp",
+    "in_floats",
     "initializers",
     "isfinite",
     "jacobian",

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.errors import DeviceError, DTypeError
+from tinygrad_lab.errors import DeviceError, DTypeError, ShapeError
 
 Array = Any  # an array of any backend: numpy.ndarray, cupy.ndarray, ...
 
-FLOATS = frozenset("fc")  # the kinds of dtype that carry gradients (complex only for the complex-step oracle)
-NUMBERS = frozenset("biufc")  # the kinds of dtype that can be computed with
+# By type rather than by kind: float8 of ml_dtypes is of the kind "f" too, and bfloat16 is not.
+FLOATS = frozenset(np.dtype(code).type for code in np.typecodes["AllFloat"])  # carry gradients (complex: see settings)
+NUMBERS = FLOATS | {np.dtype(code).type for code in np.typecodes["AllInteger"] + "?"}  # can be computed with
+SCALARS = frozenset({bool, int, float, complex, type(None)})  # of Python, which take the width of an array beside them
 ORDINARY = frozenset(map(np.dtype, "?bBhHiIlLqQefd"))  # what kernels take: no complex, long or byte-swapped numbers
 
 
@@ -69,7 +71,7 @@ def register_backend(backend: Backend, *array_types: type) -> None:
 register_backend(
     Backend("numpy", np, np.array, np.asarray, np.add.at, _scipy_special("erf"), _scipy_special("erfc")),
     np.ndarray,
-    *{np.dtype(code).type for code in np.typecodes["AllFloat"] + np.typecodes["AllInteger"] + "?"},
+    *NUMBERS,
 )
 
 
@@ -124,13 +126,19 @@ def namespace(*arrays: Array, who: str = "") -> Any:
 def agree(who: object, arrays: list[Any]) -> tuple[Any, Any]:
     """Return the namespace and the float dtype (or None) that an operation's arguments have in common.
 
+    What is no array of numbers yet, such as a list, becomes one in its place: see `as_array`.
+
     Raises
     ------
     DeviceError
         The arrays belong to different backends.
     DTypeError
-        They are floats of different widths (complex128 may meet float64: the complex-step oracle needs it).
+        They are floats of different widths (complex128 may meet float64: the complex-step oracle needs it), or are no
+        numbers.
     """
+    for i, v in enumerate(arrays):
+        if not (type(v) in SCALARS or (is_array(v) and v.dtype.isnative and v.dtype.type in NUMBERS)):
+            arrays[i] = as_array(v, next(filter(carries_gradient, arrays), None), who=f"{who}: ")
     floats = {v.dtype: v for v in arrays if carries_gradient(v)}
     if len(floats) > 1 and {d.name for d in floats} != {"float64", "complex128"}:
         raise DTypeError.mixed(who, floats.values())
@@ -160,8 +168,55 @@ def is_array(value: object) -> bool:
 
 
 def carries_gradient(value: object) -> bool:
-    """Tell whether a value is an array of floats; integers and booleans are constants."""
-    return type(value) in NAMESPACES and value.dtype.kind in FLOATS  # type: ignore[attr-defined]  # arrays all have one
+    """Return whether a value is an array of floats; integers and booleans are constants."""
+    return type(value) in NAMESPACES and value.dtype.type in FLOATS  # type: ignore[attr-defined]  # arrays all have one
+
+
+def as_array(value: Any, like: Any = None, *, who: str = "") -> Array:
+    """Return what a user hands in as an array of numbers: a list, a number, an array.
+
+    Parameters
+    ----------
+    value : array, number or nested list
+        An array of numbers is returned as it is, unless its bytes are in another machine's order.
+    like : array or None
+        The array beside it: a list comes to its device, and a list of floats takes its dtype if that is of floats.
+    who : str
+        The beginning of an error.
+
+    Raises
+    ------
+    DTypeError
+        The value holds no numbers, or is a masked array.
+    ShapeError
+        A nested list is not rectangular.
+    """
+    known = is_array(value)
+    if isinstance(value, np.ma.MaskedArray):
+        raise DTypeError(f"{who}expected an array without a mask, got a masked one; fill it with x.filled(...)")
+    try:
+        array = value if known else namespace(like).asarray(value)
+    except ValueError as error:
+        raise ShapeError(f"{who}expected a rectangular nested list, got {value!r:.60}: {error}") from error
+    if array.dtype.type not in NUMBERS:
+        cure = "; convert with .astype('float32')" if known else ""
+        raise DTypeError(f"{who}expected numbers, got {type(value).__name__} of {array.dtype}{cure}")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if not known and array.dtype.kind == "f" and carries_gradient(like):
+        array = array.astype(like.dtype)
+    return array
+
+
+def real(array: Array) -> Array:
+    """Return integers and booleans as float64, which sums and products of them do not overflow; floats as they are."""
+    return array if array.dtype.type in FLOATS else array.astype("float64")
+
+
+def beside(value: Any, like: Any, *, who: str = "") -> Array:
+    """Return an operand of an array of floats in its dtype, if it is a list or an array of integers; see `as_array`."""
+    array = as_array(value, like, who=who)
+    return array.astype(like.dtype) if array.dtype.kind in "iu" and carries_gradient(like) else array
 
 
 def as_floats(value: Any) -> Array:
@@ -172,7 +227,7 @@ def as_floats(value: Any) -> Array:
     DTypeError
         The value holds integers, booleans or no numbers: these carry no gradient.
     """
-    array = value if is_array(value) else np.asarray(value)
+    array = as_array(value, who="differentiate: ")
     if not carries_gradient(array):
         raise DTypeError(f"expected an array of floats to differentiate, got {array.dtype}; integers carry no gradient")
     return array
@@ -194,18 +249,13 @@ def is_finite(array: Array) -> bool:
 
 
 def erf(x: Array) -> Array:
-    """Return the error function 2/sqrt(pi) * integral of exp(-t^2) from 0 to x, in x's dtype."""
-    return _in_dtype_of(x, backend_of(x).erf(x))
+    """Return the error function 2/sqrt(pi) * integral of exp(-t^2) from 0 to x."""
+    return backend_of(x).erf(x)
 
 
 def erfc(x: Array) -> Array:
-    """Return 1 - erf(x), exact for large x, in x's dtype."""
-    return _in_dtype_of(x, backend_of(x).erfc(x))
-
-
-def _in_dtype_of(x: Array, y: Array) -> Array:
-    """Return y in x's dtype; the libraries' functions widen float16."""
-    return y if y.dtype == x.dtype else y.astype(x.dtype)
+    """Return 1 - erf(x), exact for large x."""
+    return backend_of(x).erfc(x)
 
 
 def scatter_add(target: Array, index: Any, values: Array) -> None:

@@ -82,10 +82,29 @@ class DTypeError(LabError, TypeError):
 
     @classmethod
     def widened(cls, op: Any, expected: Any, got: Any) -> DTypeError:
-        """Report a result that is wider than the tracked argument."""
+        """Report a result whose dtype is not that of the tracked argument."""
+        if expected.kind == "c":
+            why = "it is not analytic and has no complex derivative: differentiate by real and imaginary parts"
+        elif got.kind == "c":
+            why = "a complex number among the arguments made it complex: compute with its real and imaginary parts"
+        else:
+            why = f"an array of integers or a wider option made it so: convert that with .astype('{expected}')"
+        return cls(f"{op}: expected a result of {expected} like its tracked argument, got {got}; {why}")
+
+    @classmethod
+    def cut_off(cls, conversion: str) -> DTypeError:
+        """Report a conversion of a tracked value, inside a transform, to what is not on the tape."""
         return cls(
-            f"{op}: expected a result of {expected} like its tracked argument, got {got}; an array of integers among "
-            f"the arguments widened it: convert that with .astype('{expected}')"
+            f"{conversion}: expected a constant inside a transform such as grad, got a tracked value, which would be "
+            "cut off the tape; use the functions of tinygrad_lab, or stop_gradient(x) where a constant is meant"
+        )
+
+    @classmethod
+    def not_real(cls, who: str, got: Any) -> DTypeError:
+        """Report complex numbers where NumPy's meaning and the analytic continuation differ."""
+        return cls(
+            f"{who}: expected real numbers, got {got}; compute with real and imaginary parts (for the complex step, "
+            "the analytic continuation: with tinygrad_lab.autograd.settings.analytic())"
         )
 
 
@@ -155,7 +174,7 @@ class GradientError(LabError, RuntimeError):
         """Report a function under `grad` that does not return one scalar."""
         return cls(
             f"grad: expected a function to one scalar, got outputs of shapes {shapes}; sum it, or use jacobian "
-            "(what .numpy() or float() cut off has no derivative)"
+            "(what .numpy() or .item() cut off has no derivative)"
         )
 
     @classmethod
@@ -163,7 +182,11 @@ class GradientError(LabError, RuntimeError):
         """Report a gradient whose shape or dtype is not that of what it belongs to."""
         return cls(
             f"gradient of a leaf: expected {expected.shape} {expected.dtype}, got {got.shape} {got.dtype}; "
-            "the derivative rule of an operation that uses it is wrong (sum_to its shape? astype its dtype?)"
+            + (
+                "a real variable has no gradient of a complex result: differentiate its real and imaginary parts"
+                if got.dtype.kind == "c" != expected.dtype.kind
+                else "the derivative rule of an operation that uses it is wrong (sum_to its shape? astype its dtype?)"
+            )
         )
 
 

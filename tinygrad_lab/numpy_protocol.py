@@ -1,7 +1,7 @@
 """NumPy's functions of tensors, in NumPy's terms: ``np.sum(t, axis=0)``, ``np.concatenate([t, u])``.
 
-Each is the operation of its name, which stays on the tape. What has no operation, or means something else here
-(`np.take`, `np.split`), is refused.
+Each is the operation of its name, which stays on the tape. What has no operation, or means something else here (see
+`DIFFERENT`), is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.autograd.tape import Box, raw
-from tinygrad_lab.backend import NAMESPACES, carries_gradient, namespace
+from tinygrad_lab.backend import NAMESPACES, beside, carries_gradient
 from tinygrad_lab.errors import DTypeError, LabError
 from tinygrad_lab.ops import arithmetic, indexing, linear, reductions, shaping
 
@@ -43,7 +43,13 @@ WRITTEN_IN_C: dict[Function, Function] = {  # whose signatures not every version
     np.where: lambda condition, x, y: None,
 }
 ARRAYS = {"a", "b", "x", "y", "m", "A", "ary", "arr", "array", "arrays", "condition", "indices", "operands"}
+BOUNDS = {"a_min", "a_max", "min", "max"}
 RENAMED = {"pad_width": "widths", "reps": "repeats", "a_min": "low", "min": "low", "a_max": "high", "max": "high"}
+INTEGERS = {"condition", "indices"}  # arrays whose integers stay what they are beside floats
+DIFFERENT = {
+    np.split: "np.split: NumPy takes the places of the cuts, tinygrad_lab.split the lengths of the parts",
+    np.take: "np.take: NumPy takes elements of the flat array, tinygrad_lab.take(x, index) is x[index]",
+}
 CHANGES_NOTHING = {"optimize"}  # but the order of products
 
 
@@ -59,6 +65,8 @@ def apply(function: Function, types: Sequence[type], inputs: Sequence[Any], opti
         return NotImplemented
     if function in QUERIES:
         return answer(function, inputs, options)
+    if function in DIFFERENT:
+        raise DTypeError(f"{DIFFERENT[function]}; use t.numpy() for a constant")
     if function not in OPERATIONS:
         path = f"{function.__module__}.{function.__name__}".removeprefix("numpy.")
         raise DTypeError.foreign(
@@ -90,14 +98,16 @@ def _arguments(
     given = signature.bind(*inputs, **options).arguments
     given |= given.pop("kwargs", {})
     usual = {name: parameter.default for name, parameter in signature.parameters.items()}
-    arrays: list[Any] = []
+    boxes = [raw(entry) for value in given.values() for entry in _entries(value) if isinstance(entry, Box)]
+    like = next(filter(carries_gradient, boxes), None)
+    whole: list[Any] = []
     for name in [n for n in given if n in ARRAYS]:
         value = given.pop(name)
-        arrays += value if name == "operands" else [value]
-    like = next(entry for value in arrays for entry in _entries(value) if isinstance(entry, Box))
-    whole = [[_array(part, like) for part in v] if _holds_boxes(v) else _array(v, like) for v in arrays]
+        beside_it = None if name in INTEGERS else like
+        parts = [_array(part, beside_it) for part in value] if _holds_boxes(value) else None
+        whole += parts if parts and name == "operands" else [_array(value, beside_it) if parts is None else parts]
     named = {
-        RENAMED.get(name, name): value.tolist() if isinstance(value, np.ndarray) else value
+        RENAMED.get(name, name): value if name in BOUNDS else _plain(value)
         for name, value in given.items()
         if name not in CHANGES_NOTHING and not (value is usual.get(name) or _equal(value, usual.get(name)))
     }
@@ -113,11 +123,13 @@ def _holds_boxes(value: Any) -> bool:
 
 
 def _array(value: Any, like: Any) -> Any:
-    """Return a list or a number as an array beside `like`, of floats where that is; all else as it is."""
-    if isinstance(value, (Box, str)) or type(value) in NAMESPACES:
-        return value
-    array = namespace(raw(like)).asarray(value)
-    return array.astype(like.dtype) if array.dtype.kind == "f" and carries_gradient(raw(like)) else array
+    """Return a list, a number or integers as an array beside `like`, of floats where that is; all else as it is."""
+    return value if isinstance(value, (Box, str)) else beside(value, like)
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers that steer an operation, such as an axis, as Python's."""
+    return raw(value).tolist() if isinstance(value, (Box, np.ndarray)) else value
 
 
 def _equal(value: Any, usual: Any) -> bool:

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from tinygrad_lab import numpy_protocol
 from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.autograd.settings import SETTINGS
 from tinygrad_lab.autograd.tape import Box, Node, backward_pass, raw
 from tinygrad_lab.backend import (
     NUMBERS,
     Array,
+    as_array,
     backend_of,
+    beside,
     carries_gradient,
     device_name,
     find_backend,
+    fresh,
     is_array,
     namespace,
     transfer,
@@ -129,7 +133,9 @@ class Tensor(Box):
                 [name, f".{method}" * (method != "__call__"), f"(..., {', '.join(options)}=)" * bool(options)]
             )
             raise DTypeError.foreign(told)
-        return operation(*inputs)
+        boxes = [x for x in inputs if isinstance(x, Box)]
+        like = next((b for b in boxes if carries_gradient(b.value)), boxes[0])
+        return operation(*(_operand(like, x) for x in inputs))
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
         """Apply the operation that a NumPy function is named after: ``np.sum(t, axis=0)``."""
@@ -178,7 +184,7 @@ class Tensor(Box):
         if cotangent is None:
             g = namespace(self.value).ones((), self.dtype)
         else:
-            g = raw(cotangent) if isinstance(cotangent, Box) else namespace(self.value).array(cotangent)
+            g = fresh(as_array(raw(cotangent), self.value, who="backward: "))
         if g.shape != self.shape or g.dtype != self.dtype:
             raise ShapeError(
                 f"backward: expected a cotangent of shape {self.shape} {self.dtype}, got {g.shape} {g.dtype}"
@@ -227,10 +233,23 @@ class Tensor(Box):
         return bool(self.value)
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._constant("float()").item())
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._constant("int()").item())
+
+    def __complex__(self) -> complex:
+        return complex(self._constant("complex()").item())
+
+    def _constant(self, conversion: str) -> Tensor:
+        """Return the tensor, unless a transform differentiates a function by it: that would lose its derivative.
+
+        `bool` is let through, for it steers the flow of control and has no derivative.
+        """
+        settings = SETTINGS.get()
+        if self.node is not None and settings.transforming and settings.recording:
+            raise DTypeError.cut_off(conversion)
+        return self
 
     def __index__(self) -> int:
         index: SupportsIndex = self.value
@@ -378,9 +397,9 @@ class Tensor(Box):
         """See `tinygrad_lab.any`."""
         return reductions.any(self, axis, keepdims=keepdims)
 
-    def clip(self, low: float | None = None, high: float | None = None) -> Any:
+    def clip(self, low: Any = None, high: Any = None) -> Any:
         """See `tinygrad_lab.clip`."""
-        return arithmetic.clip(self, low=low, high=high)
+        return arithmetic.clip(self, low, high)
 
     def reshape(self, *shape: Any) -> Any:
         """Return the elements in another shape: ``t.reshape(2, -1)`` or ``t.reshape((2, -1))``."""
@@ -396,15 +415,10 @@ class Tensor(Box):
 Box.boxes = Tensor
 
 
-def _operand(like: Tensor, other: Any) -> Any:
+def _operand(like: Box, other: Any) -> Any:
     """Return an operand as an array or a number: lists become arrays; they and integers take the tensor's dtype."""
-    if isinstance(other, (Box, float, int)):
-        return other
-    given = is_array(other)
-    array = other if given else namespace(like.value).asarray(other)
-    if carries_gradient(like.value) and array.dtype.kind in ("iu" if given else "iuf"):
-        return array.astype(like.dtype)
-    return array
+    convert = isinstance(other, (list, tuple)) or (is_array(other) and other.dtype.kind in "iu")
+    return beside(other, like.value, who="operand: ") if convert else other
 
 
 @primitive
@@ -442,11 +456,11 @@ def tensor(array: Any, requires_grad: bool = False, *, dtype: Any = None, device
     >>> x.grad.numpy()
     array([2., 4.])
     """
-    values = raw(array)
+    values = as_array(raw(array), who="tensor: ")
     if device is not None:
-        values = transfer(values if is_array(values) else namespace().asarray(values), device)
+        values = transfer(values, device)
     values = namespace(values).array(values, dtype=dtype)
-    if values.dtype.kind not in NUMBERS:
+    if values.dtype.type not in NUMBERS:
         raise DTypeError(f"tensor: expected numbers, got {type(array).__name__} of {values.dtype}")
     if requires_grad and not carries_gradient(values):
         raise DTypeError(f"tensor: expected floats to require a gradient, got {values.dtype}; pass dtype='float32'")

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
+from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.conformance import Input
 from tinygrad_lab.conformance.cases.nested import construct
 from tinygrad_lab.conformance.trials.search import as_case, seeded
@@ -114,19 +115,52 @@ def test_a_width_that_is_not_the_parameters_names_the_layer(name):
     assert any(str(caught.value).startswith(type(inner).__name__) for inner in layer.layers().values())
 
 
-@pytest.mark.parametrize("name", [*ACTIVATIONS, "conv2d", "dense"])
-@pytest.mark.parametrize("dtype", ["uint8", "int8", "int64", "bool"])
-def test_activations_and_what_takes_pictures_take_floats_alone(name, dtype):
+COMPUTE = (
+    *ACTIVATIONS,
+    *("adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "conv2d", "conv2d_transpose", "dense", "depthwise_conv2d"),
+    *("dropout", "global_avg_pool2d", "group_norm", "layer_norm", "local_response_norm", "lstm"),
+    *("multi_head_attention", "spatial_dropout2d", "upsample2d"),
+)
+MOVE_OR_CHOOSE = ("embedding", "flatten", "max_pool2d", "pad2d", "reshape")
+HOLD_OTHERS = ("bottleneck", "inception", "parallel_concat", "residual", "sequential")
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
+
+
+def test_every_layer_computes_or_moves_elements_or_holds_others():
+    assert sorted((*COMPUTE, *MOVE_OR_CHOOSE, *HOLD_OTHERS)) == sorted(layers)
+
+
+@pytest.mark.parametrize("name", [name for name in (*MOVE_OR_CHOOSE, *HOLD_OTHERS) if name != "embedding"])
+@pytest.mark.parametrize("providers", [frozenset(), None], ids=["reference", "kernels"])
+def test_integers_that_a_layer_takes_have_the_right_result(name, providers):
     case = first_case(name)
     layer = built(name, case)
-    x = np.ones(case.inputs[0].shape, dtype)
+    numbers = [np.rint(abs(x) * 9) for x in inputs_of(case)]
+    for dtype in INTEGERS:
+        given_integers = [x.astype(dtype) for x in numbers]
+        with using(providers=providers):
+            try:
+                got = layer(*given_integers)
+            except DTypeError as error:
+                assert "expected floats" in str(error)  # noqa: PT017  # a layer may take them or say this
+                continue
+            assert got.dtype == dtype
+            np.testing.assert_array_equal(got, layer(*(x.astype("float32") for x in given_integers)))
+
+
+@pytest.mark.parametrize("name", COMPUTE)
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int64", "bool"])
+def test_layers_that_compute_take_floats_alone(name, dtype):
+    case = first_case(name)
+    layer = built(name, case)
+    x, *others = (np.ones(given.shape, dtype) for given in case.inputs)
     for array in (x, tgl.tensor(x)):
         with pytest.raises(
             DTypeError, match=rf"expected floats, got {dtype} .*convert with x.astype\('float32'\)"
         ) as caught:
-            layer(array)
+            layer(array, *others)
         assert str(caught.value).startswith(type(layer).__name__)
-    assert layer(x.astype("float32")).dtype == "float32"
+    assert layer(*(each.astype("float32") for each in (x, *others))).dtype == "float32"
 
 
 def shapes_of(name, case):

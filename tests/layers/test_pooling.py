@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
 from tests.layers.against_torch import compare, planes_first, planes_last
+from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.ops.pooling import max_pool2d_values
 from tinygrad_lab_layers import AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool2d, MaxPool2d, Upsample2d
 
@@ -125,3 +126,27 @@ def test_as_pytorch(name: str, dtype: str) -> None:
     torch = pytest.importorskip("torch")
     layer, theirs = POOLS[name]
     compare(layer, lambda x: planes_last(theirs(torch.nn.functional, planes_first(x))), (2, 7, 8, 3), dtype)
+
+
+@pytest.mark.parametrize("providers", [(), ("numpy",), ("numpy", "numba")], ids=["reference", "numpy", "numba"])
+def test_padding_never_wins_over_minus_infinity(providers: tuple[str, ...]) -> None:
+    """PyTorch's gradient goes to the first pixel of each window."""
+    x, pool = np.full((1, 2, 2, 1), -np.inf, "float32"), MaxPool2d(3, stride=1, padding=1)
+    with using(providers=frozenset(providers)):
+        y, pull = tgl.vjp(pool, x)
+        assert pull(np.ones_like(y))[0].ravel().tolist() == [4.0, 0.0, 0.0, 0.0]
+        with tgl.no_grad():
+            assert (pool(x) == -np.inf).all()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"])
+def test_padding_never_wins_over_integers(dtype: str) -> None:
+    pool = MaxPool2d(3, stride=1, padding=1)
+    least = False if dtype == "bool" else np.iinfo(dtype).min
+    for value in (least, 1):
+        x = np.full((1, 2, 3, 2), value, dtype)
+        for y in (pool(x), tgl.no_grad()(pool)(x)):
+            assert y.dtype == dtype
+            assert (y == value).all()
+    small = tgl.max_pool2d(np.full((1, 2, 2, 1), least, dtype), window=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1)))
+    assert small[1].ravel().tolist() == [4, 3, 1, 0]  # places in the image

@@ -48,6 +48,7 @@ X = np.ones((2, 3))
         (lambda: tgl.split(X, 2, 1), ShapeError, r"split: expected lengths that add up to 3, got 2"),
         (lambda: tgl.split(X, 0), ShapeError, r"split: expected lengths that add up to 2, got 0"),
         (lambda: tgl.split(X, [3, -1]), ShapeError, r"split: expected lengths"),
+        (lambda: tgl.repeat(X, [1, 2]), OptionError, r"repeat: expected one number for all elements, got \[1, 2\]"),
         (lambda: tgl.repeat(X, 2, 2), OptionError, r"repeat: expected axes"),
         (lambda: tgl.matmul(X, X), ShapeError, r"matmul: expected equal inner lengths, got shapes \(2, 3\)"),
         (lambda: tgl.matmul(X, np.array(1.0)), ShapeError, r"matmul: expected vectors or matrices.*use \* for scalars"),
@@ -109,6 +110,8 @@ def test_whole_numbers_of_numpy_are_numbers() -> None:
     assert tgl.repeat(X, one, one).shape == (2, 3)
     assert tgl.tile(X, one).shape == (2, 3)
     assert tgl.tensordot(X, X, np.int64(2)).shape == ()
+    assert [part.shape for part in tgl.split(X, np.array([1, 2]), 1)] == [(2, 1), (2, 2)]
+    assert tgl.concatenate(x).shape == (6,)  # as NumPy joins the rows of an array
 
 
 # ------------------------------------------------------------------------------------------------------------- indexing

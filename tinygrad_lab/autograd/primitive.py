@@ -15,7 +15,7 @@ from tinygrad_lab.autograd.anomaly import calling_line, check_result
 from tinygrad_lab.autograd.dispatch import Demand, KernelTable
 from tinygrad_lab.autograd.settings import SETTINGS
 from tinygrad_lab.autograd.tape import LIKE, LIKES, OPTION, OUT, VALUE, WANTED, Box, Node, Rule, ShapeDtype, output_node
-from tinygrad_lab.backend import FLOATS, NAMESPACES, agree, carries_gradient
+from tinygrad_lab.backend import FLOATS, NAMESPACES, SCALARS, agree, carries_gradient
 from tinygrad_lab.errors import DTypeError, GradientError, RuleError, raise_forward_failed
 
 
@@ -87,8 +87,10 @@ class Primitive:
             if type(a) is array_type:
                 alike = alike and a.dtype is dtype
             elif type(a) in NAMESPACES:
-                alike = array_type is None
+                alike = alike and array_type is None
                 array_type, dtype = type(a), a.dtype
+            elif type(a) not in SCALARS:
+                alike = False  # a list, which becomes an array, or what is no number
             values.append(a)
             inputs.append(node)
         # Find the array library; arrays that are not alike must at least agree on it and on one float width.
@@ -189,9 +191,9 @@ class Primitive:
 
     def _carries_on(self, out: Any, dtype: Any) -> bool:
         """Return whether a result whose dtype differs from the tracked one belongs on the tape."""
-        if out.dtype.kind in FLOATS and out.dtype != dtype and "dtype" not in self.options:
+        if out.dtype.type in FLOATS and out.dtype != dtype and "dtype" not in self.options:
             raise DTypeError.widened(self, dtype, out.dtype)
-        return out.dtype.kind in FLOATS
+        return out.dtype.type in FLOATS
 
     def _box_several(self, out: tuple[Any, ...], node: Node | None) -> tuple[Any, ...]:
         """Box each result with a node of its own; integer results are constants."""

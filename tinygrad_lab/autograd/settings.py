@@ -32,6 +32,10 @@ class Settings:
         Whether operations are put on the tape.
     anomaly : bool
         Whether every value and gradient is checked for infinities and NaN.
+    transforming : bool
+        Whether a function is being differentiated by a transform, such as `grad`.
+    analytic : bool
+        Whether functions that are not analytic are continued analytically at complex numbers instead of refused.
     providers : frozenset of str or None
         The kernel providers that may replace reference forwards; None for all that are there.
         TINYGRAD_LAB_KERNELS (``all``, ``none``, ``numpy``, ``numpy,numba``) sets what a program starts with.
@@ -39,6 +43,8 @@ class Settings:
 
     recording: bool = True
     anomaly: bool = False
+    transforming: bool = False
+    analytic: bool = False
     providers: frozenset[str] | None = None
 
 
@@ -63,6 +69,11 @@ def no_grad() -> AbstractContextManager[None]:
 def detect_anomaly() -> AbstractContextManager[None]:
     """Name the first operation whose value or gradient is not finite, and the line that called it. Slow."""
     return using(anomaly=True)
+
+
+def analytic() -> AbstractContextManager[None]:
+    """Take complex numbers for the complex step: `norm`, `var`, `std` and losses square z, and not its modulus."""
+    return using(analytic=True)
 
 
 def reference_only() -> AbstractContextManager[None]:

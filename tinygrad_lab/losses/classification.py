@@ -9,7 +9,6 @@ from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.backend import carries_gradient
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.losses.reduction import (
-    as_array,
     as_target,
     check_classes,
     check_labels,
@@ -24,7 +23,9 @@ from tinygrad_lab.ops.activation import log_softmax, relu, softmax
 from tinygrad_lab.ops.arithmetic import equal, where
 from tinygrad_lab.ops.elementary import log, sigmoid
 from tinygrad_lab.ops.indexing import take_along_axis
+from tinygrad_lab.ops.operands import as_operand
 from tinygrad_lab.ops.shaping import expand_dims, squeeze
+from tinygrad_lab.ops.widths import in_floats
 
 
 def shares_wanted(x: Any, target: Any, smoothing: float) -> Any:
@@ -63,6 +64,7 @@ cross_entropy.defvjp(
 cross_entropy_grad.defvjp("g", "x", "target", _grad_rule)
 
 
+@in_floats
 def softmax_cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean", label_smoothing: float = 0.0) -> Any:
     r"""Cross entropy between the classes wanted and the softmax of logits.
 
@@ -119,7 +121,7 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean", 
     check_classes(who, logits)
     if not 0.0 <= label_smoothing <= 1.0:
         raise OptionError(f"{who}: expected label_smoothing from 0 to 1, got {label_smoothing}")
-    labels, spoiled = as_array(labels, logits), None
+    labels, spoiled = as_operand(labels, logits, who=who), None
     if carries_gradient(raw(labels)) and labels.ndim == logits.ndim:
         target = as_target(who, labels, logits)
     else:
@@ -127,6 +129,7 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean", 
     return reduce(spoil(cross_entropy(logits, target, smoothing=label_smoothing), spoiled), reduction, who)
 
 
+@in_floats
 def nll(log_probabilities: Any, labels: Any, *, reduction: str = "mean") -> Any:
     r"""Negative log-likelihood of the classes wanted.
 
@@ -177,6 +180,7 @@ def _chosen(x: Any, labels: Any) -> Any:
     return squeeze(take_along_axis(x, labels[..., None], -1), -1)  # (..., K) -> (..., 1) -> (...)
 
 
+@in_floats
 def kl_divergence(log_probabilities: Any, target: Any, *, reduction: str = "mean") -> Any:
     r"""Kullback-Leibler divergence of predicted probabilities q from those wanted, p.
 
@@ -238,6 +242,7 @@ def logistic_loss(xp: Any, x: Any, target: Any) -> Any:
 logistic_loss.defvjp(x=lambda g, x, target: g * (sigmoid(x) - target), target=lambda g, x: -g * x)
 
 
+@in_floats
 def binary_cross_entropy_with_logits(logits: Any, target: Any, *, reduction: str = "mean") -> Any:
     r"""Cross entropy of independent yes-or-no questions, each answered by the logistic function of a logit.
 
@@ -286,6 +291,7 @@ def binary_cross_entropy_with_logits(logits: Any, target: Any, *, reduction: str
     return reduce(logistic_loss(logits, as_target(who, target, logits)), reduction, who)
 
 
+@in_floats
 def hinge(scores: Any, target: Any, *, margin: float = 1.0, reduction: str = "mean") -> Any:
     r"""Hinge loss of two classes: how far a score falls short of a margin on its side.
 
@@ -341,6 +347,7 @@ def hinge(scores: Any, target: Any, *, margin: float = 1.0, reduction: str = "me
     return reduce(spoil(relu(margin - target * scores), spoiled), reduction, "hinge")
 
 
+@in_floats
 def multiclass_hinge(scores: Any, labels: Any, *, margin: float = 1.0, reduction: str = "mean") -> Any:
     r"""Hinge loss of several classes: how far the score wanted falls short of a margin above each of the others.
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from tinygrad_lab.autograd.settings import SETTINGS
 from tinygrad_lab.autograd.tape import raw
-from tinygrad_lab.backend import carries_gradient, device_name, is_array, namespace
+from tinygrad_lab.backend import as_array, carries_gradient, device_name, namespace
 from tinygrad_lab.errors import DTypeError, OptionError, ShapeError
 from tinygrad_lab.ops import reductions
+from tinygrad_lab.ops.operands import as_operand
+from tinygrad_lab.ops.widths import expect_real
 
 
 def reduce(losses: Any, reduction: str, who: str = "reduce") -> Any:
@@ -35,21 +37,20 @@ def reduce(losses: Any, reduction: str, who: str = "reduce") -> Any:
     raise OptionError(f"{who}: expected reduction 'mean', 'sum' or 'none', got {reduction!r}")
 
 
-def as_array(values: Any, like: Any) -> Any:
-    """Return a list as an array on the device of `like`; arrays and tensors as they are."""
-    return values if is_array(raw(values)) else namespace(raw(like)).asarray(values)
-
-
 def as_target(who: str, target: Any, prediction: Any) -> Any:
     """Return a target of the prediction's shape; lists, integers and booleans become floats of its dtype.
 
     Raises
     ------
+    DTypeError
+        The prediction is complex, or the target no numbers.
     ShapeError
         The shapes differ: nothing is broadcast, since (N, 1) against (N,) would compare each example with all.
     """
-    if not is_array(raw(target)) or not carries_gradient(raw(target)):
-        target = as_array(raw(target), prediction).astype(prediction.dtype)
+    expect_real(prediction, who)
+    target = as_operand(target, prediction, who=who)
+    if not carries_gradient(raw(target)):
+        target = as_array(raw(target), who=f"{who}: ").astype(prediction.dtype)
     if target.shape != prediction.shape:
         raise ShapeError(
             f"{who}: expected a target of the prediction's shape {prediction.shape}, got {target.shape}; "
@@ -59,7 +60,8 @@ def as_target(who: str, target: Any, prediction: Any) -> Any:
 
 
 def check_classes(who: str, x: Any) -> None:
-    """Refuse predictions without a last axis of classes."""
+    """Refuse predictions without a last axis of classes, or complex ones."""
+    expect_real(x, who)
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ShapeError(f"{who}: expected predictions with a last axis of classes, got shape {x.shape}")
 
@@ -77,7 +79,7 @@ def check_labels(who: str, labels: Any, like: Any) -> tuple[Any, Any]:
         They are no integers, are not one for each row, or one is out of range.
     """
     check_classes(who, like)
-    labels, classes = raw(as_array(labels, like)), like.shape[-1]
+    labels, classes = raw(as_operand(labels, like, who=who)), like.shape[-1]
     if labels.dtype.kind not in "iu":
         raise DTypeError(f"{who}: expected labels of integers, got {labels.dtype}; use .astype('int64')")
     if labels.shape != like.shape[:-1]:

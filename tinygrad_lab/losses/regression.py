@@ -8,8 +8,10 @@ from tinygrad_lab.errors import OptionError
 from tinygrad_lab.losses.reduction import as_target, reduce
 from tinygrad_lab.ops.arithmetic import absolute, clip
 from tinygrad_lab.ops.elementary import square
+from tinygrad_lab.ops.widths import in_floats
 
 
+@in_floats
 def mse(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     r"""Squared error.
 
@@ -56,6 +58,7 @@ def mse(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     return reduce(square(prediction - as_target("mse", target, prediction)), reduction, "mse")
 
 
+@in_floats
 def mae(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     r"""Absolute error.
 
@@ -102,6 +105,7 @@ def mae(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     return reduce(absolute(prediction - as_target("mae", target, prediction)), reduction, "mae")
 
 
+@in_floats
 def huber(prediction: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean") -> Any:
     r"""Squared error near the target, absolute error far from it.
 
@@ -151,5 +155,5 @@ def huber(prediction: Any, target: Any, *, delta: float = 1.0, reduction: str = 
     if not delta > 0:
         raise OptionError(f"huber: expected delta above 0, got {delta}")
     difference = prediction - as_target("huber", target, prediction)
-    held = clip(difference, low=-delta, high=delta)
+    held = clip(difference, -delta, delta)
     return reduce(held * (difference - 0.5 * held), reduction, "huber")

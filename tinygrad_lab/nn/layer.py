@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from tinygrad_lab.arguments import Checked, as_call, constructor
 from tinygrad_lab.autograd.effects import once
 from tinygrad_lab.autograd.tape import raw
-from tinygrad_lab.backend import Array, is_array, namespace, transfer
+from tinygrad_lab.backend import FLOATS, Array, is_array, namespace, transfer
 from tinygrad_lab.errors import ConfigError, DTypeError, LabError, OptionError, ShapeError, StateError
 from tinygrad_lab.foreign_names import LAYER, missing
 from tinygrad_lab.nn.misuse import brief, demand_floats, explained
@@ -80,9 +80,9 @@ class Layer(metaclass=Checked):
     seed : int
         The seed of the random numbers of training; of the outermost layer it counts.
     integers : bool
-        Whether inputs may be integers or booleans. Activations take floats alone: of integers NumPy would make floats
-        of a width that depends on theirs (of bytes, 16 bits). So do convolutions and dense layers: bytes of pictures
-        are not the brightness from 0 to 1 that a network learns from.
+        Whether inputs may be integers or booleans, as layers take that only move or choose elements. Those that compute
+        take floats alone: of integers NumPy would make floats of a width that depends on theirs (of bytes, 16 bits),
+        and bytes of pictures are not the brightness from 0 to 1 that a network learns from.
     frozen : bool
         Whether statistics are kept as they are in training too, set by `freeze` and `unfreeze`.
     """
@@ -262,7 +262,8 @@ class Layer(metaclass=Checked):
         DTypeError
             The dtype is none of floats.
         """
-        if namespace().dtype(dtype).kind != "f":
+        wanted = namespace().dtype(dtype)
+        if wanted.type not in FLOATS or wanted.kind == "c":
             raise DTypeError(f"{type(self).__name__}.astype: expected a float dtype such as 'float64', got {dtype!r}")
         return self._map_variables(lambda a: a.astype(dtype) if a.dtype.kind == "f" else a)
 

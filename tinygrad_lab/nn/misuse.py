@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from tinygrad_lab.backend import FLOATS
 from tinygrad_lab.errors import CallError, DTypeError, LabError
 from tinygrad_lab.nn.variables import Variable
 
@@ -20,7 +21,7 @@ def demand_floats(layer: Any, inputs: tuple[Any, ...]) -> None:
     for x in inputs:
         if not hasattr(x, "dtype"):
             raise DTypeError(f"{brief(layer)}: expected arrays or tensors, got {type(x).__name__}; use numpy.asarray?")
-        if x.dtype.kind in "iub":
+        if x.dtype.type not in FLOATS:
             how = "x.astype('float32')" + (" / 255, as a Loader does" if x.dtype == "uint8" else "")
             raise DTypeError(
                 f"{brief(layer)}: expected floats, got {x.dtype} (x.shape == {x.shape}); convert with {how}"

@@ -7,7 +7,8 @@ from typing import Any
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.ops.elementary import exp
 from tinygrad_lab.ops.reductions import peak, sum_axes
-from tinygrad_lab.ops.shaping import sum_to
+from tinygrad_lab.ops.shaping import normalize_axes, sum_to
+from tinygrad_lab.ops.widths import Floating
 
 
 @primitive
@@ -26,7 +27,7 @@ relu.defvjp(x=lambda g, out: relu_grad(g, out))
 relu_grad.defvjp(g=lambda v, y: relu_grad(v, y), y=None)
 
 
-@primitive
+@Floating
 def add_relu(xp: Any, x: Any, y: Any) -> Any:
     """Return max(x + y, 0), where a shortcut joins its block; NaN where the sum is."""
     return xp.maximum(x + y, 0)
@@ -41,19 +42,19 @@ def _add_relu_rule(g: Any, out: Any, x_like: Any, y_like: Any) -> tuple[Any, Any
 add_relu.defvjp("x", "y", _add_relu_rule)
 
 
-@primitive
+@Floating
 def softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
     """Return e^x / sum(e^x) along an axis, computed about the maximum so that nothing overflows."""
-    powers = xp.exp(x - peak(xp, x, (axis,)))
+    powers = xp.exp(x - peak(xp, x, normalize_axes(axis, x.ndim, "softmax")))
     return powers / xp.sum(powers, axis=axis, keepdims=True)
 
 
-@primitive
+@Floating
 def log_softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
     """Return x - log(sum(e^x)) along an axis, computed about the maximum so that nothing overflows."""
+    shifted = x - peak(xp, x, normalize_axes(axis, x.ndim, "log_softmax"))
     if not x.size:
-        return xp.exp(x)
-    shifted = x - peak(xp, x, (axis,))
+        return shifted
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 
 

@@ -11,6 +11,9 @@ import math
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.autograd.tape import Box, raw
+from tinygrad_lab.backend import SCALARS, beside
+from tinygrad_lab.ops.operands import takes_lists
 from tinygrad_lab.ops.shaping import astype, sum_to
 
 
@@ -252,15 +255,36 @@ for _choice in (maximum, minimum):
 
 
 @primitive
-def clip(xp: Any, x: Any, *, low: float | None = None, high: float | None = None) -> Any:
-    """Return x held between two bounds, of which None is none; the gradient passes where low <= x <= high."""
+def clip_between(xp: Any, x: Any, low: Any, high: Any) -> Any:
+    """Return min(max(x, low), high); a bound of None is none."""
     return x if low is None and high is None else xp.clip(x, low, high)
 
 
-def _clip_rule(g: Any, x: Any, low: float | None, high: float | None) -> Any:
+def _clip_x(g: Any, x: Any, low: Any, high: Any) -> Any:
     if low is not None:
         g = where(greater_equal(x, low), g, 0.0)
-    return g if high is None else where(less_equal(x, high), g, 0.0)
+    return sum_to(g if high is None else where(less_equal(x, high), g, 0.0), x)
 
 
-clip.defvjp(x=_clip_rule)
+def _clip_low(g: Any, x: Any, low: Any, high: Any) -> Any:
+    g = where(less(x, low), g, 0.0)
+    return sum_to(g if high is None else where(less_equal(low, high), g, 0.0), low)
+
+
+def _clip_high(g: Any, x: Any, low: Any, high: Any) -> Any:
+    held = x if low is None else maximum(x, low)
+    return sum_to(where(greater(held, high), g, 0.0), high)
+
+
+clip_between.defvjp(x=_clip_x, low=_clip_low, high=_clip_high)
+
+
+@takes_lists
+def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    """Return x held between two bounds: numbers, arrays that broadcast, or None for no bound.
+
+    The gradient goes to x where low <= x <= high, and elsewhere to the bound that holds it.
+    """
+    like = raw(x)
+    low, high = (v if isinstance(v, Box) or type(v) in SCALARS else beside(v, like, who="clip: ") for v in (low, high))
+    return clip_between(x, low, high)

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.backend import real
 from tinygrad_lab.errors import OptionError, ShapeError
 from tinygrad_lab.ops.activation import relu_grad
 from tinygrad_lab.ops.reductions import sum_axes
@@ -41,7 +42,7 @@ NO_PADDING: Padding = ((0, 0), (0, 0))
 
 def _columns(x: Any, groups: int, window: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Any:
     """The windows of x as rows of a matrix for each group: (groups, N*Ho*Wo, kh*kw*C/groups)."""
-    columns = unfold(x, window=window, stride=stride, padding=padding, dilation=dilation)
+    columns = unfold(real(x), window=window, stride=stride, padding=padding, dilation=dilation)
     n, ho, wo, kh, kw, c = columns.shape
     columns = columns.reshape(n * ho * wo, kh * kw, groups, c // groups)  # C -> (groups, C/groups)
     return columns.transpose(2, 0, 1, 3).reshape(groups, n * ho * wo, kh * kw * (c // groups))
@@ -50,13 +51,13 @@ def _columns(x: Any, groups: int, window: Pair, stride: Pair, padding: Padding, 
 def _filters(w: Any, groups: int) -> Any:
     """The filters as a matrix for each group: (kh, kw, C/groups, O) -> (groups, kh*kw*C/groups, O/groups)."""
     kh, kw, c, o = w.shape
-    return w.reshape(kh * kw * c, groups, o // groups).transpose(1, 0, 2)
+    return real(w).reshape(kh * kw * c, groups, o // groups).transpose(1, 0, 2)
 
 
 def _maps(y: Any, groups: int) -> Any:
     """Maps as rows of a matrix for each group: (N, Ho, Wo, O) -> (groups, N*Ho*Wo, O/groups)."""
     n, ho, wo, o = y.shape
-    return y.reshape(n * ho * wo, groups, o // groups).transpose(1, 0, 2)
+    return real(y).reshape(n * ho * wo, groups, o // groups).transpose(1, 0, 2)
 
 
 @primitive

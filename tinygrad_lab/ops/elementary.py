@@ -11,7 +11,9 @@ from typing import Any
 
 from tinygrad_lab import backend
 from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.ops.operands import takes_lists
 from tinygrad_lab.ops.shaping import sum_to
+from tinygrad_lab.ops.widths import Floating
 
 
 @primitive
@@ -161,20 +163,20 @@ arccosh.defvjp(x=lambda g, x: g / sqrt((x - 1.0) * (x + 1.0)))
 arctanh.defvjp(x=lambda g, x: g / ((1.0 - x) * (1.0 + x)))
 
 
-@primitive
+@Floating
 def sigmoid(xp: Any, x: Any) -> Any:
     """Return 1 / (1 + e^-x), computed from ``e^-|x|`` so that nothing overflows and small results keep their digits."""
     small = xp.exp(xp.minimum(x, -x))
     return xp.where(x < 0, small, 1.0) / (1.0 + small)
 
 
-@primitive
+@Floating
 def erf(xp: Any, x: Any) -> Any:
     """Return the error function, 2/sqrt(pi) times the integral of e^(-t^2) from 0 to x."""
     return backend.erf(x)
 
 
-@primitive
+@Floating
 def erfc(xp: Any, x: Any) -> Any:
     """Return 1 - erf(x), exact where it is small."""
     return backend.erfc(x)
@@ -185,6 +187,7 @@ erf.defvjp(x=lambda g, x: g * (2.0 / math.sqrt(math.pi)) * exp(-x * x))
 erfc.defvjp(x=lambda g, x: g * (-2.0 / math.sqrt(math.pi)) * exp(-x * x))
 
 
+@takes_lists
 def square(x: Any) -> Any:
     """Return x * x."""
     return x * x

@@ -9,6 +9,7 @@ from tinygrad_lab import backend
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.errors import ShapeError
+from tinygrad_lab.ops.operands import as_operand
 from tinygrad_lab.ops.shaping import normalize_axes
 
 
@@ -68,6 +69,7 @@ scatter_along_axis.defvjp(g=lambda gg, positions, axis: gather_along_axis(gg, po
 
 def take_along_axis(x: Any, positions: Any, axis: int) -> Any:
     """Return, for each row along an axis, the elements at that row's own positions."""
+    x, positions = as_operand(x, who="take_along_axis"), as_operand(positions, x, who="take_along_axis")
     (axis,) = normalize_axes(axis, x.ndim, "take_along_axis")
     if positions.ndim != x.ndim:
         raise ShapeError(f"take_along_axis: expected positions with {x.ndim} axes, got shape {positions.shape}")

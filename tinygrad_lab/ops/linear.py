@@ -8,9 +8,10 @@ from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.tape import raw
-from tinygrad_lab.backend import namespace
+from tinygrad_lab.backend import carries_gradient, namespace
 from tinygrad_lab.errors import OptionError, ShapeError
 from tinygrad_lab.ops.indexing import take
+from tinygrad_lab.ops.operands import as_operand
 from tinygrad_lab.ops.shaping import (
     broadcast_to,
     expand_dims,
@@ -43,6 +44,7 @@ def matmul(x: Any, y: Any) -> Any:
     ShapeError
         An operand is 0-dimensional, or the inner lengths differ.
     """
+    x, y = as_operand(x, y, who="matmul"), as_operand(y, x, who="matmul")
     if x.ndim == 0 or y.ndim == 0:
         raise ShapeError(f"matmul: expected vectors or matrices, got shapes {x.shape} and {y.shape}; use * for scalars")
     if x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
@@ -64,6 +66,7 @@ def tensordot(x: Any, y: Any, axes: int | tuple[Any, Any] = 2) -> Any:
     OptionError
         An operand does not have these axes.
     """
+    x, y = as_operand(x, y, who="tensordot"), as_operand(y, x, who="tensordot")
     if not isinstance(axes, Sequence):
         if not 0 <= axes <= min(x.ndim, y.ndim):
             raise OptionError(f"tensordot: expected 0 to {min(x.ndim, y.ndim)} axes, got {axes}")
@@ -120,6 +123,8 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     >>> einsum("ij,jk->ik", np.ones((2, 3)), np.ones((3, 4))).shape
     (2, 4)
     """
+    like = next((o for o in operands if carries_gradient(raw(o))), None)
+    operands = tuple(as_operand(o, like, who="einsum") for o in operands)
     left, arrow, out = subscripts.replace(" ", "").partition("->")
     terms = left.split(",")
     if len(terms) != len(operands):

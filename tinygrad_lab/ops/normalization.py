@@ -17,20 +17,21 @@ ICML 2015, algorithm 1 and the equations of section 3.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
-from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.ops.activation import relu_grad
 from tinygrad_lab.ops.elementary import sqrt
 from tinygrad_lab.ops.reductions import mean as mean_over
 from tinygrad_lab.ops.reductions import sum_axes
+from tinygrad_lab.ops.widths import Floating
 
 
 def _all_but_last(x: Any) -> tuple[int, ...]:
     return tuple(range(x.ndim - 1))
 
 
-@primitive(outputs=("out", "mean", "variance"))
+@partial(Floating, outputs=("out", "mean", "variance"))
 def batch_norm(xp: Any, x: Any, scale: Any, shift: Any, *, eps: float) -> Any:
     """Return scale * (x - mean) / sqrt(variance + eps) + shift, and the mean and variance of each channel.
 
@@ -42,33 +43,33 @@ def batch_norm(xp: Any, x: Any, scale: Any, shift: Any, *, eps: float) -> Any:
     return centered * (scale / xp.sqrt(variance + eps)) + shift, mean, variance
 
 
-@primitive(outputs=("out", "mean", "variance"))
+@partial(Floating, outputs=("out", "mean", "variance"))
 def batch_norm_relu(xp: Any, x: Any, scale: Any, shift: Any, *, eps: float) -> Any:
     """Return `batch_norm` with ReLU behind it, which lets NaN through, and the mean and variance of each channel."""
     y, mean, variance = batch_norm.forward(xp, x, scale, shift, eps=eps)
     return xp.maximum(y, 0), mean, variance
 
 
-@primitive(outputs=("total", "moment"))
+@partial(Floating, outputs=("total", "moment"))
 def centered_sums(xp: Any, g: Any, x: Any, mean: Any) -> Any:
     """Return sum(g) and sum(g * (x - mean)) over all axes but the last."""
     axes = _all_but_last(x)
     return xp.sum(g, axis=axes), xp.sum(g * (x - mean), axis=axes)
 
 
-@primitive
+@Floating
 def channel_affine(xp: Any, x: Any, mean: Any, factor: Any, shift: Any) -> Any:
     """Return (x - mean) * factor + shift, with a value of mean, factor and shift for each channel."""
     return (x - mean) * factor + shift
 
 
-@primitive
+@Floating
 def channel_affine_relu(xp: Any, x: Any, mean: Any, factor: Any, shift: Any) -> Any:
     """Return `channel_affine` with ReLU behind it, which lets NaN through."""
     return xp.maximum((x - mean) * factor + shift, 0)
 
 
-@primitive
+@Floating
 def blend(xp: Any, g: Any, x: Any, mean: Any, a: Any, b: Any, c: Any) -> Any:
     """Return a * g + b * (x - mean) + c, with a value of mean, a, b and c for each channel."""
     return a * g + b * (x - mean) + c
@@ -131,7 +132,7 @@ channel_affine_relu.defvjp("x", "mean", "factor", "shift", _channel_affine_relu_
 blend.defvjp("g", "x", "mean", "a", "b", "c", _blend_rule)
 
 
-@primitive(outputs=("out", "rstd"))
+@partial(Floating, outputs=("out", "rstd"))
 def standardize(xp: Any, x: Any, *, axes: tuple[int, ...], eps: float) -> Any:
     """Return (x - mean) / sqrt(variance + eps) over some axes, and 1 / sqrt(variance + eps) with those kept as 1."""
     centered = x - xp.mean(x, axis=axes, keepdims=True)

@@ -11,9 +11,21 @@ from typing import Any
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.settings import SETTINGS
 from tinygrad_lab.errors import OptionError, ShapeError
+from tinygrad_lab.ops.widths import Floating
 from tinygrad_lab.ops.windows import Padding, Pair, expect_images, expect_maps, expect_pair, fold, map_shape, unfold
 
 Shape = tuple[int, ...]
+
+
+def _least(xp: Any, dtype: Any) -> Any:
+    """Return what is larger than no number of a dtype."""
+    return xp.iinfo(dtype).min if dtype.kind in "iu" else False if dtype.kind == "b" else -math.inf
+
+
+def first_inside(xp: Any, x: Any, *, window: Pair, stride: Pair, padding: Padding) -> Any:
+    """Return the first place of each window that does not lie in the padding: (1, Ho, Wo, 1), in bytes."""
+    inside = unfold(xp.ones((1, *x.shape[1:3], 1), bool), window=window, stride=stride, padding=padding)
+    return inside.reshape(*inside.shape[:3], -1, 1).argmax(axis=3).astype(xp.uint8)
 
 
 @primitive(outputs=("out", "index"))
@@ -22,16 +34,18 @@ def max_pool2d(xp: Any, x: Any, *, window: Pair, stride: Pair, padding: Padding)
 
     The first of equal maxima wins, and NaN wins over all. Windows hold at most 256 elements.
     """
-    columns = unfold(x, window=window, stride=stride, padding=padding, fill=-math.inf)
+    least = _least(xp, x.dtype)
+    columns = unfold(x, window=window, stride=stride, padding=padding, fill=least)
     n, ho, wo, kh, kw, c = columns.shape
     columns = columns.reshape(n, ho, wo, kh * kw, c)
-    return columns.max(axis=3), columns.argmax(axis=3).astype(xp.uint8)
+    out, index = columns.max(axis=3), columns.argmax(axis=3).astype(xp.uint8)
+    return out, xp.where(out == least, first_inside(xp, x, window=window, stride=stride, padding=padding), index)
 
 
 @primitive
 def max_pool2d_values(xp: Any, x: Any, *, window: Pair, stride: Pair, padding: Padding) -> Any:
     """Return the maximum of each window without its place, which takes longer to find and no inference needs."""
-    return unfold(x, window=window, stride=stride, padding=padding, fill=-math.inf).max(axis=(3, 4))
+    return unfold(x, window=window, stride=stride, padding=padding, fill=_least(xp, x.dtype)).max(axis=(3, 4))
 
 
 def largest_in_windows(x: Any, *, window: Pair, stride: Pair, padding: Padding) -> Any:
@@ -118,7 +132,7 @@ max_pool2d_take.defvjp(
 )
 
 
-@primitive
+@Floating
 def sum_pool2d(xp: Any, x: Any, *, window: Pair, stride: Pair, padding: Padding) -> Any:
     """Return the sum of each window, zeros in the padding (the adjoint of `sum_pool2d_grad`)."""
     return unfold(x, window=window, stride=stride, padding=padding).sum(axis=(3, 4))

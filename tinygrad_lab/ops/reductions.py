@@ -14,7 +14,19 @@ from tinygrad_lab.errors import ShapeError
 from tinygrad_lab.ops.arithmetic import equal, not_equal, where
 from tinygrad_lab.ops.elementary import exp, sqrt
 from tinygrad_lab.ops.indexing import take_along_axis
-from tinygrad_lab.ops.shaping import Axes, astype, broadcast_to, concatenate, flip, normalize_axes, reshape, transpose
+from tinygrad_lab.ops.operands import takes_lists
+from tinygrad_lab.ops.shaping import (
+    Axes,
+    add_up,
+    astype,
+    broadcast_to,
+    concatenate,
+    flip,
+    normalize_axes,
+    reshape,
+    transpose,
+)
+from tinygrad_lab.ops.widths import Floating, expect_real, in_floats
 
 
 def _kept(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -25,7 +37,7 @@ def _kept(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
 @primitive
 def sum_axes(xp: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool = False) -> Any:
     """Sum over some axes."""
-    return xp.sum(x, axis=axes, keepdims=keepdims)
+    return add_up(xp, x, axis=axes, keepdims=keepdims)
 
 
 def _spread(g: Any, x_like: Any, axes: tuple[int, ...]) -> Any:
@@ -35,35 +47,44 @@ def _spread(g: Any, x_like: Any, axes: tuple[int, ...]) -> Any:
 sum_axes.defvjp(x=_spread)
 
 
+@takes_lists
 def sum(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # NumPy's name
     """Return the sum over the given axes; by default over all."""
     return sum_axes(x, axes=normalize_axes(axis, x.ndim, "sum"), keepdims=keepdims)
 
 
+@takes_lists
 def count(x: Any, axis: Axes = None) -> int:
     """Return how many elements a reduction over the given axes takes together."""
     return math.prod(x.shape[i] for i in normalize_axes(axis, x.ndim, "count"))
 
 
+@in_floats
 def mean(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
     """Return the mean over the given axes; NaN of no elements, as in NumPy."""
     return sum(x, axis, keepdims=keepdims) / (count(x, axis) or math.nan)
 
 
+@in_floats
 def var(x: Any, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
     """Return the variance over the given axes, divided by count - ddof; NaN where that is not positive."""
+    expect_real(x, "var")
     centered = x - mean(x, axis, keepdims=True)
     freedom = count(x, axis) - ddof
     return sum(centered * centered, axis, keepdims=keepdims) / (freedom if freedom > 0 else math.nan)
 
 
+@takes_lists
 def std(x: Any, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
     """Return the square root of the variance; its gradient where that is 0 is taken as 0."""
+    expect_real(x, "std")
     return _root(var(x, axis, ddof=ddof, keepdims=keepdims))
 
 
+@in_floats
 def norm(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
     """Return the Euclidean norm over the given axes; its gradient at 0 is taken as 0."""
+    expect_real(x, "norm")
     return _root(sum(x * x, axis, keepdims=keepdims))
 
 
@@ -101,11 +122,13 @@ def _not_empty(who: str, x: Any, axis: Axes) -> tuple[int, ...]:
     return axes
 
 
+@takes_lists
 def max(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # NumPy's name
     """Return the largest element over the given axes; by default over all."""
     return max_axes(x, axes=_not_empty("max", x, axis), keepdims=keepdims)
 
 
+@takes_lists
 def min(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # NumPy's name
     """Return the smallest element over the given axes; by default over all."""
     return min_axes(x, axes=_not_empty("min", x, axis), keepdims=keepdims)
@@ -119,6 +142,7 @@ def _as_rows(x: Any, axes: tuple[int, ...]) -> Any:
     return reshape(rows, shape=(*(x.shape[i] for i in others), length))  # (others..., product of axes)
 
 
+@takes_lists
 def prod(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
     """Return the product over the given axes.
 
@@ -133,10 +157,11 @@ def prod(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
         left, right, last = rows[..., :half], rows[..., half : 2 * half], rows[..., 2 * half :]
         rows = concatenate([left * right, last], -1) if n % 2 else left * right
     if not n:
-        rows = sum_axes(rows, axes=(rows.ndim - 1,), keepdims=True) + 1.0
+        rows = sum_axes(rows, axes=(rows.ndim - 1,), keepdims=True) + 1
     return reshape(rows, shape=_kept(x.shape, axes) if keepdims else rows.shape[:-1])
 
 
+@takes_lists
 def logsumexp(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
     """Return log(sum(exp(x))) over the given axes, computed about the maximum so that nothing overflows."""
     axes = normalize_axes(axis, x.ndim, "logsumexp")
@@ -145,14 +170,14 @@ def logsumexp(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
 
 def peak(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
     """Return the maximum over some axes, which stay, of a raw array; 0 where there are no elements."""
-    return xp.max(x, axis=axes, keepdims=True) if math.prod(x.shape[i] for i in axes) else 0.0
+    return xp.max(x, axis=axes, keepdims=True) if math.prod(x.shape[i] for i in axes) else xp.zeros((), x.dtype)
 
 
-@primitive
+@Floating
 def logsumexp_axes(xp: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool = False) -> Any:
     """Return log(sum(exp(x))) over some axes."""
     shift = peak(xp, x, axes)
-    shift = xp.where(xp.isfinite(shift), shift, 0.0)
+    shift = xp.where(xp.isfinite(shift), shift, xp.zeros((), x.dtype))
     with_axes = xp.log(xp.sum(xp.exp(x - shift), axis=axes, keepdims=True)) + shift
     return with_axes if keepdims else xp.squeeze(with_axes, axis=axes)
 
@@ -174,6 +199,7 @@ def cumsum_axis(xp: Any, x: Any, *, axis: int) -> Any:
 cumsum_axis.defvjp(x=lambda g, axis: flip(cumsum_axis(flip(g, axis), axis=axis), axis))
 
 
+@takes_lists
 def cumsum(x: Any, axis: int | None = None) -> Any:
     """Return the cumulative sums along an axis; without one, of the flattened array."""
     if axis is None:
@@ -199,6 +225,7 @@ def argmin_axis(xp: Any, x: Any, *, axis: int | None) -> Any:
     return xp.argmin(x, axis=axis)
 
 
+@takes_lists
 def argsort(x: Any, axis: int | None = -1) -> Any:
     """Return the positions that sort x along an axis, equal elements in their order; None sorts the flattened x."""
     if axis is None:
@@ -206,18 +233,21 @@ def argsort(x: Any, axis: int | None = -1) -> Any:
     return argsort_axis(x, axis=normalize_axes(axis, x.ndim, "argsort")[0])
 
 
+@takes_lists
 def argmax(x: Any, axis: int | None = None) -> Any:
     """Return the position of the first largest element along an axis, or in the flattened x; NaN is the largest."""
     axes = _not_empty("argmax", x, axis)
     return argmax_axis(x, axis=None if axis is None else axes[0])
 
 
+@takes_lists
 def argmin(x: Any, axis: int | None = None) -> Any:
     """Return the position of the first smallest element along an axis, or in the flattened x; NaN is the smallest."""
     axes = _not_empty("argmin", x, axis)
     return argmin_axis(x, axis=None if axis is None else axes[0])
 
 
+@takes_lists
 def sort(x: Any, axis: int | None = -1) -> Any:
     """Return x sorted along an axis, or flattened and sorted; the gradient goes back to where an element came from."""
     if axis is None:
@@ -237,11 +267,13 @@ def any_axes(xp: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool = False) 
     return xp.any(x, axis=axes, keepdims=keepdims)
 
 
+@takes_lists
 def all(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # NumPy's name
     """Return whether all elements over the given axes hold, or are not 0; by default over all axes."""
     return all_axes(x, axes=normalize_axes(axis, x.ndim, "all"), keepdims=keepdims)
 
 
+@takes_lists
 def any(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # NumPy's name
     """Return whether any element over the given axes holds, or is not 0; by default over all axes."""
     return any_axes(x, axes=normalize_axes(axis, x.ndim, "any"), keepdims=keepdims)

@@ -12,7 +12,10 @@ from operator import index
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
-from tinygrad_lab.errors import OptionError, ShapeError
+from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.backend import NUMBERS, carries_gradient
+from tinygrad_lab.errors import DTypeError, OptionError, ShapeError
+from tinygrad_lab.ops.operands import as_operand, takes_lists
 
 Axes = int | Sequence[int] | None
 
@@ -23,7 +26,8 @@ def normalize_axes(axis: Axes, ndim: int, who: str = "axis") -> tuple[int, ...]:
         return tuple(range(ndim))
     axes = tuple(map(index, axis)) if isinstance(axis, Iterable) else (index(axis),)
     if any(not -ndim <= a < ndim for a in axes):
-        raise OptionError(f"{who}: expected axes from {-ndim} to {ndim - 1}, got {axis}")
+        known = f"axes from {-ndim} to {ndim - 1}" if ndim else "no axis of a 0-dimensional array"
+        raise OptionError(f"{who}: expected {known}, got {axis}")
     axes = tuple(a % ndim for a in axes)
     if len(set(axes)) != len(axes):
         raise OptionError(f"{who}: expected each axis once, got {axis}")
@@ -64,12 +68,19 @@ def broadcast_to(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
 broadcast_to.defvjp(x=lambda g, x_like: sum_to(g, x_like))
 
 
+def add_up(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False) -> Any:
+    """Return the sum of a raw array over some axes; float16 is added in float32 and rounded once."""
+    if x.dtype != "float16":
+        return xp.sum(x, axis=axis, keepdims=keepdims)
+    return xp.sum(x, axis=axis, keepdims=keepdims, dtype="float32").astype("float16")
+
+
 @primitive
 def sum_to_shape(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
     """Sum x over the axes that broadcasting `shape` to x.shape repeats (the adjoint of `broadcast_to`)."""
     extra = x.ndim - len(shape)
     axes = tuple(range(extra)) + tuple(i for i in range(extra, x.ndim) if shape[i - extra] == 1 != x.shape[i])
-    return xp.reshape(xp.sum(x, axis=axes), shape)
+    return xp.reshape(add_up(xp, x, axis=axes), shape)
 
 
 sum_to_shape.defvjp(x=lambda g, x_like: broadcast_to(g, shape=x_like.shape))
@@ -82,13 +93,22 @@ def sum_to(x: Any, like: Any) -> Any:
 
 @primitive
 def astype(xp: Any, x: Any, *, dtype: Any) -> Any:
-    """Return x converted to another dtype; the gradient is converted back."""
+    """Return x converted to another dtype of numbers; the gradient is converted back."""
+    if xp.dtype(dtype).type not in NUMBERS:
+        raise DTypeError(f"astype: expected a dtype of numbers, got {xp.dtype(dtype)}; use 'float32', 'int64', 'bool'")
     return x.astype(dtype)
 
 
-astype.defvjp(x=lambda g, x_like: astype(g, dtype=x_like.dtype))
+def _astype_rule(g: Any, x_like: Any) -> Any:
+    if g.dtype.kind == "c" != x_like.dtype.kind:
+        raise DTypeError(f"expected a real cotangent for {x_like.dtype}, got {g.dtype}; differentiate the real part")
+    return astype(g, dtype=x_like.dtype)
 
 
+astype.defvjp(x=_astype_rule)
+
+
+@takes_lists
 def expand_dims(x: Any, axis: int | Sequence[int]) -> Any:
     """Return x with new axes of length 1 at the given places of the result."""
     count = len(axis) if isinstance(axis, Sequence) else 1
@@ -97,6 +117,7 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Any:
     return reshape(x, shape=tuple(1 if i in axes else next(lengths) for i in range(x.ndim + count)))
 
 
+@takes_lists
 def squeeze(x: Any, axis: Axes = None) -> Any:
     """Return x without the given axes, which have length 1; by default without all of length 1."""
     axes = [i for i, n in enumerate(x.shape) if n == 1] if axis is None else normalize_axes(axis, x.ndim, "squeeze")
@@ -105,6 +126,7 @@ def squeeze(x: Any, axis: Axes = None) -> Any:
     return reshape(x, shape=tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
 
+@takes_lists
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Any:
     """Return x with some axes moved to other places; the others keep their order."""
     sources = normalize_axes(source, x.ndim, "moveaxis")
@@ -117,6 +139,7 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
     return transpose(x, axes=tuple(order))
 
 
+@takes_lists
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """Return x with two axes exchanged."""
     order = list(range(x.ndim))
@@ -134,6 +157,7 @@ def flip_axes(xp: Any, x: Any, *, axes: tuple[int, ...]) -> Any:
 flip_axes.defvjp(x=lambda g, axes: flip_axes(g, axes=axes))
 
 
+@takes_lists
 def flip(x: Any, axis: Axes = None) -> Any:
     """Return x reversed along the given axes; by default along all."""
     return flip_axes(x, axes=normalize_axes(axis, x.ndim, "flip"))
@@ -148,6 +172,7 @@ def roll_axes(xp: Any, x: Any, *, shifts: tuple[int, ...], axes: tuple[int, ...]
 roll_axes.defvjp(x=lambda g, shifts, axes: roll_axes(g, shifts=tuple(-s for s in shifts), axes=axes))
 
 
+@takes_lists
 def roll(x: Any, shift: int | Sequence[int], axis: Axes = None) -> Any:
     """Return x shifted cyclically; without an axis, as if it were flat."""
     if axis is None:
@@ -207,6 +232,7 @@ pad_edge.defvjp(x=lambda g, widths: fold_edge(g, widths=widths))
 fold_edge.defvjp(x=lambda g, widths: pad_edge(g, widths=widths))
 
 
+@takes_lists
 def pad(x: Any, widths: int | tuple[int, int] | Sequence[tuple[int, int]], *, mode: str = "zero") -> Any:
     """Return x with elements around it.
 
@@ -248,8 +274,15 @@ def _concatenate_rule(g: Any, parts_like: Any, axis: int) -> list[Any]:
 concatenate_parts.defvjp(parts=_concatenate_rule)
 
 
+def _parts(parts: Any, who: str) -> list[Any]:
+    """Return parts as arrays, lists in the floats of the tensors and arrays among them."""
+    like = next((p for p in parts if carries_gradient(raw(p))), None)
+    return [as_operand(p, like, who=who) for p in parts]
+
+
 def concatenate(parts: Sequence[Any], axis: int = 0) -> Any:
     """Join arrays that agree in every axis but one."""
+    parts = _parts(parts, "concatenate")
     if not parts:
         raise ShapeError("concatenate: expected at least one part, got none")
     (axis,) = normalize_axes(axis, parts[0].ndim, "concatenate")
@@ -263,11 +296,13 @@ def concatenate(parts: Sequence[Any], axis: int = 0) -> Any:
 
 def stack(parts: Sequence[Any], axis: int = 0) -> Any:
     """Join arrays of one shape along a new axis."""
+    parts = _parts(parts, "stack")
     if len({p.shape for p in parts}) != 1:
         raise ShapeError(f"stack: expected parts of one shape, got {[p.shape for p in parts]}")
     return concatenate([expand_dims(p, axis) for p in parts], axis)
 
 
+@takes_lists
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
     """Cut x along an axis, into so many equal parts or into parts of the given lengths.
 
@@ -275,7 +310,10 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
     """
     (axis,) = normalize_axes(axis, x.ndim, "split")
     total = x.shape[axis]
-    lengths = list(sections) if isinstance(sections, Sequence) else [total // max(1, sections)] * sections
+    if isinstance(sections, Iterable):
+        lengths = [*map(index, sections)]
+    else:
+        lengths = [total // max(1, sections)] * index(sections)
     if min(lengths, default=-1) < 0 or sum(lengths) != total:
         raise ShapeError(f"split: expected lengths that add up to {total}, got {sections} (x.shape == {x.shape})")
     parts, start = [], 0
@@ -287,9 +325,10 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
     return parts
 
 
+@takes_lists
 def tile(x: Any, repeats: int | Sequence[int]) -> Any:
     """Return copies of x laid side by side, so many along each axis."""
-    counts = tuple(repeats) if isinstance(repeats, Sequence) else (repeats,)
+    counts = tuple(map(index, repeats)) if isinstance(repeats, Iterable) else (index(repeats),)
     counts = (1,) * (x.ndim - len(counts)) + counts
     x = reshape(x, shape=(1,) * (len(counts) - x.ndim) + tuple(x.shape))
     interleaved = tuple(n for length in x.shape for n in (1, length))  # (1, n0, 1, n1, ...)
@@ -298,8 +337,11 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Any:
     return reshape(broadcast_to(reshape(x, shape=interleaved), shape=repeated), shape=whole)
 
 
+@takes_lists
 def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
     """Return x with each element (or slice along an axis) repeated in place; without an axis, x is flattened first."""
+    if isinstance(repeats, Iterable):
+        raise OptionError(f"repeat: expected one number for all elements, got {repeats}; take them by an index")
     if axis is None:
         x, axis = reshape(x, shape=(math.prod(x.shape),)), 0
     (axis,) = normalize_axes(axis, x.ndim, "repeat")

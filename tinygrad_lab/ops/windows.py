@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.backend import real
 from tinygrad_lab.errors import OptionError, ShapeError
 
 Pair = tuple[int, int]
@@ -156,6 +157,7 @@ def fold(
 ) -> Any:
     """Add windows into the images that they came from: (N, Ho, Wo, kh, kw, C) -> (N, H, W, C)."""
     (top, bottom), (left, right) = padding
+    columns = real(columns)
     shape = (columns.shape[0], size[0] + top + bottom, size[1] + left + right, columns.shape[5])
     padded = xp.zeros(shape, dtype=columns.dtype)
     for i, j, place in _slices(window, columns.shape[1:3], stride, dilation):

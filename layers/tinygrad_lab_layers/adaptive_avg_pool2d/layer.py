@@ -47,6 +47,8 @@ class AdaptiveAvgPool2d(tgl.Layer):
     array([2., 3.])
     """
 
+    integers = False
+
     def __init__(self, size: Any) -> None:
         self.size = tgl.pair(size, least=1, what="AdaptiveAvgPool2d: size")
 

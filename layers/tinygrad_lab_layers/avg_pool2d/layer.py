@@ -54,6 +54,8 @@ class AvgPool2d(tgl.Layer):
            [10.5, 12.5]])
     """
 
+    integers = False
+
     def __init__(self, window: Any, *, stride: Any = None, padding: Any = 0, count_include_pad: bool = True) -> None:
         self.window = tgl.Window(
             window, stride=window if stride is None else stride, padding=padding, who=f"AvgPool2d({window})"
@@ -61,6 +63,7 @@ class AvgPool2d(tgl.Layer):
         self.window.expect_narrow_padding()
         self.count_include_pad = count_include_pad
 
+    @tgl.in_floats
     def forward(self, x: Any) -> Any:
         """Return the mean of each window."""
         self.output_shape(x.shape)

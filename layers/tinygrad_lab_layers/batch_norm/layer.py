@@ -60,6 +60,8 @@ class BatchNorm(tgl.Layer):
     array([-1.225,  0.   ,  1.225], dtype=float32)
     """
 
+    integers = False
+
     def __init__(
         self, channels: int, *, momentum: float = 0.9, eps: float = 1e-5, activation: str | None = None
     ) -> None:

@@ -69,6 +69,8 @@ class Conv2dTranspose(tgl.Layer):
     (2, 14, 14, 8)
     """
 
+    integers = False
+
     def __init__(
         self,
         in_channels: int,

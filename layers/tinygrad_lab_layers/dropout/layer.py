@@ -43,6 +43,8 @@ class Dropout(tgl.Layer):
     ([0.0, 2.0], True)
     """
 
+    integers = False
+
     def __init__(self, rate: float = 0.5) -> None:
         if not 0 <= rate < 1:
             raise tgl.errors.OptionError(f"Dropout: expected a rate from 0 to below 1, got {rate}")

@@ -17,7 +17,7 @@ CUBE = 0.044715
 
 def _near(x: Any) -> Any:
     """Return x held within +-FAR, so that no power of it overflows."""
-    return tgl.clip(x, low=-FAR, high=FAR)
+    return tgl.clip(x, -FAR, FAR)
 
 
 def _share(x: Any) -> Any:

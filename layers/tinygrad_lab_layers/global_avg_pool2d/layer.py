@@ -41,6 +41,8 @@ class GlobalAvgPool2d(tgl.Layer):
     array([[3., 4.]])
     """
 
+    integers = False
+
     def __init__(self, *, keepdims: bool = False) -> None:
         self.keepdims = keepdims
 

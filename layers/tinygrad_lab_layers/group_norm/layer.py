@@ -53,6 +53,8 @@ class GroupNorm(tgl.Layer):
            [ 0.728,  1.213,  0.728,  1.213]], dtype=float32)
     """
 
+    integers = False
+
     def __init__(self, groups: int, channels: int, *, eps: float = 1e-5) -> None:
         if groups < 1 or channels < groups or channels % groups:
             raise tgl.errors.OptionError(

@@ -50,7 +50,7 @@ class Hardtanh(tgl.Layer):
 
     def forward(self, x: Any) -> Any:
         """Return x held between a and b."""
-        return tgl.clip(x, low=self.low, high=self.high)
+        return tgl.clip(x, self.low, self.high)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of x."""

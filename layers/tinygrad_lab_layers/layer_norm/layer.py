@@ -49,6 +49,8 @@ class LayerNorm(tgl.Layer):
     array([[-1.225,  0.   ,  1.225]], dtype=float32)
     """
 
+    integers = False
+
     def __init__(self, features: int | Sequence[int], *, eps: float = 1e-5) -> None:
         self.features = tuple(features) if isinstance(features, Sequence) else (features,)
         if eps <= 0 or not self.features or any(n < 1 for n in self.features):

@@ -157,6 +157,8 @@ class LocalResponseNorm(tgl.Layer):
            4.883])
     """
 
+    integers = False
+
     def __init__(
         self, size: int = 5, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0, convention: str = "paper"
     ) -> None:
@@ -165,6 +167,7 @@ class LocalResponseNorm(tgl.Layer):
             raise tgl.errors.OptionError(f"LocalResponseNorm: expected a positive size and k >= 0, got {size} and {k}")
         self.factor, self.beta, self.k = alpha / divisor, beta, k
 
+    @tgl.in_floats
     def forward(self, x: Any) -> Any:
         """Return the normalised channels."""
         self.output_shape(x.shape)

@@ -72,6 +72,8 @@ class LSTM(tgl.Layer):
     (2, 7, 5)
     """
 
+    integers = False
+
     def __init__(
         self,
         in_features: int,

@@ -70,6 +70,8 @@ class MultiHeadAttention(tgl.Layer):
     (2, 7, 8)
     """
 
+    integers = False
+
     def __init__(
         self,
         features: int,

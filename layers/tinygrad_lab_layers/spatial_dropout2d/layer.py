@@ -46,6 +46,8 @@ class SpatialDropout2d(tgl.Layer):
     (True, [0.0, 2.0])
     """
 
+    integers = False
+
     def __init__(self, rate: float = 0.5) -> None:
         if not 0 <= rate < 1:
             raise tgl.errors.OptionError(f"SpatialDropout2d: expected a rate from 0 to below 1, got {rate}")

@@ -51,6 +51,8 @@ class Upsample2d(tgl.Layer):
     (array([0., 0., 4., 4.]), array([0., 1., 3., 4.]))
     """
 
+    integers = False
+
     def __init__(self, scale: Any = 2, *, mode: str = "nearest") -> None:
         if mode not in ("nearest", "bilinear"):
             raise tgl.errors.OptionError(f"Upsample2d: expected mode 'nearest' or 'bilinear', got {mode!r}")

@@ -92,6 +92,8 @@ kinked("relu", lambda x: np.maximum(x, 0))
 @operation("clip")
 def _clip(draw: Draw) -> Trial:
     bounds = draw(st.sampled_from([(-1.0, 1.0), (None, 0.5), (-0.5, None), (0.0, 0.0), (1.0, -1.0), (None, None)]))
+    if draw(st.booleans()):
+        return clip_by_arrays(draw)
     x = values(draw, draw(shapes()))
     for bound in bounds:
         x = np.where(np.abs(x - (bound or 0.0)) < FAR, (bound or 0.0) + FAR, x)
@@ -101,6 +103,13 @@ def _clip(draw: Draw) -> Trial:
         return x.clamp(low, high) if bounds != (None, None) else x.clone()
 
     return Trial(lambda x: tgl.clip(x, low=low, high=high), [x], lambda x: np.clip(x, low, high), torch)
+
+
+def clip_by_arrays(draw: Draw) -> Trial:
+    """Clip by bounds that broadcast, also where they cross."""
+    shape = draw(shapes())
+    x, low, high = apart(draw, shape, draw(part_of(shape)), draw(part_of(shape)))
+    return Trial(tgl.clip, [x, low, high], np.clip, lambda x, low, high: x.clamp(low, high))
 
 
 # ----------------------------------------------------------------------------------- two arrays

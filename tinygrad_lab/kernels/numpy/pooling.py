@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.numpy.blocks import run_blocks
 from tinygrad_lab.kernels.numpy.pointwise import select
-from tinygrad_lab.ops.pooling import max_pool2d, max_pool2d_grad, max_pool2d_values
+from tinygrad_lab.ops.pooling import first_inside, max_pool2d, max_pool2d_grad, max_pool2d_values
 from tinygrad_lab.ops.windows import Padding, Pair, places
 
 
@@ -63,10 +63,11 @@ def _pools(x: Array, *, window: Pair, **options: Any) -> bool:
 
 @max_pool2d.kernel("numpy", when=_pools)
 def _max_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> tuple[Array, Array]:
-    """Return each window's maximum and its place: the first of equal ones, or of those that are NaN."""
+    """Return each window's maximum and its place: the first of equal ones, or of those that are NaN, in the image."""
     size = places(x.shape[1:3], window, stride, padding, who="max_pool2d")
     out = np.empty((len(x), *size, x.shape[3]), x.dtype)
     index = np.zeros(out.shape, np.uint8)
+    inside = first_inside(np, x, window=window, stride=stride, padding=padding)
 
     def work(_: int, images: slice) -> None:
         seen, best, place = _padded(x[images], padding), out[images], index[images]
@@ -81,6 +82,8 @@ def _max_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> tu
         if lost.any():
             maps = _positions(seen, window, stride, size)
             np.copyto(place, _first([~np.isnan(candidate) for candidate in maps]), where=lost)
+        if padding != ((0, 0), (0, 0)):
+            np.copyto(place, inside, where=best == -np.inf)
 
     run_blocks(work, len(x), x[:1].nbytes // 2)
     return out, index

@@ -29,18 +29,18 @@ extern "C" __global__ void max_pool(const REAL* x, REAL* out, bits8* index, int 
     EACH(i, n) {
         PLACE(i, Ho, Wo)
         SUM best = -(SUM)INFINITY;
-        int at = 0;
+        int at = -1;  // of minus infinity too the first place in the image wins
         for (int j = 0; j < kh * kw; j++) {
             int h = p * sh - top + j / kw, w = q * sw - left + j % kw;
             if (h < 0 || h >= H || w < 0 || w >= W) continue;
             SUM v = (SUM)x[((b * H + h) * W + w) * C + c];
-            if (v > best || (v != v && best == best)) {
+            if (at < 0 || v > best || (v != v && best == best)) {
                 best = v;
                 at = j;
             }
         }
         out[i] = (REAL)best;
-        index[i] = (bits8)at;
+        index[i] = (bits8)(at < 0 ? 0 : at);
     }
 }
 

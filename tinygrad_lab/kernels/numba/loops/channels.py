@@ -30,7 +30,8 @@ def _emit_largest_of_taps(code: Code, noted: bool, args: Sequence[Any]) -> None:
 
     def compare(first: Any, masks: list[Any]) -> None:
         """Write the largest of the taps in the channels from `first` on, two vectors of them: one waits for itself."""
-        found = [(code.variable(splat(-math.inf)), code.variable(ir.Constant(NUMBERS, [0] * LANES))) for _ in masks]
+        start = code.spread(b.trunc(code.number(numbers, integer(0)), ir.IntType(32)), NUMBERS)
+        found = [(code.variable(splat(-math.inf)), code.variable(start)) for _ in masks]
         with cgutils.for_range(b, count, intp=INT) as tap:
             at = b.add(code.number(taps, tap.index), first)
             number = code.spread(b.trunc(code.number(numbers, tap.index), ir.IntType(32)), NUMBERS)
@@ -61,10 +62,10 @@ def _emit_largest_of_taps(code: Code, noted: bool, args: Sequence[Any]) -> None:
 def largest_of_taps(context, noted, source, taps, numbers, count, out, index, columns):
     """Store out[q] = max over t of source[taps[t] + q], and in the byte index[q] the number of the first t that has it.
 
-    Unless `noted`, numbers are not read and index is not written.
+    Unless `noted`, index is not written.
 
     q goes over `columns` channels, t over `count` taps; numbers[t] is t's number. NaN is larger than all. Of no taps
-    the largest is minus infinity, at 0.
+    the largest is minus infinity, at numbers[0].
     """
     return emitting(_emit_largest_of_taps, bool(noted.literal_value), [noted], 7)
 

@@ -32,7 +32,7 @@ def max_pool(x, out, index, window, stride, padding, first, last):
                 w = j * stride[1] - padding[1]
                 b0, b1 = clipped(w, window[1], width)
                 if not (whole and b1 - b0 == window[1]):  # the taps of the window before do not do
-                    count, whole = 0, b1 - b0 == window[1]
+                    count, whole, numbers[0] = 0, b1 - b0 == window[1], 0
                     for a in range(a0, a1):
                         for b in range(b0, b1):
                             taps[count], numbers[count] = (a * width + b) * channels, a * window[1] + b

@@ -1,0 +1,28 @@
+"""Operands: lists and numbers that a user hands to a function become arrays, all by one door."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.backend import as_array
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def as_operand(value: Any, like: Any = None, *, who: str) -> Any:
+    """Return an array or a tensor as it is, and a list or a number as an array beside another."""
+    return value if hasattr(value, "shape") else as_array(value, raw(like), who=f"{who}: ")
+
+
+def takes_lists(function: Function) -> Function:
+    """Return a function whose first argument may also be a nested list or a number."""
+    name = function.__name__
+
+    @functools.wraps(function)
+    def call(x: Any, *args: Any, **options: Any) -> Any:
+        return function(as_operand(x, who=name), *args, **options)
+
+    return call  # type: ignore[return-value]  # of the same signature

@@ -1,0 +1,102 @@
+"""Widths: which floats a function computes in, by one rule for all functions and losses.
+
+- Functions of NumPy's names give what NumPy gives of integers and booleans: `exp` of int8 is float16, of int64 float64,
+  and a mean is float64.
+- All other functions, and the losses, count integers and booleans as float64, or as the floats beside them.
+- What squares or adds up float16 computes in float32 and rounds its result once.
+
+Layers compute with floats alone: they refuse integers, unless they only move or choose elements.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.autograd.primitive import Primitive
+from tinygrad_lab.autograd.settings import SETTINGS
+from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.backend import FLOATS, as_array, carries_gradient
+from tinygrad_lab.errors import DTypeError
+from tinygrad_lab.ops.operands import Function, as_operand
+from tinygrad_lab.ops.shaping import astype
+
+
+def in_floats(function: Function) -> Function:
+    """Return a function or a method that is given floats, and instead of float16 is given float32.
+
+    Its first argument may also be a list, integers or booleans: these become float64, or the floats among the other
+    arguments. Where all floats are float16, they become float32 and results of float32 are rounded.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> @in_floats
+    ... def power_of(x):
+    ...     return (x * x).mean()
+    >>> power_of(np.array([200, 100], "uint8")), power_of(np.array([200, 100], "float16"))
+    (np.float64(25000.0), np.float16(2.5e+04))
+    """
+    first, *rest = inspect.signature(function).parameters
+    at, name = (1, rest[0]) if first == "self" else (0, first)
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        if len(args) == at and name in options:
+            args = (*args, options.pop(name))
+        if len(args) == at:
+            return function(*args, **options)  # which says what it lacks
+        return _compute(functools.partial(function, *args[:at]), function.__name__, args[at:], options)
+
+    return call  # type: ignore[return-value]  # of the same signature
+
+
+class Floating(Primitive):
+    """A primitive that computes as a function `in_floats` does."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Apply the primitive to floats."""
+        if options and not options.keys() <= self.options.keys():
+            args, options = self._bind(args, options)
+        return _compute(super().__call__, self.__name__, args, options) if args else super().__call__(**options)
+
+
+def _compute(function: Callable[..., Any], who: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    x = as_operand(args[0], who=who)
+    kind = x.dtype.type
+    if kind is np.float32 or kind is np.float64:
+        return function(x, *args[1:], **options)
+    others = {raw(v).dtype: None for v in (*args[1:], *options.values()) if carries_gradient(raw(v))}
+    if kind not in FLOATS:
+        as_array(raw(x), who=f"{who}: ")  # of numbers
+        return _compute(function, who, (astype(x, dtype=next(iter(others), "float64")), *args[1:]), options)
+    if kind is np.float16 and all(dtype.type is np.float16 for dtype in others):
+        widened = {name: _widened(value) for name, value in options.items()}
+        return _narrowed(function(*map(_widened, (x, *args[1:])), **widened))
+    return function(x, *args[1:], **options)
+
+
+def _widened(value: Any) -> Any:
+    return astype(value, dtype="float32") if carries_gradient(raw(value)) else value
+
+
+def _narrowed(result: Any) -> Any:
+    if isinstance(result, (tuple, list)):
+        return type(result)(map(_narrowed, result))
+    return astype(result, dtype="float16") if carries_gradient(raw(result)) else result
+
+
+def expect_real(x: Any, who: str) -> None:
+    """Refuse complex numbers where NumPy's meaning is not analytic, outside of the complex step.
+
+    Raises
+    ------
+    DTypeError
+        x is complex.
+    """
+    if x.dtype.kind == "c" and not SETTINGS.get().analytic:
+        raise DTypeError.not_real(who, x.dtype)
