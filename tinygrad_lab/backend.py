@@ -238,6 +238,11 @@ def fresh(value: Any) -> Any:
     return namespace(value).array(value) if is_array(value) else value
 
 
+def kept(value: Any) -> Any:
+    """Return a copy of an array that can be written into; anything else as it is."""
+    return fresh(value) if getattr(getattr(value, "flags", None), "writeable", True) else value
+
+
 def zeros_like(array: Array) -> Array:
     """Return zeros of an array's shape, dtype and device."""
     return namespace(array).zeros(array.shape, array.dtype)

@@ -232,7 +232,7 @@ class DataError(LabError, OSError):
 
 def raise_forward_failed(op: Any, values: list[Any], options: dict[str, Any], error: Exception) -> NoReturn:
     """Raise what a forward's ValueError or TypeError means for its caller; our own errors are raised as they are."""
-    if isinstance(error, LabError):
+    if isinstance(error, LabError) and (op.variadic is not None or len(values) <= len(op.arguments)):
         raise error
     if isinstance(error, ValueError):
         shapes = " and ".join(str(v.shape) for v in values if hasattr(v, "shape"))

@@ -52,7 +52,7 @@ MISFITS: list[tuple[Callable[[], Any], type[LabError], str]] = [
     (lambda: conv2d(x, w, None, stride=(1, 1 << 70)), OptionError, "expected stride"),
     (lambda: conv2d(x, w, None, dilation=(1,)), OptionError, "expected dilation"),  # type: ignore[arg-type]
     (lambda: conv2d(x, w, None, padding=((0, 0), (-1, 0))), OptionError, r"padding to be \(\(top, bottom\), \(left"),
-    (lambda: conv2d([1.0], w, None), DTypeError, "conv2d: expected an array for x, got list"),
+    (lambda: conv2d(1.0, w, None), DTypeError, "conv2d: expected an array for x, got float"),
     (lambda: conv2d(None, w, None), ShapeError, "expected images"),
     (lambda: conv2d(x, w), DTypeError, "missing a required argument: 'b'"),  # type: ignore[call-arg]
     (lambda: conv2d_grad_x(ones(1, 4, 4, 4), ones(1, 1, 3, 5), size=(4, 4)), ShapeError, r"of shape \(1, 4, 4, 5\)"),

@@ -87,18 +87,17 @@ class Primitive:
             if type(a) is array_type:
                 alike = alike and a.dtype is dtype
             elif type(a) in NAMESPACES:
-                alike = alike and array_type is None
-                array_type, dtype = type(a), a.dtype
+                alike, array_type, dtype = alike and array_type is None, type(a), a.dtype
             elif type(a) not in SCALARS:
                 alike = False  # a list, which becomes an array, or what is no number
             values.append(a)
             inputs.append(node)
         # Find the array library; arrays that are not alike must at least agree on it and on one float width.
         xp = NAMESPACES.get(array_type) if alike else None  # type: ignore[arg-type]  # None: no array yet
-        if xp is None:
-            xp, dtype = agree(self, values)
         # Check the shapes, and compute: by a kernel that takes the case, or by the reference forward.
         try:
+            if xp is None:
+                xp, dtype = agree(self, values)
             if self.demand.rule:
                 self.demand(values, options)
             kernel = self.kernels.choose(xp, values, options) if self.kernels else None

@@ -14,7 +14,7 @@ from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.settings import SETTINGS, using
 from tinygrad_lab.autograd.tape import Box, Node, backward_pass, clock, raw, toposort
 from tinygrad_lab.autograd.trees import flatten, leaves_like, map_tree, replaced
-from tinygrad_lab.backend import as_floats, fresh, namespace, zeros_like
+from tinygrad_lab.backend import as_floats, fresh, kept, namespace, zeros_like
 from tinygrad_lab.errors import GradientError
 
 
@@ -72,11 +72,6 @@ class Pullback:
         return self.rebuild_xs([_boxed(g) if record else self.box(g) for g in gradients])
 
 
-def _kept(x: Any) -> Any:
-    """Return a copy of an array that can be written into; anything else as it is."""
-    return fresh(x) if getattr(getattr(x, "flags", None), "writeable", True) else x
-
-
 def vjp(f: Callable[..., Any], *xs: Any) -> tuple[Any, Callable[[Any], Any]]:
     """Return f(x...) and the function v -> J^T v, a tuple with one gradient for each argument.
 
@@ -99,7 +94,7 @@ def vjp(f: Callable[..., Any], *xs: Any) -> tuple[Any, Callable[[Any], Any]]:
     >>> float(pullback(np.array(2.0))[0])
     2.0
     """
-    pullback = Pullback(f, map_tree(_kept, xs))  # pull reads the arguments later, whoever writes into x meanwhile
+    pullback = Pullback(f, map_tree(kept, xs))  # pull reads the arguments later, whoever writes into x meanwhile
     return pullback.value(), pullback
 
 

@@ -207,7 +207,7 @@ def kernels_in(
         if not (name + ".").startswith(prefix):
             continue
         for value in list(vars(module).values()):
-            if type(value) is not Primitive or not (str(value.__module__) + ".").startswith(prefix):
+            if not issubclass(type(value), Primitive) or not (str(value.__module__) + ".").startswith(prefix):
                 continue
             if bool(value.rules) is differentiable:
                 on = [k for k in value.kernels if allowed is None or k.provider in allowed]
