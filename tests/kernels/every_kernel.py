@@ -178,7 +178,7 @@ def compiled_modules() -> list[Any]:
     """Return every module of compiled loops, of the layers too."""
     own = pkgutil.iter_modules(tinygrad_lab.kernels.numba.loops.__path__, "tinygrad_lab.kernels.numba.loops.")
     layers = pkgutil.walk_packages(tinygrad_lab_layers.__path__, "tinygrad_lab_layers.")
-    names = [*(m.name for m in own), *(m.name for m in layers if m.name.endswith(".compiled"))]
+    names = [*(m.name for m in own), *(m.name for m in layers if m.name.endswith(".loops"))]
     return [importlib.import_module(name) for name in names]
 
 
