@@ -439,7 +439,7 @@ def tensor(array: Any, requires_grad: bool = False, *, dtype: Any = None, device
         The values.
     requires_grad : bool
         Whether the tensor is a leaf of the tape: a variable to take derivatives by.
-    dtype : dtype
+    dtype : str or numpy.dtype
         By default that of the array, as NumPy would choose it.
     device : {"numpy", "cupy"}
         By default where the array lies.

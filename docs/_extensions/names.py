@@ -46,8 +46,8 @@ FAMILIES = (
     Family(
         "primitives",
         "Primitives",
-        "Operations with derivative rules, and windows over images.",
-        ("autograd.primitive", "ops.windows"),
+        "Operations with derivative rules, windows over images, and the rule for integers and float16.",
+        ("autograd.primitive", "ops.windows", "ops.widths"),
     ),
     Family("arithmetic", "Arithmetic and comparisons", "Element by element, with broadcasting.", ("ops.arithmetic",)),
     Family("elementary", "Elementary functions", "Element by element.", ("ops.elementary",)),
