@@ -52,6 +52,7 @@ FINDS: dict[str, set[str]] = {
     "kernels": {"kernel"},
     "layouts": WALK,
     "modes": {"result", "buffer"},
+    "misfits": NO_NUMBERS,
     "non_finite": WALK,
     "nothing_mutated": NO_NUMBERS,
     "output_shape": NO_NUMBERS,

@@ -349,7 +349,7 @@ HOSTILE = {
         "def slope(f, x, u): return np.imag(f(x + 1j * 1e-30 * u)) / 1e-30\n"
         "def jacobian(f, x): return np.stack([slope(f, x, unit) for unit in np.eye(len(x))], axis=1)\n"
         "def agrees(f, vjp, x): return '\\x1b[2JPassed.' * 100_000\n",
-        "agrees: expected False",
+        "agrees: expected True or False",
         exercise="complex_step",
     ),
     "a parameter in place of a method": Hostile(

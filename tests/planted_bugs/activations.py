@@ -8,7 +8,7 @@ import tinygrad_lab as tgl
 from tests.planted_bugs.planting import plant, planted
 from tinygrad_lab.autograd.tape import raw
 from tinygrad_lab.ops.activation import log_softmax, relu, softmax
-from tinygrad_lab.ops.arithmetic import clip
+from tinygrad_lab.ops.arithmetic import clip_between
 from tinygrad_lab.ops.elementary import sigmoid, tanh
 from tinygrad_lab_layers import ReLU
 from tinygrad_lab_layers.elu.layer import elu
@@ -220,11 +220,11 @@ plant(
     "straight_through",
     "hardtanh",
     "the gradient passes outside of the bounds too",
-    rules={clip: {"x": lambda g: g}},
+    rules={clip_between: {"x": lambda g: g}},
 )
 plant(
     "upper_bound_open",
     "hardtanh",
     "the gradient is stopped below and not above",
-    rules={clip: {"x": lambda g, x, low: tgl.where(x >= low, g, 0.0)}},
+    rules={clip_between: {"x": lambda g, x, low: tgl.where(x >= low, g, 0.0)}},
 )

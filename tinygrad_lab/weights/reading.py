@@ -177,6 +177,6 @@ def _read_header(stream: IO[bytes], place: str) -> tuple[tuple[int, ...], bool, 
         raise
     except _BROKEN_HEADER as error:
         raise StateError(f"{place}: expected an array in NumPy's format, got: {str(error)[:_SHOWN]}") from error
-    if dtype.kind not in NUMBERS | {"S", "U"} or not dtype.itemsize:
+    if not (dtype.type in NUMBERS or dtype.kind in "SU") or not dtype.itemsize:
         raise StateError(f"{place}: expected numbers or text, got {str(dtype)[:_SHOWN]}")
     return shape, fortran, dtype

@@ -33,7 +33,7 @@ def _pixels(array: Array) -> Array:
 
 
 def _takes_raw(*arrays: Any, **options: Any) -> bool:
-    return arrays[0].ndim > 0 and gpu.takes(*arrays)
+    return gpu.takes(*arrays) and arrays[0].ndim > 0
 
 
 def _launch_raw(
@@ -67,7 +67,7 @@ def _raw_response_grad(g: Any, x: Any, **options: Any) -> Any:
 
 def _takes_blocks(*arrays: Array, **options: Any) -> bool:
     """Return whether arrays are floats, of one shape with channels, in one piece of memory."""
-    return arrays[0].ndim > 0 and alike(*arrays) and are_numbers(*options.values())
+    return alike(*arrays) and arrays[0].ndim > 0 and are_numbers(*options.values())
 
 
 def _neighbours(x: Array, before: int, after: int) -> Array:

@@ -75,7 +75,7 @@ def steps(answer: Answer) -> list[Step]:
     def check_rule(name: str) -> None:
         f, vjp, right = RULES[name]
         said = answer.agrees(f, vjp, X)
-        expect(isinstance(said, bool | np.bool_), f"agrees: expected True or False, got {said!r}")
+        expect(isinstance(said, bool | np.bool_), f"agrees: expected True or False, got {said!r:.40}")
         expect(bool(said) == right, f"agrees: expected {right} for {name}, got {said}")
 
     return [
