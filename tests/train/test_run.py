@@ -232,7 +232,7 @@ def test_a_picture_that_cannot_be_drawn_is_one_line(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "tinygrad_lab", *arguments, *map(str, folders[:1])]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0
-        lines = done.stderr.splitlines()
+        lines = [line for line in done.stderr.splitlines() if "no compiled kernels" not in line]  # without Numba
         assert len(lines) == (1 if folders else 2)
         assert all(re.match(r"tinygrad_lab: no picture \S*curves.png: .*backend", line) for line in lines)
     for folder in folders:
