@@ -14,7 +14,7 @@ import pytest
 
 import tinygrad_lab as tgl
 from tinygrad_lab.arguments import check_types, fits
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.errors import LabError, OptionError
 from tinygrad_lab.registry import build, describe, layers
 
@@ -58,9 +58,9 @@ def test_the_message_says_who_expected_what_and_got_what() -> None:
         with pytest.raises(OptionError, match=r"^Dense: expected in_features of type int, got"):
             layers["dense"](wrong, 3)
     with pytest.raises(OptionError, match=r"^Conv2d: expected activation of type str \| None, got 3"):
-        layers["conv2d"](3, 8, window=3, activation=3)
-    with pytest.raises(OptionError, match=r"window: expected a whole number of at least 1, or a pair of them, got '3'"):
-        layers["conv2d"](3, 8, window="3")
+        layers["conv2d"](3, 8, kernel_size=3, activation=3)
+    with pytest.raises(OptionError, match=r"kernel_size: expected a whole number of at least 1, or a pair of them, got '3'"):
+        layers["conv2d"](3, 8, kernel_size="3")
 
 
 @pytest.mark.parametrize("name", [name for name in layers if name != "sequential"])  # which has no options
@@ -160,7 +160,7 @@ def test_numbers_of_numpy_do_not_widen_results(name: str, options: dict[str, Any
     usual = layers[name](**options)
     other = layers[name](**{option: np.array([value])[0] for option, value in options.items()})
     x = np.linspace(-1, 1, 48, dtype="float32").reshape(1, 4, 4, 3)
-    expected, found = (raw(layer(x)) for layer in (usual, other))
+    expected, found = (unbox(layer(x)) for layer in (usual, other))
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, expected)
     assert {type(value) for value in other.config().values()} <= {float, int, str, bool, type(None)}

@@ -124,7 +124,7 @@ def test_a_recipe_knows_it_by_name(environment: Environment, project: Path, tmp_
     command = ["train", str(project / "digits.toml"), *FEW_STEPS, "--runs", str(tmp_path), "--json"]
     result = json.loads(environment.run("-m", "tinygrad_lab", *command).stdout)
     assert result["epochs"] == 1
-    assert 0 <= result["held_out"]["accuracy"] <= 1
+    assert 0 <= result["test"]["accuracy"] <= 1
 
 
 def test_it_is_what_new_layer_writes(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.autograd.tape import Box, raw
+from tinygrad_lab.autograd.tape import Box, unbox
 from tinygrad_lab.backend import NAMESPACES, beside, carries_gradient
 from tinygrad_lab.errors import DTypeError, LabError
 from tinygrad_lab.ops import arithmetic, indexing, linear, reductions, shaping
@@ -87,7 +87,7 @@ def apply(function: Function, types: Sequence[type], inputs: Sequence[Any], opti
 
 def answer(function: Function, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
     """Return what one of `QUERIES` says of raw arrays."""
-    return function(*map(raw, inputs), **{name: raw(value) for name, value in options.items()})
+    return function(*map(unbox, inputs), **{name: unbox(value) for name, value in options.items()})
 
 
 def _arguments(
@@ -98,7 +98,7 @@ def _arguments(
     given = signature.bind(*inputs, **options).arguments
     given |= given.pop("kwargs", {})
     usual = {name: parameter.default for name, parameter in signature.parameters.items()}
-    boxes = [raw(entry) for value in given.values() for entry in _entries(value) if isinstance(entry, Box)]
+    boxes = [unbox(entry) for value in given.values() for entry in _entries(value) if isinstance(entry, Box)]
     like = next(filter(carries_gradient, boxes), None)
     whole: list[Any] = []
     for name in [n for n in given if n in ARRAYS]:
@@ -129,7 +129,7 @@ def _array(value: Any, like: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """Return numbers that steer an operation, such as an axis, as Python's."""
-    return raw(value).tolist() if isinstance(value, (Box, np.ndarray)) else value
+    return unbox(value).tolist() if isinstance(value, (Box, np.ndarray)) else value
 
 
 def _equal(value: Any, usual: Any) -> bool:

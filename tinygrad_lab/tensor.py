@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from tinygrad_lab import numpy_protocol
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.settings import SETTINGS
-from tinygrad_lab.autograd.tape import Box, Node, backward_pass, raw
+from tinygrad_lab.autograd.tape import Box, Node, backward_pass, unbox
 from tinygrad_lab.backend import (
     NUMBERS,
     Array,
@@ -184,7 +184,7 @@ class Tensor(Box):
         if cotangent is None:
             g = namespace(self.value).ones((), self.dtype)
         else:
-            g = fresh(as_array(raw(cotangent), self.value, who="backward: "))
+            g = fresh(as_array(unbox(cotangent), self.value, who="backward: "))
         if g.shape != self.shape or g.dtype != self.dtype:
             raise ShapeError(
                 f"backward: expected a cotangent of shape {self.shape} {self.dtype}, got {g.shape} {g.dtype}"
@@ -209,7 +209,7 @@ class Tensor(Box):
             replaced = hook(g if isinstance(g, Box) else Tensor(g))
             if replaced is None:
                 return g
-            return replaced if isinstance(g, Box) else raw(replaced)
+            return replaced if isinstance(g, Box) else unbox(replaced)
 
         node.hooks = (*node.hooks, apply)
 
@@ -456,7 +456,7 @@ def tensor(array: Any, requires_grad: bool = False, *, dtype: Any = None, device
     >>> x.grad.numpy()
     array([2., 4.])
     """
-    values = as_array(raw(array), who="tensor: ")
+    values = as_array(unbox(array), who="tensor: ")
     if device is not None:
         values = transfer(values, device)
     values = namespace(values).array(values, dtype=dtype)

@@ -1,7 +1,7 @@
 """Sphinx extension for layers: one directive renders the page of any installed plugin, a stranger's too.
 
 ```{layer} conv2d
-:example: conv2d(3, 16, window=3, padding="same")
+:example: conv2d(3, 16, kernel_size=3, padding="same")
 :input: 32, 32, 3
 ```
 

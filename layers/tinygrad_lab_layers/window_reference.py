@@ -42,10 +42,10 @@ class Grid:
     """
 
     def __init__(self, size: Sequence[int], config: dict[str, Any]) -> None:
-        self.size, self.window = both(size), both(config["window"])
-        self.stride = both(config["window"] if config["stride"] is None else config["stride"])
+        self.size, self.kernel_size = both(size), both(config["kernel_size"])
+        self.stride = both(config["kernel_size"] if config["stride"] is None else config["stride"])
         self.dilation = both(config.get("dilation", 1))
-        span = [(k - 1) * d + 1 for k, d in zip(self.window, self.dilation, strict=True)]
+        span = [(k - 1) * d + 1 for k, d in zip(self.kernel_size, self.dilation, strict=True)]
         sides = [axis_padding(config["padding"], a, self.size[a], span[a], self.stride[a]) for a in (0, 1)]
         self.start = (sides[0][0], sides[1][0])
         self.shape = tuple((self.size[a] + sum(sides[a]) - span[a]) // self.stride[a] + 1 for a in (0, 1))
@@ -56,8 +56,8 @@ class Grid:
 
     def elements(self, place: Place) -> Iterator[tuple[Place, Place]]:
         """Yield each element of the window at a place and its pixel, which may lie outside of the map."""
-        for i in range(self.window[0]):
-            for j in range(self.window[1]):
+        for i in range(self.kernel_size[0]):
+            for j in range(self.kernel_size[1]):
                 row = place[0] * self.stride[0] + i * self.dilation[0] - self.start[0]
                 column = place[1] * self.stride[1] + j * self.dilation[1] - self.start[1]
                 yield (i, j), (row, column)

@@ -146,7 +146,7 @@ def test_the_graph_goes_without_the_collector(variable: Make, no_collector: None
     x = variable([1.0, 2.0])
     a = x * x
     b = tgl.exp(a)
-    loss = tgl.max_pool2d(b.reshape(1, 1, 2, 1), window=(1, 2), stride=(1, 2), padding=((0, 0), (0, 0)))[0].sum()
+    loss = tgl.max_pool2d(b.reshape(1, 1, 2, 1), kernel_size=(1, 2), stride=(1, 2), padding=((0, 0), (0, 0)))[0].sum()
     nodes = [weakref.ref(t) for t in (a, b, loss)]
     loss.backward()
     del a, b, loss

@@ -163,10 +163,10 @@ def run_all(folder: Path, root: str | None) -> None:
 
     seen = set(whole.limit(TUNED_AT, seed=0).index.tolist())
     larger = whole.limit(TUNED_AT + HELD_OUT, seed=0)
-    held_out = larger.take(np.flatnonzero([i not in seen for i in larger.index.tolist()]))
+    validation = larger.take(np.flatnonzero([i not in seen for i in larger.index.tolist()]))
     for method in METHODS:
         for rate in RATES:
-            log.once(f"tune/{method}/{rate}", lambda m=method, r=rate: run(m, TUNED_AT, r, 0, held_out))
+            log.once(f"tune/{method}/{rate}", lambda m=method, r=rate: run(m, TUNED_AT, r, 0, validation))
     chosen = chosen_rates(log)
     for seed, size in sorted((seed, size) for size, (_, seeds) in SIZES.items() for seed in range(seeds)):
         for method in METHODS:

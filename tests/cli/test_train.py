@@ -28,7 +28,7 @@ def test_json_prints_one_object_and_the_folder_holds_the_run(
     lines = capsys.readouterr().out.splitlines()
     result = json.loads(lines[-1])
     assert len(lines) == 1
-    assert result.keys() >= {"recipe", "run", "epochs", "seconds", "images_per_second", "held_out"}
+    assert result.keys() >= {"recipe", "run", "epochs", "seconds", "images_per_second", "test"}
     assert result["recipe"] == "lenet5"
     assert result["epochs"] == 2
     folder = Path(result["run"])
@@ -37,7 +37,7 @@ def test_json_prints_one_object_and_the_folder_holds_the_run(
     ]  # fmt: skip
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [m["epoch"] for m in metrics] == [1, 2]
-    assert metrics[-1]["held_out"]["accuracy"] == result["held_out"]["accuracy"]
+    assert metrics[-1]["test"]["accuracy"] == result["test"]["accuracy"]
     assert json.loads((folder / "recipe.json").read_text())["training"]["epochs"] == 2
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     model = lenet5(rng=1)
@@ -111,8 +111,8 @@ def test_pictures_without_a_test_split_are_judged_by_the_part_that_is_set_aside(
     )
     command = ["train", str(recipe), "--data", str(tmp_path / "flat"), "--runs", str(tmp_path / "runs")]
     assert main(command) == 1
-    assert "--set data.held_out=0.1" in capsys.readouterr().err
-    assert main([*command, "--set", "data.held_out=0.2", "--seeds", "2"]) == 0
+    assert "--set data.validation=0.1" in capsys.readouterr().err
+    assert main([*command, "--set", "data.validation=0.2", "--seeds", "2"]) == 0
     told = capsys.readouterr().out
     assert "validation accuracy " in told
     assert "validation accuracy over 2 seeds, last epoch" in told
@@ -143,7 +143,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     capsys.readouterr()
     assert main(["train", "--json", "--resume", str(folder)]) == 0
     parts = json.loads(capsys.readouterr().out)
-    assert parts["held_out"] == whole["held_out"]
+    assert parts["test"] == whole["test"]
     one, other = (load_file(Path(r["run"]) / "weights.safetensors") for r in (whole, parts))
     assert all(np.array_equal(one[path], other[path]) for path in one)
     lines = [(Path(run["run"]) / "metrics.jsonl").read_text().splitlines() for run in (whole, parts)]

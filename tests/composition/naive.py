@@ -53,12 +53,12 @@ def padded(x: Any, padding: Any, *, edge: bool = False) -> Any:
     return out
 
 
-def windows(window: Any, x: Any) -> Iterator[tuple[int, int, Any]]:
+def windows(kernel_size: Any, x: Any) -> Iterator[tuple[int, int, Any]]:
     """Yield each place of a window and what it shows, (N, kh, kw, C)."""
-    (kh, kw), (down, right), (dh, dw) = window.size, window.stride, window.dilation
-    for p, q in np.ndindex(window.places(x.shape[1:3])):
+    (kh, kw), (down, right), (dh, dw) = kernel_size.size, kernel_size.stride, kernel_size.dilation
+    for p, q in np.ndindex(kernel_size.places(x.shape[1:3])):
         rows, columns = p * down + dh * np.arange(kh), q * right + dw * np.arange(kw)
-        yield p, q, padded(x, window.padding_for(x.shape[1:3]))[:, rows][:, :, columns]
+        yield p, q, padded(x, kernel_size.padding_for(x.shape[1:3]))[:, rows][:, :, columns]
 
 
 def conv2d(layer: Any, x: Any, cells: Cells) -> Any:
@@ -97,7 +97,7 @@ def batch_norm(layer: Any, x: Any, cells: Cells) -> Any:
     if layer.training:
         y = standardized(x, tuple(range(x.ndim - 1)), layer.eps)
     else:
-        y = (x - layer.running_mean.value) * (layer.running_variance.value + layer.eps) ** -0.5
+        y = (x - layer.running_mean.value) * (layer.running_var.value + layer.eps) ** -0.5
     return y * cells[id(layer.scale)] + cells[id(layer.shift)]
 
 

@@ -24,7 +24,7 @@ def draw_conv2d(draw: Draw, shape: Shape, channels: int | None = None, *, stays:
     return tgl.layers["conv2d"](
         shape[3],
         channels,
-        window=draw(st.integers(1, 3)) if stays or min(shape[1:3]) >= 3 else 1,
+        kernel_size=draw(st.integers(1, 3)) if stays or min(shape[1:3]) >= 3 else 1,
         stride=1 if stays else draw(st.integers(1, 2)),
         padding="same" if stays else draw(st.sampled_from(("same", "valid"))),
         groups=draw(st.sampled_from(divisors)),
@@ -34,8 +34,8 @@ def draw_conv2d(draw: Draw, shape: Shape, channels: int | None = None, *, stays:
 
 def draw_pool(draw: Draw, kind: str, shape: Shape) -> tgl.Layer:
     """A pooling layer, with windows that overlap or not."""
-    window = draw(st.integers(1, min(2, *shape[1:3])))
-    return tgl.layers[kind](window, stride=draw(st.integers(1, 2)))
+    kernel_size = draw(st.integers(1, min(2, *shape[1:3])))
+    return tgl.layers[kind](kernel_size, stride=draw(st.integers(1, 2)))
 
 
 def draw_linear(draw: Draw, shape: Shape, features: int | None = None) -> tgl.Layer:

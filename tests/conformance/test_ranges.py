@@ -7,7 +7,7 @@ import pytest
 
 import tinygrad_lab as tgl
 from tests.conformance.samples import Elementwise
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.conformance import LayerCases, inspect_layer, strategies
 from tinygrad_lab.conformance.report.card import details, overview
 from tinygrad_lab.conformance.report.page import table
@@ -48,7 +48,7 @@ def clipped_identity(xp, x):
     return x * 1.0
 
 
-clipped_identity.defvjp(x=lambda g, x: g * (np.abs(raw(x)) < 20.0))
+clipped_identity.defvjp(x=lambda g, x: g * (np.abs(unbox(x)) < 20.0))
 
 
 class WrongFarOut(Elementwise):

@@ -44,26 +44,26 @@ def test_folders_are_looked_through_in_order(
 def test_parts_of_a_data_set(tmp_path: Path, register: Register) -> None:
     register(tiny_cifar(tmp_path, train=40, test=8, classes=("cat", "dog", "owl", "pig")))
     whole = load("tiny", root=tmp_path)
-    rest = load("tiny", root=tmp_path, held_out=0.2, seed=3)
-    out = load("tiny", root=tmp_path, split="validation", held_out=0.2, seed=3)
+    rest = load("tiny", root=tmp_path, validation=0.2, seed=3)
+    out = load("tiny", root=tmp_path, split="validation", validation=0.2, seed=3)
     assert sorted([*rest.index, *out.index]) == whole.index.tolist()
     assert out.counts() == {"cat": 2, "dog": 2, "owl": 2, "pig": 2}
-    few = load("tiny", root=tmp_path, held_out=0.2, seed=3, classes=["pig", "dog"], per_class=5)
+    few = load("tiny", root=tmp_path, validation=0.2, seed=3, classes=["pig", "dog"], per_class=5)
     assert few.counts() == {"pig": 5, "dog": 5}
     assert set(few.index) <= set(rest.index)
-    assert len(load("tiny", root=tmp_path, split="test", held_out=0.2)) == 8, "the test set is never divided"
+    assert len(load("tiny", root=tmp_path, split="test", validation=0.2)) == 8, "the test set is never divided"
     assert load("tiny", root=tmp_path, size=(4, 4)).shape == (4, 4, 3)
 
 
 def test_a_part_held_out_that_would_be_empty_is_refused() -> None:
-    with pytest.raises(OptionError, match=r"load\('digits'\): expected a fraction held_out .*, got 0.0001 of at most"):
-        load("digits", split="validation", held_out=0.0001)
+    with pytest.raises(OptionError, match=r"load\('digits'\): expected a fraction validation .*, got 0.0001 of at most"):
+        load("digits", split="validation", validation=0.0001)
 
 
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match=r"datasets: .*'cifar'; did you mean .*'cifar10'"):
         load("cifar")
-    with pytest.raises(OptionError, match=r"load\('digits'\): expected held_out, the fraction"):
+    with pytest.raises(OptionError, match=r"load\('digits'\): expected validation, the fraction"):
         load("digits", split="validation")
 
 

@@ -147,8 +147,8 @@ class TestImageFolder:
     def test_a_folder_without_splits_is_for_training(self, tmp_path: Path) -> None:
         for i in range(10):
             write_picture(tmp_path / "cat" / f"{i}.png", np.full((4, 4), i, np.uint8))
-        assert len(load("image_folder", root=tmp_path, held_out=0.2)) == 8
-        data = load("image_folder", root=tmp_path, split="validation", held_out=0.2)
+        assert len(load("image_folder", root=tmp_path, validation=0.2)) == 8
+        data = load("image_folder", root=tmp_path, split="validation", validation=0.2)
         assert len(data) == 2
         assert data.shape == (4, 4, 3), "grey pictures become RGB"
         with pytest.raises(OptionError, match=r"expected a split out of \['train'\]"):

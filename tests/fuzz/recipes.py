@@ -8,9 +8,9 @@ from tinygrad_lab.train import find_recipe
 
 _STEPS = ("flip", "shift", "zoom", "brightness", "contrast", "cutout", "channel_shift", "mixup", "normalize")
 _LAYERS: list[dict[str, Any]] = [
-    {"name": "conv2d", "in_channels": 1, "out_channels": 4, "window": 5, "stride": 2, "activation": "relu"},
+    {"name": "conv2d", "in_channels": 1, "out_channels": 4, "kernel_size": 5, "stride": 2, "activation": "relu"},
     {"name": "group_norm", "groups": 2, "channels": 4},
-    {"name": "max_pool2d", "window": 2, "stride": 2},
+    {"name": "max_pool2d", "kernel_size": 2, "stride": 2},
     {"name": "flatten"},
     {"name": "dense", "in_features": 196, "out_features": 10},
 ]
@@ -26,7 +26,7 @@ def recipes() -> list[dict[str, Any]]:
         "augment": [{"name": "center_crop", "size": [32, 32]}],
         "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True},
         "schedule": {"name": "plateau", "patience": 1},
-        "data": {**data, "held_out": 0.2},
+        "data": {**data, "validation": 0.2},
         "variants": {"other": {"optimizer.lr": 0.2}},
         "origin": {"stated": ["optimizer.lr"], "inferred": ["model"], "ours": []},
     }
@@ -34,7 +34,7 @@ def recipes() -> list[dict[str, Any]]:
         **plain,
         "recipe": {"title": "All", "source": "none", "milestone": 0.5, "diverging": []},
         "model": {"name": "sequential", "layers": _LAYERS},
-        "data": {**data, "held_out": 0.2, "size": [32, 32], "classes": ["0", "1", "2"]},
+        "data": {**data, "validation": 0.2, "size": [32, 32], "classes": ["0", "1", "2"]},
         "loss": {"name": "softmax_cross_entropy", "label_smoothing": 0.1},
         "optimizer": {"name": "adam", "lr": 0.01, "groups": {"*.bias": {"weight_decay": 0.0}}},
         "schedule": {"name": "warm_up", "length": 2, "after": {"name": "cosine"}},

@@ -38,7 +38,7 @@ def reached(folder: Path, target: float) -> dict[str, Any]:
     history = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     if not history:
         return {"epochs": 0}
-    accuracies = [m["held_out"]["accuracy"] for m in history]
+    accuracies = [m["test"]["accuracy"] for m in history]
     seconds = [m["seconds"] for m in history]
     first = next((i for i, accuracy in enumerate(accuracies) if accuracy >= target), None)
     return {

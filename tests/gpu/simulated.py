@@ -157,7 +157,7 @@ class SimulatedPlan:
         elif self.problem.kind == "grad_x":
             x[...] = conv2d_grad_x.forward(np, y, w, size=x.shape[1:3], **how)
         else:
-            w[...] = conv2d_grad_w.forward(np, x, y, window=w.shape[:2], **how)
+            w[...] = conv2d_grad_w.forward(np, x, y, kernel_size=w.shape[:2], **how)
 
 
 @contextmanager

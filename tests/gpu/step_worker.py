@@ -62,14 +62,14 @@ class Ours:
         return softmax_cross_entropy(logits, labels), logits
 
     def usual(self) -> Any:
-        from tinygrad_lab.autograd.tape import raw
+        from tinygrad_lab.autograd.tape import unbox
         from tinygrad_lab.train.sums import of_batch
 
         loss, logits = self.forward(self.x, self.labels)
         self.arithmetic.backward(loss)
         with self.arithmetic.guarding(self.optimizer):
             self.optimizer.step()
-        return of_batch(raw(loss), logits, self.labels)
+        return of_batch(unbox(loss), logits, self.labels)
 
     def step(self) -> None:
         if self.captured is None:

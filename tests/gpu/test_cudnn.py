@@ -26,13 +26,13 @@ pytestmark = needs_a_compiler  # for bias and ReLU
 @st.composite
 def convolutions(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
     rng = np.random.default_rng(draw(st.integers(0, 1000)))
-    window = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    kernel_size = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
     dilation = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
     padding = tuple((draw(st.integers(0, 2)), draw(st.integers(0, 2))) for _ in range(2))
     groups = draw(st.integers(1, 2))
     size = [draw(st.integers(5, 7)) for _ in range(2)]
     x = rng.uniform(-1, 1, (draw(st.integers(1, 2)), *size, 2 * groups)).astype("float32")
-    w = rng.uniform(-1, 1, (*window, 2, 3 * groups)).astype("float32")
+    w = rng.uniform(-1, 1, (*kernel_size, 2, 3 * groups)).astype("float32")
     how = {"stride": draw(st.tuples(st.integers(1, 2), st.integers(1, 2))), "padding": padding}
     return x, w, rng.uniform(-1, 1, 3 * groups).astype("float32"), {**how, "dilation": dilation, "groups": groups}
 
@@ -49,7 +49,7 @@ def test_operands_lie_as_they_are_described(
         (conv2d, (x, w, bias), {}),
         (conv2d_relu, (x, w, bias), {}),
         (conv2d_grad_x, (g, w), {"size": x.shape[1:3]}),
-        (conv2d_grad_w, (x, g), {"window": w.shape[:2]}),
+        (conv2d_grad_w, (x, g), {"kernel_size": w.shape[:2]}),
     ]
     with simulated_gpu():
         for primitive, arrays, more in calls:
@@ -83,7 +83,7 @@ def test_without_cudnn_the_reference_serves(monkeypatch: pytest.MonkeyPatch) -> 
         g = there[0][:, :3, :3, :1] * there[2]
         for got, reference in (
             (conv2d_grad_x(g, there[1], size=(5, 5)), conv2d_grad_x.forward(np, to_host(g), w, size=(5, 5))),
-            (conv2d_grad_w(there[0], g, window=(3, 3)), conv2d_grad_w.forward(np, x, to_host(g), window=(3, 3))),
+            (conv2d_grad_w(there[0], g, kernel_size=(3, 3)), conv2d_grad_w.forward(np, x, to_host(g), kernel_size=(3, 3))),
         ):
             np.testing.assert_array_equal(to_host(got), reference)
 

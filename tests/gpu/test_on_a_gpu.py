@@ -108,12 +108,12 @@ def test_cudnn_computes_convolutions(products: str, tolerance: float, plans: str
         found = [
             conv2d(to_device(x), to_device(w), None, **how),
             conv2d_grad_x(to_device(g), to_device(w), size=(16, 16), **how),
-            conv2d_grad_w(to_device(x), to_device(g), window=(3, 3), **how),
+            conv2d_grad_w(to_device(x), to_device(g), kernel_size=(3, 3), **how),
         ]
     expected = [
         conv2d.forward(np, x, w, None, **how),
         conv2d_grad_x.forward(np, g, w, size=(16, 16), **how),
-        conv2d_grad_w.forward(np, x, g, window=(3, 3), **how),
+        conv2d_grad_w.forward(np, x, g, kernel_size=(3, 3), **how),
     ]
     assert len([plan for plan in cudnn._PLANS.values() if plan]) == 3, "cuDNN declined"
     for got, reference in zip(found, expected, strict=True):

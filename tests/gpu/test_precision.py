@@ -38,7 +38,7 @@ def test_training_in_float16_follows_float32(device: str) -> None:
         assert theirs[path].dtype == array.dtype == np.float32
         scale = np.abs(array).max()
         assert np.abs(theirs[path] - array).max() < 0.03 * scale + 0.01, path
-    assert narrow.history[-1]["held_out"]["accuracy"] == wide.history[-1]["held_out"]["accuracy"] == 1.0
+    assert narrow.history[-1]["test"]["accuracy"] == wide.history[-1]["test"]["accuracy"] == 1.0
 
 
 class Looks(tgl.Layer):
@@ -61,7 +61,7 @@ def test_what_flows_between_layers_is_float16_and_what_layers_with_statistics_se
             inside.append(x.dtype.name)
             return super().forward(x)
 
-    model = tgl.Sequential(Conv2d(3, 4, window=3, rng=0), Looks(between), Norm(4), Looks(between))
+    model = tgl.Sequential(Conv2d(3, 4, kernel_size=3, rng=0), Looks(between), Norm(4), Looks(between))
     out = HalfPrecision().forward(model, np.zeros((2, 8, 8, 3), "float32"))
     assert inside == ["float32"]
     assert between == ["float16"] * 2

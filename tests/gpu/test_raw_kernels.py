@@ -114,18 +114,18 @@ def test_dropout_takes_its_key_from_the_device() -> None:
 def windows(draw: st.DrawFn, *, most_padding: bool = False) -> dict[str, Any]:
     """A pooling that fits, padding on all sides by itself."""
     size = draw(st.tuples(st.integers(1, 7), st.integers(1, 7)))
-    window = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
-    most = [k - 1 + (k if most_padding else 0) for k in window]
+    kernel_size = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    most = [k - 1 + (k if most_padding else 0) for k in kernel_size]
     padding = tuple((draw(st.integers(0, m)), draw(st.integers(0, m))) for m in most)
     for axis in (0, 1):
-        if size[axis] + sum(padding[axis]) < window[axis]:
-            size = tuple(window[a] if a == axis else size[a] for a in (0, 1))
+        if size[axis] + sum(padding[axis]) < kernel_size[axis]:
+            size = tuple(kernel_size[a] if a == axis else size[a] for a in (0, 1))
     stride = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
-    return {"size": size, "window": window, "stride": stride, "padding": padding}
+    return {"size": size, "kernel_size": kernel_size, "stride": stride, "padding": padding}
 
 
 def maps_of(how: dict[str, Any]) -> tuple[int, int]:
-    return places(how["size"], how["window"], how["stride"], how["padding"])
+    return places(how["size"], how["kernel_size"], how["stride"], how["padding"])
 
 
 def without_size(how: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def without_size(how: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(DTYPES, SEEDS, st.integers(1, 3), st.integers(1, 3), windows(), st.booleans())
-@example("float32", 0, 1, 1, {"size": (5, 5), "window": (3, 3), "stride": (2, 2), "padding": ((0, 0), (0, 0))}, True)
+@example("float32", 0, 1, 1, {"size": (5, 5), "kernel_size": (3, 3), "stride": (2, 2), "padding": ((0, 0), (0, 0))}, True)
 def test_max_pooling(dtype: str, seed: int, n: int, c: int, how: dict[str, Any], spoil: bool) -> None:
     x = drawn(seed, (n, *how["size"], c), dtype, spoil=spoil)
     x = np.round(x) if seed % 2 else x  # ties
@@ -317,7 +317,7 @@ def test_keys_of_a_step(seed: int, step: int, count: int) -> None:
 
 def test_what_a_kernel_cannot_count_goes_to_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     """Results may be larger than arguments; the numbers of items are 32-bit."""
-    x, how = drawn(0, (1, 9, 9, 1), "float32"), {"window": (1, 1), "stride": (3, 3), "padding": ((0, 0), (0, 0))}
+    x, how = drawn(0, (1, 9, 9, 1), "float32"), {"kernel_size": (1, 1), "stride": (3, 3), "padding": ((0, 0), (0, 0))}
     y, bias = drawn(1, (5, 20), "float32"), drawn(2, (20,), "float32")
     for module in (launch, pooling, pointwise):
         monkeypatch.setattr(module, "MOST_ITEMS", 80)

@@ -33,7 +33,7 @@ def images(count: int = 48) -> Dataset:
 def network() -> tgl.Sequential:
     rng = tgl.initializers.as_rng(0)
     layers: dict[str, tgl.Layer] = {
-        "conv": Conv2d(3, 4, window=3, rng=rng),
+        "conv": Conv2d(3, 4, kernel_size=3, rng=rng),
         "norm": BatchNorm(4),
         "pool": MaxPool2d(2),
         "dropout": Dropout(0.25),
@@ -47,10 +47,10 @@ def trainer(device: str, *, lr: float = 0.1, read_every: int | None = None, **op
     data = images()
     model = network().to(device)
     batches = Loader(data, batch_size=8, seed=0, workers=0, device=device)
-    held_out = Loader(data, batch_size=16, shuffle=False, workers=0)  # on the host: the trainer moves its batches
+    test = Loader(data, batch_size=16, shuffle=False, workers=0)  # on the host: the trainer moves its batches
     optimizer = SGD(model.parameters(), lr=lr, momentum=0.9)
     return Trainer(
-        model, softmax_cross_entropy, optimizer, batches, held_out=held_out, read_every=read_every, **options
+        model, softmax_cross_entropy, optimizer, batches, test=test, read_every=read_every, **options
     )
 
 
@@ -102,7 +102,7 @@ def test_an_evaluation_waits_once() -> None:
     t, before = trainer(STRICT.name), transfers.copy()
     tgl_result = t._evaluate()
     moved = transfers - before
-    assert tgl_result["held_out"]["accuracy"] <= 1
+    assert tgl_result["test"]["accuracy"] <= 1
     assert moved["to the host"] == 1
     assert moved["waits"] == 0
     assert moved["to the device"] == 2 * 3, "images and labels of three batches"
@@ -190,7 +190,7 @@ def test_a_recipe_begins_on_one_device_and_goes_on_on_another(tmp_path: Path) ->
             part = recipe.override([f"training.epochs={epochs}"])
             folder = next((tmp_path / "b").iterdir()) if epochs == 2 else None
             result = run_recipe(part, Reporter(), runs=tmp_path / "b", resume=folder, device=device)
-    assert result["held_out"] == whole["held_out"]
+    assert result["test"] == whole["test"]
     ours, theirs = (CheckpointFolder(next(root.iterdir()) / "checkpoints").latest() for root in tmp_path.iterdir())
     assert ours is not None
     assert theirs is not None

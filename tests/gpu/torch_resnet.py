@@ -27,9 +27,9 @@ class Bottleneck(nn.Module):
         return nn.functional.relu(self.body(x) + self.shortcut(x), inplace=True)
 
 
-def normed(before: int, after: int, window: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:
+def normed(before: int, after: int, kernel_size: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:
     """A convolution and its normalisation."""
-    return [nn.Conv2d(before, after, window, stride, padding, bias=False), nn.BatchNorm2d(after)]
+    return [nn.Conv2d(before, after, kernel_size, stride, padding, bias=False), nn.BatchNorm2d(after)]
 
 
 def resnet50(network: Network) -> Any:

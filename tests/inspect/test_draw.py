@@ -90,7 +90,7 @@ def test_branches_are_side_by_side() -> None:
     ],
 )
 def test_a_shortcut_goes_past_its_block(options: Any, word: str) -> None:
-    block = Residual(Sequential(Conv2d(4, 4, window=3, padding=1, rng=0), ReLU()), **options)
+    block = Residual(Sequential(Conv2d(4, 4, kernel_size=3, padding=1, rng=0), ReLU()), **options)
     drawing = draw(block, (5, 5, 4))
     conv = next(box for box in drawing.boxes if box.block.title == "conv 3×3")
     short = next(box for box in drawing.boxes if box.block.title == word)
@@ -151,7 +151,7 @@ def test_equal_shapes_do_not_make_a_chain_parallel() -> None:
 
 
 def test_nested_branches() -> None:
-    inner = ParallelConcat([Conv2d(2, 2, window=1, rng=0), Residual(Conv2d(2, 2, window=1, rng=0))])
+    inner = ParallelConcat([Conv2d(2, 2, kernel_size=1, rng=0), Residual(Conv2d(2, 2, kernel_size=1, rng=0))])
     drawing = draw(Sequential(ParallelConcat([inner, ReLU(), Sequential(ReLU(), Tanh())]), Flatten()), (4, 4, 2))
     assert titles(drawing).count("concatenate") == 2
     assert_apart(drawing)
@@ -162,7 +162,7 @@ def test_nothing_runs_and_the_model_stays_as_it_was(monkeypatch: pytest.MonkeyPa
         raise AssertionError("a drawing needs shapes alone")
 
     monkeypatch.setattr(Layer, "__call__", refuse)
-    model = Sequential({"conv": Conv2d(3, 4, window=3, rng=0), "flatten": Flatten(), "out": Dense(36, 2, rng=0)})
+    model = Sequential({"conv": Conv2d(3, 4, kernel_size=3, rng=0), "flatten": Flatten(), "out": Dense(36, 2, rng=0)})
     before = {name: list(vars(layer)) for name, layer in model.layers().items()}
     assert tgl.inspect.draw(model, image=(5, 5, 3)).title == "Sequential: 5×5×3 → 2"
     with pytest.raises(ShapeError):

@@ -109,7 +109,7 @@ def test_no_weights_are_drawn_and_nothing_runs(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_frozen_layers_are_not_trainable_and_the_model_stays_as_it_was() -> None:
-    model = Sequential({"conv": Conv2d(3, 4, window=3, rng=0), "flatten": Flatten(), "out": Dense(36, 2, rng=0)})
+    model = Sequential({"conv": Conv2d(3, 4, kernel_size=3, rng=0), "flatten": Flatten(), "out": Dense(36, 2, rng=0)})
     before = {name: dict(vars(layer)) for name, layer in model.layers().items()}
     model.children()["conv"].freeze()
     summary = summarize(model, (5, 5, 3), name="mine")
@@ -122,7 +122,7 @@ def test_frozen_layers_are_not_trainable_and_the_model_stays_as_it_was() -> None
 
 def test_ways_side_by_side_count_the_longest() -> None:
     def conv() -> Conv2d:
-        return Conv2d(2, 2, window=1, rng=0)
+        return Conv2d(2, 2, kernel_size=1, rng=0)
 
     two = Sequential(conv(), ReLU(), conv())
     assert summarize(ParallelConcat([conv(), two]), (4, 4, 2)).depth == 2

@@ -28,33 +28,33 @@ from tinygrad_lab_layers import (
 )
 
 
-@pytest.mark.parametrize(("window", "stride", "padding"), [(3, 1, 0), (3, 2, 1), (5, 1, 2), (2, 2, 0)])
-def test_one_convolution_counts_windows(window: int, stride: int, padding: int) -> None:
+@pytest.mark.parametrize(("kernel_size", "stride", "padding"), [(3, 1, 0), (3, 2, 1), (5, 1, 2), (2, 2, 0)])
+def test_one_convolution_counts_windows(kernel_size: int, stride: int, padding: int) -> None:
     counts = np.zeros((9, 8))
-    for top in range(-padding, 9 + padding - window + 1, stride):
-        for left in range(-padding, 8 + padding - window + 1, stride):
-            counts[max(0, top) : top + window, max(0, left) : left + window] += 1
-    conv = Conv2d(2, 3, window=window, stride=stride, padding=padding, rng=0)
+    for top in range(-padding, 9 + padding - kernel_size + 1, stride):
+        for left in range(-padding, 8 + padding - kernel_size + 1, stride):
+            counts[max(0, top) : top + kernel_size, max(0, left) : left + kernel_size] += 1
+    conv = Conv2d(2, 3, kernel_size=kernel_size, stride=stride, padding=padding, rng=0)
     np.testing.assert_array_equal(usage_map(conv, (9, 8, 2)), counts)
 
 
 def test_a_repeated_edge_counts_for_the_border() -> None:
-    edge = usage_map(Conv2d(1, 1, window=3, padding=1, padding_mode="edge", rng=0), (4, 4, 1))
+    edge = usage_map(Conv2d(1, 1, kernel_size=3, padding=1, padding_mode="edge", rng=0), (4, 4, 1))
     np.testing.assert_array_equal(edge[0], [9, 9, 9, 9])
     assert edge.sum() == 9 * 16
 
 
 def test_layers_in_a_row_multiply_their_ways_and_others_are_passed_over() -> None:
-    plain = Sequential(Conv2d(1, 2, window=3, rng=0), MaxPool2d(2))
-    whole = Sequential(Conv2d(1, 2, window=3, rng=0), ReLU(), MaxPool2d(2), Flatten(), Dense(8, 2, rng=0))
+    plain = Sequential(Conv2d(1, 2, kernel_size=3, rng=0), MaxPool2d(2))
+    whole = Sequential(Conv2d(1, 2, kernel_size=3, rng=0), ReLU(), MaxPool2d(2), Flatten(), Dense(8, 2, rng=0))
     counts = usage_map(whole, (6, 6, 1))
     np.testing.assert_array_equal(counts, usage_map(plain, (6, 6, 1)))
     assert counts.sum() == 2 * 2 * 4 * 9  # places of the pool, elements of its window, elements of the filter
     assert usage_map(models["cnn7"](rng=0), (32, 32, 3)).shape == (32, 32)
 
 
-def conv(window: int, **options: Any) -> Conv2d:
-    return Conv2d(1, 1, window=window, padding=window // 2, rng=0, **options)
+def conv(kernel_size: int, **options: Any) -> Conv2d:
+    return Conv2d(1, 1, kernel_size=kernel_size, padding=kernel_size // 2, rng=0, **options)
 
 
 def test_a_shortcut_is_one_more_way() -> None:
@@ -69,7 +69,7 @@ def test_a_shortcut_is_one_more_way() -> None:
 
 def test_branches_are_added_and_what_follows_sees_them_all() -> None:
     block = ParallelConcat([conv(1), Sequential(conv(1), conv(3)), conv(5)])
-    parts = [usage_map(conv(window), (9, 9, 1)) for window in (1, 3, 5)]
+    parts = [usage_map(conv(kernel_size), (9, 9, 1)) for kernel_size in (1, 3, 5)]
     np.testing.assert_array_equal(usage_map(block, (9, 9, 1)), sum(parts))
     pooled = Sequential(block, MaxPool2d(9))  # one window of all places
     np.testing.assert_array_equal(usage_map(pooled, (9, 9, 1)), sum(parts))
@@ -96,11 +96,11 @@ def test_other_connections_are_refused() -> None:
     with pytest.raises(OptionError, match="whose size only windows change"):
         usage_map(Sequential(Pad2d(1), conv(3)), (8, 8, 1))
     with pytest.raises(OptionError, match="whose size only windows change"):
-        usage_map(Conv2dTranspose(1, 1, window=2, stride=2, rng=0), (8, 8, 1))
+        usage_map(Conv2dTranspose(1, 1, kernel_size=2, stride=2, rng=0), (8, 8, 1))
 
 
 def test_what_has_no_usage_is_refused() -> None:
     with pytest.raises(OptionError, match="a layer with a window"):
         usage_map(Dense(3, 2, rng=0), (3,))
     with pytest.raises(OptionError, match="without dilation"):
-        usage_map(Conv2d(1, 1, window=3, dilation=2, rng=0), (8, 8, 1))
+        usage_map(Conv2d(1, 1, kernel_size=3, dilation=2, rng=0), (8, 8, 1))

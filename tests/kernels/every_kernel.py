@@ -126,8 +126,8 @@ def losses() -> None:
 
 
 def pooling() -> None:
-    for window, padding, shape in ((2, 0, (2, 9, 9, 5)), (3, 1, (2, 12, 12, 40))):
-        options = {"window": (window, window), "stride": (2, 2), "padding": ((padding, padding),) * 2}
+    for kernel_size, padding, shape in ((2, 0, (2, 9, 9, 5)), (3, 1, (2, 12, 12, 40))):
+        options = {"kernel_size": (kernel_size, kernel_size), "stride": (2, 2), "padding": ((padding, padding),) * 2}
         x = numbers(*shape)
         y, index = run(shape, max_pool2d, x, **options)
         run(shape, max_pool2d_values, x, **options)
@@ -147,7 +147,7 @@ def convolutions() -> None:
                 y = run((m, x_shape, w_shape), conv2d, x, w, b, **options)
                 run((m, x_shape, w_shape), conv2d_relu, x, w, b, **options)
                 run((m, x_shape, w_shape), conv2d_grad_x, y, w, size=x_shape[1:3], **options)
-                run((m, x_shape, w_shape), conv2d_grad_w, x, y, window=w_shape[:2], **options)
+                run((m, x_shape, w_shape), conv2d_grad_w, x, y, kernel_size=w_shape[:2], **options)
 
 
 def warps() -> None:

@@ -51,7 +51,7 @@ def test_kernels_that_take_four_at_once(provider: str, stride: int, monkeypatch:
         for op, arrays, more in (
             (conv2d, (x, w, b), {}),
             (conv2d_grad_x, (g, w), {"size": x.shape[1:3]}),
-            (conv2d_grad_w, (x, g), {"window": (3, 3)}),
+            (conv2d_grad_w, (x, g), {"kernel_size": (3, 3)}),
         ):
             result, reference = op(*arrays, **more, **options), op.forward(np, *arrays, **more, **options)
             np.testing.assert_allclose(result, reference, rtol=1e-4, atol=1e-4)
@@ -59,6 +59,6 @@ def test_kernels_that_take_four_at_once(provider: str, stride: int, monkeypatch:
 
 
 def test_many_channels_go_one_by_one() -> None:
-    shape = cost_model.Shape(images=64, out_height=12, out_width=12, window=(3, 3), inputs=64, outputs=64)
+    shape = cost_model.Shape(images=64, out_height=12, out_width=12, kernel_size=(3, 3), inputs=64, outputs=64)
     assert cost_model.choose_neighbours(shape) == 1
     assert cost_model.choose_neighbours(shape, cost_model.ARRAYS) == 1

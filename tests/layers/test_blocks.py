@@ -45,7 +45,7 @@ def without_weights(layer: tgl.Layer) -> tgl.Layer:
 
 
 def test_a_residual_block_without_weights_is_the_identity() -> None:
-    convolution = Conv2d(3, 3, window=3, padding="same")
+    convolution = Conv2d(3, 3, kernel_size=3, padding="same")
     x = images(2, 5, 4, 3)
     assert np.array_equal(without_weights(Residual(convolution, activation=None))(x).numpy(), x)
 
@@ -65,7 +65,7 @@ def test_the_gradient_reaches_the_input_past_a_block_without_weights() -> None:
 def test_padded_shortcut_takes_every_second_pixel() -> None:
     block = without_weights(
         Residual(
-            Conv2d(1, 3, window=3, stride=2, padding=1), shortcut="padded", channels=(1, 3), stride=2, activation=None
+            Conv2d(1, 3, kernel_size=3, stride=2, padding=1), shortcut="padded", channels=(1, 3), stride=2, activation=None
         )
     )
     x = np.arange(25, dtype="float32").reshape(1, 5, 5, 1)
@@ -76,13 +76,13 @@ def test_padded_shortcut_takes_every_second_pixel() -> None:
 
 def test_padded_shortcut_has_no_parameters() -> None:
     options: dict[str, Any] = {"channels": (4, 8), "stride": 2}
-    plain = Conv2d(4, 8, window=3, stride=2, padding=1)
+    plain = Conv2d(4, 8, kernel_size=3, stride=2, padding=1)
     assert count(Residual(plain, shortcut="padded", **options)) == count(plain)
     assert count(Residual(plain, shortcut="projected", **options)) == count(plain) + 4 * 8 + 2 * 8
 
 
 def test_shapes_that_do_not_add_up_are_told_in_advance() -> None:
-    block = Residual(Conv2d(4, 8, window=3), shortcut="projected", channels=(4, 8))
+    block = Residual(Conv2d(4, 8, kernel_size=3), shortcut="projected", channels=(4, 8))
     with pytest.raises(ShapeError, match=r"got \(1, 4, 4, 8\) and \(1, 6, 6, 8\); use .*padding in the windows"):
         block.output_shape((1, 6, 6, 4))
 
@@ -102,7 +102,7 @@ def test_inception_3a() -> None:
     assert module.output_shape(shape) == (1, 28, 28, 256)
     branch = module.branches.children()["5x5"]
     assert branch.multiply_adds(shape) == 12_443_648
-    assert Conv2d(192, 32, window=5, padding="same").multiply_adds(shape) == 120_422_400
+    assert Conv2d(192, 32, kernel_size=5, padding="same").multiply_adds(shape) == 120_422_400
 
 
 def test_branches_have_paths() -> None:
@@ -131,7 +131,7 @@ def test_a_branch_may_take_several_inputs() -> None:
         Reshape((2, -1)),
         Pad2d(((0, 1), (2, 0)), mode="edge"),
         ParallelConcat({"a": Dense(3, 2), "b": Tanh()}, axis=1),
-        Residual(Conv2d(2, 4, window=3, padding=1), shortcut="padded", channels=(2, 4)),
+        Residual(Conv2d(2, 4, kernel_size=3, padding=1), shortcut="padded", channels=(2, 4)),
         Bottleneck(4, 2, stride=2),
         Inception(2, **dict.fromkeys(GOOGLENET_3A, 1)),
         tgl.Sequential({"first": Dense(3, 2), "second": tgl.Sequential(ReLU())}),

@@ -23,7 +23,7 @@ def images(*shape: int) -> Any:
 
 
 def test_same_padding_keeps_the_size_and_puts_the_odd_row_last() -> None:
-    layer = Conv2d(1, 1, window=2, padding="same", bias=False)
+    layer = Conv2d(1, 1, kernel_size=2, padding="same", bias=False)
     layer.weight.assign(np.ones((2, 2, 1, 1), "float32"))
     x = np.array([[1.0, 2.0], [3.0, 4.0]], "float32").reshape(1, 2, 2, 1)
     assert layer(x).numpy().reshape(2, 2).tolist() == [[10, 6], [7, 4]]
@@ -31,21 +31,21 @@ def test_same_padding_keeps_the_size_and_puts_the_odd_row_last() -> None:
 
 def test_strided_same_padding_is_tensorflows() -> None:
     """Nothing is added before the first pixel when one row in all is missing."""
-    layer = Conv2d(1, 1, window=3, stride=2, padding="same", bias=False)
+    layer = Conv2d(1, 1, kernel_size=3, stride=2, padding="same", bias=False)
     layer.weight.assign(np.ones((3, 3, 1, 1), "float32"))
     x = np.ones((1, 4, 4, 1), "float32")
     assert layer(x).numpy().reshape(2, 2).tolist() == [[9, 6], [6, 4]]
 
 
 def test_edge_padding_repeats_the_border() -> None:
-    layer = Conv2d(1, 1, window=(1, 3), padding=((0, 0), (2, 0)), padding_mode="edge", bias=False)
+    layer = Conv2d(1, 1, kernel_size=(1, 3), padding=((0, 0), (2, 0)), padding_mode="edge", bias=False)
     layer.weight.assign(np.array([1.0, 10.0, 100.0], "float32").reshape(1, 3, 1, 1))
     assert layer(np.array([1.0, 2.0], "float32").reshape(1, 1, 2, 1)).numpy().tolist() == [[[[111.0], [211.0]]]]
 
 
 def test_how_often_each_pixel_is_used() -> None:
     """The gradient of a convolution with ones: without padding, corners count once and the middle 9 times."""
-    layer = Conv2d(1, 1, window=3, bias=False)
+    layer = Conv2d(1, 1, kernel_size=3, bias=False)
     layer.weight.assign(np.ones((3, 3, 1, 1), "float32"))
     uses = tgl.grad(lambda x: tgl.sum(layer(x)))(np.zeros((1, 5, 5, 1), "float32"))
     uses = uses.numpy().reshape(5, 5)
@@ -56,37 +56,37 @@ def test_how_often_each_pixel_is_used() -> None:
 def test_a_stack_without_padding_names_the_layer_and_its_map() -> None:
     sizes = [(3, 48, 3), (48, 128, 5), (128, 128, 3), (128, 128, 3)]
     layers: list[tgl.Layer] = []
-    for before, after, window in sizes:
-        layers += [Conv2d(before, after, window=window, activation="relu"), MaxPool2d(2)]
-    net = tgl.Sequential(*layers[:5], layers[6], Conv2d(128, 128, window=3))
+    for before, after, kernel_size in sizes:
+        layers += [Conv2d(before, after, kernel_size=kernel_size, activation="relu"), MaxPool2d(2)]
+    net = tgl.Sequential(*layers[:5], layers[6], Conv2d(128, 128, kernel_size=3))
     with pytest.raises(
-        ShapeError, match=r"Conv2d\(128 -> 128, window=3\): expected .* 3x3 for the window, got 1x1"
+        ShapeError, match=r"Conv2d\(128 -> 128, kernel_size=3\): expected .* 3x3 for the window, got 1x1"
     ) as e:
         net.output_shape((1, 32, 32, 3))
     assert "in layer '6'" in e.value.__notes__[0]
 
 
 def test_no_channels_and_no_images() -> None:
-    assert Conv2d(0, 2, window=3)(images(1, 4, 4, 0)).numpy().tolist() == np.zeros((1, 2, 2, 2)).tolist()
-    assert Conv2d(2, 0, window=3)(images(1, 4, 4, 2)).shape == (1, 2, 2, 0)
-    assert Conv2d(3, 2, window=3)(images(0, 4, 4, 3)).shape == (0, 2, 2, 2)
-    assert Conv2d(3, 2, window=3, padding=1, padding_mode="edge")(images(0, 4, 4, 3)).shape == (0, 4, 4, 2)
-    assert Conv2dTranspose(3, 2, window=3)(images(0, 4, 4, 3)).shape == (0, 6, 6, 2)
+    assert Conv2d(0, 2, kernel_size=3)(images(1, 4, 4, 0)).numpy().tolist() == np.zeros((1, 2, 2, 2)).tolist()
+    assert Conv2d(2, 0, kernel_size=3)(images(1, 4, 4, 2)).shape == (1, 2, 2, 0)
+    assert Conv2d(3, 2, kernel_size=3)(images(0, 4, 4, 3)).shape == (0, 2, 2, 2)
+    assert Conv2d(3, 2, kernel_size=3, padding=1, padding_mode="edge")(images(0, 4, 4, 3)).shape == (0, 4, 4, 2)
+    assert Conv2dTranspose(3, 2, kernel_size=3)(images(0, 4, 4, 3)).shape == (0, 6, 6, 2)
 
 
 def test_another_float_width_is_refused() -> None:
     with pytest.raises(DTypeError, match=r"float64.*float32"):
-        Conv2d(3, 2, window=3)(images(1, 4, 4, 3).astype("float64"))
+        Conv2d(3, 2, kernel_size=3)(images(1, 4, 4, 3).astype("float64"))
 
 
 def test_multiply_adds_of_the_alexnet_paper() -> None:
     """Its five convolutions, in two groups where the paper has two GPUs."""
     layers = [
-        (Conv2d(3, 96, window=11, stride=4), 227),
-        (Conv2d(96, 256, window=5, padding=2, groups=2), 27),
-        (Conv2d(256, 384, window=3, padding=1), 13),
-        (Conv2d(384, 384, window=3, padding=1, groups=2), 13),
-        (Conv2d(384, 256, window=3, padding=1, groups=2), 13),
+        (Conv2d(3, 96, kernel_size=11, stride=4), 227),
+        (Conv2d(96, 256, kernel_size=5, padding=2, groups=2), 27),
+        (Conv2d(256, 384, kernel_size=3, padding=1), 13),
+        (Conv2d(384, 384, kernel_size=3, padding=1, groups=2), 13),
+        (Conv2d(384, 256, kernel_size=3, padding=1, groups=2), 13),
     ]
     total = sum(layer.multiply_adds((1, size, size, layer.in_channels)) for layer, size in layers)
     dense = 9216 * 4096 + 4096 * 4096 + 4096 * 1000
@@ -101,14 +101,14 @@ def test_multiply_adds_of_the_alexnet_paper() -> None:
     st.integers(0, 2),
 )
 def test_transposed_convolution_is_the_adjoint(
-    window: int, stride: int, dilation: int, padding: Any, more: int
+    kernel_size: int, stride: int, dilation: int, padding: Any, more: int
 ) -> None:
     """<conv(x), y> = <x, transposed(y)>, for every height that the stride maps to the same number of rows."""
-    options: dict[str, Any] = {"window": window, "stride": stride, "padding": padding, "dilation": dilation}
+    options: dict[str, Any] = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "dilation": dilation}
     extra = 0 if padding == "same" else more % stride
-    least = 3 * stride + (window - 1) * dilation + 1 + extra
+    least = 3 * stride + (kernel_size - 1) * dilation + 1 + extra
     height, width = (
-        4 * stride if padding == "same" else least - sum(sides) for sides in tgl.Window(window, padding=padding).padding
+        4 * stride if padding == "same" else least - sum(sides) for sides in tgl.Window(kernel_size, padding=padding).padding
     )
     assume(min(height, width) > 0)
     forward = Conv2d(2, 3, bias=False, rng=0, **options)
@@ -122,13 +122,13 @@ def test_transposed_convolution_is_the_adjoint(
 
 
 def test_initial_weights_of_a_transposed_convolution_know_their_fan_in() -> None:
-    layer = Conv2dTranspose(200, 8, window=3, init="he_normal", rng=0)
+    layer = Conv2dTranspose(200, 8, kernel_size=3, init="he_normal", rng=0)
     assert layer.weight.shape == (3, 3, 8, 200)
     assert float(layer.weight.numpy().std()) == pytest.approx((2 / (9 * 200)) ** 0.5, rel=0.02)
 
 
 def test_depthwise_convolution_leaves_channels_apart() -> None:
-    layer = DepthwiseConv2d(2, window=3, multiplier=2, rng=0)
+    layer = DepthwiseConv2d(2, kernel_size=3, multiplier=2, rng=0)
     x = images(1, 5, 5, 2)
     x[..., 1] = 0
     assert not layer(x).numpy()[..., 2:].any()
@@ -138,11 +138,11 @@ def test_depthwise_convolution_leaves_channels_apart() -> None:
 def test_nan_passes_the_fused_relu() -> None:
     x = images(1, 3, 3, 1)
     x[0, 1, 1, 0] = np.nan
-    assert np.isnan(Conv2d(1, 1, window=3, activation="relu")(x).numpy()).all()
+    assert np.isnan(Conv2d(1, 1, kernel_size=3, activation="relu")(x).numpy()).all()
 
 
 def test_fused_relu_is_relu() -> None:
-    x, options = images(2, 6, 6, 3), {"window": 3, "rng": 0}
+    x, options = images(2, 6, 6, 3), {"kernel_size": 3, "rng": 0}
     fused = Conv2d(3, 4, activation="relu", **options)(x).numpy()
     np.testing.assert_array_equal(fused, ReLU()(Conv2d(3, 4, **options)(x)).numpy())
 
@@ -152,7 +152,7 @@ def test_a_filter_by_hand() -> None:
     ramp = [[Fraction(2 * j) for j in range(4)] for _ in range(3)]
     sobel = [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]
     expected = [sum(sobel[i][j] * ramp[i][q + j] for i in range(3) for j in range(3)) for q in range(2)]
-    layer = Conv2d(1, 1, window=3, bias=False)
+    layer = Conv2d(1, 1, kernel_size=3, bias=False)
     layer.weight.assign(np.array(sobel, "float32").reshape(3, 3, 1, 1))
     assert layer(np.array(ramp, "float32").reshape(1, 3, 4, 1)).numpy().reshape(-1).tolist() == expected
 
@@ -162,11 +162,11 @@ def test_a_filter_by_hand() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"window": 3},
-        {"window": (2, 3), "stride": (2, 1), "padding": (1, 2)},
-        {"window": 3, "dilation": 2, "padding": 2, "groups": 2},
-        {"window": 5, "padding": "same", "activation": "relu"},
-        {"window": 1, "stride": 2, "bias": False},
+        {"kernel_size": 3},
+        {"kernel_size": (2, 3), "stride": (2, 1), "padding": (1, 2)},
+        {"kernel_size": 3, "dilation": 2, "padding": 2, "groups": 2},
+        {"kernel_size": 5, "padding": "same", "activation": "relu"},
+        {"kernel_size": 1, "stride": 2, "bias": False},
     ],
 )
 def test_convolution_as_pytorch(options: dict[str, Any], dtype: str) -> None:
@@ -185,10 +185,10 @@ def test_convolution_as_pytorch(options: dict[str, Any], dtype: str) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"window": 3},
-        {"window": 4, "stride": 2, "padding": 1},
-        {"window": (3, 2), "stride": (3, 2), "padding": (0, 1), "output_padding": (2, 1), "dilation": (2, 1)},
-        {"window": 3, "groups": 2, "bias": False},
+        {"kernel_size": 3},
+        {"kernel_size": 4, "stride": 2, "padding": 1},
+        {"kernel_size": (3, 2), "stride": (3, 2), "padding": (0, 1), "output_padding": (2, 1), "dilation": (2, 1)},
+        {"kernel_size": 3, "groups": 2, "bias": False},
     ],
 )
 def test_transposed_convolution_as_pytorch(options: dict[str, Any]) -> None:
@@ -211,7 +211,7 @@ def test_edge_padding_as_pytorch() -> None:
         padded = torch.nn.functional.pad(planes_first(x), (2, 2, 1, 1), mode="replicate")
         return planes_last(torch.nn.functional.conv2d(padded, filters_out_first(weight), bias))
 
-    compare(Conv2d(2, 3, window=3, padding=(1, 2), padding_mode="edge"), convolve, (2, 5, 4, 2))
+    compare(Conv2d(2, 3, kernel_size=3, padding=(1, 2), padding_mode="edge"), convolve, (2, 5, 4, 2))
 
 
 @pytest.mark.peers
@@ -223,4 +223,4 @@ def test_depthwise_convolution_as_pytorch() -> None:
             torch.nn.functional.conv2d(planes_first(x), filters_out_first(weight), bias, padding=1, groups=3)
         )
 
-    compare(DepthwiseConv2d(3, window=3, padding=1, multiplier=2), convolve, (2, 5, 4, 3))
+    compare(DepthwiseConv2d(3, kernel_size=3, padding=1, multiplier=2), convolve, (2, 5, 4, 3))

@@ -36,7 +36,7 @@ def test_running_statistics_move_by_one_minus_momentum_once_a_step() -> None:
     x = np.array([[1.0], [5.0]], "float32")  # mean 3, unbiased variance 8
     layer(x)
     assert layer.running_mean.numpy() == 0.25 * 3
-    assert layer.running_variance.numpy() == 0.75 + 0.25 * 8
+    assert layer.running_var.numpy() == 0.75 + 0.25 * 8
     layer(x)
     assert layer.running_mean.numpy() == 0.75 * 0.75 + 0.25 * 3
 
@@ -46,7 +46,7 @@ def test_running_statistics_approach_those_of_the_data() -> None:
     for _ in range(200):
         layer(rows(64, 2, mean=3.0, std=2.0))
     assert layer.running_mean.numpy() == pytest.approx([3, 3], abs=0.3)
-    assert layer.running_variance.numpy() == pytest.approx([4, 4], rel=0.2)
+    assert layer.running_var.numpy() == pytest.approx([4, 4], rel=0.2)
 
 
 def test_evaluation_uses_and_keeps_them() -> None:
@@ -99,7 +99,7 @@ def test_one_element_of_a_channel_and_none() -> None:
     layer = BatchNorm(2)
     layer.shift.assign(np.array([1.0, 2.0], "float32"))
     assert layer(rows(1, 2)).numpy().tolist() == [[1.0, 2.0]]
-    assert np.isfinite(layer.running_variance.numpy()).all()
+    assert np.isfinite(layer.running_var.numpy()).all()
     with pytest.raises(ShapeError, match=r"expected at least one element of each channel .* \(0, 2\)"):
         layer(rows(0, 2))
     assert layer.eval()(rows(0, 2)).shape == (0, 2)
@@ -215,7 +215,7 @@ def test_running_statistics_as_pytorch() -> None:
         ours(x)
         theirs(planes_first(torch.tensor(x)))
     assert ours.running_mean.numpy() == pytest.approx(theirs.running_mean.numpy(), abs=1e-6)
-    assert ours.running_variance.numpy() == pytest.approx(theirs.running_var.numpy(), abs=1e-5)
+    assert ours.running_var.numpy() == pytest.approx(theirs.running_var.numpy(), abs=1e-5)
 
 
 @pytest.mark.peers
@@ -231,6 +231,6 @@ def test_local_response_norm_as_pytorch(size: int) -> None:
 
 
 def test_a_convolution_before_it_learns() -> None:
-    net = tgl.Sequential(Conv2d(1, 2, window=3, rng=0), BatchNorm(2))
+    net = tgl.Sequential(Conv2d(1, 2, kernel_size=3, rng=0), BatchNorm(2))
     net(rows(2, 5, 5, 1)).backward(rows(2, 3, 3, 2))
     assert all(np.isfinite(p.grad.numpy()).all() for p in net.parameters().values())

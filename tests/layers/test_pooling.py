@@ -44,7 +44,7 @@ def test_without_a_tape_the_maximum_is_found_without_its_place() -> None:
     layer = MaxPool2d((3, 2), stride=(1, 2), padding=((1, 1), (0, 1)))
     with tgl.no_grad():
         np.testing.assert_array_equal(layer(x), layer(tgl.tensor(x, requires_grad=True)).numpy())
-    options: Any = {"window": (3, 2), "stride": (1, 2), "padding": ((1, 1), (0, 1))}
+    options: Any = {"kernel_size": (3, 2), "stride": (1, 2), "padding": ((1, 1), (0, 1))}
     slopes = tgl.grad(lambda z: tgl.sum(tgl.square(max_pool2d_values(z, **options))))(x)
     np.testing.assert_array_equal(slopes, tgl.grad(lambda z: tgl.sum(tgl.square(layer(z))))(x))
 
@@ -148,5 +148,5 @@ def test_padding_never_wins_over_integers(dtype: str) -> None:
         for y in (pool(x), tgl.no_grad()(pool)(x)):
             assert y.dtype == dtype
             assert (y == value).all()
-    small = tgl.max_pool2d(np.full((1, 2, 2, 1), least, dtype), window=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1)))
+    small = tgl.max_pool2d(np.full((1, 2, 2, 1), least, dtype), kernel_size=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1)))
     assert small[1].ravel().tolist() == [4, 3, 1, 0]  # places in the image

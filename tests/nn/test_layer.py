@@ -273,7 +273,7 @@ def test_layers_one_after_another_may_stand_in_a_list() -> None:
     [
         (Scale(3, start=2.0), "Scale(3, start=2.0)"),
         (Scale(features=3, rng=0), "Scale(3)"),
-        (Conv2d(3, 4, window=3, stride=2, bias=False), "Conv2d(3 -> 4, window=3, stride=2, bias=False)"),
+        (Conv2d(3, 4, kernel_size=3, stride=2, bias=False), "Conv2d(3 -> 4, kernel_size=3, stride=2, bias=False)"),
         (
             tgl.Sequential(Dense(3, 2, activation="relu"), Dropout(0.5)),
             "Sequential(Dense(3 -> 2, activation='relu'), Dropout(0.5))",

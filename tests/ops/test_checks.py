@@ -22,7 +22,7 @@ from tinygrad_lab.ops.pooling import (
     sum_pool2d_grad,
 )
 
-HALVES: dict[str, Any] = {"window": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
+HALVES: dict[str, Any] = {"kernel_size": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
 
 
 def ones(*shape: int) -> Any:
@@ -59,16 +59,16 @@ MISFITS: list[tuple[Callable[[], Any], type[LabError], str]] = [
     (lambda: conv2d_grad_x(ones(1, 4, 4, 4), w, size=(4, 5)), ShapeError, r"images of shape \(1, 4, 5, 3\)"),
     (lambda: conv2d_grad_x(ones(1, 4, 4, 4), w, size=4), OptionError, "expected size to be a tuple of two ints"),
     (lambda: conv2d_grad_x(ones(1, 4, 4, 4), w), DTypeError, "missing a required argument: 'size'"),
-    (lambda: conv2d_grad_w(x, ones(2, 4, 4, 3), window=(1, 1)), ShapeError, r"maps of shape \(1, 4, 4, 3\)"),
-    (lambda: conv2d_grad_w(x, ones(1, 4, 4, 3), window=(2, 1)), ShapeError, r"maps of shape \(1, 3, 4, 3\)"),
-    (lambda: conv2d_grad_w(x, ones(1, 4, 4, 3), window=(1, 1), groups=2), ShapeError, "2 groups of 3 channels"),
+    (lambda: conv2d_grad_w(x, ones(2, 4, 4, 3), kernel_size=(1, 1)), ShapeError, r"maps of shape \(1, 4, 4, 3\)"),
+    (lambda: conv2d_grad_w(x, ones(1, 4, 4, 3), kernel_size=(2, 1)), ShapeError, r"maps of shape \(1, 3, 4, 3\)"),
+    (lambda: conv2d_grad_w(x, ones(1, 4, 4, 3), kernel_size=(1, 1), groups=2), ShapeError, "2 groups of 3 channels"),
     (lambda: max_pool2d(x[0], **HALVES), ShapeError, "max_pool2d: expected images"),
-    (lambda: max_pool2d(ones(1, 17, 17, 1), **HALVES | {"window": (17, 17)}), OptionError, "window of at most 256"),
-    (lambda: max_pool2d_values(x, **HALVES | {"window": (5, 5)}), ShapeError, "at least 5x5"),
+    (lambda: max_pool2d(ones(1, 17, 17, 1), **HALVES | {"kernel_size": (17, 17)}), OptionError, "window of at most 256"),
+    (lambda: max_pool2d_values(x, **HALVES | {"kernel_size": (5, 5)}), ShapeError, "at least 5x5"),
     (lambda: max_pool2d_grad(ones(1, 2, 2, 3), places(1, 2, 3, 3), size=(4, 4), **HALVES), ShapeError, "an index of"),
     (lambda: max_pool2d_grad(ones(1, 2, 2, 3), places(1, 2, 2, 3), size=(9, 4), **HALVES), ShapeError, "expected maps"),
     (lambda: max_pool2d_take(x, places(1, 3, 2, 3), **HALVES), ShapeError, r"an index of shape \(1, 2, 2, 3\)"),
-    (lambda: sum_pool2d(x, **HALVES | {"window": (0, 1)}), OptionError, "expected window"),
+    (lambda: sum_pool2d(x, **HALVES | {"kernel_size": (0, 1)}), OptionError, "expected kernel_size"),
     (lambda: sum_pool2d_grad(ones(1, 2, 2, 3), size=(4, 9), **HALVES), ShapeError, r"maps of shape \(1, 2, 4, 3\)"),
 ]  # fmt: skip
 

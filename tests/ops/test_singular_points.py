@@ -91,11 +91,11 @@ def test_equal_elements_are_sorted_in_their_order() -> None:
 
 def test_the_first_of_equal_maxima_wins_a_window_and_padding_never() -> None:
     x = np.array([[-1.0, -1.0], [-3.0, -1.0]]).reshape(1, 2, 2, 1)
-    options: Any = {"window": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
+    options: Any = {"kernel_size": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
     out, index = tgl.max_pool2d(x, **options)
     assert (out.item(), index.item()) == (-1.0, 0)
     assert slope(lambda x: tgl.max_pool2d(x, **options)[0], x) == [[[[1.0], [0.0]], [[0.0], [0.0]]]]
-    padded = tgl.max_pool2d(x, window=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1)))[0]
+    padded = tgl.max_pool2d(x, kernel_size=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1)))[0]
     assert np.asarray(padded).max() == -1.0
     x = np.array([[1.0, NAN], [NAN, 5.0]]).reshape(1, 2, 2, 1)
     out, index = tgl.max_pool2d(x, **options)

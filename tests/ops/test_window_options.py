@@ -39,8 +39,8 @@ def test_pairs_that_are_none(value: Any) -> None:
 
 
 @given(st.integers(1, 20), st.integers(1, 7), st.integers(1, 7), st.integers(1, 3))
-def test_same_gives_one_place_a_stride(length: int, window: int, stride: int, dilation: int) -> None:
-    same = Window(window, stride=stride, padding="same", dilation=dilation)
+def test_same_gives_one_place_a_stride(length: int, kernel_size: int, stride: int, dilation: int) -> None:
+    same = Window(kernel_size, stride=stride, padding="same", dilation=dilation)
     (top, bottom), _ = same.padding_for((length, length))
     assert same.places((length, length)) == (-(-length // stride),) * 2
     assert 0 <= top <= bottom <= top + 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import tinygrad_lab as tgl
 from tests.planted_bugs.planting import plant, planted
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.ops.activation import log_softmax, relu, softmax
 from tinygrad_lab.ops.arithmetic import clip_between
 from tinygrad_lab.ops.elementary import sigmoid, tanh
@@ -123,7 +123,7 @@ plant(
 )
 class MaskOnLayer(ReLU):
     def forward(self, x: Any) -> Any:
-        self.kept = {"mask": raw(x) > 0}
+        self.kept = {"mask": unbox(x) > 0}
 
         @tgl.primitive
         def relu_again(xp: Any, x: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 import tinygrad_lab as tgl
 from tests.planted_bugs.planting import plant, planted
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.ops.dropping import dropout
 from tinygrad_lab.ops.elementary import tanh
 from tinygrad_lab_layers import (
@@ -131,7 +131,7 @@ plant(
 class OptionsNotRestored(AvgPool2d):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        return cls(config["window"])
+        return cls(config["kernel_size"])
 
 
 @planted("buffer_left_out_of_state", "batch_norm", "state() leaves out the running mean", by="fresh_process")
@@ -164,7 +164,7 @@ class ConstantOfOneWidth(Sigmoid):
 @planted("writes_into_its_input", "relu", "the forward works in place", by="forward")
 class InPlace(ReLU):
     def forward(self, x: Any) -> Any:
-        np.maximum(raw(x), 0, out=raw(x))
+        np.maximum(unbox(x), 0, out=unbox(x))
         return super().forward(x)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import tinygrad_lab as tgl
 from tests.planted_bugs.planting import plant
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.ops.arithmetic import add
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
 from tinygrad_lab.ops.indexing import gather, scatter
@@ -61,7 +61,7 @@ plant(
 
 
 def _one_percent(w: Any) -> Any:
-    ones = raw(w) * 0 + 1
+    ones = unbox(w) * 0 + 1
     ones[..., -1, -1] += 0.01
     return w * ones
 
@@ -150,7 +150,7 @@ def _grad_x(change: Any = None, filters: Any = None, maps: Any = None) -> Any:
         options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         return (
             rule(masked, x, w, **options) if wanted[0] else None,
-            conv2d_grad_w(x, masked, window=w.shape[:2], **options) if wanted[1] else None,
+            conv2d_grad_w(x, masked, kernel_size=w.shape[:2], **options) if wanted[1] else None,
             tgl.sum(masked, (0, 1, 2)) if wanted[2] else None,
         )
 
@@ -161,8 +161,8 @@ def _grad_w(change: Any) -> Any:
     """Return the rule of a convolution's filters with its result changed."""
 
     def rule(g: Any, x: Any, w_like: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
-        window = w_like.shape[:2]
-        w = conv2d_grad_w(x, g, window=window, stride=stride, padding=padding, dilation=dilation, groups=groups)
+        kernel_size = w_like.shape[:2]
+        w = conv2d_grad_w(x, g, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation, groups=groups)
         return change(w, x, groups)
 
     return {conv2d: {"w": rule}}
@@ -241,7 +241,7 @@ def _bias_before_mask(
     masked = tgl.where(out > 0, g, 0.0)
     return (
         conv2d_grad_x(masked, w, size=x.shape[1:3], **options) if wanted[0] else None,
-        conv2d_grad_w(x, masked, window=w.shape[:2], **options) if wanted[1] else None,
+        conv2d_grad_w(x, masked, kernel_size=w.shape[:2], **options) if wanted[1] else None,
         tgl.sum(g, (0, 1, 2)) if wanted[2] else None,
     )
 
@@ -272,7 +272,7 @@ plant(
         conv2d: {
             "w": lambda g, x, w_like, stride, padding, dilation, groups: tgl.flip(
                 conv2d_grad_w(
-                    x, g, window=w_like.shape[:2], stride=stride, padding=padding, dilation=dilation, groups=groups
+                    x, g, kernel_size=w_like.shape[:2], stride=stride, padding=padding, dilation=dilation, groups=groups
                 ),
                 -1,
             )
@@ -301,7 +301,7 @@ plant(
 
 def _first_word_left_out(g: Any, x_like: Any, index: Any) -> Any:
     rows = scatter(g, index=index, shape=x_like.shape)
-    keep = raw(rows) * 0 + 1
+    keep = unbox(rows) * 0 + 1
     keep[:1] = 0
     return rows * keep
 

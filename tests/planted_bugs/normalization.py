@@ -103,10 +103,10 @@ class MomentumExchanged(BatchNorm):
 @planted("running_variance_biased", "batch_norm", "the running variance is divided by m and not by m - 1", by="modes")
 class RunningVarianceBiased(BatchNorm):
     def update(self, **buffers: Any) -> None:
-        if "running_variance" in buffers:
+        if "running_var" in buffers:
             new = self._variance
             with tgl.no_grad():
-                buffers["running_variance"] = self._moved(self.running_variance, new)
+                buffers["running_var"] = self._moved(self.running_var, new)
         super().update(**buffers)
 
     def forward(self, x: Any) -> Any:

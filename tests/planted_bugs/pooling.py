@@ -9,7 +9,7 @@ import numpy as np
 
 import tinygrad_lab as tgl
 from tests.planted_bugs.planting import plant, planted
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.ops.arithmetic import add
 from tinygrad_lab.ops.pooling import max_pool2d, max_pool2d_grad, sum_pool2d, sum_pool2d_grad
 from tinygrad_lab.ops.reductions import sum_axes
@@ -23,16 +23,16 @@ class PaddingWithZeros(MaxPool2d):
     def forward(self, x: Any) -> Any:
         self.output_shape(x.shape)
         padded = tgl.pad(x, ((0, 0), *self.window.padding_for(x.shape[1:3]), (0, 0)))
-        window, stride = self.window.size, self.window.stride
-        return tgl.max_pool2d(padded, window=window, stride=stride, padding=((0, 0), (0, 0)))[0]
+        kernel_size, stride = self.window.size, self.window.stride
+        return tgl.max_pool2d(padded, kernel_size=kernel_size, stride=stride, padding=((0, 0), (0, 0)))[0]
 
 
-def _every_winner(g: Any, x: Any, out: Any, window: Any, stride: Any, padding: Any) -> Any:
-    columns = unfold(x, window=window, stride=stride, padding=padding, fill=-math.inf)
+def _every_winner(g: Any, x: Any, out: Any, kernel_size: Any, stride: Any, padding: Any) -> Any:
+    columns = unfold(x, kernel_size=kernel_size, stride=stride, padding=padding, fill=-math.inf)
     largest = tgl.reshape(out, shape=(*out.shape[:3], 1, 1, out.shape[3]))
     won = tgl.where(columns == largest, 1.0, 0.0)
     share = won * tgl.reshape(g[0], shape=largest.shape)
-    return tgl.fold(share, size=x.shape[1:3], window=window, stride=stride, padding=padding)
+    return tgl.fold(share, size=x.shape[1:3], kernel_size=kernel_size, stride=stride, padding=padding)
 
 
 plant(
@@ -45,11 +45,11 @@ plant(
 
 
 @tgl.primitive
-def overwrite_maxima(xp: Any, g: Any, index: Any, *, size: Any, window: Any, stride: Any, padding: Any) -> Any:
+def overwrite_maxima(xp: Any, g: Any, index: Any, *, size: Any, kernel_size: Any, stride: Any, padding: Any) -> Any:
     """Hand cotangents to the maxima; a pixel that wins twice keeps the last."""
     out = xp.zeros((g.shape[0], *size, g.shape[3]), dtype=g.dtype)
     for n, p, q, c in np.ndindex(g.shape):
-        row, column = divmod(int(index[n, p, q, c]), window[1])
+        row, column = divmod(int(index[n, p, q, c]), kernel_size[1])
         row, column = p * stride[0] + row - padding[0][0], q * stride[1] + column - padding[1][0]
         out[n, row, column, c] = g[n, p, q, c]
     return out
@@ -61,8 +61,8 @@ plant(
     "a pixel that wins in two windows gets the cotangent of one",
     rules={
         max_pool2d: {
-            "x": lambda g, x_like, index, window, stride, padding: overwrite_maxima(
-                g[0], index, size=x_like.shape[1:3], window=window, stride=stride, padding=padding
+            "x": lambda g, x_like, index, kernel_size, stride, padding: overwrite_maxima(
+                g[0], index, size=x_like.shape[1:3], kernel_size=kernel_size, stride=stride, padding=padding
             )
         }
     },
@@ -73,11 +73,11 @@ plant(
     "backward, the odd row of padding is on top and the odd column on the left",
     rules={
         max_pool2d: {
-            "x": lambda g, x_like, index, window, stride, padding: max_pool2d_grad(
+            "x": lambda g, x_like, index, kernel_size, stride, padding: max_pool2d_grad(
                 g[0],
                 index,
                 size=x_like.shape[1:3],
-                window=window,
+                kernel_size=kernel_size,
                 stride=stride,
                 padding=tuple(sides[::-1] for sides in padding),
             )
@@ -89,7 +89,7 @@ plant(
 @planted("nan_never_wins", "max_pool2d", "NaN compares as smaller than every pixel", by="non_finite")
 class NaNNeverWins(MaxPool2d):
     def forward(self, x: Any) -> Any:
-        return super().forward(tgl.where(np.isnan(raw(x)), -math.inf, x))
+        return super().forward(tgl.where(np.isnan(unbox(x)), -math.inf, x))
 
 
 @planted("output_rounded_up", "max_pool2d", "output_shape rounds up where the forward rounds down", by="output_shape")
@@ -114,11 +114,11 @@ class PaddingAlwaysCounted(AvgPool2d):
             self.count_include_pad = kept
 
 
-def _gaps_filled(g: Any, x_like: Any, window: Any, stride: Any, padding: Any) -> Any:
-    if all(s <= k for s, k in zip(stride, window, strict=True)):
-        return sum_pool2d_grad(g, size=x_like.shape[1:3], window=window, stride=stride, padding=padding)
-    close = tuple(map(min, stride, window))
-    return sum_pool2d_grad(g, size=x_like.shape[1:3], window=window, stride=close, padding=padding)
+def _gaps_filled(g: Any, x_like: Any, kernel_size: Any, stride: Any, padding: Any) -> Any:
+    if all(s <= k for s, k in zip(stride, kernel_size, strict=True)):
+        return sum_pool2d_grad(g, size=x_like.shape[1:3], kernel_size=kernel_size, stride=stride, padding=padding)
+    close = tuple(map(min, stride, kernel_size))
+    return sum_pool2d_grad(g, size=x_like.shape[1:3], kernel_size=kernel_size, stride=close, padding=padding)
 
 
 plant(

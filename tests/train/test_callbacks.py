@@ -26,9 +26,9 @@ def test_tensorboard_reads_the_curves_of_a_run(tmp_path: Path) -> None:
     assert main(["train", "--tensorboard", "--runs", str(tmp_path), "--set", "training.epochs=3", *SHORT]) == 0
     (folder,) = tmp_path.iterdir()
     events = reading.EventAccumulator(str(folder)).Reload()
-    tags = {"loss/training", "accuracy/training", "accuracy/held_out", "accuracy/validation", "learning_rate"}
+    tags = {"loss/training", "accuracy/training", "accuracy/test", "accuracy/validation", "learning_rate"}
     assert tags <= set(events.Tags()["scalars"])
-    assert [event.step for event in events.Scalars("loss/held_out")] == [1, 2, 3]
+    assert [event.step for event in events.Scalars("loss/test")] == [1, 2, 3]
 
 
 def test_without_tensorboard_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,8 +44,8 @@ def test_patience_is_at_least_one_epoch() -> None:
 
 def test_patience_in_a_recipe_needs_a_part_to_judge_by(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     patient = ["train", *SHORT, "--runs", str(tmp_path), "--set", "training.patience=2"]
-    assert main([*patient, "--set", "data.held_out=0.0"]) == 1
-    assert "expected data.held_out" in capsys.readouterr().err
+    assert main([*patient, "--set", "data.validation=0.0"]) == 1
+    assert "expected data.validation" in capsys.readouterr().err
     assert main([*patient, "--set", "training.epochs=30", "--set", "optimizer.lr=0.0"]) == 0
     assert "ended early" in capsys.readouterr().out
 

@@ -23,7 +23,7 @@ accuracies = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, m
 
 def made_history(pairs: list[tuple[float, float]]) -> list[dict[str, Any]]:
     return [
-        {"held_out": {"accuracy": test, "loss": 1.0}, "validation": {"accuracy": chosen, "loss": 1.0}}
+        {"test": {"accuracy": test, "loss": 1.0}, "validation": {"accuracy": chosen, "loss": 1.0}}
         for test, chosen in pairs
     ]
 
@@ -41,12 +41,12 @@ def test_the_best_epoch_flatters_and_the_chosen_one_does_not_look_at_the_test_se
 
 
 def test_of_equal_accuracies_the_smaller_loss_and_then_the_earlier_epoch_counts() -> None:
-    history = [{"held_out": {"accuracy": 0.9, "loss": loss}} for loss in (0.5, 0.3, 0.3)]
-    assert best_epoch(history, "held_out") == 1
+    history = [{"test": {"accuracy": 0.9, "loss": loss}} for loss in (0.5, 0.3, 0.3)]
+    assert best_epoch(history, "test") == 1
 
 
 def test_without_a_validation_part_no_epoch_is_chosen() -> None:
-    assert figures([{"held_out": {"accuracy": 0.5, "loss": 1.0}}]).keys() == {"best_on_test", "last"}
+    assert figures([{"test": {"accuracy": 0.5, "loss": 1.0}}]).keys() == {"best_on_test", "last"}
 
 
 def test_without_test_images_the_last_epoch_on_the_validation_part_is_told() -> None:
@@ -129,7 +129,7 @@ def test_settings_that_differ_from_the_recipe_are_told() -> None:
     for settings in (
         [],
         ["optimizer.lr=0.5", "augment=[]"],
-        [steps, "data.held_out=0.25"],
+        [steps, "data.validation=0.25"],
         ["optimizer.nesterov=true"],
     ):
         changed = recipe.override(settings)

@@ -65,7 +65,7 @@ def with_everything(workers: int) -> Trainer:
     rng = np.random.default_rng(0)
     data = Dataset(rng.integers(0, 256, (18, 4, 4, 1)).astype(np.uint8), np.arange(18) % 3, name="made")
     layers = {
-        "conv": Conv2d(1, 4, window=3, padding=1, rng=0),
+        "conv": Conv2d(1, 4, kernel_size=3, padding=1, rng=0),
         "norm": BatchNorm(4),
         "flatten": Flatten(),
         "dropout": Dropout(0.5),

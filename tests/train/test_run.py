@@ -39,7 +39,7 @@ def short(*settings: str) -> Recipe:
 
 def test_no_checkpoint_is_chosen_on_the_test_set(tmp_path: Path) -> None:
     for share in (0.1, 0.0):
-        run_recipe(short(f"data.held_out={share}", "training.epochs=1"), Reporter(), runs=tmp_path / str(share))
+        run_recipe(short(f"data.validation={share}", "training.epochs=1"), Reporter(), runs=tmp_path / str(share))
         (folder,) = (tmp_path / str(share)).iterdir()
         assert (folder / "checkpoints" / "best.safetensors").exists() == bool(share)
 
@@ -48,8 +48,8 @@ def test_a_schedule_by_a_metric_needs_a_part_to_judge_by() -> None:
     recipe = find_recipe("lenet5")
     tables = {**recipe.tables, "schedule": {"name": "plateau", "patience": 1}}
     assert prepare(Recipe("mine", tables)).validation is not None
-    with pytest.raises(ConfigError, match=r"expected data.held_out, the data whose metric drives schedule"):
-        prepare(Recipe("mine", {**tables, "data": {**recipe["data"], "held_out": 0.0}}))
+    with pytest.raises(ConfigError, match=r"expected data.validation, the data whose metric drives schedule"):
+        prepare(Recipe("mine", {**tables, "data": {**recipe["data"], "validation": 0.0}}))
 
 
 @pytest.mark.parametrize("setting", ["gradient_norms=true", "clip_norm=1.0", "clip_value=1.0"])
@@ -163,7 +163,7 @@ def test_a_run_goes_on_with_the_batch_whose_loss_was_not_finite(
     assert (saved["loader"]["batch"], saved["steps"]) == (2, 1)
     parts = run_recipe(read_run(folder), Reporter(), resume=folder)
     whole = run_recipe(recipe, Reporter(), runs=tmp_path / "whole")
-    assert parts["held_out"] == whole["held_out"]
+    assert parts["test"] == whole["test"]
     assert parts["training_accuracy"] == whole["training_accuracy"]
 
 
@@ -394,7 +394,7 @@ def test_a_source_that_leaves_the_shape_to_its_files_is_asked_afterwards(monkeyp
 
 
 NETWORK = """model={name="sequential", layers=[
-    {name="conv2d", in_channels=1, out_channels=4, window=5, stride=2, activation="relu"}, {name="group_norm",
+    {name="conv2d", in_channels=1, out_channels=4, kernel_size=5, stride=2, activation="relu"}, {name="group_norm",
     groups=2, channels=4}, {name="flatten"}, {name="dense", in_features=784, out_features=10}]}"""
 
 

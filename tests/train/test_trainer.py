@@ -33,8 +33,8 @@ def stripes(count: int = 64) -> Dataset:
 def trainer(lr: float = 0.5, **options: Any) -> Trainer:
     data = stripes()
     model = tgl.Sequential({"flatten": Flatten(), "dense": Dense(16, 4, rng=0)})
-    batches, held_out = (Loader(data, batch_size=16, seed=0, workers=0, shuffle=s) for s in (True, False))
-    return Trainer(model, softmax_cross_entropy, SGD(model.parameters(), lr=lr), batches, held_out=held_out, **options)
+    batches, test = (Loader(data, batch_size=16, seed=0, workers=0, shuffle=s) for s in (True, False))
+    return Trainer(model, softmax_cross_entropy, SGD(model.parameters(), lr=lr), batches, test=test, **options)
 
 
 class Told(Callback):
@@ -48,8 +48,8 @@ def test_it_learns_and_counts() -> None:
     seen: list[dict[str, Any]] = []
     t = trainer(callbacks=[Told(seen.append)])
     history = [t.train_epoch() for _ in range(10)]
-    assert history[-1]["held_out"]["accuracy"] == 1.0
-    assert history[-1]["held_out"]["loss"] < history[0]["held_out"]["loss"]
+    assert history[-1]["test"]["accuracy"] == 1.0
+    assert history[-1]["test"]["loss"] < history[0]["test"]["loss"]
     assert [m["epoch"] for m in history] == list(range(1, 11))
     assert len(seen) == 40
     assert seen[-1]["step"] == seen[-1]["steps"] == 4
@@ -58,7 +58,7 @@ def test_it_learns_and_counts() -> None:
 
 def test_the_accuracy_is_the_share_of_right_answers() -> None:
     t = trainer()
-    result = evaluate(t.model, t.loss, t.held_out)  # type: ignore[arg-type]
+    result = evaluate(t.model, t.loss, t.test)  # type: ignore[arg-type]
     x = stripes().images.astype("float32") / 255
     logits = t.model(tgl.tensor(x)).numpy()
     assert result.images == 64
@@ -70,7 +70,7 @@ def test_the_accuracy_is_the_share_of_right_answers() -> None:
 def test_evaluation_changes_nothing() -> None:
     t = trainer()
     before, steps = t.model.state(), t.model.steps
-    evaluate(t.model, t.loss, t.held_out)  # type: ignore[arg-type]
+    evaluate(t.model, t.loss, t.test)  # type: ignore[arg-type]
     assert t.model.training
     assert t.model.steps == steps
     assert all(after is before[path] for path, after in t.model.state().items())
@@ -141,7 +141,7 @@ def test_one_logit_is_right_on_its_side_of_zero(columns: bool) -> None:
 def test_evaluation_gives_each_layer_its_own_mode_back() -> None:
     t = trainer()
     t.model["dense"].eval()  # type: ignore[union-attr]
-    evaluate(t.model, t.loss, t.held_out)  # type: ignore[arg-type]
+    evaluate(t.model, t.loss, t.test)  # type: ignore[arg-type]
     assert t.model.training
     assert not t.model["dense"].training  # type: ignore[union-attr]
 
@@ -282,7 +282,7 @@ def test_after_a_loss_that_is_not_finite_its_update_comes_next(accumulate: int, 
         ({"optimizer": SGD}, "optimizer to be one, .*, got the class SGD"),
         ({"batches": stripes()}, r"batches to be a Loader, such as Loader\(data\), got Dataset"),
         ({"validation": stripes()}, "validation to be a Loader"),
-        ({"held_out": stripes()}, "held_out to be a Loader"),
+        ({"test": stripes()}, "test to be a Loader"),
         ({"schedule": "one_cycle"}, "schedule to be one"),
         ({"callbacks": EarlyStopping(patience=1)}, "callbacks to be a list"),
         ({"callbacks": [print]}, "each of callbacks to be a Callback"),

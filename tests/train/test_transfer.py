@@ -61,7 +61,7 @@ def test_a_run_goes_on_without_the_weights_that_it_began_with(tmp_path: Path) ->
     assert result["epochs"] == 2
     path = trained(tmp_path)
     whole = run_recipe(with_transfer(*short), Reporter(), runs=tmp_path / "whole")
-    assert whole["held_out"] == result["held_out"]
+    assert whole["test"] == result["test"]
 
 
 def ended_after_one_epoch(recipe: Recipe, runs: Path) -> list[Path]:

@@ -23,10 +23,10 @@ def network() -> tgl.Sequential:
     """A convolution, normalisation and a dense layer after a flatten of a 3x2 map of 4 channels."""
     return tgl.Sequential(
         {
-            "conv": Conv2d(3, 4, window=(3, 2), padding="valid", rng=0),
+            "conv": Conv2d(3, 4, kernel_size=(3, 2), padding="valid", rng=0),
             "norm": BatchNorm(4),
             "relu": ReLU(),
-            "pool": MaxPool2d(window=1),
+            "pool": MaxPool2d(kernel_size=1),
             "flatten": Flatten(),
             "output": Dense(24, 5, rng=0),
         }
@@ -76,7 +76,7 @@ def test_names_axes_and_flattened_maps_come_over(write: Callable[..., Path], tmp
     model, arrays = network(), theirs()
     path = write(tmp_path, arrays)
     taken = import_weights(model, path, rules=RULES, convention="torch", flattened=FLATTENED)
-    assert taken["norm.running_variance"] == "features.1.running_var"
+    assert taken["norm.running_var"] == "features.1.running_var"
     assert set(taken) == set(model.state())
     x = np.random.default_rng(0).normal(size=(2, 3, 5, 3)).astype("float32")
     y = model.eval()(x.transpose(0, 2, 3, 1)).numpy()
@@ -96,10 +96,10 @@ def test_a_network_of_pytorch_comes_over(tmp_path: Path) -> None:
         nn.Linear(4 * 10 * 8, 3),
     )
     ours = tgl.Sequential(
-        Conv2d(4, 6, window=3, padding=1, groups=2, rng=0),
+        Conv2d(4, 6, kernel_size=3, padding=1, groups=2, rng=0),
         BatchNorm(6),
         PReLU(6),
-        tgl.layers["conv2d_transpose"](6, 4, window=2, stride=2, rng=0),
+        tgl.layers["conv2d_transpose"](6, 4, kernel_size=2, stride=2, rng=0),
         Flatten(),
         Dense(4 * 10 * 8, 3, rng=0),
     )
@@ -211,7 +211,7 @@ class Net(tgl.Layer):
 
 
 def conv() -> Conv2d:
-    return Conv2d(1, 2, window=1, rng=0)
+    return Conv2d(1, 2, kernel_size=1, rng=0)
 
 
 def head() -> Dense:
@@ -257,7 +257,7 @@ def test_normalisation_of_a_flattened_map_is_reordered_too(tmp_path: Path) -> No
     import_weights(model, path, convention="torch", fresh="conv.*", flattened=maps)
     channel_last = [0, 4, 1, 5, 2, 6, 3, 7]
     state = model.state()
-    for name in ("scale", "shift", "running_mean", "running_variance"):
+    for name in ("scale", "shift", "running_mean", "running_var"):
         assert state[f"norm.{name}"].tolist() == channel_last
     assert state["output.weight"][:, 1].tolist() == channel_last
     assert state["output.bias"].tolist() == [0, 1]

@@ -21,9 +21,9 @@ from tinygrad_lab_layers import BatchNorm, Conv2d, Dense, GlobalAvgPool2d, ReLU
 def network() -> tgl.Sequential:
     return tgl.Sequential(
         {
-            "conv1": Conv2d(3, 4, window=3, rng=0),
+            "conv1": Conv2d(3, 4, kernel_size=3, rng=0),
             "norm1": BatchNorm(4),
-            "stage": tgl.Sequential({"conv": Conv2d(4, 4, window=3, rng=1), "norm": BatchNorm(4), "relu": ReLU()}),
+            "stage": tgl.Sequential({"conv": Conv2d(4, 4, kernel_size=3, rng=1), "norm": BatchNorm(4), "relu": ReLU()}),
             "mean": GlobalAvgPool2d(),
             "output": Dense(4, 2, rng=2),
         }
@@ -69,7 +69,7 @@ def test_frozen_normalisation_keeps_its_statistics_in_training(pattern: str) -> 
     model = network()
     frozen = freeze(model, pattern, but="output")
     assert {"norm1.scale", "norm1.shift"} <= set(frozen)
-    assert not {"norm1.running_mean", "norm1.running_variance"} & trained(model.train())
+    assert not {"norm1.running_mean", "norm1.running_var"} & trained(model.train())
 
 
 def test_a_frozen_network_gives_in_training_what_it_gives_in_evaluation() -> None:

@@ -21,11 +21,11 @@ from tinygrad_lab_layers import Dense, Flatten, MaxPool2d
 
 SMALL: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("alexnet_small", {}, (32, 32, 3)),
-    ("alexnet_small", {"activation": "tanh", "pool_window": 3, "padding": "edge"}, (32, 32, 3)),
+    ("alexnet_small", {"activation": "tanh", "pool_size": 3, "padding": "edge"}, (32, 32, 3)),
     ("alexnet_small", {"activation": "sigmoid", "init": 0.1}, (32, 32, 3)),
     ("cnn7", {"padding": "none"}, (32, 32, 3)),
     ("cuda_convnet", {}, (32, 32, 3)),
-    ("cuda_convnet", {"normalisation": False, "pool_window": 2, "activation": "tanh"}, (32, 32, 3)),
+    ("cuda_convnet", {"normalisation": False, "pool_size": 2, "activation": "tanh"}, (32, 32, 3)),
     ("gap7", {"padding": "edge"}, (32, 32, 3)),
     ("gap7", {"widths": (8, 8, 16, 16), "reduction": "dense"}, (32, 32, 3)),
     ("lenet5", {"image": (32, 32, 3), "padding": "zero", "classes": 2}, (32, 32, 3)),
@@ -234,7 +234,7 @@ def test_zero_branches_make_residual_stages_the_identity() -> None:
 
 
 def test_a_network_that_cannot_be_built_names_the_layer_and_the_map() -> None:
-    with pytest.raises(ShapeError, match=r"Conv2d\(128 -> 128, window=3\).* got 1x1") as caught:
+    with pytest.raises(ShapeError, match=r"Conv2d\(128 -> 128, kernel_size=3\).* got 1x1") as caught:
         models["alexnet_small"](padding="none")
     assert "in layer 'conv5'" in caught.value.__notes__[0]
     assert "(1, 1, 1, 128)" in caught.value.__notes__[0]
@@ -313,10 +313,10 @@ def test_a_trainer_follows_the_first_logits() -> None:
     layers = {"flatten": Flatten(), "a": Dense(4, 3, rng=0), "b": Dense(3, 2, rng=1)}
     model = WithAuxiliary(layers, {"a": Dense(3, 2, rng=2)})
     loader = Loader(data, batch_size=4, workers=0)
-    trainer = Trainer(model, auxiliary_cross_entropy, SGD(model.parameters(), lr=0.1), loader, held_out=loader)
+    trainer = Trainer(model, auxiliary_cross_entropy, SGD(model.parameters(), lr=0.1), loader, test=loader)
     metrics = trainer.train_epoch()
     assert 0 <= metrics["accuracy"] <= 1
-    assert metrics["held_out"]["loss"] > 0
+    assert metrics["test"]["loss"] > 0
 
 
 def test_images_too_small_for_auxiliary_classifiers_are_refused() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_lab.autograd.tape import Box, raw
+from tinygrad_lab.autograd.tape import Box, unbox
 from tinygrad_lab.autograd.transforms import grad, jvp, vjp
 from tinygrad_lab.autograd.trees import flatten, replaced
 from tinygrad_lab.backend import namespace, zeros_like
@@ -45,7 +45,7 @@ def jacobian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Calla
         if wrong := [out for out in outputs if not hasattr(out, "shape")]:
             raise ShapeError(f"jacobian: expected a function to arrays, got {type(wrong[0]).__name__}")
         argument = chosen[0] if isinstance(argnums, int) else tuple(chosen)
-        return rebuild([_rows(k, [raw(out) for out in outputs], rebuild, pull, argument) for k in range(len(outputs))])
+        return rebuild([_rows(k, [unbox(out) for out in outputs], rebuild, pull, argument) for k in range(len(outputs))])
 
     return differentiated
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.settings import SETTINGS, using
-from tinygrad_lab.autograd.tape import Box, Node, backward_pass, clock, raw, toposort
+from tinygrad_lab.autograd.tape import Box, Node, backward_pass, clock, unbox, toposort
 from tinygrad_lab.autograd.trees import flatten, leaves_like, map_tree, replaced
 from tinygrad_lab.backend import as_floats, fresh, kept, namespace, zeros_like
 from tinygrad_lab.errors import GradientError
@@ -29,7 +29,7 @@ identity.defvjp(x=lambda g: g)
 
 def _variable(x: Any) -> Box:
     """Return x as a new variable, tied to the tape that x is on, if any."""
-    array = as_floats(raw(x))
+    array = as_floats(unbox(x))
     if isinstance(x, Box) and x.node and SETTINGS.get().recording:
         return identity(x)  # type: ignore[no-any-return]  # primitives return Any
     return Box.boxes(array, Node(array))
@@ -56,7 +56,7 @@ class Pullback:
 
     def value(self) -> Any:
         """Return f(x...), on the tape outside if it depends on anything tracked there."""
-        return self.rebuild_y([y if self.tied else self.box(raw(y)) for y in self.ys])
+        return self.rebuild_y([y if self.tied else self.box(unbox(y)) for y in self.ys])
 
     def __call__(self, cotangents: Any, keep: bool = True) -> Any:
         """Return the vector-Jacobian product: a tree like the arguments."""
@@ -65,7 +65,7 @@ class Pullback:
         roots: dict[Any, Any] = {}
         for y, v in zip(self.ys, given, strict=True):
             if isinstance(y, Box) and y.node:
-                g = _boxed(v) if record else raw(v)
+                g = _boxed(v) if record else unbox(v)
                 roots[y.node] = roots[y.node] + g if y.node in roots else g
         found = backward_pass(roots, wanted=self.xs, keep=keep or record, record=record)
         gradients = [found[v.node] if v.node in found else zeros_like(v.value) for v in self.variables]
@@ -114,7 +114,7 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
         shapes = [y.value.shape if isinstance(y, Box) else type(y).__name__ for y in pullback.ys]
         if shapes != [()]:
             raise GradientError.not_scalar(shapes)
-        y = raw(pullback.ys[0])
+        y = unbox(pullback.ys[0])
         gradients = pullback(namespace(y).ones((), y.dtype), keep=False)
         return pullback.value(), gradients[0] if isinstance(argnums, int) else gradients
 
@@ -147,7 +147,7 @@ def jvp(f: Callable[..., Any], xs: Any, us: Any) -> tuple[Any, Any]:
     xs, us = (xs, us) if isinstance(xs, (tuple, list)) else ((xs,), (us,))
     pullback = Pullback(f, tuple(xs))
     with using(recording=pullback.tied):
-        push = Pullback(pullback, (pullback.rebuild_y([pullback.box(zeros_like(raw(y))) for y in pullback.ys]),))
+        push = Pullback(pullback, (pullback.rebuild_y([pullback.box(zeros_like(unbox(y))) for y in pullback.ys]),))
     return pullback.value(), push(tuple(us))[0]
 
 

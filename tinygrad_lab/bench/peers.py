@@ -46,8 +46,8 @@ class Subject:
             return self.model(self.x).numpy()
 
 
-def _conv(before: int, after: int, window: int, padding: int = 0, **options: Any) -> list[Any]:
-    return [nn.Conv2d(before, after, window, padding=padding, **options), nn.ReLU(inplace=True)]
+def _conv(before: int, after: int, kernel_size: int, padding: int = 0, **options: Any) -> list[Any]:
+    return [nn.Conv2d(before, after, kernel_size, padding=padding, **options), nn.ReLU(inplace=True)]
 
 
 def _dense(*widths: int, dropout: float = 0.0) -> list[Any]:
@@ -72,9 +72,9 @@ def _ten_layer(network: Network) -> Any:
     layers: list[Any] = []
     before = network.image[2]
     for after in (64, 128, 256):
-        for window in (1, 3, 5):
+        for kernel_size in (1, 3, 5):
             norm = nn.BatchNorm2d(after, eps=1e-3, momentum=0.01)
-            layers += [nn.Conv2d(before, after, window), norm, nn.ReLU(inplace=True)]
+            layers += [nn.Conv2d(before, after, kernel_size), norm, nn.ReLU(inplace=True)]
             before = after
         layers += [nn.Dropout(0.25), *([nn.MaxPool2d(2)] if after == 64 else [])]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(before, network.classes))

@@ -79,7 +79,7 @@ def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
             print(f"  {FIGURES[name]}: {figure['accuracy']:.2%} (epoch {figure['epoch']})")
     if "ended_early" in result:
         print(f"ended early: {result['ended_early']}")
-    if "held_out" not in result:
+    if "test" not in result:
         print(
             "there is no test split: the figures are those of the validation part, set aside from the training images"
         )
@@ -90,7 +90,7 @@ def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
 
 def _judged(result: dict[str, Any]) -> str:
     """Return what images a result is told of."""
-    return "test" if "held_out" in result else "validation"
+    return "test" if "test" in result else "validation"
 
 
 def _show_spread(results: list[dict[str, Any]]) -> None:

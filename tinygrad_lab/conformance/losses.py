@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.conformance.cases.case import MARGIN, Case, Input, LayerCases
 from tinygrad_lab.conformance.checks import choose_profile, conclude, inspect_function
 from tinygrad_lab.conformance.properties import FUNCTION
@@ -59,7 +59,7 @@ def reductions(trial: Trial) -> Measure:
     found = {}
     for name in REDUCTIONS:
         subject = Subject(loss_of(trial, name), trial.inputs, constants_of(trial.case))
-        (found[name],) = (np.asarray(raw(y)) for y in subject(*trial.arrays))
+        (found[name],) = (np.asarray(unbox(y)) for y in subject(*trial.arrays))
     for name in ("mean", "sum"):
         demand(found[name].shape == (), f"reduction {name!r}: expected a scalar, got shape {found[name].shape}")
     tolerance = 1e-12 * (1 + magnitude([found["none"]])) * max(1, found["none"].size)

@@ -40,7 +40,7 @@ def load(
     root: str | os.PathLike[str] | None = None,
     classes: Sequence[str] | None = None,
     per_class: int | None = None,
-    held_out: float = 0.0,
+    validation: float = 0.0,
     seed: int = 0,
     size: tuple[int, int] | None = None,
 ) -> Dataset:
@@ -55,7 +55,7 @@ def load(
         The registered name: ``"digits"``, ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, ``"cifar100"``,
         ``"image_folder"``, or a third party's.
     split : str
-        ``"train"``, ``"test"``, or ``"validation"``: the part of the training images that `held_out` sets aside.
+        ``"train"``, ``"test"``, or ``"validation"``: the part of the training images that `validation` sets aside.
     root : path, optional
         The data folder, in the layout that torchvision uses. Without it, or where it lacks the files, the folder named
         by ``TINYGRAD_LAB_DATA`` and then the user's cache folder are looked through.
@@ -63,7 +63,7 @@ def load(
         Keep these classes, renumbered in this order.
     per_class : int, optional
         Keep that many images of every class; see `Dataset.limit`.
-    held_out : float
+    validation : float
         The fraction of the training images that is not trained on; see `Dataset.split`.
     seed : int
         Which images are held out or kept.
@@ -91,21 +91,21 @@ def load(
     --------
     >>> load("digits", classes=["3", "8"])
     Dataset(digits: 285 images 32x32x1 uint8, 2 classes)
-    >>> len(load("digits", held_out=0.1)), len(load("digits", split="validation", held_out=0.1))
+    >>> len(load("digits", validation=0.1)), len(load("digits", split="validation", validation=0.1))
     (1293, 145)
     """
     source = find_source(name)
     size = None if size is None else as_size(size)
     data = source.read("train" if split == "validation" else split, root=root, size=size)
-    if split == "validation" and not held_out:
+    if split == "validation" and not validation:
         raise OptionError(
-            f"load({name!r}): expected held_out, the fraction that is the validation part, got {held_out}"
+            f"load({name!r}): expected validation, the share of the training images that becomes the validation part, got {validation}"
         )
-    if split == "validation" or (split == "train" and held_out):
-        rest, out = data.split(held_out, seed=seed)
+    if split == "validation" or (split == "train" and validation):
+        rest, out = data.split(validation, seed=seed)
         if not len(out):
             raise OptionError(
-                f"load({name!r}): expected a fraction held_out that takes an image of some class, got {held_out} of at "
+                f"load({name!r}): expected a validation share of at least one image of some class, got {validation} of at "
                 f"most {max(data.counts().values())} images a class"
             )
         data = out if split == "validation" else rest

@@ -206,7 +206,7 @@ class Dataset:
 
         Returns
         -------
-        rest, held_out : Dataset
+        rest, validation : Dataset
 
         Raises
         ------
@@ -216,8 +216,8 @@ class Dataset:
         Examples
         --------
         >>> data = Dataset(np.zeros((8, 1, 1, 1), np.uint8), np.arange(8) % 2)
-        >>> rest, held_out = data.split(0.25)
-        >>> rest.counts(), held_out.counts()
+        >>> rest, validation = data.split(0.25)
+        >>> rest.counts(), validation.counts()
         ({'0': 3, '1': 3}, {'0': 1, '1': 1})
         """
         if not 0 < fraction < 1:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_lab.autograd.settings import no_grad
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.inspect.trace import kind_of
@@ -48,7 +48,7 @@ def contributions(model: Sequential, x: Any) -> Array:
     """
     *before, head = _ending(model, "dense")
     features = _run(before, x)
-    weight = raw(head.weight)
+    weight = unbox(head.weight)
     return features[:, :, None] * weight  # (N, C) -> (N, C, K)
 
 
@@ -86,7 +86,7 @@ def class_activation(model: Sequential, x: Any) -> Array:
     (1, 7, 7, 2)
     """
     *before, _, head = _ending(model, "global_avg_pool2d", "dense")
-    activation: Array = _run(before, x) @ raw(head.weight)
+    activation: Array = _run(before, x) @ unbox(head.weight)
     return activation
 
 
@@ -139,7 +139,7 @@ def _run(layers: Sequence[Layer], x: Any) -> Array:
     modes = [(layer, layer.training) for layer in part.layers().values()]
     try:
         with no_grad():
-            return raw(part.eval()(tensor(x)))
+            return unbox(part.eval()(tensor(x)))
     finally:
         for layer, training in modes:
             layer.training = training

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array
 from tinygrad_lab.inspect.trace import kind_of
 from tinygrad_lab.nn.layer import Layer
@@ -89,12 +89,12 @@ def signals(model: Layer, x: Any, labels: Any, loss: Callable[[Any, Any], Any]) 
             if out.requires_grad:
                 _keep_gradient(out, gradients)
         value.backward()
-        weights = {path: raw(p.grad) for path, p in model.parameters().items() if p.grad is not None}
+        weights = {path: unbox(p.grad) for path, p in model.parameters().items() if p.grad is not None}
     finally:
         model.load_state(state)
         model.steps = steps
     return [
-        Signal(path, kind_of(layer), raw(out), gradients.get(id(out)), _below(weights, path))
+        Signal(path, kind_of(layer), unbox(out), gradients.get(id(out)), _below(weights, path))
         for path, layer, out in outputs
     ]
 
@@ -103,7 +103,7 @@ def _keep_gradient(out: Tensor, gradients: dict[int, Array]) -> None:
     """Put a tensor's gradient under its id when a walk reaches it."""
 
     def keep(g: Any) -> None:
-        gradients[id(out)] = raw(g)
+        gradients[id(out)] = unbox(g)
 
     out.register_hook(keep)
 

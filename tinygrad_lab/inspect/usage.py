@@ -52,7 +52,7 @@ def usage_map(model: Layer, image: Sequence[int]) -> Array:
     Examples
     --------
     >>> from tinygrad_lab.registry import layers
-    >>> usage_map(layers["conv2d"](1, 1, window=3, padding=1), (4, 4, 1))
+    >>> usage_map(layers["conv2d"](1, 1, kernel_size=3, padding=1), (4, 4, 1))
     array([[4., 6., 6., 4.],
            [6., 9., 9., 6.],
            [6., 9., 9., 6.],
@@ -103,7 +103,7 @@ def _summed(call: Call, x: Any) -> Any:
     before, padding = x.shape[1:3], window.padding_for(x.shape[1:3])
     if getattr(layer, "padding_mode", "zero") == "edge":
         x, padding = pad(x, ((0, 0), *padding, (0, 0)), mode="edge"), ((0, 0), (0, 0))
-    sums = sum_pool2d(x, window=window.size, stride=window.stride, padding=padding)
+    sums = sum_pool2d(x, kernel_size=window.size, stride=window.stride, padding=padding)
     if (before, sums.shape[1:3]) != (call.taken[0][1:3], call.returned[1:3]):
         raise OptionError(
             f"usage_map: expected maps whose size only windows change, by sums, got {call.taken[0]} -> {call.returned} "

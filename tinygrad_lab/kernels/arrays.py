@@ -25,11 +25,11 @@ class Options(NamedTuple):
         """The pixel of an image that the first pixel of a map sees first."""
         return -self.padding[0][0], -self.padding[1][0]
 
-    def turned(self, window: Sequence[int]) -> Options:
+    def turned(self, kernel_size: Sequence[int]) -> Options:
         """Return the options with which, for stride 1, the turned filters give the adjoint in x."""
         rows, columns = (
             ((count - 1) * dilation - before, (count - 1) * dilation - after)
-            for count, dilation, (before, after) in zip(window, self.dilation, self.padding, strict=True)
+            for count, dilation, (before, after) in zip(kernel_size, self.dilation, self.padding, strict=True)
         )
         return self._replace(padding=(rows, columns))
 
@@ -39,12 +39,12 @@ def turned(w: Array) -> Array:
     return w[::-1, ::-1].swapaxes(2, 3)
 
 
-def is_product(size: Sequence[int], window: Sequence[int], how: Options) -> bool:
+def is_product(size: Sequence[int], kernel_size: Sequence[int], how: Options) -> bool:
     """Tell whether the only window is the whole image, so that the convolution is a product of matrices.
 
     Images of one pixel do not count: nothing is to be done for them.
     """
-    return tuple(size) == tuple(window) != (1, 1) and how._replace(stride=(1, 1)) == Options()
+    return tuple(size) == tuple(kernel_size) != (1, 1) and how._replace(stride=(1, 1)) == Options()
 
 
 def as_pixel(images: Array) -> Array:

@@ -29,7 +29,7 @@ class Direct(Protocol):
     def gradient_x(self, g: Array, w: Array, size: Pair, how: Options) -> Array:
         """Return the adjoint in x, for images of a size."""
 
-    def gradient_w(self, x: Array, g: Array, window: Pair, how: Options) -> Array:
+    def gradient_w(self, x: Array, g: Array, kernel_size: Pair, how: Options) -> Array:
         """Return the adjoint in w, for filters of a size."""
 
 
@@ -42,7 +42,7 @@ class Tiles(Protocol):
     def gradient_x(self, g: Array, w: Array, size: Pair, how: Options, m: int) -> Array:
         """Return the adjoint in x."""
 
-    def gradient_w(self, x: Array, g: Array, window: Pair, how: Options, m: int) -> Array:
+    def gradient_w(self, x: Array, g: Array, kernel_size: Pair, how: Options, m: int) -> Array:
         """Return the adjoint in w."""
 
 
@@ -100,19 +100,19 @@ def _gradient_x(ways: Ways, g: Array, w: Array, size: Pair, how: Options) -> Arr
     return ways.direct.gradient_x(g, w, size, how)
 
 
-def _gradient_w(ways: Ways, x: Array, g: Array, window: Pair, how: Options) -> Array:
-    if is_product(x.shape[1:3], window, how):
-        return ways.direct.gradient_w(as_pixel(x), g, (1, 1), Options()).reshape(*window, x.shape[3], g.shape[3])
+def _gradient_w(ways: Ways, x: Array, g: Array, kernel_size: Pair, how: Options) -> Array:
+    if is_product(x.shape[1:3], kernel_size, how):
+        return ways.direct.gradient_w(as_pixel(x), g, (1, 1), Options()).reshape(*kernel_size, x.shape[3], g.shape[3])
     size: Pair = g.shape[1:3]
-    shape = Shape(len(x), *size, window, x.shape[3], g.shape[3])
+    shape = Shape(len(x), *size, kernel_size, x.shape[3], g.shape[3])
     if m := ways.tile(shape, how, gradient=True):
-        return ways.tiles.gradient_w(x, g, window, how, m)
+        return ways.tiles.gradient_w(x, g, kernel_size, how, m)
     m = ways.neighbours(shape, how)
     if m == 1:
-        return ways.direct.gradient_w(x, g, window, how)
-    step, columns = how.stride[1], window[1]
+        return ways.direct.gradient_w(x, g, kernel_size, how)
+    step, columns = how.stride[1], kernel_size[1]
     wide = how._replace(stride=(how.stride[0], m * step))
-    sums = ways.direct.gradient_w(x, beside(g, m), (window[0], columns + (m - 1) * step), wide)
+    sums = ways.direct.gradient_w(x, beside(g, m), (kernel_size[0], columns + (m - 1) * step), wide)
     return gather(sums, m, step, columns)
 
 
@@ -132,5 +132,5 @@ def register(provider: str, ways: Ways, *, when: Callable[..., bool], error: flo
         return _gradient_x(ways, g, w, size, Options(**options))
 
     @conv2d_grad_w.kernel(provider, when=when, error=error)
-    def gradient_w(x: Array, g: Array, *, window: Pair, **options: Any) -> Array:
-        return _gradient_w(ways, x, g, window, Options(**options))
+    def gradient_w(x: Array, g: Array, *, kernel_size: Pair, **options: Any) -> Array:
+        return _gradient_w(ways, x, g, kernel_size, Options(**options))

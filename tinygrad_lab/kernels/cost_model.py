@@ -61,7 +61,7 @@ class Shape(NamedTuple):
     images: int
     out_height: int
     out_width: int
-    window: tuple[int, int]
+    kernel_size: tuple[int, int]
     inputs: int
     outputs: int
 
@@ -74,8 +74,8 @@ def _whole(number: int, unit: int) -> int:
 def direct_cost(shape: Shape, rates: Rates, *, m: int = 1, stride: int = 1) -> float:
     """Return the cost of a convolution, or of the gradient of its filters, by products on the image, m pixels each."""
     outputs = _whole(m * shape.outputs, rates.vector) * rates.vector
-    columns = shape.window[1] + (m - 1) * stride
-    seen = shape.images * shape.out_height * shape.out_width // m * shape.window[0] * columns * shape.inputs
+    columns = shape.kernel_size[1] + (m - 1) * stride
+    seen = shape.images * shape.out_height * shape.out_width // m * shape.kernel_size[0] * columns * shape.inputs
     return seen * (rates.direct * outputs + rates.column)
 
 
@@ -94,7 +94,7 @@ def choose_neighbours(shape: Shape, rates: Rates = COMPILED, *, stride: int = 1)
 
     Examples
     --------
-    >>> choose_neighbours(Shape(images=128, out_height=28, out_width=28, window=(5, 5), inputs=1, outputs=6))
+    >>> choose_neighbours(Shape(images=128, out_height=28, out_width=28, kernel_size=(5, 5), inputs=1, outputs=6))
     2
     """
     sizes = [m for m in range(1, MOST_NEIGHBOURS + 1) if shape.out_width % m == 0]
@@ -103,7 +103,7 @@ def choose_neighbours(shape: Shape, rates: Rates = COMPILED, *, stride: int = 1)
 
 def tile_cost(shape: Shape, m: int, rates: Rates, *, gradient: bool = False) -> float:
     """Return the cost of the same by tiles of m x m outputs."""
-    squares = (m + shape.window[0] - 1) ** 2
+    squares = (m + shape.kernel_size[0] - 1) ** 2
     tiles = shape.images * _whole(shape.out_height, m) * _whole(shape.out_width, m)
     inputs, outputs = (_whole(c, rates.vector) * rates.vector for c in (shape.inputs, shape.outputs))
     filters = shape.inputs * outputs * (rates.filter_sum if gradient else rates.filter)
@@ -112,8 +112,8 @@ def tile_cost(shape: Shape, m: int, rates: Rates, *, gradient: bool = False) -> 
 
 @functools.lru_cache(maxsize=1024)
 def _cheapest(shape: Shape, rates: Rates, gradient: bool) -> int:
-    r = shape.window[0]
-    if r != shape.window[1] or r == 1 or r >= LARGEST_TILE:
+    r = shape.kernel_size[0]
+    if r != shape.kernel_size[1] or r == 1 or r >= LARGEST_TILE:
         return 0
     sizes = range(2, min(MOST_OUTPUTS, LARGEST_TILE - r + 1) + 1)
     costs = {m: tile_cost(shape, m, rates, gradient=gradient) for m in sizes}
@@ -135,15 +135,15 @@ def choose_tile(shape: Shape, rates: Rates = COMPILED, *, gradient: bool = False
 
     Examples
     --------
-    >>> choose_tile(Shape(images=64, out_height=32, out_width=32, window=(3, 3), inputs=64, outputs=64))
+    >>> choose_tile(Shape(images=64, out_height=32, out_width=32, kernel_size=(3, 3), inputs=64, outputs=64))
     4
-    >>> choose_tile(Shape(images=64, out_height=32, out_width=32, window=(3, 3), inputs=3, outputs=64))
+    >>> choose_tile(Shape(images=64, out_height=32, out_width=32, kernel_size=(3, 3), inputs=3, outputs=64))
     0
     """
     forced = _forced.get()
     if forced is None:
         return _cheapest(shape, rates, gradient)
-    fits = shape.window[0] == shape.window[1] > 1 and forced + shape.window[0] - 1 <= LARGEST_TILE
+    fits = shape.kernel_size[0] == shape.kernel_size[1] > 1 and forced + shape.kernel_size[0] - 1 <= LARGEST_TILE
     return forced if fits else 0
 
 

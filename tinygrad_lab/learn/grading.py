@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.learn.answer import Answer, Raised, Stopped, WrongAnswer, kind_of, root_of
 from tinygrad_lab.learn.catalogue import Exercise, Mistake
 from tinygrad_lab.learn.verdict import Verdict
@@ -128,7 +128,7 @@ def results(probes: Callable[[Answer], list[Any]], answer: Answer) -> list[Any]:
                 warnings.simplefilter("ignore")
                 result = probe()
             parts = result if isinstance(result, (tuple, list)) else (result,)
-            found.append([np.asarray(raw(part), dtype="float64") for part in parts])
+            found.append([np.asarray(unbox(part), dtype="float64") for part in parts])
         except Stopped:
             raise
         except BaseException as error:  # a learner's sys.exit() included

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import carries_gradient
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.losses.reduction import (
@@ -30,7 +30,7 @@ from tinygrad_lab.ops.widths import in_floats
 
 def shares_wanted(x: Any, target: Any, smoothing: float) -> Any:
     """Return t: the probabilities in `target`, or 1 at the class that it numbers; smoothed towards 1 / K."""
-    shares = target if target.ndim == x.ndim else one_hot(raw(target), x)
+    shares = target if target.ndim == x.ndim else one_hot(unbox(target), x)
     return shares * (1.0 - smoothing) + smoothing / x.shape[-1] if smoothing else shares
 
 
@@ -122,7 +122,7 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean", 
     if not 0.0 <= label_smoothing <= 1.0:
         raise OptionError(f"{who}: expected label_smoothing from 0 to 1, got {label_smoothing}")
     labels, spoiled = as_operand(labels, logits, who=who), None
-    if carries_gradient(raw(labels)) and labels.ndim == logits.ndim:
+    if carries_gradient(unbox(labels)) and labels.ndim == logits.ndim:
         target = as_target(who, labels, logits)
     else:
         target, spoiled = check_labels(who, labels, logits)
@@ -339,8 +339,8 @@ def hinge(scores: Any, target: Any, *, margin: float = 1.0, reduction: str = "me
     [0.5 0.  2. ]
     """
     target = as_target("hinge", target, scores)
-    wrong, spoiled = abs(raw(target)) != 1, None
-    if waits(raw(target)):
+    wrong, spoiled = abs(unbox(target)) != 1, None
+    if waits(unbox(target)):
         spoiled = nan_at(wrong, scores.dtype)
     elif wrong.any():
         raise OptionError("hinge: expected targets -1 and 1, got others; for labels 0 and 1 pass 2 * labels - 1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_lab.autograd.settings import SETTINGS
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import as_array, carries_gradient, device_name, namespace
 from tinygrad_lab.errors import DTypeError, OptionError, ShapeError
 from tinygrad_lab.ops import reductions
@@ -49,8 +49,8 @@ def as_target(who: str, target: Any, prediction: Any) -> Any:
     """
     expect_real(prediction, who)
     target = as_operand(target, prediction, who=who)
-    if not carries_gradient(raw(target)):
-        target = as_array(raw(target), who=f"{who}: ").astype(prediction.dtype)
+    if not carries_gradient(unbox(target)):
+        target = as_array(unbox(target), who=f"{who}: ").astype(prediction.dtype)
     if target.shape != prediction.shape:
         raise ShapeError(
             f"{who}: expected a target of the prediction's shape {prediction.shape}, got {target.shape}; "
@@ -79,7 +79,7 @@ def check_labels(who: str, labels: Any, like: Any) -> tuple[Any, Any]:
         They are no integers, are not one for each row, or one is out of range.
     """
     check_classes(who, like)
-    labels, classes = raw(as_operand(labels, like, who=who)), like.shape[-1]
+    labels, classes = unbox(as_operand(labels, like, who=who)), like.shape[-1]
     if labels.dtype.kind not in "iu":
         raise DTypeError(f"{who}: expected labels of integers, got {labels.dtype}; use .astype('int64')")
     if labels.shape != like.shape[:-1]:

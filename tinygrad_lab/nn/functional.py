@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MethodType
 from typing import Any
 
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.autograd.trees import map_tree
 from tinygrad_lab.errors import StateError
 from tinygrad_lab.nn.layer import Layer
@@ -41,8 +41,8 @@ def functional_call(layer: Layer, parameters: Mapping[str, Any], *inputs: Any) -
     if unknown := sorted(parameters.keys() - own.keys()):
         raise StateError(f"functional_call: expected paths of {type(layer).__name__}, got {unknown}")
     for path, value in parameters.items():
-        if raw(value).shape != own[path].shape:
-            raise StateError(f"functional_call: expected {path} of shape {own[path].shape}, got {raw(value).shape}")
+        if unbox(value).shape != own[path].shape:
+            raise StateError(f"functional_call: expected {path} of shape {own[path].shape}, got {unbox(value).shape}")
     replaced = {id(own[path]): _as_buffer(v) if isinstance(own[path], Buffer) else v for path, v in parameters.items()}
     return with_variables(layer, replaced, {})(*inputs)
 

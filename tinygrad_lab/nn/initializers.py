@@ -80,8 +80,8 @@ def fans(shape: Shape) -> tuple[int, int]:
     if len(shape) < 2:
         raise OptionError(f"fans: expected weights (..., in, out), got shape {shape}")
     _check_size(shape)
-    window = math.prod(shape[:-2])
-    return window * shape[-2], window * shape[-1]
+    kernel_size = math.prod(shape[:-2])
+    return kernel_size * shape[-2], kernel_size * shape[-1]
 
 
 def zeros(shape: Shape) -> Array:

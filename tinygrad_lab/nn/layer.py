@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tinygrad_lab.arguments import Checked, as_call, constructor
 from tinygrad_lab.autograd.effects import once
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import FLOATS, Array, is_array, namespace, transfer
 from tinygrad_lab.errors import ConfigError, DTypeError, LabError, OptionError, ShapeError, StateError
 from tinygrad_lab.foreign_names import LAYER, missing
@@ -173,7 +173,7 @@ class Layer(metaclass=Checked):
             buffer = getattr(self, name, None)
             if not isinstance(buffer, Buffer):
                 raise OptionError(f"{brief(self)}: update expected the name of a buffer, got {name!r}")
-            call.updates[id(buffer)] = (buffer, raw(value))
+            call.updates[id(buffer)] = (buffer, unbox(value))
 
     def _current_call(self, who: str) -> Call:
         call = _CALL.get()
@@ -235,13 +235,13 @@ class Layer(metaclass=Checked):
                 f"{type(self).__name__}: expected the paths of its variables, missing {missing}, unknown {unknown}"
             )
         for path, variable in own.items():
-            if not is_array(raw(state[path])):
+            if not is_array(unbox(state[path])):
                 got = type(state[path]).__name__
                 raise StateError(f"{type(self).__name__}: expected {path} to be an array, got {got}")
-            shape = raw(state[path]).shape
+            shape = unbox(state[path]).shape
             if shape != variable.shape:
                 raise StateError(f"{type(self).__name__}: expected {path} of shape {variable.shape}, got {shape}")
-        given = {path: namespace(raw(state[path])).array(raw(state[path]), dtype=v.dtype) for path, v in own.items()}
+        given = {path: namespace(unbox(state[path])).array(unbox(state[path]), dtype=v.dtype) for path, v in own.items()}
         for path, variable in own.items():
             variable.assign(transfer(given[path], variable.device))
 

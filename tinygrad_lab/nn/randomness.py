@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from hashlib import blake2b
 from typing import Any
 
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, namespace, random_number, random_uniform
 
 
@@ -15,7 +15,7 @@ class Random:
     """Random numbers of one draw of a layer, on the device and in the dtype of a given array."""
 
     def __init__(self, key: Any, like: Any) -> None:
-        self.key, self.like = key, raw(like)
+        self.key, self.like = key, unbox(like)
 
     def uniform(self, shape: tuple[int, ...] | None = None) -> Array:
         """Return numbers uniform in [0, 1); by default as many as the given array has."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from tinygrad_lab.autograd.tape import Node, raw
+from tinygrad_lab.autograd.tape import Node, unbox
 from tinygrad_lab.backend import as_array, carries_gradient
 from tinygrad_lab.errors import DTypeError, ShapeError
 from tinygrad_lab.tensor import Tensor
@@ -23,7 +23,7 @@ class Variable(Tensor):
 
     def assign(self, array: Any) -> None:
         """Take a new array for a value. Holders of the old one keep it; a new leaf has no gradient yet."""
-        value = as_array(raw(array), who=f"{type(self).__name__}: ")
+        value = as_array(unbox(array), who=f"{type(self).__name__}: ")
         if self.tracked and not carries_gradient(value):
             raise DTypeError(f"Parameter: expected floats, got {value.dtype}; what is not learned is a Buffer")
         if self.value is not None and value.shape != self.value.shape:

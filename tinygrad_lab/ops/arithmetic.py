@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
-from tinygrad_lab.autograd.tape import Box, raw
+from tinygrad_lab.autograd.tape import Box, unbox
 from tinygrad_lab.backend import SCALARS, beside
 from tinygrad_lab.ops.operands import takes_lists
 from tinygrad_lab.ops.shaping import astype, sum_to
@@ -285,6 +285,6 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
 
     The gradient goes to x where low <= x <= high, and elsewhere to the bound that holds it.
     """
-    like = raw(x)
+    like = unbox(x)
     low, high = (v if isinstance(v, Box) or type(v) in SCALARS else beside(v, like, who="clip: ") for v in (low, high))
     return clip_between(x, low, high)

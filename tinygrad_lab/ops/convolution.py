@@ -40,9 +40,9 @@ Shape = tuple[int, ...]
 NO_PADDING: Padding = ((0, 0), (0, 0))
 
 
-def _columns(x: Any, groups: int, window: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Any:
+def _columns(x: Any, groups: int, kernel_size: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Any:
     """The windows of x as rows of a matrix for each group: (groups, N*Ho*Wo, kh*kw*C/groups)."""
-    columns = unfold(real(x), window=window, stride=stride, padding=padding, dilation=dilation)
+    columns = unfold(real(x), kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation)
     n, ho, wo, kh, kw, c = columns.shape
     columns = columns.reshape(n * ho * wo, kh * kw, groups, c // groups)  # C -> (groups, C/groups)
     return columns.transpose(2, 0, 1, 3).reshape(groups, n * ho * wo, kh * kw * (c // groups))
@@ -116,7 +116,7 @@ def conv2d_grad_x(
     columns = xp.matmul(_maps(g, groups), _filters(w, groups).transpose(0, 2, 1))  # (groups, N*Ho*Wo, kh*kw*C/groups)
     columns = columns.reshape(groups, n, ho, wo, kh, kw, c).transpose(1, 2, 3, 4, 5, 0, 6)
     columns = columns.reshape(n, ho, wo, kh, kw, groups * c)  # (groups, C/groups) -> C
-    return fold(columns, size=size, window=(kh, kw), stride=stride, padding=padding, dilation=dilation)
+    return fold(columns, size=size, kernel_size=(kh, kw), stride=stride, padding=padding, dilation=dilation)
 
 
 @primitive
@@ -125,16 +125,16 @@ def conv2d_grad_w(
     x: Any,
     g: Any,
     *,
-    window: Pair,
+    kernel_size: Pair,
     stride: Pair = (1, 1),
     padding: Padding = NO_PADDING,
     dilation: Pair = (1, 1),
     groups: int = 1,
 ) -> Any:
     """The adjoint of conv2d in w: images and maps to filters (kh, kw, C/groups, O)."""
-    columns = _columns(x, groups, window, stride, padding, dilation)
+    columns = _columns(x, groups, kernel_size, stride, padding, dilation)
     w = xp.matmul(columns.transpose(0, 2, 1), _maps(g, groups))  # (groups, kh*kw*C/groups, O/groups)
-    return w.transpose(1, 0, 2).reshape(*window, x.shape[3] // groups, g.shape[3])
+    return w.transpose(1, 0, 2).reshape(*kernel_size, x.shape[3] // groups, g.shape[3])
 
 
 def _expect_filters(op: object, w: Shape | None, groups: Any) -> None:
@@ -164,7 +164,7 @@ def _check_forward(op: object, x: Shape, w: Shape, b: Shape | None, *, groups: i
         )
     if b not in (None, w[3:]):
         raise ShapeError(f"{op}: expected a bias of shape {w[3:]}, a number for each filter, got {b}")
-    map_shape(op, x, window=w[:2], **how)
+    map_shape(op, x, kernel_size=w[:2], **how)
 
 
 @conv2d_grad_x.check
@@ -173,15 +173,15 @@ def _check_grad_x(op: object, g: Shape, w: Shape, *, size: Pair, groups: int = 1
     _expect_filters(op, w, groups)
     expect_pair(op, "size", size)
     images = (g[0], *size, w[2] * groups)
-    expect_maps(op, g, map_shape(op, images, window=w[:2], channels=w[3], **how), images)
+    expect_maps(op, g, map_shape(op, images, kernel_size=w[:2], channels=w[3], **how), images)
 
 
 @conv2d_grad_w.check
-def _check_grad_w(op: object, x: Shape, g: Shape, *, window: Pair, groups: int = 1, **how: Any) -> None:
+def _check_grad_w(op: object, x: Shape, g: Shape, *, kernel_size: Pair, groups: int = 1, **how: Any) -> None:
     expect_images(x, f"{op}")
     expect_images(g, f"{op}")
     _expect_groups(op, groups, x[3], g[3])
-    expect_maps(op, g, map_shape(op, x, window=window, channels=g[3], **how), x)
+    expect_maps(op, g, map_shape(op, x, kernel_size=kernel_size, channels=g[3], **how), x)
 
 
 def _rule_x(g: Any, x_like: Any, w: Any, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Any:
@@ -190,8 +190,8 @@ def _rule_x(g: Any, x_like: Any, w: Any, stride: Pair, padding: Padding, dilatio
 
 
 def _rule_w(g: Any, x: Any, w_like: Any, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Any:
-    window = w_like.shape[:2]
-    return conv2d_grad_w(x, g, window=window, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    kernel_size = w_like.shape[:2]
+    return conv2d_grad_w(x, g, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
 def _relu_rule(
@@ -221,7 +221,7 @@ conv2d_grad_x.defvjp(
         v, w, None, stride=stride, padding=padding, dilation=dilation, groups=groups
     ),
     w=lambda v, g, w_like, stride, padding, dilation, groups: conv2d_grad_w(
-        v, g, window=w_like.shape[:2], stride=stride, padding=padding, dilation=dilation, groups=groups
+        v, g, kernel_size=w_like.shape[:2], stride=stride, padding=padding, dilation=dilation, groups=groups
     ),
 )
 conv2d_grad_w.defvjp(

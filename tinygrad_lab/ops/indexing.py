@@ -7,7 +7,7 @@ from typing import Any
 
 from tinygrad_lab import backend
 from tinygrad_lab.autograd.primitive import primitive
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.errors import ShapeError
 from tinygrad_lab.ops.operands import as_operand
 from tinygrad_lab.ops.shaping import normalize_axes
@@ -41,7 +41,7 @@ def _is_basic(index: Any) -> bool:
 
 def take(x: Any, index: Any) -> Any:
     """Return x[index]; tensors of integers or booleans may stand in the index."""
-    index = tuple(map(raw, index)) if isinstance(index, tuple) else raw(index)
+    index = tuple(map(unbox, index)) if isinstance(index, tuple) else unbox(index)
     return gather(x, index=index)
 
 

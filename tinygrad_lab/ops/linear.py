@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import carries_gradient, namespace
 from tinygrad_lab.errors import OptionError, ShapeError
 from tinygrad_lab.ops.indexing import take
@@ -123,7 +123,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     >>> einsum("ij,jk->ik", np.ones((2, 3)), np.ones((3, 4))).shape
     (2, 4)
     """
-    like = next((o for o in operands if carries_gradient(raw(o))), None)
+    like = next((o for o in operands if carries_gradient(unbox(o))), None)
     operands = tuple(as_operand(o, like, who="einsum") for o in operands)
     left, arrow, out = subscripts.replace(" ", "").partition("->")
     terms = left.split(",")
@@ -169,6 +169,6 @@ def _simplify(term: str, x: Any, lengths: dict[str, int]) -> tuple[str, Any]:
     letters = "".join(dict.fromkeys(term))
     if letters == term:
         return term, x
-    xp = namespace(raw(x))
+    xp = namespace(unbox(x))
     along = {c: xp.arange(lengths[c]).reshape([-1 if c == other else 1 for other in letters]) for c in letters}
     return letters, take(x, tuple(along[c] for c in term))

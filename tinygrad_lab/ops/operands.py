@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import as_array
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -14,7 +14,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def as_operand(value: Any, like: Any = None, *, who: str) -> Any:
     """Return an array or a tensor as it is, and a list or a number as an array beside another."""
-    return value if hasattr(value, "shape") else as_array(value, raw(like), who=f"{who}: ")
+    return value if hasattr(value, "shape") else as_array(value, unbox(like), who=f"{who}: ")
 
 
 def takes_lists(function: Function) -> Function:

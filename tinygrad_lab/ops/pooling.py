@@ -22,52 +22,52 @@ def _least(xp: Any, dtype: Any) -> Any:
     return xp.iinfo(dtype).min if dtype.kind in "iu" else False if dtype.kind == "b" else -math.inf
 
 
-def first_inside(xp: Any, x: Any, *, window: Pair, stride: Pair, padding: Padding) -> Any:
+def first_inside(xp: Any, x: Any, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
     """Return the first place of each window that does not lie in the padding: (1, Ho, Wo, 1), in bytes."""
-    inside = unfold(xp.ones((1, *x.shape[1:3], 1), bool), window=window, stride=stride, padding=padding)
+    inside = unfold(xp.ones((1, *x.shape[1:3], 1), bool), kernel_size=kernel_size, stride=stride, padding=padding)
     return inside.reshape(*inside.shape[:3], -1, 1).argmax(axis=3).astype(xp.uint8)
 
 
 @primitive(outputs=("out", "index"))
-def max_pool2d(xp: Any, x: Any, *, window: Pair, stride: Pair, padding: Padding) -> Any:
+def max_pool2d(xp: Any, x: Any, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
     """Return the maximum of each window and its place in the window, row by row, in one byte.
 
     The first of equal maxima wins, and NaN wins over all. Windows hold at most 256 elements.
     """
     least = _least(xp, x.dtype)
-    columns = unfold(x, window=window, stride=stride, padding=padding, fill=least)
+    columns = unfold(x, kernel_size=kernel_size, stride=stride, padding=padding, fill=least)
     n, ho, wo, kh, kw, c = columns.shape
     columns = columns.reshape(n, ho, wo, kh * kw, c)
     out, index = columns.max(axis=3), columns.argmax(axis=3).astype(xp.uint8)
-    return out, xp.where(out == least, first_inside(xp, x, window=window, stride=stride, padding=padding), index)
+    return out, xp.where(out == least, first_inside(xp, x, kernel_size=kernel_size, stride=stride, padding=padding), index)
 
 
 @primitive
-def max_pool2d_values(xp: Any, x: Any, *, window: Pair, stride: Pair, padding: Padding) -> Any:
+def max_pool2d_values(xp: Any, x: Any, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
     """Return the maximum of each window without its place, which takes longer to find and no inference needs."""
-    return unfold(x, window=window, stride=stride, padding=padding, fill=_least(xp, x.dtype)).max(axis=(3, 4))
+    return unfold(x, kernel_size=kernel_size, stride=stride, padding=padding, fill=_least(xp, x.dtype)).max(axis=(3, 4))
 
 
-def largest_in_windows(x: Any, *, window: Pair, stride: Pair, padding: Padding) -> Any:
+def largest_in_windows(x: Any, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
     """Return the maximum of each window; its place is noted where a derivative may be asked for."""
     if not SETTINGS.get().recording:
-        return max_pool2d_values(x, window=window, stride=stride, padding=padding)
-    return max_pool2d(x, window=window, stride=stride, padding=padding)[0]
+        return max_pool2d_values(x, kernel_size=kernel_size, stride=stride, padding=padding)
+    return max_pool2d(x, kernel_size=kernel_size, stride=stride, padding=padding)[0]
 
 
 @primitive
-def max_pool2d_grad(xp: Any, g: Any, index: Any, *, size: Pair, window: Pair, stride: Pair, padding: Padding) -> Any:
+def max_pool2d_grad(xp: Any, g: Any, index: Any, *, size: Pair, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
     """Add each window's cotangent to an image of zeros at the window's maximum (the adjoint of `max_pool2d_take`)."""
-    place = xp.arange(window[0] * window[1], dtype=xp.uint8).reshape(-1, 1)  # (kh*kw, 1)
+    place = xp.arange(kernel_size[0] * kernel_size[1], dtype=xp.uint8).reshape(-1, 1)  # (kh*kw, 1)
     columns = xp.where(index[:, :, :, None, :] == place, g[:, :, :, None, :], xp.zeros((), g.dtype))
-    columns = columns.reshape(*g.shape[:3], *window, g.shape[3])
-    return fold(columns, size=size, window=window, stride=stride, padding=padding)
+    columns = columns.reshape(*g.shape[:3], *kernel_size, g.shape[3])
+    return fold(columns, size=size, kernel_size=kernel_size, stride=stride, padding=padding)
 
 
 @primitive
-def max_pool2d_take(xp: Any, x: Any, index: Any, *, window: Pair, stride: Pair, padding: Padding) -> Any:
+def max_pool2d_take(xp: Any, x: Any, index: Any, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
     """Return the element of each window that `index` names, 0 for none (the adjoint of `max_pool2d_grad`)."""
-    columns = unfold(x, window=window, stride=stride, padding=padding)
+    columns = unfold(x, kernel_size=kernel_size, stride=stride, padding=padding)
     n, ho, wo, kh, kw, c = columns.shape
     place = xp.arange(kh * kw, dtype=xp.uint8).reshape(-1, 1)  # (kh*kw, 1)
     columns = columns.reshape(n, ho, wo, kh * kw, c)
@@ -76,10 +76,10 @@ def max_pool2d_take(xp: Any, x: Any, index: Any, *, window: Pair, stride: Pair, 
 
 @max_pool2d.check
 @max_pool2d_values.check
-def _check_max(op: Any, x: Shape, *, window: Pair, **how: Any) -> Shape:
-    shape = map_shape(op, x, window=window, **how)
-    if op is not max_pool2d_values and math.prod(window) > 256:
-        raise OptionError(f"{op}: expected a window of at most 256 elements, got {window[0]}x{window[1]}")
+def _check_max(op: Any, x: Shape, *, kernel_size: Pair, **how: Any) -> Shape:
+    shape = map_shape(op, x, kernel_size=kernel_size, **how)
+    if op is not max_pool2d_values and math.prod(kernel_size) > 256:
+        raise OptionError(f"{op}: expected a window of at most 256 elements, got {kernel_size[0]}x{kernel_size[1]}")
     return shape
 
 
@@ -108,69 +108,69 @@ def _expect_index(op: Any, index: Shape, expected: Shape) -> None:
 
 
 max_pool2d.defvjp(
-    x=lambda g, x_like, index, window, stride, padding: max_pool2d_grad(
-        g[0], index, size=x_like.shape[1:3], window=window, stride=stride, padding=padding
+    x=lambda g, x_like, index, kernel_size, stride, padding: max_pool2d_grad(
+        g[0], index, size=x_like.shape[1:3], kernel_size=kernel_size, stride=stride, padding=padding
     )
 )
 max_pool2d_values.defvjp(
-    x=lambda g, x, window, stride, padding: max_pool2d_grad(
+    x=lambda g, x, kernel_size, stride, padding: max_pool2d_grad(
         g,
-        max_pool2d(x, window=window, stride=stride, padding=padding)[1],
+        max_pool2d(x, kernel_size=kernel_size, stride=stride, padding=padding)[1],
         size=x.shape[1:3],
-        window=window,
+        kernel_size=kernel_size,
         stride=stride,
         padding=padding,
     )
 )
 max_pool2d_grad.defvjp(
-    g=lambda v, index, window, stride, padding: max_pool2d_take(v, index, window=window, stride=stride, padding=padding)
+    g=lambda v, index, kernel_size, stride, padding: max_pool2d_take(v, index, kernel_size=kernel_size, stride=stride, padding=padding)
 )
 max_pool2d_take.defvjp(
-    x=lambda g, x_like, index, window, stride, padding: max_pool2d_grad(
-        g, index, size=x_like.shape[1:3], window=window, stride=stride, padding=padding
+    x=lambda g, x_like, index, kernel_size, stride, padding: max_pool2d_grad(
+        g, index, size=x_like.shape[1:3], kernel_size=kernel_size, stride=stride, padding=padding
     )
 )
 
 
 @Floating
-def sum_pool2d(xp: Any, x: Any, *, window: Pair, stride: Pair, padding: Padding) -> Any:
+def sum_pool2d(xp: Any, x: Any, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
     """Return the sum of each window, zeros in the padding (the adjoint of `sum_pool2d_grad`)."""
-    return unfold(x, window=window, stride=stride, padding=padding).sum(axis=(3, 4))
+    return unfold(x, kernel_size=kernel_size, stride=stride, padding=padding).sum(axis=(3, 4))
 
 
 @primitive
-def sum_pool2d_grad(xp: Any, g: Any, *, size: Pair, window: Pair, stride: Pair, padding: Padding) -> Any:
+def sum_pool2d_grad(xp: Any, g: Any, *, size: Pair, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
     """Return images of a size with each cotangent added all over its window (the adjoint of `sum_pool2d`)."""
-    columns = xp.broadcast_to(g[:, :, :, None, None, :], (*g.shape[:3], *window, g.shape[3]))
-    return fold(columns, size=size, window=window, stride=stride, padding=padding)
+    columns = xp.broadcast_to(g[:, :, :, None, None, :], (*g.shape[:3], *kernel_size, g.shape[3]))
+    return fold(columns, size=size, kernel_size=kernel_size, stride=stride, padding=padding)
 
 
 @sum_pool2d.check
-def _check_sum(op: Any, x: Shape, *, window: Pair, stride: Pair, padding: Padding) -> None:
-    map_shape(op, x, window=window, stride=stride, padding=padding)
+def _check_sum(op: Any, x: Shape, *, kernel_size: Pair, stride: Pair, padding: Padding) -> None:
+    map_shape(op, x, kernel_size=kernel_size, stride=stride, padding=padding)
 
 
 @sum_pool2d_grad.check
-def _check_sum_grad(op: Any, g: Shape, *, size: Pair, window: Pair, stride: Pair, padding: Padding) -> None:
+def _check_sum_grad(op: Any, g: Shape, *, size: Pair, kernel_size: Pair, stride: Pair, padding: Padding) -> None:
     images = _images(op, g, size)
-    expect_maps(op, g, map_shape(op, images, window=window, stride=stride, padding=padding), images)
+    expect_maps(op, g, map_shape(op, images, kernel_size=kernel_size, stride=stride, padding=padding), images)
 
 
 sum_pool2d.defvjp(
-    x=lambda g, x_like, window, stride, padding: sum_pool2d_grad(
-        g, size=x_like.shape[1:3], window=window, stride=stride, padding=padding
+    x=lambda g, x_like, kernel_size, stride, padding: sum_pool2d_grad(
+        g, size=x_like.shape[1:3], kernel_size=kernel_size, stride=stride, padding=padding
     )
 )
 sum_pool2d_grad.defvjp(
-    g=lambda v, window, stride, padding: sum_pool2d(v, window=window, stride=stride, padding=padding)
+    g=lambda v, kernel_size, stride, padding: sum_pool2d(v, kernel_size=kernel_size, stride=stride, padding=padding)
 )
 
 
 @primitive
-def count_pool2d(xp: Any, x: Any, *, window: Pair, stride: Pair, padding: Padding) -> Any:
+def count_pool2d(xp: Any, x: Any, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
     """Return how many elements of each window lie inside of the image rather than in its padding: (1, Ho, Wo, 1)."""
     inside = xp.ones((1, *x.shape[1:3], 1), dtype=x.dtype)
-    return sum_pool2d.forward(xp, inside, window=window, stride=stride, padding=padding)
+    return sum_pool2d.forward(xp, inside, kernel_size=kernel_size, stride=stride, padding=padding)
 
 
 count_pool2d.defvjp(x=None)

@@ -12,7 +12,7 @@ from operator import index
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import NUMBERS, carries_gradient
 from tinygrad_lab.errors import DTypeError, OptionError, ShapeError
 from tinygrad_lab.ops.operands import as_operand, takes_lists
@@ -276,7 +276,7 @@ concatenate_parts.defvjp(parts=_concatenate_rule)
 
 def _parts(parts: Any, who: str) -> list[Any]:
     """Return parts as arrays, lists in the floats of the tensors and arrays among them."""
-    like = next((p for p in parts if carries_gradient(raw(p))), None)
+    like = next((p for p in parts if carries_gradient(unbox(p))), None)
     return [as_operand(p, like, who=who) for p in parts]
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from tinygrad_lab.autograd.primitive import Primitive
 from tinygrad_lab.autograd.settings import SETTINGS
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import FLOATS, as_array, carries_gradient
 from tinygrad_lab.errors import DTypeError
 from tinygrad_lab.ops.operands import Function, as_operand
@@ -70,9 +70,9 @@ def _compute(function: Callable[..., Any], who: str, args: tuple[Any, ...], opti
     kind = x.dtype.type
     if kind is np.float32 or kind is np.float64:
         return function(x, *args[1:], **options)
-    others = {raw(v).dtype: None for v in (*args[1:], *options.values()) if carries_gradient(raw(v))}
+    others = {unbox(v).dtype: None for v in (*args[1:], *options.values()) if carries_gradient(unbox(v))}
     if kind not in FLOATS:
-        as_array(raw(x), who=f"{who}: ")  # of numbers
+        as_array(unbox(x), who=f"{who}: ")  # of numbers
         return _compute(function, who, (astype(x, dtype=next(iter(others), "float64")), *args[1:]), options)
     if kind is np.float16 and all(dtype.type is np.float16 for dtype in others):
         widened = {name: _widened(value) for name, value in options.items()}
@@ -81,13 +81,13 @@ def _compute(function: Callable[..., Any], who: str, args: tuple[Any, ...], opti
 
 
 def _widened(value: Any) -> Any:
-    return astype(value, dtype="float32") if carries_gradient(raw(value)) else value
+    return astype(value, dtype="float32") if carries_gradient(unbox(value)) else value
 
 
 def _narrowed(result: Any) -> Any:
     if isinstance(result, (tuple, list)):
         return type(result)(map(_narrowed, result))
-    return astype(result, dtype="float16") if carries_gradient(raw(result)) else result
+    return astype(result, dtype="float16") if carries_gradient(unbox(result)) else result
 
 
 def expect_real(x: Any, who: str) -> None:

@@ -24,7 +24,7 @@ PaddingOption = str | int | Sequence[int] | Sequence[Sequence[int]]
 
 
 def places(
-    size: Sequence[int], window: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1), who: object = "window"
+    size: Sequence[int], kernel_size: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1), who: object = "kernel_size"
 ) -> Pair:
     """Return (Ho, Wo), how many windows stand in an image of that size.
 
@@ -34,7 +34,7 @@ def places(
         Not one window fits into the padded image.
     """
     (height, width), (sh, sw), ((top, bottom), (left, right)) = size, stride, padding
-    tall, wide = ((k - 1) * d + 1 for k, d in zip(window, dilation, strict=True))
+    tall, wide = ((k - 1) * d + 1 for k, d in zip(kernel_size, dilation, strict=True))
     padded = height + top + bottom, width + left + right
     if tall > padded[0] or wide > padded[1]:
         raise ShapeError(
@@ -48,7 +48,7 @@ def map_shape(
     op: object,
     images: Any,
     *,
-    window: Any,
+    kernel_size: Any,
     stride: Any = (1, 1),
     padding: Any = ((0, 0), (0, 0)),
     dilation: Any = (1, 1),
@@ -75,14 +75,14 @@ def map_shape(
         The images are none, or not one window fits.
     """
     expect_images(images, f"{op}")
-    for name, value in (("window", window), ("stride", stride), ("dilation", dilation)):
+    for name, value in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation)):
         expect_pair(op, name, value, least=1)
     if not (type(padding) is tuple and len(padding) == 2 and all(_is_pair(sides, 0) for sides in padding)):
         raise OptionError(
             f"{op}: expected padding to be ((top, bottom), (left, right)), tuples of ints from 0 to {MOST}, "
             f"got {padding!r:.60}"
         )
-    out = places(images[1:3], window, stride, padding, dilation, op)
+    out = places(images[1:3], kernel_size, stride, padding, dilation, op)
     return images[0], *out, images[3] if channels is None else channels
 
 
@@ -114,10 +114,10 @@ def expect_maps(op: object, shape: tuple[int, ...], expected: tuple[int, ...], i
         raise ShapeError(f"{op}: expected maps of shape {expected} for images of shape {images}, got {shape}")
 
 
-def _slices(window: Pair, out: Pair, stride: Pair, dilation: Pair) -> Any:
+def _slices(kernel_size: Pair, out: Pair, stride: Pair, dilation: Pair) -> Any:
     """For each position (i, j) in the window: the slices of a padded image that it visits."""
-    for i in range(window[0]):
-        for j in range(window[1]):
+    for i in range(kernel_size[0]):
+        for j in range(kernel_size[1]):
             top, left = i * dilation[0], j * dilation[1]
             rows = slice(top, top + (out[0] - 1) * stride[0] + 1, stride[0])
             columns = slice(left, left + (out[1] - 1) * stride[1] + 1, stride[1])
@@ -129,17 +129,17 @@ def unfold(
     xp: Any,
     x: Any,
     *,
-    window: Pair,
+    kernel_size: Pair,
     stride: Pair = (1, 1),
     padding: Padding = ((0, 0), (0, 0)),
     dilation: Pair = (1, 1),
     fill: float = 0.0,
 ) -> Any:
     """Return the windows of images: (N, H, W, C) -> (N, Ho, Wo, kh, kw, C). The padding holds `fill`."""
-    out = places(x.shape[1:3], window, stride, padding, dilation, "unfold")
+    out = places(x.shape[1:3], kernel_size, stride, padding, dilation, "unfold")
     padded = xp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=fill)
-    columns = xp.empty((x.shape[0], *out, *window, x.shape[3]), dtype=x.dtype)
-    for i, j, place in _slices(window, out, stride, dilation):
+    columns = xp.empty((x.shape[0], *out, *kernel_size, x.shape[3]), dtype=x.dtype)
+    for i, j, place in _slices(kernel_size, out, stride, dilation):
         columns[:, :, :, i, j] = padded[place]
     return columns
 
@@ -150,7 +150,7 @@ def fold(
     columns: Any,
     *,
     size: Pair,
-    window: Pair,
+    kernel_size: Pair,
     stride: Pair = (1, 1),
     padding: Padding = ((0, 0), (0, 0)),
     dilation: Pair = (1, 1),
@@ -160,19 +160,19 @@ def fold(
     columns = real(columns)
     shape = (columns.shape[0], size[0] + top + bottom, size[1] + left + right, columns.shape[5])
     padded = xp.zeros(shape, dtype=columns.dtype)
-    for i, j, place in _slices(window, columns.shape[1:3], stride, dilation):
+    for i, j, place in _slices(kernel_size, columns.shape[1:3], stride, dilation):
         padded[place] += columns[:, :, :, i, j]
     return padded[:, top : top + size[0], left : left + size[1]]
 
 
 unfold.defvjp(
-    x=lambda g, x_like, window, stride, padding, dilation: fold(
-        g, size=x_like.shape[1:3], window=window, stride=stride, padding=padding, dilation=dilation
+    x=lambda g, x_like, kernel_size, stride, padding, dilation: fold(
+        g, size=x_like.shape[1:3], kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation
     )
 )
 fold.defvjp(
-    columns=lambda g, window, stride, padding, dilation: unfold(
-        g, window=window, stride=stride, padding=padding, dilation=dilation
+    columns=lambda g, kernel_size, stride, padding, dilation: unfold(
+        g, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation
     )
 )
 
@@ -237,7 +237,7 @@ class Window:
         self, size: Any, *, stride: Any = 1, padding: PaddingOption = 0, dilation: Any = 1, who: str = "Window"
     ) -> None:
         self.who = who
-        self.size = pair(size, least=1, what=f"{who}: window")
+        self.size = pair(size, least=1, what=f"{who}: kernel_size")
         self.stride = pair(stride, least=1, what=f"{who}: stride")
         self.dilation = pair(dilation, least=1, what=f"{who}: dilation")
         if isinstance(padding, str) and padding not in ("same", "valid"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, namespace
 from tinygrad_lab.errors import OptionError, StateError
 from tinygrad_lab.nn.layer import Layer
@@ -64,7 +64,7 @@ class WeightAverage:
         if expected != state.keys():
             missing, unknown = sorted(expected - state.keys()), sorted(state.keys() - expected)
             raise StateError(f"{self}: expected averages of the model's paths, missing {missing}, unknown {unknown}")
-        arrays = {path: raw(state[f"average/{path}"]) for path in parameters} if count else {}
+        arrays = {path: unbox(state[f"average/{path}"]) for path in parameters} if count else {}
         for path, array in arrays.items():
             if array.shape != parameters[path].shape:
                 raise StateError(f"{self}: expected {path} of shape {parameters[path].shape}, got {array.shape}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_lab.arguments import Checked, check_state, fits
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, is_array, namespace, transfer, zeros_like
 from tinygrad_lab.errors import OptionError, StateError
 from tinygrad_lab.foreign_names import OPTIMIZER, missing
@@ -206,11 +206,11 @@ class Optimizer(metaclass=Checked):
         for path in paths:
             check_state(who, {"step": state[f"{path}/step"]}, {"step": int})
             for slot in self.slots:
-                if not is_array(raw(state[f"{path}/{slot}"])):
+                if not is_array(unbox(state[f"{path}/{slot}"])):
                     got = type(state[f"{path}/{slot}"]).__name__
                     raise StateError(f"{who}: expected {path}/{slot} to be an array, got {got}")
-                if raw(state[f"{path}/{slot}"]).shape != self.parameters[path].shape:
-                    got = raw(state[f"{path}/{slot}"]).shape
+                if unbox(state[f"{path}/{slot}"]).shape != self.parameters[path].shape:
+                    got = unbox(state[f"{path}/{slot}"]).shape
                     raise StateError(f"{who}: expected {path}/{slot} of shape {self.parameters[path].shape}, got {got}")
         self.lr = float(state["lr"])
         self._steps = {path: int(state[f"{path}/step"]) for path in paths}
@@ -302,5 +302,5 @@ def _plain(value: Any) -> Any:
 
 def private_copy(array: Any, parameter: Parameter) -> Array:
     """Return a copy of an array in the dtype and on the device of a parameter, to be changed in place."""
-    array = transfer(raw(array), parameter.device)
+    array = transfer(unbox(array), parameter.device)
     return namespace(array).array(array, dtype=parameter.dtype, order="C")

@@ -145,7 +145,7 @@ class TensorBoard(Callback):
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         newest = history[-1]
-        parts = {"training": newest} | {split: newest[split] for split in ("validation", "held_out") if split in newest}
+        parts = {"training": newest} | {split: newest[split] for split in ("validation", "test") if split in newest}
         scalars = {f"{key}/{part}": values[key] for part, values in parts.items() for key in ("loss", "accuracy")}
         scalars |= {"learning_rate": newest["lr"], "images_per_second": newest["images_per_second"]}
         summary = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()])

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, namespace, transfer
 from tinygrad_lab.errors import CaptureError, LabError
 from tinygrad_lab.kernels.cupy.graphs import MAKERS
@@ -303,7 +303,7 @@ class _Step:
         with self.draws.inside():
             loss, logits = self.owner.forward(self.x, self.labels)
             self.owner.arithmetic.backward(loss)  # where a checkpoint draws again
-        self.batch = of_batch(raw(loss), logits, self.labels)
+        self.batch = of_batch(unbox(loss), logits, self.labels)
         self.rates.advance()
         with self.owner.arithmetic.guarding(optimizer):
             self._update()

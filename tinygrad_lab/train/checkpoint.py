@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab import registry
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, backend_of, is_array
 from tinygrad_lab.errors import CheckpointError, OptionError, PluginError
 from tinygrad_lab.nn.layer import Layer
@@ -257,7 +257,7 @@ class CheckpointFolder:
 
 def _plain(value: Any, place: tuple[str, ...], arrays: dict[str, Array]) -> Any:
     """Return what JSON can hold; arrays go into `arrays` and leave their names behind."""
-    value = raw(value)
+    value = unbox(value)
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):

@@ -35,8 +35,8 @@ def draw_curves(history: Sequence[Metrics], title: str) -> bytes:
     epochs = [m["epoch"] for m in history]
     for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         axes.plot(epochs, [m[key] for m in history], label="training (augmented)")
-        if "held_out" in history[-1]:
-            axes.plot(epochs, [m["held_out"][key] for m in history], label="test")
+        if "test" in history[-1]:
+            axes.plot(epochs, [m["test"][key] for m in history], label="test")
         if "validation" in history[-1]:
             axes.plot(epochs, [m["validation"][key] for m in history], label="validation", alpha=0.6)
         axes.set_xlabel("epoch")

@@ -19,7 +19,7 @@ from scipy.special import stdtrit
 
 from tinygrad_lab.arguments import expect
 from tinygrad_lab.autograd.settings import no_grad
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import device_name, transfer
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.tensor import tensor
@@ -63,7 +63,7 @@ def evaluate(model: Layer, loss: Loss, batches: Iterable[Any]) -> Evaluation:
             for x, labels in batches:
                 labels = transfer(labels, device)
                 logits = model(tensor(transfer(x, device)))
-                sums.add(of_batch(raw(scalar(loss(logits, labels))), logits, labels), len(labels))
+                sums.add(of_batch(unbox(scalar(loss(logits, labels))), logits, labels), len(labels))
     finally:
         for layer, training in modes:
             layer.training = training
@@ -77,8 +77,8 @@ def best_epoch(history: Sequence[Metrics], split: str) -> int:
 
     Examples
     --------
-    >>> history = [{"held_out": {"accuracy": a, "loss": b}} for a, b in ((0.5, 1.0), (0.9, 0.4), (0.9, 0.3))]
-    >>> best_epoch(history, "held_out")
+    >>> history = [{"test": {"accuracy": a, "loss": b}} for a, b in ((0.5, 1.0), (0.9, 0.4), (0.9, 0.3))]
+    >>> best_epoch(history, "test")
     2
     """
     return min(range(len(history)), key=lambda i: (-history[i][split]["accuracy"], history[i][split]["loss"], i))
@@ -91,17 +91,17 @@ def figures(history: Sequence[Metrics]) -> dict[str, dict[str, Any]]:
 
     Examples
     --------
-    >>> history = [{"held_out": {"accuracy": a, "loss": 1 - a}, "validation": {"accuracy": b, "loss": 1 - b}}
+    >>> history = [{"test": {"accuracy": a, "loss": 1 - a}, "validation": {"accuracy": b, "loss": 1 - b}}
     ...            for a, b in ((0.90, 0.95), (0.94, 0.93), (0.92, 0.94))]
     >>> {name: (figure["epoch"], figure["accuracy"]) for name, figure in figures(history).items()}
     {'best_on_test': (2, 0.94), 'last': (3, 0.92), 'chosen_on_validation': (1, 0.9)}
     """
-    if "held_out" not in history[-1]:
+    if "test" not in history[-1]:
         return {"last": {"epoch": len(history), **history[-1]["validation"]}}
-    chosen = {"best_on_test": best_epoch(history, "held_out"), "last": len(history) - 1}
+    chosen = {"best_on_test": best_epoch(history, "test"), "last": len(history) - 1}
     if "validation" in history[-1]:
         chosen["chosen_on_validation"] = best_epoch(history, "validation")
-    return {name: {"epoch": epoch + 1, **history[epoch]["held_out"]} for name, epoch in chosen.items()}
+    return {name: {"epoch": epoch + 1, **history[epoch]["test"]} for name, epoch in chosen.items()}
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:

@@ -18,11 +18,11 @@ def _clock(seconds: float) -> str:
 
 def describe_epoch(metrics: dict[str, Any], epochs: int, *, first: bool = False) -> str:
     """Return one line about a finished epoch; the time of a process's first one has starting up in it."""
-    held_out, validation = metrics.get("held_out"), metrics.get("validation")
+    test, validation = metrics.get("test"), metrics.get("validation")
     return (
         f"epoch {metrics['epoch']:>3}/{epochs}  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.2%}  "
         + (f"validation {validation['accuracy']:.2%}  " if validation else "")
-        + (f"test: loss {held_out['loss']:.4f}  accuracy {held_out['accuracy']:.2%}  " if held_out else "")
+        + (f"test: loss {test['loss']:.4f}  accuracy {test['accuracy']:.2%}  " if test else "")
         + f"{metrics['images_per_second']:,.0f} images/s"
         + (", start-up included" if first else "")
     )

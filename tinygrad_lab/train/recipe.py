@@ -36,7 +36,7 @@ _DATA: dict[str, Any] = {
     "batch_size": int,
     "classes": list,
     "per_class": int,
-    "held_out": float,
+    "validation": float,
     "seed": int,
     "size": list,
 }

@@ -83,10 +83,10 @@ def prepare(
     test_set = None
     if "test" in find_source(name).splits(root):
         test_set = load(name, split="test", root=root, **{k: v for k, v in data.items() if k in ("classes", "size")})
-    elif not data.get("held_out"):
+    elif not data.get("validation"):
         raise ConfigError(
             f"recipe {recipe.name!r}: expected images to judge by, got neither a test split of {name!r} nor "
-            "data.held_out; --set data.held_out=0.1"
+            "data.validation; --set data.validation=0.1"
         )
     augment = Compose.from_config(recipe.augment).fit(train_set)
     check_images(recipe, model, augment, train_set)
@@ -94,7 +94,7 @@ def prepare(
     unchanged = augment.for_evaluation()
     evaluated = functools.partial(Loader, batch_size=256, shuffle=False, augment=unchanged, workers=0, device=device)
     validation = None
-    if data.get("held_out"):
+    if data.get("validation"):
         rest = {key: value for key, value in data.items() if key != "per_class"}
         validation = evaluated(load(name, split="validation", root=root, **rest))
     begin_with(model, **{k: v for k, v in recipe["transfer"].items() if not resumed or k in ("freeze", "but")})
@@ -112,7 +112,7 @@ def prepare(
         loss,
         optimizer,
         batches,
-        held_out=None if test_set is None else evaluated(test_set),
+        test=None if test_set is None else evaluated(test_set),
         validation=validation,
         schedule=schedule,
         accumulate=training.get("accumulate", 1),
@@ -133,7 +133,7 @@ def _check_company(recipe: Recipe, schedule: Any, *, judged: bool) -> None:
     training = recipe["training"]
     driven = {"patience": "patience" in training, "schedule": schedule is not None and schedule.metric is not None}
     for name in (name for name, by_metric in driven.items() if by_metric and not judged):
-        raise ConfigError(f"recipe {recipe.name!r}: expected data.held_out, the data whose metric drives {name}")
+        raise ConfigError(f"recipe {recipe.name!r}: expected data.validation, the data whose metric drives {name}")
     looks = [key for key in ("gradient_norms", "clip_norm", "clip_value") if training.get(key)]
     if training.get("capture") and looks:
         raise ConfigError(
@@ -303,7 +303,7 @@ def _train(recipe: Recipe, trainer: Trainer, folder: Path, reporter: Reporter, *
 
 def _result(recipe: Recipe, trainer: Trainer, folder: Path) -> Metrics:
     seconds = sum(m["seconds"] for m in trainer.history)
-    told, judged = figures(trainer.history), "validation" if trainer.held_out is None else "held_out"
+    told, judged = figures(trainer.history), "validation" if trainer.test is None else "test"
     return {
         "recipe": recipe.name,
         "run": str(folder),

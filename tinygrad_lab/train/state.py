@@ -35,7 +35,7 @@ def check_trainer_state(state: Any, splits: Collection[str]) -> None:
     state : dict
         What `Trainer.state` is to have returned.
     splits : collection of str
-        What the trainer evaluates after each epoch, out of ``"held_out"`` and ``"validation"``.
+        What the trainer evaluates after each epoch, out of ``"test"`` and ``"validation"``.
 
     Raises
     ------

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, backend_of, device_name, fresh, namespace, transfer
 from tinygrad_lab.errors import ShapeError
 
@@ -17,7 +17,7 @@ def right_answers(logits: Any, labels: Array) -> Array:
     One logit alone is that of class 1 against class 0: it is right where it is above 0 and the label above a half, or
     neither. Of a tuple the first logits count: the others are those of auxiliary classifiers.
     """
-    given = raw(logits[0] if isinstance(logits, tuple) else logits)
+    given = unbox(logits[0] if isinstance(logits, tuple) else logits)
     if given.shape[1] == 1:
         return ((given[:, 0] > 0) == (labels.reshape(len(labels)) > 0.5)).sum()
     wanted = labels if labels.ndim == 1 else labels.argmax(axis=1)
@@ -32,7 +32,7 @@ def scalar(loss: Any) -> Any:
     ShapeError
         It is no scalar.
     """
-    if shape := raw(loss).shape:
+    if shape := unbox(loss).shape:
         raise ShapeError(f"loss: expected a scalar, the mean over a batch, got shape {shape}; use reduction='mean'")
     return loss
 

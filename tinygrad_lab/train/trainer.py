@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygrad_lab.arguments import expect
 from tinygrad_lab.autograd.settings import detect_anomaly, no_grad
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, fresh, is_finite, transfer
 from tinygrad_lab.data import Loader
 from tinygrad_lab.errors import NonFiniteError
@@ -47,7 +47,7 @@ class Trainer:
         Of the model's parameters.
     batches : Loader
         The training data.
-    held_out : Loader, optional
+    test : Loader, optional
         The test data: evaluated after each epoch, never trained on, and no choice depends on it.
     validation : Loader, optional
         A part of the training data that is set aside, by which choices are made: evaluated after each epoch.
@@ -74,7 +74,7 @@ class Trainer:
     ----------
     history : list of dict
         The metrics of each epoch so far: epoch, lr, loss, accuracy, seconds, images_per_second, and for the data above
-        ``held_out`` and ``validation``, each with loss and accuracy.
+        ``test`` and ``validation``, each with loss and accuracy.
     ended : str or None
         Why a callback ended the training; part of the state. Set it to None to train on.
 
@@ -99,7 +99,7 @@ class Trainer:
         optimizer: Optimizer,
         batches: Loader,
         *,
-        held_out: Loader | None = None,
+        test: Loader | None = None,
         validation: Loader | None = None,
         schedule: Schedule | None = None,
         callbacks: Sequence[Callback] = (),
@@ -109,12 +109,12 @@ class Trainer:
         capture: bool = False,
         precision: str = "float32",
     ) -> None:
-        check_parts(model, loss, optimizer, batches, {"held_out": held_out, "validation": validation})
+        check_parts(model, loss, optimizer, batches, {"test": test, "validation": validation})
         check_compatible(schedule, callbacks, clip, validation)
         check_steps(accumulate, clip, capture, read_every)
         keep_freed_memory()  # what one step leaves is what the next one needs
         self.model, self.loss, self.optimizer, self.batches = model, loss, optimizer, batches
-        self.held_out, self.validation, self.schedule = held_out, validation, schedule or Constant()
+        self.test, self.validation, self.schedule = test, validation, schedule or Constant()
         self.callbacks, self.accumulate, self.clip = list(callbacks), accumulate, clip
         self.base_lr = optimizer.lr
         self.history: list[Metrics] = []
@@ -192,7 +192,7 @@ class Trainer:
         """
         with Transaction(self) as before:
             loss, logits = self.forward(x, labels)
-            if check and not is_finite(raw(loss)):
+            if check and not is_finite(unbox(loss)):
                 self.model.steps = before.steps  # so that the same random numbers are drawn again
                 raise NonFiniteError(self._explain(x, labels))
             self.arithmetic.backward(loss if share == 1 else loss * share)
@@ -203,7 +203,7 @@ class Trainer:
                 if self.clip is not None:
                     self.clip(self.optimizer.parameters)
                 self.optimizer.step()
-        return raw(loss), logits
+        return unbox(loss), logits
 
     def forward(self, x: Any, labels: Array) -> tuple[Any, Any]:
         """Return the loss and the logits of a batch."""
@@ -252,7 +252,7 @@ class Trainer:
     def _evaluate(self) -> Metrics:
         """Evaluate the model on the data that is not trained on, and let the schedule observe its metric."""
         metrics: Metrics = {}
-        for split, batches in (("held_out", self.held_out), ("validation", self.validation)):
+        for split, batches in (("test", self.test), ("validation", self.validation)):
             if batches is not None:
                 result = evaluate(self.model, self.loss, batches)
                 metrics[split] = {"loss": result.loss, "accuracy": result.accuracy}
@@ -295,7 +295,7 @@ class Trainer:
         StateError
             The state is not one of such a trainer.
         """
-        judged = {"held_out": self.held_out, "validation": self.validation}
+        judged = {"test": self.test, "validation": self.validation}
         check_trainer_state(state, [split for split, batches in judged.items() if batches is not None])
         self.model.load_state(state["model"])
         self.model.steps = state["model_steps"]

@@ -40,7 +40,7 @@ _FILTERS: Names = {"weight": ("weight", (2, 3, 1, 0)), "bias": ("bias", ())}
 _NORM: Names = {"weight": ("scale", ()), "bias": ("shift", ())}
 _STATISTICS: Names = {
     "running_mean": ("running_mean", ()),
-    "running_var": ("running_variance", ()),
+    "running_var": ("running_var", ()),
     "num_batches_tracked": ("", ()),
 }
 
@@ -106,12 +106,12 @@ def import_weights(
     Examples
     --------
     >>> from tinygrad_lab import Sequential, layers
-    >>> model = Sequential({"first": layers["conv2d"](3, 8, window=5, rng=0), "norm": layers["batch_norm"](8)})
+    >>> model = Sequential({"first": layers["conv2d"](3, 8, kernel_size=5, rng=0), "norm": layers["batch_norm"](8)})
     >>> theirs = {"0.weight": np.ones((8, 3, 5, 5), "float32"), "0.bias": np.zeros(8, "float32")}
     >>> theirs |= {f"1.{name}": np.ones(8, "float32") for name in ("weight", "bias", "running_mean", "running_var")}
     >>> np.savez("theirs.npz", **theirs)
     >>> taken = import_weights(model, "theirs.npz", rules={"0.*": "first.*", "1.*": "norm.*"}, convention="torch")
-    >>> taken["norm.running_variance"], model["first"].weight.shape
+    >>> taken["norm.running_var"], model["first"].weight.shape
     ('1.running_var', (5, 5, 3, 8))
     """
     if convention not in CONVENTIONS:

@@ -45,7 +45,7 @@ def alexnet(
     groups: int = 2,
     normalisation: str = "before_pool",
     normalised: Sequence[int] = (1, 2),
-    pool_window: int = 3,
+    pool_size: int = 3,
     dropout: float = 0.5,
     rng: Rng = None,
 ) -> Sequential:
@@ -64,7 +64,7 @@ def alexnet(
     normalised : sequence of int
         After which of the convolutions 1, 2 and 5, those with a pool, it stands: 1 and 2 in the paper; after 5 too, as
         it is sometimes drawn.
-    pool_window : int
+    pool_size : int
         3 overlaps at the stride of 2, 2 does not; the maps are the same.
     dropout : float
         The rate after the two hidden dense layers.
@@ -101,16 +101,16 @@ def alexnet(
         raise OptionError(f"alexnet: expected normalised out of the convolutions (1, 2, 5), got {tuple(normalised)}")
     rng = initializers.as_rng(rng)
 
-    def conv(before: int, after: int, window: int, *, groups: int = 1) -> Conv2d:
-        return Conv2d(before, after, window=window, padding=window // 2, groups=groups, activation="relu", rng=rng)
+    def conv(before: int, after: int, kernel_size: int, *, groups: int = 1) -> Conv2d:
+        return Conv2d(before, after, kernel_size=kernel_size, padding=kernel_size // 2, groups=groups, activation="relu", rng=rng)
 
     def shrink(number: int) -> dict[str, Layer]:
-        parts = {"norm": LocalResponseNorm(), "pool": MaxPool2d(window=pool_window, stride=2)}
+        parts = {"norm": LocalResponseNorm(), "pool": MaxPool2d(kernel_size=pool_size, stride=2)}
         order = _ORDERS[normalisation if number in normalised else "none"]
         return {f"{name}{number}": parts[name] for name in order}
 
     features = {
-        "conv1": Conv2d(image[2], 96, window=11, stride=4, activation="relu", rng=rng),
+        "conv1": Conv2d(image[2], 96, kernel_size=11, stride=4, activation="relu", rng=rng),
         **shrink(1),
         "conv2": conv(96, 256, 5, groups=groups),
         **shrink(2),

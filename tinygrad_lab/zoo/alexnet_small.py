@@ -34,7 +34,7 @@ def alexnet_small(
     image: Image = (32, 32, 3),
     classes: int = 2,
     padding: str = "zero",
-    pool_window: int = 2,
+    pool_size: int = 2,
     activation: str = "relu",
     init: str | float = "he_normal",
     rng: Rng = None,
@@ -49,7 +49,7 @@ def alexnet_small(
         2 in the source.
     padding : {"zero", "edge", "none"}
         What surrounds the maps before convolutions. Without padding nothing of a 32x32 image is left for the fifth.
-    pool_window : int
+    pool_size : int
         2, or 3 for windows that overlap at the stride of 2.
     activation : str
         The registered name of an activation: ``"relu"``, ``"tanh"``, ``"sigmoid"``, ...
@@ -81,15 +81,15 @@ def alexnet_small(
     """
     rng, around, inside = initializers.as_rng(rng), padded(padding), fused(activation)
 
-    def conv(before: int, after: int, window: int) -> Layer:
-        layer = Conv2d(before, after, window=window, activation=inside, init=init, rng=rng, **around)
+    def conv(before: int, after: int, kernel_size: int) -> Layer:
+        layer = Conv2d(before, after, kernel_size=kernel_size, activation=inside, init=init, rng=rng, **around)
         return activated(layer, activation)
 
     def dense(before: int, after: int) -> Layer:
         return activated(Dense(before, after, activation=inside, init=init, rng=rng), activation)
 
     def pool() -> Layer:
-        return MaxPool2d(window=pool_window, stride=2)
+        return MaxPool2d(kernel_size=pool_size, stride=2)
 
     features = {
         "conv1": conv(image[2], 48, 3),

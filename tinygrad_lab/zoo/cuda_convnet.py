@@ -33,7 +33,7 @@ def cuda_convnet(
     image: Image = (32, 32, 3),
     classes: int = 10,
     normalisation: bool = True,
-    pool_window: int = 3,
+    pool_size: int = 3,
     activation: str = "relu",
     rng: Rng = None,
 ) -> Sequential:
@@ -47,7 +47,7 @@ def cuda_convnet(
         10 in the source.
     normalisation : bool
         Whether the first two convolutions are followed by local response normalisation.
-    pool_window : int
+    pool_size : int
         3 overlaps at the stride of 2, 2 does not; the maps are the same.
     activation : str
         The registered name of an activation: ``"relu"``, ``"tanh"``, ``"sigmoid"``, ... (figure 1 of the paper compares
@@ -73,13 +73,13 @@ def cuda_convnet(
     """
     rng, inside = initializers.as_rng(rng), fused(activation)
 
-    def conv(before: int, after: int, window: int) -> Layer:
-        layer = Conv2d(before, after, window=window, padding="same", activation=inside, rng=rng)
+    def conv(before: int, after: int, kernel_size: int) -> Layer:
+        layer = Conv2d(before, after, kernel_size=kernel_size, padding="same", activation=inside, rng=rng)
         return activated(layer, activation)
 
     def shrink(number: int) -> dict[str, Layer]:
         norm = LocalResponseNorm(5, alpha=1e-3, beta=0.75, k=1.0, convention="divided")
-        pool = MaxPool2d(window=pool_window, stride=2, padding="same")
+        pool = MaxPool2d(kernel_size=pool_size, stride=2, padding="same")
         return {**({f"norm{number}": norm} if normalisation else {}), f"pool{number}": pool}
 
     features = {

@@ -154,9 +154,9 @@ def _convolutions(image: Image, padding: str, widths: Sequence[int], rng: Rng) -
     layers: dict[str, Layer] = {}
     before = image[2]
     for number, after in enumerate(widths, start=1):
-        conv = Conv2d(before, after, window=3, activation="relu", rng=rng, **padded(padding))
+        conv = Conv2d(before, after, kernel_size=3, activation="relu", rng=rng, **padded(padding))
         layers[f"conv{number}"] = conv
         if number <= 2:
-            layers[f"pool{number}"] = MaxPool2d(window=3, stride=2)
+            layers[f"pool{number}"] = MaxPool2d(kernel_size=3, stride=2)
         before = after
     return layers

@@ -182,12 +182,12 @@ def googlenet(
     """
     rng = initializers.as_rng(rng)
 
-    def conv(before: int, after: int, window: int, *, stride: int = 1) -> Conv2d:
-        padding = window // 2
-        return Conv2d(before, after, window=window, stride=stride, padding=padding, activation="relu", rng=rng)
+    def conv(before: int, after: int, kernel_size: int, *, stride: int = 1) -> Conv2d:
+        padding = kernel_size // 2
+        return Conv2d(before, after, kernel_size=kernel_size, stride=stride, padding=padding, activation="relu", rng=rng)
 
     def pool() -> MaxPool2d:
-        return MaxPool2d(window=3, stride=2, padding="same")
+        return MaxPool2d(kernel_size=3, stride=2, padding="same")
 
     layers: dict[str, Layer] = {
         "conv1": conv(image[2], 64, 7, stride=2),
@@ -219,8 +219,8 @@ def _head(after: str, layers: Mapping[str, Layer], image: Image, classes: int, r
     below = Sequential({name: layers[name] for name in names[: names.index(after) + 1]})
     map_shape = below.output_shape((1, *image))[1:]
     features = {
-        "pool": AvgPool2d(window=5, stride=3),
-        "conv": Conv2d(map_shape[2], 128, window=1, activation="relu", rng=rng),
+        "pool": AvgPool2d(kernel_size=5, stride=3),
+        "conv": Conv2d(map_shape[2], 128, kernel_size=1, activation="relu", rng=rng),
         "flatten": Flatten(),
     }
     return Sequential(

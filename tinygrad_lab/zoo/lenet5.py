@@ -64,10 +64,10 @@ def lenet5(*, image: Image = (32, 32, 1), classes: int = 10, padding: str = "non
     """
     rng = initializers.as_rng(rng)
     features = {
-        "c1": Conv2d(image[2], 6, window=5, activation="relu", rng=rng, **padded(padding)),
-        "s2": MaxPool2d(window=2),
-        "c3": Conv2d(6, 16, window=5, activation="relu", rng=rng, **padded(padding)),
-        "s4": MaxPool2d(window=2),
+        "c1": Conv2d(image[2], 6, kernel_size=5, activation="relu", rng=rng, **padded(padding)),
+        "s2": MaxPool2d(kernel_size=2),
+        "c3": Conv2d(6, 16, kernel_size=5, activation="relu", rng=rng, **padded(padding)),
+        "s4": MaxPool2d(kernel_size=2),
         "flatten": Flatten(),
     }
     return Sequential(

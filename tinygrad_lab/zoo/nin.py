@@ -59,21 +59,21 @@ def nin(*, image: Image = (32, 32, 3), classes: int = 10, dropout: float = 0.5, 
     """
     rng = initializers.as_rng(rng)
 
-    def mlpconv(number: int, window: int, before: int, *channels: int, last: str | None = "relu") -> dict[str, Layer]:
+    def mlpconv(number: int, kernel_size: int, before: int, *channels: int, last: str | None = "relu") -> dict[str, Layer]:
         layers: dict[str, Layer] = {}
         for i, (c, o) in enumerate(pairwise((before, *channels)), start=1):
             activation = last if i == len(channels) else "relu"
-            size = window if i == 1 else 1
-            layers[f"conv{number}_{i}"] = Conv2d(c, o, window=size, padding="same", activation=activation, rng=rng)
+            size = kernel_size if i == 1 else 1
+            layers[f"conv{number}_{i}"] = Conv2d(c, o, kernel_size=size, padding="same", activation=activation, rng=rng)
         return layers
 
     return Sequential(
         {
             **mlpconv(1, 5, image[2], 192, 160, 96),
-            "pool1": MaxPool2d(window=3, stride=2, padding="same"),
+            "pool1": MaxPool2d(kernel_size=3, stride=2, padding="same"),
             "dropout1": Dropout(dropout),
             **mlpconv(2, 5, 96, 192, 192, 192),
-            "pool2": AvgPool2d(window=3, stride=2, padding="same", count_include_pad=False),
+            "pool2": AvgPool2d(kernel_size=3, stride=2, padding="same", count_include_pad=False),
             "dropout2": Dropout(dropout),
             **mlpconv(3, 3, 192, 192, 192, classes, last=None),
             "mean": GlobalAvgPool2d(),

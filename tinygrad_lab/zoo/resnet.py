@@ -100,9 +100,9 @@ def resnet(
         raise OptionError(f"resnet: expected a depth of {sorted(BLOCKS)}, plain ones of 18 or 34, got {depth}")
     rng = initializers.as_rng(rng)
     layers: dict[str, Layer] = {
-        "conv": Conv2d(image[2], 64, window=7, stride=2, padding=3, bias=False, rng=rng),
+        "conv": Conv2d(image[2], 64, kernel_size=7, stride=2, padding=3, bias=False, rng=rng),
         "norm": BatchNorm(64, activation="relu"),
-        "pool": MaxPool2d(window=3, stride=2, padding=1),
+        "pool": MaxPool2d(kernel_size=3, stride=2, padding=1),
     }
     channels = 64
     for stage, blocks in enumerate(BLOCKS[depth], start=1):
@@ -166,7 +166,7 @@ def resnet_cifar(
     rng, blocks, way = initializers.as_rng(rng), depth // 6, shortcut if residual else None
     return Sequential(
         {
-            "conv": Conv2d(image[2], 16, window=3, padding=1, bias=False, rng=rng),
+            "conv": Conv2d(image[2], 16, kernel_size=3, padding=1, bias=False, rng=rng),
             "norm": BatchNorm(16, activation="relu"),
             "stage1": _basic(blocks, 16, 16, 1, way, rng),
             "stage2": _basic(blocks, 16, 32, 2, way, rng),
@@ -194,9 +194,9 @@ def _basic(blocks: int, before: int, after: int, stride: int, shortcut: str | No
 def _block(before: int, after: int, stride: int, shortcut: str | None, rng: Rng) -> Layer:
     """Return two 3x3 convolutions with a shortcut past them, or without."""
     layers: dict[str, Layer] = {
-        "conv1": Conv2d(before, after, window=3, stride=stride, padding=1, bias=False, rng=rng),
+        "conv1": Conv2d(before, after, kernel_size=3, stride=stride, padding=1, bias=False, rng=rng),
         "norm1": BatchNorm(after, activation="relu"),
-        "conv2": Conv2d(after, after, window=3, padding=1, bias=False, rng=rng),
+        "conv2": Conv2d(after, after, kernel_size=3, padding=1, bias=False, rng=rng),
         "norm2": BatchNorm(after, activation=None if shortcut else "relu"),
     }
     if shortcut is None:

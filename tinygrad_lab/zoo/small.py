@@ -90,9 +90,9 @@ def vgg_small(*, image: Image = (32, 32, 3), classes: int = 10, dropout: float =
     layers: dict[str, Layer] = {}
     before = image[2]
     for block, after in enumerate((32, 64, 128), start=1):
-        layers[f"conv{block}_1"] = Conv2d(before, after, window=3, padding=1, activation="relu", rng=rng)
-        layers[f"conv{block}_2"] = Conv2d(after, after, window=3, padding=1, activation="relu", rng=rng)
-        layers[f"pool{block}"] = MaxPool2d(window=2)
+        layers[f"conv{block}_1"] = Conv2d(before, after, kernel_size=3, padding=1, activation="relu", rng=rng)
+        layers[f"conv{block}_2"] = Conv2d(after, after, kernel_size=3, padding=1, activation="relu", rng=rng)
+        layers[f"pool{block}"] = MaxPool2d(kernel_size=2)
         before = after
     layers["flatten"] = Flatten()
     return Sequential(
@@ -138,10 +138,10 @@ def inception_small(*, image: Image = (32, 32, 3), classes: int = 10, rng: Rng =
     """
     rng = initializers.as_rng(rng)
     layers: dict[str, Layer] = {
-        "conv": Conv2d(image[2], 32, window=3, padding=1, rng=rng),
+        "conv": Conv2d(image[2], 32, kernel_size=3, padding=1, rng=rng),
         "norm": BatchNorm(32),
         "relu": ReLU(),
-        "pool1": MaxPool2d(window=2),
+        "pool1": MaxPool2d(kernel_size=2),
     }
     before = 32
     for name, sizes in MODULES.items():
@@ -159,7 +159,7 @@ def inception_small(*, image: Image = (32, 32, 3), classes: int = 10, rng: Rng =
         before = conv1x1 + conv3x3 + conv5x5 + pool_proj
         layers[f"norm_{name}"] = BatchNorm(before)
         if name == "b":
-            layers["pool2"] = MaxPool2d(window=2)
+            layers["pool2"] = MaxPool2d(kernel_size=2)
     return Sequential(
         {**layers, "mean": GlobalAvgPool2d(), "output": Dense(before, classes, init="glorot_uniform", rng=rng)}
     )

@@ -43,7 +43,7 @@ def ten_layer(
     *,
     image: Image = (32, 32, 3),
     classes: int = 10,
-    windows: Sequence[int] = (1, 3, 5),
+    kernel_sizes: Sequence[int] = (1, 3, 5),
     widths: Sequence[int] = (64, 128, 256),
     dropout: float = 0.25,
     init: str | float = "glorot_uniform",
@@ -59,7 +59,7 @@ def ten_layer(
         (32, 32, 3) in the source.
     classes : int
         10 in the source.
-    windows : sequence of int
+    kernel_sizes : sequence of int
         The windows inside a block, in their order; (5, 3, 1) is the source's first attempt.
     widths : sequence of int
         The channels of each block. With the windows (5, 3, 1) the network has 1,898,250 parameters, and with widths
@@ -93,21 +93,21 @@ def ten_layer(
     >>> ten_layer(rng=0).output_shape((2, 32, 32, 3))
     (2, 10)
     """
-    if not windows or not widths:
+    if not kernel_sizes or not widths:
         raise OptionError(f"ten_layer: expected windows and widths, got {tuple(windows)} and {tuple(widths)}")
     rng = initializers.as_rng(rng)
     layers: dict[str, Layer] = {}
     before = image[2]
     for block, after in enumerate(widths, start=1):
-        for window in windows:
-            name = f"{block}_{window}x{window}"
-            layers[f"conv{name}"] = Conv2d(before, after, window=window, init=init, rng=rng)
+        for kernel_size in kernel_sizes:
+            name = f"{block}_{kernel_size}x{kernel_size}"
+            layers[f"conv{name}"] = Conv2d(before, after, kernel_size=kernel_size, init=init, rng=rng)
             layers[f"norm{name}"] = BatchNorm(after, momentum=momentum, eps=eps)
             layers[f"relu{name}"] = ReLU()
             before = after
         if dropout:
             layers[f"dropout{block}"] = Dropout(dropout)
         if block == 1:
-            layers["pool1"] = MaxPool2d(window=2)
+            layers["pool1"] = MaxPool2d(kernel_size=2)
     layers["flatten"] = Flatten()
     return Sequential({**layers, "output": Dense(features_after(layers, image), classes, init=init, rng=rng)})

@@ -90,9 +90,9 @@ def vgg(
     for block, (before, after) in enumerate(pairwise((image[2], *CHANNELS)), start=1):
         for number in range(CONVOLUTIONS[depth][block - 1]):
             channels = after if number else before
-            conv = Conv2d(channels, after, window=3, padding=1, activation="relu", rng=rng)
+            conv = Conv2d(channels, after, kernel_size=3, padding=1, activation="relu", rng=rng)
             features[f"conv{block}_{number + 1}"] = conv
-        features[f"pool{block}"] = MaxPool2d(window=2)
+        features[f"pool{block}"] = MaxPool2d(kernel_size=2)
     features["flatten"] = Flatten()
     return Sequential(
         {

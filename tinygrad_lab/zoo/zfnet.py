@@ -70,20 +70,20 @@ def zfnet(*, image: Image = (224, 224, 3), classes: int = 1000, dropout: float =
     """
     rng = initializers.as_rng(rng)
 
-    def conv(before: int, after: int, window: int, *, stride: int = 1, padding: int = 1) -> Conv2d:
-        return Conv2d(before, after, window=window, stride=stride, padding=padding, activation="relu", rng=rng)
+    def conv(before: int, after: int, kernel_size: int, *, stride: int = 1, padding: int = 1) -> Conv2d:
+        return Conv2d(before, after, kernel_size=kernel_size, stride=stride, padding=padding, activation="relu", rng=rng)
 
     features = {
         "conv1": conv(image[2], 96, 7, stride=2),
-        "pool1": MaxPool2d(window=3, stride=2, padding=1),
+        "pool1": MaxPool2d(kernel_size=3, stride=2, padding=1),
         "norm1": LocalResponseNorm(),
         "conv2": conv(96, 256, 5, stride=2, padding=0),
-        "pool2": MaxPool2d(window=3, stride=2, padding=1),
+        "pool2": MaxPool2d(kernel_size=3, stride=2, padding=1),
         "norm2": LocalResponseNorm(),
         "conv3": conv(256, 384, 3),
         "conv4": conv(384, 384, 3),
         "conv5": conv(384, 256, 3),
-        "pool5": MaxPool2d(window=3, stride=2),
+        "pool5": MaxPool2d(kernel_size=3, stride=2),
         "flatten": Flatten(),
     }
     return Sequential(

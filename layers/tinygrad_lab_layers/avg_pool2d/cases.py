@@ -15,16 +15,16 @@ from tinygrad_lab_layers.window_reference import Grid
 @st.composite
 def draw_case(draw: Any) -> Case:
     """Draw windows that overlap or leave gaps, padding narrower than them, and what is counted."""
-    window = draw(strategies.windows())
-    narrow = strategies.explicit_paddings(min(strategies.as_pair(window)) - 1)
+    kernel_size = draw(strategies.windows())
+    narrow = strategies.explicit_paddings(min(strategies.as_pair(kernel_size)) - 1)
     options = {
         "stride": draw(st.one_of(st.none(), strategies.strides())),
         "padding": draw(st.one_of(st.sampled_from(("same", "valid")), narrow)),
         "count_include_pad": draw(st.booleans()),
     }
-    size = [k + draw(st.integers(0, 4)) for k in strategies.as_pair(window)]
+    size = [k + draw(st.integers(0, 4)) for k in strategies.as_pair(kernel_size)]
     shape = (draw(strategies.batch_sizes(2)), *size, draw(strategies.channels(1, 3)))
-    return Case(args=(window,), options=options, inputs=(Input(shape),))
+    return Case(args=(kernel_size,), options=options, inputs=(Input(shape),))
 
 
 def reference(layer: Any, x: Any) -> Any:
@@ -55,6 +55,6 @@ cases = LayerCases(
         BadInput(args=(1,), inputs=((1, 0, 4, 1),), error=tgl.errors.ShapeError, match="at least one pixel"),
         BadInput(args=(2,), options={"padding": 2}, error=tgl.errors.OptionError, match="narrower than the window"),
         BadInput(args=(2,), options={"stride": 0}, error=tgl.errors.OptionError, match="stride: expected"),
-        BadInput(args=(0,), error=tgl.errors.OptionError, match="window: expected"),
+        BadInput(args=(0,), error=tgl.errors.OptionError, match="kernel_size: expected"),
     ),
 )

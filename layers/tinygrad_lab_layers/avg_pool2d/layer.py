@@ -18,7 +18,7 @@ class AvgPool2d(tgl.Layer):
 
     Parameters
     ----------
-    window : int or (height, width)
+    kernel_size : int or (height, width)
         (kh, kw).
     stride : int, (vertical, horizontal) or None
         How far the window moves from place to place; None is the window's own size.
@@ -56,9 +56,9 @@ class AvgPool2d(tgl.Layer):
 
     integers = False
 
-    def __init__(self, window: Any, *, stride: Any = None, padding: Any = 0, count_include_pad: bool = True) -> None:
+    def __init__(self, kernel_size: Any, *, stride: Any = None, padding: Any = 0, count_include_pad: bool = True) -> None:
         self.window = tgl.Window(
-            window, stride=window if stride is None else stride, padding=padding, who=f"AvgPool2d({window})"
+            kernel_size, stride=kernel_size if stride is None else stride, padding=padding, who=f"AvgPool2d({kernel_size})"
         )
         self.window.expect_narrow_padding()
         self.count_include_pad = count_include_pad
@@ -67,11 +67,11 @@ class AvgPool2d(tgl.Layer):
     def forward(self, x: Any) -> Any:
         """Return the mean of each window."""
         self.output_shape(x.shape)
-        window, stride, padding = self.window.size, self.window.stride, self.window.padding_for(x.shape[1:3])
-        total = tgl.sum_pool2d(x, window=window, stride=stride, padding=padding)
+        kernel_size, stride, padding = self.window.size, self.window.stride, self.window.padding_for(x.shape[1:3])
+        total = tgl.sum_pool2d(x, kernel_size=kernel_size, stride=stride, padding=padding)
         if self.count_include_pad or padding == ((0, 0), (0, 0)):
-            return total * (1.0 / math.prod(window))
-        return total / tgl.count_pool2d(x, window=window, stride=stride, padding=padding)
+            return total * (1.0 / math.prod(kernel_size))
+        return total / tgl.count_pool2d(x, kernel_size=kernel_size, stride=stride, padding=padding)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (N, Ho, Wo, C)."""

@@ -39,7 +39,7 @@ def _normalised(layer: Any, x: Any) -> Any:
     state, out = layer.state(), np.empty_like(x)
     for c, mean, variance, _ in _moments(x):
         if not layer.training:
-            mean, variance = layer.running_mean.value[c], layer.running_variance.value[c]
+            mean, variance = layer.running_mean.value[c], layer.running_var.value[c]
         scores = (x[..., c] - mean) / (variance + layer.config()["eps"]) ** 0.5
         out[..., c] = state["scale"][c] * scores + state["shift"][c]
     return out
@@ -51,12 +51,12 @@ reference, kink_distance = activated(_normalised)
 def updated_buffers(layer: Any, x: Any) -> dict[str, Any]:
     """Return the running statistics after one training call; the variance is the unbiased one."""
     state, kept = layer.state(), layer.config()["momentum"]
-    mean, variance = np.array(state["running_mean"]), np.array(state["running_variance"])
+    mean, variance = np.array(state["running_mean"]), np.array(state["running_var"])
     for c, new, biased, count in _moments(x):
         mean[c] = kept * mean[c] + (1 - kept) * new
         if count > 1:
             variance[c] = kept * variance[c] + (1 - kept) * biased * (count / (count - 1))
-    return {"running_mean": mean, "running_variance": variance}
+    return {"running_mean": mean, "running_var": variance}
 
 
 cases = LayerCases(

@@ -36,7 +36,7 @@ class BatchNorm(tgl.Layer):
 
     Shapes
     ------
-    x : (N, ..., C); y : that of x; gamma (scale), beta (shift), running_mean and running_variance : (C,)
+    x : (N, ..., C); y : that of x; gamma (scale), beta (shift), running_mean and running_var : (C,)
 
     Raises
     ------
@@ -79,13 +79,13 @@ class BatchNorm(tgl.Layer):
         self.scale = tgl.Parameter(tgl.initializers.ones((channels,)))
         self.shift = tgl.Parameter(tgl.initializers.zeros((channels,)))
         self.running_mean = tgl.Buffer(tgl.initializers.zeros((channels,)))
-        self.running_variance = tgl.Buffer(tgl.initializers.ones((channels,)))
+        self.running_var = tgl.Buffer(tgl.initializers.ones((channels,)))
 
     def forward(self, x: Any) -> Any:
         """Return the normalised maps; in training, propose new running statistics."""
         self.output_shape(x.shape)
         if not self.training or self.frozen:
-            factor = self.scale / tgl.sqrt(self.running_variance + self.eps)
+            factor = self.scale / tgl.sqrt(self.running_var + self.eps)
             rescale = tgl.channel_affine_relu if self.activation else tgl.channel_affine
             return rescale(x, self.running_mean, factor, self.shift)
         count = math.prod(x.shape[:-1])
@@ -99,7 +99,7 @@ class BatchNorm(tgl.Layer):
             self.update(running_mean=self._moved(self.running_mean, mean))
             if count > 1:  # one value has no variance to learn from
                 unbiased = variance * (count / (count - 1))
-                self.update(running_variance=self._moved(self.running_variance, unbiased))
+                self.update(running_var=self._moved(self.running_var, unbiased))
         return y
 
     def _moved(self, running: Any, new: Any) -> Any:

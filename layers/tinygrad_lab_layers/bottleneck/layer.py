@@ -85,11 +85,11 @@ class Bottleneck(tgl.Layer):
         conv, norm = (tgl.layers[name] for name in ("conv2d", "batch_norm"))
         return tgl.Sequential(
             {
-                "reduce": conv(before, width, window=1, bias=False, rng=rng),
+                "reduce": conv(before, width, kernel_size=1, bias=False, rng=rng),
                 "reduce_norm": norm(width, activation="relu"),
-                "window": conv(width, width, window=3, stride=stride, padding=1, bias=False, rng=rng),
+                "window": conv(width, width, kernel_size=3, stride=stride, padding=1, bias=False, rng=rng),
                 "window_norm": norm(width, activation="relu"),
-                "expand": conv(width, after, window=1, bias=False, rng=rng),
+                "expand": conv(width, after, kernel_size=1, bias=False, rng=rng),
                 "expand_norm": norm(after),
             }
         )

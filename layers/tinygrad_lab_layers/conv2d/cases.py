@@ -18,9 +18,9 @@ def draw_case(draw: Any) -> Case:
     """Draw every option, and a map that is at least as large as the window."""
     groups = draw(st.integers(1, 3))
     channels = [groups * draw(st.integers(1, 2)) for _ in ("in", "out")]
-    window, dilation = draw(strategies.windows()), draw(strategies.dilations())
+    kernel_size, dilation = draw(strategies.windows()), draw(strategies.dilations())
     options = {
-        "window": window,
+        "kernel_size": kernel_size,
         "stride": draw(strategies.strides()),
         "padding": draw(strategies.paddings()),
         "padding_mode": draw(st.sampled_from(("zero", "edge"))),
@@ -30,7 +30,7 @@ def draw_case(draw: Any) -> Case:
         "activation": draw(st.sampled_from((None, "relu"))),
         "init": draw(st.sampled_from(("he_normal", "glorot_uniform", 0.5))),
     }
-    pairs = zip(strategies.as_pair(window), strategies.as_pair(dilation), strict=True)
+    pairs = zip(strategies.as_pair(kernel_size), strategies.as_pair(dilation), strict=True)
     size = [(k - 1) * d + 1 + draw(st.integers(0, 3)) for k, d in pairs]
     return Case(args=tuple(channels), options=options, inputs=(Input((draw(st.integers(1, 2)), *size, channels[0])),))
 
@@ -62,71 +62,71 @@ cases = LayerCases(
     reference=reference,
     kink_distance=kink_distance,
     examples=(  # what few draws have: padding odd on one side, a stride that skips pixels, two dilations
-        Case(args=(1, 2), options={"window": (2, 3), "padding": "same"}, inputs=(Input((2, 3, 3, 1)),)),
+        Case(args=(1, 2), options={"kernel_size": (2, 3), "padding": "same"}, inputs=(Input((2, 3, 3, 1)),)),
         Case(
             args=(2, 2),
-            options={"window": 2, "stride": 3, "padding": ((0, 1), (1, 0)), "groups": 2, "activation": "relu"},
+            options={"kernel_size": 2, "stride": 3, "padding": ((0, 1), (1, 0)), "groups": 2, "activation": "relu"},
             inputs=(Input((1, 4, 4, 2)),),
         ),
-        Case(args=(1, 1), options={"window": 2, "dilation": (1, 2)}, inputs=(Input((1, 4, 4, 1)),)),
+        Case(args=(1, 1), options={"kernel_size": 2, "dilation": (1, 2)}, inputs=(Input((1, 4, 4, 1)),)),
     ),
     laws=("batch_independent", "shift_equivariant"),
     bad_inputs=(
         BadInput(
             args=(3, 2),
-            options={"window": 3},
+            options={"kernel_size": 3},
             inputs=((1, 8, 8, 4),),
             error=tgl.errors.ShapeError,
             match=r"\(N, H, W, 3\)",
         ),
         BadInput(
             args=(3, 2),
-            options={"window": 3},
+            options={"kernel_size": 3},
             inputs=((8, 8, 3),),
             error=tgl.errors.ShapeError,
             match=r"\(N, H, W, 3\)",
         ),
         BadInput(
             args=(128, 128),
-            options={"window": 3},
+            options={"kernel_size": 3},
             inputs=((1, 1, 1, 128),),
             error=tgl.errors.ShapeError,
-            match=r"Conv2d\(128 -> 128, window=3\): expected a map of at least 3x3 for the window, got 1x1",
+            match=r"Conv2d\(128 -> 128, kernel_size=3\): expected a map of at least 3x3 for the window, got 1x1",
         ),
         BadInput(
             args=(1, 1),
-            options={"window": 1, "padding": 1, "padding_mode": "edge"},
+            options={"kernel_size": 1, "padding": 1, "padding_mode": "edge"},
             inputs=((1, 0, 2, 1),),
             error=tgl.errors.ShapeError,
             match="at least one pixel",
         ),
         BadInput(
-            args=(3, 2), options={"window": 3, "groups": 2}, error=tgl.errors.OptionError, match="groups that divide"
+            args=(3, 2), options={"kernel_size": 3, "groups": 2}, error=tgl.errors.OptionError, match="groups that divide"
         ),
         BadInput(
-            args=(3, 2), options={"window": 0}, error=tgl.errors.OptionError, match="window: expected a whole number"
+            args=(3, 2), options={"kernel_size": 0}, error=tgl.errors.OptionError, match="kernel_size: expected a whole number"
         ),
         BadInput(
-            args=(3, 2), options={"window": 3, "stride": 0}, error=tgl.errors.OptionError, match="stride: expected"
+            args=(3, 2), options={"kernel_size": 3, "stride": 0}, error=tgl.errors.OptionError, match="stride: expected"
         ),
         BadInput(
-            args=(3, 2), options={"window": 3, "dilation": 0}, error=tgl.errors.OptionError, match="dilation: expected"
+            args=(3, 2), options={"kernel_size": 3, "dilation": 0}, error=tgl.errors.OptionError, match="dilation: expected"
         ),
         BadInput(
-            args=(3, 2), options={"window": 3, "padding": -1}, error=tgl.errors.OptionError, match="padding: expected"
+            args=(3, 2), options={"kernel_size": 3, "padding": -1}, error=tgl.errors.OptionError, match="padding: expected"
         ),
         BadInput(
-            args=(3, 2), options={"window": 3, "padding": "full"}, error=tgl.errors.OptionError, match="'same', 'valid'"
+            args=(3, 2), options={"kernel_size": 3, "padding": "full"}, error=tgl.errors.OptionError, match="'same', 'valid'"
         ),
         BadInput(
             args=(3, 2),
-            options={"window": 3, "padding_mode": "wrap"},
+            options={"kernel_size": 3, "padding_mode": "wrap"},
             error=tgl.errors.OptionError,
             match="'zero' or 'edge'",
         ),
         BadInput(
             args=(3, 2),
-            options={"window": 3, "activation": "tanh"},
+            options={"kernel_size": 3, "activation": "tanh"},
             error=tgl.errors.OptionError,
             match="'relu' or None",
         ),

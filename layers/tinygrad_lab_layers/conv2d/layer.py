@@ -24,7 +24,7 @@ class Conv2d(tgl.Layer):
     ----------
     in_channels, out_channels : int
         C and O.
-    window : int or (height, width)
+    kernel_size : int or (height, width)
         (kh, kw).
     stride : int or (vertical, horizontal)
         How far the filter moves from place to place.
@@ -69,9 +69,9 @@ class Conv2d(tgl.Layer):
     --------
     >>> import numpy as np
     >>> images = np.zeros((2, 227, 227, 3), "float32")
-    >>> Conv2d(3, 96, window=11, stride=4, rng=0)(images).shape
+    >>> Conv2d(3, 96, kernel_size=11, stride=4, rng=0)(images).shape
     (2, 55, 55, 96)
-    >>> Conv2d(3, 8, window=5, padding="same").output_shape((2, 32, 32, 3))
+    >>> Conv2d(3, 8, kernel_size=5, padding="same").output_shape((2, 32, 32, 3))
     (2, 32, 32, 8)
     """
 
@@ -82,7 +82,7 @@ class Conv2d(tgl.Layer):
         in_channels: int,
         out_channels: int,
         *,
-        window: Any,
+        kernel_size: Any,
         stride: Any = 1,
         padding: Any = 0,
         padding_mode: str = "zero",
@@ -93,14 +93,14 @@ class Conv2d(tgl.Layer):
         init: str | float = "he_normal",
         rng: Any = None,
     ) -> None:
-        who = f"{type(self).__name__}({in_channels} -> {out_channels}, window={window})"
+        who = f"{type(self).__name__}({in_channels} -> {out_channels}, kernel_size={kernel_size})"
         if in_channels < 0 or out_channels < 0 or groups < 1 or in_channels % groups or out_channels % groups:
             raise tgl.errors.OptionError(f"{who}: expected groups that divide the channels, got groups={groups}")
         if padding_mode not in ("zero", "edge"):
             raise tgl.errors.OptionError(f"{who}: expected padding_mode 'zero' or 'edge', got {padding_mode!r}")
         if activation not in (None, "relu"):
             raise tgl.errors.OptionError(f"{who}: expected activation 'relu' or None, got {activation!r}")
-        self.window = tgl.Window(window, stride=stride, padding=padding, dilation=dilation, who=who)
+        self.window = tgl.Window(kernel_size, stride=stride, padding=padding, dilation=dilation, who=who)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.padding_mode, self.activation = padding_mode, activation
         shape = (*self.window.size, in_channels // groups, out_channels)

@@ -17,10 +17,10 @@ def draw_case(draw: Any) -> Case:
     """Draw every option, and a map large enough that the padding leaves something of the result."""
     groups = draw(st.integers(1, 3))
     channels = tuple(groups * draw(st.integers(1, 2)) for _ in ("in", "out"))
-    window, stride, padding = draw(strategies.windows()), draw(strategies.strides()), draw(strategies.paddings())
+    kernel_size, stride, padding = draw(strategies.windows()), draw(strategies.strides()), draw(strategies.paddings())
     most = (0, 0) if padding == "same" else [s - 1 for s in strategies.as_pair(stride)]
     options = {
-        "window": window,
+        "kernel_size": kernel_size,
         "stride": stride,
         "padding": padding,
         "output_padding": tuple(draw(st.integers(0, m)) for m in most),
@@ -36,8 +36,8 @@ def draw_case(draw: Any) -> Case:
 
 def _length(config: dict[str, Any], axis: int, length: int) -> tuple[int, int]:
     """Return where an axis of the result starts on the painted one, and its length."""
-    window, stride, dilation = (both(config[name])[axis] for name in ("window", "stride", "dilation"))
-    span = (window - 1) * dilation + 1
+    kernel_size, stride, dilation = (both(config[name])[axis] for name in ("kernel_size", "stride", "dilation"))
+    span = (kernel_size - 1) * dilation + 1
     if config["padding"] == "same":
         return axis_padding("same", axis, length * stride, span, stride)[0], length * stride
     before, after = axis_padding(config["padding"], axis, length, span, stride)
@@ -61,37 +61,37 @@ def reference(layer: Any, x: Any) -> Any:
 cases = LayerCases(
     draw_case(),
     reference=reference,
-    examples=(Case(args=(2, 1), options={"window": 3, "stride": 2, "padding": "same"}, inputs=(Input((1, 2, 3, 2)),)),),
+    examples=(Case(args=(2, 1), options={"kernel_size": 3, "stride": 2, "padding": "same"}, inputs=(Input((1, 2, 3, 2)),)),),
     complex_safe=True,
     laws=("affine", "batch_independent"),
     bad_inputs=(
         BadInput(
             args=(3, 2),
-            options={"window": 3},
+            options={"kernel_size": 3},
             inputs=((1, 8, 8, 4),),
             error=tgl.errors.ShapeError,
             match="W, 3\\), got",
         ),
         BadInput(
-            args=(1, 1), options={"window": 3}, inputs=((1, 0, 8, 1),), error=tgl.errors.ShapeError, match="one pixel"
+            args=(1, 1), options={"kernel_size": 3}, inputs=((1, 0, 8, 1),), error=tgl.errors.ShapeError, match="one pixel"
         ),
         BadInput(
             args=(1, 1),
-            options={"window": 3, "padding": 2},
+            options={"kernel_size": 3, "padding": 2},
             inputs=((1, 2, 8, 1),),
             error=tgl.errors.ShapeError,
-            match=r"Conv2dTranspose\(1 -> 1, window=3, padding=2\): expected padding that leaves something",
+            match=r"Conv2dTranspose\(1 -> 1, kernel_size=3, padding=2\): expected padding that leaves something",
         ),
-        BadInput(args=(3, 2), options={"window": 3, "groups": 2}, error=tgl.errors.OptionError, match="groups that"),
+        BadInput(args=(3, 2), options={"kernel_size": 3, "groups": 2}, error=tgl.errors.OptionError, match="groups that"),
         BadInput(
             args=(3, 2),
-            options={"window": 3, "stride": 2, "output_padding": 2},
+            options={"kernel_size": 3, "stride": 2, "output_padding": 2},
             error=tgl.errors.OptionError,
             match=r"output_padding of at most \(1, 1\), got 2",
         ),
         BadInput(
             args=(3, 2),
-            options={"window": 3, "stride": 2, "output_padding": 1, "padding": "same"},
+            options={"kernel_size": 3, "stride": 2, "output_padding": 1, "padding": "same"},
             error=tgl.errors.OptionError,
             match=r"output_padding of at most \(0, 0\), got 1",
         ),

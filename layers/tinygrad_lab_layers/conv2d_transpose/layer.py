@@ -24,7 +24,7 @@ class Conv2dTranspose(tgl.Layer):
     ----------
     in_channels, out_channels : int
         C and O.
-    window : int or (height, width)
+    kernel_size : int or (height, width)
         (kh, kw).
     stride : int or (vertical, horizontal)
         How far apart the strokes of neighbouring pixels are.
@@ -65,7 +65,7 @@ class Conv2dTranspose(tgl.Layer):
     --------
     >>> import numpy as np
     >>> x = np.zeros((2, 7, 7, 16), "float32")
-    >>> Conv2dTranspose(16, 8, window=4, stride=2, padding=1, rng=0)(x).shape
+    >>> Conv2dTranspose(16, 8, kernel_size=4, stride=2, padding=1, rng=0)(x).shape
     (2, 14, 14, 8)
     """
 
@@ -76,7 +76,7 @@ class Conv2dTranspose(tgl.Layer):
         in_channels: int,
         out_channels: int,
         *,
-        window: Any,
+        kernel_size: Any,
         stride: Any = 1,
         padding: Any = 0,
         output_padding: Any = 0,
@@ -86,10 +86,10 @@ class Conv2dTranspose(tgl.Layer):
         init: str | float = "he_normal",
         rng: Any = None,
     ) -> None:
-        who = f"Conv2dTranspose({in_channels} -> {out_channels}, window={window})"
+        who = f"Conv2dTranspose({in_channels} -> {out_channels}, kernel_size={kernel_size})"
         if in_channels < 0 or out_channels < 0 or groups < 1 or in_channels % groups or out_channels % groups:
             raise tgl.errors.OptionError(f"{who}: expected groups that divide the channels, got groups={groups}")
-        self.window = tgl.Window(window, stride=stride, padding=padding, dilation=dilation, who=who)
+        self.window = tgl.Window(kernel_size, stride=stride, padding=padding, dilation=dilation, who=who)
         self.extra = tgl.pair(output_padding, least=0, what=f"{who}: output_padding")
         most = (0, 0) if padding == "same" else tuple(s - 1 for s in self.window.stride)
         if any(e > m for e, m in zip(self.extra, most, strict=True)):

@@ -16,13 +16,13 @@ from tinygrad_lab_layers.window_reference import Grid
 @st.composite
 def draw_case(draw: Any) -> Case:
     """Draw every option, and a map that is at least as large as the window."""
-    channels, window, dilation = (
+    channels, kernel_size, dilation = (
         draw(strategies.channels(1, 3)),
         draw(strategies.windows()),
         draw(strategies.dilations()),
     )
     options = {
-        "window": window,
+        "kernel_size": kernel_size,
         "stride": draw(strategies.strides()),
         "padding": draw(strategies.paddings()),
         "padding_mode": draw(st.sampled_from(("zero", "edge"))),
@@ -32,7 +32,7 @@ def draw_case(draw: Any) -> Case:
         "activation": draw(st.sampled_from((None, "relu"))),
         "init": draw(st.sampled_from(("he_normal", "lecun_normal", 0.5))),
     }
-    pairs = zip(strategies.as_pair(window), strategies.as_pair(dilation), strict=True)
+    pairs = zip(strategies.as_pair(kernel_size), strategies.as_pair(dilation), strict=True)
     size = [(k - 1) * d + 1 + draw(st.integers(0, 3)) for k, d in pairs]
     return Case(args=(channels,), options=options, inputs=(Input((draw(st.integers(1, 2)), *size, channels)),))
 
@@ -64,17 +64,17 @@ cases = LayerCases(
     laws=("batch_independent", "shift_equivariant"),
     bad_inputs=(
         BadInput(
-            args=(3,), options={"window": 3}, inputs=((1, 8, 8, 4),), error=tgl.errors.ShapeError, match="W, 3\\), got"
+            args=(3,), options={"kernel_size": 3}, inputs=((1, 8, 8, 4),), error=tgl.errors.ShapeError, match="W, 3\\), got"
         ),
         BadInput(
             args=(2,),
-            options={"window": 3},
+            options={"kernel_size": 3},
             inputs=((1, 2, 2, 2),),
             error=tgl.errors.ShapeError,
-            match=r"DepthwiseConv2d\(2 -> 2, window=3\): expected a map of at least 3x3 for the window, got 2x2",
+            match=r"DepthwiseConv2d\(2 -> 2, kernel_size=3\): expected a map of at least 3x3 for the window, got 2x2",
         ),
-        BadInput(args=(0,), options={"window": 3}, error=tgl.errors.OptionError, match="at least 1 channel"),
-        BadInput(args=(2,), options={"window": 3, "multiplier": 0}, error=tgl.errors.OptionError, match="got 2 and 0"),
-        BadInput(args=(2,), options={"window": 3, "padding": "full"}, error=tgl.errors.OptionError, match="'same'"),
+        BadInput(args=(0,), options={"kernel_size": 3}, error=tgl.errors.OptionError, match="at least 1 channel"),
+        BadInput(args=(2,), options={"kernel_size": 3, "multiplier": 0}, error=tgl.errors.OptionError, match="got 2 and 0"),
+        BadInput(args=(2,), options={"kernel_size": 3, "padding": "full"}, error=tgl.errors.OptionError, match="'same'"),
     ),
 )

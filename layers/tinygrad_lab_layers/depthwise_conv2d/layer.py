@@ -51,7 +51,7 @@ class DepthwiseConv2d(Conv2d):
     Examples
     --------
     >>> import numpy as np
-    >>> DepthwiseConv2d(3, window=3, padding="same", multiplier=2, rng=0)(np.zeros((1, 8, 8, 3), "float32")).shape
+    >>> DepthwiseConv2d(3, kernel_size=3, padding="same", multiplier=2, rng=0)(np.zeros((1, 8, 8, 3), "float32")).shape
     (1, 8, 8, 6)
     """
 
@@ -59,7 +59,7 @@ class DepthwiseConv2d(Conv2d):
         self,
         channels: int,
         *,
-        window: Any,
+        kernel_size: Any,
         stride: Any = 1,
         padding: Any = 0,
         padding_mode: str = "zero",
@@ -77,7 +77,7 @@ class DepthwiseConv2d(Conv2d):
         super().__init__(
             channels,
             channels * multiplier,
-            window=window,
+            kernel_size=kernel_size,
             stride=stride,
             padding=padding,
             padding_mode=padding_mode,

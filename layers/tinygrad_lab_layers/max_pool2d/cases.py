@@ -15,15 +15,15 @@ from tinygrad_lab_layers.window_reference import Grid
 @st.composite
 def draw_case(draw: Any) -> Case:
     """Draw windows that overlap or leave gaps, and padding narrower than them."""
-    window = draw(strategies.windows())
-    narrow = strategies.explicit_paddings(min(strategies.as_pair(window)) - 1)
+    kernel_size = draw(strategies.windows())
+    narrow = strategies.explicit_paddings(min(strategies.as_pair(kernel_size)) - 1)
     options = {
         "stride": draw(st.one_of(st.none(), strategies.strides())),
         "padding": draw(st.one_of(st.sampled_from(("same", "valid")), narrow)),
     }
-    size = [k + draw(st.integers(0, 4)) for k in strategies.as_pair(window)]
+    size = [k + draw(st.integers(0, 4)) for k in strategies.as_pair(kernel_size)]
     shape = (draw(strategies.batch_sizes(2)), *size, draw(strategies.channels(1, 3)))
-    return Case(args=(window,), options=options, inputs=(Input(shape, distinct=True),))
+    return Case(args=(kernel_size,), options=options, inputs=(Input(shape, distinct=True),))
 
 
 def reference(layer: Any, x: Any) -> Any:
@@ -80,6 +80,6 @@ cases = LayerCases(
             args=(2,), options={"stride": 0}, error=tgl.errors.OptionError, match="stride: expected a whole number"
         ),
         BadInput(args=(17,), error=tgl.errors.OptionError, match="at most 256 elements"),
-        BadInput(args=((2, 0),), error=tgl.errors.OptionError, match="window: expected a whole number"),
+        BadInput(args=((2, 0),), error=tgl.errors.OptionError, match="kernel_size: expected a whole number"),
     ),
 )

@@ -19,7 +19,7 @@ class MaxPool2d(tgl.Layer):
 
     Parameters
     ----------
-    window : int or (height, width)
+    kernel_size : int or (height, width)
         (kh, kw), at most 256 elements.
     stride : int, (vertical, horizontal) or None
         How far the window moves from place to place; None is the window's own size. With
@@ -56,9 +56,9 @@ class MaxPool2d(tgl.Layer):
     (1, 27, 27, 96)
     """
 
-    def __init__(self, window: Any, *, stride: Any = None, padding: Any = 0) -> None:
-        who = f"MaxPool2d({window})"
-        self.window = tgl.Window(window, stride=window if stride is None else stride, padding=padding, who=who)
+    def __init__(self, kernel_size: Any, *, stride: Any = None, padding: Any = 0) -> None:
+        who = f"MaxPool2d({kernel_size})"
+        self.window = tgl.Window(kernel_size, stride=kernel_size if stride is None else stride, padding=padding, who=who)
         if math.prod(self.window.size) > 256:
             raise tgl.errors.OptionError(f"{who}: expected a window of at most 256 elements; pool in two steps")
         self.window.expect_narrow_padding()
@@ -67,7 +67,7 @@ class MaxPool2d(tgl.Layer):
         """Return the largest element of each window."""
         self.output_shape(x.shape)
         padding = self.window.padding_for(x.shape[1:3])
-        return tgl.largest_in_windows(x, window=self.window.size, stride=self.window.stride, padding=padding)
+        return tgl.largest_in_windows(x, kernel_size=self.window.size, stride=self.window.stride, padding=padding)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (N, Ho, Wo, C)."""

@@ -45,8 +45,8 @@ def draw_images(draw: Any) -> Case:
         "stride": stride,
         "activation": draw(st.sampled_from(("relu", None))),
     }
-    window = {"window": 3, "stride": stride, "padding": 1, "bias": draw(st.booleans())}
-    inner = Inner("conv2d", args=options["channels"], options=window)
+    kernel_size = {"kernel_size": 3, "stride": stride, "padding": 1, "bias": draw(st.booleans())}
+    inner = Inner("conv2d", args=options["channels"], options=kernel_size)
     if draw(st.booleans()):
         inner = Inner("sequential", args=(inner, Inner("batch_norm", args=(before + more,))))
     shape = (2, *draw(strategies.image_sizes(stride + 1, stride + 2)), before)
@@ -103,7 +103,7 @@ cases = LayerCases(
     margin=0.002,
     examples=(  # new channels before and after, which few draws have
         Case(
-            args=(Inner("conv2d", args=(1, 4), options={"window": 1}),),
+            args=(Inner("conv2d", args=(1, 4), options={"kernel_size": 1}),),
             options={"shortcut": "padded_around", "channels": (1, 4), "activation": None},
             inputs=(Input((2, 2, 2, 1)),),
         ),

@@ -61,7 +61,7 @@ class Residual(tgl.Layer):
     >>> import numpy as np
     >>> Residual(tgl.layers["tanh"](), activation=None)(np.array([[0.0, 1000.0]]))
     array([[   0., 1001.]])
-    >>> conv = tgl.layers["conv2d"](16, 32, window=3, stride=2, padding=1)
+    >>> conv = tgl.layers["conv2d"](16, 32, kernel_size=3, stride=2, padding=1)
     >>> Residual(conv, shortcut="padded", channels=(16, 32), stride=2).output_shape((8, 32, 32, 16))
     (8, 16, 16, 32)
     """
@@ -82,7 +82,7 @@ class Residual(tgl.Layer):
         self.inner, self.shortcut, self.stride, self.activation = inner, shortcut, stride, activation
         self.channels = tuple(channels) if channels else None
         if self.channels and shortcut == "projected":
-            self.projection = tgl.layers["conv2d"](*self.channels, window=1, stride=stride, bias=False, rng=rng)
+            self.projection = tgl.layers["conv2d"](*self.channels, kernel_size=1, stride=stride, bias=False, rng=rng)
             self.norm = tgl.layers["batch_norm"](self.channels[1])
 
     def _check(self, shortcut: str, channels: Any, stride: int, activation: str | None) -> None:

@@ -102,7 +102,7 @@ def test_laws_for_one_mode() -> None:
 def test_shift_equivariance_of_registered_layers() -> None:
     law = find_law("shift_equivariant")
     for name, args, options in (
-        ("conv2d", (3, 2), {"window": 3, "stride": 2, "padding": "same"}),
+        ("conv2d", (3, 2), {"kernel_size": 3, "stride": 2, "padding": "same"}),
         ("max_pool2d", (3,), {"stride": 2, "padding": 1}),
         ("upsample2d", (2,), {}),
     ):

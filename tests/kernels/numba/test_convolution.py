@@ -29,14 +29,14 @@ class Case:
         rng = np.random.default_rng(seed)
         self.options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         self.x, self.w, self.b = (rng.standard_normal(shape, np.float32) for shape in (x, w, w[-1]))
-        self.size, self.window = x[1:3], w[:2]
-        size = places(self.size, self.window, stride, padding, dilation)
+        self.size, self.kernel_size = x[1:3], w[:2]
+        size = places(self.size, self.kernel_size, stride, padding, dilation)
         self.g = rng.standard_normal((x[0], *size, w[-1]), np.float32)
 
     def calls(self, change: Any = lambda array: array) -> list[tuple[Any, tuple[Any, ...], dict[str, Any]]]:
         """Return each primitive with its arguments, the arrays changed."""
         x, w, b, g = map(change, (self.x, self.w, self.b, self.g))
-        arguments = [((x, w, b), {}), ((x, w, b), {}), ((g, w), {"size": self.size}), ((x, g), {"window": self.window})]
+        arguments = [((x, w, b), {}), ((x, w, b), {}), ((g, w), {"size": self.size}), ((x, g), {"kernel_size": self.kernel_size})]
         return [(op, a, {**more, **self.options}) for op, (a, more) in zip(OPS, arguments, strict=True)]
 
     def results(self, change: Any = lambda array: array) -> list[Any]:
@@ -56,13 +56,13 @@ class Case:
 
 @st.composite
 def cases(draw: st.DrawFn, side: int = 0) -> Case:
-    window = (side, side) if side else draw(st.tuples(st.integers(1, 7), st.integers(1, 4)))
+    kernel_size = (side, side) if side else draw(st.tuples(st.integers(1, 7), st.integers(1, 4)))
     ones = st.just((1, 1)) if side else st.tuples(st.integers(1, 3), st.integers(1, 3))
     stride, dilation, padding = draw(ones), draw(ones), draw(pads)
     groups = 1 if side else draw(st.sampled_from([1, 1, 2, 3]))
-    size = [(k - 1) * d + draw(st.integers(1, 13)) for k, d in zip(window, dilation, strict=True)]
+    size = [(k - 1) * d + draw(st.integers(1, 13)) for k, d in zip(kernel_size, dilation, strict=True)]
     inputs, outputs = draw(channels), draw(channels)
-    x, w = (draw(st.integers(1, 6)), *size, groups * inputs), (*window, inputs, groups * outputs)
+    x, w = (draw(st.integers(1, 6)), *size, groups * inputs), (*kernel_size, inputs, groups * outputs)
     return Case(x, w, stride, padding, dilation, groups, draw(st.integers(0, 999)))
 
 

@@ -46,12 +46,12 @@ def images(size: Any, count: int, seed: int) -> Any:
     return x
 
 
-@given(size=pairs, window=pairs, stride=pairs, padding=pads, count=channels, seed=st.integers(0, 99))
-@example(size=(1, 1), window=(1, 1), stride=(1, 1), padding=((4, 0), (0, 4)), count=3, seed=0)  # windows of padding
-@example(size=(16, 16), window=(16, 16), stride=(1, 1), padding=((0, 1), (0, 1)), count=1, seed=0)  # 256 elements
-def test_max_pooling_and_its_adjoints(size: Any, window: Any, stride: Any, padding: Any, count: int, seed: int) -> None:
-    size = tuple(max(n, k - sum(p)) for n, k, p in zip(size, window, padding, strict=True))
-    x, options = images(size, count, seed), {"window": window, "stride": stride, "padding": padding}
+@given(size=pairs, kernel_size=pairs, stride=pairs, padding=pads, count=channels, seed=st.integers(0, 99))
+@example(size=(1, 1), kernel_size=(1, 1), stride=(1, 1), padding=((4, 0), (0, 4)), count=3, seed=0)  # windows of padding
+@example(size=(16, 16), kernel_size=(16, 16), stride=(1, 1), padding=((0, 1), (0, 1)), count=1, seed=0)  # 256 elements
+def test_max_pooling_and_its_adjoints(size: Any, kernel_size: Any, stride: Any, padding: Any, count: int, seed: int) -> None:
+    size = tuple(max(n, k - sum(p)) for n, k, p in zip(size, kernel_size, padding, strict=True))
+    x, options = images(size, count, seed), {"kernel_size": kernel_size, "stride": stride, "padding": padding}
     out, index = compiled(max_pool2d, x, **options)
     expected, places_of_it = max_pool2d.forward(np, x, **options)
     np.testing.assert_array_equal(out, expected)
@@ -59,7 +59,7 @@ def test_max_pooling_and_its_adjoints(size: Any, window: Any, stride: Any, paddi
     np.testing.assert_array_equal(compiled(max_pool2d_values, x, **options), expected)
     inside = out > -math.inf  # a maximum in the padding alone belongs to no pixel
     g = np.where(inside, np.random.default_rng(seed).integers(-9, 9, out.shape), 0).astype(np.float32)
-    index = np.where(inside, index, places_in(size, window, stride, padding)[None, :, :, None]).astype(np.uint8)
+    index = np.where(inside, index, places_in(size, kernel_size, stride, padding)[None, :, :, None]).astype(np.uint8)
     np.testing.assert_array_equal(
         compiled(max_pool2d_grad, g, index, size=size, **options),
         max_pool2d_grad.forward(np, g, index, size=size, **options),
@@ -69,27 +69,27 @@ def test_max_pooling_and_its_adjoints(size: Any, window: Any, stride: Any, paddi
     )
 
 
-def places_in(size: Any, window: Any, stride: Any, padding: Any) -> Any:
+def places_in(size: Any, kernel_size: Any, stride: Any, padding: Any) -> Any:
     """A place of each window, inside of the image where it has one."""
     rows, columns = (
         np.maximum(0, before - np.arange(many) * step)
-        for many, step, (before, _) in zip(places(size, window, stride, padding), stride, padding, strict=True)
+        for many, step, (before, _) in zip(places(size, kernel_size, stride, padding), stride, padding, strict=True)
     )
-    rows, columns = np.minimum(rows, window[0] - 1), np.minimum(columns, window[1] - 1)
-    return rows[:, None] * window[1] + columns
+    rows, columns = np.minimum(rows, kernel_size[0] - 1), np.minimum(columns, kernel_size[1] - 1)
+    return rows[:, None] * kernel_size[1] + columns
 
 
 def test_a_gradient_into_the_padding_is_dropped() -> None:
-    options: Any = {"window": (2, 2), "stride": (1, 1), "padding": ((1, 1), (1, 1))}
+    options: Any = {"kernel_size": (2, 2), "stride": (1, 1), "padding": ((1, 1), (1, 1))}
     g, index = np.ones((1, 3, 3, 2), np.float32), np.zeros((1, 3, 3, 2), np.uint8)
     expected = max_pool2d_grad.forward(np, g, index, size=(2, 2), **options)
     np.testing.assert_array_equal(compiled(max_pool2d_grad, g, index, size=(2, 2), **options), expected)
 
 
-@given(size=pairs, window=pairs, stride=pairs, padding=pads, count=channels, seed=st.integers(0, 99))
-def test_sum_pooling_and_its_adjoint(size: Any, window: Any, stride: Any, padding: Any, count: int, seed: int) -> None:
-    size = tuple(max(n, k - sum(p)) for n, k, p in zip(size, window, padding, strict=True))
-    options = {"window": window, "stride": stride, "padding": padding}
+@given(size=pairs, kernel_size=pairs, stride=pairs, padding=pads, count=channels, seed=st.integers(0, 99))
+def test_sum_pooling_and_its_adjoint(size: Any, kernel_size: Any, stride: Any, padding: Any, count: int, seed: int) -> None:
+    size = tuple(max(n, k - sum(p)) for n, k, p in zip(size, kernel_size, padding, strict=True))
+    options = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
     x = np.random.default_rng(seed).integers(-9, 9, (3, *size, count)).astype(np.float32)
     out = compiled(sum_pool2d, x, **options)
     np.testing.assert_array_equal(out, sum_pool2d.forward(np, x, **options))
@@ -99,7 +99,7 @@ def test_sum_pooling_and_its_adjoint(size: Any, window: Any, stride: Any, paddin
 
 
 def test_layouts_and_threads_leave_no_trace() -> None:
-    options: Any = {"window": (3, 3), "stride": (2, 2), "padding": ((0, 1), (1, 0))}
+    options: Any = {"kernel_size": (3, 3), "stride": (2, 2), "padding": ((0, 1), (1, 0))}
     x = images((9, 8), 20, 0)
     expected = compiled(max_pool2d, x, **options)
     locked = x.copy()
@@ -112,7 +112,7 @@ def test_layouts_and_threads_leave_no_trace() -> None:
 
 
 def test_double_precision_and_nothing_are_left_to_others() -> None:
-    options: Any = {"window": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
+    options: Any = {"kernel_size": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
     before = max_pool2d.kernels[0].calls
     assert max_pool2d(np.zeros((1, 4, 4, 1)), **options)[0].dtype == np.float64
     assert max_pool2d(np.zeros((0, 4, 4, 1), np.float32), **options)[0].shape == (0, 2, 2, 1)
@@ -121,7 +121,7 @@ def test_double_precision_and_nothing_are_left_to_others() -> None:
 
 def test_the_widest_window_that_an_index_tells() -> None:
     x = np.arange(512, dtype=np.float32).reshape(1, 1, 512, 1)
-    options = {"window": (1, 256), "stride": (1, 256), "padding": ((0, 0), (0, 0))}
+    options = {"kernel_size": (1, 256), "stride": (1, 256), "padding": ((0, 0), (0, 0))}
     with using(providers=frozenset({"numpy"})):
         out, index = max_pool2d(x, **options)
     assert out.ravel().tolist() == [255.0, 511.0]

@@ -27,14 +27,14 @@ pads = st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * 2)
 
 @st.composite
 def convolutions(draw: st.DrawFn) -> tuple[Any, ...]:
-    window, stride, dilation, padding, groups = (
+    kernel_size, stride, dilation, padding, groups = (
         draw(pairs), draw(pairs), draw(pairs), draw(pads), draw(st.sampled_from([1, 2])),
     )  # fmt: skip
     rng = np.random.default_rng(draw(st.integers(0, 999)))
     x = rng.standard_normal((draw(st.integers(0, 5)), 8, 9, 2 * groups))
-    w = rng.standard_normal((*window, 2, 3 * groups))
+    w = rng.standard_normal((*kernel_size, 2, 3 * groups))
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    g = rng.standard_normal((len(x), *places((8, 9), window, stride, padding, dilation), 3 * groups))
+    g = rng.standard_normal((len(x), *places((8, 9), kernel_size, stride, padding, dilation), 3 * groups))
     return x, w, rng.standard_normal(3 * groups), g, options
 
 
@@ -54,7 +54,7 @@ def test_convolutions(case: tuple[Any, ...], block: int, m: int | None) -> None:
             (conv2d, (x, w, b), {}),
             (conv2d_relu, (x, w, None), {}),
             (conv2d_grad_x, (g, w), {"size": (8, 9)}),
-            (conv2d_grad_w, (x, g), {"window": w.shape[:2]}),
+            (conv2d_grad_w, (x, g), {"kernel_size": w.shape[:2]}),
         ):
             kernel, reference = both(op, *arrays, **more, **options)
             np.testing.assert_allclose(kernel, reference, rtol=1e-9, atol=1e-9)
@@ -78,19 +78,19 @@ def test_tiles(m: int, r: int, size: Any, padding: Any, count: int, block: int) 
             (conv2d, (x, w, b), {}),
             (conv2d_relu, (x, w, None), {}),
             (conv2d_grad_x, (g, w), {"size": size}),
-            (conv2d_grad_w, (x, g), {"window": (r, r)}),
+            (conv2d_grad_w, (x, g), {"kernel_size": (r, r)}),
         ):
             kernel, reference = both(op, *arrays, **more, padding=padding)
             np.testing.assert_allclose(kernel, reference, rtol=1e-9, atol=1e-9)
 
 
-@given(window=pairs, stride=pairs, padding=pads, seed=st.integers(0, 999))
-def test_max_pooling_with_ties_and_nan(window: Any, stride: Any, padding: Any, seed: int) -> None:
+@given(kernel_size=pairs, stride=pairs, padding=pads, seed=st.integers(0, 999))
+def test_max_pooling_with_ties_and_nan(kernel_size: Any, stride: Any, padding: Any, seed: int) -> None:
     rng = np.random.default_rng(seed)
     x = rng.integers(0, 3, (3, 7, 6, 2)).astype(float)
     x[rng.random(x.shape) < 0.05] = np.nan
-    padding = tuple(tuple(min(p, k - 1) for p in side) for side, k in zip(padding, window, strict=True))
-    options = {"window": window, "stride": stride, "padding": padding}
+    padding = tuple(tuple(min(p, k - 1) for p in side) for side, k in zip(padding, kernel_size, strict=True))
+    options = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
     for kernel, reference in zip(*both(max_pool2d, x, **options), strict=True):
         np.testing.assert_array_equal(kernel, reference)
     index = kernel
@@ -101,7 +101,7 @@ def test_max_pooling_with_ties_and_nan(window: Any, stride: Any, padding: Any, s
 
 def test_a_maximum_at_the_last_of_256_places() -> None:
     x = np.arange(256.0).reshape(1, 16, 16, 1)
-    (_, index), _ = both(max_pool2d, x, window=(16, 16), stride=(1, 1), padding=((0, 0), (0, 0)))
+    (_, index), _ = both(max_pool2d, x, kernel_size=(16, 16), stride=(1, 1), padding=((0, 0), (0, 0)))
     assert index.item() == 255
 
 
@@ -130,7 +130,7 @@ def test_the_number_of_threads_leaves_no_trace() -> None:
     for threads in (1, 2, 3):
         with pytest.MonkeyPatch.context() as patch, using_threads(threads):
             patch.setattr(blocks, "BLOCK_BYTES", 30_000)
-            results.append([both(conv2d, x, w, None)[0], both(conv2d_grad_w, x, g, window=(3, 3))[0]])
+            results.append([both(conv2d, x, w, None)[0], both(conv2d_grad_w, x, g, kernel_size=(3, 3))[0]])
     for other in results[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
 
@@ -174,6 +174,6 @@ def test_blas_has_one_thread_in_every_product(monkeypatch: pytest.MonkeyPatch) -
             with using_tiles(m):
                 conv2d(x, w, None, **options)
                 conv2d_grad_x(g, w, size=(12, 12), **options)
-                conv2d_grad_w(x, g, window=(3, 3), **options)
+                conv2d_grad_w(x, g, kernel_size=(3, 3), **options)
         matmul_matrices(x.reshape(4 * 12, -1), w.reshape(96, -1))
     assert set(seen) == {1}

@@ -20,7 +20,7 @@ from tinygrad_lab.ops.pooling import max_pool2d_values
 class Places:
     """A drawn window: everything that says where it stands."""
 
-    window: tuple[int, int]
+    kernel_size: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[tuple[int, int], tuple[int, int]]
     dilation: tuple[int, int]
@@ -32,7 +32,7 @@ class Places:
 
     def spans(self) -> tuple[int, ...]:
         """How far a dilated window reaches."""
-        return tuple((k - 1) * d + 1 for k, d in zip(self.window, self.dilation, strict=True))
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel_size, self.dilation, strict=True))
 
     def padded(self, x: np.ndarray, fill: float = 0.0) -> np.ndarray:
         """Images with their padding."""
@@ -53,11 +53,11 @@ def places(draw: Draw, *, dilated: bool = True) -> Places:
     pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
     steps = st.tuples(st.integers(1, 2), st.integers(1, 2))
     edge = st.tuples(st.integers(0, 2), st.integers(0, 2))
-    window, stride, padding = draw(pair), draw(steps), (draw(edge), draw(edge))
+    kernel_size, stride, padding = draw(pair), draw(steps), (draw(edge), draw(edge))
     dilation = draw(steps) if dilated else (1, 1)
-    least = [max(1, (k - 1) * d + 1 - sum(p)) for k, d, p in zip(window, dilation, padding, strict=True)]
+    least = [max(1, (k - 1) * d + 1 - sum(p)) for k, d, p in zip(kernel_size, dilation, padding, strict=True)]
     size = tuple(n + draw(st.integers(0, 3)) for n in least)
-    return Places(window, stride, padding, dilation, (size[0], size[1]))
+    return Places(kernel_size, stride, padding, dilation, (size[0], size[1]))
 
 
 def torch_padded(x: Any, padding: Any) -> Any:
@@ -84,7 +84,7 @@ def _unfold(draw: Draw) -> Trial:
     at = draw(places())
     n, c = draw(st.integers(0, 2)), draw(st.integers(1, 2))
     return Trial(
-        lambda x: tgl.unfold(x, window=at.window, **at.options()),
+        lambda x: tgl.unfold(x, kernel_size=at.kernel_size, **at.options()),
         [values(draw, (n, *at.size, c))],
         at.windows,
         lambda x: torch_windows(at, x),
@@ -105,7 +105,7 @@ def _fold(draw: Draw) -> Trial:
         return out[:, :-1].reshape(n, *at.size, c)
 
     return Trial(
-        lambda g: tgl.fold(g, size=at.size, window=at.window, **at.options()),
+        lambda g: tgl.fold(g, size=at.size, kernel_size=at.kernel_size, **at.options()),
         [values(draw, columns)],
         expected,
         lambda g: torch_adjoint(lambda x: torch_windows(at, x), (n, *at.size, c), g),
@@ -120,7 +120,7 @@ def convolution(name: str, *, rectified: bool) -> None:
         at, groups, biased = draw(places()), draw(st.integers(1, 2)), draw(st.booleans())
         n, c, o = draw(st.integers(0, 2)), groups * draw(st.integers(1, 2)), groups * draw(st.integers(1, 2))
         x = values(draw, (n, *at.size, c))
-        w, b = values(draw, (*at.window, c // groups, o)), values(draw, (o,))
+        w, b = values(draw, (*at.kernel_size, c // groups, o)), values(draw, (o,))
 
         def f(x: Any, w: Any, b: Any = None) -> Any:
             return getattr(tgl, name)(x, w, b, groups=groups, **at.options())
@@ -171,9 +171,9 @@ def pooling_places(draw: Draw) -> Places:
     """Windows without dilation, none of them in the padding alone."""
     at = draw(places(dilated=False))
     (top, bottom), (left, right) = at.padding
-    kh, kw = at.window
+    kh, kw = at.kernel_size
     padding = (min(top, kh - 1), min(bottom, kh - 1)), (min(left, kw - 1), min(right, kw - 1))
-    return Places(at.window, at.stride, padding, (1, 1), (max(at.size[0], kh), max(at.size[1], kw)))
+    return Places(at.kernel_size, at.stride, padding, (1, 1), (max(at.size[0], kh), max(at.size[1], kw)))
 
 
 @operation("max_pool2d")
@@ -192,13 +192,13 @@ def largest(draw: Draw, pool: Any) -> Trial:
     (x,) = apart(draw, (draw(st.integers(1, 2)), *at.size, draw(st.integers(1, 2))))
 
     def f(x: Any) -> Any:
-        return pool(x, window=at.window, stride=at.stride, padding=at.padding)
+        return pool(x, kernel_size=at.kernel_size, stride=at.stride, padding=at.padding)
 
     def torch(x: Any) -> Any:
         columns = x.permute(0, 3, 1, 2)
         (top, bottom), (left, right) = at.padding
         padded = pytorch().nn.functional.pad(columns, (left, right, top, bottom), value=-math.inf)
-        return pytorch().nn.functional.max_pool2d(padded, at.window, at.stride).permute(0, 2, 3, 1)
+        return pytorch().nn.functional.max_pool2d(padded, at.kernel_size, at.stride).permute(0, 2, 3, 1)
 
     return Trial(f, [x], lambda x: at.windows(x, -math.inf).max((3, 4)), torch)
 
@@ -209,11 +209,11 @@ def _sum_pool2d(draw: Draw) -> Trial:
     x = values(draw, (draw(st.integers(0, 2)), *at.size, draw(st.integers(1, 2))))
 
     def f(x: Any) -> Any:
-        return tgl.sum_pool2d(x, window=at.window, stride=at.stride, padding=at.padding)
+        return tgl.sum_pool2d(x, kernel_size=at.kernel_size, stride=at.stride, padding=at.padding)
 
     def torch(x: Any) -> Any:
-        pooled = pytorch().nn.functional.avg_pool2d(torch_padded(x, at.padding), at.window, at.stride)
-        return pooled.permute(0, 2, 3, 1) * math.prod(at.window)
+        pooled = pytorch().nn.functional.avg_pool2d(torch_padded(x, at.padding), at.kernel_size, at.stride)
+        return pooled.permute(0, 2, 3, 1) * math.prod(at.kernel_size)
 
     return Trial(f, [x], lambda x: at.windows(x).sum((3, 4)), torch if x.size else None)
 
@@ -224,7 +224,7 @@ def _count_pool2d(draw: Draw) -> Trial:
     x = values(draw, (draw(st.integers(1, 2)), *at.size, 1))
 
     def f(x: Any) -> Any:
-        return tgl.count_pool2d(x, window=at.window, stride=at.stride, padding=at.padding)
+        return tgl.count_pool2d(x, kernel_size=at.kernel_size, stride=at.stride, padding=at.padding)
 
     def expected(x: np.ndarray) -> np.ndarray:
         return at.windows(np.ones((1, *at.size, 1))).sum((3, 4))
@@ -236,7 +236,7 @@ def _count_pool2d(draw: Draw) -> Trial:
 def _conv2d_grad_x(draw: Draw) -> Trial:
     at, groups = draw(places()), draw(st.integers(1, 2))
     n, c, o = draw(st.integers(0, 2)), groups * draw(st.integers(1, 2)), groups * draw(st.integers(1, 2))
-    w = values(draw, (*at.window, c // groups, o))
+    w = values(draw, (*at.kernel_size, c // groups, o))
     g = values(draw, correlate(at, groups, np.zeros((n, *at.size, c)), w).shape)
 
     def expected(g: np.ndarray, w: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_lab as tgl
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.trials.oracles import join
 from tinygrad_lab.conformance.trials.subject import Arrays, float_leaves
@@ -30,7 +30,7 @@ def result_of(layer: Layer, inputs: Arrays) -> Array:
     """Return a layer's float results at its first step, in one vector."""
     layer.steps = 0
     with tgl.no_grad():
-        return join([raw(y) for y in float_leaves(layer(*inputs))])
+        return join([unbox(y) for y in float_leaves(layer(*inputs))])
 
 
 def write(folder: Path, layer: Layer, inputs: Arrays) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 from tinygrad_lab.autograd.dispatch import Kernel, KernelTable, provider_serves
 from tinygrad_lab.autograd.primitive import Primitive
 from tinygrad_lab.autograd.settings import using
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, carries_gradient
 from tinygrad_lab.conformance.properties.arrays import every_second, fortran
 from tinygrad_lab.conformance.properties.kernels import ROUGH, compare_kernel, is_proper, reference_of, visible
@@ -64,7 +64,7 @@ def noting(calls: Calls) -> Iterator[None]:
     def call_noted(primitive: Primitive, *args: Any, **options: Any) -> Any:
         noted = calls.setdefault(primitive, [])
         if len(noted) < MOST_CALLS and serving_kernels(primitive):
-            bound = primitive.__signature__.bind(*map(raw, args), **options)
+            bound = primitive.__signature__.bind(*map(unbox, args), **options)
             values = [np.array(v) if is_proper(v) else v for v in bound.args]
             if all(v.size <= MOST_ELEMENTS for v in values if is_proper(v)):
                 noted.append(Call(values, bound.kwargs))

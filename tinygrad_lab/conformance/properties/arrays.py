@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.autograd.settings import using
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, namespace
 from tinygrad_lab.conformance.properties.derivatives import BACKWARD, SAFETY, alone
 from tinygrad_lab.conformance.trials.oracles import differences, join
@@ -39,15 +39,15 @@ def forward(trial: Trial) -> Measure:
         results = trial.subject(*trial.arrays)
     demand(results or trial.subject.call(trial.arrays) is not None, "forward returned None: is a return missing?")
     for y in results:
-        demand(raw(y).dtype == "float64", f"float64 in, {raw(y).dtype} out; {who_narrows(trial)}")
-        demand_finite("the result of finite arguments", raw(y))
+        demand(unbox(y).dtype == "float64", f"float64 in, {unbox(y).dtype} out; {who_narrows(trial)}")
+        demand_finite("the result of finite arguments", unbox(y))
     return Measure()
 
 
 def who_narrows(trial: Trial) -> str:
     """Say whether it is a kernel that gives another width than float64, or the forward itself."""
     with using(providers=frozenset()):
-        alone = [raw(y).dtype for y in trial.subject(*trial.arrays)]
+        alone = [unbox(y).dtype for y in trial.subject(*trial.arrays)]
     if all(dtype == "float64" for dtype in alone):
         return "a kernel does that, and its reference does not: return the arguments' width, or decline by `when`"
     return "differences need float64"
@@ -71,10 +71,10 @@ def raw_arrays(trial: Trial) -> Measure:
 
     Catches forwards that use a tensor's own methods and attributes.
     """
-    boxed = [raw(y) for y in trial.subject(*trial.arrays)]
+    boxed = [unbox(y) for y in trial.subject(*trial.arrays)]
     with restoring(trial.layer):
         trial.layer.steps = 0
-        bare = [raw(y) for y in float_leaves(trial.layer(*trial.inputs))]
+        bare = [unbox(y) for y in float_leaves(trial.layer(*trial.inputs))]
     demand(len(bare) == len(boxed), f"expected {len(boxed)} results of raw arrays, as of tensors, got {len(bare)}")
     what = "the result of raw arrays instead of tensors"
     return Measure.worst([agree(what, b, y, 1e-12 * (1 + magnitude([y]))) for b, y in zip(bare, boxed, strict=True)])
@@ -86,7 +86,7 @@ def shape_tree(result: Any) -> Any:
         return {k: shape_tree(v) for k, v in result.items()}
     if isinstance(result, (tuple, list)):
         return tuple(shape_tree(v) for v in result)
-    return tuple(raw(result).shape)
+    return tuple(unbox(result).shape)
 
 
 def as_tuples(shapes: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_lab as tgl
-from tinygrad_lab.autograd.tape import Node, raw
+from tinygrad_lab.autograd.tape import Node, unbox
 from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.properties.derivatives import BACKWARD, backward
 from tinygrad_lab.conformance.trials.oracles import join
@@ -101,7 +101,7 @@ def held(value: Any) -> Any:
 def run_raw(layer: Layer, inputs: Arrays) -> Array:
     """Return the float results of a layer in one vector, with nothing recorded; all are finite."""
     with tgl.no_grad():
-        found = join([raw(y) for y in float_leaves(layer(*inputs))])
+        found = join([unbox(y) for y in float_leaves(layer(*inputs))])
     demand_finite("the result in training" if layer.training else "the result in evaluation", found)
     return found
 
@@ -156,7 +156,7 @@ def walk(trial: Trial, layer: Layer, recompute: bool) -> tuple[Array, Arrays, di
     variables = [inputs[i] for i in trial.subject.floats]
     variables += [p for p in layer.parameters().values() if p.node is not None]
     gradients = [np.zeros(v.shape) if v.grad is None else v.grad.numpy() for v in variables]
-    return np.asarray(raw(y)), gradients, {path: b.value for path, b in layer.buffers().items()}, layer.steps
+    return np.asarray(unbox(y)), gradients, {path: b.value for path, b in layer.buffers().items()}, layer.steps
 
 
 def draws_in_training(trial: Trial, layer: Layer) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 import tinygrad_lab as tgl
 from tinygrad_lab.autograd.settings import using
-from tinygrad_lab.autograd.tape import Node, raw
+from tinygrad_lab.autograd.tape import Node, unbox
 from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.trials.oracles import (
     Estimate,
@@ -160,7 +160,7 @@ def second_order(trial: Trial) -> Measure | None:
         if not estimate.decided:
             raise Undecided("differences of the gradient disagree")
         with using(providers=frozenset()):
-            found = join([raw(h) for h in tgl.jvp(recorded, tuple(trial.arrays), tuple(u))[1]])
+            found = join([unbox(h) for h in tgl.jvp(recorded, tuple(trial.arrays), tuple(u))[1]])
         tolerance = SAFETY * estimate.error + BACKWARD * (1 + magnitude([estimate.value]) + sum(trial.scale.gradients))
         try:
             measures.append(agree("second derivative along a direction", found, estimate.value, tolerance))
@@ -192,7 +192,7 @@ def adjoint(trial: Trial) -> Measure | None:
         u = [trial.rng.uniform(-1, 1, a.shape) for a in trial.arrays]
         with using(providers=frozenset()):
             pushed = tgl.jvp(trial.subject, tuple(trial.arrays), tuple(u))[1]
-        left = np.dot(join(v), join([raw(p) for p in pushed]))
+        left = np.dot(join(v), join([unbox(p) for p in pushed]))
         right = np.dot(join(trial.gradients[0]), join(u))
         terms = np.abs(join(trial.gradients[0])).sum() + sum(trial.scale.gradients)
         measures.append(agree("<v, J u> and <J^T v, u>", left, right, 10 * BACKWARD * terms))

@@ -13,7 +13,7 @@ import numpy as np
 import tinygrad_lab as tgl
 from tinygrad_lab.autograd.dispatch import Kernel, KernelTable, have_kernels
 from tinygrad_lab.autograd.primitive import Primitive
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.autograd.trees import flatten
 from tinygrad_lab.backend import Array, carries_gradient, device_name, find_backend, fresh, is_array, transfer
 from tinygrad_lab.conformance.properties.arrays import WIDTHS, every_second, fortran
@@ -134,7 +134,7 @@ def elements_of_forward(trial: Trial, factor: int) -> int:
     def call_counted(primitive: Primitive, *args: Any, **options: Any) -> Any:
         nonlocal count
         out = call(primitive, *args, **options)
-        count += sum(raw(a).size for a in flatten((args, out))[0] if is_array(raw(a)))
+        count += sum(unbox(a).size for a in flatten((args, out))[0] if is_array(unbox(a)))
         return out
 
     subject, arrays = enlarged(trial, factor)
@@ -321,7 +321,7 @@ def auditing(audit: Audit) -> Iterator[None]:
 
     def call_noted(primitive: Primitive, *args: Any, **options: Any) -> Any:
         owners[id(primitive.kernels)] = primitive
-        audit.work += sum(raw(a).size for a in flatten(args)[0] if is_array(raw(a)))
+        audit.work += sum(unbox(a).size for a in flatten(args)[0] if is_array(unbox(a)))
         return call(primitive, *args, **options)
 
     def choose_watched(table: KernelTable, xp: Any, values: list[Any], options: dict[str, Any]) -> Any:

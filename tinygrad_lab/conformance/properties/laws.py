@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.cases.case import Law
 from tinygrad_lab.conformance.trials.subject import float_leaves
@@ -24,7 +24,7 @@ from tinygrad_lab.nn.layer import Layer
 def result(layer: Layer, *inputs: Array) -> Array:
     """Return a layer's first float result at its first step; all numbers are finite."""
     layer.steps = 0
-    found = np.asarray(raw(float_leaves(layer(*inputs))[0]))
+    found = np.asarray(unbox(float_leaves(layer(*inputs))[0]))
     demand_finite("the result", found)
     return found
 

@@ -12,7 +12,7 @@ import numpy as np
 
 import tinygrad_lab as tgl
 from tinygrad_lab.autograd.settings import using
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.conformance.report.card import cells, columns, nearest, verdict
 from tinygrad_lab.conformance.trials.oracles import complex_step, errors_by_step, join
 from tinygrad_lab.conformance.trials.results import LayerResult, PropertyResult
@@ -94,7 +94,7 @@ def plot(result: LayerResult) -> str:
     rng = np.random.default_rng(0)
     u = [rng.uniform(-1, 1, a.shape) for a in trial.arrays]
     with using(providers=frozenset()):
-        exact = join([raw(p) for p in tgl.jvp(trial.subject, tuple(trial.arrays), tuple(u))[1]])
+        exact = join([unbox(p) for p in tgl.jvp(trial.subject, tuple(trial.arrays), tuple(u))[1]])
     errors = errors_by_step(trial.flat, trial.arrays, u, exact)
     if trial.cases.complex_safe:
         off = float(np.abs(complex_step(trial.flat, trial.arrays, u).value - exact).max(initial=0.0))

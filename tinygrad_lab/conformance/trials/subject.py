@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 import tinygrad_lab as tgl
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.autograd.trees import flatten
 from tinygrad_lab.backend import Array, as_floats, carries_gradient, device_name, transfer
 from tinygrad_lab.nn.layer import Layer
@@ -27,7 +27,7 @@ Pull = Callable[[Sequence[Array]], Arrays]
 
 def float_leaves(tree: Any) -> list[Any]:
     """Return the leaves of a layer's result that carry gradients: boxed or raw arrays of floats."""
-    return [leaf for leaf in flatten(tree)[0] if carries_gradient(raw(leaf))]
+    return [leaf for leaf in flatten(tree)[0] if carries_gradient(unbox(leaf))]
 
 
 class Subject:
@@ -71,19 +71,19 @@ class Subject:
 
     def _all_inputs(self, arguments: Sequence[Any]) -> list[Any]:
         given = dict(zip(self.floats, arguments, strict=False))  # a layer's parameters come after its inputs
-        like = raw(arguments[0]) if arguments else None
+        like = unbox(arguments[0]) if arguments else None
         values = [given[i] if i in given else convert(a, like) for i, a in enumerate(self.inputs)]
         return [v if isinstance(v, Tensor) else Tensor(v) for v in values]
 
     def value(self, arrays: Sequence[Array]) -> Arrays:
         """Return the raw float results; nothing is recorded."""
         with tgl.no_grad():
-            return [raw(y) for y in self(*arrays)]
+            return [unbox(y) for y in self(*arrays)]
 
     def linearise(self, arrays: Sequence[Array]) -> tuple[Arrays, Pull]:
         """Return the raw float results and the function from their cotangents to the arguments' gradients."""
         ys, pull = tgl.vjp(self, *arrays)
-        return [raw(y) for y in ys], lambda cotangents: list(pull(list(cotangents)))
+        return [unbox(y) for y in ys], lambda cotangents: list(pull(list(cotangents)))
 
 
 class LayerSubject(Subject):
@@ -113,7 +113,7 @@ class LayerSubject(Subject):
     def call(self, arguments: Sequence[Any]) -> Any:
         """Return the layer's result with its variables, mode and step set as the case says."""
         given = dict(zip(self.learned, arguments[len(self.floats) :], strict=True))
-        like = raw(arguments[0]) if arguments else None
+        like = unbox(arguments[0]) if arguments else None
         kept = {path: (cell.value, cell.node) for path, cell in self.cells.items()}
         steps = self.layer.steps
         try:

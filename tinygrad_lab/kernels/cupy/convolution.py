@@ -111,13 +111,13 @@ def _conv2d_grad_x(g: Array, w: Array, *, size: Pair, **options: Any) -> Array:
 
 
 @conv2d_grad_w.kernel("cupy", when=_takes, error=_error)
-def _conv2d_grad_w(x: Array, g: Array, *, window: Pair, **options: Any) -> Array:
+def _conv2d_grad_w(x: Array, g: Array, *, kernel_size: Pair, **options: Any) -> Array:
     """Return the adjoint in w."""
     how = Options(**options)
     images, padding, how = _padded(x, how)
     inputs, outputs = x.shape[3] // how.groups, g.shape[3]
-    problem = _problem("grad_w", images.shape, (*window, inputs, outputs), g.shape, padding, how, x.dtype.name)
-    out = _computed(problem, images, g, (outputs, *window, inputs))
+    problem = _problem("grad_w", images.shape, (*kernel_size, inputs, outputs), g.shape, padding, how, x.dtype.name)
+    out = _computed(problem, images, g, (outputs, *kernel_size, inputs))
     if out is None:
-        return conv2d_grad_w.forward(namespace(x), x, g, window=window, **options)
+        return conv2d_grad_w.forward(namespace(x), x, g, kernel_size=kernel_size, **options)
     return plain(out.transpose(1, 2, 3, 0))  # (O, kh, kw, C) -> (kh, kw, C, O)

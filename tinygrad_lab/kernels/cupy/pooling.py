@@ -22,8 +22,8 @@ from tinygrad_lab.ops.windows import Padding, Pair, places
 Ints = tuple[int, ...]
 
 
-def _pools(x: Array, *, window: Pair, **options: Any) -> bool:
-    return _sums(x, window=window, **options) and window[0] * window[1] <= 256
+def _pools(x: Array, *, kernel_size: Pair, **options: Any) -> bool:
+    return _sums(x, kernel_size=kernel_size, **options) and kernel_size[0] * kernel_size[1] <= 256
 
 
 def _sums(x: Array, **options: Any) -> bool:
@@ -38,21 +38,21 @@ def _goes_back(g: Array, *, size: Pair, **options: Any) -> bool:
     return takes(g) and len(g) * math.prod(size) * g.shape[3] < MOST_ITEMS
 
 
-def _geometry(size: Ints, channels: int, out: Ints, window: Pair, stride: Pair, padding: Padding) -> Ints:
+def _geometry(size: Ints, channels: int, out: Ints, kernel_size: Pair, stride: Pair, padding: Padding) -> Ints:
     """Return the arguments of a kernel's GEOMETRY."""
-    return (*size, channels, *out, *window, *stride, padding[0][0], padding[1][0])
+    return (*size, channels, *out, *kernel_size, *stride, padding[0][0], padding[1][0])
 
 
-def _map(x: Array, window: Pair, stride: Pair, padding: Padding, who: str) -> tuple[Array, Ints]:
+def _map(x: Array, kernel_size: Pair, stride: Pair, padding: Padding, who: str) -> tuple[Array, Ints]:
     """Return room for the map of a pooling, and the geometry."""
-    size = places(x.shape[1:3], window, stride, padding, who=who)
-    geometry = _geometry(x.shape[1:3], x.shape[3], size, window, stride, padding)
+    size = places(x.shape[1:3], kernel_size, stride, padding, who=who)
+    geometry = _geometry(x.shape[1:3], x.shape[3], size, kernel_size, stride, padding)
     return room((x.shape[0], *size, x.shape[3]), x), geometry
 
 
 @max_pool2d.kernel("cupy", when=_pools)
-def _max_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> tuple[Array, Array]:
-    out, geometry = _map(x, window, stride, padding, "max_pool2d")
+def _max_pool2d(x: Array, *, kernel_size: Pair, stride: Pair, padding: Padding) -> tuple[Array, Array]:
+    out, geometry = _map(x, kernel_size, stride, padding, "max_pool2d")
     index = room(out.shape, x, np.uint8)
     run("pooling", "max_pool", x, out.size, plain(x), out, index, out.size, *geometry)
     return out, index
@@ -64,31 +64,31 @@ def _max_pool2d_values(x: Array, **options: Any) -> Array:
 
 
 @max_pool2d_grad.kernel("cupy", when=lambda g, index, **how: _follows(g, index) and _goes_back(g, **how), error=1e-5)
-def _max_pool2d_grad(g: Array, index: Array, *, size: Pair, window: Pair, stride: Pair, padding: Padding) -> Array:
+def _max_pool2d_grad(g: Array, index: Array, *, size: Pair, kernel_size: Pair, stride: Pair, padding: Padding) -> Array:
     out = room((len(g), *size, g.shape[3]), g)
-    geometry = _geometry(size, g.shape[3], g.shape[1:3], window, stride, padding)
+    geometry = _geometry(size, g.shape[3], g.shape[1:3], kernel_size, stride, padding)
     run("pooling", "max_pool_grad", g, out.size, plain(g), plain(index), out, out.size, *geometry)
     return out
 
 
 @max_pool2d_take.kernel("cupy", when=_follows)
-def _max_pool2d_take(x: Array, index: Array, *, window: Pair, stride: Pair, padding: Padding) -> Array:
+def _max_pool2d_take(x: Array, index: Array, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Array:
     out = room(index.shape, x)
-    geometry = _geometry(x.shape[1:3], x.shape[3], index.shape[1:3], window, stride, padding)
+    geometry = _geometry(x.shape[1:3], x.shape[3], index.shape[1:3], kernel_size, stride, padding)
     run("pooling", "max_pool_take", x, out.size, plain(x), plain(index), out, out.size, *geometry)
     return out
 
 
 @sum_pool2d.kernel("cupy", when=_sums, error=1e-5)
-def _sum_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> Array:
-    out, geometry = _map(x, window, stride, padding, "sum_pool2d")
+def _sum_pool2d(x: Array, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Array:
+    out, geometry = _map(x, kernel_size, stride, padding, "sum_pool2d")
     run("pooling", "sum_pool", x, out.size, plain(x), out, out.size, *geometry)
     return out
 
 
 @sum_pool2d_grad.kernel("cupy", when=_goes_back, error=1e-5)
-def _sum_pool2d_grad(g: Array, *, size: Pair, window: Pair, stride: Pair, padding: Padding) -> Array:
+def _sum_pool2d_grad(g: Array, *, size: Pair, kernel_size: Pair, stride: Pair, padding: Padding) -> Array:
     out = room((len(g), *size, g.shape[3]), g)
-    geometry = _geometry(size, g.shape[3], g.shape[1:3], window, stride, padding)
+    geometry = _geometry(size, g.shape[3], g.shape[1:3], kernel_size, stride, padding)
     run("pooling", "sum_pool_grad", g, out.size, plain(g), out, out.size, *geometry)
     return out

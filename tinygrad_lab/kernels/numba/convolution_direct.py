@@ -157,13 +157,13 @@ def _convolve(
     run(direct.convolve, arguments, groups * -(-outputs // PANEL) * windows.blocks)
 
 
-def _taps(window: Sequence[int], how: Options) -> Taps:
+def _taps(kernel_size: Sequence[int], how: Options) -> Taps:
     """Return the taps of a convolution."""
     rows, columns = (
         [i * dilation - before for i in range(count)]
-        for count, dilation, (before, _) in zip(window, how.dilation, how.padding, strict=True)
+        for count, dilation, (before, _) in zip(kernel_size, how.dilation, how.padding, strict=True)
     )
-    return Taps(range(window[0]), range(window[1]), rows, columns)
+    return Taps(range(kernel_size[0]), range(kernel_size[1]), rows, columns)
 
 
 def forward(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options) -> Array:
@@ -199,16 +199,16 @@ def gradient_x(g: Array, w: Array, size: Pair, how: Options) -> Array:
     return x
 
 
-def gradient_w(x: Array, g: Array, window: Pair, how: Options) -> Array:
+def gradient_w(x: Array, g: Array, kernel_size: Pair, how: Options) -> Array:
     """Multiply what each tap sees with the maps, summed over parts of the images and then over the parts."""
     from tinygrad_lab.kernels.numba.loops import direct
     from tinygrad_lab.kernels.numba.loops.vectors import LANES, PANEL, ROWS_UNIT
 
     x, g = plain(x), plain(g)
     channels, outputs = x.shape[3] // how.groups, g.shape[3] // how.groups
-    taps = _taps(window, how)
+    taps = _taps(kernel_size, how)
     windows = _windows(x, g.shape[1:3], how.stride, taps.begin, taps.span)
-    depth = window[0] * window[1] * channels
+    depth = kernel_size[0] * kernel_size[1] * channels
     in_window = np.zeros(depth + ROWS_UNIT, np.int64)
     in_window[:depth] = np.add.outer(taps.offsets(windows.pitch, x.shape[3]), np.arange(channels)).ravel()
     shape = (how.groups, round_up(depth, ROWS_UNIT), round_up(outputs, LANES))
@@ -218,4 +218,4 @@ def gradient_w(x: Array, g: Array, window: Pair, how: Options) -> Array:
     run(direct.filter_gradient, arguments, parts * how.groups * -(-outputs // PANEL))
     total = sums[0] if parts == 1 else sums.sum(axis=0)
     total = total[:, :depth, :outputs].transpose(1, 0, 2)  # (groups, depth, O/groups) -> (depth, groups, O/groups)
-    return total.reshape(*window, channels, g.shape[3])
+    return total.reshape(*kernel_size, channels, g.shape[3])

@@ -45,12 +45,12 @@ def _convolve(
     return y
 
 
-def gradient_w(x: Array, g: Array, window: Pair, how: Options, m: int) -> Array:
+def gradient_w(x: Array, g: Array, kernel_size: Pair, how: Options, m: int) -> Array:
     """Sum the gradient of the filters over tiles of m x m outputs: in parts, or tile product by tile product."""
     from tinygrad_lab.kernels.numba.loops import winograd
     from tinygrad_lab.kernels.numba.loops.vectors import LANES, ROWS_UNIT
 
-    x, g, r = plain(x), plain(g), window[0]
+    x, g, r = plain(x), plain(g), kernel_size[0]
     channels, outputs, squares = x.shape[3], g.shape[3], (m + r - 1) ** 2
     down, across = -(-g.shape[1] // m), -(-g.shape[2] // m)
     tiles, origin = x.shape[0] * down * across, (how.padding[0][0], how.padding[1][0])

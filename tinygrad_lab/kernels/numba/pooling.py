@@ -22,17 +22,17 @@ from tinygrad_lab.ops.windows import Padding, Pair, places
 _NO_INDEX = np.empty((0, 0, 0, 0), np.uint8)
 
 
-def _pools(x: Array, *, window: Pair, **options: Any) -> bool:
-    return holds_float32(x) and window[0] * window[1] <= 256
+def _pools(x: Array, *, kernel_size: Pair, **options: Any) -> bool:
+    return holds_float32(x) and kernel_size[0] * kernel_size[1] <= 256
 
 
 def _follows(x: Array, index: Array, **options: Any) -> bool:
     return holds_float32(x) and index.dtype == np.uint8
 
 
-def _map(x: Array, window: Pair, stride: Pair, padding: Padding, who: str) -> Array:
+def _map(x: Array, kernel_size: Pair, stride: Pair, padding: Padding, who: str) -> Array:
     """Return room for the map of a pooling."""
-    return aligned((x.shape[0], *places(x.shape[1:3], window, stride, padding, who=who), x.shape[3]))
+    return aligned((x.shape[0], *places(x.shape[1:3], kernel_size, stride, padding, who=who), x.shape[3]))
 
 
 def _before(padding: Padding) -> Pair:
@@ -40,55 +40,55 @@ def _before(padding: Padding) -> Pair:
 
 
 @max_pool2d.kernel("numba", when=_pools)
-def _max_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> tuple[Array, Array]:
+def _max_pool2d(x: Array, *, kernel_size: Pair, stride: Pair, padding: Padding) -> tuple[Array, Array]:
     from tinygrad_lab.kernels.numba.loops import pooling
 
-    out = _map(x, window, stride, padding, "max_pool2d")
+    out = _map(x, kernel_size, stride, padding, "max_pool2d")
     index = aligned(out.shape, np.uint8)
-    run(pooling.max_pool, (plain(x), out, index, window, stride, _before(padding)), len(x))
+    run(pooling.max_pool, (plain(x), out, index, kernel_size, stride, _before(padding)), len(x))
     return out, index
 
 
 @max_pool2d_values.kernel("numba", when=_pools)
-def _max_pool2d_values(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> Array:
+def _max_pool2d_values(x: Array, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Array:
     from tinygrad_lab.kernels.numba.loops import pooling
 
-    out = _map(x, window, stride, padding, "max_pool2d")
-    run(pooling.max_pool, (plain(x), out, _NO_INDEX, window, stride, _before(padding)), len(x))
+    out = _map(x, kernel_size, stride, padding, "max_pool2d")
+    run(pooling.max_pool, (plain(x), out, _NO_INDEX, kernel_size, stride, _before(padding)), len(x))
     return out
 
 
 @max_pool2d_grad.kernel("numba", when=_follows)
-def _max_pool2d_grad(g: Array, index: Array, *, size: Pair, window: Pair, stride: Pair, padding: Padding) -> Array:
+def _max_pool2d_grad(g: Array, index: Array, *, size: Pair, kernel_size: Pair, stride: Pair, padding: Padding) -> Array:
     from tinygrad_lab.kernels.numba.loops import pooling
 
     out = aligned((len(g), *size, g.shape[3]))
-    run(pooling.max_pool_gradient, (plain(g), plain(index), out, window, stride, _before(padding)), len(g))
+    run(pooling.max_pool_gradient, (plain(g), plain(index), out, kernel_size, stride, _before(padding)), len(g))
     return out
 
 
 @max_pool2d_take.kernel("numba", when=_follows)
-def _max_pool2d_take(x: Array, index: Array, *, window: Pair, stride: Pair, padding: Padding) -> Array:
+def _max_pool2d_take(x: Array, index: Array, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Array:
     from tinygrad_lab.kernels.numba.loops import pooling
 
     out = aligned(index.shape)
-    run(pooling.max_pool_take, (plain(x), plain(index), out, window, stride, _before(padding)), len(x))
+    run(pooling.max_pool_take, (plain(x), plain(index), out, kernel_size, stride, _before(padding)), len(x))
     return out
 
 
 @sum_pool2d.kernel("numba", when=lambda x, **options: holds_float32(x), error=1e-5)
-def _sum_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> Array:
+def _sum_pool2d(x: Array, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Array:
     from tinygrad_lab.kernels.numba.loops import pooling
 
-    out = _map(x, window, stride, padding, "sum_pool2d")
-    run(pooling.sum_pool, (plain(x), out, window, stride, _before(padding)), len(x))
+    out = _map(x, kernel_size, stride, padding, "sum_pool2d")
+    run(pooling.sum_pool, (plain(x), out, kernel_size, stride, _before(padding)), len(x))
     return out
 
 
 @sum_pool2d_grad.kernel("numba", when=lambda g, **options: holds_float32(g), error=1e-5)
-def _sum_pool2d_grad(g: Array, *, size: Pair, window: Pair, stride: Pair, padding: Padding) -> Array:
+def _sum_pool2d_grad(g: Array, *, size: Pair, kernel_size: Pair, stride: Pair, padding: Padding) -> Array:
     from tinygrad_lab.kernels.numba.loops import pooling
 
     out = aligned((len(g), *size, g.shape[3]))
-    run(pooling.sum_pool_gradient, (plain(g), out, window, stride, _before(padding)), len(g))
+    run(pooling.sum_pool_gradient, (plain(g), out, kernel_size, stride, _before(padding)), len(g))
     return out

@@ -81,9 +81,9 @@ def gradient_x(g: Array, w: Array, size: Pair, how: Options, m: int) -> Array:
 
 
 @one_blas_thread()
-def gradient_w(x: Array, g: Array, window: Pair, how: Options, m: int) -> Array:
+def gradient_w(x: Array, g: Array, kernel_size: Pair, how: Options, m: int) -> Array:
     """Sum the products of transformed tiles of images and maps, in parts, and transform the sum."""
-    tiles = _Tiles(m, window[0], g.shape[1:3], how.begin)
+    tiles = _Tiles(m, kernel_size[0], g.shape[1:3], how.begin)
     output, taps, tile = (matrix.astype(x.dtype) for matrix in matrices(tiles.m, tiles.r))
     parts = partial_sums((len(tile) ** 2, x.shape[3], g.shape[3]), x.dtype)
     step = max(1, BLOCK_BYTES // max(1, parts[0, 0].nbytes))

@@ -15,17 +15,17 @@ from tinygrad_lab.ops.pooling import first_inside, max_pool2d, max_pool2d_grad, 
 from tinygrad_lab.ops.windows import Padding, Pair, places
 
 
-def _positions(images: Array, window: Pair, stride: Pair, size: Pair) -> Iterator[Array]:
+def _positions(images: Array, kernel_size: Pair, stride: Pair, size: Pair) -> Iterator[Array]:
     """For each position in the window: the pixels of padded images that windows have there."""
-    for i in range(window[0]):
-        for j in range(window[1]):
+    for i in range(kernel_size[0]):
+        for j in range(kernel_size[1]):
             rows = slice(i, i + (size[0] - 1) * stride[0] + 1, stride[0])
             yield images[:, rows, slice(j, j + (size[1] - 1) * stride[1] + 1, stride[1])]
 
 
-def _along(array: Array, axis: int, window: int, stride: int, size: int) -> Iterator[Array]:
+def _along(array: Array, axis: int, kernel_size: int, stride: int, size: int) -> Iterator[Array]:
     """For each position in a window along one axis: what windows have there."""
-    for i in range(window):
+    for i in range(kernel_size):
         yield array[(slice(None),) * axis + (slice(i, i + (size - 1) * stride + 1, stride),)]
 
 
@@ -57,30 +57,30 @@ def _largest(columns: Iterable[Array], out: Array) -> None:
         np.maximum(out, column, out=out)
 
 
-def _pools(x: Array, *, window: Pair, **options: Any) -> bool:
-    return bool(x.dtype.kind == "f" and window[0] * window[1] <= 256 and window[1] < 256)
+def _pools(x: Array, *, kernel_size: Pair, **options: Any) -> bool:
+    return bool(x.dtype.kind == "f" and kernel_size[0] * kernel_size[1] <= 256 and kernel_size[1] < 256)
 
 
 @max_pool2d.kernel("numpy", when=_pools)
-def _max_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> tuple[Array, Array]:
+def _max_pool2d(x: Array, *, kernel_size: Pair, stride: Pair, padding: Padding) -> tuple[Array, Array]:
     """Return each window's maximum and its place: the first of equal ones, or of those that are NaN, in the image."""
-    size = places(x.shape[1:3], window, stride, padding, who="max_pool2d")
+    size = places(x.shape[1:3], kernel_size, stride, padding, who="max_pool2d")
     out = np.empty((len(x), *size, x.shape[3]), x.dtype)
     index = np.zeros(out.shape, np.uint8)
-    inside = first_inside(np, x, window=window, stride=stride, padding=padding)
+    inside = first_inside(np, x, kernel_size=kernel_size, stride=stride, padding=padding)
 
     def work(_: int, images: slice) -> None:
         seen, best, place = _padded(x[images], padding), out[images], index[images]
-        rows = list(_along(seen, 1, window[0], stride[0], size[0]))
+        rows = list(_along(seen, 1, kernel_size[0], stride[0], size[0]))
         tall = functools.reduce(np.maximum, rows)
-        number = _first([row != tall for row in rows]) * np.uint8(window[1])
-        columns = [np.ascontiguousarray(c) for c in _along(tall, 2, window[1], stride[1], size[1])]
+        number = _first([row != tall for row in rows]) * np.uint8(kernel_size[1])
+        columns = [np.ascontiguousarray(c) for c in _along(tall, 2, kernel_size[1], stride[1], size[1])]
         _largest(columns, best)
-        numbers = _along(number, 2, window[1], stride[1], size[1])
+        numbers = _along(number, 2, kernel_size[1], stride[1], size[1])
         place[...] = _least((n + np.uint8(j), c != best) for j, (n, c) in enumerate(zip(numbers, columns, strict=True)))
         lost = np.isnan(best)
         if lost.any():
-            maps = _positions(seen, window, stride, size)
+            maps = _positions(seen, kernel_size, stride, size)
             np.copyto(place, _first([~np.isnan(candidate) for candidate in maps]), where=lost)
         if padding != ((0, 0), (0, 0)):
             np.copyto(place, inside, where=best == -np.inf)
@@ -90,29 +90,29 @@ def _max_pool2d(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> tu
 
 
 @max_pool2d_values.kernel("numpy", when=_pools)
-def _max_pool2d_values(x: Array, *, window: Pair, stride: Pair, padding: Padding) -> Array:
-    size = places(x.shape[1:3], window, stride, padding, who="max_pool2d")
+def _max_pool2d_values(x: Array, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Array:
+    size = places(x.shape[1:3], kernel_size, stride, padding, who="max_pool2d")
     out = np.empty((len(x), *size, x.shape[3]), x.dtype)
 
     def work(_: int, images: slice) -> None:
-        tall = functools.reduce(np.maximum, _along(_padded(x[images], padding), 1, window[0], stride[0], size[0]))
-        _largest(_along(tall, 2, window[1], stride[1], size[1]), out[images])
+        tall = functools.reduce(np.maximum, _along(_padded(x[images], padding), 1, kernel_size[0], stride[0], size[0]))
+        _largest(_along(tall, 2, kernel_size[1], stride[1], size[1]), out[images])
 
     run_blocks(work, len(x), x[:1].nbytes // 2)
     return out
 
 
 @max_pool2d_grad.kernel("numpy", when=lambda g, index, **options: bool(g.dtype.kind == "f"))
-def _max_pool2d_grad(g: Array, index: Array, *, size: Pair, window: Pair, stride: Pair, padding: Padding) -> Array:
+def _max_pool2d_grad(g: Array, index: Array, *, size: Pair, kernel_size: Pair, stride: Pair, padding: Padding) -> Array:
     """Return zeros with each window's cotangent added at its maximum."""
     (top, bottom), (left, right) = padding
     out = np.zeros((len(g), size[0] + top + bottom, size[1] + left + right, g.shape[3]), g.dtype)
-    apart = stride[0] >= window[0] and stride[1] >= window[1]
+    apart = stride[0] >= kernel_size[0] and stride[1] >= kernel_size[1]
 
     def work(_: int, images: slice) -> None:
         gradient, place = g[images], index[images]
         chosen = np.empty_like(gradient)
-        for k, pixels in enumerate(_positions(out[images], window, stride, g.shape[1:3])):
+        for k, pixels in enumerate(_positions(out[images], kernel_size, stride, g.shape[1:3])):
             select(gradient, place == k, pixels if apart else chosen)
             if not apart:
                 pixels += chosen

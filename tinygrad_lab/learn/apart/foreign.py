@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
 from tinygrad_lab import errors
-from tinygrad_lab.autograd.tape import Box, raw
+from tinygrad_lab.autograd.tape import Box, unbox
 from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.cases.case import BadInput, Case, Input, LayerCases
 from tinygrad_lab.conformance.properties.laws import LAWS
@@ -159,7 +159,7 @@ class ForeignOptimizer:
         given = {
             "optimizer": self.number,
             "values": {path: p.value for path, p in cells},
-            "gradients": {path: None if p.node is None else raw(p.node.grad) for path, p in cells},
+            "gradients": {path: None if p.node is None else unbox(p.node.grad) for path, p in cells},
             "frozen": [path for path, p in cells if p.node is None],
         }
         found = self.answer.ask("step", given)
@@ -217,7 +217,7 @@ def cases_from(answer: RemoteAnswer, name: str) -> LayerCases:
 
     def reference(layer: ForeignLayer, *inputs: Any) -> Any:
         def call(*xs: Any) -> Any:
-            return raw(layer(*xs))
+            return unbox(layer(*xs))
 
         given = {"name": name, "layer": layer.number, "state": layer.state(), "inputs": inputs, "call": call}
         return answer.ask("reference", given)

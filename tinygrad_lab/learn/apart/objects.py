@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import tinygrad_lab as tgl
-from tinygrad_lab.autograd.tape import Box, raw
+from tinygrad_lab.autograd.tape import Box, unbox
 from tinygrad_lab.autograd.trees import flatten
 from tinygrad_lab.backend import carries_gradient
 from tinygrad_lab.learn.answer import WrongAnswer
@@ -59,9 +59,9 @@ class Objects:
         """Return whether a value is a tensor."""
         return isinstance(value, Box)
 
-    def raw(self, value: Any) -> Any:
+    def unbox(self, value: Any) -> Any:
         """Return a tensor's array."""
-        return raw(value)
+        return unbox(value)
 
     def hold(self, thing: Any) -> int:
         """Keep an object and return its number."""
@@ -93,7 +93,7 @@ class Objects:
 
     def evaluate(self, program: dict[str, Any], arrays: tuple[Any, ...]) -> list[Any]:
         """Return a program's results."""
-        return [raw(y) for y in self.program(program)(*arrays)]
+        return [unbox(y) for y in self.program(program)(*arrays)]
 
     def program(self, spec: dict[str, Any]) -> Program:
         """Return a program as a function of arrays or tensors, to a list of them."""
@@ -187,7 +187,7 @@ class Objects:
         """Return what the reference in a learner's cases gives; a layer that it calls is the grader's."""
         stand_in = copy.copy(self.held[layer][0])
         stand_in.__class__ = types.new_class(type(stand_in).__name__, (type(stand_in),))
-        type(stand_in).forward = lambda self, *xs: tgl.tensor(call(*map(raw, xs)))
+        type(stand_in).forward = lambda self, *xs: tgl.tensor(call(*map(unbox, xs)))
         for path, cell in stand_in.parameters().items():
             cell.assign(state[path])
         return self.service.answer.named(name).reference(stand_in, *inputs)
@@ -203,7 +203,7 @@ def derivative(program: Program, count: int, wanted: Sequence[int]) -> Program:
             given = list(xs)
             for k, x in zip(wanted, chosen, strict=True):
                 given[k] = x
-            return [y for y in program(*given) if carries_gradient(raw(y))]
+            return [y for y in program(*given) if carries_gradient(unbox(y))]
 
         return list(tgl.vjp(at, *(xs[k] for k in wanted))[1](list(cotangents)))
 
@@ -228,7 +228,7 @@ def leaves(name: str, result: Any) -> list[Any]:
     for part in found:
         if part is None:
             raise WrongAnswer(f"{name} returned None: is a return missing?")
-        if not isinstance(raw(part), (np.ndarray, np.generic)):
+        if not isinstance(unbox(part), (np.ndarray, np.generic)):
             raise WrongAnswer(f"{name}: expected arrays or tensors as results, got {type(part).__name__}")
     return list(found)
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from tinygrad_lab import errors
-from tinygrad_lab.autograd.tape import Box, raw
+from tinygrad_lab.autograd.tape import Box, unbox
 from tinygrad_lab.learn.answer import MOST_LINE, Answer, Raised, WrongAnswer, cut, returning
 from tinygrad_lab.learn.apart.foreign import cases_from, layer_class, optimizer_class
 from tinygrad_lab.learn.apart.programs import Program
@@ -88,7 +88,7 @@ class RemoteAnswer(Answer):
     def _unusual(self, value: Any) -> Any:
         """Return what is sent for a value that is none of the usual."""
         if isinstance(value, Box):
-            return encode(raw(value), self._unusual)
+            return encode(unbox(value), self._unusual)
         if isinstance(value, np.random.Generator):
             return {"seed": int(value.integers(2**63))}
         if not callable(value):

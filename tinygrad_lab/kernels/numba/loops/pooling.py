@@ -10,32 +10,32 @@ from tinygrad_lab.kernels.numba.loops.memory import address
 
 
 @jit
-def clipped(place, window, size):
+def clipped(place, kernel_size, size):
     """Return the first and the last but one position of a window that lie within an axis of a size."""
-    return max(0, -place), min(window, size - place)
+    return max(0, -place), min(kernel_size, size - place)
 
 
 @jit
-def max_pool(x, out, index, window, stride, padding, first, last):
+def max_pool(x, out, index, kernel_size, stride, padding, first, last):
     """Store the maximum of each window and, if there is room in `index`, its place in it; blocks are images.
 
     The first of equal maxima wins, and NaN wins over all. The padding counts as minus infinity.
     """
     _, height, width, channels = x.shape
-    taps, numbers = np.empty(window[0] * window[1], np.int64), np.empty(window[0] * window[1], np.int64)
+    taps, numbers = np.empty(kernel_size[0] * kernel_size[1], np.int64), np.empty(kernel_size[0] * kernel_size[1], np.int64)
     for image in range(first, last):
         for i in range(out.shape[1]):
             h = i * stride[0] - padding[0]
-            a0, a1 = clipped(h, window[0], height)
+            a0, a1 = clipped(h, kernel_size[0], height)
             whole = False
             for j in range(out.shape[2]):
                 w = j * stride[1] - padding[1]
-                b0, b1 = clipped(w, window[1], width)
-                if not (whole and b1 - b0 == window[1]):  # the taps of the window before do not do
-                    count, whole, numbers[0] = 0, b1 - b0 == window[1], 0
+                b0, b1 = clipped(w, kernel_size[1], width)
+                if not (whole and b1 - b0 == kernel_size[1]):  # the taps of the window before do not do
+                    count, whole, numbers[0] = 0, b1 - b0 == kernel_size[1], 0
                     for a in range(a0, a1):
                         for b in range(b0, b1):
-                            taps[count], numbers[count] = (a * width + b) * channels, a * window[1] + b
+                            taps[count], numbers[count] = (a * width + b) * channels, a * kernel_size[1] + b
                             count += 1
                 source = address(x) + 4 * ((image * height + h) * width + w) * channels
                 pixel = ((image * out.shape[1] + i) * out.shape[2] + j) * channels
@@ -47,56 +47,56 @@ def max_pool(x, out, index, window, stride, padding, first, last):
 
 
 @jit
-def max_pool_gradient(g, index, out, window, stride, padding, first, last):
+def max_pool_gradient(g, index, out, kernel_size, stride, padding, first, last):
     """Add each window's cotangent to zeros at the window's maximum; blocks are images."""
     _, height, width, channels = out.shape
-    taps = window[0] * window[1]
+    taps = kernel_size[0] * kernel_size[1]
     offsets = np.empty(taps, np.int64)
     for k in range(taps):
-        offsets[k] = (k // window[1] * width + k % window[1]) * channels
+        offsets[k] = (k // kernel_size[1] * width + k % kernel_size[1]) * channels
     for image in range(first, last):
         pixels = out[image].reshape(height * width * channels)
         pixels[:] = 0
         for i in range(g.shape[1]):
             h = i * stride[0] - padding[0]
-            a0, a1 = clipped(h, window[0], height)
+            a0, a1 = clipped(h, kernel_size[0], height)
             for j in range(g.shape[2]):
                 w = j * stride[1] - padding[1]
-                b0, b1 = clipped(w, window[1], width)
-                whole = a1 - a0 == window[0] and b1 - b0 == window[1]
+                b0, b1 = clipped(w, kernel_size[1], width)
+                whole = a1 - a0 == kernel_size[0] and b1 - b0 == kernel_size[1]
                 start = (h * width + w) * channels
                 gradient, place = g[image, i, j], index[image, i, j]
                 for q in range(channels):
                     k = place[q]
-                    if k < taps and (whole or (a0 <= k // window[1] < a1 and b0 <= k % window[1] < b1)):
+                    if k < taps and (whole or (a0 <= k // kernel_size[1] < a1 and b0 <= k % kernel_size[1] < b1)):
                         pixels[np.uint64(start + offsets[k] + q)] += gradient[q]
 
 
 @jit
-def max_pool_take(x, index, out, window, stride, padding, first, last):
+def max_pool_take(x, index, out, kernel_size, stride, padding, first, last):
     """Store the element of each window that `index` names, 0 in the padding and for none; blocks are images."""
     _, height, width, channels = x.shape
     for image in range(first, last):
         for i in range(out.shape[1]):
             for j in range(out.shape[2]):
                 for q in range(channels):
-                    a, b = divmod(np.int64(index[image, i, j, q]), window[1])
+                    a, b = divmod(np.int64(index[image, i, j, q]), kernel_size[1])
                     h, w = i * stride[0] - padding[0] + a, j * stride[1] - padding[1] + b
-                    inside = a < window[0] and 0 <= h < height and 0 <= w < width
+                    inside = a < kernel_size[0] and 0 <= h < height and 0 <= w < width
                     out[image, i, j, q] = x[image, h, w, q] if inside else np.float32(0)
 
 
 @jit
-def sum_pool(x, out, window, stride, padding, first, last):
+def sum_pool(x, out, kernel_size, stride, padding, first, last):
     """Store the sum of each window; blocks are images."""
     _, height, width, channels = x.shape
     for image in range(first, last):
         for i in range(out.shape[1]):
             h = i * stride[0] - padding[0]
-            a0, a1 = clipped(h, window[0], height)
+            a0, a1 = clipped(h, kernel_size[0], height)
             for j in range(out.shape[2]):
                 w = j * stride[1] - padding[1]
-                b0, b1 = clipped(w, window[1], width)
+                b0, b1 = clipped(w, kernel_size[1], width)
                 total = out[image, i, j]
                 total[:] = 0
                 for a in range(a0, a1):
@@ -107,17 +107,17 @@ def sum_pool(x, out, window, stride, padding, first, last):
 
 
 @jit
-def sum_pool_gradient(g, out, window, stride, padding, first, last):
+def sum_pool_gradient(g, out, kernel_size, stride, padding, first, last):
     """Add each cotangent to zeros all over its window; blocks are images."""
     _, height, width, channels = out.shape
     for image in range(first, last):
         out[image] = 0
         for i in range(g.shape[1]):
             h = i * stride[0] - padding[0]
-            a0, a1 = clipped(h, window[0], height)
+            a0, a1 = clipped(h, kernel_size[0], height)
             for j in range(g.shape[2]):
                 w = j * stride[1] - padding[1]
-                b0, b1 = clipped(w, window[1], width)
+                b0, b1 = clipped(w, kernel_size[1], width)
                 gradient = g[image, i, j]
                 for a in range(a0, a1):
                     for b in range(b0, b1):

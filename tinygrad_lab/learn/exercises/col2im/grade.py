@@ -14,27 +14,27 @@ from tinygrad_lab.learn.judge import Probe, Step, right_gradient
 WINDOWS = {"windows that touch": (2, 2), "windows that overlap": (3, 1), "windows that leave pixels out": (2, 3)}
 
 
-def im2col(x: Array, window: int, stride: int) -> Array:
+def im2col(x: Array, kernel_size: int, stride: int) -> Array:
     """Return the rows of im2col."""
-    views = np.lib.stride_tricks.sliding_window_view(x, (window, window), axis=(1, 2))[:, ::stride, ::stride]
+    views = np.lib.stride_tricks.sliding_window_view(x, (kernel_size, kernel_size), axis=(1, 2))[:, ::stride, ::stride]
     patches = views.transpose(0, 1, 2, 4, 5, 3)  # (N, Ho, Wo, C, k, k) -> (N, Ho, Wo, k, k, C)
-    return np.ascontiguousarray(patches).reshape(-1, window * window * x.shape[-1])
+    return np.ascontiguousarray(patches).reshape(-1, kernel_size * kernel_size * x.shape[-1])
 
 
 @st.composite
-def draw_shape(draw: Any, window: int) -> tuple[int, ...]:
+def draw_shape(draw: Any, kernel_size: int) -> tuple[int, ...]:
     """Draw the shape of images that the window fits on."""
-    return draw(st.integers(1, 2)), *(window + draw(st.integers(0, 3)) for _ in "hw"), draw(st.integers(1, 2))
+    return draw(st.integers(1, 2)), *(kernel_size + draw(st.integers(0, 3)) for _ in "hw"), draw(st.integers(1, 2))
 
 
 def steps(answer: Answer) -> list[Step]:
     """Check three ways in which windows can lie."""
 
-    def check(window: int, stride: int) -> None:
+    def check(kernel_size: int, stride: int) -> None:
         right_gradient(
-            lambda x: im2col(x, window, stride),
-            lambda g, x: answer.col2im(g, x.shape, window, stride),
-            draw_shape(window),
+            lambda x: im2col(x, kernel_size, stride),
+            lambda g, x: answer.col2im(g, x.shape, kernel_size, stride),
+            draw_shape(kernel_size),
             complex_safe=True,
         )
 

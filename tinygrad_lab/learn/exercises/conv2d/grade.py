@@ -16,18 +16,18 @@ from tinygrad_lab.learn.judge import Probe, Step, right_gradient
 @st.composite
 def draw_case(draw: Any) -> Case:
     """Draw images, filters and biases."""
-    window, channels, out = draw(st.integers(1, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 3))
-    shape = (draw(st.integers(1, 2)), *(window + draw(st.integers(0, 2)) for _ in "hw"), channels)
-    return Case(inputs=(Input(shape), Input((window, window, channels, out)), Input((out,))))
+    kernel_size, channels, out = draw(st.integers(1, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    shape = (draw(st.integers(1, 2)), *(kernel_size + draw(st.integers(0, 2)) for _ in "hw"), channels)
+    return Case(inputs=(Input(shape), Input((kernel_size, kernel_size, channels, out)), Input((out,))))
 
 
 def conv2d(x: Array, w: Array, b: Array, stride: int) -> Array:
     """Return a convolution, one place of the window after another."""
-    window = len(w)
-    rows, columns = ((length - window) // stride + 1 for length in x.shape[1:3])
+    kernel_size = len(w)
+    rows, columns = ((length - kernel_size) // stride + 1 for length in x.shape[1:3])
     y = np.zeros((len(x), rows, columns, w.shape[-1])) + b
-    for i in range(window):
-        for j in range(window):
+    for i in range(kernel_size):
+        for j in range(kernel_size):
             y = y + x[:, i : i + rows * stride : stride, j : j + columns * stride : stride] @ w[i, j]
     return y
 

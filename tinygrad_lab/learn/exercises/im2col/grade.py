@@ -16,18 +16,18 @@ from tinygrad_lab.learn.judge import Probe, Step, same_values
 @st.composite
 def draw_case(draw: Any, most_stride: int) -> Case:
     """Draw a window, a stride and images that it fits on."""
-    window, stride = draw(st.integers(1, 3)), draw(st.integers(1, most_stride))
-    n, height, width, channels = (draw(st.integers(1, 2)), *(window + draw(st.integers(0, 3)) for _ in "hw"), 2)
-    return Case(options={"window": window, "stride": stride}, inputs=(Input((n, height, width, channels)),))
+    kernel_size, stride = draw(st.integers(1, 3)), draw(st.integers(1, most_stride))
+    n, height, width, channels = (draw(st.integers(1, 2)), *(kernel_size + draw(st.integers(0, 3)) for _ in "hw"), 2)
+    return Case(options={"kernel_size": kernel_size, "stride": stride}, inputs=(Input((n, height, width, channels)),))
 
 
-def reference(x: Array, window: int, stride: int) -> Array:
+def reference(x: Array, kernel_size: int, stride: int) -> Array:
     """Return the rows one by one."""
     rows = [
-        image[p : p + window, q : q + window].reshape(-1)
+        image[p : p + kernel_size, q : q + kernel_size].reshape(-1)
         for image in x
-        for p in range(0, image.shape[0] - window + 1, stride)
-        for q in range(0, image.shape[1] - window + 1, stride)
+        for p in range(0, image.shape[0] - kernel_size + 1, stride)
+        for q in range(0, image.shape[1] - kernel_size + 1, stride)
     ]
     return np.stack(rows)
 

@@ -16,40 +16,40 @@ SIZES = st.sampled_from(((1, 1), (2, 2), (2, 1), (3, 2)))
 
 
 @st.composite
-def draw_shape(draw: Any, window: int) -> tuple[int, ...]:
+def draw_shape(draw: Any, kernel_size: int) -> tuple[int, ...]:
     """Draw the shape of images that the window fits on."""
-    return draw(st.integers(1, 2)), *(window + draw(st.integers(0, 2)) for _ in "hw"), draw(st.integers(1, 2))
+    return draw(st.integers(1, 2)), *(kernel_size + draw(st.integers(0, 2)) for _ in "hw"), draw(st.integers(1, 2))
 
 
 @st.composite
 def draw_images(draw: Any) -> Case:
     """Draw a window, a stride and images without ties."""
-    window, stride = draw(SIZES)
-    return Case(options={"window": window, "stride": stride}, inputs=(Input(draw(draw_shape(window)), distinct=True),))
+    kernel_size, stride = draw(SIZES)
+    return Case(options={"kernel_size": kernel_size, "stride": stride}, inputs=(Input(draw(draw_shape(kernel_size)), distinct=True),))
 
 
 @st.composite
 def draw_ties(draw: Any) -> Case:
     """Draw cotangents and images of few different numbers."""
-    window, stride = draw(SIZES)
-    shape = draw(draw_shape(window))
-    rows, columns = ((length - window) // stride + 1 for length in shape[1:3])
+    kernel_size, stride = draw(SIZES)
+    shape = draw(draw_shape(kernel_size))
+    rows, columns = ((length - kernel_size) // stride + 1 for length in shape[1:3])
     inputs = Input((shape[0], rows, columns, shape[3])), Input(shape, values=(0.0, 1.0))
-    return Case(options={"window": window, "stride": stride}, inputs=inputs)
+    return Case(options={"kernel_size": kernel_size, "stride": stride}, inputs=inputs)
 
 
-def max_pool(x: Array, window: int, stride: int) -> Array:
+def max_pool(x: Array, kernel_size: int, stride: int) -> Array:
     """Return the maxima."""
-    views = np.lib.stride_tricks.sliding_window_view(x, (window, window), axis=(1, 2))[:, ::stride, ::stride]
+    views = np.lib.stride_tricks.sliding_window_view(x, (kernel_size, kernel_size), axis=(1, 2))[:, ::stride, ::stride]
     return np.asarray(views.max(axis=(4, 5)))
 
 
-def first_wins(g: Array, x: Array, window: int, stride: int) -> Array:
+def first_wins(g: Array, x: Array, kernel_size: int, stride: int) -> Array:
     """Return the gradient, window by window."""
     dx = np.zeros_like(x)
     for n, p, q, c in np.ndindex(*g.shape):
-        held = x[n, p * stride : p * stride + window, q * stride : q * stride + window, c]
-        i, j = divmod(int(held.argmax()), window)
+        held = x[n, p * stride : p * stride + kernel_size, q * stride : q * stride + kernel_size, c]
+        i, j = divmod(int(held.argmax()), kernel_size)
         dx[n, p * stride + i, q * stride + j, c] += g[n, p, q, c]
     return dx
 
@@ -57,11 +57,11 @@ def first_wins(g: Array, x: Array, window: int, stride: int) -> Array:
 def steps(answer: Answer) -> list[Step]:
     """Check maxima, gradients without ties, and with them."""
 
-    def gradient(window: int, stride: int) -> None:
+    def gradient(kernel_size: int, stride: int) -> None:
         right_gradient(
-            lambda x: max_pool(x, window, stride),
-            lambda g, x: answer.max_pool_backward(g, x, window, stride),
-            draw_shape(window).map(lambda shape: Input(shape, distinct=True)),
+            lambda x: max_pool(x, kernel_size, stride),
+            lambda g, x: answer.max_pool_backward(g, x, kernel_size, stride),
+            draw_shape(kernel_size).map(lambda shape: Input(shape, distinct=True)),
         )
 
     return [

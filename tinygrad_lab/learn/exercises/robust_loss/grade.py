@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance import Case, Input, check_loss
 from tinygrad_lab.learn.answer import Answer
@@ -34,7 +34,7 @@ def steps(answer: Answer) -> list[Step]:
 
     def values(*reductions: str) -> None:
         def loss(predictions: Array, targets: Array, delta: float, reduction: str) -> Array:
-            return np.asarray(raw(answer.robust_loss(predictions, targets, delta=delta, reduction=reduction)))
+            return np.asarray(unbox(answer.robust_loss(predictions, targets, delta=delta, reduction=reduction)))
 
         same_values(loss, reference, draw_case(*reductions))
 

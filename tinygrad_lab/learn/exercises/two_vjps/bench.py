@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import tinygrad_lab as tgl
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.learn.answer import Answer
 
 
@@ -29,9 +29,9 @@ FUNCTIONS = {f.__name__: f for f in (twisted, longer, energy)}
 
 def pushed(answer: Answer, name: str, x: Any, u: Any) -> Any:
     """Return J u by the learner's transform."""
-    return raw(answer.jvp(FUNCTIONS[name], x, u))
+    return unbox(answer.jvp(FUNCTIONS[name], x, u))
 
 
 def curved(answer: Answer, x: Any, u: Any) -> Any:
     """Return H u by the learner's transform."""
-    return raw(answer.hessian_vector(energy, x, u))
+    return unbox(answer.hessian_vector(energy, x, u))

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
-from tinygrad_lab.autograd.tape import raw
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.cases.case import Case, Input
 from tinygrad_lab.conformance.trials.oracles import complex_step
@@ -24,13 +24,13 @@ def steps(answer: Answer) -> list[Step]:
 
     def pushed(name: str) -> None:
         def reference(x: Array, u: Array) -> Array:
-            return complex_step(lambda arrays: [raw(FUNCTIONS[name](*arrays))], [x], [u]).value
+            return complex_step(lambda arrays: [unbox(FUNCTIONS[name](*arrays))], [x], [u]).value
 
         same_values(lambda x, u: answer.bench("pushed")(name, x, u), reference, CASES)
 
     def curvature() -> None:
         def reference(x: Array, u: Array) -> Array:
-            return np.asarray(raw(tgl.hvp(energy, x, u)))
+            return np.asarray(unbox(tgl.hvp(energy, x, u)))
 
         same_values(answer.bench("curved"), reference, CASES)
 
@@ -46,7 +46,7 @@ def probes(answer: Answer) -> list[Probe]:
     x, u = np.array([0.3, -0.5, 0.8]), np.array([1.0, 2.0, -1.0])
 
     def error() -> Any:
-        exact = complex_step(lambda arrays: [raw(twisted(*arrays))], [x], [u]).value
+        exact = complex_step(lambda arrays: [unbox(twisted(*arrays))], [x], [u]).value
         return np.abs(answer.bench("pushed")("twisted", x, u) - exact).max() < 1e-9
 
     return [
