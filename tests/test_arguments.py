@@ -59,7 +59,9 @@ def test_the_message_says_who_expected_what_and_got_what() -> None:
             layers["dense"](wrong, 3)
     with pytest.raises(OptionError, match=r"^Conv2d: expected activation of type str \| None, got 3"):
         layers["conv2d"](3, 8, kernel_size=3, activation=3)
-    with pytest.raises(OptionError, match=r"kernel_size: expected a whole number of at least 1, or a pair of them, got '3'"):
+    with pytest.raises(
+        OptionError, match=r"kernel_size: expected a whole number of at least 1, or a pair of them, got '3'"
+    ):
         layers["conv2d"](3, 8, kernel_size="3")
 
 

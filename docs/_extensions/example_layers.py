@@ -21,7 +21,7 @@ GROUPS = {
         "softmax",
         "log_softmax",
     ),
-    "Normalisation": ("batch_norm", "layer_norm", "group_norm", "local_response_norm"),
+    "Normalization": ("batch_norm", "layer_norm", "group_norm", "local_response_norm"),
     "Dropping": ("dropout", "spatial_dropout2d"),
     "Blocks": ("sequential", "parallel_concat", "residual", "bottleneck", "inception"),
     "Sequences": ("lstm", "multi_head_attention"),
@@ -74,7 +74,8 @@ EXAMPLES = {
         MAP,
     ),
     "sequential": example(
-        'sequential(conv2d(1, 6, kernel_size=5, activation="relu"), max_pool2d(kernel_size=2), flatten(), dense(1176, 10))',
+        'sequential(conv2d(1, 6, kernel_size=5, activation="relu"), max_pool2d(kernel_size=2), '
+        "flatten(), dense(1176, 10))",
         "32, 32, 1",
     ),
     "softmax": example("softmax()", "10,"),

@@ -15,7 +15,7 @@ DARK = re.compile(r"@media \(prefers-color-scheme: dark\) \{ (?P<rules>.*) \}", 
 
 
 def themed(svg: str) -> str:
-    """Return an SVG for use inside of a page, its dark colours those of the page's theme and not of the system."""
+    """Return an SVG for use inside of a page, its dark colors those of the page's theme and not of the system."""
 
     def both(match: re.Match[str]) -> str:
         rules = match["rules"].strip()

@@ -21,7 +21,7 @@ PICTURE = Path("reference", "generated", "front.svg")
 SPEED = DOCS / "results" / "performance.json"
 STAGES = {"c1": "convolution", "s2": "pooling", "c3": "convolution", "s4": "pooling", "f6": "dense", "output": "scores"}
 SHOWN = 4  # maps of a layer that are drawn, two by two
-INK = "#808080"  # grey, which shows on white and on black
+INK = "#808080"  # gray, which shows on white and on black
 
 
 def trained() -> tuple[Any, Any]:
@@ -92,12 +92,12 @@ def picture() -> Figure:
         grid = figure.add_gridspec(2, len(stages), width_ratios=widths, wspace=0.34, hspace=0.42)
         for column, (name, value, gradient) in enumerate(stages):
             chosen = liveliest(value)
-            for row, (array, colours) in enumerate(((value, "viridis"), (gradient, "RdBu_r"))):
+            for row, (array, colors) in enumerate(((value, "viridis"), (gradient, "RdBu_r"))):
                 axes = figure.add_subplot(grid[row, column])
                 shown = tiled(array, chosen)
                 most = float(np.nanmax(np.abs(shown))) or 1.0
                 low = -most if row else float(np.nanmin(shown))
-                axes.imshow(shown, cmap=colours, vmin=low, vmax=most if row else float(np.nanmax(shown)))
+                axes.imshow(shown, cmap=colors, vmin=low, vmax=most if row else float(np.nanmax(shown)))
                 axes.set_axis_off()
                 if row == 0:
                     axes.set_title(STAGES.get(name, name), color=INK)

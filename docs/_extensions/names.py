@@ -57,7 +57,7 @@ FAMILIES = (
     Family(
         "networks",
         "Operations of networks",
-        "Convolution, pooling, normalisation, activations, dropout. Images are (N, H, W, C).",
+        "Convolution, pooling, normalization, activations, dropout. Images are (N, H, W, C).",
         ("ops.convolution", "ops.pooling", "ops.normalization", "ops.activation", "ops.dropping"),
     ),
     Family(

@@ -49,10 +49,10 @@ PIPELINES = {
     "channel shift": [ChannelShift()],
     "brightness": [Brightness()],
     "contrast": [Contrast()],
-    "principal colours": [PCAColor()],
+    "principal colors": [PCAColor()],
     "cutout": [Cutout()],
     "mixup": [Mixup(classes=10)],
-    "normalisation": [Normalize()],
+    "normalization": [Normalize()],
 }
 
 

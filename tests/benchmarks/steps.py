@@ -36,7 +36,7 @@ THEMES = {
     "convolution, forward": ("conv2d", "conv2d_relu"),
     "convolution, gradient of the image": ("conv2d_grad_x",),
     "convolution, gradient of the filters": ("conv2d_grad_w",),
-    "batch normalisation": ("batch_norm", "batch_norm_relu", "centered_sums", "blend"),
+    "batch normalization": ("batch_norm", "batch_norm_relu", "centered_sums", "blend"),
     "activations": ("relu", "relu_grad", "add_relu"),
     "pooling": ("max_pool2d", "max_pool2d_values", "max_pool2d_grad", "sum_pool2d", "sum_pool2d_grad"),
     "dense layers": ("matmul_matrices",),

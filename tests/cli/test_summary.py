@@ -71,7 +71,7 @@ def test_a_network_that_cannot_be_built_names_the_layer_and_the_map(capsys: pyte
     [
         (["vgg61"], "did you mean"),
         (["vgg16", "--set", "classes"], "expected option=value"),
-        (["vgg16", "--set", "colours=3"], "expected a known name, got 'colours'"),
+        (["vgg16", "--set", "colors=3"], "expected a known name, got 'colors'"),
     ],
 )
 def test_mistakes_are_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

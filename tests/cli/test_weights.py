@@ -73,7 +73,7 @@ def test_arrays_are_shown(theirs: Path, capsys: pytest.CaptureFixture[str]) -> N
         ({"file": "none.npz"}, "expected a file"),
         ({"output": "out.npz"}, "expected a .safetensors file"),
         ({"model": "lenet"}, "did you mean"),
-        ({"extra": ["--set", "colour=1"]}, "expected a known name, got 'colour'"),
+        ({"extra": ["--set", "color=1"]}, "expected a known name, got 'color'"),
     ],
 )
 def test_mistakes_are_named_and_nothing_is_written(

@@ -89,8 +89,8 @@ def avg_pool2d(layer: Any, x: Any, cells: Cells) -> Any:
 
 def standardized(x: Any, axes: tuple[int, ...], eps: float) -> Any:
     count = float(np.prod([x.shape[a] for a in axes]))
-    centred = x - x.sum(axis=axes, keepdims=True) / count
-    return centred * ((centred * centred).sum(axis=axes, keepdims=True) / count + eps) ** -0.5
+    centered = x - x.sum(axis=axes, keepdims=True) / count
+    return centered * ((centered * centered).sum(axis=axes, keepdims=True) / count + eps) ** -0.5
 
 
 def batch_norm(layer: Any, x: Any, cells: Cells) -> Any:

@@ -17,7 +17,7 @@ from tests.composition.networks import networks
 from tests.composition.scalar import Scalar, gradients, scalars, values
 
 Drawn = tuple[tgl.Layer, tuple[int, ...]]
-ROUNDING = 1e-8  # of the largest gradient; normalisations of nearly constant channels amplify
+ROUNDING = 1e-8  # of the largest gradient; normalizations of nearly constant channels amplify
 seeds = st.integers(0, 2**32 - 1)
 
 

@@ -31,7 +31,7 @@ ONCE_BLAMED = {
             seed=3,
         ),
     ),
-    # Normalised over a large batch, single pixels lie eight standard deviations out; their error is relative to that.
+    # Normalized over a large batch, single pixels lie eight standard deviations out; their error is relative to that.
     "entries far larger than their root mean square": (
         "bottleneck",
         "kernels",

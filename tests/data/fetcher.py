@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
-from tinygrad_lab.data.catalogue import fetch
+from tinygrad_lab.data.catalog import fetch
 from tinygrad_lab.data.files import DataFile, Download
 from tinygrad_lab.data.sources import Source
 from tinygrad_lab.registry import Plugin, datasets

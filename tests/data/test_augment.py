@@ -30,7 +30,7 @@ from tinygrad_lab.data import (
     Shift,
     Zoom,
 )
-from tinygrad_lab.data.augment.color import colour_statistics
+from tinygrad_lab.data.augment.color import color_statistics
 from tinygrad_lab.errors import ConfigError, OptionError, PluginError
 from tinygrad_lab.registry import augmentations
 
@@ -159,7 +159,7 @@ def test_a_window_larger_than_the_image_is_refused() -> None:
 
 @given(SEEDS, st.floats(0, 180))
 def test_rotation(seed: int, degrees: float) -> None:
-    """SciPy rotates counter-clockwise too, about the same centre."""
+    """SciPy rotates counter-clockwise too, about the same center."""
     images = made_images(seed % 7)
     found = Rotation(degrees=degrees, fill="zero").change(images, rng=generator(seed))
     angles = generator(seed).uniform(-np.deg2rad(degrees), np.deg2rad(degrees), 6)
@@ -198,9 +198,9 @@ def test_zoom(seed: int) -> None:
     images = made_images(seed % 7)
     found = Zoom(amount=0.5, fill="edge").change(images, rng=generator(seed))
     for image, out, zoom in zip(images, found, generator(seed).uniform(0.5, 1.5, 6), strict=True):
-        centre = np.array([3.5, 4.0, 0])
+        center = np.array([3.5, 4.0, 0])
         matrix = np.diag([1 / zoom, 1 / zoom, 1])
-        offset = centre - matrix @ centre
+        offset = center - matrix @ center
         expected = ndimage.affine_transform(image, matrix, offset, order=1, mode="nearest")
         np.testing.assert_allclose(out, expected, atol=1e-5)
 
@@ -225,17 +225,17 @@ def test_brightness_and_contrast() -> None:
         np.testing.assert_allclose(contrast[n], (mean + factor * (images[n] - mean)).clip(0, 1), atol=1e-6)
 
 
-def test_colour_statistics_are_numpys() -> None:
+def test_color_statistics_are_numpys() -> None:
     data = made_data()
     pixels = data.images.reshape(-1, 3) / 255
-    mean, covariance = colour_statistics(data)
+    mean, covariance = color_statistics(data)
     np.testing.assert_allclose(mean, pixels.mean(axis=0))
     np.testing.assert_allclose(covariance, np.cov(pixels, rowvar=False, bias=True), atol=1e-12)
     as_floats = Dataset((data.images / 255).astype(np.float32), data.labels)
-    np.testing.assert_allclose(colour_statistics(as_floats)[1], covariance, atol=1e-7)
+    np.testing.assert_allclose(color_statistics(as_floats)[1], covariance, atol=1e-7)
 
 
-def test_pca_color_spreads_along_the_principal_colours() -> None:
+def test_pca_color_spreads_along_the_principal_colors() -> None:
     """Of the noise that is added, the covariance is P diag((std * eigenvalue)^2) P'."""
     step = PCAColor(std=0.5).fit(made_data())
     assert step.eigenvalues is not None
@@ -247,7 +247,7 @@ def test_pca_color_spreads_along_the_principal_colours() -> None:
     np.testing.assert_allclose(np.cov(noise, rowvar=False), expected, atol=0.03 * expected.max())
     one = step.change(made_images(count=1), rng=generator(1)) - made_images(count=1)
     inner = (made_images(count=1) > 0.2) & (made_images(count=1) < 0.8)
-    assert np.ptp(one[..., 0][inner[..., 0]]) < 1e-6, "one colour for a whole image"
+    assert np.ptp(one[..., 0][inner[..., 0]]) < 1e-6, "one color for a whole image"
 
 
 def test_normalize() -> None:
@@ -339,7 +339,7 @@ class TestCompose:
         np.testing.assert_array_equal(found[0], images)
         np.testing.assert_array_equal(found[1], labels)
 
-    def test_neighbours_that_move_pixels_are_one_warp(self) -> None:
+    def test_neighbors_that_move_pixels_are_one_warp(self) -> None:
         """A shift far out and back again loses nothing, which two warps would."""
 
         @dataclass(frozen=True, kw_only=True)

@@ -64,7 +64,7 @@ def test_floats_in_the_range_of_bytes_are_refused() -> None:
     pixels = np.array([0.0, 255.0], np.float32).reshape(1, 1, 2, 1)
     with pytest.raises(OptionError, match=r"brightness 0 to 1, got 0 to 255; divide by 255"):
         Dataset(pixels, np.zeros(1, int))
-    Dataset((pixels - 128) / 64, np.zeros(1, int))  # standardised ones have no such range
+    Dataset((pixels - 128) / 64, np.zeros(1, int))  # standardized ones have no such range
 
 
 def test_bad_arrays_are_refused() -> None:

@@ -150,7 +150,7 @@ class TestImageFolder:
         assert len(load("image_folder", root=tmp_path, validation=0.2)) == 8
         data = load("image_folder", root=tmp_path, split="validation", validation=0.2)
         assert len(data) == 2
-        assert data.shape == (4, 4, 3), "grey pictures become RGB"
+        assert data.shape == (4, 4, 3), "gray pictures become RGB"
         with pytest.raises(OptionError, match=r"expected a split out of \['train'\]"):
             load("image_folder", root=tmp_path, split="test")
 

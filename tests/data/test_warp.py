@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from tinygrad_lab.autograd.dispatch import provider_serves
 from tinygrad_lab.autograd.settings import reference_only
-from tinygrad_lab.data.augment.warp import FILLS, _compiled, about_centre, affine_maps, compose_maps, warp
+from tinygrad_lab.data.augment.warp import FILLS, _compiled, about_center, affine_maps, compose_maps, warp
 from tinygrad_lab.errors import OptionError, ShapeError
 
 SCIPY_MODES = {"zero": "grid-constant", "edge": "nearest", "reflect": "mirror"}
@@ -140,11 +140,11 @@ def test_maps_compose_as_warps_do(seed: int) -> None:
     np.testing.assert_allclose(once[:, 2:7, 2:7], twice[:, 2:7, 2:7], atol=1e-5)
 
 
-def test_the_centre_stays() -> None:
+def test_the_center_stays() -> None:
     linear = np.random.default_rng(0).normal(size=(5, 2, 2))
-    centre = np.array([2.0, 3.5])
-    maps = about_centre(linear, (5, 8))
-    np.testing.assert_allclose(maps[:, :, :2] @ centre + maps[:, :, 2], np.tile(centre, (5, 1)))
+    center = np.array([2.0, 3.5])
+    maps = about_center(linear, (5, 8))
+    np.testing.assert_allclose(maps[:, :, :2] @ center + maps[:, :, 2], np.tile(center, (5, 1)))
 
 
 def test_bad_arguments_are_refused() -> None:

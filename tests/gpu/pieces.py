@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from tinygrad_lab.data import Dataset, catalogue, load
+from tinygrad_lab.data import Dataset, catalog, load
 
 
 def pack(data: dict[str, Dataset], folder: Path, pieces: int, images: int | None = None) -> list[Path]:
@@ -64,8 +64,8 @@ def reading(folder: Path) -> Iterator[None]:
     if not list(folder.glob("cifar10-*of*.npz")):
         yield
         return
-    find = catalogue.find_source
-    with patch.object(catalogue, "find_source", lambda name: Pieces(folder) if name == "cifar10" else find(name)):
+    find = catalog.find_source
+    with patch.object(catalog, "find_source", lambda name: Pieces(folder) if name == "cifar10" else find(name)):
         yield
 
 

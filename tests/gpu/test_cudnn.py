@@ -83,7 +83,10 @@ def test_without_cudnn_the_reference_serves(monkeypatch: pytest.MonkeyPatch) -> 
         g = there[0][:, :3, :3, :1] * there[2]
         for got, reference in (
             (conv2d_grad_x(g, there[1], size=(5, 5)), conv2d_grad_x.forward(np, to_host(g), w, size=(5, 5))),
-            (conv2d_grad_w(there[0], g, kernel_size=(3, 3)), conv2d_grad_w.forward(np, x, to_host(g), kernel_size=(3, 3))),
+            (
+                conv2d_grad_w(there[0], g, kernel_size=(3, 3)),
+                conv2d_grad_w.forward(np, x, to_host(g), kernel_size=(3, 3)),
+            ),
         ):
             np.testing.assert_array_equal(to_host(got), reference)
 

@@ -133,7 +133,9 @@ def without_size(how: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(DTYPES, SEEDS, st.integers(1, 3), st.integers(1, 3), windows(), st.booleans())
-@example("float32", 0, 1, 1, {"size": (5, 5), "kernel_size": (3, 3), "stride": (2, 2), "padding": ((0, 0), (0, 0))}, True)
+@example(
+    "float32", 0, 1, 1, {"size": (5, 5), "kernel_size": (3, 3), "stride": (2, 2), "padding": ((0, 0), (0, 0))}, True
+)
 def test_max_pooling(dtype: str, seed: int, n: int, c: int, how: dict[str, Any], spoil: bool) -> None:
     x = drawn(seed, (n, *how["size"], c), dtype, spoil=spoil)
     x = np.round(x) if seed % 2 else x  # ties

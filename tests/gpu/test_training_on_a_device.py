@@ -49,9 +49,7 @@ def trainer(device: str, *, lr: float = 0.1, read_every: int | None = None, **op
     batches = Loader(data, batch_size=8, seed=0, workers=0, device=device)
     test = Loader(data, batch_size=16, shuffle=False, workers=0)  # on the host: the trainer moves its batches
     optimizer = SGD(model.parameters(), lr=lr, momentum=0.9)
-    return Trainer(
-        model, softmax_cross_entropy, optimizer, batches, test=test, read_every=read_every, **options
-    )
+    return Trainer(model, softmax_cross_entropy, optimizer, batches, test=test, read_every=read_every, **options)
 
 
 def values(state: dict[str, Any]) -> dict[str, np.ndarray]:

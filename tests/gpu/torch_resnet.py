@@ -28,7 +28,7 @@ class Bottleneck(nn.Module):
 
 
 def normed(before: int, after: int, kernel_size: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:
-    """A convolution and its normalisation."""
+    """A convolution and its normalization."""
     return [nn.Conv2d(before, after, kernel_size, stride, padding, bias=False), nn.BatchNorm2d(after)]
 
 

@@ -57,7 +57,7 @@ def test_it_is_xml_with_a_title_and_a_description() -> None:
     assert drawing._repr_svg_() == drawing.svg
 
 
-def test_colours_suit_light_and_dark_pages() -> None:
+def test_colors_suit_light_and_dark_pages() -> None:
     root = ET.fromstring(draw_model("resnet18").svg)
     style = root.findtext(f"{SVG}style", "")
     assert style.startswith("@media (prefers-color-scheme: dark)")
@@ -65,7 +65,7 @@ def test_colours_suit_light_and_dark_pages() -> None:
     for group in root.iter(f"{SVG}g"):  # what is written on a fill changes with it
         assert {child.attrib["class"] for child in group if "class" in child.attrib} <= styled
     outside = [*root.findall(f"{SVG}text"), *root.findall(f"{SVG}polyline"), *root.findall(f"{SVG}rect")]
-    assert {child.attrib["fill"] for child in outside} == {"#808080", "none"}  # grey is seen on both
+    assert {child.attrib["fill"] for child in outside} == {"#808080", "none"}  # gray is seen on both
 
 
 def test_branches_are_side_by_side() -> None:

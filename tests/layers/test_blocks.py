@@ -65,7 +65,11 @@ def test_the_gradient_reaches_the_input_past_a_block_without_weights() -> None:
 def test_padded_shortcut_takes_every_second_pixel() -> None:
     block = without_weights(
         Residual(
-            Conv2d(1, 3, kernel_size=3, stride=2, padding=1), shortcut="padded", channels=(1, 3), stride=2, activation=None
+            Conv2d(1, 3, kernel_size=3, stride=2, padding=1),
+            shortcut="padded",
+            channels=(1, 3),
+            stride=2,
+            activation=None,
         )
     )
     x = np.arange(25, dtype="float32").reshape(1, 5, 5, 1)
@@ -154,7 +158,7 @@ def test_an_error_inside_names_the_layer_and_its_path() -> None:
 
 @pytest.mark.peers
 def test_bottleneck_as_pytorch() -> None:
-    """With the same filters, batch normalisation in training."""
+    """With the same filters, batch normalization in training."""
     torch = pytest.importorskip("torch")
     nn = torch.nn
     ours = Bottleneck(4, 2, expansion=3, stride=2, rng=0).astype("float64")

@@ -108,7 +108,8 @@ def test_transposed_convolution_is_the_adjoint(
     extra = 0 if padding == "same" else more % stride
     least = 3 * stride + (kernel_size - 1) * dilation + 1 + extra
     height, width = (
-        4 * stride if padding == "same" else least - sum(sides) for sides in tgl.Window(kernel_size, padding=padding).padding
+        4 * stride if padding == "same" else least - sum(sides)
+        for sides in tgl.Window(kernel_size, padding=padding).padding
     )
     assume(min(height, width) > 0)
     forward = Conv2d(2, 3, bias=False, rng=0, **options)

@@ -1,4 +1,4 @@
-"""Local response normalisation in NumPy's blocks and by compiled kernels, against the reference in double precision."""
+"""Local response normalization in NumPy's blocks and by compiled kernels, against the reference in double precision."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def close(provider: str, operation: Any, *arrays: Any, **options: Any) -> None:
 @either
 @given(shape=shapes, options=options, seed=st.integers(0, 99))
 @example(shape=(3, 5, 2), options={**OPTIONS, "before": 6, "after": 5}, seed=0)
-def test_any_shape_and_neighbourhood(provider: str, shape: Any, options: Any, seed: int) -> None:
+def test_any_shape_and_neighborhood(provider: str, shape: Any, options: Any, seed: int) -> None:
     for dtype in ("float32",) if provider == "numba" else ("float32", "float64"):
         x, g = numbers(shape, seed, dtype), numbers(shape, seed + 1, dtype)
         close(provider, local_response_norm, x, **options)

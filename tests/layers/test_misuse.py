@@ -52,8 +52,8 @@ def inputs_of(case, dtype="float32"):
 def test_options_that_a_constructor_does_not_take(name):
     cls = layers[name]
     expected = rf"^{cls.__name__}: expected {cls.__name__}\(.*got {cls.__name__}\("
-    with pytest.raises(CallError, match=expected + ".*unexpected keyword argument 'colour'"):
-        cls(*first_case(name).args, **first_case(name).options, colour="red")
+    with pytest.raises(CallError, match=expected + ".*unexpected keyword argument 'color'"):
+        cls(*first_case(name).args, **first_case(name).options, color="red")
     if any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(cls).parameters.values()):
         return
     with pytest.raises(CallError, match=expected + ".*too many positional arguments"):

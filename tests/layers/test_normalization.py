@@ -1,4 +1,4 @@
-"""Normalisation: statistics of batches, running statistics, freezing, groups, and neighbouring channels."""
+"""Normalization: statistics of batches, running statistics, freezing, groups, and neighboring channels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rows(*shape: int, mean: float = 0.0, std: float = 1.0) -> Any:
     return RNG.normal(mean, std, shape).astype("float32")
 
 
-# -------------------------------------------------------------------------------------------- batch normalisation
+# -------------------------------------------------------------------------------------------- batch normalization
 
 
 def test_a_batch_comes_out_standardized() -> None:
@@ -141,7 +141,7 @@ def test_a_constant_row_becomes_the_shift() -> None:
     assert layer(np.full((2, 4), 3.0, "float32")).numpy().tolist() == [[0.0] * 4] * 2
 
 
-# ----------------------------------------------------------------------------------- local response normalisation
+# ----------------------------------------------------------------------------------- local response normalization
 
 
 def test_the_worked_example() -> None:
@@ -174,7 +174,7 @@ def test_conventions_meet_where_their_windows_do(radius: int, channels: int, see
 
 
 def test_even_sizes_are_where_they_part() -> None:
-    """The one bright channel is seen by its neighbours on both sides, or on one."""
+    """The one bright channel is seen by its neighbors on both sides, or on one."""
     x = np.array([1.0, 1.0, 9.0, 1.0, 1.0])
     inhibited = {
         convention: (LocalResponseNorm(2, alpha=1.0, beta=1.0, k=1.0, convention=convention)(x) < 0.1).tolist()
@@ -190,7 +190,7 @@ def test_even_sizes_are_where_they_part() -> None:
 
 @pytest.mark.peers
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_normalisation_as_pytorch(dtype: str) -> None:
+def test_normalization_as_pytorch(dtype: str) -> None:
     torch = pytest.importorskip("torch")
     f = torch.nn.functional
 

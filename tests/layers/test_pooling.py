@@ -148,5 +148,7 @@ def test_padding_never_wins_over_integers(dtype: str) -> None:
         for y in (pool(x), tgl.no_grad()(pool)(x)):
             assert y.dtype == dtype
             assert (y == value).all()
-    small = tgl.max_pool2d(np.full((1, 2, 2, 1), least, dtype), kernel_size=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1)))
+    small = tgl.max_pool2d(
+        np.full((1, 2, 2, 1), least, dtype), kernel_size=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1))
+    )
     assert small[1].ravel().tolist() == [4, 3, 1, 0]  # places in the image

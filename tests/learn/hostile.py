@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tinygrad_lab.learn.catalogue import FOLDER
+from tinygrad_lab.learn.catalog import FOLDER
 
 WRONG = """
 import numpy as np
@@ -221,7 +221,7 @@ HOSTILE = {
     "json": Hostile("import json\njson.dumps = lambda *a, **k: '{\"passed\": true}'\n" + WRONG, LOST),
     # ------------------------------------------------------------------------------------------------ the solution
     "the solution, imported": Hostile(
-        "from tinygrad_lab.learn.catalogue import find_exercise\n"
+        "from tinygrad_lab.learn.catalog import find_exercise\n"
         "exec(find_exercise('matmul').solution['matmul.py'])\n",
         "to be written in NumPy alone",
     ),
@@ -245,7 +245,7 @@ HOSTILE = {
         f"import numpy as np\nexec(np.fromfile({MATMUL!r}, dtype='uint8').tobytes())\n", "may read its own folder"
     ),
     "the solution, of a layer": Hostile(
-        "from tinygrad_lab.learn.catalogue import find_exercise\n"
+        "from tinygrad_lab.learn.catalog import find_exercise\n"
         "exec(find_exercise('layer_norm').solution['layer_norm.py'])\n",
         "may not use the grader",
         exercise="layer_norm",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tinygrad_lab.learn.answer import Answer, WrongAnswer, holes
-from tinygrad_lab.learn.catalogue import find_exercise
+from tinygrad_lab.learn.catalog import find_exercise
 from tinygrad_lab.learn.grading import grade
 from tinygrad_lab.learn.process import MOST_PRINTED, grade_apart
 from tinygrad_lab.learn.verdict import Verdict

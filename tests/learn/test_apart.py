@@ -23,7 +23,7 @@ import tinygrad_lab as tgl
 from tinygrad_lab.learn.answer import Raised, Stopped, WrongAnswer
 from tinygrad_lab.learn.apart.remote import RemoteAnswer
 from tinygrad_lab.learn.apart.wire import DTYPES, MOST_BYTES, Closed, Malformed, Peer, decode, encode
-from tinygrad_lab.learn.catalogue import Exercise, exercises, find_exercise
+from tinygrad_lab.learn.catalog import Exercise, exercises, find_exercise
 from tinygrad_lab.learn.grading import grade
 from tinygrad_lab.learn.process import AnswerProcess, grade_apart
 
@@ -238,7 +238,7 @@ class TestTheGuard:
         """The answer's process goes with the grader, though nobody tells it to."""
         (tmp_path / "matmul.py").write_text("print('here', flush=True)\nwhile True: pass\n")
         code = (
-            "import sys\nfrom pathlib import Path\nfrom tinygrad_lab.learn.catalogue import find_exercise\n"
+            "import sys\nfrom pathlib import Path\nfrom tinygrad_lab.learn.catalog import find_exercise\n"
             "from tinygrad_lab.learn.process import grade_apart\n"
             "grade_apart(find_exercise('matmul'), {'matmul.py': Path(sys.argv[1]).read_text()})\n"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tinygrad_lab.cli import main
-from tinygrad_lab.learn.catalogue import exercises, find_exercise
+from tinygrad_lab.learn.catalog import exercises, find_exercise
 from tinygrad_lab.learn.progress import load_progress
 
 Capture = pytest.CaptureFixture[str]

@@ -12,7 +12,7 @@ import pytest
 
 from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.learn.answer import holes
-from tinygrad_lab.learn.catalogue import FOLDER, ORDER, Exercise, Mistake, exercises, find_exercise
+from tinygrad_lab.learn.catalog import FOLDER, ORDER, Exercise, Mistake, exercises, find_exercise
 from tinygrad_lab.learn.grading import alike, grade, local_answer, results
 
 EXERCISES = exercises()
@@ -127,10 +127,10 @@ def col2im(g, shape, window, stride):
     ("batch_norm", "variance_constant"): """
 import numpy as np
 def batch_norm_backward(g, x, scale, eps):
-    centred = x - x.mean(axis=0)
-    s = 1 / np.sqrt((centred**2).mean(axis=0) + eps)
+    centered = x - x.mean(axis=0)
+    s = 1 / np.sqrt((centered**2).mean(axis=0) + eps)
     rows = len(x)
-    return scale * s * (g - g.sum(axis=0) / rows), (g * centred * s).sum(axis=0), g.sum(axis=0)
+    return scale * s * (g - g.sum(axis=0) / rows), (g * centered * s).sum(axis=0), g.sum(axis=0)
 """,
     ("scalar_tape", "assigned"): """
 import math

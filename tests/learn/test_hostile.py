@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.learn.hostile import HOSTILE, Hostile
-from tinygrad_lab.learn.catalogue import find_exercise
+from tinygrad_lab.learn.catalog import find_exercise
 from tinygrad_lab.learn.process import MOST_PRINTED, grade_apart
 
 MEMORY = 2 << 30

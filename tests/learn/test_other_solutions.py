@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tinygrad_lab.learn.catalogue import find_exercise
+from tinygrad_lab.learn.catalog import find_exercise
 from tinygrad_lab.learn.grading import grade
 
 RIGHT = {

@@ -64,9 +64,15 @@ X = np.ones((2, 3))
         (lambda: tgl.einsum("ii->i", X), ShapeError, r"expected one length for 'i', got 2 and 3"),
         (lambda: tgl.einsum("...i,...i", X, np.ones((4, 3))), ShapeError, r"expected one length for"),
         (lambda: tgl.take_along_axis(X, np.array([0]), 0), ShapeError, r"take_along_axis: expected positions with 2"),
-        (lambda: tgl.unfold(np.ones((1, 2, 2, 1)), kernel_size=(3, 3)), ShapeError, r"unfold: expected a map of at least 3"),
         (
-            lambda: tgl.max_pool2d(np.ones((1, 20, 20, 1)), kernel_size=(17, 17), stride=(1, 1), padding=((0, 0), (0, 0))),
+            lambda: tgl.unfold(np.ones((1, 2, 2, 1)), kernel_size=(3, 3)),
+            ShapeError,
+            r"unfold: expected a map of at least 3",
+        ),
+        (
+            lambda: tgl.max_pool2d(
+                np.ones((1, 20, 20, 1)), kernel_size=(17, 17), stride=(1, 1), padding=((0, 0), (0, 0))
+            ),
             OptionError,
             r"max_pool2d: expected a window of at most 256 elements, got 17x17",
         ),

@@ -126,8 +126,8 @@ def test_the_norm_at_zero_has_no_infinite_second_derivative() -> None:
 
 def test_the_standard_deviation_has_a_second_derivative_and_none_where_it_is_zero() -> None:
     x, deviation = np.array([1.0, 3.0, 4.0]), np.std([1.0, 3.0, 4.0])
-    centred = x - x.mean()
-    expected = (np.eye(3) - 1 / 3) / (3 * deviation) - np.outer(centred, centred) / (9 * deviation**3)
+    centered = x - x.mean()
+    expected = (np.eye(3) - 1 / 3) / (3 * deviation) - np.outer(centered, centered) / (9 * deviation**3)
     np.testing.assert_allclose(tgl.hessian(tgl.std)(x), expected, rtol=1e-12, atol=1e-15)
     assert same(tgl.hessian(tgl.std)(np.full(2, 2.0)), np.zeros((2, 2)))
 

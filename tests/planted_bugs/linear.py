@@ -162,7 +162,9 @@ def _grad_w(change: Any) -> Any:
 
     def rule(g: Any, x: Any, w_like: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
         kernel_size = w_like.shape[:2]
-        w = conv2d_grad_w(x, g, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation, groups=groups)
+        w = conv2d_grad_w(
+            x, g, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation, groups=groups
+        )
         return change(w, x, groups)
 
     return {conv2d: {"w": rule}}

@@ -1,4 +1,4 @@
-"""Planted bugs of normalisations: moments, their derivatives, and running statistics."""
+"""Planted bugs of normalizations: moments, their derivatives, and running statistics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def batch_norm_rule(
     scaled: bool = True,
     constants: bool = False,
 ) -> Any:
-    """Return batch normalisation's rule with a term dropped or damaged."""
+    """Return batch normalization's rule with a term dropped or damaged."""
 
     def rule(g: Any, x: Any, scale: Any, mean: Any, variance: Any, eps: float, wanted: Any) -> Any:
         if constants:
@@ -58,7 +58,7 @@ plant(
     rules=batch_norm_rule(less=1),
 )
 plant(
-    "scale_gradient_not_normalised",
+    "scale_gradient_not_normalized",
     "batch_norm",
     "the scale's gradient sums g (x - mean) and is not divided by the deviation",
     rules=batch_norm_rule(scaled=False),
@@ -125,7 +125,7 @@ class UpdatedTwice(BatchNorm):
 @planted(
     "batch_statistics_in_evaluation",
     "batch_norm",
-    "evaluation normalises by the batch and not by the running statistics",
+    "evaluation normalizes by the batch and not by the running statistics",
     by="reference",
 )
 class BatchStatisticsInEvaluation(BatchNorm):
@@ -187,16 +187,14 @@ _forward = standardize.forward
 plant(
     "channels_for_groups",
     "group_norm",
-    "each channel is normalised by itself, and not with its group",
+    "each channel is normalized by itself, and not with its group",
     by="reference",
     forwards={standardize: lambda xp, x, *, axes, eps: _forward(xp, x, axes=(1,), eps=eps)},
 )
 
 
-def response_rule(
-    *, neighbours: float = 1.0, mirrored: bool = True, power: float = 1.0, constants: bool = False
-) -> Any:
-    """Return local response normalisation's rule, damaged."""
+def response_rule(*, neighbors: float = 1.0, mirrored: bool = True, power: float = 1.0, constants: bool = False) -> Any:
+    """Return local response normalization's rule, damaged."""
 
     def rule(g: Any, x: Any, before: int, after: int, factor: float, beta: float, k: float) -> Any:
         base = channel_sum(x * x, before=before, after=after) * factor + k
@@ -204,7 +202,7 @@ def response_rule(
         shrink = tgl.power(base, -beta)
         back = (after, before) if mirrored else (before, after)
         seen = channel_sum(g * x * shrink / tgl.power(base, power), before=back[0], after=back[1])
-        return g * shrink - neighbours * x * seen * (2.0 * factor * beta)
+        return g * shrink - neighbors * x * seen * (2.0 * factor * beta)
 
     return {local_response_norm: {"x": rule}}
 
@@ -212,13 +210,13 @@ def response_rule(
 plant(
     "inhibition_as_constant",
     "local_response_norm",
-    "the derivative through the neighbours' squares is missing",
-    rules=response_rule(neighbours=0.0),
+    "the derivative through the neighbors' squares is missing",
+    rules=response_rule(neighbors=0.0),
 )
 plant(
-    "neighbourhood_not_mirrored",
+    "neighborhood_not_mirrored",
     "local_response_norm",
-    "backward, a lopsided neighbourhood is not turned round",
+    "backward, a lopsided neighborhood is not turned round",
     rules=response_rule(mirrored=False),
 )
 plant(

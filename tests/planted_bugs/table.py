@@ -34,7 +34,7 @@ def gradcheck_passes(subject: Subject) -> bool:
     class Wrapped(torch.autograd.Function):  # type: ignore[misc]  # torch may be missing
         @staticmethod
         def forward(ctx: Any, *tensors: Any) -> Any:
-            ys, ctx.pull = subject.linearise([t.detach().numpy() for t in tensors])
+            ys, ctx.pull = subject.linearize([t.detach().numpy() for t in tensors])
             return tuple(torch.tensor(y) for y in ys)
 
         @staticmethod

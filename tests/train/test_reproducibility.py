@@ -26,7 +26,7 @@ from tinygrad_lab.train import Callback, Trainer
 from tinygrad_lab.train.checkpoint import load, save
 from tinygrad_lab_layers import BatchNorm, Conv2d, Dense, Dropout, Flatten
 
-NETWORKS = {  # each with kernels of its own: tiles and fused ReLU; normalisation; local response; dropout; branches
+NETWORKS = {  # each with kernels of its own: tiles and fused ReLU; normalization; local response; dropout; branches
     "alexnet_small": {"classes": 10},
     "resnet_cifar": {"depth": 8},
     "cuda_convnet": {},

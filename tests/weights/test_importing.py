@@ -20,7 +20,7 @@ FLATTENED = {"output": (4, 3, 2)}
 
 
 def network() -> tgl.Sequential:
-    """A convolution, normalisation and a dense layer after a flatten of a 3x2 map of 4 channels."""
+    """A convolution, normalization and a dense layer after a flatten of a 3x2 map of 4 channels."""
     return tgl.Sequential(
         {
             "conv": Conv2d(3, 4, kernel_size=(3, 2), padding="valid", rng=0),
@@ -246,7 +246,7 @@ def test_rows_without_an_order_of_places_need_no_map(tmp_path: Path) -> None:
             import_weights(model, as_npz(tmp_path, {}), convention="torch")
 
 
-def test_normalisation_of_a_flattened_map_is_reordered_too(tmp_path: Path) -> None:
+def test_normalization_of_a_flattened_map_is_reordered_too(tmp_path: Path) -> None:
     model = tgl.Sequential({"conv": conv(), "flatten": Flatten(), "norm": BatchNorm(8), "output": head()})
     ramp, maps = np.arange(8, dtype="float32"), {"norm": (2, 2, 2), "output": (2, 2, 2)}
     arrays = {f"norm.{name}": ramp for name in ("weight", "bias", "running_mean", "running_var")}

@@ -65,7 +65,7 @@ def test_what_is_frozen_stays_and_the_rest_learns(patterns: Any, but: Any, chang
 
 
 @pytest.mark.parametrize("pattern", ["norm1", "norm1.*", "norm*", "*"])
-def test_frozen_normalisation_keeps_its_statistics_in_training(pattern: str) -> None:
+def test_frozen_normalization_keeps_its_statistics_in_training(pattern: str) -> None:
     model = network()
     frozen = freeze(model, pattern, but="output")
     assert {"norm1.scale", "norm1.shift"} <= set(frozen)

@@ -41,11 +41,11 @@ PARAMETERS = {  # learned ones, at the default options
 VARIANTS: list[tuple[str, dict[str, Any], int]] = [
     ("alexnet", {"groups": 1}, 62_378_344),
     ("alexnet", {"pool_size": 2}, 60_965_224),  # the maps are the same
-    ("alexnet", {"normalisation": "after_pool"}, 60_965_224),
+    ("alexnet", {"normalization": "after_pool"}, 60_965_224),
     ("cnn7", {"padding": "none"}, 39_854),
     ("cnn7", {"padding": "edge"}, 135_854),
-    ("cuda_convnet", {"normalisation": False, "pool_size": 2}, 155_530),
-    ("alexnet", {"normalised": (1, 2, 5)}, 60_965_224),
+    ("cuda_convnet", {"normalization": False, "pool_size": 2}, 155_530),
+    ("alexnet", {"normalized": (1, 2, 5)}, 60_965_224),
     ("googlenet", {"auxiliary": True}, 13_378_280),  # as the Caffe model of its first author
     ("gap7", {"padding": "none"}, 7_842),
     ("gap7", {"reduction": "dense"}, 7_842 + 980 * 20 + 20),

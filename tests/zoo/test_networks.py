@@ -25,7 +25,7 @@ SMALL: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("alexnet_small", {"activation": "sigmoid", "init": 0.1}, (32, 32, 3)),
     ("cnn7", {"padding": "none"}, (32, 32, 3)),
     ("cuda_convnet", {}, (32, 32, 3)),
-    ("cuda_convnet", {"normalisation": False, "pool_size": 2, "activation": "tanh"}, (32, 32, 3)),
+    ("cuda_convnet", {"normalization": False, "pool_size": 2, "activation": "tanh"}, (32, 32, 3)),
     ("gap7", {"padding": "edge"}, (32, 32, 3)),
     ("gap7", {"widths": (8, 8, 16, 16), "reduction": "dense"}, (32, 32, 3)),
     ("lenet5", {"image": (32, 32, 3), "padding": "zero", "classes": 2}, (32, 32, 3)),
@@ -195,22 +195,22 @@ def test_maps_shrink_where_nothing_surrounds_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("normalisation", "order"),
+    ("normalization", "order"),
     [("before_pool", ["norm1", "pool1"]), ("after_pool", ["pool1", "norm1"]), ("none", ["pool1"])],
 )
-def test_alexnet_normalises_before_or_after_the_pool_or_not_at_all(normalisation: str, order: list[str]) -> None:
+def test_alexnet_normalizes_before_or_after_the_pool_or_not_at_all(normalization: str, order: list[str]) -> None:
     with shapes_only():
-        names = list(models["alexnet"](normalisation=normalisation).children())
+        names = list(models["alexnet"](normalization=normalization).children())
     assert names[1 : 1 + len(order)] == order
     assert names[1 + len(order)] == "conv2"
 
 
 @pytest.mark.parametrize(
-    ("normalisation", "order"), [("before_pool", ["norm5", "pool5"]), ("after_pool", ["pool5", "norm5"])]
+    ("normalization", "order"), [("before_pool", ["norm5", "pool5"]), ("after_pool", ["pool5", "norm5"])]
 )
-def test_alexnet_can_normalise_after_the_fifth_convolution_too(normalisation: str, order: list[str]) -> None:
+def test_alexnet_can_normalize_after_the_fifth_convolution_too(normalization: str, order: list[str]) -> None:
     with shapes_only():
-        names = list(models["alexnet"](normalisation=normalisation, normalised=(1, 2, 5)).children())
+        names = list(models["alexnet"](normalization=normalization, normalized=(1, 2, 5)).children())
     place = names.index("conv5")
     assert names[place + 1 : place + 3] == order
     assert [name for name in names if name.startswith("norm")] == ["norm1", "norm2", "norm5"]
@@ -243,8 +243,8 @@ def test_a_network_that_cannot_be_built_names_the_layer_and_the_map() -> None:
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("alexnet", {"normalisation": "sometimes"}),
-        ("alexnet", {"normalised": (1, 3)}),
+        ("alexnet", {"normalization": "sometimes"}),
+        ("alexnet", {"normalized": (1, 3)}),
         ("alexnet_small", {"padding": "mirror"}),
         ("gap7", {"reduction": "median"}),
         ("gap7", {"widths": ()}),

@@ -45,7 +45,9 @@ def jacobian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Calla
         if wrong := [out for out in outputs if not hasattr(out, "shape")]:
             raise ShapeError(f"jacobian: expected a function to arrays, got {type(wrong[0]).__name__}")
         argument = chosen[0] if isinstance(argnums, int) else tuple(chosen)
-        return rebuild([_rows(k, [unbox(out) for out in outputs], rebuild, pull, argument) for k in range(len(outputs))])
+        return rebuild(
+            [_rows(k, [unbox(out) for out in outputs], rebuild, pull, argument) for k in range(len(outputs))]
+        )
 
     return differentiated
 

@@ -72,7 +72,7 @@ class Box:
         self.value, self.node = value, node
 
 
-def raw(value: Any) -> Any:
+def unbox(value: Any) -> Any:
     """Take an array out of its box."""
     return value.value if isinstance(value, Box) else value
 
@@ -85,7 +85,7 @@ class TupleCotangent(tuple[Any, ...]):
 
     def filled(self, likes: Any) -> tuple[Any, ...]:
         """Return zeros for a float output that has no cotangent; an integer one keeps None."""
-        xp = namespace(*map(raw, self))
+        xp = namespace(*map(unbox, self))
         pairs = zip(self, likes, strict=True)
         return tuple(xp.zeros(like.shape, like.dtype) if g is None and like else g for g, like in pairs)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.settings import SETTINGS, using
-from tinygrad_lab.autograd.tape import Box, Node, backward_pass, clock, unbox, toposort
+from tinygrad_lab.autograd.tape import Box, Node, backward_pass, clock, toposort, unbox
 from tinygrad_lab.autograd.trees import flatten, leaves_like, map_tree, replaced
 from tinygrad_lab.backend import as_floats, fresh, kept, namespace, zeros_like
 from tinygrad_lab.errors import GradientError

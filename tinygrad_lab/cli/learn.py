@@ -12,7 +12,7 @@ from tinygrad_lab.errors import ConfigError, StateError
 from tinygrad_lab.writing import writing
 
 if TYPE_CHECKING:
-    from tinygrad_lab.learn.catalogue import Exercise
+    from tinygrad_lab.learn.catalog import Exercise
     from tinygrad_lab.learn.progress import Entry, Progress
     from tinygrad_lab.learn.verdict import Verdict
 
@@ -46,7 +46,7 @@ def _list(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from tinygrad_lab.learn.catalogue import exercises
+    from tinygrad_lab.learn.catalog import exercises
 
     progress = _progress()
     table = Table("N", "Name", "Exercise", Column("State", no_wrap=True), box=None)
@@ -77,7 +77,7 @@ def _state(entry: Entry) -> str:
 
 def _start(arguments: argparse.Namespace) -> int:
     from tinygrad_lab.cli.new_layer import names_for, write_distribution
-    from tinygrad_lab.learn.catalogue import find_exercise
+    from tinygrad_lab.learn.catalog import find_exercise
     from tinygrad_lab.learn.workspace import default_folder, hand_out
 
     exercise = find_exercise(arguments.which)
@@ -107,7 +107,7 @@ def _start(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     from tinygrad_lab.cli.check import NEEDS_HYPOTHESIS
-    from tinygrad_lab.learn.catalogue import find_exercise
+    from tinygrad_lab.learn.catalog import find_exercise
     from tinygrad_lab.learn.process import grade_apart
     from tinygrad_lab.learn.workspace import find_answer, read_answers
 
@@ -153,7 +153,7 @@ def _indent(text: str, by: str = "  ") -> str:
 
 
 def _hint(arguments: argparse.Namespace) -> int:
-    from tinygrad_lab.learn.catalogue import find_exercise
+    from tinygrad_lab.learn.catalog import find_exercise
 
     exercise = find_exercise(arguments.which)
     progress = _progress()
@@ -166,7 +166,7 @@ def _hint(arguments: argparse.Namespace) -> int:
 
 
 def _solution(arguments: argparse.Namespace) -> int:
-    from tinygrad_lab.learn.catalogue import find_exercise
+    from tinygrad_lab.learn.catalog import find_exercise
 
     exercise = find_exercise(arguments.which)
     if not (arguments.show or _progress().of(exercise.name).passed):

@@ -23,7 +23,7 @@ from tinygrad_lab.data.augment import (
     Shift,
     Zoom,
 )
-from tinygrad_lab.data.catalogue import Listing, Verification, fetch, find_source, listing, load, verify
+from tinygrad_lab.data.catalog import Listing, Verification, fetch, find_source, listing, load, verify
 from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.data.loader import Loader, Position
 from tinygrad_lab.data.sources import Source

@@ -27,7 +27,7 @@ def _frozen(array: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled images in memory; immutable.
+    """Labeled images in memory; immutable.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ class Loader(metaclass=Checked):
     """Batches of a data set, epoch after epoch.
 
     A ``for`` loop over the loader gives one epoch of pairs (images, labels). Images are float32 with brightness from 0
-    to 1 (unless the pipeline normalises them), labels int64 (or probabilities, after `Mixup`).
+    to 1 (unless the pipeline normalizes them), labels int64 (or probabilities, after `Mixup`).
 
     What a batch holds depends on (seed, epoch, batch number) alone: the order of an epoch, and the random numbers of
     each batch's augmentation, are keyed by them. So any number of workers gives the same batches in the same order, and

@@ -33,18 +33,18 @@ def as_size(size: Any, who: str = "size") -> tuple[int, int]:
 
 
 def _interpolation(source: int, target: int) -> tuple[Array, Array, Array]:
-    """Return the two neighbours of every target position along one axis, and the weight of the second."""
-    centre = (np.arange(target) + 0.5) * (source / target) - 0.5
-    centre = centre.clip(0, source - 1)
-    low = np.floor(centre).astype(np.int64)
-    return low, np.minimum(low + 1, source - 1), centre - low
+    """Return the two neighbors of every target position along one axis, and the weight of the second."""
+    center = (np.arange(target) + 0.5) * (source / target) - 0.5
+    center = center.clip(0, source - 1)
+    low = np.floor(center).astype(np.int64)
+    return low, np.minimum(low + 1, source - 1), center - low
 
 
 def resize_bilinear(images: Array, size: tuple[int, int]) -> Array:
     """Resize images by bilinear interpolation.
 
-    The target pixel i of n samples the source at (i + 1/2) m / n - 1/2, clipped to the outermost centres: pixels are
-    squares whose centres lie at the half, and the corners of both images coincide. There is no smoothing when an image
+    The target pixel i of n samples the source at (i + 1/2) m / n - 1/2, clipped to the outermost centers: pixels are
+    squares whose centers lie at the half, and the corners of both images coincide. There is no smoothing when an image
     shrinks.
 
     Parameters

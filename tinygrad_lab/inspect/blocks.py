@@ -15,7 +15,7 @@ _TITLES = {"conv2d": "conv", "max_pool2d": "max-pool", "avg_pool2d": "average po
     "conv2d_transpose": "transposed conv",
     "depthwise_conv2d": "depthwise conv",
 }
-_FAMILIES = {"conv": "convolution", "pool": "pooling", "norm": "normalisation", "drop": "other", "dense": "dense"}
+_FAMILIES = {"conv": "convolution", "pool": "pooling", "norm": "normalization", "drop": "other", "dense": "dense"}
 _JOINS = {"parallel_concat": "concatenate", "residual": "add"}
 
 
@@ -30,7 +30,7 @@ class Block:
     shape : str
         Of its result: ``28×28×6``; empty where it is that of what comes in.
     family : str
-        What decides its colour.
+        What decides its color.
     name : str
         The last part of its path.
     tip : str

@@ -15,12 +15,12 @@ from tinygrad_lab.inspect.trace import outline, trace
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.writing import write_atomically, writing
 
-# Light fill, border, dark fill. Text stands on these fills, so that it can be read on a page of any colour.
+# Light fill, border, dark fill. Text stands on these fills, so that it can be read on a page of any color.
 _COLOURS = {
     "convolution": ("#d9e8fb", "#3d78b8", "#1d3a5c"),
     "pooling": ("#d6efdb", "#3f8f54", "#1c4529"),
     "dense": ("#fde4c8", "#b9722a", "#573714"),
-    "normalisation": ("#e8ddf9", "#7d5bb5", "#3a2b5c"),
+    "normalization": ("#e8ddf9", "#7d5bb5", "#3a2b5c"),
     "activation": ("#fadada", "#b85454", "#582727"),
     "join": ("#f7efb8", "#97861f", "#4a430f"),
     "other": ("#e4e7ea", "#7c838a", "#3a4046"),
@@ -29,7 +29,7 @@ _INK, _DARK_INK, _LINE = (
     "#1b1f24",
     "#f1f3f5",
     "#808080",
-)  # lines and names outside of blocks: grey on white and on black
+)  # lines and names outside of blocks: gray on white and on black
 _FONT = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _STYLE = "@media (prefers-color-scheme: dark) {{ {} }}".format(
     " ".join(f".tgl-{name} {{ fill: {dark} }}" for name, (_, _, dark) in _COLOURS.items())

@@ -1,7 +1,7 @@
 """Convolution and its gradients for every provider: which of its ways serves for which arguments.
 
 Where the only window is the whole image, a convolution is a product of matrices. Else tiles serve (see `winograd`)
-where `cost_model` finds them cheapest, or products on the image, some neighbouring outputs at once (see `neighbours`).
+where `cost_model` finds them cheapest, or products on the image, some neighboring outputs at once (see `neighbors`).
 A provider brings the ways and the rates of their costs.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.arrays import Options, as_pixel, as_tap, is_product, turned
-from tinygrad_lab.kernels.cost_model import Rates, Shape, choose_neighbours, choose_tile
-from tinygrad_lab.kernels.neighbours import beside, gather, widen
+from tinygrad_lab.kernels.cost_model import Rates, Shape, choose_neighbors, choose_tile
+from tinygrad_lab.kernels.neighbors import beside, gather, widen
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
 from tinygrad_lab.ops.windows import Pair, places
 
@@ -59,11 +59,11 @@ class Ways(NamedTuple):
             return 0
         return choose_tile(shape, self.rates, gradient=gradient)
 
-    def neighbours(self, shape: Shape, how: Options) -> int:
-        """Return how many neighbouring outputs are best computed at once."""
+    def neighbors(self, shape: Shape, how: Options) -> int:
+        """Return how many neighboring outputs are best computed at once."""
         if how.dilation[1] != 1 or how.groups != 1 or not (shape.out_height and shape.out_width):
             return 1
-        return choose_neighbours(shape, self.rates, stride=how.stride[1])
+        return choose_neighbors(shape, self.rates, stride=how.stride[1])
 
 
 def _forward(ways: Ways, x: Array, w: Array, b: Array | None, clip: bool, how: Options) -> Array:
@@ -73,13 +73,13 @@ def _forward(ways: Ways, x: Array, w: Array, b: Array | None, clip: bool, how: O
     shape = Shape(len(x), *size, w.shape[:2], w.shape[2], w.shape[3])
     if m := ways.tile(shape, how):
         return ways.tiles.forward(x, w, b, clip, size, how, m)
-    return _side_by_side(ways, x, w, b, clip, size, how, ways.neighbours(shape, how))
+    return _side_by_side(ways, x, w, b, clip, size, how, ways.neighbors(shape, how))
 
 
 def _side_by_side(
     ways: Ways, x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options, m: int
 ) -> Array:
-    """Convolve the direct way, m neighbouring outputs at once."""
+    """Convolve the direct way, m neighboring outputs at once."""
     if m == 1:
         return ways.direct.forward(x, w, b, clip, size, how)
     step, (down, across) = how.stride[1], size
@@ -95,7 +95,7 @@ def _gradient_x(ways: Ways, g: Array, w: Array, size: Pair, how: Options) -> Arr
     shape = Shape(len(g), *size, w.shape[:2], w.shape[3], w.shape[2])
     if m := ways.tile(shape, how):
         return ways.tiles.gradient_x(g, w, size, how, m)
-    if how.stride == (1, 1) and (m := ways.neighbours(shape, how)) > 1:
+    if how.stride == (1, 1) and (m := ways.neighbors(shape, how)) > 1:
         return _side_by_side(ways, g, turned(w), None, False, size, how.turned(w.shape[:2]), m)
     return ways.direct.gradient_x(g, w, size, how)
 
@@ -107,7 +107,7 @@ def _gradient_w(ways: Ways, x: Array, g: Array, kernel_size: Pair, how: Options)
     shape = Shape(len(x), *size, kernel_size, x.shape[3], g.shape[3])
     if m := ways.tile(shape, how, gradient=True):
         return ways.tiles.gradient_w(x, g, kernel_size, how, m)
-    m = ways.neighbours(shape, how)
+    m = ways.neighbors(shape, how)
     if m == 1:
         return ways.direct.gradient_w(x, g, kernel_size, how)
     step, columns = how.stride[1], kernel_size[1]

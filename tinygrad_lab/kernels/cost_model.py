@@ -3,7 +3,7 @@
 Costs are counted in multiplications and additions of one number at the rate of a matrix product in the cache.
 
 - Directly, each output pixel takes kh * kw * C / groups of them for each output channel, and as many numbers to be
-  found. With m neighbours at once (see `neighbours`) these are kh * (kw + (m - 1) s) * C for m pixels.
+  found. With m neighbors at once (see `neighbors`) these are kh * (kw + (m - 1) s) * C for m pixels.
 - A tile of F(m, r), n = m + r - 1, takes n * n * C for each output channel, where m * m pixels take m * m * r * r * C.
   What is added is the transform of n * n numbers for each input and output channel, and of n * n numbers for each
   filter. Tiles that stick out over the map work for nothing, so that small maps want small tiles.
@@ -80,8 +80,8 @@ def direct_cost(shape: Shape, rates: Rates, *, m: int = 1, stride: int = 1) -> f
 
 
 @functools.lru_cache(maxsize=1024)
-def choose_neighbours(shape: Shape, rates: Rates = COMPILED, *, stride: int = 1) -> int:
-    """Return how many neighbouring outputs are best computed at once; it divides the width of the map.
+def choose_neighbors(shape: Shape, rates: Rates = COMPILED, *, stride: int = 1) -> int:
+    """Return how many neighboring outputs are best computed at once; it divides the width of the map.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def choose_neighbours(shape: Shape, rates: Rates = COMPILED, *, stride: int = 1)
 
     Examples
     --------
-    >>> choose_neighbours(Shape(images=128, out_height=28, out_width=28, kernel_size=(5, 5), inputs=1, outputs=6))
+    >>> choose_neighbors(Shape(images=128, out_height=28, out_width=28, kernel_size=(5, 5), inputs=1, outputs=6))
     2
     """
     sizes = [m for m in range(1, MOST_NEIGHBOURS + 1) if shape.out_width % m == 0]
@@ -118,7 +118,7 @@ def _cheapest(shape: Shape, rates: Rates, gradient: bool) -> int:
     sizes = range(2, min(MOST_OUTPUTS, LARGEST_TILE - r + 1) + 1)
     costs = {m: tile_cost(shape, m, rates, gradient=gradient) for m in sizes}
     best = min(costs, key=costs.__getitem__)
-    return best if costs[best] < direct_cost(shape, rates, m=choose_neighbours(shape, rates)) else 0
+    return best if costs[best] < direct_cost(shape, rates, m=choose_neighbors(shape, rates)) else 0
 
 
 def choose_tile(shape: Shape, rates: Rates = COMPILED, *, gradient: bool = False) -> int:

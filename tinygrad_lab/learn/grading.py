@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.learn.answer import Answer, Raised, Stopped, WrongAnswer, kind_of, root_of
-from tinygrad_lab.learn.catalogue import Exercise, Mistake
+from tinygrad_lab.learn.catalog import Exercise, Mistake
 from tinygrad_lab.learn.verdict import Verdict
 
 ALIKE = 1e-6  # how near, relatively, two results of a probe are that come from one mistake
@@ -76,7 +76,7 @@ def judge(exercise: Exercise, answer: Answer, verdict: Verdict) -> None:
             raise
         except BaseException as error:  # a learner's sys.exit() included
             describe(verdict, error, answer)
-            recognise(verdict, exercise, answer, rules.probes)
+            recognize(verdict, exercise, answer, rules.probes)
             return
         verdict.steps.append(step.name)
     if not all(map(is_finite, results(rules.probes, answer))):
@@ -99,7 +99,7 @@ def describe(verdict: Verdict, error: BaseException, answer: Answer) -> None:
         verdict.what = answer.blame(error)
 
 
-def recognise(verdict: Verdict, exercise: Exercise, answer: Answer, probes: Callable[[Answer], list[Any]]) -> None:
+def recognize(verdict: Verdict, exercise: Exercise, answer: Answer, probes: Callable[[Answer], list[Any]]) -> None:
     """Enter the typical mistakes that an answer holds, in place of the kit's guesses."""
     right = results(probes, local_answer(exercise, exercise.solution).run())
     given = results(probes, answer)

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, cast
 
 from tinygrad_lab.learn.answer import MOST_LINE, Stopped, cut
 from tinygrad_lab.learn.apart.wire import LOST, Malformed
-from tinygrad_lab.learn.catalogue import FOLDER, Exercise
+from tinygrad_lab.learn.catalog import FOLDER, Exercise
 from tinygrad_lab.learn.verdict import Verdict
 
 SECONDS = 60.0  # a right answer takes three at most

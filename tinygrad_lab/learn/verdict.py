@@ -24,7 +24,7 @@ class Verdict:
     because : list of str
         What would explain it, likeliest first.
     mistakes : list of str
-        The names of the typical mistakes that were recognised.
+        The names of the typical mistakes that were recognized.
     printed : str
         What the learner's code printed.
     """

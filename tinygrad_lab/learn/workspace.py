@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tinygrad_lab.errors import ConfigError
-from tinygrad_lab.learn.catalogue import Exercise
+from tinygrad_lab.learn.catalog import Exercise
 from tinygrad_lab.learn.progress import free_name
 
 
@@ -15,7 +15,7 @@ def default_folder(exercise: Exercise) -> Path:
 
     Examples
     --------
-    >>> from tinygrad_lab.learn.catalogue import find_exercise
+    >>> from tinygrad_lab.learn.catalog import find_exercise
     >>> print(default_folder(find_exercise("im2col")))
     06-im2col
     """

@@ -29,7 +29,7 @@ from tinygrad_lab.ops.widths import in_floats
 
 
 def shares_wanted(x: Any, target: Any, smoothing: float) -> Any:
-    """Return t: the probabilities in `target`, or 1 at the class that it numbers; smoothed towards 1 / K."""
+    """Return t: the probabilities in `target`, or 1 at the class that it numbers; smoothed toward 1 / K."""
     shares = target if target.ndim == x.ndim else one_hot(unbox(target), x)
     return shares * (1.0 - smoothing) + smoothing / x.shape[-1] if smoothing else shares
 

@@ -53,9 +53,9 @@ def _takes_raw_slopes(g: Array, x: Array, target: Array, *, smoothing: float = 0
 
 def _launch_raw(name: str, x: Array, target: Array, smoothing: float, out: Array, *slopes: Array) -> Array:
     """Launch a raw kernel, which looks for the classes wanted among labels, or else among probabilities."""
-    classes, labelled = x.shape[-1], _are_labels(x, target)
-    labels = gpu.plain(target).astype(np.int64, copy=False) if labelled else None
-    shares = None if labelled else gpu.plain(target)
+    classes, labeled = x.shape[-1], _are_labels(x, target)
+    labels = gpu.plain(target).astype(np.int64, copy=False) if labeled else None
+    shares = None if labeled else gpu.plain(target)
     rows = x.size // classes
     given = (*map(gpu.plain, slopes), gpu.plain(x), shares, labels, float(smoothing))
     gpu.run("rows", name, x, rows * LANES, *given, out, classes, rows)
@@ -75,19 +75,19 @@ def _raw_cross_entropy_grad(g: Array, x: Array, target: Array, *, smoothing: flo
 # ----------------------------------------------------------------------------------------------------- in NumPy
 
 
-def _labelled(x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
+def _labeled(x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
     return are_numbers(smoothing) and smoothing < 1.0 and _fit(x, target) and alike(x) and _are_classes(x, target)
 
 
-def _labelled_slopes(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
-    return _slopes_fit(g, x) and _labelled(x, target, smoothing=smoothing)
+def _labeled_slopes(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> bool:
+    return _slopes_fit(g, x) and _labeled(x, target, smoothing=smoothing)
 
 
 def _rows(x: Array) -> tuple[Array, int]:
     return x.reshape(-1, x.shape[-1]), max(1, BLOCK // x.shape[-1])
 
 
-@cross_entropy.kernel("numpy", when=_labelled, error=1e-5)
+@cross_entropy.kernel("numpy", when=_labeled, error=1e-5)
 def _cross_entropy_in_numpy(x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
     (rows, block), labels = _rows(x), target.reshape(-1)
     out = np.empty(len(rows), x.dtype)
@@ -104,7 +104,7 @@ def _cross_entropy_in_numpy(x: Array, target: Array, *, smoothing: float = 0.0) 
     return out.reshape(x.shape[:-1])
 
 
-@cross_entropy_grad.kernel("numpy", when=_labelled_slopes, error=1e-5)
+@cross_entropy_grad.kernel("numpy", when=_labeled_slopes, error=1e-5)
 def _cross_entropy_grad_in_numpy(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
     (rows, block), labels, slopes = _rows(x), target.reshape(-1), g.reshape(-1, 1)
     out = np.empty(rows.shape, x.dtype)
@@ -136,13 +136,13 @@ def _takes_slopes(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) 
 
 def _launch(of_labels: Any, of_shares: Any, slopes: Array | None, x: Array, target: Array, smoothing: float) -> Array:
     """Run one of two compiled kernels on blocks of rows; with a value for each row it makes a gradient."""
-    (rows, block), labelled = _rows(plain(x)), _are_labels(x, target)
-    wanted = target.reshape(-1).astype(np.int64) if labelled else plain(target).reshape(rows.shape)
+    (rows, block), labeled = _rows(plain(x)), _are_labels(x, target)
+    wanted = target.reshape(-1).astype(np.int64) if labeled else plain(target).reshape(rows.shape)
     out = aligned(x.shape[:-1] if slopes is None else x.shape)
     given = () if slopes is None else (plain(slopes).reshape(-1),)
     result = out.reshape(len(rows), -1) if given else out.reshape(-1)
     arguments = (*given, rows, wanted, np.float32(smoothing), block, result)
-    run(of_labels if labelled else of_shares, arguments, -(-len(rows) // block))
+    run(of_labels if labeled else of_shares, arguments, -(-len(rows) // block))
     return out
 
 

@@ -241,7 +241,9 @@ class Layer(metaclass=Checked):
             shape = unbox(state[path]).shape
             if shape != variable.shape:
                 raise StateError(f"{type(self).__name__}: expected {path} of shape {variable.shape}, got {shape}")
-        given = {path: namespace(unbox(state[path])).array(unbox(state[path]), dtype=v.dtype) for path, v in own.items()}
+        given = {
+            path: namespace(unbox(state[path])).array(unbox(state[path]), dtype=v.dtype) for path, v in own.items()
+        }
         for path, variable in own.items():
             variable.assign(transfer(given[path], variable.device))
 

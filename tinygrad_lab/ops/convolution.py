@@ -191,7 +191,9 @@ def _rule_x(g: Any, x_like: Any, w: Any, stride: Pair, padding: Padding, dilatio
 
 def _rule_w(g: Any, x: Any, w_like: Any, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Any:
     kernel_size = w_like.shape[:2]
-    return conv2d_grad_w(x, g, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return conv2d_grad_w(
+        x, g, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
 
 
 def _relu_rule(

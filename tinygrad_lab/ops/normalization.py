@@ -1,4 +1,4 @@
-r"""Normalisation: batch statistics of channels, and standard scores over any axes.
+r"""Normalization: batch statistics of channels, and standard scores over any axes.
 
 .. math:: y = \gamma\,(x - \mu)\,r + \beta, \qquad \mu = \frac{1}{m} \sum x, \quad
           v = \frac{1}{m} \sum (x - \mu)^2, \quad r = (v + \varepsilon)^{-1/2}

@@ -39,7 +39,9 @@ def max_pool2d(xp: Any, x: Any, *, kernel_size: Pair, stride: Pair, padding: Pad
     n, ho, wo, kh, kw, c = columns.shape
     columns = columns.reshape(n, ho, wo, kh * kw, c)
     out, index = columns.max(axis=3), columns.argmax(axis=3).astype(xp.uint8)
-    return out, xp.where(out == least, first_inside(xp, x, kernel_size=kernel_size, stride=stride, padding=padding), index)
+    return out, xp.where(
+        out == least, first_inside(xp, x, kernel_size=kernel_size, stride=stride, padding=padding), index
+    )
 
 
 @primitive
@@ -56,7 +58,9 @@ def largest_in_windows(x: Any, *, kernel_size: Pair, stride: Pair, padding: Padd
 
 
 @primitive
-def max_pool2d_grad(xp: Any, g: Any, index: Any, *, size: Pair, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
+def max_pool2d_grad(
+    xp: Any, g: Any, index: Any, *, size: Pair, kernel_size: Pair, stride: Pair, padding: Padding
+) -> Any:
     """Add each window's cotangent to an image of zeros at the window's maximum (the adjoint of `max_pool2d_take`)."""
     place = xp.arange(kernel_size[0] * kernel_size[1], dtype=xp.uint8).reshape(-1, 1)  # (kh*kw, 1)
     columns = xp.where(index[:, :, :, None, :] == place, g[:, :, :, None, :], xp.zeros((), g.dtype))
@@ -123,7 +127,9 @@ max_pool2d_values.defvjp(
     )
 )
 max_pool2d_grad.defvjp(
-    g=lambda v, index, kernel_size, stride, padding: max_pool2d_take(v, index, kernel_size=kernel_size, stride=stride, padding=padding)
+    g=lambda v, index, kernel_size, stride, padding: max_pool2d_take(
+        v, index, kernel_size=kernel_size, stride=stride, padding=padding
+    )
 )
 max_pool2d_take.defvjp(
     x=lambda g, x_like, index, kernel_size, stride, padding: max_pool2d_grad(

@@ -24,7 +24,12 @@ PaddingOption = str | int | Sequence[int] | Sequence[Sequence[int]]
 
 
 def places(
-    size: Sequence[int], kernel_size: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1), who: object = "kernel_size"
+    size: Sequence[int],
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair = (1, 1),
+    who: object = "kernel_size",
 ) -> Pair:
     """Return (Ho, Wo), how many windows stand in an image of that size.
 

@@ -30,7 +30,7 @@ class WeightAverage:
         self._average: dict[str, Array] = {}
 
     def weight(self, count: int) -> float:
-        """Return how far to move towards the new parameters after `count` earlier updates, 1 or more."""
+        """Return how far to move toward the new parameters after `count` earlier updates, 1 or more."""
         raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines weight")
 
     def update(self) -> None:

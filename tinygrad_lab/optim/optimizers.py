@@ -163,7 +163,7 @@ class RMSprop(Optimizer):
     References
     ----------
     T. Tieleman, G. Hinton, "Lecture 6.5: rmsprop", Coursera, 2012, with rho = 0.9 there. The default here, epsilon
-    outside of the root, and momentum are PyTorch's; not centred.
+    outside of the root, and momentum are PyTorch's; not centered.
     """
 
     by_rates = True
@@ -243,7 +243,7 @@ class AdaDelta(Optimizer):
 
 
 class Adam(Optimizer):
-    r"""Momentum, divided by the root of the gradient's recent mean square, both freed of their bias towards 0.
+    r"""Momentum, divided by the root of the gradient's recent mean square, both freed of their bias toward 0.
 
     .. math:: m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t, \quad v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2, \quad
               p_t = p_{t-1} - \eta \frac{m_t / (1 - \beta_1^t)}{\sqrt{v_t / (1 - \beta_2^t)} + \epsilon}

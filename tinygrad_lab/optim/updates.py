@@ -68,7 +68,7 @@ def rmsprop_update(
     momentum: float = 0.0,
     weight_decay: float = 0.0,
 ) -> Any:
-    """Move s towards g^2 and return p - lr g / (sqrt(s) + eps), by way of a velocity v unless that is None."""
+    """Move s toward g^2 and return p - lr g / (sqrt(s) + eps), by way of a velocity v unless that is None."""
     g = decayed(p, g, weight_decay)
     s *= rho
     s += (1.0 - rho) * (g * g)
@@ -84,7 +84,7 @@ def rmsprop_update(
 def adadelta_update(
     xp: Any, p: Any, g: Any, s: Any, u: Any, *, lr: float, rho: float, eps: float, weight_decay: float = 0.0
 ) -> Any:
-    """Move s towards g^2 and u towards d^2, where d = g sqrt(u + eps) / sqrt(s + eps), and return p - lr d."""
+    """Move s toward g^2 and u toward d^2, where d = g sqrt(u + eps) / sqrt(s + eps), and return p - lr d."""
     g = decayed(p, g, weight_decay)
     s *= rho
     s += (1.0 - rho) * (g * g)
@@ -110,7 +110,7 @@ def adam_update(
     eps: float,
     weight_decay: float = 0.0,
 ) -> Any:
-    """Move m towards g and v towards g^2 and return kept p - rate m / (root sqrt(v) + eps).
+    """Move m toward g and v toward g^2 and return kept p - rate m / (root sqrt(v) + eps).
 
     rate = lr / (1 - beta1^t) and root = (1 - beta2^t)^(-1/2) free both of their bias. The decay is added to the
     gradient; weights that decay by themselves have none here and kept = 1 - lr weight_decay.
@@ -127,6 +127,6 @@ def adam_update(
 
 @primitive
 def average_update(xp: Any, average: Any, p: Any, *, weight: float) -> Any:
-    """Move an average towards p by a weight from 0 to 1, in place, and return it."""
+    """Move an average toward p by a weight from 0 to 1, in place, and return it."""
     average += weight * (p - average)
     return average

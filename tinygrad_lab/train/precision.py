@@ -119,7 +119,7 @@ class HalfPrecision(Arithmetic):
     not below 1. After `patience` updates without that it is doubled. All of this is decided on the device, so that
     nothing waits. Gradients that are never finite, at the least scale either, are told where metrics are read.
 
-    Layers with buffers, such as batch normalisation, and those that sum many squares or powers compute in float32.
+    Layers with buffers, such as batch normalization, and those that sum many squares or powers compute in float32.
 
     Parameters
     ----------

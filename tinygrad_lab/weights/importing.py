@@ -83,10 +83,10 @@ def import_weights(
         counts; None, or an empty name, leaves an array out; a name that no rule matches stays.
     convention : {"own", "torch"}
         Whose names and axes the arrays inside a layer have. PyTorch keeps filters as (out, in, height, width) and dense
-        weights as (out, in), and calls batch normalisation's arrays weight, bias, running_mean and running_var.
+        weights as (out, in), and calls batch normalization's arrays weight, bias, running_mean and running_var.
     flattened : mapping of path to (channels, height, width)
         The map that was flattened before a dense layer: PyTorch orders the layer's rows by channel first, here the
-        channel is last. It must be given for every dense layer after a flatten, and for a normalisation between the
+        channel is last. It must be given for every dense layer after a flatten, and for a normalization between the
         two, where the convention is PyTorch's.
     fresh : str or iterable of str
         Patterns of the model's variables that keep the values they have, such as a new head's: ``"output.*"``.

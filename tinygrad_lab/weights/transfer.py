@@ -27,8 +27,8 @@ def freeze(model: Layer, *patterns: str, but: str | Iterable[str] = ()) -> list[
     """Keep parts of a model as they are, in training too.
 
     Frozen parameters get no gradient and optimizers leave them alone. A layer whose path is matched, or whose own
-    parameters are all matched, is frozen as a whole: batch normalisation then uses its running statistics and keeps
-    them. (Where only its parameters are held fast, the statistics go on drifting towards the new data, and the layers
+    parameters are all matched, is frozen as a whole: batch normalization then uses its running statistics and keeps
+    them. (Where only its parameters are held fast, the statistics go on drifting toward the new data, and the layers
     above no longer get what they were trained on.)
 
     Parameters

@@ -4,9 +4,9 @@
 |---|---|---|---|
 | input | 227, 227, 3 | 0 | 0 |
 | convolution 96@11x11 stride 4, ReLU | 55, 55, 96 | 34,944 | 34,944 |
-| response normalisation, max-pool 3x3 stride 2 | 27, 27, 96 | 0 | 0 |
+| response normalization, max-pool 3x3 stride 2 | 27, 27, 96 | 0 | 0 |
 | convolution 256@5x5 padding 2, two groups, ReLU | 27, 27, 256 | 307,456 | 614,656 |
-| response normalisation, max-pool 3x3 stride 2 | 13, 13, 256 | 0 | 0 |
+| response normalization, max-pool 3x3 stride 2 | 13, 13, 256 | 0 | 0 |
 | convolution 384@3x3 padding 1, ReLU | 13, 13, 384 | 885,120 | 885,120 |
 | convolution 384@3x3 padding 1, two groups, ReLU | 13, 13, 384 | 663,936 | 1,327,488 |
 | convolution 256@3x3 padding 1, two groups, ReLU | 13, 13, 256 | 442,624 | 884,992 |
@@ -43,8 +43,8 @@ def alexnet(
     image: Image = (227, 227, 3),
     classes: int = 1000,
     groups: int = 2,
-    normalisation: str = "before_pool",
-    normalised: Sequence[int] = (1, 2),
+    normalization: str = "before_pool",
+    normalized: Sequence[int] = (1, 2),
     pool_size: int = 3,
     dropout: float = 0.5,
     rng: Rng = None,
@@ -59,9 +59,9 @@ def alexnet(
         1000 in the paper.
     groups : int
         Over how many groups of planes, the paper's two GPUs, convolutions 2, 4 and 5 are divided.
-    normalisation : {"before_pool", "after_pool", "none"}
-        Where local response normalisation stands: the paper has it before the pool, the often used CaffeNet after it.
-    normalised : sequence of int
+    normalization : {"before_pool", "after_pool", "none"}
+        Where local response normalization stands: the paper has it before the pool, the often used CaffeNet after it.
+    normalized : sequence of int
         After which of the convolutions 1, 2 and 5, those with a pool, it stands: 1 and 2 in the paper; after 5 too, as
         it is sometimes drawn.
     pool_size : int
@@ -95,18 +95,20 @@ def alexnet(
     ...     alexnet().output_shape((2, 227, 227, 3))
     (2, 1000)
     """
-    if normalisation not in _ORDERS:
-        raise OptionError(f"alexnet: expected a normalisation of {sorted(_ORDERS)}, got {normalisation!r}")
-    if not set(normalised) <= {1, 2, 5}:
-        raise OptionError(f"alexnet: expected normalised out of the convolutions (1, 2, 5), got {tuple(normalised)}")
+    if normalization not in _ORDERS:
+        raise OptionError(f"alexnet: expected a normalization of {sorted(_ORDERS)}, got {normalization!r}")
+    if not set(normalized) <= {1, 2, 5}:
+        raise OptionError(f"alexnet: expected normalized out of the convolutions (1, 2, 5), got {tuple(normalized)}")
     rng = initializers.as_rng(rng)
 
     def conv(before: int, after: int, kernel_size: int, *, groups: int = 1) -> Conv2d:
-        return Conv2d(before, after, kernel_size=kernel_size, padding=kernel_size // 2, groups=groups, activation="relu", rng=rng)
+        return Conv2d(
+            before, after, kernel_size=kernel_size, padding=kernel_size // 2, groups=groups, activation="relu", rng=rng
+        )
 
     def shrink(number: int) -> dict[str, Layer]:
         parts = {"norm": LocalResponseNorm(), "pool": MaxPool2d(kernel_size=pool_size, stride=2)}
-        order = _ORDERS[normalisation if number in normalised else "none"]
+        order = _ORDERS[normalization if number in normalized else "none"]
         return {f"{name}{number}": parts[name] for name in order}
 
     features = {

@@ -1,17 +1,17 @@
-"""The four-layer network with which the AlexNet paper shows what local response normalisation does on CIFAR-10.
+"""The four-layer network with which the AlexNet paper shows what local response normalization does on CIFAR-10.
 
 | layer | output | parameters |
 |---|---|---|
 | input | 32, 32, 3 | 0 |
 | convolution 64@5x5, ReLU | 32, 32, 64 | 4,864 |
-| response normalisation, max-pool 3x3 stride 2 | 16, 16, 64 | 0 |
+| response normalization, max-pool 3x3 stride 2 | 16, 16, 64 | 0 |
 | convolution 64@5x5, ReLU | 16, 16, 64 | 102,464 |
-| response normalisation, max-pool 3x3 stride 2 | 8, 8, 64 | 0 |
+| response normalization, max-pool 3x3 stride 2 | 8, 8, 64 | 0 |
 | convolution 32@3x3, ReLU | 8, 8, 32 | 18,464 |
 | convolution 32@3x3, ReLU | 8, 8, 32 | 9,248 |
 | dense 10 | 10 | 20,490 |
 
-155,530 parameters in all. The paper reports 13 % error without normalisation and 11 % with it.
+155,530 parameters in all. The paper reports 13 % error without normalization and 11 % with it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def cuda_convnet(
     *,
     image: Image = (32, 32, 3),
     classes: int = 10,
-    normalisation: bool = True,
+    normalization: bool = True,
     pool_size: int = 3,
     activation: str = "relu",
     rng: Rng = None,
@@ -45,8 +45,8 @@ def cuda_convnet(
         (32, 32, 3) in the source.
     classes : int
         10 in the source.
-    normalisation : bool
-        Whether the first two convolutions are followed by local response normalisation.
+    normalization : bool
+        Whether the first two convolutions are followed by local response normalization.
     pool_size : int
         3 overlaps at the stride of 2, 2 does not; the maps are the same.
     activation : str
@@ -80,7 +80,7 @@ def cuda_convnet(
     def shrink(number: int) -> dict[str, Layer]:
         norm = LocalResponseNorm(5, alpha=1e-3, beta=0.75, k=1.0, convention="divided")
         pool = MaxPool2d(kernel_size=pool_size, stride=2, padding="same")
-        return {**({f"norm{number}": norm} if normalisation else {}), f"pool{number}": pool}
+        return {**({f"norm{number}": norm} if normalization else {}), f"pool{number}": pool}
 
     features = {
         "conv1": conv(image[2], 64, 5),

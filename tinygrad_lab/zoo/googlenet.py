@@ -6,9 +6,9 @@ Table 1 of the paper; the numbers of a module are its 1x1; reduced and 3x3; redu
 |---|---|
 | input | 224, 224, 3 |
 | convolution 64@7x7 stride 2, ReLU | 112, 112, 64 |
-| max-pool 3x3 stride 2, response normalisation | 56, 56, 64 |
+| max-pool 3x3 stride 2, response normalization | 56, 56, 64 |
 | convolutions 64@1x1 and 192@3x3, ReLU | 56, 56, 192 |
-| response normalisation, max-pool 3x3 stride 2 | 28, 28, 192 |
+| response normalization, max-pool 3x3 stride 2 | 28, 28, 192 |
 | 3a: 64; 96, 128; 16, 32; 32 | 28, 28, 256 |
 | 3b: 128; 128, 192; 32, 96; 64 | 28, 28, 480 |
 | max-pool 3x3 stride 2 | 14, 14, 480 |
@@ -171,7 +171,7 @@ def googlenet(
     References
     ----------
     C. Szegedy et al., "Going deeper with convolutions", CVPR 2015, table 1 and section 5. The numbers of parameters are
-    those of the Caffe model by its first author; PyTorch's has batch normalisation, and 3x3 where the paper has 5x5.
+    those of the Caffe model by its first author; PyTorch's has batch normalization, and 3x3 where the paper has 5x5.
 
     Examples
     --------
@@ -184,7 +184,9 @@ def googlenet(
 
     def conv(before: int, after: int, kernel_size: int, *, stride: int = 1) -> Conv2d:
         padding = kernel_size // 2
-        return Conv2d(before, after, kernel_size=kernel_size, stride=stride, padding=padding, activation="relu", rng=rng)
+        return Conv2d(
+            before, after, kernel_size=kernel_size, stride=stride, padding=padding, activation="relu", rng=rng
+        )
 
     def pool() -> MaxPool2d:
         return MaxPool2d(kernel_size=3, stride=2, padding="same")

@@ -59,7 +59,9 @@ def nin(*, image: Image = (32, 32, 3), classes: int = 10, dropout: float = 0.5, 
     """
     rng = initializers.as_rng(rng)
 
-    def mlpconv(number: int, kernel_size: int, before: int, *channels: int, last: str | None = "relu") -> dict[str, Layer]:
+    def mlpconv(
+        number: int, kernel_size: int, before: int, *channels: int, last: str | None = "relu"
+    ) -> dict[str, Layer]:
         layers: dict[str, Layer] = {}
         for i, (c, o) in enumerate(pairwise((before, *channels)), start=1):
             activation = last if i == len(channels) else "relu"

@@ -41,8 +41,8 @@ class Pretrained:
     convention : str
         Whose names and axes they are.
     mean, std : sequence of float
-        With which brightness from 0 to 1 is normalised, by channel: the options of the augmentation ``normalize``.
-    source, licence : str
+        With which brightness from 0 to 1 is normalized, by channel: the options of the augmentation ``normalize``.
+    source, license : str
         Where the weights are from, and on what terms.
     """
 
@@ -53,7 +53,7 @@ class Pretrained:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     source: str
-    licence: str
+    license: str
     convention: str = "torch"
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -75,7 +75,7 @@ PRETRAINED = {
         std=(0.229, 0.224, 0.225),
         source="https://github.com/akamaster/pytorch_resnet_cifar10, pretrained_models/resnet20-12fca82f.th, its state "
         "dict saved by numpy.savez without the leading 'module.'",
-        licence="BSD 2-Clause, Yerlan Idelbayev 2018",
+        license="BSD 2-Clause, Yerlan Idelbayev 2018",
     ),
 }
 """Published weights by name."""

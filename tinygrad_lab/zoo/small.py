@@ -13,17 +13,17 @@
 
 814,122 parameters in all.
 
-`inception_small`: a convolution with batch normalisation, then four Inception modules, each normalised as well, with a
+`inception_small`: a convolution with batch normalization, then four Inception modules, each normalized as well, with a
 pool after every second one, then the mean of each plane:
 
 | layer | output | parameters |
 |---|---|---|
 | input | 32, 32, 3 | 0 |
-| convolution 32@3x3, normalised, ReLU, max-pool 2x2 | 16, 16, 32 | 896 / 128 |
-| module a, normalised | 16, 16, 64 | 10,400 / 256 |
-| module b, normalised, max-pool 2x2 | 8, 8, 96 | 21,224 / 384 |
-| module c, normalised | 8, 8, 128 | 41,016 / 512 |
-| module d, normalised | 8, 8, 160 | 69,724 / 640 |
+| convolution 32@3x3, normalized, ReLU, max-pool 2x2 | 16, 16, 32 | 896 / 128 |
+| module a, normalized | 16, 16, 64 | 10,400 / 256 |
+| module b, normalized, max-pool 2x2 | 8, 8, 96 | 21,224 / 384 |
+| module c, normalized | 8, 8, 128 | 41,016 / 512 |
+| module d, normalized | 8, 8, 160 | 69,724 / 640 |
 | mean of each plane, dense 10 | 10 | 1,610 |
 
 146,790 parameters in all, running statistics included.
@@ -128,7 +128,7 @@ def inception_small(*, image: Image = (32, 32, 3), classes: int = 10, rng: Rng =
 
     References
     ----------
-    After C. Szegedy et al., "Going deeper with convolutions", CVPR 2015; normalisation after S. Ioffe, C. Szegedy,
+    After C. Szegedy et al., "Going deeper with convolutions", CVPR 2015; normalization after S. Ioffe, C. Szegedy,
     "Batch normalization", ICML 2015, here once behind each module.
 
     Examples

@@ -69,7 +69,7 @@ def ten_layer(
     init : str or float
         How weights are drawn.
     momentum, eps : float
-        Of batch normalisation. Like `init` they are Keras's defaults, which the source does not mention.
+        Of batch normalization. Like `init` they are Keras's defaults, which the source does not mention.
     rng : int or numpy.random.Generator
         Where the weights are drawn from.
 
@@ -94,7 +94,7 @@ def ten_layer(
     (2, 10)
     """
     if not kernel_sizes or not widths:
-        raise OptionError(f"ten_layer: expected windows and widths, got {tuple(windows)} and {tuple(widths)}")
+        raise OptionError(f"ten_layer: expected kernel sizes and widths, got {tuple(kernel_sizes)} and {tuple(widths)}")
     rng = initializers.as_rng(rng)
     layers: dict[str, Layer] = {}
     before = image[2]

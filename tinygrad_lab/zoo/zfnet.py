@@ -4,9 +4,9 @@
 |---|---|---|
 | input | 224, 224, 3 | 0 |
 | convolution 96@7x7 stride 2, ReLU | 110, 110, 96 | 14,208 |
-| max-pool 3x3 stride 2, response normalisation | 55, 55, 96 | 0 |
+| max-pool 3x3 stride 2, response normalization | 55, 55, 96 | 0 |
 | convolution 256@5x5 stride 2, ReLU | 26, 26, 256 | 614,656 |
-| max-pool 3x3 stride 2, response normalisation | 13, 13, 256 | 0 |
+| max-pool 3x3 stride 2, response normalization | 13, 13, 256 | 0 |
 | convolution 384@3x3, ReLU | 13, 13, 384 | 885,120 |
 | convolution 384@3x3, ReLU | 13, 13, 384 | 1,327,488 |
 | convolution 256@3x3, ReLU | 13, 13, 256 | 884,992 |
@@ -58,7 +58,7 @@ def zfnet(*, image: Image = (224, 224, 3), classes: int = 1000, dropout: float =
     References
     ----------
     M. Zeiler, R. Fergus, "Visualizing and understanding convolutional networks", ECCV 2014, figure 3. Deviations: the
-    contrast normalisation is AlexNet's local response normalisation, as it is in all later descriptions; initial
+    contrast normalization is AlexNet's local response normalization, as it is in all later descriptions; initial
     weights by He's rule. The padding, which gives the figure's maps, is inferred.
 
     Examples
@@ -71,7 +71,9 @@ def zfnet(*, image: Image = (224, 224, 3), classes: int = 1000, dropout: float =
     rng = initializers.as_rng(rng)
 
     def conv(before: int, after: int, kernel_size: int, *, stride: int = 1, padding: int = 1) -> Conv2d:
-        return Conv2d(before, after, kernel_size=kernel_size, stride=stride, padding=padding, activation="relu", rng=rng)
+        return Conv2d(
+            before, after, kernel_size=kernel_size, stride=stride, padding=padding, activation="relu", rng=rng
+        )
 
     features = {
         "conv1": conv(image[2], 96, 7, stride=2),

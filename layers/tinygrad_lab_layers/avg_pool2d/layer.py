@@ -56,9 +56,14 @@ class AvgPool2d(tgl.Layer):
 
     integers = False
 
-    def __init__(self, kernel_size: Any, *, stride: Any = None, padding: Any = 0, count_include_pad: bool = True) -> None:
+    def __init__(
+        self, kernel_size: Any, *, stride: Any = None, padding: Any = 0, count_include_pad: bool = True
+    ) -> None:
         self.window = tgl.Window(
-            kernel_size, stride=kernel_size if stride is None else stride, padding=padding, who=f"AvgPool2d({kernel_size})"
+            kernel_size,
+            stride=kernel_size if stride is None else stride,
+            padding=padding,
+            who=f"AvgPool2d({kernel_size})",
         )
         self.window.expect_narrow_padding()
         self.count_include_pad = count_include_pad

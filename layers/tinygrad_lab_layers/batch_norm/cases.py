@@ -34,7 +34,7 @@ def _moments(x: Any) -> Iterator[tuple[int, float, float, int]]:
         yield c, mean, sum((v - mean) ** 2 for v in values) / len(values), len(values)
 
 
-def _normalised(layer: Any, x: Any) -> Any:
+def _normalized(layer: Any, x: Any) -> Any:
     """Each channel less its mean, over its deviation; those of the batch, or the running ones."""
     state, out = layer.state(), np.empty_like(x)
     for c, mean, variance, _ in _moments(x):
@@ -45,7 +45,7 @@ def _normalised(layer: Any, x: Any) -> Any:
     return out
 
 
-reference, kink_distance = activated(_normalised)
+reference, kink_distance = activated(_normalized)
 
 
 def updated_buffers(layer: Any, x: Any) -> dict[str, Any]:

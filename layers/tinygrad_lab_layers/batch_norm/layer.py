@@ -1,4 +1,4 @@
-r"""Batch normalisation.
+r"""Batch normalization.
 
 .. math:: y = \phi\Bigl(\gamma\,\frac{x - \mu}{\sqrt{v + \varepsilon}} + \beta\Bigr)
 """
@@ -82,7 +82,7 @@ class BatchNorm(tgl.Layer):
         self.running_var = tgl.Buffer(tgl.initializers.ones((channels,)))
 
     def forward(self, x: Any) -> Any:
-        """Return the normalised maps; in training, propose new running statistics."""
+        """Return the normalized maps; in training, propose new running statistics."""
         self.output_shape(x.shape)
         if not self.training or self.frozen:
             factor = self.scale / tgl.sqrt(self.running_var + self.eps)

@@ -17,7 +17,7 @@ SHORTCUTS = ("identity", "padded", "projected", None)
 def draw_case(draw: Any) -> Case:
     """Draw every shortcut, with a change of shape where it allows one.
 
-    Normalisation takes the size out of a filter, so that one of a single weight has no gradient but for rounding; nor
+    Normalization takes the size out of a filter, so that one of a single weight has no gradient but for rounding; nor
     have two pixels a shape. Hence two channels and a few pixels at least.
     """
     width, expansion, kind = 2, draw(st.integers(1, 2)), draw(st.sampled_from(SHORTCUTS))

@@ -16,7 +16,7 @@ class Bottleneck(tgl.Layer):
     .. math:: y = \phi(F(x) + S(x)), \qquad F = B_3\, W_3 \circ \phi\, B_2\, W_2 \circ \phi\, B_1\, W_1
 
     with phi(x) = max(x, 0), convolutions W1 (1x1, to fewer channels), W2 (3x3) and W3 (1x1, to more) without bias, and
-    batch normalisations B. S is a shortcut of `Residual`.
+    batch normalizations B. S is a shortcut of `Residual`.
 
     Parameters
     ----------

@@ -101,22 +101,37 @@ cases = LayerCases(
             match="at least one pixel",
         ),
         BadInput(
-            args=(3, 2), options={"kernel_size": 3, "groups": 2}, error=tgl.errors.OptionError, match="groups that divide"
+            args=(3, 2),
+            options={"kernel_size": 3, "groups": 2},
+            error=tgl.errors.OptionError,
+            match="groups that divide",
         ),
         BadInput(
-            args=(3, 2), options={"kernel_size": 0}, error=tgl.errors.OptionError, match="kernel_size: expected a whole number"
+            args=(3, 2),
+            options={"kernel_size": 0},
+            error=tgl.errors.OptionError,
+            match="kernel_size: expected a whole number",
         ),
         BadInput(
             args=(3, 2), options={"kernel_size": 3, "stride": 0}, error=tgl.errors.OptionError, match="stride: expected"
         ),
         BadInput(
-            args=(3, 2), options={"kernel_size": 3, "dilation": 0}, error=tgl.errors.OptionError, match="dilation: expected"
+            args=(3, 2),
+            options={"kernel_size": 3, "dilation": 0},
+            error=tgl.errors.OptionError,
+            match="dilation: expected",
         ),
         BadInput(
-            args=(3, 2), options={"kernel_size": 3, "padding": -1}, error=tgl.errors.OptionError, match="padding: expected"
+            args=(3, 2),
+            options={"kernel_size": 3, "padding": -1},
+            error=tgl.errors.OptionError,
+            match="padding: expected",
         ),
         BadInput(
-            args=(3, 2), options={"kernel_size": 3, "padding": "full"}, error=tgl.errors.OptionError, match="'same', 'valid'"
+            args=(3, 2),
+            options={"kernel_size": 3, "padding": "full"},
+            error=tgl.errors.OptionError,
+            match="'same', 'valid'",
         ),
         BadInput(
             args=(3, 2),

@@ -61,7 +61,9 @@ def reference(layer: Any, x: Any) -> Any:
 cases = LayerCases(
     draw_case(),
     reference=reference,
-    examples=(Case(args=(2, 1), options={"kernel_size": 3, "stride": 2, "padding": "same"}, inputs=(Input((1, 2, 3, 2)),)),),
+    examples=(
+        Case(args=(2, 1), options={"kernel_size": 3, "stride": 2, "padding": "same"}, inputs=(Input((1, 2, 3, 2)),)),
+    ),
     complex_safe=True,
     laws=("affine", "batch_independent"),
     bad_inputs=(
@@ -73,7 +75,11 @@ cases = LayerCases(
             match="W, 3\\), got",
         ),
         BadInput(
-            args=(1, 1), options={"kernel_size": 3}, inputs=((1, 0, 8, 1),), error=tgl.errors.ShapeError, match="one pixel"
+            args=(1, 1),
+            options={"kernel_size": 3},
+            inputs=((1, 0, 8, 1),),
+            error=tgl.errors.ShapeError,
+            match="one pixel",
         ),
         BadInput(
             args=(1, 1),
@@ -82,7 +88,9 @@ cases = LayerCases(
             error=tgl.errors.ShapeError,
             match=r"Conv2dTranspose\(1 -> 1, kernel_size=3, padding=2\): expected padding that leaves something",
         ),
-        BadInput(args=(3, 2), options={"kernel_size": 3, "groups": 2}, error=tgl.errors.OptionError, match="groups that"),
+        BadInput(
+            args=(3, 2), options={"kernel_size": 3, "groups": 2}, error=tgl.errors.OptionError, match="groups that"
+        ),
         BadInput(
             args=(3, 2),
             options={"kernel_size": 3, "stride": 2, "output_padding": 2},

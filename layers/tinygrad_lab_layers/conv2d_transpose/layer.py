@@ -27,7 +27,7 @@ class Conv2dTranspose(tgl.Layer):
     kernel_size : int or (height, width)
         (kh, kw).
     stride : int or (vertical, horizontal)
-        How far apart the strokes of neighbouring pixels are.
+        How far apart the strokes of neighboring pixels are.
     padding : int, (vertical, horizontal), ((top, bottom), (left, right)), "same" or "valid"
         What is cut off the painted map. ``"valid"`` is nothing; ``"same"`` leaves H stride rows.
     output_padding : int or (vertical, horizontal)

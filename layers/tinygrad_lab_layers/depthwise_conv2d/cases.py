@@ -64,7 +64,11 @@ cases = LayerCases(
     laws=("batch_independent", "shift_equivariant"),
     bad_inputs=(
         BadInput(
-            args=(3,), options={"kernel_size": 3}, inputs=((1, 8, 8, 4),), error=tgl.errors.ShapeError, match="W, 3\\), got"
+            args=(3,),
+            options={"kernel_size": 3},
+            inputs=((1, 8, 8, 4),),
+            error=tgl.errors.ShapeError,
+            match="W, 3\\), got",
         ),
         BadInput(
             args=(2,),
@@ -74,7 +78,11 @@ cases = LayerCases(
             match=r"DepthwiseConv2d\(2 -> 2, kernel_size=3\): expected a map of at least 3x3 for the window, got 2x2",
         ),
         BadInput(args=(0,), options={"kernel_size": 3}, error=tgl.errors.OptionError, match="at least 1 channel"),
-        BadInput(args=(2,), options={"kernel_size": 3, "multiplier": 0}, error=tgl.errors.OptionError, match="got 2 and 0"),
-        BadInput(args=(2,), options={"kernel_size": 3, "padding": "full"}, error=tgl.errors.OptionError, match="'same'"),
+        BadInput(
+            args=(2,), options={"kernel_size": 3, "multiplier": 0}, error=tgl.errors.OptionError, match="got 2 and 0"
+        ),
+        BadInput(
+            args=(2,), options={"kernel_size": 3, "padding": "full"}, error=tgl.errors.OptionError, match="'same'"
+        ),
     ),
 )

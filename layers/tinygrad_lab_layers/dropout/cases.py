@@ -27,7 +27,7 @@ def kept_or_dropped(layer: Any, x: Any) -> float:
 
 
 def statistics(layer: Any) -> None:
-    """Check that the share of elements kept is 1 - p, each apart from its neighbours, others in each step."""
+    """Check that the share of elements kept is 1 - p, each apart from its neighbors, others in each step."""
     rate = layer.config()["rate"]
     kept = np.asarray(layer(np.ones(40_000))) > 0
     deviation = np.sqrt(rate * (1 - rate) / kept.size)

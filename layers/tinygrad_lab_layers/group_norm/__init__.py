@@ -1,4 +1,4 @@
-"""GroupNorm: groups of channels of each image, normalised."""
+"""GroupNorm: groups of channels of each image, normalized."""
 
 from tinygrad_lab_layers.group_norm.layer import GroupNorm
 

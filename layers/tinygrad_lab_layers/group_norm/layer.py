@@ -1,4 +1,4 @@
-r"""Group normalisation.
+r"""Group normalization.
 
 .. math:: y = \gamma\,\frac{x - \mu}{\sqrt{v + \varepsilon}} + \beta
 """
@@ -17,8 +17,8 @@ class GroupNorm(tgl.Layer):
     .. math:: y = \gamma\,\frac{x - \mu}{\sqrt{v + \varepsilon}} + \beta, \qquad \mu = \frac1m \sum x, \quad
               v = \frac1m \sum (x - \mu)^2
 
-    with the sums over the m = H W C / G elements of a group of an image. One group is layer normalisation of the whole
-    image, as many as channels is instance normalisation. Images do not mix: it works with batches of one.
+    with the sums over the m = H W C / G elements of a group of an image. One group is layer normalization of the whole
+    image, as many as channels is instance normalization. Images do not mix: it works with batches of one.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class GroupNorm(tgl.Layer):
         self.shift = tgl.Parameter(tgl.initializers.zeros((channels,)))
 
     def forward(self, x: Any) -> Any:
-        """Return the normalised maps."""
+        """Return the normalized maps."""
         shape = self.output_shape(x.shape)
         grouped = (shape[0], math.prod(shape[1:-1]), self.groups, self.channels // self.groups)
         y, _ = tgl.standardize(tgl.reshape(x, shape=grouped), axes=(1, 3), eps=self.eps)  # (N, H*W, G, C/G)

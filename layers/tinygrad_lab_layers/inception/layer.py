@@ -71,7 +71,9 @@ class Inception(tgl.Layer):
         self.in_channels = in_channels
 
         def conv(before: int, after: int, kernel_size: int) -> Any:
-            return tgl.layers["conv2d"](before, after, kernel_size=kernel_size, padding="same", activation="relu", rng=rng)
+            return tgl.layers["conv2d"](
+                before, after, kernel_size=kernel_size, padding="same", activation="relu", rng=rng
+            )
 
         pool = tgl.layers["max_pool2d"](3, stride=1, padding="same")
         self.branches = tgl.layers["parallel_concat"](

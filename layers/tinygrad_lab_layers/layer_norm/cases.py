@@ -13,7 +13,7 @@ from tinygrad_lab.conformance import BadInput, Case, Input, LayerCases, strategi
 
 @st.composite
 def draw_case(draw: Any) -> Case:
-    """Draw one or several axes to normalise, and rows."""
+    """Draw one or several axes to normalize, and rows."""
     features = draw(st.one_of(st.integers(2, 5), strategies.shapes(1, 2, 4)))
     last = (features,) if isinstance(features, int) else features
     options = {"eps": draw(st.sampled_from((1e-5, 1e-3, 0.1)))}

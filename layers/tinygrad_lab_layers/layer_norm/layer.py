@@ -1,4 +1,4 @@
-r"""Layer normalisation.
+r"""Layer normalization.
 
 .. math:: y = \gamma\,\frac{x - \mu}{\sqrt{v + \varepsilon}} + \beta
 """
@@ -23,7 +23,7 @@ class LayerNorm(tgl.Layer):
     Parameters
     ----------
     features : int or tuple of int
-        The lengths of the last axes, those that are normalised together.
+        The lengths of the last axes, those that are normalized together.
     eps : float
         epsilon, above 0.
 
@@ -62,7 +62,7 @@ class LayerNorm(tgl.Layer):
         self.shift = tgl.Parameter(tgl.initializers.zeros(self.features))
 
     def forward(self, x: Any) -> Any:
-        """Return the normalised rows."""
+        """Return the normalized rows."""
         self.output_shape(x.shape)
         axes = tuple(range(x.ndim - len(self.features), x.ndim))
         y, _ = tgl.standardize(x, axes=axes, eps=self.eps)

@@ -1,4 +1,4 @@
-"""LocalResponseNorm: channels inhibit their neighbours."""
+"""LocalResponseNorm: channels inhibit their neighbors."""
 
 from tinygrad_lab_layers.local_response_norm import kernels
 from tinygrad_lab_layers.local_response_norm.layer import LocalResponseNorm

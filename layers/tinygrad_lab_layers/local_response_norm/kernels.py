@@ -1,4 +1,4 @@
-"""Kernels of local response normalisation: on a GPU, in NumPy, and compiled; the later of two is chosen first.
+"""Kernels of local response normalization: on a GPU, in NumPy, and compiled; the later of two is chosen first.
 
 Each works on a block of pixels at a time.
 """
@@ -70,10 +70,10 @@ def _takes_blocks(*arrays: Array, **options: Any) -> bool:
     return alike(*arrays) and arrays[0].ndim > 0 and are_numbers(*options.values())
 
 
-def _neighbours(x: Array, before: int, after: int) -> Array:
+def _neighbors(x: Array, before: int, after: int) -> Array:
     """Return the sums over each channel, so many before it and so many after it.
 
-    The channels of all pixels lie on one line, with a gap of zeros before each pixel's that no neighbourhood crosses.
+    The channels of all pixels lie on one line, with a gap of zeros before each pixel's that no neighborhood crosses.
     So the sums are those of that line with itself, moved by a channel each.
     """
     pixels, channels = x.shape
@@ -94,7 +94,7 @@ def _response_in_numpy(x: Array, *, before: int, after: int, factor: float, beta
     pixels, results = _pixels(x), _pixels(out)
 
     def work(part: slice) -> None:
-        base = _neighbours(np.square(pixels[part]), before, after) * factor
+        base = _neighbors(np.square(pixels[part]), before, after) * factor
         base += k
         np.multiply(pixels[part], np.power(base, -beta, out=base), out=results[part])
 
@@ -111,10 +111,10 @@ def _response_grad_in_numpy(
     slopes, pixels, results = _pixels(g), _pixels(x), _pixels(out)
 
     def work(part: slice) -> None:
-        base = _neighbours(np.square(pixels[part]), before, after) * factor
+        base = _neighbors(np.square(pixels[part]), before, after) * factor
         base += k
         pull = np.multiply(slopes[part], np.power(base, -beta), out=results[part])
-        seen = _neighbours(pixels[part] * pull / base, after, before) * (2.0 * factor * beta)
+        seen = _neighbors(pixels[part] * pull / base, after, before) * (2.0 * factor * beta)
         seen *= pixels[part]
         results[part] -= seen
 

@@ -1,4 +1,4 @@
-r"""Local response normalisation.
+r"""Local response normalization.
 
 .. math:: y_c = x_c \Big/ \Big(k + a \sum_{j=\max(0,\,c-l)}^{\min(c+r,\,C-1)} x_j^2\Big)^{\beta}
 """
@@ -85,7 +85,7 @@ local_response_norm.defvjp(x=_rule)
 local_response_norm_grad.defvjp("g", "x", _grad_rule)
 
 
-def neighbourhood(size: int, convention: str) -> tuple[int, int, int]:
+def neighborhood(size: int, convention: str) -> tuple[int, int, int]:
     """Return how many channels before and after one count for it, and what alpha is divided by.
 
     Raises
@@ -105,7 +105,7 @@ def neighbourhood(size: int, convention: str) -> tuple[int, int, int]:
 
 
 class LocalResponseNorm(tgl.Layer):
-    r"""Channels inhibit their neighbours at the same pixel.
+    r"""Channels inhibit their neighbors at the same pixel.
 
     .. math:: y_c = x_c \Big/ \Big(k + a \sum_{j=\max(0,\,c-l)}^{\min(c+r,\,C-1)} x_j^2\Big)^{\beta}
 
@@ -162,14 +162,14 @@ class LocalResponseNorm(tgl.Layer):
     def __init__(
         self, size: int = 5, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0, convention: str = "paper"
     ) -> None:
-        self.before, self.after, divisor = neighbourhood(size, convention)
+        self.before, self.after, divisor = neighborhood(size, convention)
         if size < (convention != "tensorflow") or k < 0:
             raise tgl.errors.OptionError(f"LocalResponseNorm: expected a positive size and k >= 0, got {size} and {k}")
         self.factor, self.beta, self.k = alpha / divisor, beta, k
 
     @tgl.in_floats
     def forward(self, x: Any) -> Any:
-        """Return the normalised channels."""
+        """Return the normalized channels."""
         self.output_shape(x.shape)
         return local_response_norm(
             x, before=self.before, after=self.after, factor=self.factor, beta=self.beta, k=self.k

@@ -1,7 +1,7 @@
-"""Local response normalisation: each channel of a pixel and those about it; blocks are `rows` pixels each.
+"""Local response normalization: each channel of a pixel and those about it; blocks are `rows` pixels each.
 
-In a workspace a gap of zeros, as many as a neighbourhood can reach over the edge, lies before and behind each pixel's
-channels. So the channels of a whole block lie on one line, and a sum over neighbourhoods is a few sums of that line
+In a workspace a gap of zeros, as many as a neighborhood can reach over the edge, lies before and behind each pixel's
+channels. So the channels of a whole block lie on one line, and a sum over neighborhoods is a few sums of that line
 with itself, moved by a channel each.
 """
 
@@ -23,8 +23,8 @@ def some_pixels(x, rows, block):
 
 
 @jit
-def neighbours(line, start, taps, count, total):
-    """Store the sums of `taps` neighbours on a line: total[i] = line[start + i] + ... + line[start + i + taps - 1]."""
+def neighbors(line, start, taps, count, total):
+    """Store the sums of `taps` neighbors on a line: total[i] = line[start + i] + ... + line[start + i + taps - 1]."""
     total[:count] = line[start : start + count]
     for tap in range(1, taps):
         moved = line[start + tap : start + tap + count]
@@ -68,7 +68,7 @@ def shrinking(x, begin, pixels, reach, options, squares, base, shrink):
         for q in range(channels):
             place[q] = pixel[q] * pixel[q]
     count = pixels * apart
-    neighbours(squares, reach - before, before + 1 + after, count, base)
+    neighbors(squares, reach - before, before + 1 + after, count, base)
     for i in range(count):
         base[i] = base[i] * factor + k
     inverse_power(base, beta, count, shrink)
@@ -108,7 +108,7 @@ def local_response_norm_gradient(g, x, reach, options, rows, out, first, last):
             for q in range(channels):
                 place[q] = cotangent[q] * pixel[q] * less[q] / divisor[q]
         seen = base
-        neighbours(pulls, reach - after, before + 1 + after, pixels * apart, seen)
+        neighbors(pulls, reach - after, before + 1 + after, pixels * apart, seen)
         for p in range(pixels):
             at = p * apart
             cotangent, pixel, result = g[begin + p], x[begin + p], out[begin + p]

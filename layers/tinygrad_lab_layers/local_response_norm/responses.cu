@@ -1,4 +1,4 @@
-// Local response normalisation: each channel of a pixel and those about it; n = pixels * C.
+// Local response normalization: each channel of a pixel and those about it; n = pixels * C.
 
 // The sum over channel c of a pixel, `before` before it and `after` after it, of f(x).
 #define NEIGHBOURS(pixel, f)                                                      \

@@ -58,7 +58,9 @@ class MaxPool2d(tgl.Layer):
 
     def __init__(self, kernel_size: Any, *, stride: Any = None, padding: Any = 0) -> None:
         who = f"MaxPool2d({kernel_size})"
-        self.window = tgl.Window(kernel_size, stride=kernel_size if stride is None else stride, padding=padding, who=who)
+        self.window = tgl.Window(
+            kernel_size, stride=kernel_size if stride is None else stride, padding=padding, who=who
+        )
         if math.prod(self.window.size) > 256:
             raise tgl.errors.OptionError(f"{who}: expected a window of at most 256 elements; pool in two steps")
         self.window.expect_narrow_padding()

@@ -32,7 +32,7 @@ class PReLU(tgl.Layer):
     channels : int
         C, the length of the last axis; or 1, for one slope that all channels share.
     slope : float
-        The initial value of a. Do not let weight decay work on a: it would draw the unit towards ReLU.
+        The initial value of a. Do not let weight decay work on a: it would draw the unit toward ReLU.
 
     Shapes
     ------

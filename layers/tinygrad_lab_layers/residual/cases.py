@@ -34,7 +34,7 @@ def draw_vectors(draw: Any) -> Case:
 def draw_images(draw: Any) -> Case:
     """Draw a shortcut that changes the shape of images along with the inner layer.
 
-    Normalisation takes the size out of a filter, so that one of a single weight has no gradient but for rounding; nor
+    Normalization takes the size out of a filter, so that one of a single weight has no gradient but for rounding; nor
     have two pixels a shape. Hence two channels and a few pixels at least.
     """
     before, more = 2, draw(st.integers(0, 2))

@@ -23,7 +23,7 @@ class Residual(tgl.Layer):
       come last.
     - ``"padded_around"``: likewise, but half of the new channels, rounded down, come first; some published weights
       were trained so.
-    - ``"projected"`` (option B): a 1x1 convolution of stride s without bias, and batch normalisation.
+    - ``"projected"`` (option B): a 1x1 convolution of stride s without bias, and batch normalization.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ import tinygrad_lab as tgl
 class SpatialDropout2d(tgl.Layer):
     r"""In training whole planes are left out with probability p: :math:`y_{nhwc} = x_{nhwc}\, m_{nc} / (1 - p)`.
 
-    Neighbouring pixels of a map are alike, so that leaving out single ones hides little. m is one of 0 and 1; the
+    Neighboring pixels of a map are alike, so that leaving out single ones hides little. m is one of 0 and 1; the
     planes that stay grow by 1 / (1 - p), and evaluation is the identity. The random numbers are keyed by seed, step
     and path.
 

@@ -12,12 +12,12 @@ import tinygrad_lab as tgl
 
 
 class Upsample2d(tgl.Layer):
-    r"""Each pixel becomes s_h x s_w pixels: copies of it, or blends with its neighbours.
+    r"""Each pixel becomes s_h x s_w pixels: copies of it, or blends with its neighbors.
 
     .. math:: y_{n,\, h s + r,\, \ldots} = (1 - |o_r|)\, x_{n,h,\ldots} +
               |o_r|\, x_{n,\, h + \operatorname{sign} o_r,\,\ldots} \qquad o_r = \frac{r + \frac12}{s} - \frac12
 
-    along the rows and then along the columns ("bilinear"; pixels are squares and their values hold at the centres,
+    along the rows and then along the columns ("bilinear"; pixels are squares and their values hold at the centers,
     PyTorch's ``align_corners=False``; beyond the border the border is repeated), or with o = 0 ("nearest").
 
     Parameters
@@ -76,8 +76,8 @@ class Upsample2d(tgl.Layer):
         phases = []
         for r in range(scale):
             offset = (r + 0.5) / scale - 0.5
-            neighbour = before if offset < 0 else after
-            phases.append(x * (1.0 - abs(offset)) + neighbour * abs(offset))
+            neighbor = before if offset < 0 else after
+            phases.append(x * (1.0 - abs(offset)) + neighbor * abs(offset))
         y = tgl.stack(phases, axis + 1)  # (..., H, s, ...)
         return tgl.reshape(y, shape=(*x.shape[:axis], length * scale, *x.shape[axis + 1 :]))  # (H, s) -> H*s
 

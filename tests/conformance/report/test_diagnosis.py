@@ -71,8 +71,8 @@ def test_a_missing_mean():
 
 
 def test_a_missing_variance_term():
-    centred = (X - X.mean()).reshape(-1)
-    assert "derivative of a variance" in first(RIGHT - np.outer(RNG.normal(size=6), centred))
+    centered = (X - X.mean()).reshape(-1)
+    assert "derivative of a variance" in first(RIGHT - np.outer(RNG.normal(size=6), centered))
 
 
 def test_a_missing_product():

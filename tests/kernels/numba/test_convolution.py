@@ -36,7 +36,12 @@ class Case:
     def calls(self, change: Any = lambda array: array) -> list[tuple[Any, tuple[Any, ...], dict[str, Any]]]:
         """Return each primitive with its arguments, the arrays changed."""
         x, w, b, g = map(change, (self.x, self.w, self.b, self.g))
-        arguments = [((x, w, b), {}), ((x, w, b), {}), ((g, w), {"size": self.size}), ((x, g), {"kernel_size": self.kernel_size})]
+        arguments = [
+            ((x, w, b), {}),
+            ((x, w, b), {}),
+            ((g, w), {"size": self.size}),
+            ((x, g), {"kernel_size": self.kernel_size}),
+        ]
         return [(op, a, {**more, **self.options}) for op, (a, more) in zip(OPS, arguments, strict=True)]
 
     def results(self, change: Any = lambda array: array) -> list[Any]:

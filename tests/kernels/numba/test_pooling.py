@@ -47,9 +47,13 @@ def images(size: Any, count: int, seed: int) -> Any:
 
 
 @given(size=pairs, kernel_size=pairs, stride=pairs, padding=pads, count=channels, seed=st.integers(0, 99))
-@example(size=(1, 1), kernel_size=(1, 1), stride=(1, 1), padding=((4, 0), (0, 4)), count=3, seed=0)  # windows of padding
+@example(
+    size=(1, 1), kernel_size=(1, 1), stride=(1, 1), padding=((4, 0), (0, 4)), count=3, seed=0
+)  # windows of padding
 @example(size=(16, 16), kernel_size=(16, 16), stride=(1, 1), padding=((0, 1), (0, 1)), count=1, seed=0)  # 256 elements
-def test_max_pooling_and_its_adjoints(size: Any, kernel_size: Any, stride: Any, padding: Any, count: int, seed: int) -> None:
+def test_max_pooling_and_its_adjoints(
+    size: Any, kernel_size: Any, stride: Any, padding: Any, count: int, seed: int
+) -> None:
     size = tuple(max(n, k - sum(p)) for n, k, p in zip(size, kernel_size, padding, strict=True))
     x, options = images(size, count, seed), {"kernel_size": kernel_size, "stride": stride, "padding": padding}
     out, index = compiled(max_pool2d, x, **options)
@@ -87,7 +91,9 @@ def test_a_gradient_into_the_padding_is_dropped() -> None:
 
 
 @given(size=pairs, kernel_size=pairs, stride=pairs, padding=pads, count=channels, seed=st.integers(0, 99))
-def test_sum_pooling_and_its_adjoint(size: Any, kernel_size: Any, stride: Any, padding: Any, count: int, seed: int) -> None:
+def test_sum_pooling_and_its_adjoint(
+    size: Any, kernel_size: Any, stride: Any, padding: Any, count: int, seed: int
+) -> None:
     size = tuple(max(n, k - sum(p)) for n, k, p in zip(size, kernel_size, padding, strict=True))
     options = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
     x = np.random.default_rng(seed).integers(-9, 9, (3, *size, count)).astype(np.float32)

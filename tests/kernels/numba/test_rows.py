@@ -1,4 +1,4 @@
-"""Compiled sums, normalisation, activations, dropout and updates against their references."""
+"""Compiled sums, normalization, activations, dropout and updates against their references."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_sums(shape: Any, seed: int, keepdims: bool) -> None:
 
 
 @given(shape=shapes, seed=seeds, shift=st.sampled_from([0.0, 3.0]))
-def test_batch_normalisation(shape: Any, seed: int, shift: float) -> None:
+def test_batch_normalization(shape: Any, seed: int, shift: float) -> None:
     shape = large(shape)
     x, g = numbers(shape, seed, shift), numbers(shape, seed + 1)
     scale, offset, mean, a, b, c = numbers((6, shape[-1]), seed + 2)

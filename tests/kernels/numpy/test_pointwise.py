@@ -62,7 +62,7 @@ def test_element_by_element(shape: Any, dtype: str, seed: int) -> None:
 
 
 @given(shape=shapes, seed=st.integers(0, 99))
-def test_normalisation(shape: Any, seed: int) -> None:
+def test_normalization(shape: Any, seed: int) -> None:
     rng = np.random.default_rng(seed)
     x, g, (scale, shift, mean, a, b, c) = (
         rng.standard_normal(shape),

@@ -1,4 +1,4 @@
-"""Rows of the table: normalisation and dropout."""
+"""Rows of the table: normalization and dropout."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def positive(y: Any) -> Any:
 
 
 def normalized(draw: Draw, f: Any, activation: Any = lambda y: y) -> Trial:
-    """Batch normalisation, and what is behind it."""
+    """Batch normalization, and what is behind it."""
     x, channel = channels(draw)
     eps = draw(st.sampled_from([1e-5, 0.1]))
 

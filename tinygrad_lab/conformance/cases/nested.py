@@ -45,21 +45,21 @@ def kink_distance_of(layer: Layer, *inputs: Array) -> float:
     return float("inf") if distance is None else float(distance(layer, *inputs))
 
 
-def realise(value: Any, rng: np.random.Generator) -> Any:
+def realize(value: Any, rng: np.random.Generator) -> Any:
     """Return a constructor's argument with every `Inner` in it built."""
     if isinstance(value, Inner):
         cls = registry.layers[value.layer] if isinstance(value.layer, str) else value.layer
         return construct(cls, value.args, value.options, rng)
     if isinstance(value, dict):
-        return {k: realise(v, rng) for k, v in value.items()}
+        return {k: realize(v, rng) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(realise(v, rng) for v in value)
+        return type(value)(realize(v, rng) for v in value)
     return value
 
 
 def construct(make: Callable[..., Any], args: Any, options: Any, rng: np.random.Generator) -> Any:
     """Call a constructor with the arguments of a case, and with the generator if it takes one."""
-    args, options = realise(tuple(args), rng), realise(dict(options), rng)
+    args, options = realize(tuple(args), rng), realize(dict(options), rng)
     if "rng" not in options and "rng" in inspect.signature(make).parameters:
         options["rng"] = rng
     return make(*args, **options)

@@ -115,7 +115,7 @@ def shapes_and_dtypes(trial: Trial) -> Measure:
     """
     for dtype in WIDTHS:
         arrays, vs = trial.cast(dtype)
-        ys, pull = trial.subject.linearise(arrays)
+        ys, pull = trial.subject.linearize(arrays)
         for y in ys:
             demand(not arrays or y.dtype == dtype, f"{dtype} in, {y.dtype} out")
         for name, a, g in zip(trial.names, arrays, pull(vs), strict=True):
@@ -136,7 +136,7 @@ def nothing_mutated(trial: Trial) -> Measure:
         held += [("the cotangent", v) for v in vs]
         before = [a.tobytes() for _, a in held]
         with naming_writes(dtype):
-            ys, pull = trial.subject.linearise(arrays)
+            ys, pull = trial.subject.linearize(arrays)
             results = [y.tobytes() for y in ys]
             pull(vs)
         for (what, a), old in zip(held, before, strict=True):
@@ -154,7 +154,7 @@ def own_gradients(trial: Trial) -> Measure:
     """
     vs = [np.array(v) for v in trial.cotangent]
     arrays = [np.array(a) for a in trial.arrays]
-    gradients = trial.subject.linearise(arrays)[1](vs)
+    gradients = trial.subject.linearize(arrays)[1](vs)
     for k, (name, g) in enumerate(zip(trial.names, gradients, strict=True)):
         held = [*(("the cotangent", v) for v in vs), *(("an argument", a) for a in arrays)]
         for what, other in held + [("another gradient", h) for h in gradients[:k]]:
@@ -214,7 +214,7 @@ def rearranged(arrays: Arrays, change: Callable[[Array], Array]) -> Arrays:
 
 def results_of(trial: Trial, arrays: Arrays, vs: Arrays) -> tuple[Arrays, Arrays]:
     """Return the results and the gradients, kernels on."""
-    ys, pull = trial.subject.linearise(arrays)
+    ys, pull = trial.subject.linearize(arrays)
     return ys, pull(vs)
 
 
@@ -289,7 +289,7 @@ def zero_size(trial: Trial) -> Measure | None:
 
 def check_empty_gradients(trial: Trial, subject: Subject, arrays: Arrays) -> None:
     """Demand finite gradients of the arguments' shapes, and zeros where the result is empty."""
-    ys, pull = subject.linearise(arrays)
+    ys, pull = subject.linearize(arrays)
     for y in ys:
         demand_finite("a batch of zero: result", y)
     vs = [np.ones(y.shape, y.dtype) for y in ys]
@@ -312,7 +312,7 @@ def batch_of_one(trial: Trial) -> Measure | None:
     arrays = floats + trial.arrays[len(floats) :]
     subject = trial.subject.at(inputs)
     with documented_errors() as refused, using(providers=frozenset()):
-        ys, pull = subject.linearise(arrays)
+        ys, pull = subject.linearize(arrays)
     if refused:
         return None
     rng = trial.rng
@@ -385,7 +385,7 @@ def check_nan_in_cotangent(trial: Trial) -> None:
     rows = trial.gradients[-1]
     for dtype in WIDTHS:
         arrays, _ = trial.cast(dtype)
-        _, pull = trial.subject.linearise(arrays)
+        _, pull = trial.subject.linearize(arrays)
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             found = pull([np.where(v != 0, np.nan, v).astype(dtype) for v in hot])
@@ -399,8 +399,9 @@ def determinism(trial: Trial) -> Measure:
 
     Catches state that a call leaves behind, global random numbers, and rules that use up what they saved.
     """
+
     def once(subject: Subject) -> tuple[Arrays, Pull]:
-        return subject.linearise(trial.cast("float32")[0])  # copies, as a write is the business of nothing_mutated
+        return subject.linearize(trial.cast("float32")[0])  # copies, as a write is the business of nothing_mutated
 
     ys, pull = once(trial.subject)
     text = "called twice, it gives two results: draw by self.random(x).uniform(), keep what changes in a Buffer"

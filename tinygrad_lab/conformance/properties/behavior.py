@@ -1,4 +1,4 @@
-"""Properties of a layer's behaviour: modes, buffers, randomness, recomputation."""
+"""Properties of a layer's behavior: modes, buffers, randomness, recomputation."""
 
 from __future__ import annotations
 

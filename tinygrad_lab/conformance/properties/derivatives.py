@@ -146,7 +146,7 @@ def second_order(trial: Trial) -> Measure | None:
 
     def backward(arrays: Sequence[Array]) -> list[Array]:
         with using(providers=frozenset()):
-            return trial.subject.linearise(arrays)[1](trial.cotangent)
+            return trial.subject.linearize(arrays)[1](trial.cotangent)
 
     def recorded(*arguments: object) -> list[object]:
         _, pull = tgl.vjp(trial.subject, *arguments)
@@ -289,7 +289,7 @@ def finite_at(trial: Trial, arrays: Arrays, where: str) -> bool:
     if not finite:
         return False
     with using(providers=frozenset()):
-        gradients = trial.subject.linearise(arrays)[1](trial.cotangent)
+        gradients = trial.subject.linearize(arrays)[1](trial.cotangent)
     with blaming(arrays):
         for name, g in zip(trial.names, gradients, strict=True):
             if wrong := int((~np.isfinite(g)).sum()):
@@ -302,7 +302,7 @@ def between_slopes_nearby(trial: Trial, arrays: Arrays) -> Measure:
     """Compare J u at tied arguments with the slopes of the pieces nearby."""
     count = len(trial.subject.floats)
     with using(providers=frozenset()):
-        ys, pull = trial.subject.linearise(arrays)
+        ys, pull = trial.subject.linearize(arrays)
         hots = cotangents(ys, trial.rng, dense=0, hot=16)
         rows, hot = [pull(v) for v in hots], [int(np.argmax(join(v))) for v in hots]
     measures = []

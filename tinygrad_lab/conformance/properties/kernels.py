@@ -77,7 +77,7 @@ def ways(devices: Collection[str]) -> Iterator[tuple[str, str, str]]:
 def use(subject: Subject, arrays: Arrays, vs: Arrays) -> None:
     """Run a subject forwards, with a tape and without, backwards, and along a direction."""
     subject.value(arrays)
-    _, pull = subject.linearise(arrays)
+    _, pull = subject.linearize(arrays)
     pull(vs)
     if subject.differentiable and arrays:
         tgl.jvp(subject, tuple(arrays), tuple(arrays))

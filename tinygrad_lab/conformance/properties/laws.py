@@ -1,7 +1,7 @@
 """Laws that layers may declare by name: ``laws=("batch_independent", "unit_sum")``.
 
 A law's check is called with a float64 layer and float64 arrays and returns an error relative to the size of the
-results; it holds if that is rounding. `in_evaluation` restricts a law to one mode: batch normalisation treats images
+results; it holds if that is rounding. `in_evaluation` restricts a law to one mode: batch normalization treats images
 one by one in evaluation only.
 """
 

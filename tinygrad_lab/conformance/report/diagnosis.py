@@ -45,7 +45,7 @@ def explanations(analytic: Array, numerical: Array, x: Array, shape: Sequence[in
 
 
 def factor(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
-    """Recognise one factor throughout."""
+    """Recognize one factor throughout."""
     if not np.abs(b).max(initial=0.0):
         return ""
     c = float(np.sum(a * b) / np.sum(b * b))
@@ -65,7 +65,7 @@ def factor(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -
 
 
 def transposed(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
-    """Recognise two axes of the argument, or of the result, exchanged."""
+    """Recognize two axes of the argument, or of the result, exchanged."""
     for what, lengths, axis in (("the argument", x.shape, 1), ("the result", shape, 0)):
         for i in range(len(lengths)):
             for j in range(i + 1, len(lengths)):
@@ -80,7 +80,7 @@ def transposed(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: floa
 
 
 def zero_parts(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
-    """Recognise elements of the argument that get no gradient though they matter, the others being right."""
+    """Recognize elements of the argument that get no gradient though they matter, the others being right."""
     lost = ~a.any(axis=0) & (np.abs(b).max(axis=0, initial=0.0) > CLOSE * scale)
     if not lost.any() or not same(a[:, ~lost], b[:, ~lost], scale):
         return ""
@@ -89,7 +89,7 @@ def zero_parts(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: floa
 
 
 def lost_rows(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
-    """Recognise results that contribute nothing, the others being right: a sum that leaves terms out."""
+    """Recognize results that contribute nothing, the others being right: a sum that leaves terms out."""
     lost = ~a.any(axis=1) & (np.abs(b).max(axis=1, initial=0.0) > CLOSE * scale)
     if not lost.any() or not same(a[~lost], b[~lost], scale):
         return ""
@@ -100,7 +100,7 @@ def lost_rows(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float
 
 
 def off_diagonal(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
-    """Recognise a diagonal where the right Jacobian has cross terms."""
+    """Recognize a diagonal where the right Jacobian has cross terms."""
     if a.shape[0] != a.shape[1] or a.shape[0] == 1:
         return ""
     diagonal = np.diag(np.diag(a))
@@ -110,7 +110,7 @@ def off_diagonal(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: fl
 
 
 def common_term(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
-    """Recognise a difference that is the same for all elements of the argument: a missing mean or sum."""
+    """Recognize a difference that is the same for all elements of the argument: a missing mean or sum."""
     missing = b - a
     if missing.shape[1] > 1 and same(missing, missing[:, :1] * np.ones((1, missing.shape[1])), scale) and missing.any():
         return "the same term is missing for all elements of the argument: a sum or mean over the cotangent?"
@@ -118,22 +118,22 @@ def common_term(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: flo
 
 
 def rank_one(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
-    """Recognise a missing product of two vectors, such as the variance term of a normalisation."""
+    """Recognize a missing product of two vectors, such as the variance term of a normalization."""
     missing = b - a
     if min(missing.shape) < 3:
         return ""
     _, s, v = np.linalg.svd(missing)
     if s[0] <= CLOSE * scale or s[1] > 1e-5 * s[0]:
         return ""
-    centred = x.reshape(-1) - x.mean()
-    length = float(np.linalg.norm(centred))
-    if length and abs(abs(float(v[0] @ centred)) / length - 1) < 1e-4:
+    centered = x.reshape(-1) - x.mean()
+    length = float(np.linalg.norm(centered))
+    if length and abs(abs(float(v[0] @ centered)) / length - 1) < 1e-4:
         return "a term of rank one, proportional to x - mean(x), is missing: the derivative of a variance?"
     return "a term of rank one is missing or too many: a product of the cotangent's sum with one vector"
 
 
 def some_rows_only(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
-    """Recognise errors that are confined to one index of an axis of the result."""
+    """Recognize errors that are confined to one index of an axis of the result."""
     wrong = wrong_entries(a, b).any(axis=1)
     if wrong.all() or not wrong.any():
         return ""

@@ -80,7 +80,7 @@ class Subject:
         with tgl.no_grad():
             return [unbox(y) for y in self(*arrays)]
 
-    def linearise(self, arrays: Sequence[Array]) -> tuple[Arrays, Pull]:
+    def linearize(self, arrays: Sequence[Array]) -> tuple[Arrays, Pull]:
         """Return the raw float results and the function from their cotangents to the arguments' gradients."""
         ys, pull = tgl.vjp(self, *arrays)
         return [unbox(y) for y in ys], lambda cotangents: list(pull(list(cotangents)))
@@ -161,7 +161,7 @@ class RuleSubject(Subject):
         ys = self.call(arguments)
         return [np.asarray(y) for y in (ys if isinstance(ys, (tuple, list)) else (ys,))]
 
-    def linearise(self, arrays: Sequence[Array]) -> tuple[Arrays, Pull]:
+    def linearize(self, arrays: Sequence[Array]) -> tuple[Arrays, Pull]:
         """Return the results, and the given product at these arrays."""
         result = self.call(arrays)
         several = isinstance(result, (tuple, list))

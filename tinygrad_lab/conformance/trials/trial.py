@@ -126,7 +126,7 @@ class Trial:
     def pull(self) -> Pull:
         """The pull-back in float64, by the reference forwards and rules."""
         with using(providers=frozenset()):
-            return self.subject.linearise(self.arrays)[1]
+            return self.subject.linearize(self.arrays)[1]
 
     @cached_property
     def gradients(self) -> list[Arrays]:
@@ -156,7 +156,7 @@ class Trial:
         for _ in range(2):
             with using(providers=frozenset()):
                 nudged = [a * (1 + NUDGE * rng.uniform(-1, 1, a.shape)) for a in self.arrays]
-                ys, pull = self.subject.linearise(nudged)
+                ys, pull = self.subject.linearize(nudged)
                 gs = pull(self.cotangent)
             outputs = [max(s, s + spread(y, y0)) for s, y, y0 in zip(outputs, ys, self.outputs, strict=True)]
             gradients = [max(s, s + spread(g, g0)) for s, g, g0 in zip(gradients, gs, self.gradients[0], strict=True)]
@@ -183,7 +183,7 @@ class Trial:
 
     def exercise(self) -> None:
         """Run everything that a layer's author has written, to see which lines run."""
-        ys, pull = self.subject.linearise(self.arrays)
+        ys, pull = self.subject.linearize(self.arrays)
         pull([np.ones(y.shape, y.dtype) for y in ys])
         if self.remake is not None:
             self.twin().output_shape(*(a.shape for a in self.inputs))

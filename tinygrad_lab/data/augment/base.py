@@ -21,7 +21,7 @@ class Augmentation(metaclass=Checked):
     A subclass is a frozen dataclass whose fields are its options, and implements `change`; one that changes the labels
     too overrides `__call__`. Third parties register it in the group ``tinygrad_lab.augmentations``.
 
-    Images are float32, (N, H, W, C), with brightness from 0 to 1 (until they are normalised). All random numbers come
+    Images are float32, (N, H, W, C), with brightness from 0 to 1 (until they are normalized). All random numbers come
     from the generator that is handed over, so the same generator gives the same images.
 
     Attributes
@@ -63,7 +63,7 @@ class Augmentation(metaclass=Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Geometric(Augmentation):
-    """An augmentation that moves pixels by an affine map (see `warp`); neighbours in a `Compose` become one map.
+    """An augmentation that moves pixels by an affine map (see `warp`); neighbors in a `Compose` become one map.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Augmentations that change brightness and colour, and the normalisation that ends every pipeline."""
+"""Augmentations that change brightness and color, and the normalization that ends every pipeline."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _means(images: Array) -> Array:
 
 
 def _about_means(images: Array, factor: Array) -> Array:
-    """Return images stretched about the mean colour of each by a factor (N, C), cut off at 0 and 1."""
+    """Return images stretched about the mean color of each by a factor (N, C), cut off at 0 and 1."""
     there, back = _beside(images, factor, 1 - factor)
     width = images.shape[2]
     xp = namespace(images)
@@ -134,7 +134,7 @@ class Brightness(Augmentation):
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast(Augmentation):
-    """Multiply each image's distance from its mean colour by a random factor.
+    """Multiply each image's distance from its mean color by a random factor.
 
     out = clip(m_c + f (in - m_c), 0, 1), m_c the mean of the image's channel, f uniform in [1 - amount, 1 + amount]
 
@@ -168,7 +168,7 @@ class Contrast(Augmentation):
 
 @dataclass(frozen=True, kw_only=True)
 class PCAColor(Augmentation):
-    """Add a random mixture of the principal colours of the training images to each image.
+    """Add a random mixture of the principal colors of the training images to each image.
 
     out = clip(in + P (a_1 l_1, a_2 l_2, a_3 l_3)', 0, 1), a_i normal with mean 0 and deviation std; P and l are the
     eigenvectors and eigenvalues of the 3x3 covariance of the training images' RGB values
@@ -209,18 +209,18 @@ class PCAColor(Augmentation):
             object.__setattr__(self, "eigenvectors", tuple(tuple(row) for row in self.eigenvectors))
 
     def fit(self, data: Dataset) -> PCAColor:
-        """Return the same with the principal colours of a data set, unless they were given."""
+        """Return the same with the principal colors of a data set, unless they were given."""
         if self.eigenvalues is not None:
             return self
-        _, covariance = colour_statistics(data)
+        _, covariance = color_statistics(data)
         values, vectors = np.linalg.eigh(covariance)
         return replace(self, eigenvalues=tuple(values.tolist()), eigenvectors=tuple(map(tuple, vectors.tolist())))
 
     def change(self, images: Array, *, rng: np.random.Generator) -> Array:
-        """Return the images with other colours; see `Augmentation.change`."""
+        """Return the images with other colors; see `Augmentation.change`."""
         if self.eigenvalues is None or self.eigenvectors is None:
             raise OptionError(
-                "PCAColor: expected the principal colours, got none; use what fit(training images) returns"
+                "PCAColor: expected the principal colors, got none; use what fit(training images) returns"
             )
         weights = rng.normal(0, self.std, (len(images), len(self.eigenvalues))) * self.eigenvalues
         shift = weights @ np.array(self.eigenvectors).T
@@ -271,12 +271,12 @@ class Normalize(Augmentation):
         """
         if self.mean is not None:
             return self
-        mean, covariance = colour_statistics(data)
+        mean, covariance = color_statistics(data)
         std = np.sqrt(covariance.diagonal())
         return replace(self, mean=tuple(mean.tolist()), std=tuple(np.where(std > 0, std, 1.0).tolist()))
 
     def change(self, images: Array, *, rng: np.random.Generator) -> Array:
-        """Return the normalised images; see `Augmentation.change`."""
+        """Return the normalized images; see `Augmentation.change`."""
         if self.mean is None or self.std is None:
             raise OptionError("Normalize: expected the mean and std, got none; use what fit(training images) returns")
         if images.shape[3] != len(self.mean):
@@ -285,7 +285,7 @@ class Normalize(Augmentation):
         return _affine(images, scale, -np.array([self.mean]) * scale, clip=False)
 
 
-def colour_statistics(data: Dataset) -> tuple[Array, Array]:
+def color_statistics(data: Dataset) -> tuple[Array, Array]:
     """Return the mean and the covariance of the channels over all pixels of a data set, for brightness from 0 to 1.
 
     Shapes

@@ -22,7 +22,7 @@ Step = Callable[..., tuple[Array, Array]]
 
 
 class Compose(metaclass=Checked):
-    """Do one augmentation after another; neighbours that move pixels are done as one warp.
+    """Do one augmentation after another; neighbors that move pixels are done as one warp.
 
     Parameters
     ----------
@@ -48,14 +48,14 @@ class Compose(metaclass=Checked):
         self.steps = tuple(steps)
         for step in self.steps:
             expect("Compose", "each step", step, Augmentation, "an augmentation, such as Flip()")
-        normalised = False
+        normalized = False
         for step in self.steps:
-            if normalised and step.bounded:
+            if normalized and step.bounded:
                 raise OptionError(
                     f"Compose: expected {type(step).__name__} before Normalize, for it takes brightness to lie between "
                     "0 and 1; move Normalize to the end"
                 )
-            normalised = normalised or isinstance(step, Normalize)
+            normalized = normalized or isinstance(step, Normalize)
         self._parts: list[Step] = list(_parts(self.steps))
 
     def __call__(self, images: Array, labels: Array, *, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -131,7 +131,7 @@ def _build(step: Mapping[str, Any]) -> Augmentation:
 
 
 def _parts(steps: Sequence[Augmentation]) -> Iterator[Step]:
-    """Yield the steps, neighbours that move pixels and fill alike as one."""
+    """Yield the steps, neighbors that move pixels and fill alike as one."""
     for moves, group in groupby(steps, key=lambda step: isinstance(step, Geometric)):
         if moves:
             yield from (functools.partial(_warp, run) for run in _alike(list(group)))  # type: ignore[arg-type] # Geometric

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.data.augment.base import Filled, Geometric
-from tinygrad_lab.data.augment.warp import Fill, about_centre, affine_maps
+from tinygrad_lab.data.augment.warp import Fill, about_center, affine_maps
 from tinygrad_lab.errors import OptionError
 
 
@@ -189,7 +189,7 @@ class Rotation(Filled):
         largest = abs(self.degrees)  # -0.0 to 0.0 would be an empty range
         angle = np.deg2rad(rng.uniform(-largest, largest, count))
         cosine, sine = np.cos(angle), np.sin(angle)
-        return about_centre(
+        return about_center(
             np.array([[cosine, sine], [-sine, cosine]]).transpose(2, 0, 1), size
         )  # (2, 2, N) -> (N, 2, 2)
 
@@ -271,4 +271,4 @@ class Zoom(Filled):
     def maps(self, count: int, size: tuple[int, int], *, rng: np.random.Generator) -> Array:
         """Return the maps of the magnifications; see `Geometric.maps`."""
         scale = 1 / rng.uniform(1 - self.amount, 1 + self.amount, count)
-        return about_centre(scale[:, None, None] * np.eye(2), size)
+        return about_center(scale[:, None, None] * np.eye(2), size)

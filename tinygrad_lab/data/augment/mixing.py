@@ -15,7 +15,7 @@ from tinygrad_lab.errors import OptionError
 
 @dataclass(frozen=True, kw_only=True)
 class Cutout(Augmentation):
-    """Cover a square of each image, whose centre is any of its pixels; the part outside of the image is lost.
+    """Cover a square of each image, whose center is any of its pixels; the part outside of the image is lost.
 
     out[i, j] = value where ``|i - a|`` and ``|j - b|`` lie within the square about (a, b), in[i, j] elsewhere
 
@@ -24,7 +24,7 @@ class Cutout(Augmentation):
     size : int
         The square's side.
     value : float
-        The brightness of the square: 0 is the mean colour after a `Normalize`, where the paper does it.
+        The brightness of the square: 0 is the mean color after a `Normalize`, where the paper does it.
 
     Units
     -----

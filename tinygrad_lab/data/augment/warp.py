@@ -66,15 +66,15 @@ def compose_maps(first: Array, second: Array) -> Array:
     return maps
 
 
-def about_centre(linear: Array, size: tuple[int, int]) -> Array:
+def about_center(linear: Array, size: tuple[int, int]) -> Array:
     """Return the maps of linear transformations that leave the middle of an image where it is.
 
     Shapes
     ------
     (N, 2, 2) -> (N, 2, 3)
     """
-    centre = (np.array(size, float) - 1) / 2
-    return np.concatenate([linear, (centre - linear @ centre)[:, :, None]], axis=2)  # (N, 2, 2), (N, 2) -> (N, 2, 3)
+    center = (np.array(size, float) - 1) / 2
+    return np.concatenate([linear, (center - linear @ center)[:, :, None]], axis=2)  # (N, 2, 2), (N, 2) -> (N, 2, 3)
 
 
 def warp(images: Array, maps: Array, *, fill: Fill = "edge", size: tuple[int, int] | None = None) -> Array:
@@ -90,7 +90,7 @@ def warp(images: Array, maps: Array, *, fill: Fill = "edge", size: tuple[int, in
         One map an image, from output to input pixels; an array of NumPy, which is moved to the images.
     fill : str
         What lies outside of an image: ``"zero"``; ``"edge"``, the nearest pixel; ``"reflect"``, the image
-        mirrored about the centres of its outermost pixels (as ``numpy.pad(mode="reflect")``).
+        mirrored about the centers of its outermost pixels (as ``numpy.pad(mode="reflect")``).
     size : (int, int), optional
         Height and width of the output; by default those of the input.
 

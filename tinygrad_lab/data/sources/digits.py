@@ -18,7 +18,7 @@ _PARTS = 60  # that are resized one after another, for in between they are numbe
 
 
 class Digits(Source):
-    """Handwritten digits: 1,797 images of 8x8 grey pixels, 10 classes, from scikit-learn.
+    """Handwritten digits: 1,797 images of 8x8 gray pixels, 10 classes, from scikit-learn.
 
     The publisher's values from 0 to 16 become 0 to 255, and the images are resized to 32x32 (LeNet's input) unless told
     otherwise. Of each class a fifth is the test set: `Dataset.split(0.2, seed=0)` of the whole in scikit-learn's order.

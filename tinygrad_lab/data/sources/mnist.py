@@ -33,7 +33,7 @@ def _downloads(files: tuple[DataFile, ...], *mirrors: str) -> tuple[Download, ..
 
 
 class MNIST(Source):
-    """Handwritten digits: 60,000 training and 10,000 test images of 28x28 grey pixels, 10 classes.
+    """Handwritten digits: 60,000 training and 10,000 test images of 28x28 gray pixels, 10 classes.
 
     References
     ----------
@@ -96,7 +96,7 @@ class MNIST(Source):
 
 
 class FashionMNIST(MNIST):
-    """Pictures of clothing: 60,000 training and 10,000 test images of 28x28 grey pixels, 10 classes.
+    """Pictures of clothing: 60,000 training and 10,000 test images of 28x28 gray pixels, 10 classes.
 
     References
     ----------

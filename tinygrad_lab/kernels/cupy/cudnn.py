@@ -137,7 +137,7 @@ def describe(problem: Problem) -> tuple[dict[str, tuple[list[int], list[int]]], 
 
 
 def _strides(height: int, width: int, channels: int) -> list[int]:
-    """Return how far apart neighbours along (N, C, H, W) are where channels come last."""
+    """Return how far apart neighbors along (N, C, H, W) are where channels come last."""
     return [height * width * channels, 1, width * channels, channels]
 
 

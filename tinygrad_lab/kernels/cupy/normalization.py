@@ -1,4 +1,4 @@
-"""Batch normalisation and the sums over channels, on a GPU: sums in steps, each of which leaves a row for a chunk."""
+"""Batch normalization and the sums over channels, on a GPU: sums in steps, each of which leaves a row for a chunk."""
 
 from __future__ import annotations
 

@@ -41,11 +41,11 @@ def bias_relu(y: Array, bias: Array | None, *, clip: bool) -> None:
         run("pointwise", "bias_relu", y, y.size, y, there, y.shape[-1], clip, y.size)
 
 
-def _neighbours(axes: tuple[int, ...]) -> bool:
+def _neighbors(axes: tuple[int, ...]) -> bool:
     return axes == tuple(range(axes[0], axes[0] + len(axes))) if axes else True
 
 
-@dropout.kernel("cupy", when=lambda x, *, key, rate, shared=(): takes(x) and _neighbours(shared), error=1e-6)
+@dropout.kernel("cupy", when=lambda x, *, key, rate, shared=(): takes(x) and _neighbors(shared), error=1e-6)
 def _dropout(x: Array, *, key: Any, rate: float, shared: tuple[int, ...] = ()) -> Array:
     """Seen as (outer, shared, inner), all elements along the middle axis share a draw."""
     out = room(x.shape, x)

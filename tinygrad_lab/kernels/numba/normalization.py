@@ -1,4 +1,4 @@
-"""Batch normalisation by compiled kernels: two readings of the batch forwards, two backwards."""
+"""Batch normalization by compiled kernels: two readings of the batch forwards, two backwards."""
 
 from __future__ import annotations
 

@@ -21,7 +21,9 @@ from tinygrad_lab.ops.windows import Pair
 
 def _columns(x: Array, size: Pair, kernel_size: Pair, how: Options) -> Array:
     """Return what each tap of a map's pixels sees: (groups, pixels, taps * C / groups)."""
-    spans = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(size, how.stride, kernel_size, how.dilation, strict=True)]
+    spans = [
+        (n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(size, how.stride, kernel_size, how.dilation, strict=True)
+    ]
     seen, per_group = surrounded(x, how.begin, spans), x.shape[3] // how.groups
     image, row, column, channel = seen.strides
     shape = (how.groups, len(x), *size, *kernel_size, per_group)

@@ -29,9 +29,7 @@ class RemoteAnswer(Answer):
         Where the files lie.
     """
 
-    def __init__(
-        self, files: Mapping[str, str], source: BinaryIO, sink: BinaryIO, folder: Path | None = None
-    ) -> None:
+    def __init__(self, files: Mapping[str, str], source: BinaryIO, sink: BinaryIO, folder: Path | None = None) -> None:
         super().__init__(files, folder)
         self._callbacks: list[Callable[..., Any]] = []
         self._peer = Peer(source, sink, self._serve, explain_callback)

@@ -1,1 +1,1 @@
-"""The exercises, a folder each; `tinygrad_lab.learn.catalogue` gives their order."""
+"""The exercises, a folder each; `tinygrad_lab.learn.catalog` gives their order."""

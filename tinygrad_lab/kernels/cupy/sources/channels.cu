@@ -1,6 +1,6 @@
 // Channels of batches, as (rows, C): sums and statistics over all rows, and what is done to each element with them.
 //
-// Sums go in steps. A thread adds up one channel of `per` neighbouring rows; neighbouring threads have neighbouring
+// Sums go in steps. A thread adds up one channel of `per` neighboring rows; neighboring threads have neighboring
 // channels, so that together they read memory in order. What a step leaves, one row for each chunk of rows, is summed
 // by the next one in the same way, until one row is left. The order is always the same, and errors grow with the
 // number of steps and `per`, not with the number of rows.

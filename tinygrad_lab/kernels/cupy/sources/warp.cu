@@ -9,7 +9,7 @@ __device__ inline int inside(int i, int n, int fill) {
     if (i >= 0 && i < n) return i;
     if (fill == ZERO) return -1;
     if (fill == EDGE || n == 1) return i < 0 ? 0 : n - 1;
-    i = (i < 0 ? -i : i) % (2 * n - 2);  // reflected about the centres of the outermost pixels
+    i = (i < 0 ? -i : i) % (2 * n - 2);  // reflected about the centers of the outermost pixels
     return i < n ? i : 2 * n - 2 - i;
 }
 
@@ -30,7 +30,7 @@ extern "C" __global__ void warp(
         int x0 = inside((int)column, W, fill), x1 = inside((int)column + 1, W, fill);
         const float* image = images + b * H * W * C;
         float upper = pixel(image, y0, x0, c, W, C), lower = pixel(image, y1, x0, c, W, C);
-        if (right > 0) {  // at whole places the neighbour counts 0, even if it is infinite
+        if (right > 0) {  // at whole places the neighbor counts 0, even if it is infinite
             upper = (1 - right) * upper + right * pixel(image, y0, x1, c, W, C);
             lower = (1 - right) * lower + right * pixel(image, y1, x1, c, W, C);
         }

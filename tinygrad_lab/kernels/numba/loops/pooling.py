@@ -22,7 +22,10 @@ def max_pool(x, out, index, kernel_size, stride, padding, first, last):
     The first of equal maxima wins, and NaN wins over all. The padding counts as minus infinity.
     """
     _, height, width, channels = x.shape
-    taps, numbers = np.empty(kernel_size[0] * kernel_size[1], np.int64), np.empty(kernel_size[0] * kernel_size[1], np.int64)
+    taps, numbers = (
+        np.empty(kernel_size[0] * kernel_size[1], np.int64),
+        np.empty(kernel_size[0] * kernel_size[1], np.int64),
+    )
     for image in range(first, last):
         for i in range(out.shape[1]):
             h = i * stride[0] - padding[0]

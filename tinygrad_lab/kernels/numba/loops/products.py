@@ -94,7 +94,7 @@ def rows_times_panel(context, nv, a, rows, taps, count, run, panel, start, clip,
     """Store c[places[r] + q] = start[q] + sum over t, k of a[taps[t] + rows[r] + k] * panel[t * run + k, q].
 
     A `start` of 0 instead of an address means: add to what is in c. r goes over `TILE_ROWS[nv]` rows, t over `count`
-    taps, k over `run` neighbours, and q over the first `columns` of nv * LANES columns; `clip` puts 0 for what is not
+    taps, k over `run` neighbors, and q over the first `columns` of nv * LANES columns; `clip` puts 0 for what is not
     positive. Tables are int64, offsets in floats.
     """
     return emitting(_emit_rows_times_panel, nv.literal_value, [nv], 11)
@@ -134,7 +134,7 @@ def multiply_rows(a, rows, taps, count, run, panel, start, clip, c, places, colu
 
 @jit
 def multiply_columns(a, pixels, count, right, width, columns, c, stride):
-    """Run `columns_times_rows` on neighbouring rows, for as many vectors as the columns need."""
+    """Run `columns_times_rows` on neighboring rows, for as many vectors as the columns need."""
     nv = (columns + LANES - 1) // LANES
     if nv == 4:
         columns_times_rows(4, ROWS_4, False, a, 0, pixels, count, right, width, columns, c, stride)

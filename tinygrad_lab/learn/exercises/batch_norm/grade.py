@@ -23,9 +23,9 @@ def draw_case(draw: Any) -> Case:
 
 
 def batch_norm(x: Array, scale: Array, shift: Array) -> Array:
-    """Return the normalised rows; means are sums, which take complex numbers."""
-    centred = x - x.mean(axis=0)
-    return np.asarray(scale * centred / np.sqrt((centred * centred).mean(axis=0) + EPS) + shift)
+    """Return the normalized rows; means are sums, which take complex numbers."""
+    centered = x - x.mean(axis=0)
+    return np.asarray(scale * centered / np.sqrt((centered * centered).mean(axis=0) + EPS) + shift)
 
 
 def steps(answer: Answer) -> list[Step]:

@@ -17,7 +17,7 @@ from tinygrad_lab.learn.judge import Probe, Step, expect, same_values
 
 
 def chained(x: Array) -> Array:
-    """Return products of neighbours and their exponentials: n results."""
+    """Return products of neighbors and their exponentials: n results."""
     return np.asarray(np.exp(x / 4) * np.roll(x, 1))
 
 
@@ -26,15 +26,15 @@ def fewer(x: Array) -> Array:
     return np.stack([np.sin(x).sum(), (x * x * x).sum()])
 
 
-def centred(x: Array) -> Array:
+def centered(x: Array) -> Array:
     """Return x with mean 0 and length 1."""
     c = x - x.mean()
     return np.asarray(c / np.sqrt((c * c).sum()))
 
 
 def centred_vjp(v: Array, x: Array) -> Array:
-    """Return the gradient of `centred`."""
-    length, y = np.linalg.norm(x - x.mean()), centred(x)
+    """Return the gradient of `centered`."""
+    length, y = np.linalg.norm(x - x.mean()), centered(x)
     return np.asarray((v - v.mean() - y * (v @ y)) / length)
 
 
@@ -45,11 +45,11 @@ def without_variance(v: Array, x: Array) -> Array:
 
 # Which rules are right is what the learner's checker must find out.
 RULES: dict[str, tuple[Callable[..., Any], Callable[..., Any], bool]] = {
-    "a right rule": (centred, centred_vjp, True),
+    "a right rule": (centered, centred_vjp, True),
     "a rule for tanh": (np.tanh, lambda v, x: v * (1 - np.tanh(x) ** 2), True),
     "a rule with the wrong sign": (np.cos, lambda v, x: v * np.sin(x), False),
     "a rule that is off by one part in a million": (np.sin, lambda v, x: v * np.cos(x) * (1 + 1e-6), False),
-    "a normalisation's rule without the term of the variance": (centred, without_variance, False),
+    "a normalization's rule without the term of the variance": (centered, without_variance, False),
     "a rule whose result is in the wrong places": (np.square, lambda v, x: (2 * x * v)[::-1], False),
 }
 X = np.array([0.3, -1.2, 0.8, 2.1])
@@ -97,7 +97,7 @@ def probes(answer: Answer) -> list[Probe]:
     def verdicts(names: tuple[str, ...]) -> Any:
         return [bool(answer.agrees(*RULES[name][:2], X)) for name in names]
 
-    blind = "a normalisation's rule without the term of the variance"
+    blind = "a normalization's rule without the term of the variance"
     others = "a rule with the wrong sign", "a rule whose result is in the wrong places"
     return [
         error,

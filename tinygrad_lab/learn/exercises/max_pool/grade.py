@@ -25,7 +25,10 @@ def draw_shape(draw: Any, kernel_size: int) -> tuple[int, ...]:
 def draw_images(draw: Any) -> Case:
     """Draw a window, a stride and images without ties."""
     kernel_size, stride = draw(SIZES)
-    return Case(options={"kernel_size": kernel_size, "stride": stride}, inputs=(Input(draw(draw_shape(kernel_size)), distinct=True),))
+    return Case(
+        options={"kernel_size": kernel_size, "stride": stride},
+        inputs=(Input(draw(draw_shape(kernel_size)), distinct=True),),
+    )
 
 
 @st.composite

@@ -15,14 +15,14 @@ ALPHA, BETA, K = 0.5, 0.75, 1.0
 
 
 def response_norm(x: Array, radius: int) -> Array:
-    """Return the normalised channels, by a matrix of neighbours."""
+    """Return the normalized channels, by a matrix of neighbors."""
     places = np.arange(x.shape[-1])
     near = (abs(places[:, None] - places) <= radius).astype(float)
     return np.asarray(x * (K + ALPHA * (x * x) @ near) ** -BETA)
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check without neighbours, then with some."""
+    """Check without neighbors, then with some."""
 
     def check(radius: int) -> None:
         def backward(g: Array, x: Array) -> Any:
@@ -31,14 +31,14 @@ def steps(answer: Answer) -> list[Step]:
         right_gradient(lambda x: response_norm(x, radius), backward, strategies.shapes(1, 3), complex_safe=True)
 
     return [
-        Step("gradient, no neighbours", lambda: check(0)),
-        Step("gradient, one neighbour on either side", lambda: check(1)),
-        Step("gradient, two neighbours on either side", lambda: check(2)),
+        Step("gradient, no neighbors", lambda: check(0)),
+        Step("gradient, one neighbor on either side", lambda: check(1)),
+        Step("gradient, two neighbors on either side", lambda: check(2)),
     ]
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Take the gradient without neighbours and with one on either side."""
+    """Take the gradient without neighbors and with one on either side."""
     g, x = np.random.default_rng(0).normal(size=(2, 2, 5))
     return [
         lambda r=r: answer.response_norm_backward(g, x, r, ALPHA, BETA, K)  # type: ignore[misc]  # its default

@@ -1,4 +1,4 @@
-"""Neighbouring outputs at once are what they are one by one."""
+"""Neighboring outputs at once are what they are one by one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.kernels import cost_model, using_tiles
-from tinygrad_lab.kernels.neighbours import beside, gather, widen
+from tinygrad_lab.kernels.neighbors import beside, gather, widen
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x
 
 
@@ -42,7 +42,7 @@ def test_kernels_that_take_four_at_once(provider: str, stride: int, monkeypatch:
     if provider == "numba":
         pytest.importorskip("numba")
     monkeypatch.setattr(cost_model, "direct_cost", lambda shape, rates, *, m=1, stride=1: -m)
-    cost_model.choose_neighbours.cache_clear()
+    cost_model.choose_neighbors.cache_clear()
     rng = np.random.default_rng(0)
     x, w, b = (rng.standard_normal(s, np.float32) for s in ((3, 7, 8 * stride, 3), (3, 3, 3, 2), (2,)))
     options: dict[str, Any] = {"stride": (1, stride), "padding": ((1, 0), (1, 1)), "dilation": (1, 1), "groups": 1}
@@ -55,10 +55,10 @@ def test_kernels_that_take_four_at_once(provider: str, stride: int, monkeypatch:
         ):
             result, reference = op(*arrays, **more, **options), op.forward(np, *arrays, **more, **options)
             np.testing.assert_allclose(result, reference, rtol=1e-4, atol=1e-4)
-    cost_model.choose_neighbours.cache_clear()
+    cost_model.choose_neighbors.cache_clear()
 
 
 def test_many_channels_go_one_by_one() -> None:
     shape = cost_model.Shape(images=64, out_height=12, out_width=12, kernel_size=(3, 3), inputs=64, outputs=64)
-    assert cost_model.choose_neighbours(shape) == 1
-    assert cost_model.choose_neighbours(shape, cost_model.ARRAYS) == 1
+    assert cost_model.choose_neighbors(shape) == 1
+    assert cost_model.choose_neighbors(shape, cost_model.ARRAYS) == 1

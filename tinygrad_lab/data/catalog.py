@@ -99,14 +99,14 @@ def load(
     data = source.read("train" if split == "validation" else split, root=root, size=size)
     if split == "validation" and not validation:
         raise OptionError(
-            f"load({name!r}): expected validation, the share of the training images that becomes the validation part, got {validation}"
+            f"load({name!r}): expected validation, the share of the training images to set aside, got {validation}"
         )
     if split == "validation" or (split == "train" and validation):
         rest, out = data.split(validation, seed=seed)
         if not len(out):
             raise OptionError(
-                f"load({name!r}): expected a validation share of at least one image of some class, got {validation} of at "
-                f"most {max(data.counts().values())} images a class"
+                f"load({name!r}): expected a validation share of at least one image of some class, got {validation} "
+                f"of at most {max(data.counts().values())} images a class"
             )
         data = out if split == "validation" else rest
     if classes is not None:

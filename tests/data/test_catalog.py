@@ -56,14 +56,14 @@ def test_parts_of_a_data_set(tmp_path: Path, register: Register) -> None:
 
 
 def test_a_part_held_out_that_would_be_empty_is_refused() -> None:
-    with pytest.raises(OptionError, match=r"load\('digits'\): expected a fraction validation .*, got 0.0001 of at most"):
+    with pytest.raises(OptionError, match=r"load\('digits'\): expected a validation share .*, got 0.0001 of at most"):
         load("digits", split="validation", validation=0.0001)
 
 
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match=r"datasets: .*'cifar'; did you mean .*'cifar10'"):
         load("cifar")
-    with pytest.raises(OptionError, match=r"load\('digits'\): expected validation, the fraction"):
+    with pytest.raises(OptionError, match=r"load\('digits'\): expected validation, the share"):
         load("digits", split="validation")
 
 

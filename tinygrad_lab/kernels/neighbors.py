@@ -1,4 +1,4 @@
-"""Several neighbouring outputs at once: a convolution of few channels as one of more channels and a larger stride.
+"""Several neighboring outputs at once: a convolution of few channels as one of more channels and a larger stride.
 
 m outputs side by side, each seeing kw columns of the image, together see kw + (m - 1) s columns. Filters of that width,
 one for each of the m places with zeros where it does not look, make them in one go; the result lies in memory just as
@@ -33,5 +33,5 @@ def gather(wide: Array, m: int, stride: int, columns: int) -> Array:
 
 
 def beside(g: Array, m: int) -> Array:
-    """Return maps with m neighbours as channels of one pixel."""
+    """Return maps with m neighbors as channels of one pixel."""
     return g.reshape(*g.shape[:2], g.shape[2] // m, m * g.shape[3])  # (N, H, W, O) -> (N, H, W/m, m*O)
