@@ -22,7 +22,7 @@ def test_the_namespace_is_that_of_the_arrays() -> None:
     assert backend.namespace(THERE, 2.0, np.float64(3)) is fake
     assert backend.namespace() is np
     assert backend.namespace(2.0) is np
-    with pytest.raises(DeviceError, match=r"f: expected arrays of one device, got \['strict', 'numpy'\]; move"):
+    with pytest.raises(DeviceError, match=r"f: expected arrays of one device, got \['strict', 'cpu'\]; move"):
         backend.namespace(THERE, HERE, who="f: ")
 
 
@@ -39,25 +39,25 @@ def test_transfer_is_explicit_and_counts() -> None:
     there = backend.transfer(HERE, "strict")
     assert isinstance(there, StrictArray)
     assert backend.transfer(there, "strict") is there
-    assert backend.transfer(HERE, "numpy") is HERE
-    back = backend.transfer(there, "numpy")
+    assert backend.transfer(HERE, "cpu") is HERE
+    back = backend.transfer(there, "cpu")
     assert back.tolist() == [1.0, 2.0]
     assert transfers - before == {"to the device": 1, "to the host": 1}
     assert backend.device_name(there) == "strict"
     assert backend.backend_of(there) is STRICT
-    assert backend.device_name(2.0) == "numpy"
+    assert backend.device_name(2.0) == "cpu"
 
 
 def test_an_unknown_device_is_answered_with_those_there_are() -> None:
-    with pytest.raises(DeviceError, match=r"device 'tpu': expected one of \['cupy', 'numpy', 'strict'\]"):
+    with pytest.raises(DeviceError, match=r"device 'tpu': expected one of \['cpu', 'cuda', 'strict'\]"):
         backend.find_backend("tpu")
 
 
 def test_cupy_is_asked_for_only_when_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(backend.BACKENDS, "cupy", raising=False)
+    monkeypatch.delitem(backend.BACKENDS, "cuda", raising=False)
     monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(DeviceError, match=r"device 'cupy': expected CuPy to be installed.*'tinygrad-lab\[cuda\]'"):
-        backend.find_backend("cupy")
+    with pytest.raises(DeviceError, match=r"device 'cuda': expected CuPy to be installed.*'tinygrad-lab\[cuda\]'"):
+        backend.find_backend("cuda")
 
 
 def test_cupy_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,10 +70,10 @@ def test_cupy_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         cuda = Cuda
 
     real = importlib.import_module
-    monkeypatch.delitem(backend.BACKENDS, "cupy", raising=False)
+    monkeypatch.delitem(backend.BACKENDS, "cuda", raising=False)
     monkeypatch.setattr(importlib, "import_module", lambda name: CuPy if name == "cupy" else real(name))
-    with pytest.raises(DeviceError, match="device 'cupy': expected a CUDA GPU and its driver, got none; use"):
-        backend.find_backend("cupy")
+    with pytest.raises(DeviceError, match="device 'cuda': expected a CUDA GPU and its driver, got none; use"):
+        backend.find_backend("cuda")
 
 
 def test_what_carries_a_gradient() -> None:

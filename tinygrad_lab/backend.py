@@ -33,7 +33,7 @@ class Backend:
     Parameters
     ----------
     name : str
-        What users call it: ``"numpy"``, ``"cupy"``.
+        What users call it: ``"cpu"``, ``"cuda"``.
     namespace : module
         NumPy's functions for this library's arrays.
     from_numpy, to_numpy : callable
@@ -69,7 +69,7 @@ def register_backend(backend: Backend, *array_types: type) -> None:
 
 
 register_backend(
-    Backend("numpy", np, np.array, np.asarray, np.add.at, _scipy_special("erf"), _scipy_special("erfc")),
+    Backend("cpu", np, np.array, np.asarray, np.add.at, _scipy_special("erf"), _scipy_special("erfc")),
     np.ndarray,
     *NUMBERS,
 )
@@ -82,13 +82,13 @@ def _load_cupy() -> None:
     except ImportError as error:
         got = "no such package" if getattr(error, "name", None) == "cupy" else f"{type(error).__name__}: {error}"
         raise DeviceError(
-            f"device 'cupy': expected CuPy to be installed, got {got}; pip install 'tinygrad-lab[cuda]'"
+            f"device 'cuda': expected CuPy to be installed, got {got}; pip install 'tinygrad-lab[cuda]'"
         ) from error
     if not cupy.cuda.is_available():
-        raise DeviceError("device 'cupy': expected a CUDA GPU and its driver, got none; use device 'numpy'")
+        raise DeviceError("device 'cuda': expected a CUDA GPU and its driver, got none; use device 'cpu'")
     special = importlib.import_module("cupyx.scipy.special")
     add_at = importlib.import_module("cupyx").scatter_add
-    backend = Backend("cupy", cupy, cupy.asarray, cupy.asnumpy, add_at, special.erf, special.erfc)
+    backend = Backend("cuda", cupy, cupy.asarray, cupy.asnumpy, add_at, special.erf, special.erfc)
     register_backend(backend, cupy.ndarray)
 
 
@@ -100,10 +100,10 @@ def find_backend(name: str) -> Backend:
     DeviceError
         The name is unknown, the library is not installed, or there is no GPU.
     """
-    if name == "cupy" and name not in BACKENDS:
+    if name == "cuda" and name not in BACKENDS:
         _load_cupy()
     if name not in BACKENDS:
-        raise DeviceError(f"device {name!r}: expected one of {sorted({*BACKENDS, 'cupy'})}")
+        raise DeviceError(f"device {name!r}: expected one of {sorted({*BACKENDS, 'cuda'})}")
     return BACKENDS[name]
 
 
@@ -152,7 +152,7 @@ def backend_of(array: Array) -> Backend:
 
 
 def device_name(array: Array) -> str:
-    """Return ``"numpy"``, ``"cupy"``, ... for an array."""
+    """Return ``"cpu"``, ``"cuda"``, ... for an array."""
     return backend_of(array).name
 
 

@@ -77,7 +77,7 @@ class Tensor(Box):
 
     @property
     def device(self) -> str:
-        """Where the array lies: ``"numpy"``, ``"cupy"``."""
+        """Where the array lies: ``"cpu"``, ``"cuda"``."""
         return device_name(self.value)
 
     @property
@@ -441,7 +441,7 @@ def tensor(array: Any, requires_grad: bool = False, *, dtype: Any = None, device
         Whether the tensor is a leaf of the tape: a variable to take derivatives by.
     dtype : str or numpy.dtype
         By default that of the array, as NumPy would choose it.
-    device : {"numpy", "cupy"}
+    device : {"cpu", "cuda"}
         By default where the array lies.
 
     Raises

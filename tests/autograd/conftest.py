@@ -20,7 +20,7 @@ def host(x: Any) -> np.ndarray:
     return to_host(value) if isinstance(value, StrictArray) else np.asarray(value)
 
 
-@pytest.fixture(params=["numpy", "strict"])
+@pytest.fixture(params=["cpu", "strict"])
 def device(request: pytest.FixtureRequest) -> str:
     """Where the test's arrays lie."""
     return str(request.param)
@@ -33,7 +33,7 @@ def make(device: str) -> Make:
     def make_array(values: Any, dtype: str = "float64") -> Any:
         array = np.array(values, dtype=dtype)
         array.flags.writeable = False
-        return array if device == "numpy" else to_device(array)
+        return array if device == "cpu" else to_device(array)
 
     return make_array
 

@@ -1,6 +1,6 @@
 """Train a recipe on a device for so many seconds at most, and say how far it got; prints one JSON object.
 
-    python -m tests.gpu.accuracy RECIPE --device cupy --seconds 300 --runs FOLDER [--data PIECES] [--set T.KEY=VALUE]
+    python -m tests.gpu.accuracy RECIPE --device cuda --seconds 300 --runs FOLDER [--data PIECES] [--set T.KEY=VALUE]
 
 Run again with the same folder, it goes on from its checkpoint.
 """
@@ -24,7 +24,7 @@ def arguments() -> argparse.Namespace:
     """Return the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipe")
-    parser.add_argument("--device", default="cupy")
+    parser.add_argument("--device", default="cuda")
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--data", type=Path)

@@ -98,7 +98,7 @@ def run_lenet5(budget: Budget, given: argparse.Namespace) -> dict[str, Any]:
     """The default recipe, on NumPy and on CuPy: the same accuracy?"""
     seconds = budget.left(SHARES["lenet5"]) / 2
     found = {}
-    for device in ("numpy", given.device):
+    for device in ("cpu", given.device):
         runs = given.out / f"lenet5-{device}"
         short = ["--set", "training.epochs=1"] if given.rehearse else []
         how = ["--device", device, "--seconds", str(seconds), "--runs", str(runs)]
@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--rehearse", action="store_true")
     given = parser.parse_args()
-    given.device = "numpy" if given.rehearse else "cupy"
+    given.device = "cpu" if given.rehearse else "cuda"
     given.out = given.out.resolve()
     given.data = given.data.resolve() if given.data else None
     given.out.mkdir(parents=True, exist_ok=True)

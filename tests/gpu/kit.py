@@ -1,6 +1,6 @@
 """The kit on a device, for so many seconds at most: results and gradients against NumPy's, kernels against references.
 
-    python -m tests.gpu.kit --device cupy --examples 4 --seconds 100 [--names relu,dense] [--out FILE]
+    python -m tests.gpu.kit --device cuda --examples 4 --seconds 100 [--names relu,dense] [--out FILE]
 
 Prints one JSON object: what failed, and what there was no time for. With `--out`, a line for each result as it comes.
 """
@@ -50,7 +50,7 @@ def check(device: str, names: list[str], examples: int, seconds: float, out: Pat
 def main() -> None:
     """Check what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cupy")
+    parser.add_argument("--device", default="cuda")
     parser.add_argument("--examples", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=100.0)
     parser.add_argument("--names", default="")

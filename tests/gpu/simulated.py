@@ -30,7 +30,7 @@ from tinygrad_lab.backend import BACKENDS
 from tinygrad_lab.kernels.cupy import cudnn, launch, matmul
 
 ON_A_GPU = bool(os.environ.get("TINYGRAD_LAB_TEST_GPU"))  # tests of kernels then run on a real one
-DEVICE = "cupy" if ON_A_GPU else STRICT.name
+DEVICE = "cuda" if ON_A_GPU else STRICT.name
 SHIM = Path(__file__).parent / "shim"
 BLOCKS, THREADS = 2, 3  # any number covers all items
 LAYERS = Path(tinygrad_lab_layers.__file__).parent
@@ -170,7 +170,7 @@ def simulated_gpu(*, with_cudnn: bool = True) -> Iterator[None]:
     launch._function.cache_clear()
     try:
         with (
-            patch.dict(BACKENDS, {"cupy": replace(STRICT, name="cupy")}),
+            patch.dict(BACKENDS, {"cuda": replace(STRICT, name="cuda")}),
             patch.object(launch, "compiled", Module),
             patch.object(launch, "address", lambda array: array._behind_the_wall.ctypes.data),
             patch.object(matmul, "_tensor_cores", nullcontext),
@@ -192,5 +192,5 @@ if ON_A_GPU:
 
     from tinygrad_lab.backend import find_backend
 
-    find_backend("cupy")
+    find_backend("cuda")
     fake, to_device, to_host = cupy, cupy.array, cupy.asnumpy

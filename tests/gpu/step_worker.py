@@ -78,7 +78,7 @@ class Ours:
             self.captured.take(self.x, self.labels, self.usual)
 
     def wait(self) -> None:
-        if self.device == "cupy":
+        if self.device == "cuda":
             import cupy
 
             cupy.cuda.get_current_stream().synchronize()
@@ -87,7 +87,7 @@ class Ours:
         return sum(int(p.size) for p in self.model.parameters().values())
 
     def peak_mib(self) -> float:
-        if self.device != "cupy":
+        if self.device != "cuda":
             return 0.0
         import cupy
 
@@ -107,7 +107,7 @@ class Torch:
 
         image, classes = sizes(spec)
         self.torch, self.bf16 = torch, spec["precision"] == "bf16"
-        self.place = "cuda" if spec["device"] == "cupy" else "cpu"
+        self.place = "cuda" if spec["device"] == "cuda" else "cpu"
         torch.backends.cudnn.benchmark = True
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = spec["precision"] == "tf32"
         network = Network(spec["network"], spec["batch"], image, classes)

@@ -51,7 +51,7 @@ def test_a_wrong_raw_kernel_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_training_by_raw_kernels() -> None:
-    here = trainer("numpy")
+    here = trainer("cpu")
     with simulated_gpu():
         LAUNCHED.clear()
         there = trainer(STRICT.name)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.gpu
 
 
 def host(state: dict[str, Any]) -> dict[str, np.ndarray]:
-    to_numpy = find_backend("cupy").to_numpy
+    to_numpy = find_backend("cuda").to_numpy
     return {path: to_numpy(a) if hasattr(a, "get") else np.asarray(a) for path, a in state.items()}
 
 
@@ -32,7 +32,7 @@ def same(left: Trainer, right: Trainer) -> bool:
 
 
 def test_training_follows_numpy() -> None:
-    here, there = trainer("numpy"), trainer("cupy")
+    here, there = trainer("cpu"), trainer("cuda")
     for t in (here, there):
         t.train(3)
     ours, theirs = host(here.model.state()), host(there.model.state())
@@ -40,7 +40,7 @@ def test_training_follows_numpy() -> None:
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
-    both = [trainer("cupy") for _ in range(2)]
+    both = [trainer("cuda") for _ in range(2)]
     for t in both:
         t.train(2)
     assert same(*both)
@@ -49,7 +49,7 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 @pytest.mark.parametrize("precision", ["float32", "tf32", "float16"])
 def test_captured_steps_are_the_usual_ones_bit_for_bit(precision: str) -> None:
     """A capture fails where a step waits or moves anything: so there is nothing hidden in these steps."""
-    both = [trainer("cupy", capture=c, precision=precision) for c in (False, True)]
+    both = [trainer("cuda", capture=c, precision=precision) for c in (False, True)]
     for t in both:
         t.train(3)
     assert same(*both)
@@ -73,9 +73,9 @@ def test_a_step_waits_for_nothing_and_moves_what_it_says(capture: bool) -> None:
     """Counted at CuPy's own doors: a step gets nothing, and metrics are read once an interval."""
     with watching() as counts:
         noted = Noted(counts)
-        trainer("cupy", read_every=4, callbacks=[noted], capture=capture).train(6)  # epochs of 6 steps
+        trainer("cuda", read_every=4, callbacks=[noted], capture=capture).train(6)  # epochs of 6 steps
         before = counts.copy()
-        find_backend("cupy").from_numpy(np.ones(3))
+        find_backend("cuda").from_numpy(np.ones(3))
         assert (counts - before)["to the device"] == 1, "what is sent is counted after a recording too"
     numbered = [(number, step) for number, step in enumerate(noted.steps, 1) if number > 12]  # warm by then
     reads = [step for number, step in numbered if number % 4 == 0]
@@ -92,14 +92,14 @@ def test_a_step_waits_for_nothing_and_moves_what_it_says(capture: bool) -> None:
 def test_the_whole_kit() -> None:
     """Layers, losses and optimizers: NumPy against CuPy, and every kernel that is registered against its reference."""
     with using(providers=frozenset({"cupy"})):
-        results = check_layers(examples=3, devices=["cupy"], properties=["devices", "kernels", "adequacy"])
+        results = check_layers(examples=3, devices=["cuda"], properties=["devices", "kernels", "adequacy"])
     assert [report for result in results for report in result.reports()] == []
 
 
 @pytest.mark.parametrize("plans", ["deterministic", "fastest"])
 @pytest.mark.parametrize(("products", "tolerance"), [("float32", 1e-4), ("tf32", 2e-2), ("bf16", 1e-1)])
 def test_cudnn_computes_convolutions(products: str, tolerance: float, plans: str) -> None:
-    to_device, to_host = find_backend("cupy").from_numpy, find_backend("cupy").to_numpy
+    to_device, to_host = find_backend("cuda").from_numpy, find_backend("cuda").to_numpy
     rng = np.random.default_rng(0)
     x, w, g = (rng.uniform(-1, 1, s).astype("float32") for s in ((4, 16, 16, 32), (3, 3, 32, 64), (4, 16, 16, 64)))
     how: dict[str, Any] = {"padding": ((1, 1), (1, 1))}
@@ -121,4 +121,4 @@ def test_cudnn_computes_convolutions(products: str, tolerance: float, plans: str
 
 
 def test_asking_for_a_gpu_gives_one() -> None:
-    assert tgl.tensor(np.ones(2)).to("cupy").device == "cupy"
+    assert tgl.tensor(np.ones(2)).to("cuda").device == "cuda"

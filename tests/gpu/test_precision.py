@@ -28,7 +28,7 @@ def half(t: Trainer) -> HalfPrecision:
     return t.arithmetic
 
 
-@pytest.mark.parametrize("device", ["numpy", STRICT.name])
+@pytest.mark.parametrize("device", ["cpu", STRICT.name])
 def test_training_in_float16_follows_float32(device: str) -> None:
     wide, narrow = (trainer(device, precision=p) for p in ("float32", "float16"))
     wide.train(3)
@@ -87,7 +87,7 @@ def overflowing(t: Trainer, step: int) -> None:
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_an_update_whose_gradients_overflow_changes_nothing_but_the_scale(optimizer: str) -> None:
-    t = trainer("numpy", precision="float16")
+    t = trainer("cpu", precision="float16")
     if optimizer == "adam":
         t.optimizer = Adam(t.model.parameters(), lr=0.01)
     overflowing(t, 3)
@@ -108,9 +108,9 @@ def test_an_update_whose_gradients_overflow_changes_nothing_but_the_scale(optimi
     assert not same(states[2], states[3])
 
 
-@pytest.mark.parametrize("device", ["numpy", STRICT.name])
+@pytest.mark.parametrize("device", ["cpu", STRICT.name])
 def test_gradients_that_are_never_finite_are_told(device: str) -> None:
-    t = trainer(device, precision="float16", read_every=None if device == "numpy" else 4)
+    t = trainer(device, precision="float16", read_every=None if device == "cpu" else 4)
     before = {path: p.value * 1 for path, p in t.model.parameters().items()}
     walk = t.arithmetic.backward
     t.arithmetic.backward = lambda loss: walk(loss * float("nan"))  # type: ignore[method-assign]
@@ -124,11 +124,11 @@ def test_gradients_that_are_never_finite_are_told(device: str) -> None:
 
 
 def test_the_scale_grows_after_good_updates_and_is_part_of_the_state() -> None:
-    t = trainer("numpy", precision="float16")
+    t = trainer("cpu", precision="float16")
     half(t).patience = 4
     t.train_epoch()
     assert half(t).state() == {"scale": 2.0**16, "good": 2.0}
-    other = trainer("numpy", precision="float16")
+    other = trainer("cpu", precision="float16")
     other.load_state(t.state())
     half(other).patience = 4
     for one in (t, other):
@@ -149,7 +149,7 @@ def test_float16_steps_can_be_captured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_a_compiler
 def test_float16_by_raw_kernels() -> None:
-    usual = trainer("numpy", precision="float16")
+    usual = trainer("cpu", precision="float16")
     usual.train(2)
     with simulated_gpu():
         t = trainer(STRICT.name, precision="float16")
@@ -160,8 +160,8 @@ def test_float16_by_raw_kernels() -> None:
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
 def test_products_are_narrow_on_a_gpu_alone(precision: str) -> None:
-    with pytest.raises(OptionError, match="expected a GPU, got device 'numpy'"):
-        trainer("numpy", precision=precision).train(1)
+    with pytest.raises(OptionError, match="expected a GPU, got device 'cpu'"):
+        trainer("cpu", precision=precision).train(1)
     seen = []
 
     class Notes(Callback):
@@ -172,7 +172,7 @@ def test_products_are_narrow_on_a_gpu_alone(precision: str) -> None:
     assert set(seen) == {precision}
     assert OPTIONS.get().products == "float32"
     with pytest.raises(OptionError, match="expected one of"):
-        trainer("numpy", precision="fp8")
+        trainer("cpu", precision="fp8")
 
 
 def test_a_model_of_its_own_layers_is_trained_too() -> None:

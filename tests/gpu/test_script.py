@@ -106,7 +106,7 @@ def test_a_rehearsal_goes_through_all_parts(tmp_path: Path) -> None:
     assert found["tests"]["passed"], found["tests"]
     assert found["kit"]["failed"] == []
     assert found["kit"]["complete"]
-    assert found["lenet5"]["numpy"]["epochs"] == 1
+    assert found["lenet5"]["cpu"]["epochs"] == 1
     assert list(found["bench"]["ratios"]) == ["ten_layer, batch 2, float32"]
     ours, theirs = (m["parameters"] for m in found["bench"]["measured"])
     assert ours == theirs

@@ -74,7 +74,7 @@ class Counted(Callback):
 
 @tgl.reference_only()
 def test_a_device_trains_the_same_weights_and_tells_the_same_metrics() -> None:
-    here, there = trainer("numpy"), trainer(STRICT.name)
+    here, there = trainer("cpu"), trainer(STRICT.name)
     here.train(3)
     there.train(3)
     assert same(here.model.state(), there.model.state())
@@ -171,7 +171,7 @@ def test_a_state_between_readings_is_never_one_that_went_wrong() -> None:
 def test_augmentation_on_a_device_gives_the_same_batches(step: Augmentation) -> None:
     data = images()
     pipeline = Compose([step]).fit(data)
-    here, there = (Loader(data, batch_size=8, seed=3, augment=pipeline, device=d) for d in ("numpy", STRICT.name))
+    here, there = (Loader(data, batch_size=8, seed=3, augment=pipeline, device=d) for d in ("cpu", STRICT.name))
     for (x, labels), (x_there, labels_there) in zip(here, there, strict=True):
         assert isinstance(x_there, StrictArray)
         assert isinstance(labels_there, StrictArray)
@@ -184,7 +184,7 @@ def test_a_recipe_begins_on_one_device_and_goes_on_on_another(tmp_path: Path) ->
     recipe = find_recipe("lenet5").override(["training.epochs=2", "data.per_class=20", "schedule.length=2"])
     with tgl.reference_only():
         whole = run_recipe(recipe, Reporter(), runs=tmp_path / "a")
-        for epochs, device in ((1, STRICT.name), (2, "numpy")):
+        for epochs, device in ((1, STRICT.name), (2, "cpu")):
             part = recipe.override([f"training.epochs={epochs}"])
             folder = next((tmp_path / "b").iterdir()) if epochs == 2 else None
             result = run_recipe(part, Reporter(), runs=tmp_path / "b", resume=folder, device=device)

@@ -38,19 +38,19 @@ def test_importing_everything_imports_no_gpu_library() -> None:
 
 
 def test_without_cupy_its_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(BACKENDS, "cupy", raising=False)
+    monkeypatch.delitem(BACKENDS, "cuda", raising=False)
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(DeviceError, match=r"expected CuPy to be installed.*pip install 'tinygrad-lab\[cuda\]'"):
-        tgl.tensor(np.ones(1)).to("cupy")
+        tgl.tensor(np.ones(1)).to("cuda")
 
 
 def test_a_cupy_that_does_not_import_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cupy.py").write_text("raise ImportError('libcublas.so.13: cannot open shared object file')")
-    monkeypatch.delitem(BACKENDS, "cupy", raising=False)
+    monkeypatch.delitem(BACKENDS, "cuda", raising=False)
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(DeviceError, match=r"got ImportError: libcublas.so.13: cannot open"):
-        tgl.tensor(np.ones(1)).to("cupy")
+        tgl.tensor(np.ones(1)).to("cuda")
 
 
 class FakePool:
@@ -161,17 +161,17 @@ def test_what_is_sent_is_counted_after_a_recording_too(cuda: FakeCuda) -> None:
 
 def test_cupy_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """CuPy 14 imports without one."""
-    monkeypatch.delitem(BACKENDS, "cupy", raising=False)
+    monkeypatch.delitem(BACKENDS, "cuda", raising=False)
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: False)))
-    with pytest.raises(DeviceError, match="expected a CUDA GPU and its driver, got none; use device 'numpy'"):
-        tgl.tensor(np.ones(1)).to("cupy")
+    with pytest.raises(DeviceError, match="expected a CUDA GPU and its driver, got none; use device 'cpu'"):
+        tgl.tensor(np.ones(1)).to("cuda")
 
 
 def test_the_command_line_says_it_before_anything_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(BACKENDS, "cupy", raising=False)
+    monkeypatch.delitem(BACKENDS, "cuda", raising=False)
     monkeypatch.setitem(sys.modules, "cupy", None)
-    assert main(["train", "lenet5", "--device", "cupy", "--runs", str(tmp_path / "runs")]) == 1
-    assert "device 'cupy': expected CuPy to be installed" in capsys.readouterr().err
+    assert main(["train", "lenet5", "--device", "cuda", "--runs", str(tmp_path / "runs")]) == 1
+    assert "device 'cuda': expected CuPy to be installed" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()

@@ -208,7 +208,7 @@ def test_layers_move_and_change_width() -> None:
     assert to_host(layer.mean.value).tolist() == [1.0, 1.75]
     layer.load_state({"weight": np.ones(2), "mean": np.ones(2)})
     assert layer.weight.device == "strict"
-    assert layer.to("numpy").weight.device == "numpy"
+    assert layer.to("cpu").weight.device == "cpu"
 
 
 # ------------------------------------------------------------------------------------------------- configuration, modes

@@ -18,18 +18,20 @@ from tinygrad_lab.backend import BACKENDS, ORDINARY, is_array
 from tinygrad_lab.errors import DTypeError, warn_once
 
 PROVIDERS: set[str] = set()  # of all kernels
+DEVICE_OF = {"numpy": "cpu", "numba": "cpu", "cupy": "cuda"}  # any other provider is named like its device
 
 
 @functools.cache
 def provider_serves(provider: str, xp: Any) -> bool:
-    """Tell whether a provider's kernels run on arrays of a namespace: Numba's on NumPy's, where Numba is installed.
+    """Return whether a provider's kernels run on arrays of a namespace.
 
-    Where it is not, a warning of the logger ``tinygrad_lab`` says so, once.
+    Without Numba its kernels run on none, and the logger ``tinygrad_lab`` warns once.
     """
-    if provider != "numba":
-        return provider in BACKENDS and BACKENDS[provider].namespace is xp
-    if xp is not BACKENDS["numpy"].namespace:
+    backend = BACKENDS.get(DEVICE_OF.get(provider, provider))
+    if backend is None or backend.namespace is not xp:
         return False
+    if provider != "numba":
+        return True
     try:
         importlib.import_module("numba")
     except ImportError as error:
@@ -39,7 +41,7 @@ def provider_serves(provider: str, xp: Any) -> bool:
 
 
 def have_kernels(xp: Any) -> bool:
-    """Tell whether anybody has registered kernels for arrays of a namespace."""
+    """Return whether any kernel is registered for arrays of a namespace."""
     return any(provider_serves(provider, xp) for provider in PROVIDERS)
 
 

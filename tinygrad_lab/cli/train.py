@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", help="where data sets lie (default: TINYGRAD_LAB_DATA, then a cache)")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="where the run's folder goes (default: runs)")
     parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
-    parser.add_argument("--device", default="numpy", metavar="NAME", help="numpy or cupy, an NVIDIA GPU (numpy)")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, or cuda for an NVIDIA GPU (cpu)")
     parser.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard into the run's folder")
     parser.add_argument("--quiet", action="store_true", help="print the result alone")
     parser.add_argument("--json", action="store_true", help="print one JSON object a run, and nothing else")

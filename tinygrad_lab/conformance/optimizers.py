@@ -57,7 +57,7 @@ class OptimizerTrial:
         self.inputs = self.start
         self.compared = sum(a.size for a in self.start)
 
-    def parameters(self, dtype: str = "float64", device: str = "numpy") -> dict[str, tgl.Parameter]:
+    def parameters(self, dtype: str = "float64", device: str = "cpu") -> dict[str, tgl.Parameter]:
         """Return fresh parameters."""
         arrays = [transfer(read_only(a.astype(dtype)), device) for a in self.start]
         return {f"p{i}": tgl.Parameter(a) for i, a in enumerate(arrays)}

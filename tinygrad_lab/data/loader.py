@@ -94,7 +94,7 @@ class Loader(metaclass=Checked):
         workers: int = 1,
         prefetch: int = 2,
         drop_last: bool = False,
-        device: str = "numpy",
+        device: str = "cpu",
     ) -> None:
         expect("Loader", "dataset", dataset, Dataset, "a Dataset, such as Dataset(images, labels)")
         least = {"batch_size": (batch_size, 1), "workers": (workers, 0), "prefetch": (prefetch, 1), "seed": (seed, 0)}
@@ -104,8 +104,8 @@ class Loader(metaclass=Checked):
         self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
         self.augment = augment if isinstance(augment, Compose) else Compose(augment or ())
         self.prefetch, self.drop_last, self.device = prefetch, drop_last, device
-        self.workers = workers if device == "numpy" else 0
-        in_batches = device == "numpy" and not dataset.held
+        self.workers = workers if device == "cpu" else 0
+        in_batches = device == "cpu" and not dataset.held
         self._images = None if in_batches else transfer(dataset.images, device)
         self._labels = transfer(dataset.labels, device)
         if not len(self):

@@ -100,7 +100,7 @@ def check_labels(who: str, labels: Any, like: Any) -> tuple[Any, Any]:
 
 def waits(array: Any) -> bool:
     """Tell whether looking at an array's values would wait for a GPU, and is not asked for by `detect_anomaly`."""
-    return device_name(array) != "numpy" and not SETTINGS.get().anomaly
+    return device_name(array) != "cpu" and not SETTINGS.get().anomaly
 
 
 def nan_at(places: Any, dtype: Any) -> Any:

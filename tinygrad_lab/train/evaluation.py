@@ -46,7 +46,7 @@ class Evaluation:
 
 def device_of(model: Layer) -> str:
     """Return the device that a model's parameters and buffers are on; a model without any is on NumPy's."""
-    return next((device_name(v.value) for v in model.variables().values()), "numpy")
+    return next((device_name(v.value) for v in model.variables().values()), "cpu")
 
 
 def evaluate(model: Layer, loss: Loss, batches: Iterable[Any]) -> Evaluation:

@@ -59,8 +59,8 @@ class Arithmetic:
         """
         if self.products == "float32":
             return nullcontext()
-        if device == "numpy":
-            raise OptionError(f"precision {self.products!r}: expected a GPU, got device 'numpy'; use 'float32'")
+        if device == "cpu":
+            raise OptionError(f"precision {self.products!r}: expected a GPU, got device 'cpu'; use 'float32'")
         return using_gpu(products=self.products)
 
     def forward(self, model: Layer, x: Array) -> Any:

@@ -64,7 +64,7 @@ def _made(kind: registry.Registry, table: dict[str, Any], *args: Any, **more: An
 
 
 def prepare(
-    recipe: Recipe, *, root: str | None = None, workers: int = 1, device: str = "numpy", resumed: bool = False
+    recipe: Recipe, *, root: str | None = None, workers: int = 1, device: str = "cpu", resumed: bool = False
 ) -> Trainer:
     """Return the trainer of a recipe: data loaded, weights drawn, and both on the device.
 
@@ -211,7 +211,7 @@ def run_recipe(
     resume: Path | None = None,
     root: str | None = None,
     tensorboard: bool = False,
-    device: str = "numpy",
+    device: str = "cpu",
 ) -> Metrics:
     """Train as a recipe says, write the run's folder, and return the summary of the run.
 

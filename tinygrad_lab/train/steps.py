@@ -149,5 +149,5 @@ def choose_steps(trainer: Trainer, device: str) -> PlainSteps:
         if isinstance(trainer.strategy, GraphSteps):
             return trainer.strategy
         return GraphSteps(trainer, every, device)
-    every = trainer.read_every or (1 if device == "numpy" else READ_EVERY)
+    every = trainer.read_every or (1 if device == "cpu" else READ_EVERY)
     return PlainSteps(trainer) if every == 1 else LateSteps(trainer, every)

@@ -53,7 +53,7 @@ class PReLU(tgl.Layer):
     --------
     >>> import numpy as np
     >>> PReLU(2)(np.array([[-4.0, 8.0]], "float32"))
-    tensor([[-1.  8.]], shape=(1, 2), dtype=float32, device='numpy', from prelu)
+    tensor([[-1.  8.]], shape=(1, 2), dtype=float32, device='cpu', from prelu)
     """
 
     integers = False

@@ -104,7 +104,7 @@ def devices(trial: Trial) -> Measure | None:
             for result in (*there[0], *there[1]):
                 name = backend_of(result).name
                 demand(name == device, f"device {device}: a result or gradient came out on {name}")
-            here = tuple([transfer(a, "numpy") for a in part] for part in there)
+            here = tuple([transfer(a, "cpu") for a in part] for part in there)
             measures += compare_results(trial, f"device {device}, {dtype}", here, expected, dtype, factor=4)  # type: ignore[arg-type]  # a pair
     return Measure.worst(measures) if measures else None
 

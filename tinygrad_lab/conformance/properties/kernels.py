@@ -65,9 +65,9 @@ def kernels(trial: Trial) -> Measure | None:
 def ways(devices: Collection[str]) -> Iterator[tuple[str, str, str]]:
     """Yield the devices, widths and roundings of products in which kernels are held to their references."""
     for dtype in WIDTHS:
-        yield "numpy", dtype, "float32"
+        yield "cpu", dtype, "float32"
     for device in devices:
-        if device != "numpy" and have_kernels(find_backend(device).namespace):
+        if device != "cpu" and have_kernels(find_backend(device).namespace):
             for dtype in DEVICE_WIDTHS:
                 yield device, dtype, "float32"
             for products in PRODUCTS[1:]:
@@ -200,7 +200,7 @@ class Audit:
         """Run a kernel, note what is to be said about it, and return its result."""
         self.reached.add(id(kernel))
         self.least[id(kernel)] = kernel.least
-        here = [fresh(transfer(v, "numpy")) if is_proper(v) else v for v in values]
+        here = [fresh(transfer(v, "cpu")) if is_proper(v) else v for v in values]
         out = kernel.run(*values, **options)
         try:
             with np.errstate(all="ignore"):
@@ -235,7 +235,7 @@ class Audit:
         """
         what, update = f"{primitive}: kernel {kernel.provider!r}", is_update(primitive)
         if not update:
-            kept = [transfer(v, "numpy").tobytes() for v in values if is_proper(v)]
+            kept = [transfer(v, "cpu").tobytes() for v in values if is_proper(v)]
             demand(kept == [v.tobytes() for v in here if is_proper(v)], f"{what} changes an argument")
         device = next(device_name(v) for v in values if is_proper(v))
         wide = [v.astype("float64") if carries_gradient(v) else v for v in here]
@@ -284,7 +284,7 @@ def is_own(primitive: Primitive, which: int) -> bool:
 def visible(primitive: Primitive, out: Any, values: Sequence[Any]) -> Arrays:
     """Return what a forward has done, as NumPy's arrays: its results, and the arrays that it was to change."""
     changed = [v for i, v in enumerate(values) if is_proper(v) and is_own(primitive, i)]
-    return [transfer(a, "numpy") for a in (*flatten(out)[0], *changed)]
+    return [transfer(a, "cpu") for a in (*flatten(out)[0], *changed)]
 
 
 def reference_of(primitive: Primitive, given: Sequence[Any], options: dict[str, Any]) -> Arrays:

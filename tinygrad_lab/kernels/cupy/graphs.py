@@ -118,4 +118,4 @@ class CudaGraphs:
         graph.launch(self.stream)
 
 
-MAKERS: dict[str, Callable[[], Any]] = {"cupy": CudaGraphs}  # by device
+MAKERS: dict[str, Callable[[], Any]] = {"cuda": CudaGraphs}  # by device
