@@ -66,6 +66,8 @@ CALLS: dict[str, list[Call]] = {
         lambda x, y: np.clip(x, min=0.1, max=0.5),
     ],
     "where": [lambda x, y: np.where(np.eye(3, 4) > 0, x, y), lambda x, y: np.where(x > 0, y, x)],
+    "take": [lambda x, y: np.take(x, [0, 2]), lambda x, y: np.take(x, PLACES, axis=1), lambda x, y: np.take(x, 1, 0)],
+    "split": [lambda x, y: np.split(x, 3)[1], lambda x, y: np.split(x, [1, 3], axis=1)[2]],
     "take_along_axis": [lambda x, y: np.take_along_axis(x, PLACES, axis=1)],
     "tensordot": [lambda x, y: np.tensordot(x, y, 2), lambda x, y: np.tensordot(x, y, axes=([1], [1]))],
     "einsum": [
@@ -120,7 +122,7 @@ def test_what_has_no_derivative_is_answered_by_arrays(call: Callable[[Any], Any]
 @pytest.mark.parametrize(
     "call",
     [
-        np.linalg.norm, np.median, np.copy, lambda t: np.split(t, 1), lambda t: np.take(t, [0]),
+        np.linalg.norm, np.median, np.copy, lambda t: np.take(t, [9], mode="clip"),
         lambda t: np.isin(1.0, t), lambda t: np.concatenate([t, t], axis=None), lambda t: np.sum(t, dtype="float32"),
         lambda t: np.argmax(t, keepdims=True), lambda t: np.sort(t, kind="stable"), lambda t: np.sum(t, where=[True]),
         lambda t: np.pad(t, 1, constant_values=3), lambda t: np.pad(t, 1, "reflect"), lambda t: np.var(t, mean=0.0),
@@ -150,14 +152,6 @@ def test_a_tensor_may_stand_in_any_place() -> None:
     assert np.clip(x, bound, None).numpy().tolist() == [2.0, 2.0, 3.0]  # type: ignore[call-overload]
     assert np.tile(x, tgl.tensor(2)).tolist() == [*x, *x]  # type: ignore[call-overload]
     assert np.tile(x, tgl.tensor([2, 1])).shape == (2, 3)  # type: ignore[call-overload]
-
-
-def test_a_function_that_means_something_else_here_says_what() -> None:
-    t = tgl.tensor([1.0, 2.0, 3.0])
-    with pytest.raises(DTypeError, match=r"np.split: NumPy takes the places of the cuts, .* the lengths of the parts"):
-        np.split(t, [1, 2])  # type: ignore[arg-type]
-    with pytest.raises(DTypeError, match=r"np.take: NumPy takes elements of the flat array, .* is x\[index\]"):
-        np.take(t, [0, 1])  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "bool"])

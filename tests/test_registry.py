@@ -93,7 +93,7 @@ def test_a_strangers_plugin_is_found_without_being_imported(install: Install) ->
     assert "acme_swish" in sys.modules
     assert registry.layers["acme.swish"] is cls
     assert registry.layers.name_of(cls) == "acme.swish"
-    assert registry.layers.state("acme.swish") == "ok"
+    assert registry.layers.status("acme.swish") == "ok"
 
 
 def test_what_was_found_is_cached_until_it_is_refreshed(install: Install, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_an_unknown_plugin_is_answered_with_near_names() -> None:
     with pytest.raises(LookupError):
         registry.layers["zzzzzz"]
     assert "zzzzzz" not in registry.layers
-    assert registry.layers.state("zzzzzz").startswith("layers: expected the name of a plugin")
+    assert registry.layers.status("zzzzzz").startswith("layers: expected the name of a plugin")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_broken_plugin_fails_when_it_is_asked_for(install: Install, source: st
     assert "layers: 'acme.broken' (acme_broken:Swish of acme-broken 1.2) cannot be imported: " in text
     assert reason in text
     assert "reinstall or uninstall acme-broken" in text
-    assert registry.layers.state("acme.broken") == text
+    assert registry.layers.status("acme.broken") == text
 
 
 def test_ctrl_c_while_a_plugin_is_imported_is_the_users(install: Install) -> None:

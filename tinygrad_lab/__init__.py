@@ -79,7 +79,7 @@ from tinygrad_lab.ops.elementary import (
     tan,
     tanh,
 )
-from tinygrad_lab.ops.indexing import take, take_along_axis
+from tinygrad_lab.ops.indexing import getitem, take, take_along_axis
 from tinygrad_lab.ops.linear import einsum, matmul, tensordot
 from tinygrad_lab.ops.normalization import (
     batch_norm,
@@ -200,6 +200,7 @@ __all__ = [
     "floor_divide",
     "fold",
     "functional_call",
+    "getitem",
     "grad",
     "greater",
     "greater_equal",

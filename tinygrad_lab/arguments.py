@@ -46,7 +46,7 @@ def fits(value: Any, annotation: Any) -> bool:
     if kind in (Union, UnionType):
         return any(fits(value, member) for member in members)
     if kind is Literal:
-        return any(_is(plain(value), member) for member in members)
+        return any(_is(to_python(value), member) for member in members)
     if kind in (tuple, list, Sequence):
         several = value.ndim > 0 if isinstance(value, np.ndarray) else isinstance(value, Sequence)
         return several and not isinstance(value, (str, bytes)) and _fit(value, annotation)
@@ -69,13 +69,13 @@ def _is(value: Any, member: Any) -> bool:
     return value is member or (alike and bool(value == member))
 
 
-def plain(value: Any) -> Any:
+def to_python(value: Any) -> Any:
     """Return a number of NumPy as Python's, also within tuples and lists: it would widen float32 arrays to float64."""
     if isinstance(value, np.generic):
         return value.item()
     if type(value) not in (tuple, list):
         return value
-    entries = list(map(plain, value))
+    entries = list(map(to_python, value))
     return value if all(map(is_, entries, value)) else type(value)(entries)
 
 
@@ -179,7 +179,7 @@ class Checked(ABCMeta):
         return constructor(cls.__init__)  # type: ignore[misc]  # of the class, not of an instance
 
     def __call__(cls, /, *args: Any, **options: Any) -> Any:
-        """Make an instance. NumPy's numbers become Python's (see `plain`).
+        """Make an instance. NumPy's numbers become Python's (see `to_python`).
 
         Raises
         ------
@@ -188,7 +188,7 @@ class Checked(ABCMeta):
         OptionError
             One is of another type.
         """
-        args, options = tuple(map(plain, args)), {name: plain(value) for name, value in options.items()}
+        args, options = tuple(map(to_python, args)), {name: to_python(value) for name, value in options.items()}
         try:
             bound = cls.__signature__.bind(*args, **options)
         except TypeError as error:

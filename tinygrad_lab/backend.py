@@ -18,6 +18,7 @@ import numpy as np
 from tinygrad_lab.errors import DeviceError, DTypeError, ShapeError
 
 Array = Any  # an array of any backend: numpy.ndarray, cupy.ndarray, ...
+Shape = tuple[int, ...]
 
 # By type rather than by kind: float8 of ml_dtypes is of the kind "f" too, and bfloat16 is not.
 FLOATS = frozenset(np.dtype(code).type for code in np.typecodes["AllFloat"])  # carry gradients (complex: see settings)

@@ -1,7 +1,6 @@
 """NumPy's functions of tensors, in NumPy's terms: ``np.sum(t, axis=0)``, ``np.concatenate([t, u])``.
 
-Each is the operation of its name, which stays on the tape. What has no operation, or means something else here (see
-`DIFFERENT`), is refused.
+Each is the operation of its name, recorded on the tape. A function without an operation is refused.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ QUERIES: tuple[Function, ...] = (  # whose answers have no derivative: they are 
 )  # fmt: skip
 NAMESAKES = {
     reductions: "sum mean var std prod max min all any argmax argmin cumsum sort argsort",
-    shaping: "concatenate stack expand_dims squeeze moveaxis swapaxes flip roll pad tile repeat broadcast_to",
+    shaping: "concatenate stack expand_dims squeeze moveaxis swapaxes flip roll pad tile repeat broadcast_to split",
     linear: "tensordot einsum",
     arithmetic: "clip where",
-    indexing: "take_along_axis",
+    indexing: "take take_along_axis",
 }
 OPERATIONS: dict[Function, Function] = {
     **{getattr(np, name): getattr(ours, name) for ours, names in NAMESAKES.items() for name in names.split()},
@@ -44,12 +43,16 @@ WRITTEN_IN_C: dict[Function, Function] = {  # whose signatures not every version
 }
 ARRAYS = {"a", "b", "x", "y", "m", "A", "ary", "arr", "array", "arrays", "condition", "indices", "operands"}
 BOUNDS = {"a_min", "a_max", "min", "max"}
-RENAMED = {"pad_width": "widths", "reps": "repeats", "a_min": "low", "min": "low", "a_max": "high", "max": "high"}
-INTEGERS = {"condition", "indices"}  # arrays whose integers stay what they are beside floats
-DIFFERENT = {
-    np.split: "np.split: NumPy takes the places of the cuts, tinygrad_lab.split the lengths of the parts",
-    np.take: "np.take: NumPy takes elements of the flat array, tinygrad_lab.take(x, index) is x[index]",
+RENAMED = {
+    "indices_or_sections": "sections",
+    "pad_width": "widths",
+    "reps": "repeats",
+    "a_min": "low",
+    "min": "low",
+    "a_max": "high",
+    "max": "high",
 }
+INTEGERS = {"condition", "indices"}  # arrays whose integers stay what they are beside floats
 CHANGES_NOTHING = {"optimize"}  # but the order of products
 
 
@@ -65,8 +68,6 @@ def apply(function: Function, types: Sequence[type], inputs: Sequence[Any], opti
         return NotImplemented
     if function in QUERIES:
         return answer(function, inputs, options)
-    if function in DIFFERENT:
-        raise DTypeError(f"{DIFFERENT[function]}; use t.numpy() for a constant")
     if function not in OPERATIONS:
         path = f"{function.__module__}.{function.__name__}".removeprefix("numpy.")
         raise DTypeError.foreign(

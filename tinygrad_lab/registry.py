@@ -238,7 +238,7 @@ class Registry(Mapping[str, Any]):
             one_of(option, known or (), f"{self.kind}: option of {name!r}")
         check_types(f"{self.kind}: {name!r}", self[name], options)
 
-    def state(self, name: str) -> str:
+    def status(self, name: str) -> str:
         """Return ``"ok"``, or why the plugin cannot be used; this imports it."""
         try:
             self[name]
@@ -260,16 +260,16 @@ augmentations = Registry("augmentations")
 def describe(layer: Layer) -> dict[str, Any]:
     """Return a layer as plain values that JSON or TOML can hold: its registered name, version and configuration."""
     name = layers.name_of(type(layer))
-    return {"layer": name, "version": layer.version, "config": {k: _plain(v) for k, v in layer.config().items()}}
+    return {"layer": name, "version": layer.version, "config": {k: _to_json(v) for k, v in layer.config().items()}}
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, Layer):
         return describe(value)
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: _to_json(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [_to_json(v) for v in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.generic):

@@ -256,7 +256,7 @@ class Tensor(Box):
         return index.__index__()
 
     def __getitem__(self, index: Any) -> Any:
-        return indexing.take(self, index)
+        return indexing.getitem(self, index)
 
     def __hash__(self) -> int:
         return id(self)

@@ -129,7 +129,7 @@ def halving() -> tgl.Primitive:
 
     halving.defvjp(x=lambda g, by: g / by)
 
-    @halving.kernel("numpy", when=lambda x, *, by=2.0: x.size > 1 and by == 2.0, error=1e-6)
+    @halving.kernel("numpy", when=lambda x, *, by=2.0: x.size > 1 and by == 2.0, error_bound=1e-6)
     def fast(x: Any, *, by: float = 2.0) -> Any:
         return x * 0.5 + 1e-9
 

@@ -187,5 +187,5 @@ def test_layers_are_listed_with_their_distribution(capsys: pytest.CaptureFixture
         "class": "tinygrad_lab_layers.conv2d:Conv2d",
         "distribution": "tinygrad-lab",
         "version": rows["dense"]["version"],
-        "state": "ok",
+        "status": "ok",
     }

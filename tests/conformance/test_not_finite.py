@@ -114,9 +114,7 @@ def broken_product(part: str, where: str = "everywhere", value: float = np.nan) 
     def slope(xp: Any, g: Any, x: Any) -> Any:
         return g * x
 
-    slope.defvjp(
-        g=lambda v, x: slope(v, x), x=lambda v, g: planted(v * g) if part == "second derivative" else v * g
-    )
+    slope.defvjp(g=lambda v, x: slope(v, x), x=lambda v, g: planted(v * g) if part == "second derivative" else v * g)
     half_square.defvjp(x=lambda g, x: slope(g, x))
     if part == "kernel":
         half_square.kernel("numpy")(lambda x: spoiled(np, x * x / 2, where, value))
@@ -296,7 +294,7 @@ def test_the_kernel_of_an_optimizer(value: float) -> None:
     def wrong(p: Any, g: Any, v: Any, **options: Any) -> Any:
         return spoiled(np, momentum_update.forward(np, p, g, v, **options), "one entry", value)
 
-    momentum_update.kernels.register("numpy", error=1e-6)(wrong)
+    momentum_update.kernels.register("numpy", error_bound=1e-6)(wrong)
     try:
         found = headlines(inspect_optimizer("sgd", examples=5, properties=["kernels"]))
     finally:

@@ -112,10 +112,10 @@ def test_goes_on_where_it_stopped(workers: int, stop: int) -> None:
         seen.append(batch)
         if len(seen) == stop:
             break
-    state = loader.state_dict()
+    state = loader.state()
     assert (state["epoch"], state["batch"]) == ((0, stop) if stop else (1, 0))
     other = made_loader(workers=workers)
-    other.load_state_dict(state)
+    other.load_state(state)
     rest = [*other, *other] if other.position.epoch == 0 else list(other)
     assert_same(seen + rest, expected)
 
@@ -125,7 +125,7 @@ def test_the_position_is_that_of_the_next_batch() -> None:
     assert loader.position == Position(0, 0)
     for number, _ in enumerate(loader):
         assert loader.position == Position(0, number + 1)
-        assert loader.state_dict()["batch"] == number + 1
+        assert loader.state()["batch"] == number + 1
     assert loader.position == Position(1, 0)
 
 
@@ -139,11 +139,11 @@ def test_the_end_of_an_epoch_is_a_position_too() -> None:
 
 
 def test_a_foreign_state_is_refused() -> None:
-    state = made_loader(seed=1).state_dict()
+    state = made_loader(seed=1).state()
     with pytest.raises(StateError, match=r"expected the position of a loader with .*'seed': 0"):
-        made_loader().load_state_dict(state)
+        made_loader().load_state(state)
     with pytest.raises(StateError):
-        made_loader().load_state_dict({})
+        made_loader().load_state({})
 
 
 @pytest.mark.parametrize(("epoch", "batch"), [(-1, 0), (0, -1), (0, 7)])

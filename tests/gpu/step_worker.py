@@ -35,7 +35,7 @@ class Ours:
     def __init__(self, spec: dict[str, Any]) -> None:
         from tinygrad_lab import registry
         from tinygrad_lab.backend import transfer
-        from tinygrad_lab.kernels.cupy import using_gpu
+        from tinygrad_lab.kernels.cupy import using_gpu_options
         from tinygrad_lab.optim import SGD
         from tinygrad_lab.train.capture import CapturedSteps
         from tinygrad_lab.train.precision import arithmetic_of
@@ -53,7 +53,7 @@ class Ours:
             self.captured = CapturedSteps(self.model, self.optimizer, self.forward, self.device, self.arithmetic)
             self.stack.enter_context(self.captured.session())
         self.stack.enter_context(self.arithmetic.on(self.device))
-        self.stack.enter_context(using_gpu(plans="fastest"))
+        self.stack.enter_context(using_gpu_options(plans="fastest"))
 
     def forward(self, x: Any, labels: Any) -> Any:
         from tinygrad_lab.losses import softmax_cross_entropy

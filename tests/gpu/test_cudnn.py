@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.gpu.simulated import needs_a_compiler, simulated_gpu
 from tests.strict_device import to_device, to_host
 from tinygrad_lab.errors import OptionError
-from tinygrad_lab.kernels.cupy import cudnn, using_gpu
+from tinygrad_lab.kernels.cupy import cudnn, using_gpu_options
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
 from tinygrad_lab.ops.windows import places
 
@@ -95,9 +95,9 @@ def test_the_options_are_part_of_a_plan() -> None:
     x, w = to_device(np.ones((1, 4, 4, 2), "float32")), to_device(np.ones((3, 3, 2, 2), "float32"))
     with simulated_gpu():
         for products in ("float32", "tf32", "bf16"):
-            with using_gpu(products=products):
+            with using_gpu_options(products=products):
                 conv2d(x, w, None)
-        with using_gpu(plans="fastest"):
+        with using_gpu_options(plans="fastest"):
             conv2d(x, w, None)
         found = [(p.dtype, p.products, p.plans) for p in cudnn._PLANS]
     assert found == [
@@ -111,16 +111,16 @@ def test_the_options_are_part_of_a_plan() -> None:
 def test_factors_are_rounded_to_bfloat16_and_the_result_is_float32() -> None:
     x = np.full((1, 1, 1, 1), 1.0 + 2.0**-9, "float32")  # rounds to 1
     w = np.full((1, 1, 1, 1), 1.5, "float32")
-    with simulated_gpu(), using_gpu(products="bf16"):
+    with simulated_gpu(), using_gpu_options(products="bf16"):
         out = conv2d(to_device(x), to_device(w), None)
     assert out.dtype == np.float32
     assert to_host(out).item() == 1.5
 
 
 def test_unknown_options_are_refused() -> None:
-    with pytest.raises(OptionError, match="products out of"), using_gpu(products="fp8"):
+    with pytest.raises(OptionError, match="products out of"), using_gpu_options(products="fp8"):
         pass
-    with pytest.raises(OptionError, match="plans out of"), using_gpu(plans="random"):
+    with pytest.raises(OptionError, match="plans out of"), using_gpu_options(plans="random"):
         pass
 
 

@@ -14,7 +14,7 @@ from tests.gpu.test_training_on_a_device import trainer
 from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.backend import find_backend
 from tinygrad_lab.conformance.session import check_layers
-from tinygrad_lab.kernels.cupy import cudnn, using_gpu
+from tinygrad_lab.kernels.cupy import cudnn, using_gpu_options
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x
 from tinygrad_lab.train import Callback, Trainer
 
@@ -104,7 +104,7 @@ def test_cudnn_computes_convolutions(products: str, tolerance: float, plans: str
     x, w, g = (rng.uniform(-1, 1, s).astype("float32") for s in ((4, 16, 16, 32), (3, 3, 32, 64), (4, 16, 16, 64)))
     how: dict[str, Any] = {"padding": ((1, 1), (1, 1))}
     cudnn.forget_plans()
-    with using_gpu(products=products, plans=plans):
+    with using_gpu_options(products=products, plans=plans):
         found = [
             conv2d(to_device(x), to_device(w), None, **how),
             conv2d_grad_x(to_device(g), to_device(w), size=(16, 16), **how),

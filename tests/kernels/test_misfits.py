@@ -100,7 +100,7 @@ def halves(kernel: Any) -> Calls:
     def halved(xp: Any, x: Any, y: Any) -> Any:
         return (x + y) / 2
 
-    halved.kernel("numpy", error=1e-6)(kernel)
+    halved.kernel("numpy", error_bound=1e-6)(kernel)
     return {halved: [misfits.Call([np.ones((2, 3), "float32")] * 2, {})]}
 
 

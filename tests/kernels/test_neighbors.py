@@ -59,6 +59,8 @@ def test_kernels_that_take_four_at_once(provider: str, stride: int, monkeypatch:
 
 
 def test_many_channels_go_one_by_one() -> None:
-    shape = cost_model.Shape(images=64, out_height=12, out_width=12, kernel_size=(3, 3), inputs=64, outputs=64)
+    shape = cost_model.ConvolutionShape(
+        images=64, out_height=12, out_width=12, kernel_size=(3, 3), inputs=64, outputs=64
+    )
     assert cost_model.choose_neighbors(shape) == 1
     assert cost_model.choose_neighbors(shape, cost_model.ARRAYS) == 1

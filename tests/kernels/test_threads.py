@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_lab.errors import OptionError
-from tinygrad_lab.kernels.threads import aligned, num_threads, run, using_threads
+from tinygrad_lab.kernels.threads import aligned, num_threads, parallel_for, using_threads
 
 
 def count(counts: np.ndarray, first: int, last: int) -> None:
@@ -26,7 +26,7 @@ def count(counts: np.ndarray, first: int, last: int) -> None:
 def test_every_block_runs_once(blocks: int, threads: int) -> None:
     counts = np.zeros(blocks, int)
     with using_threads(threads):
-        run(count, (counts,), blocks)
+        parallel_for(count, (counts,), blocks)
     assert (counts == 1).all()
 
 
@@ -38,7 +38,7 @@ def test_ranges_are_worked_on_at_the_same_time() -> None:
             meeting.wait()
 
     with using_threads(3):
-        run(meet, (), 3)
+        parallel_for(meet, (), 3)
     assert not meeting.broken
 
 
@@ -48,9 +48,9 @@ def test_the_first_block_that_fails_is_reported_and_the_pool_goes_on() -> None:
 
     with using_threads(3):
         with pytest.raises(ValueError, match="block 0"):
-            run(fail, (), 12)
+            parallel_for(fail, (), 12)
         counts = np.zeros(12, int)
-        run(count, (counts,), 12)
+        parallel_for(count, (counts,), 12)
     assert (counts == 1).all()
 
 
@@ -59,10 +59,10 @@ def test_a_kernel_may_call_run() -> None:
 
     def outer(first: int, last: int) -> None:
         for block in range(first, last):
-            run(count, (counts[block],), 7)
+            parallel_for(count, (counts[block],), 7)
 
     with using_threads(3):
-        run(outer, (), 6)
+        parallel_for(outer, (), 6)
     assert (counts == 1).all()
 
 
@@ -71,7 +71,7 @@ def test_several_threads_may_call_run() -> None:
 
     def call(mine: np.ndarray) -> None:
         for _ in range(20):
-            run(count, (mine,), 50)
+            parallel_for(count, (mine,), 50)
 
     with using_threads(3):
         callers = [threading.Thread(target=call, args=(mine,)) for mine in counts]
@@ -90,13 +90,13 @@ def test_a_job_that_is_done_holds_no_arrays() -> None:
         release.wait(60)
 
     with using_threads(2):
-        busy = threading.Thread(target=run, args=(hold, (), 2))  # keeps the pool's threads busy
+        busy = threading.Thread(target=parallel_for, args=(hold, (), 2))  # keeps the pool's threads busy
         busy.start()
         blocked.wait(60)
         arrays = [np.zeros(8, int), np.zeros(8, int)]
         there = [weakref.ref(array) for array in arrays]
-        run(count, (arrays[0],), 8)
-        run(functools.partial(count, arrays[1]), (), 8)
+        parallel_for(count, (arrays[0],), 8)
+        parallel_for(functools.partial(count, arrays[1]), (), 8)
         del arrays
         held = [reference() for reference in there if reference() is not None]
         release.set()
@@ -109,9 +109,9 @@ def test_the_callers_numpy_error_state_holds_in_the_threads() -> None:
         np.float32([1e38]) * np.float32([1e38])
 
     with using_threads(2), np.errstate(over="ignore"):
-        run(overflow, (), 8)
+        parallel_for(overflow, (), 8)
     with using_threads(2), np.errstate(over="raise"), pytest.raises(FloatingPointError):
-        run(overflow, (), 8)
+        parallel_for(overflow, (), 8)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -119,12 +119,12 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
     script = """
 import os
 import numpy as np
-from tinygrad_lab.kernels.threads import run, using_threads
+from tinygrad_lab.kernels.threads import parallel_for, using_threads
 def count(counts, first, last): counts[first:last] += 1
 def check():
     with using_threads(3):
         counts = np.zeros(30, int)
-        run(count, (counts,), 30)
+        parallel_for(count, (counts,), 30)
     assert (counts == 1).all()
 check()
 child = os.fork()

@@ -35,7 +35,7 @@ def test_paddings_that_are_none(padding: Any) -> None:
 @pytest.mark.parametrize("value", [0, -1, 2.0, "3", (1, 2, 3), (1, 0), (), None, True])
 def test_pairs_that_are_none(value: Any) -> None:
     with pytest.raises(OptionError, match="size: expected a whole number of at least 1, or a pair of them, got"):
-        pair(value, least=1, what="size")
+        pair(value, minimum=1, what="size")
 
 
 @given(st.integers(1, 20), st.integers(1, 7), st.integers(1, 7), st.integers(1, 3))

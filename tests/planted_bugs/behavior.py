@@ -228,7 +228,7 @@ def sigmoid_with_kernel() -> tgl.Primitive:
 
     logistic.defvjp(x=lambda g, out: g * out * (1.0 - out))
 
-    @logistic.kernel("numpy", error=1e-5)
+    @logistic.kernel("numpy", error_bound=1e-5)
     def in_pairs(x: Any) -> Any:
         out = 1.0 / (1.0 + np.exp(-x))
         if x.ndim and x.shape[-1] % 2:
@@ -250,7 +250,7 @@ def prelu_with_kernel() -> tgl.Primitive:
         slope=lambda g, x, slope_like: tgl.sum_to(g * tgl.where(x > 0, 0.0, x), slope_like),
     )
 
-    @leak.kernel("numpy", when=lambda x, slope: slope.shape != (1,), error=1e-6)
+    @leak.kernel("numpy", when=lambda x, slope: slope.shape != (1,), error_bound=1e-6)
     def by_address(x: Any, slope: Any) -> Any:
         slopes = np.lib.stride_tricks.as_strided(slope, x.shape[-1:], slope.strides[-1:])
         return np.where(x > 0, x, slopes * x)

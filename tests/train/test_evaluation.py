@@ -1,4 +1,4 @@
-"""The figures of a run and of several: which epoch is told, how the spread is stated, what is called undecided."""
+"""The headline accuracies of a run and of several: the chosen epoch, the spread, and what is undecided."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tinygrad_lab.cli import main
 from tinygrad_lab.errors import ConfigError
-from tinygrad_lab.train.evaluation import best_epoch, compare, figures, spread
+from tinygrad_lab.train.evaluation import best_epoch, compare, headline_accuracies, spread
 from tinygrad_lab.train.recipe import find_recipe
 from tinygrad_lab.train.results import changes, gather, page, read_results, read_runs, write_results
 
@@ -32,11 +32,11 @@ def made_history(pairs: list[tuple[float, float]]) -> list[dict[str, Any]]:
 def test_the_best_epoch_flatters_and_the_chosen_one_does_not_look_at_the_test_set(
     pairs: list[tuple[float, float]],
 ) -> None:
-    told = figures(made_history(pairs))
+    told = headline_accuracies(made_history(pairs))
     assert told["best_on_test"]["accuracy"] == max(test for test, _ in pairs)
     assert told["best_on_test"]["accuracy"] >= told["chosen_on_validation"]["accuracy"]
     assert told["last"]["accuracy"] == pairs[-1][0]
-    swapped = figures(made_history([(1 - test, chosen) for test, chosen in pairs]))
+    swapped = headline_accuracies(made_history([(1 - test, chosen) for test, chosen in pairs]))
     assert swapped["chosen_on_validation"]["epoch"] == told["chosen_on_validation"]["epoch"]
 
 
@@ -46,12 +46,12 @@ def test_of_equal_accuracies_the_smaller_loss_and_then_the_earlier_epoch_counts(
 
 
 def test_without_a_validation_part_no_epoch_is_chosen() -> None:
-    assert figures([{"test": {"accuracy": 0.5, "loss": 1.0}}]).keys() == {"best_on_test", "last"}
+    assert headline_accuracies([{"test": {"accuracy": 0.5, "loss": 1.0}}]).keys() == {"best_on_test", "last"}
 
 
 def test_without_test_images_the_last_epoch_on_the_validation_part_is_told() -> None:
     history = [{"validation": {"accuracy": accuracy, "loss": 1.0}} for accuracy in (0.9, 0.5)]
-    assert figures(history) == {"last": {"epoch": 2, "accuracy": 0.5, "loss": 1.0}}
+    assert headline_accuracies(history) == {"last": {"epoch": 2, "accuracy": 0.5, "loss": 1.0}}
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
@@ -98,7 +98,7 @@ def made_run(folder: Path, *, recipe: str, seed: int, accuracy: float, lr: float
     }
     result = {
         "seed": seed, "epochs": 3, "images_per_second": 10.0 * seed, "training_accuracy": 1.0,
-        "figures": {"best_on_test": told, "last": told, "chosen_on_validation": told},
+        "headline_accuracies": {"best_on_test": told, "last": told, "chosen_on_validation": told},
     }  # fmt: skip
     (folder / "recipe.json").write_text(json.dumps(tables))
     (folder / "result.json").write_text(json.dumps(result))

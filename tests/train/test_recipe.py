@@ -23,7 +23,7 @@ from tinygrad_lab.train import find_recipe, recipe_names
 from tinygrad_lab.train.folder import new_run_folder, read_run
 from tinygrad_lab.train.recipe import Recipe, checked
 from tinygrad_lab.train.results import read_runs
-from tinygrad_lab.train.shapes import check_images, made_up
+from tinygrad_lab.train.shapes import check_images, dummy_images
 from tinygrad_lab_layers import Dense, Flatten
 
 
@@ -125,7 +125,7 @@ def test_every_recipe_names_what_the_registry_has_with_options_that_it_takes(nam
     if recipe["schedule"]:
         lasting = {"length": 1} if recipe["schedule"]["name"] == "one_cycle" else {}
         build_schedule({**lasting, **recipe["schedule"]})
-    example = made_up(registry.datasets[recipe["data"]["name"]](), recipe["data"].get("size"))
+    example = dummy_images(registry.datasets[recipe["data"]["name"]](), recipe["data"].get("size"))
     assert example is not None
     check_images(recipe, model, Compose.from_config(recipe.augment).fit(example), example)
 

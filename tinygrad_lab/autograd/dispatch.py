@@ -57,9 +57,9 @@ class Kernel:
         The forward, without the namespace argument.
     when : callable or None
         Tells from the same arguments whether the kernel is right for the case; None takes every case.
-    least : int
+    min_size : int
         How many elements the largest array must have for a launch to pay. The conformance kit runs smaller ones too.
-    error : float or callable
+    error_bound : float or callable
         Bound of its float32 error, relative to the standard deviation of the result; a function is asked for it where
         the bound depends on settings.
     calls : int
@@ -69,14 +69,14 @@ class Kernel:
     provider: str
     run: Callable[..., Any]
     when: Callable[..., bool] | None
-    error: float | Callable[[], float]
-    least: int = 0
+    error_bound: float | Callable[[], float]
+    min_size: int = 0
     calls: int = 0
 
     @property
     def bound(self) -> float:
         """The bound of its float32 error under the settings that hold."""
-        return self.error() if callable(self.error) else self.error
+        return self.error_bound() if callable(self.error_bound) else self.error_bound
 
 
 class Demand:
@@ -147,14 +147,14 @@ class KernelTable(list[Kernel]):
         provider: str,
         *,
         when: Callable[..., bool] | None = None,
-        least: int = 0,
-        error: float | Callable[[], float] = 0.0,
+        min_size: int = 0,
+        error_bound: float | Callable[[], float] = 0.0,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register the decorated function as a kernel; see `Kernel`. It goes before those that were there."""
 
         def decorate(run: Callable[..., Any]) -> Callable[..., Any]:
             PROVIDERS.add(provider)
-            self.insert(0, Kernel(provider, run, when, error, least))
+            self.insert(0, Kernel(provider, run, when, error_bound, min_size))
             return run
 
         return decorate
@@ -172,7 +172,7 @@ class KernelTable(list[Kernel]):
         for kernel in self:
             if (
                 (allowed is None or kernel.provider in allowed)
-                and (any_size or size >= kernel.least)
+                and (any_size or size >= kernel.min_size)
                 and provider_serves(kernel.provider, xp)
                 and (kernel.when is None or kernel.when(*values, **options))
             ):

@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print name, class, distribution, version and state of every layer."""
+    """Print name, class, distribution, version and status of every layer."""
     from tinygrad_lab.registry import layers
 
     rows = [
@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
             "class": plugin.target,
             "distribution": plugin.distribution,
             "version": plugin.version,
-            "state": layers.state(name),
+            "status": layers.status(name),
         }
         for name, plugins in layers.plugins().items()
         for plugin in plugins
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(rows, indent=2))
         return 0
-    headings = {key: key.capitalize() for key in ("name", "class", "distribution", "version", "state")}
+    headings = {key: key.capitalize() for key in ("name", "class", "distribution", "version", "status")}
     widths = {key: max(len(row[key]) for row in [headings, *rows]) for key in headings}
     for row in [headings, *rows]:  # whole names, however narrow the terminal: they are there to be copied
         print("  ".join(row[key].ljust(width) for key, width in widths.items()).rstrip())

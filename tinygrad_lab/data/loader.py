@@ -148,12 +148,12 @@ class Loader(metaclass=Checked):
         self.close()
         self._position = self._begin = Position(epoch, batch)
 
-    def state_dict(self) -> dict[str, int]:
+    def state(self) -> dict[str, int]:
         """Return the position and what the batches depend on, as plain numbers."""
         return {**asdict(self._position), **self._identity()}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from where `state_dict` was called.
+    def load_state(self, state: dict[str, int]) -> None:
+        """Go on from where `state` was called.
 
         Raises
         ------
@@ -161,7 +161,7 @@ class Loader(metaclass=Checked):
             It belongs to a loader that gives other batches.
         """
         expected = self._identity()
-        check_state(f"Loader({self.dataset.name})", state, dict.fromkeys(self.state_dict(), int))
+        check_state(f"Loader({self.dataset.name})", state, dict.fromkeys(self.state(), int))
         given = {name: state.get(name) for name in expected}
         if given != expected:
             raise StateError(
@@ -183,7 +183,7 @@ class Loader(metaclass=Checked):
         """Give the rest of the epoch: from the position that was set or restored, otherwise from its beginning.
 
         A loop that is left early ends its threads and is not gone on with: the next loop begins the same epoch again.
-        To go on, restore the position: ``loader.load_state_dict(loader.state_dict())``. There is one loop at a time; a
+        To go on, restore the position: ``loader.load_state(loader.state())``. There is one loop at a time; a
         new one ends the one before.
         """
         self.close()

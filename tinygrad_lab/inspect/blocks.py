@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, TypeAlias
 
-from tinygrad_lab.inspect.trace import Call, Shape, kind_of
+from tinygrad_lab.backend import Shape
+from tinygrad_lab.inspect.trace import Call, kind_of
 
 _TITLES = {"conv2d": "conv", "max_pool2d": "max-pool", "avg_pool2d": "average pool", "relu": "ReLU"} | {
     "global_avg_pool2d": "global average pool",

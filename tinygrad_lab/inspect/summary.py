@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tinygrad_lab.backend import Shape
 from tinygrad_lab.inspect.tables import html_table
-from tinygrad_lab.inspect.trace import Shape, kind_of, outline, trace
+from tinygrad_lab.inspect.trace import kind_of, outline, trace
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.sequential import Sequential
 from tinygrad_lab.nn.variables import Parameter, Variable

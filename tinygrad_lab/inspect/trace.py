@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinygrad_lab import registry
+from tinygrad_lab.backend import Shape
 from tinygrad_lab.errors import ConfigError, PluginError
 from tinygrad_lab.nn.initializers import shapes_only
 from tinygrad_lab.nn.layer import Layer
-
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)

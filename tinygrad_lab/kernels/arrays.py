@@ -68,7 +68,7 @@ class _Opened:
         self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
 
 
-def plain(array: Array) -> Array:
+def contiguous(array: Array) -> Array:
     """Return a contiguous array of the same contents, aligned and not marked read-only; a copy only if need be."""
     array = np.ascontiguousarray(array)
     if not array.flags.aligned:

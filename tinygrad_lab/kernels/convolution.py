@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.arrays import Options, as_pixel, as_tap, is_product, turned
-from tinygrad_lab.kernels.cost_model import Rates, Shape, choose_neighbors, choose_tile
+from tinygrad_lab.kernels.cost_model import ConvolutionShape, Rates, choose_neighbors, choose_tile
 from tinygrad_lab.kernels.neighbors import beside, gather, widen
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
 from tinygrad_lab.ops.windows import Pair, places
@@ -53,13 +53,13 @@ class Ways(NamedTuple):
     tiles: Tiles
     rates: Rates
 
-    def tile(self, shape: Shape, how: Options, *, gradient: bool = False) -> int:
+    def tile(self, shape: ConvolutionShape, how: Options, *, gradient: bool = False) -> int:
         """Return m where tiles of m x m outputs serve and are the cheapest way, else 0."""
         if (how.stride, how.dilation, how.groups) != ((1, 1), (1, 1), 1):
             return 0
         return choose_tile(shape, self.rates, gradient=gradient)
 
-    def neighbors(self, shape: Shape, how: Options) -> int:
+    def neighbors(self, shape: ConvolutionShape, how: Options) -> int:
         """Return how many neighboring outputs are best computed at once."""
         if how.dilation[1] != 1 or how.groups != 1 or not (shape.out_height and shape.out_width):
             return 1
@@ -70,7 +70,7 @@ def _forward(ways: Ways, x: Array, w: Array, b: Array | None, clip: bool, how: O
     size = places(x.shape[1:3], w.shape[:2], how.stride, how.padding, how.dilation, "conv2d")
     if is_product(x.shape[1:3], w.shape[:2], how):
         return ways.direct.forward(as_pixel(x), as_tap(w), b, clip, (1, 1), Options())
-    shape = Shape(len(x), *size, w.shape[:2], w.shape[2], w.shape[3])
+    shape = ConvolutionShape(len(x), *size, w.shape[:2], w.shape[2], w.shape[3])
     if m := ways.tile(shape, how):
         return ways.tiles.forward(x, w, b, clip, size, how, m)
     return _side_by_side(ways, x, w, b, clip, size, how, ways.neighbors(shape, how))
@@ -92,7 +92,7 @@ def _gradient_x(ways: Ways, g: Array, w: Array, size: Pair, how: Options) -> Arr
     if is_product(size, w.shape[:2], how):
         pixels = ways.direct.gradient_x(g, as_tap(w), (1, 1), Options())
         return pixels.reshape(len(g), *size, -1)  # (N, 1, 1, H*W*C) -> (N, H, W, C)
-    shape = Shape(len(g), *size, w.shape[:2], w.shape[3], w.shape[2])
+    shape = ConvolutionShape(len(g), *size, w.shape[:2], w.shape[3], w.shape[2])
     if m := ways.tile(shape, how):
         return ways.tiles.gradient_x(g, w, size, how, m)
     if how.stride == (1, 1) and (m := ways.neighbors(shape, how)) > 1:
@@ -104,7 +104,7 @@ def _gradient_w(ways: Ways, x: Array, g: Array, kernel_size: Pair, how: Options)
     if is_product(x.shape[1:3], kernel_size, how):
         return ways.direct.gradient_w(as_pixel(x), g, (1, 1), Options()).reshape(*kernel_size, x.shape[3], g.shape[3])
     size: Pair = g.shape[1:3]
-    shape = Shape(len(x), *size, kernel_size, x.shape[3], g.shape[3])
+    shape = ConvolutionShape(len(x), *size, kernel_size, x.shape[3], g.shape[3])
     if m := ways.tile(shape, how, gradient=True):
         return ways.tiles.gradient_w(x, g, kernel_size, how, m)
     m = ways.neighbors(shape, how)
@@ -116,21 +116,21 @@ def _gradient_w(ways: Ways, x: Array, g: Array, kernel_size: Pair, how: Options)
     return gather(sums, m, step, columns)
 
 
-def register(provider: str, ways: Ways, *, when: Callable[..., bool], error: float) -> None:
+def register(provider: str, ways: Ways, *, when: Callable[..., bool], error_bound: float) -> None:
     """Register a provider's kernels of convolution, with and without ReLU, and of its gradients."""
 
-    @conv2d.kernel(provider, when=when, error=error)
+    @conv2d.kernel(provider, when=when, error_bound=error_bound)
     def convolve(x: Array, w: Array, b: Array | None, **options: Any) -> Array:
         return _forward(ways, x, w, b, False, Options(**options))
 
-    @conv2d_relu.kernel(provider, when=when, error=error)
+    @conv2d_relu.kernel(provider, when=when, error_bound=error_bound)
     def convolve_relu(x: Array, w: Array, b: Array | None, **options: Any) -> Array:
         return _forward(ways, x, w, b, True, Options(**options))
 
-    @conv2d_grad_x.kernel(provider, when=when, error=error)
+    @conv2d_grad_x.kernel(provider, when=when, error_bound=error_bound)
     def gradient_x(g: Array, w: Array, *, size: Pair, **options: Any) -> Array:
         return _gradient_x(ways, g, w, size, Options(**options))
 
-    @conv2d_grad_w.kernel(provider, when=when, error=error)
+    @conv2d_grad_w.kernel(provider, when=when, error_bound=error_bound)
     def gradient_w(x: Array, g: Array, *, kernel_size: Pair, **options: Any) -> Array:
         return _gradient_w(ways, x, g, kernel_size, Options(**options))

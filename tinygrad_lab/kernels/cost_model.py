@@ -55,7 +55,7 @@ ARRAYS = Rates(direct=1.0, column=24.0, transform=40.0, filter=20.0, filter_sum=
 _forced: ContextVar[int | None] = ContextVar("tinygrad_lab.tiles", default=None)
 
 
-class Shape(NamedTuple):
+class ConvolutionShape(NamedTuple):
     """What the cost of a stride-1 convolution depends on."""
 
     images: int
@@ -71,7 +71,7 @@ def _whole(number: int, unit: int) -> int:
     return -(-number // unit)
 
 
-def direct_cost(shape: Shape, rates: Rates, *, m: int = 1, stride: int = 1) -> float:
+def direct_cost(shape: ConvolutionShape, rates: Rates, *, m: int = 1, stride: int = 1) -> float:
     """Return the cost of a convolution, or of the gradient of its filters, by products on the image, m pixels each."""
     outputs = _whole(m * shape.outputs, rates.vector) * rates.vector
     columns = shape.kernel_size[1] + (m - 1) * stride
@@ -80,12 +80,12 @@ def direct_cost(shape: Shape, rates: Rates, *, m: int = 1, stride: int = 1) -> f
 
 
 @functools.lru_cache(maxsize=1024)
-def choose_neighbors(shape: Shape, rates: Rates = COMPILED, *, stride: int = 1) -> int:
+def choose_neighbors(shape: ConvolutionShape, rates: Rates = COMPILED, *, stride: int = 1) -> int:
     """Return how many neighboring outputs are best computed at once; it divides the width of the map.
 
     Parameters
     ----------
-    shape : Shape
+    shape : ConvolutionShape
         Of the convolution, without groups or dilation.
     rates : Rates
         Of the kernels in question.
@@ -94,14 +94,15 @@ def choose_neighbors(shape: Shape, rates: Rates = COMPILED, *, stride: int = 1) 
 
     Examples
     --------
-    >>> choose_neighbors(Shape(images=128, out_height=28, out_width=28, kernel_size=(5, 5), inputs=1, outputs=6))
+    >>> shape = ConvolutionShape(images=128, out_height=28, out_width=28, kernel_size=(5, 5), inputs=1, outputs=6)
+    >>> choose_neighbors(shape)
     2
     """
     sizes = [m for m in range(1, MOST_NEIGHBOURS + 1) if shape.out_width % m == 0]
     return min(sizes, key=lambda m: direct_cost(shape, rates, m=m, stride=stride))
 
 
-def tile_cost(shape: Shape, m: int, rates: Rates, *, gradient: bool = False) -> float:
+def tile_cost(shape: ConvolutionShape, m: int, rates: Rates, *, gradient: bool = False) -> float:
     """Return the cost of the same by tiles of m x m outputs."""
     squares = (m + shape.kernel_size[0] - 1) ** 2
     tiles = shape.images * _whole(shape.out_height, m) * _whole(shape.out_width, m)
@@ -111,7 +112,7 @@ def tile_cost(shape: Shape, m: int, rates: Rates, *, gradient: bool = False) -> 
 
 
 @functools.lru_cache(maxsize=1024)
-def _cheapest(shape: Shape, rates: Rates, gradient: bool) -> int:
+def _cheapest(shape: ConvolutionShape, rates: Rates, gradient: bool) -> int:
     r = shape.kernel_size[0]
     if r != shape.kernel_size[1] or r == 1 or r >= LARGEST_TILE:
         return 0
@@ -121,12 +122,12 @@ def _cheapest(shape: Shape, rates: Rates, gradient: bool) -> int:
     return best if costs[best] < direct_cost(shape, rates, m=choose_neighbors(shape, rates)) else 0
 
 
-def choose_tile(shape: Shape, rates: Rates = COMPILED, *, gradient: bool = False) -> int:
+def choose_tile(shape: ConvolutionShape, rates: Rates = COMPILED, *, gradient: bool = False) -> int:
     """Return m for the cheapest tile of m x m outputs, or 0 where the direct way is cheaper.
 
     Parameters
     ----------
-    shape : Shape
+    shape : ConvolutionShape
         Of the convolution.
     rates : Rates
         Of the kernels in question.
@@ -135,9 +136,9 @@ def choose_tile(shape: Shape, rates: Rates = COMPILED, *, gradient: bool = False
 
     Examples
     --------
-    >>> choose_tile(Shape(images=64, out_height=32, out_width=32, kernel_size=(3, 3), inputs=64, outputs=64))
+    >>> choose_tile(ConvolutionShape(images=64, out_height=32, out_width=32, kernel_size=(3, 3), inputs=64, outputs=64))
     4
-    >>> choose_tile(Shape(images=64, out_height=32, out_width=32, kernel_size=(3, 3), inputs=3, outputs=64))
+    >>> choose_tile(ConvolutionShape(images=64, out_height=32, out_width=32, kernel_size=(3, 3), inputs=3, outputs=64))
     0
     """
     forced = _forced.get()

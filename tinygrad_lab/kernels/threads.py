@@ -6,8 +6,8 @@ is depends on the arrays' shapes alone, never on the number of threads, so that 
 number of threads.
 
 The caller works too, and takes every range that no thread has begun; it never waits for a thread that is busy
-elsewhere. So several Python threads can use the pool at once, and a kernel that calls `run` itself simply runs in its
-own thread.
+elsewhere. So several Python threads can use the pool at once. A kernel that calls `parallel_for` runs it in its own
+thread.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _nothing(first: int, last: int) -> None:
 
 
 class _Job:
-    """One call of `run`: ranges yet to be taken, how many are not finished, and the first error."""
+    """One call of `parallel_for`: ranges yet to be taken, how many are not finished, and the first error."""
 
     def __init__(self, kernel: Callable[..., Any], arguments: tuple[Any, ...], ranges: list[tuple[int, int]]) -> None:
         self.kernel, self.arguments = kernel, arguments
@@ -105,7 +105,7 @@ def _threads_from_environment() -> int:
 
 
 class _State:
-    """What `run` uses; replaced whole in a forked child, where the parent's threads do not exist."""
+    """What `parallel_for` uses; replaced whole in a forked child, where the parent's threads do not exist."""
 
     def __init__(self, threads: int | None = None) -> None:
         self.pool, self.threads = _Pool(), threads
@@ -149,7 +149,7 @@ def using_threads(threads: int) -> Iterator[None]:
         _state.threads = before
 
 
-def run(kernel: Callable[..., Any], arguments: tuple[Any, ...], blocks: int) -> None:
+def parallel_for(kernel: Callable[..., Any], arguments: tuple[Any, ...], blocks: int) -> None:
     """Call ``kernel(*arguments, first, last)`` on ranges that cover ``range(blocks)``, in several threads.
 
     Parameters

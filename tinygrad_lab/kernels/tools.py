@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_lab.kernels.arrays import are_numbers, holds_float32, plain
+from tinygrad_lab.kernels.arrays import are_numbers, contiguous, holds_float32
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.kernels.cupy import launch as gpu
 from tinygrad_lab.kernels.numpy.pointwise import alike, by_blocks
-from tinygrad_lab.kernels.threads import aligned, run
+from tinygrad_lab.kernels.threads import aligned, parallel_for
 
 if TYPE_CHECKING:
     from tinygrad_lab.kernels.numba.loops.jit import jit
@@ -22,12 +22,12 @@ __all__ = [
     "alike",
     "are_numbers",
     "by_blocks",
+    "contiguous",
     "gpu",
     "holds_float32",
     "jit",
     "one_blas_thread",
-    "plain",
-    "run",
+    "parallel_for",
 ]
 
 

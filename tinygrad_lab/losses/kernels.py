@@ -11,7 +11,16 @@ import numpy as np
 
 from tinygrad_lab.backend import Array, is_array
 from tinygrad_lab.kernels.cupy.pointwise import LANES, rows_of
-from tinygrad_lab.kernels.tools import aligned, alike, are_numbers, by_blocks, gpu, holds_float32, plain, run
+from tinygrad_lab.kernels.tools import (
+    aligned,
+    alike,
+    are_numbers,
+    by_blocks,
+    contiguous,
+    gpu,
+    holds_float32,
+    parallel_for,
+)
 from tinygrad_lab.losses.classification import cross_entropy, cross_entropy_grad
 
 BLOCK = 1 << 17  # elements; a block of a few rows costs more to hand over than to work on
@@ -54,20 +63,20 @@ def _takes_raw_slopes(g: Array, x: Array, target: Array, *, smoothing: float = 0
 def _launch_raw(name: str, x: Array, target: Array, smoothing: float, out: Array, *slopes: Array) -> Array:
     """Launch a raw kernel, which looks for the classes wanted among labels, or else among probabilities."""
     classes, labeled = x.shape[-1], _are_labels(x, target)
-    labels = gpu.plain(target).astype(np.int64, copy=False) if labeled else None
-    shares = None if labeled else gpu.plain(target)
+    labels = gpu.contiguous(target).astype(np.int64, copy=False) if labeled else None
+    shares = None if labeled else gpu.contiguous(target)
     rows = x.size // classes
-    given = (*map(gpu.plain, slopes), gpu.plain(x), shares, labels, float(smoothing))
+    given = (*map(gpu.contiguous, slopes), gpu.contiguous(x), shares, labels, float(smoothing))
     gpu.run("rows", name, x, rows * LANES, *given, out, classes, rows)
     return out
 
 
-@cross_entropy.kernel("cupy", when=_takes_raw, error=1e-5)
+@cross_entropy.kernel("cupy", when=_takes_raw, error_bound=1e-5)
 def _raw_cross_entropy(x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
     return _launch_raw("cross_entropy", x, target, smoothing, gpu.room(x.shape[:-1], x))
 
 
-@cross_entropy_grad.kernel("cupy", when=_takes_raw_slopes, error=1e-5)
+@cross_entropy_grad.kernel("cupy", when=_takes_raw_slopes, error_bound=1e-5)
 def _raw_cross_entropy_grad(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
     return _launch_raw("cross_entropy_grad", x, target, smoothing, gpu.room(x.shape, x), g)
 
@@ -87,7 +96,7 @@ def _rows(x: Array) -> tuple[Array, int]:
     return x.reshape(-1, x.shape[-1]), max(1, BLOCK // x.shape[-1])
 
 
-@cross_entropy.kernel("numpy", when=_labeled, error=1e-5)
+@cross_entropy.kernel("numpy", when=_labeled, error_bound=1e-5)
 def _cross_entropy_in_numpy(x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
     (rows, block), labels = _rows(x), target.reshape(-1)
     out = np.empty(len(rows), x.dtype)
@@ -104,7 +113,7 @@ def _cross_entropy_in_numpy(x: Array, target: Array, *, smoothing: float = 0.0) 
     return out.reshape(x.shape[:-1])
 
 
-@cross_entropy_grad.kernel("numpy", when=_labeled_slopes, error=1e-5)
+@cross_entropy_grad.kernel("numpy", when=_labeled_slopes, error_bound=1e-5)
 def _cross_entropy_grad_in_numpy(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
     (rows, block), labels, slopes = _rows(x), target.reshape(-1), g.reshape(-1, 1)
     out = np.empty(rows.shape, x.dtype)
@@ -136,24 +145,24 @@ def _takes_slopes(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) 
 
 def _launch(of_labels: Any, of_shares: Any, slopes: Array | None, x: Array, target: Array, smoothing: float) -> Array:
     """Run one of two compiled kernels on blocks of rows; with a value for each row it makes a gradient."""
-    (rows, block), labeled = _rows(plain(x)), _are_labels(x, target)
-    wanted = target.reshape(-1).astype(np.int64) if labeled else plain(target).reshape(rows.shape)
+    (rows, block), labeled = _rows(contiguous(x)), _are_labels(x, target)
+    wanted = target.reshape(-1).astype(np.int64) if labeled else contiguous(target).reshape(rows.shape)
     out = aligned(x.shape[:-1] if slopes is None else x.shape)
-    given = () if slopes is None else (plain(slopes).reshape(-1),)
+    given = () if slopes is None else (contiguous(slopes).reshape(-1),)
     result = out.reshape(len(rows), -1) if given else out.reshape(-1)
     arguments = (*given, rows, wanted, np.float32(smoothing), block, result)
-    run(of_labels if labeled else of_shares, arguments, -(-len(rows) // block))
+    parallel_for(of_labels if labeled else of_shares, arguments, -(-len(rows) // block))
     return out
 
 
-@cross_entropy.kernel("numba", least=LEAST, when=_takes, error=1e-5)
+@cross_entropy.kernel("numba", min_size=LEAST, when=_takes, error_bound=1e-5)
 def _compiled_cross_entropy(x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
     from tinygrad_lab.kernels.numba.loops import rows
 
     return _launch(rows.cross_entropy_of_labels, rows.cross_entropy_of_shares, None, x, target, smoothing)
 
 
-@cross_entropy_grad.kernel("numba", least=LEAST, when=_takes_slopes, error=1e-5)
+@cross_entropy_grad.kernel("numba", min_size=LEAST, when=_takes_slopes, error_bound=1e-5)
 def _compiled_cross_entropy_grad(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) -> Array:
     from tinygrad_lab.kernels.numba.loops import rows
 

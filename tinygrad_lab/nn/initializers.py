@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.backend import Array
+from tinygrad_lab.backend import Array, Shape
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.limits import check_memory
 
-Shape = tuple[int, ...]
 Rng = int | np.random.Generator | None
 
 _MOST = 1 << 60  # weights of one shape, which NumPy can still count the bytes of

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
-from tinygrad_lab.backend import real
+from tinygrad_lab.backend import Shape, real
 from tinygrad_lab.errors import OptionError, ShapeError
 from tinygrad_lab.ops.activation import relu_grad
 from tinygrad_lab.ops.reductions import sum_axes
@@ -34,8 +34,6 @@ from tinygrad_lab.ops.windows import (
     places,
     unfold,
 )
-
-Shape = tuple[int, ...]
 
 NO_PADDING: Padding = ((0, 0), (0, 0))
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
+
+import numpy as np
 
 from tinygrad_lab import backend
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.tape import unbox
-from tinygrad_lab.errors import ShapeError
-from tinygrad_lab.ops.operands import as_operand
-from tinygrad_lab.ops.shaping import normalize_axes
+from tinygrad_lab.errors import DTypeError, ShapeError
+from tinygrad_lab.ops.operands import as_operand, takes_lists
+from tinygrad_lab.ops.shaping import normalize_axes, reshape
 
 
 @primitive
@@ -39,10 +42,30 @@ def _is_basic(index: Any) -> bool:
     return all(p is None or p is ... or (isinstance(p, (Integral, slice)) and not isinstance(p, bool)) for p in parts)
 
 
-def take(x: Any, index: Any) -> Any:
-    """Return x[index]; tensors of integers or booleans may stand in the index."""
+def getitem(x: Any, index: Any) -> Any:
+    """Return x[index]. The index may hold tensors of integers or booleans."""
     index = tuple(map(unbox, index)) if isinstance(index, tuple) else unbox(index)
     return gather(x, index=index)
+
+
+@takes_lists
+def take(x: Any, indices: Any, axis: int | None = None) -> Any:
+    """Return the elements at `indices` along an axis, or of the flattened array, as `numpy.take` does.
+
+    Raises
+    ------
+    DTypeError
+        The indices are no integers.
+    IndexError
+        An index is out of range.
+    """
+    if axis is None:
+        x, axis = reshape(x, shape=(-1,)), 0
+    (axis,) = normalize_axes(axis, x.ndim, "take")
+    indices = as_operand(indices, who="take") if isinstance(indices, Sequence) else unbox(indices)
+    if getattr(indices, "dtype", np.dtype(type(indices))).kind not in "iu":
+        raise DTypeError(f"take: expected integers as indices, got {indices!r}; use x[mask] for a mask")
+    return gather(x, index=(*[slice(None)] * axis, indices))
 
 
 @primitive

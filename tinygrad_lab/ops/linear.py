@@ -10,7 +10,7 @@ from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import carries_gradient, namespace
 from tinygrad_lab.errors import OptionError, ShapeError
-from tinygrad_lab.ops.indexing import take
+from tinygrad_lab.ops.indexing import getitem
 from tinygrad_lab.ops.operands import as_operand
 from tinygrad_lab.ops.shaping import (
     broadcast_to,
@@ -171,4 +171,4 @@ def _simplify(term: str, x: Any, lengths: dict[str, int]) -> tuple[str, Any]:
         return term, x
     xp = namespace(unbox(x))
     along = {c: xp.arange(lengths[c]).reshape([-1 if c == other else 1 for other in letters]) for c in letters}
-    return letters, take(x, tuple(along[c] for c in term))
+    return letters, getitem(x, tuple(along[c] for c in term))

@@ -10,11 +10,10 @@ from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.settings import SETTINGS
+from tinygrad_lab.backend import Shape
 from tinygrad_lab.errors import OptionError, ShapeError
 from tinygrad_lab.ops.widths import Floating
 from tinygrad_lab.ops.windows import Padding, Pair, expect_images, expect_maps, expect_pair, fold, map_shape, unfold
-
-Shape = tuple[int, ...]
 
 
 def _least(xp: Any, dtype: Any) -> Any:

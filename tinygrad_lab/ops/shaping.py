@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
 from operator import index
 from typing import Any
 
@@ -268,7 +269,8 @@ def concatenate_parts(xp: Any, *parts: Any, axis: int) -> Any:
 
 
 def _concatenate_rule(g: Any, parts_like: Any, axis: int) -> list[Any]:
-    return split(g, [like.shape[axis] for like in parts_like], axis=axis)
+    ends = accumulate((like.shape[axis] for like in parts_like), initial=0)
+    return _cut(g, pairwise(ends), axis)
 
 
 concatenate_parts.defvjp(parts=_concatenate_rule)
@@ -302,27 +304,39 @@ def stack(parts: Sequence[Any], axis: int = 0) -> Any:
     return concatenate([expand_dims(p, axis) for p in parts], axis)
 
 
+def _cut(x: Any, stretches: Iterable[tuple[int, int]], axis: int) -> list[Any]:
+    """Return the parts of x from start to stop along an axis."""
+    parts = []
+    for start, stop in stretches:
+        widths = [(0, 0)] * x.ndim
+        widths[axis] = (start, x.shape[axis] - stop)
+        parts.append(crop(x, widths=tuple(widths)))
+    return parts
+
+
 @takes_lists
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
-    """Cut x along an axis, into so many equal parts or into parts of the given lengths.
+    """Cut x along an axis into that many equal parts, or before each given position, as `numpy.split` does.
 
-    Unlike NumPy's, a list holds the *lengths* of the parts, and they add up to the whole.
+    Raises
+    ------
+    OptionError
+        There is no such axis.
+    ShapeError
+        The axis does not divide into that many equal parts.
     """
     (axis,) = normalize_axes(axis, x.ndim, "split")
     total = x.shape[axis]
     if isinstance(sections, Iterable):
-        lengths = [*map(index, sections)]
-    else:
-        lengths = [total // max(1, sections)] * index(sections)
-    if min(lengths, default=-1) < 0 or sum(lengths) != total:
-        raise ShapeError(f"split: expected lengths that add up to {total}, got {sections} (x.shape == {x.shape})")
-    parts, start = [], 0
-    for length in lengths:
-        widths = [(0, 0)] * x.ndim
-        widths[axis] = (start, total - start - length)
-        parts.append(crop(x, widths=tuple(widths)))
-        start += length
-    return parts
+        places = [0, *map(index, sections), total]
+        cuts = [slice(start, stop).indices(total) for start, stop in pairwise(places)]
+        return _cut(x, [(start, max(start, stop)) for start, stop, _ in cuts], axis)
+    if sections < 1 or total % index(sections):
+        raise ShapeError(
+            f"split: expected a number of equal parts of {total} rows along axis {axis}, got {sections} "
+            f"(x.shape == {x.shape})"
+        )
+    return _cut(x, pairwise(range(0, total + 1, total // sections)) if total else [(0, 0)] * sections, axis)
 
 
 @takes_lists

@@ -81,7 +81,7 @@ def map_shape(
     """
     expect_images(images, f"{op}")
     for name, value in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation)):
-        expect_pair(op, name, value, least=1)
+        expect_pair(op, name, value, minimum=1)
     if not (type(padding) is tuple and len(padding) == 2 and all(_is_pair(sides, 0) for sides in padding)):
         raise OptionError(
             f"{op}: expected padding to be ((top, bottom), (left, right)), tuples of ints from 0 to {MOST}, "
@@ -91,20 +91,22 @@ def map_shape(
     return images[0], *out, images[3] if channels is None else channels
 
 
-def expect_pair(op: object, name: str, value: Any, *, least: int = 0) -> None:
+def expect_pair(op: object, name: str, value: Any, *, minimum: int = 0) -> None:
     """Check that an option of a primitive is a tuple of two ints.
 
     Raises
     ------
     OptionError
-        It is not, or a number is smaller than `least`, or larger than `MOST`.
+        It is not, or a number is smaller than `minimum`, or larger than `MOST`.
     """
-    if not _is_pair(value, least):
-        raise OptionError(f"{op}: expected {name} to be a tuple of two ints from {least} to {MOST}, got {value!r:.60}")
+    if not _is_pair(value, minimum):
+        raise OptionError(
+            f"{op}: expected {name} to be a tuple of two ints from {minimum} to {MOST}, got {value!r:.60}"
+        )
 
 
-def _is_pair(value: Any, least: int) -> bool:
-    return type(value) is tuple and len(value) == 2 and all(type(n) is int and least <= n <= MOST for n in value)
+def _is_pair(value: Any, minimum: int) -> bool:
+    return type(value) is tuple and len(value) == 2 and all(type(n) is int and minimum <= n <= MOST for n in value)
 
 
 def expect_maps(op: object, shape: tuple[int, ...], expected: tuple[int, ...], images: tuple[int, ...]) -> None:
@@ -182,24 +184,24 @@ fold.defvjp(
 )
 
 
-def pair(value: Any, *, least: int, what: str) -> Pair:
+def pair(value: Any, *, minimum: int, what: str) -> Pair:
     """Return an option of windows as (vertical, horizontal); one number stands for both.
 
     Raises
     ------
     OptionError
-        It is neither a whole number nor two of them, or smaller than `least`.
+        It is neither a whole number nor two of them, or smaller than `minimum`.
     """
     both = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, (tuple, list)) else ()
-    if len(both) != 2 or any(not isinstance(n, int) or isinstance(n, bool) or n < least for n in both):
-        raise OptionError(f"{what}: expected a whole number of at least {least}, or a pair of them, got {value!r}")
+    if len(both) != 2 or any(not isinstance(n, int) or isinstance(n, bool) or n < minimum for n in both):
+        raise OptionError(f"{what}: expected a whole number of at least {minimum}, or a pair of them, got {value!r}")
     return both
 
 
 def _explicit_padding(value: Any, what: str) -> Padding:
     if isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(side, (tuple, list)) for side in value):
-        return pair(value[0], least=0, what=what), pair(value[1], least=0, what=what)
-    vertical, horizontal = pair(value, least=0, what=what)
+        return pair(value[0], minimum=0, what=what), pair(value[1], minimum=0, what=what)
+    vertical, horizontal = pair(value, minimum=0, what=what)
     return (vertical, vertical), (horizontal, horizontal)
 
 
@@ -242,9 +244,9 @@ class Window:
         self, size: Any, *, stride: Any = 1, padding: PaddingOption = 0, dilation: Any = 1, who: str = "Window"
     ) -> None:
         self.who = who
-        self.size = pair(size, least=1, what=f"{who}: kernel_size")
-        self.stride = pair(stride, least=1, what=f"{who}: stride")
-        self.dilation = pair(dilation, least=1, what=f"{who}: dilation")
+        self.size = pair(size, minimum=1, what=f"{who}: kernel_size")
+        self.stride = pair(stride, minimum=1, what=f"{who}: stride")
+        self.dilation = pair(dilation, minimum=1, what=f"{who}: dilation")
         if isinstance(padding, str) and padding not in ("same", "valid"):
             raise OptionError(f"{who}: expected padding 'same', 'valid' or numbers, got {padding!r}")
         self.same = padding == "same"

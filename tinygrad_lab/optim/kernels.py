@@ -41,18 +41,18 @@ def _launch_raw(
     name: str, p: Array, g: Array, state: tuple[Array | None, ...], *numbers: Any, reuse: bool = False
 ) -> Array:
     """Return the new parameter; the state, which is in one piece for it was made so, is changed in place."""
-    p = gpu.plain(p)
+    p = gpu.contiguous(p)
     out = p if reuse else gpu.room(p.shape, p)
-    gpu.run("updates", name, p, p.size, p, gpu.plain(g), *state, out, *numbers, p.size)
+    gpu.run("updates", name, p, p.size, p, gpu.contiguous(g), *state, out, *numbers, p.size)
     return out
 
 
-@sgd_update.kernel("cupy", when=_takes_raw, error=1e-6)
+@sgd_update.kernel("cupy", when=_takes_raw, error_bound=1e-6)
 def _raw_sgd(p: Array, g: Array, *, lr: Any, weight_decay: float = 0.0) -> Array:
     return _launch_raw("sgd", p, g, (), *gpu.number(lr, p), float(weight_decay))
 
 
-@momentum_update.kernel("cupy", when=_takes_raw, error=1e-6)
+@momentum_update.kernel("cupy", when=_takes_raw, error_bound=1e-6)
 def _raw_momentum(
     p: Array,
     g: Array,
@@ -68,12 +68,12 @@ def _raw_momentum(
     return _launch_raw("momentum", p, g, (v,), *numbers, reuse=reuse)
 
 
-@adagrad_update.kernel("cupy", when=_takes_raw, error=1e-6)
+@adagrad_update.kernel("cupy", when=_takes_raw, error_bound=1e-6)
 def _raw_adagrad(p: Array, g: Array, s: Array, *, lr: Any, eps: float, weight_decay: float = 0.0) -> Array:
     return _launch_raw("adagrad", p, g, (s,), *gpu.number(lr, p), float(eps), float(weight_decay))
 
 
-@rmsprop_update.kernel("cupy", when=_takes_raw, error=1e-6)
+@rmsprop_update.kernel("cupy", when=_takes_raw, error_bound=1e-6)
 def _raw_rmsprop(
     p: Array,
     g: Array,
@@ -90,7 +90,7 @@ def _raw_rmsprop(
     return _launch_raw("rmsprop", p, g, (s, v), *gpu.number(lr, p), *numbers)
 
 
-@adadelta_update.kernel("cupy", when=_takes_raw, error=1e-6)
+@adadelta_update.kernel("cupy", when=_takes_raw, error_bound=1e-6)
 def _raw_adadelta(
     p: Array, g: Array, s: Array, u: Array, *, lr: Any, rho: float, eps: float, weight_decay: float = 0.0
 ) -> Array:
@@ -98,7 +98,7 @@ def _raw_adadelta(
     return _launch_raw("adadelta", p, g, (s, u), *gpu.number(lr, p), *numbers)
 
 
-@adam_update.kernel("cupy", when=_takes_raw, error=1e-6)
+@adam_update.kernel("cupy", when=_takes_raw, error_bound=1e-6)
 def _raw_adam(
     p: Array,
     g: Array,
@@ -118,9 +118,9 @@ def _raw_adam(
     return _launch_raw("adam", p, g, (m, v), *rates, *numbers)
 
 
-@average_update.kernel("cupy", when=_takes_raw, error=1e-6)
+@average_update.kernel("cupy", when=_takes_raw, error_bound=1e-6)
 def _raw_average(average: Array, p: Array, *, weight: float) -> Array:
-    gpu.run("updates", "average", average, average.size, average, gpu.plain(p), float(weight), average.size)
+    gpu.run("updates", "average", average, average.size, average, gpu.contiguous(p), float(weight), average.size)
     return average
 
 
@@ -131,7 +131,7 @@ def _are_alike(p: Array, g: Array, v: Array, *, reuse: bool = False, **numbers: 
     return alike(p, g, v) and _can_write(v) and (not reuse or _can_write(p)) and are_numbers(*numbers.values())
 
 
-@momentum_update.kernel("numpy", least=LEAST_IN_NUMPY, when=_are_alike, error=1e-6)
+@momentum_update.kernel("numpy", min_size=LEAST_IN_NUMPY, when=_are_alike, error_bound=1e-6)
 def _momentum_in_numpy(
     p: Array,
     g: Array,
@@ -169,7 +169,7 @@ def _are_float32(p: Array, g: Array, v: Array, *, reuse: bool = False, **numbers
     return fit and _can_write(v) and (not reuse or _can_write(p))
 
 
-@momentum_update.kernel("numba", least=LEAST, when=_are_float32, error=1e-6)
+@momentum_update.kernel("numba", min_size=LEAST, when=_are_float32, error_bound=1e-6)
 def _compiled_momentum(
     p: Array,
     g: Array,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_lab.arguments import Checked, check_state, fits
+from tinygrad_lab.arguments import Checked, check_state, fits, to_python
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, is_array, namespace, transfer, zeros_like
 from tinygrad_lab.errors import OptionError, StateError
@@ -77,7 +77,7 @@ class Optimizer(metaclass=Checked):
 
     def __init__(self, parameters: Mapping[str, Parameter], options: Options, groups: Groups | None = None) -> None:
         self.parameters = self._by_name(parameters)
-        options = {name: _plain(value) for name, value in options.items()}
+        options = {name: to_python(value) for name, value in options.items()}
         self._check(options)
         self.lr: float = options.pop("lr")
         self.options = self._by_path({**options, "lr_factor": 1.0}, groups or {})
@@ -244,7 +244,7 @@ class Optimizer(metaclass=Checked):
             if unknown := sorted(changes.keys() - options.keys()):
                 known = f"{list(options)} (lr is everybody's)"
                 raise OptionError(f"{self._who}: expected group {pattern!r} to set some of {known}, got {unknown}")
-            changes = {name: _plain(value) for name, value in changes.items()}
+            changes = {name: to_python(value) for name, value in changes.items()}
             self._check(changes)
             for path in matching:
                 own[path].update(changes)
@@ -293,11 +293,6 @@ def _one_holder() -> tuple[int, int]:
 
 
 _ONE_HOLDER = _one_holder()
-
-
-def _plain(value: Any) -> Any:
-    """Return a NumPy number as Python's: it would widen float32 arrays to float64."""
-    return value.item() if hasattr(value, "item") else value
 
 
 def private_copy(array: Any, parameter: Parameter) -> Array:

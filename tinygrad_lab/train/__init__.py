@@ -1,7 +1,7 @@
 """Training: recipes, the loop that follows them, and the folder that a run leaves."""
 
 from tinygrad_lab.train.callbacks import Callback, EarlyStopping, GradientNorms, TensorBoard
-from tinygrad_lab.train.evaluation import Evaluation, best_epoch, compare, evaluate, figures
+from tinygrad_lab.train.evaluation import Evaluation, best_epoch, compare, evaluate, headline_accuracies
 from tinygrad_lab.train.recipe import Recipe, find_recipe, recipe_names
 from tinygrad_lab.train.run import run_recipe
 from tinygrad_lab.train.trainer import Trainer
@@ -17,8 +17,8 @@ __all__ = [
     "best_epoch",
     "compare",
     "evaluate",
-    "figures",
     "find_recipe",
+    "headline_accuracies",
     "recipe_names",
     "run_recipe",
 ]

@@ -70,7 +70,7 @@ def save(path: str | Path, contents: Mapping[str, Any]) -> None:
     """
     path = Path(path)
     arrays: dict[str, Array] = {}
-    text = json.dumps(_plain(contents, (), arrays))
+    text = json.dumps(_to_json(contents, (), arrays))
     arrays = dict(sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0])))  # aligned, as readers like it
     what = f"checkpoint {path}: expected to write {sum(array.nbytes for array in arrays.values()) / 1e6:.1f} MB"
     with writing(CheckpointError, what, more=" (an older checkpoint there is still good)"):
@@ -255,7 +255,7 @@ class CheckpointFolder:
         return load(self.folder / "best.safetensors")
 
 
-def _plain(value: Any, place: tuple[str, ...], arrays: dict[str, Array]) -> Any:
+def _to_json(value: Any, place: tuple[str, ...], arrays: dict[str, Array]) -> Any:
     """Return what JSON can hold; arrays go into `arrays` and leave their names behind."""
     value = unbox(value)
     if isinstance(value, np.generic):
@@ -263,9 +263,9 @@ def _plain(value: Any, place: tuple[str, ...], arrays: dict[str, Array]) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping) and REFERENCE not in value and all(isinstance(key, str) for key in value):
-        return {key: _plain(v, (*place, key), arrays) for key, v in value.items()}
+        return {key: _to_json(v, (*place, key), arrays) for key, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v, (*place, str(i)), arrays) for i, v in enumerate(value)]
+        return [_to_json(v, (*place, str(i)), arrays) for i, v in enumerate(value)]
     name = "/".join(place)
     if not is_array(value) or value.dtype.name not in CODES or name in arrays:
         problem = "a second array of that name" if name in arrays else getattr(value, "dtype", type(value).__name__)
@@ -279,7 +279,7 @@ def _plain(value: Any, place: tuple[str, ...], arrays: dict[str, Array]) -> Any:
 
 
 def _restored(value: Any, arrays: Mapping[str, Array]) -> Any:
-    """Return what `_plain` was given."""
+    """Return what `_to_json` was given."""
     if isinstance(value, dict):
         if REFERENCE in value:
             return arrays[value[REFERENCE]]

@@ -84,7 +84,7 @@ def best_epoch(history: Sequence[Metrics], split: str) -> int:
     return min(range(len(history)), key=lambda i: (-history[i][split]["accuracy"], history[i][split]["loss"], i))
 
 
-def figures(history: Sequence[Metrics]) -> dict[str, dict[str, Any]]:
+def headline_accuracies(history: Sequence[Metrics]) -> dict[str, dict[str, Any]]:
     """Return the figures of a run: from each name in `FIGURES` to ``{"epoch", "accuracy", "loss"}`` on the test images.
 
     Without test images there is the last epoch alone, on the validation part: its best epoch, chosen on it, flatters.
@@ -93,7 +93,7 @@ def figures(history: Sequence[Metrics]) -> dict[str, dict[str, Any]]:
     --------
     >>> history = [{"test": {"accuracy": a, "loss": 1 - a}, "validation": {"accuracy": b, "loss": 1 - b}}
     ...            for a, b in ((0.90, 0.95), (0.94, 0.93), (0.92, 0.94))]
-    >>> {name: (figure["epoch"], figure["accuracy"]) for name, figure in figures(history).items()}
+    >>> {name: (figure["epoch"], figure["accuracy"]) for name, figure in headline_accuracies(history).items()}
     {'best_on_test': (2, 0.94), 'last': (3, 0.92), 'chosen_on_validation': (1, 0.9)}
     """
     if "test" not in history[-1]:

@@ -24,7 +24,7 @@ from tinygrad_lab import registry
 from tinygrad_lab.arguments import check_state
 from tinygrad_lab.backend import Array, fresh, is_finite, namespace
 from tinygrad_lab.errors import NonFiniteError, OptionError, PluginError
-from tinygrad_lab.kernels.cupy.options import using_gpu
+from tinygrad_lab.kernels.cupy.options import using_gpu_options
 from tinygrad_lab.nn.functional import with_variables
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.variables import Parameter
@@ -61,7 +61,7 @@ class Arithmetic:
             return nullcontext()
         if device == "cpu":
             raise OptionError(f"precision {self.products!r}: expected a GPU, got device 'cpu'; use 'float32'")
-        return using_gpu(products=self.products)
+        return using_gpu_options(products=self.products)
 
     def forward(self, model: Layer, x: Array) -> Any:
         """Return a model's logits."""

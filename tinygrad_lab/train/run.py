@@ -37,11 +37,11 @@ from tinygrad_lab.train.callbacks import Callback, EarlyStopping, GradientNorms,
 from tinygrad_lab.train.capture import check_graphs
 from tinygrad_lab.train.checkpoint import CheckpointFolder
 from tinygrad_lab.train.curves import save_curves
-from tinygrad_lab.train.evaluation import best_epoch, figures
+from tinygrad_lab.train.evaluation import best_epoch, headline_accuracies
 from tinygrad_lab.train.folder import new_run_folder, recipe_text, used_alone, write_into, writing_into
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.recipe import BATCH_SIZE, Recipe
-from tinygrad_lab.train.shapes import check_images, made_up
+from tinygrad_lab.train.shapes import check_images, dummy_images
 from tinygrad_lab.train.sizes import check_weights
 from tinygrad_lab.train.trainer import Trainer
 from tinygrad_lab.weights import begin_with, save_weights
@@ -77,7 +77,7 @@ def prepare(
     model = _network(recipe, seed)
     if "size" in data:
         data["size"] = as_size(data["size"], f"recipe {recipe.name!r}: data.size")
-    if (example := made_up(find_source(name), data.get("size"))) is not None:
+    if (example := dummy_images(find_source(name), data.get("size"))) is not None:
         check_images(recipe, model, Compose.from_config(recipe.augment).fit(example), example)
     train_set = load(name, split="train", root=root, **data)
     test_set = None
@@ -103,7 +103,7 @@ def prepare(
     optimizer: Optimizer = _made(registry.optimizers, recipe["optimizer"], model.parameters())
     optimizer.in_place = True  # the network is this trainer's alone
     schedule = _schedule(recipe["schedule"], training["epochs"]) if recipe["schedule"] else None
-    _check_company(recipe, schedule, judged=validation is not None)
+    _check_compatible(recipe, schedule, judged=validation is not None)
     if training.get("capture"):
         check_graphs(device)
     norms = GradientNorms() if training.get("gradient_norms") else None
@@ -128,7 +128,7 @@ def prepare(
     return trainer
 
 
-def _check_company(recipe: Recipe, schedule: Any, *, judged: bool) -> None:
+def _check_compatible(recipe: Recipe, schedule: Any, *, judged: bool) -> None:
     """Refuse settings that need a part held out where there is none, and those that no captured step allows."""
     training = recipe["training"]
     driven = {"patience": "patience" in training, "schedule": schedule is not None and schedule.metric is not None}
@@ -303,7 +303,7 @@ def _train(recipe: Recipe, trainer: Trainer, folder: Path, reporter: Reporter, *
 
 def _result(recipe: Recipe, trainer: Trainer, folder: Path) -> Metrics:
     seconds = sum(m["seconds"] for m in trainer.history)
-    told, judged = figures(trainer.history), "validation" if trainer.test is None else "test"
+    told, judged = headline_accuracies(trainer.history), "validation" if trainer.test is None else "test"
     return {
         "recipe": recipe.name,
         "run": str(folder),

@@ -10,16 +10,15 @@ import numpy as np
 from tinygrad_lab import registry
 from tinygrad_lab.arguments import fits
 from tinygrad_lab.autograd.settings import reference_only
+from tinygrad_lab.backend import Shape
 from tinygrad_lab.data import Compose, Dataset, Source
 from tinygrad_lab.errors import ConfigError, LabError
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.train.recipe import BATCH_SIZE, Recipe
 from tinygrad_lab.train.sizes import check_step
 
-Shape = tuple[int, ...]
 
-
-def made_up(source: Source, size: tuple[int, int] | None = None) -> Dataset | None:
+def dummy_images(source: Source, size: tuple[int, int] | None = None) -> Dataset | None:
     """Return two images of noise of the shape that a source's have; None if its files decide on that."""
     if source.image is None:
         return None

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tinygrad_lab.backend import Shape
 from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.limits import check_memory
 from tinygrad_lab.nn.layer import Layer
-
-Shape = tuple[int, ...]
 
 _FLOAT32 = 4  # bytes
 

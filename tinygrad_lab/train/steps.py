@@ -65,7 +65,7 @@ class PlainSteps:
         try:
             self.trainer.arithmetic.check()
         except NonFiniteError:
-            batches.load_state_dict(batches.state_dict())  # so that the next loop goes on here
+            batches.load_state(batches.state())  # so that the next loop goes on here
             raise
 
 

@@ -274,7 +274,7 @@ class Trainer:
             "model_steps": self.model.steps,
             "optimizer": self.optimizer.state(),
             "schedule": self.schedule.state(),
-            "loader": self.batches.state_dict(),
+            "loader": self.batches.state(),
             "base_lr": self.base_lr,
             "epoch": self.epoch,
             "steps": self.steps,
@@ -301,7 +301,7 @@ class Trainer:
         self.model.steps = state["model_steps"]
         self.optimizer.load_state(state["optimizer"])
         self.schedule.load_state(state["schedule"])
-        self.batches.load_state_dict(state["loader"])
+        self.batches.load_state(state["loader"])
         self.base_lr, self.epoch, self.steps = state["base_lr"], state["epoch"], state["steps"]
         self.ended = state.get("ended")
         self.arithmetic.load_state(state.get("arithmetic", {}))

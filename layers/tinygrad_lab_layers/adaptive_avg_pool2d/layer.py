@@ -50,7 +50,7 @@ class AdaptiveAvgPool2d(tgl.Layer):
     integers = False
 
     def __init__(self, size: Any) -> None:
-        self.size = tgl.pair(size, least=1, what="AdaptiveAvgPool2d: size")
+        self.size = tgl.pair(size, minimum=1, what="AdaptiveAvgPool2d: size")
 
     def forward(self, x: Any) -> Any:
         """Return the means; those over rectangles are means over columns of means over rows."""

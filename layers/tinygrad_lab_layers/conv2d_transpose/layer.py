@@ -90,7 +90,7 @@ class Conv2dTranspose(tgl.Layer):
         if in_channels < 0 or out_channels < 0 or groups < 1 or in_channels % groups or out_channels % groups:
             raise tgl.errors.OptionError(f"{who}: expected groups that divide the channels, got groups={groups}")
         self.window = tgl.Window(kernel_size, stride=stride, padding=padding, dilation=dilation, who=who)
-        self.extra = tgl.pair(output_padding, least=0, what=f"{who}: output_padding")
+        self.extra = tgl.pair(output_padding, minimum=0, what=f"{who}: output_padding")
         most = (0, 0) if padding == "same" else tuple(s - 1 for s in self.window.stride)
         if any(e > m for e, m in zip(self.extra, most, strict=True)):
             raise tgl.errors.OptionError(f"{who}: expected output_padding of at most {most}, got {output_padding}")

@@ -62,7 +62,7 @@ class Embedding(tgl.Layer):
             raise tgl.errors.OptionError(
                 f"{self}: expected numbers from 0 to {self.count - 1}, got {int(tgl.min(x))} to {int(tgl.max(x))}"
             )
-        return tgl.take(self.weight, x)
+        return tgl.take(self.weight, x, axis=0)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (..., F)."""

@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.kernels.tools import aligned, alike, are_numbers, by_blocks, gpu, holds_float32, plain, run
+from tinygrad_lab.kernels.tools import (
+    aligned,
+    alike,
+    are_numbers,
+    by_blocks,
+    contiguous,
+    gpu,
+    holds_float32,
+    parallel_for,
+)
 from tinygrad_lab_layers.local_response_norm.layer import channel_sum, local_response_norm, local_response_norm_grad
 
 Array = Any  # of NumPy
@@ -40,24 +49,24 @@ def _launch_raw(
     name: str, arrays: tuple[Any, ...], *, before: int, after: int, factor: float, beta: float, k: float
 ) -> Any:
     x, out = arrays[-1], gpu.room(arrays[-1].shape, arrays[-1])
-    given, numbers = map(gpu.plain, arrays), (float(factor), float(beta), float(k))
+    given, numbers = map(gpu.contiguous, arrays), (float(factor), float(beta), float(k))
     gpu.run(SOURCE, name, x, x.size, *given, out, before, after, *numbers, x.shape[-1], x.size)
     return out
 
 
-@channel_sum.kernel("cupy", when=_takes_raw, error=1e-5)
+@channel_sum.kernel("cupy", when=_takes_raw, error_bound=1e-5)
 def _raw_channel_sum(x: Any, *, before: int, after: int) -> Any:
     out = gpu.room(x.shape, x)
-    gpu.run(SOURCE, "channel_sum", x, x.size, gpu.plain(x), out, before, after, x.shape[-1], x.size)
+    gpu.run(SOURCE, "channel_sum", x, x.size, gpu.contiguous(x), out, before, after, x.shape[-1], x.size)
     return out
 
 
-@local_response_norm.kernel("cupy", when=_takes_raw, error=1e-5)
+@local_response_norm.kernel("cupy", when=_takes_raw, error_bound=1e-5)
 def _raw_response(x: Any, **options: Any) -> Any:
     return _launch_raw("local_response_norm", (x,), **options)
 
 
-@local_response_norm_grad.kernel("cupy", when=_takes_raw, error=1e-5)
+@local_response_norm_grad.kernel("cupy", when=_takes_raw, error_bound=1e-5)
 def _raw_response_grad(g: Any, x: Any, **options: Any) -> Any:
     return _launch_raw("local_response_norm_grad", (g, x), **options)
 
@@ -87,7 +96,7 @@ def _neighbors(x: Array, before: int, after: int) -> Array:
     return total.reshape(pixels, gap + channels)[:, :channels]
 
 
-@local_response_norm.kernel("numpy", least=LEAST_IN_NUMPY, when=_takes_blocks, error=1e-5)
+@local_response_norm.kernel("numpy", min_size=LEAST_IN_NUMPY, when=_takes_blocks, error_bound=1e-5)
 def _response_in_numpy(x: Array, *, before: int, after: int, factor: float, beta: float, k: float) -> Array:
     before, after = _reaches(x, before, after)
     out = np.empty(x.shape, x.dtype)
@@ -102,7 +111,7 @@ def _response_in_numpy(x: Array, *, before: int, after: int, factor: float, beta
     return out
 
 
-@local_response_norm_grad.kernel("numpy", least=LEAST_IN_NUMPY, when=_takes_blocks, error=1e-5)
+@local_response_norm_grad.kernel("numpy", min_size=LEAST_IN_NUMPY, when=_takes_blocks, error_bound=1e-5)
 def _response_grad_in_numpy(
     g: Array, x: Array, *, before: int, after: int, factor: float, beta: float, k: float
 ) -> Array:
@@ -135,20 +144,20 @@ def _launch(kernel: Any, arrays: tuple[Array, ...], before: int, after: int, *nu
     """Run a compiled kernel on blocks of pixels."""
     x, out = arrays[-1], aligned(arrays[-1].shape)
     reaches, rows = _reaches(x, before, after), max(1, BLOCK // x.shape[-1])
-    pixels = [_pixels(plain(a)) for a in (*arrays, out)]
+    pixels = [_pixels(contiguous(a)) for a in (*arrays, out)]
     options = (*reaches, *(np.float32(number) for number in numbers))
-    run(kernel, (*pixels[:-1], max(reaches), options, rows, pixels[-1]), -(-len(pixels[0]) // rows))
+    parallel_for(kernel, (*pixels[:-1], max(reaches), options, rows, pixels[-1]), -(-len(pixels[0]) // rows))
     return out
 
 
-@local_response_norm.kernel("numba", least=LEAST, when=_takes_float32, error=1e-5)
+@local_response_norm.kernel("numba", min_size=LEAST, when=_takes_float32, error_bound=1e-5)
 def _compiled_response(x: Array, *, before: int, after: int, factor: float, beta: float, k: float) -> Array:
     from tinygrad_lab_layers.local_response_norm import loops
 
     return _launch(loops.local_response_norm, (x,), before, after, factor, beta, k)
 
 
-@local_response_norm_grad.kernel("numba", least=LEAST, when=_takes_float32, error=1e-5)
+@local_response_norm_grad.kernel("numba", min_size=LEAST, when=_takes_float32, error_bound=1e-5)
 def _compiled_response_grad(
     g: Array, x: Array, *, before: int, after: int, factor: float, beta: float, k: float
 ) -> Array:

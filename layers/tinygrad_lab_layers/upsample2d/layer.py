@@ -56,7 +56,7 @@ class Upsample2d(tgl.Layer):
     def __init__(self, scale: Any = 2, *, mode: str = "nearest") -> None:
         if mode not in ("nearest", "bilinear"):
             raise tgl.errors.OptionError(f"Upsample2d: expected mode 'nearest' or 'bilinear', got {mode!r}")
-        self.scale, self.mode = tgl.pair(scale, least=1, what="Upsample2d: scale"), mode
+        self.scale, self.mode = tgl.pair(scale, minimum=1, what="Upsample2d: scale"), mode
 
     def forward(self, x: Any) -> Any:
         """Return the enlarged images."""
@@ -72,7 +72,7 @@ class Upsample2d(tgl.Layer):
         length = x.shape[axis]
         widths = [(1, 1) if a == axis else (0, 0) for a in range(4)]
         padded = tgl.pad(x, widths, mode="edge")
-        before, _, after = (tgl.split(padded, [i, length, 2 - i], axis)[1] for i in range(3))
+        before, _, after = (tgl.split(padded, [i, i + length], axis)[1] for i in range(3))
         phases = []
         for r in range(scale):
             offset = (r + 0.5) / scale - 0.5

@@ -45,7 +45,7 @@ def headline(
         return 3 * x
 
     triple.defvjp(x=lambda g: triple(g))
-    triple.kernel(provider, error=error, when=when, least=least)(kernel)
+    triple.kernel(provider, error_bound=error, when=when, min_size=least)(kernel)
     devices = () if provider == "numpy" else (provider,)
 
     class Triple(Elementwise):
@@ -236,7 +236,7 @@ def test_the_kernels_of_a_device_must_be_reached() -> None:
     ours = {p.__name__ for p, _ in kernels_in("tinygrad_lab.ops.", [STRICT.name]).values()}
     assert "triple" not in ours
     relu = importlib.import_module("tinygrad_lab.ops.activation").relu
-    relu.kernel(STRICT.name, error=0.0)(lambda x: x)
+    relu.kernel(STRICT.name, error_bound=0.0)(lambda x: x)
     try:
         (result,) = shared_kernels((), [STRICT.name])
         assert "relu (strict)" in str(result.properties["kernels"].failure)
@@ -255,7 +255,7 @@ def test_wrong_updates() -> None:
         return out
 
     assert inspect_optimizer("sgd", examples=5).properties["kernels"].failure is None
-    kernels.register("numpy", error=1e-6)(kernel)
+    kernels.register("numpy", error_bound=1e-6)(kernel)
     try:
         failure = inspect_optimizer("sgd", examples=5).properties["kernels"].failure
     finally:

@@ -49,7 +49,7 @@ def close(op: Any, *arrays: Any, least_scale: float = 0.0, **options: Any) -> No
     for got, expected in pairs:
         assert got.dtype == np.float32
         scale = max(expected.std(), np.abs(expected).max() / 10, least_scale)
-        assert np.abs(got - expected).max() <= op.kernels[0].error * scale
+        assert np.abs(got - expected).max() <= op.kernels[0].error_bound * scale
 
 
 def numbers(shape: Any, seed: int, shift: float = 0.0) -> Any:

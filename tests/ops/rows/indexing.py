@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,8 @@ def basic_index(draw: Draw, n: int) -> Any:
     return slice(draw(ends), draw(ends), draw(st.sampled_from([None, 1, 2, -1, -2])))
 
 
-@operation("take")
-def _take(draw: Draw) -> Trial:
+@operation("getitem")
+def _getitem(draw: Draw) -> Trial:
     shape = draw(shapes())
     index = draw(indices(shape))
     moves = isinstance(index, np.ndarray | tuple)
@@ -71,7 +72,35 @@ def _take(draw: Draw) -> Trial:
         moved = tuple(pytorch().as_tensor(p) if isinstance(p, np.ndarray) else p for p in parts)
         return x[moved if isinstance(index, tuple) else moved[0]].clone()
 
-    return Trial(lambda x: tgl.take(x, at(x)), [values(draw, shape)], lambda x: x[index], None if backwards else torch)
+    return Trial(
+        lambda x: tgl.getitem(x, at(x)), [values(draw, shape)], lambda x: x[index], None if backwards else torch
+    )
+
+
+@operation("take")
+def _take(draw: Draw) -> Trial:
+    shape = draw(shapes(least=1, dims=(1, 3)))
+    axis = draw(st.none() | st.integers(-len(shape), len(shape) - 1))
+    length = math.prod(shape) if axis is None else shape[axis]
+    indices = generator(draw).integers(-length, length, draw(shapes(dims=(0, 2))))
+    indices = draw(st.sampled_from([indices, indices.tolist()] if indices.size else [indices]))
+
+    def torch(x: Any) -> Any:
+        rows = x.reshape(-1) if axis is None else x.movedim(axis, 0)
+        found = rows[pytorch().as_tensor(indices, dtype=pytorch().int64)]
+        kept = np.ndim(indices)
+        return (
+            found
+            if axis is None
+            else found.movedim(tuple(range(kept)), tuple(range(axis % x.ndim, axis % x.ndim + kept)))
+        )
+
+    return Trial(
+        lambda x: tgl.take(x, constant(indices, x) if isinstance(indices, np.ndarray) else indices, axis),
+        [values(draw, shape)],
+        lambda x: np.take(x, np.asarray(indices, int), axis),
+        torch,
+    )
 
 
 @operation("take_along_axis")

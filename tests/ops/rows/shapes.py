@@ -166,15 +166,14 @@ def _stack(draw: Draw) -> Trial:
 @operation("split")
 def _split(draw: Draw) -> Trial:
     axis = draw(st.integers(-2, 1))
-    lengths = draw(st.lists(st.integers(0, 2), min_size=1, max_size=3))
-    sections: Any = lengths if len(set(lengths)) > 1 or draw(st.booleans()) else len(lengths)
-    shape = [draw(st.integers(0, 3)), draw(st.integers(0, 3))]
-    shape[axis] = sum(lengths)
+    shape = [draw(st.integers(0, 6)), draw(st.integers(0, 6))]
+    equal = [n for n in range(1, 7) if shape[axis] % n == 0]
+    sections: Any = draw(st.sampled_from(equal) | st.lists(st.integers(-7, 7), max_size=3))
     return Trial(
         lambda x: tgl.split(x, sections, axis),
         [values(draw, tuple(shape))],
-        lambda x: np.split(x, np.cumsum(lengths)[:-1], axis),
-        lambda x: list(x.split(lengths, axis)),
+        lambda x: np.split(x, sections, axis),
+        None if min(np.atleast_1d(sections), default=0) < 0 else lambda x: list(x.tensor_split(sections, axis)),
     )
 
 

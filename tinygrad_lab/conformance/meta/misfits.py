@@ -26,7 +26,7 @@ from tinygrad_lab.autograd.dispatch import Kernel, KernelTable, provider_serves
 from tinygrad_lab.autograd.primitive import Primitive
 from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.autograd.tape import unbox
-from tinygrad_lab.backend import Array, carries_gradient
+from tinygrad_lab.backend import Array, Shape, carries_gradient
 from tinygrad_lab.conformance.properties.arrays import every_second, fortran
 from tinygrad_lab.conformance.properties.kernels import ROUGH, compare_kernel, is_proper, reference_of, visible
 from tinygrad_lab.conformance.trials.verdict import Violation, demand
@@ -36,7 +36,6 @@ MOST_ELEMENTS = 1 << 16  # of an array that is given
 WIDTHS = ("float16", "float32", "float64", ">f4", "longdouble", "int64", "uint8", "bool")
 PATIENCE = 120.0  # seconds for one misfit; kernels may have to be compiled
 
-Shape = tuple[int, ...]
 Arguments = tuple[list[Any], dict[str, Any]]
 
 

@@ -22,7 +22,7 @@ from tinygrad_lab.conformance.trials.trial import Trial
 from tinygrad_lab.conformance.trials.values import draw_input
 from tinygrad_lab.conformance.trials.verdict import Measure, Violation, agree, blaming, demand
 from tinygrad_lab.errors import LabError
-from tinygrad_lab.kernels.cupy.options import PRODUCTS, using_gpu
+from tinygrad_lab.kernels.cupy.options import PRODUCTS, using_gpu_options
 
 LARGE = 1 << 14  # elements of a large batch
 ONE_IN = 3  # cases that are also run with a large batch
@@ -46,7 +46,7 @@ def kernels(trial: Trial) -> Measure | None:
     try:
         for device, dtype, products in ways(trial.effort.devices):
             arrays, vs = ([transfer(a, device) for a in part] for part in trial.cast(dtype))
-            with auditing(audit), using_gpu(products=products):
+            with auditing(audit), using_gpu_options(products=products):
                 use(trial.subject, arrays, vs)
         base, devices = audit.work, list(dict.fromkeys(device for device, _, _ in ways(trial.effort.devices)))
         factor = factor_for(trial, LARGE) if trial.case.seed % ONE_IN == 0 else 0
@@ -199,7 +199,7 @@ class Audit:
     def examine(self, primitive: Primitive, kernel: Kernel, values: Sequence[Any], options: dict[str, Any]) -> Any:
         """Run a kernel, note what is to be said about it, and return its result."""
         self.reached.add(id(kernel))
-        self.least[id(kernel)] = kernel.least
+        self.least[id(kernel)] = kernel.min_size
         here = [fresh(transfer(v, "cpu")) if is_proper(v) else v for v in values]
         out = kernel.run(*values, **options)
         try:

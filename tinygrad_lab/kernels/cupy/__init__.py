@@ -7,7 +7,7 @@ they are compiled and launched is in `launch`.
 from __future__ import annotations
 
 from tinygrad_lab.kernels.cupy import convolution, launch, matmul, normalization, pointwise, pooling, shaping
-from tinygrad_lab.kernels.cupy.options import GpuOptions, using_gpu
+from tinygrad_lab.kernels.cupy.options import GpuOptions, using_gpu_options
 
 __all__ = [
     "GpuOptions",
@@ -18,5 +18,5 @@ __all__ = [
     "pointwise",
     "pooling",
     "shaping",
-    "using_gpu",
+    "using_gpu_options",
 ]

@@ -12,7 +12,7 @@ from typing import Any
 from tinygrad_lab.backend import Array, namespace
 from tinygrad_lab.kernels.arrays import Options
 from tinygrad_lab.kernels.cupy import cudnn
-from tinygrad_lab.kernels.cupy.launch import aligned, plain, room, run, takes
+from tinygrad_lab.kernels.cupy.launch import aligned, contiguous, room, run, takes
 from tinygrad_lab.kernels.cupy.options import rounding_of_products
 from tinygrad_lab.kernels.cupy.pointwise import bias_relu
 from tinygrad_lab.ops.convolution import NO_PADDING, conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
@@ -64,7 +64,7 @@ def _computed(problem: cudnn.Problem, first: Array, second: Array, shape: tuple[
 def _rounded(x: Array) -> Array:
     """Return float32 numbers rounded to bfloat16, as the bits."""
     out = room(x.shape, x, "uint16")
-    run("pointwise", "round_to_bfloat16", x, x.size, plain(x), out, x.size)
+    run("pointwise", "round_to_bfloat16", x, x.size, contiguous(x), out, x.size)
     return out
 
 
@@ -81,19 +81,19 @@ def _forward(x: Array, w: Array, b: Array | None, clip: bool, options: dict[str,
     return out
 
 
-@conv2d.kernel("cupy", when=_takes, error=_error)
+@conv2d.kernel("cupy", when=_takes, error_bound=_error)
 def _conv2d(x: Array, w: Array, b: Array | None, **options: Any) -> Array:
     """Convolve images with filters and add a bias."""
     return _forward(x, w, b, False, options)
 
 
-@conv2d_relu.kernel("cupy", when=_takes, error=_error)
+@conv2d_relu.kernel("cupy", when=_takes, error_bound=_error)
 def _conv2d_relu(x: Array, w: Array, b: Array | None, **options: Any) -> Array:
     """Convolve images with filters, add a bias, and put 0 for what is negative."""
     return _forward(x, w, b, True, options)
 
 
-@conv2d_grad_x.kernel("cupy", when=_takes, error=_error)
+@conv2d_grad_x.kernel("cupy", when=_takes, error_bound=_error)
 def _conv2d_grad_x(g: Array, w: Array, *, size: Pair, **options: Any) -> Array:
     """Return the adjoint in x; padding that differs on two sides is cut off the padded gradient."""
     how = Options(**options)
@@ -110,7 +110,7 @@ def _conv2d_grad_x(g: Array, w: Array, *, size: Pair, **options: Any) -> Array:
     return out if whole == size else out[:, top : top + size[0], left : left + size[1]]
 
 
-@conv2d_grad_w.kernel("cupy", when=_takes, error=_error)
+@conv2d_grad_w.kernel("cupy", when=_takes, error_bound=_error)
 def _conv2d_grad_w(x: Array, g: Array, *, kernel_size: Pair, **options: Any) -> Array:
     """Return the adjoint in w."""
     how = Options(**options)
@@ -120,4 +120,4 @@ def _conv2d_grad_w(x: Array, g: Array, *, kernel_size: Pair, **options: Any) -> 
     out = _computed(problem, images, g, (outputs, *kernel_size, inputs))
     if out is None:
         return conv2d_grad_w.forward(namespace(x), x, g, kernel_size=kernel_size, **options)
-    return plain(out.transpose(1, 2, 3, 0))  # (O, kh, kw, C) -> (kh, kw, C, O)
+    return contiguous(out.transpose(1, 2, 3, 0))  # (O, kh, kw, C) -> (kh, kw, C, O)

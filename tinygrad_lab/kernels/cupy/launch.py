@@ -38,7 +38,7 @@ def takes(*arrays: Any) -> bool:
     return dtype.name in TYPES and all(a.dtype == dtype and 0 < a.size < MOST_ITEMS for a in given)
 
 
-def plain(array: Array) -> Array:
+def contiguous(array: Array) -> Array:
     """Return an array of the same contents in one piece of memory; a copy only if need be."""
     return namespace(array).ascontiguousarray(array) if array.ndim else array  # NumPy's gives an array without axes one
 
@@ -50,7 +50,7 @@ def address(array: Array) -> int:
 
 def aligned(array: Array) -> Array:
     """Return an array of the same contents in one piece of memory that begins at a whole multiple of `ALIGNMENT`."""
-    array = plain(array)
+    array = contiguous(array)
     return namespace(array).array(array) if address(array) % ALIGNMENT else array
 
 

@@ -33,7 +33,7 @@ def _tensor_cores() -> Iterator[None]:
         linalg.set_compute_type(np.dtype(np.float32), before)
 
 
-@matmul_matrices.kernel("cupy", when=_rounds, error=rounding_of_products)
+@matmul_matrices.kernel("cupy", when=_rounds, error_bound=rounding_of_products)
 def _matmul_matrices(x: Array, y: Array) -> Any:
     """Return x @ y on tensor cores."""
     with _tensor_cores():

@@ -6,7 +6,7 @@ from typing import Any
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.arrays import are_channels
-from tinygrad_lab.kernels.cupy.launch import TYPES, plain, room, run, takes
+from tinygrad_lab.kernels.cupy.launch import TYPES, contiguous, room, run, takes
 from tinygrad_lab.ops.normalization import (
     batch_norm,
     batch_norm_relu,
@@ -56,22 +56,22 @@ def _sums_rows(x: Array, *, axes: tuple[int, ...], keepdims: bool = False) -> bo
     return takes(x) and x.ndim > 1 and axes == tuple(range(x.ndim - 1))
 
 
-@sum_axes.kernel("cupy", when=_sums_rows, error=1e-5)
+@sum_axes.kernel("cupy", when=_sums_rows, error_bound=1e-5)
 def _sum_axes(x: Array, *, axes: tuple[int, ...], keepdims: bool = False) -> Array:
     channels = x.shape[-1]
     rows = x.size // channels
     sums = _partial(rows, x)
-    run("channels", "sum_values", x, sums.size, plain(x), sums, rows, channels, PER, sums.size)
+    run("channels", "sum_values", x, sums.size, contiguous(x), sums, rows, channels, PER, sums.size)
     out = _as_numbers(_summed(sums, x), x)
     return out.reshape((1,) * (x.ndim - 1) + (channels,)) if keepdims else out
 
 
-@centered_sums.kernel("cupy", when=_two_batches, error=1e-5)
+@centered_sums.kernel("cupy", when=_two_batches, error_bound=1e-5)
 def _centered_sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
     channels = x.shape[-1]
     rows = x.size // channels
     totals, moments = _partial(rows, x), _partial(rows, x)
-    given = plain(g), plain(x), plain(mean)
+    given = contiguous(g), contiguous(x), contiguous(mean)
     run("channels", "centered_sums", x, totals.size, *given, totals, moments, rows, channels, PER, totals.size)
     total, moment = (_as_numbers(_summed(sums, x), x) for sums in (totals, moments))
     return total, moment
@@ -94,45 +94,45 @@ def _statistics(x: Array) -> tuple[Array, Array]:
 
 
 def _normalize(x: Array, scale: Array, shift: Array, eps: float, *, clip: bool) -> tuple[Array, Array, Array]:
-    x = plain(x)
+    x = contiguous(x)
     channels = x.shape[-1]
     means, squares = _statistics(x)
     out, per_element = room(x.shape, x), channels / x.size
-    given = x, means, squares, plain(scale), plain(shift), out
+    given = x, means, squares, contiguous(scale), contiguous(shift), out
     run("channels", "normalize", x, x.size, *given, per_element, float(eps), int(clip), channels, x.size)
     return out, _as_numbers(means, x), _as_numbers(squares, x, per_element)
 
 
-@batch_norm.kernel("cupy", when=_batches, error=1e-5)
+@batch_norm.kernel("cupy", when=_batches, error_bound=1e-5)
 def _batch_norm(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Array, Array, Array]:
     return _normalize(x, scale, shift, eps, clip=False)
 
 
-@batch_norm_relu.kernel("cupy", when=_batches, error=1e-5)
+@batch_norm_relu.kernel("cupy", when=_batches, error_bound=1e-5)
 def _batch_norm_relu(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Array, Array, Array]:
     return _normalize(x, scale, shift, eps, clip=True)
 
 
 def _affine(x: Array, mean: Array, factor: Array, shift: Array, *, clip: bool) -> Array:
     out = room(x.shape, x)
-    given = [plain(a) for a in (x, mean, factor, shift)]
+    given = [contiguous(a) for a in (x, mean, factor, shift)]
     run("channels", "channel_affine", x, x.size, *given, out, int(clip), x.shape[-1], x.size)
     return out
 
 
-@channel_affine.kernel("cupy", when=_batches, error=1e-5)
+@channel_affine.kernel("cupy", when=_batches, error_bound=1e-5)
 def _channel_affine(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
     return _affine(x, mean, factor, shift, clip=False)
 
 
-@channel_affine_relu.kernel("cupy", when=_batches, error=1e-5)
+@channel_affine_relu.kernel("cupy", when=_batches, error_bound=1e-5)
 def _channel_affine_relu(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
     return _affine(x, mean, factor, shift, clip=True)
 
 
-@blend.kernel("cupy", when=_two_batches, error=1e-5)
+@blend.kernel("cupy", when=_two_batches, error_bound=1e-5)
 def _blend(g: Array, x: Array, mean: Array, a: Array, b: Array, c: Array) -> Array:
     out = room(x.shape, x)
-    given = [plain(v) for v in (g, x, mean, a, b, c)]
+    given = [contiguous(v) for v in (g, x, mean, a, b, c)]
     run("channels", "blend", x, x.size, *given, out, x.shape[-1], x.size)
     return out

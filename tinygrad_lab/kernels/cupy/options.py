@@ -50,7 +50,7 @@ def rounding_of_products() -> float:
 
 
 @contextmanager
-def using_gpu(*, products: str | None = None, plans: str | None = None) -> Iterator[None]:
+def using_gpu_options(*, products: str | None = None, plans: str | None = None) -> Iterator[None]:
     """Change `GpuOptions` inside a ``with`` block or a decorated function, for this thread and task alone.
 
     Parameters
@@ -60,7 +60,7 @@ def using_gpu(*, products: str | None = None, plans: str | None = None) -> Itera
 
     Examples
     --------
-    >>> with using_gpu(products="tf32"):
+    >>> with using_gpu_options(products="tf32"):
     ...     OPTIONS.get().products
     'tf32'
     """

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.kernels.cupy.launch import MOST_ITEMS, plain, room, run, takes
+from tinygrad_lab.kernels.cupy.launch import MOST_ITEMS, contiguous, room, run, takes
 from tinygrad_lab.ops.pooling import (
     max_pool2d,
     max_pool2d_grad,
@@ -54,7 +54,7 @@ def _map(x: Array, kernel_size: Pair, stride: Pair, padding: Padding, who: str) 
 def _max_pool2d(x: Array, *, kernel_size: Pair, stride: Pair, padding: Padding) -> tuple[Array, Array]:
     out, geometry = _map(x, kernel_size, stride, padding, "max_pool2d")
     index = room(out.shape, x, np.uint8)
-    run("pooling", "max_pool", x, out.size, plain(x), out, index, out.size, *geometry)
+    run("pooling", "max_pool", x, out.size, contiguous(x), out, index, out.size, *geometry)
     return out, index
 
 
@@ -63,11 +63,13 @@ def _max_pool2d_values(x: Array, **options: Any) -> Array:
     return _max_pool2d(x, **options)[0]
 
 
-@max_pool2d_grad.kernel("cupy", when=lambda g, index, **how: _follows(g, index) and _goes_back(g, **how), error=1e-5)
+@max_pool2d_grad.kernel(
+    "cupy", when=lambda g, index, **how: _follows(g, index) and _goes_back(g, **how), error_bound=1e-5
+)
 def _max_pool2d_grad(g: Array, index: Array, *, size: Pair, kernel_size: Pair, stride: Pair, padding: Padding) -> Array:
     out = room((len(g), *size, g.shape[3]), g)
     geometry = _geometry(size, g.shape[3], g.shape[1:3], kernel_size, stride, padding)
-    run("pooling", "max_pool_grad", g, out.size, plain(g), plain(index), out, out.size, *geometry)
+    run("pooling", "max_pool_grad", g, out.size, contiguous(g), contiguous(index), out, out.size, *geometry)
     return out
 
 
@@ -75,20 +77,20 @@ def _max_pool2d_grad(g: Array, index: Array, *, size: Pair, kernel_size: Pair, s
 def _max_pool2d_take(x: Array, index: Array, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Array:
     out = room(index.shape, x)
     geometry = _geometry(x.shape[1:3], x.shape[3], index.shape[1:3], kernel_size, stride, padding)
-    run("pooling", "max_pool_take", x, out.size, plain(x), plain(index), out, out.size, *geometry)
+    run("pooling", "max_pool_take", x, out.size, contiguous(x), contiguous(index), out, out.size, *geometry)
     return out
 
 
-@sum_pool2d.kernel("cupy", when=_sums, error=1e-5)
+@sum_pool2d.kernel("cupy", when=_sums, error_bound=1e-5)
 def _sum_pool2d(x: Array, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Array:
     out, geometry = _map(x, kernel_size, stride, padding, "sum_pool2d")
-    run("pooling", "sum_pool", x, out.size, plain(x), out, out.size, *geometry)
+    run("pooling", "sum_pool", x, out.size, contiguous(x), out, out.size, *geometry)
     return out
 
 
-@sum_pool2d_grad.kernel("cupy", when=_goes_back, error=1e-5)
+@sum_pool2d_grad.kernel("cupy", when=_goes_back, error_bound=1e-5)
 def _sum_pool2d_grad(g: Array, *, size: Pair, kernel_size: Pair, stride: Pair, padding: Padding) -> Array:
     out = room((len(g), *size, g.shape[3]), g)
     geometry = _geometry(size, g.shape[3], g.shape[1:3], kernel_size, stride, padding)
-    run("pooling", "sum_pool_grad", g, out.size, plain(g), out, out.size, *geometry)
+    run("pooling", "sum_pool_grad", g, out.size, contiguous(g), out, out.size, *geometry)
     return out

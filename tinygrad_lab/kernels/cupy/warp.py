@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_lab.backend import Array, device_name, transfer
-from tinygrad_lab.kernels.cupy.launch import plain, room, run
+from tinygrad_lab.kernels.cupy.launch import contiguous, room, run
 
 
 def warp(images: Array, maps: Array, fill: int, size: tuple[int, int]) -> Array:
@@ -26,5 +26,5 @@ def warp(images: Array, maps: Array, fill: int, size: tuple[int, int]) -> Array:
     count, height, width, channels = images.shape
     out = room((count, *size, channels), images)
     sizes = height, width, channels, *size, out.size
-    run("warp", "warp", images, out.size, plain(images), maps, out, fill, *sizes)
+    run("warp", "warp", images, out.size, contiguous(images), maps, out, fill, *sizes)
     return out

@@ -17,4 +17,4 @@ def _takes(x: Array, w: Array, b: Array | None = None, **options: Any) -> bool:
     return holds_float32(x, w) and (b is None or holds_float32(b))
 
 
-register("numba", Ways(convolution_direct, convolution_winograd, COMPILED), when=_takes, error=ERROR)
+register("numba", Ways(convolution_direct, convolution_winograd, COMPILED), when=_takes, error_bound=ERROR)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.kernels.arrays import Options, padded_bias, plain, round_up
-from tinygrad_lab.kernels.threads import aligned, run
+from tinygrad_lab.kernels.arrays import Options, contiguous, padded_bias, round_up
+from tinygrad_lab.kernels.threads import aligned, parallel_for
 from tinygrad_lab.ops.windows import Pair
 
 COPIED = 1 << 15  # floats of an image that a block copies with zeros around: an eighth of an L2 cache
@@ -99,13 +99,13 @@ class Taps(NamedTuple):
         return np.array([((i - top) * pitch + j - left) * channels for i in self.rows for j in self.columns], np.int64)
 
 
-def _joined(offsets: Array, run: int) -> tuple[Array, int]:
+def _joined(offsets: Array, parallel_for: int) -> tuple[Array, int]:
     """Join taps that lie one behind the other in memory, as many for each as possible."""
-    breaks = np.flatnonzero(np.diff(offsets) != run) + 1
+    breaks = np.flatnonzero(np.diff(offsets) != parallel_for) + 1
     lengths = np.diff([0, *breaks, len(offsets)])
     if (lengths == lengths[0]).all():
-        return np.ascontiguousarray(offsets[:: lengths[0]]), run * int(lengths[0])
-    return offsets, run
+        return np.ascontiguousarray(offsets[:: lengths[0]]), parallel_for * int(lengths[0])
+    return offsets, parallel_for
 
 
 class Phase(NamedTuple):
@@ -142,7 +142,7 @@ def _convolve(
     windows = _windows(x, phase.size(y.shape[1:3]), step, taps.begin, taps.span)
     pairs, inputs, outputs = taps.pairs(), x.shape[3] // groups, y.shape[3] // groups
     panels = aligned((len(pairs) * inputs * groups * round_up(outputs, LANES),))
-    run(direct.pack, (w, flipped, pairs, groups, panels), len(pairs))
+    parallel_for(direct.pack, (w, flipped, pairs, groups, panels), len(pairs))
     offsets, length = _joined(taps.offsets(windows.pitch, x.shape[3]), inputs)
     pixels = windows.pixels(y.shape, (phase.row_step, phase.column_step))
     where = (
@@ -154,7 +154,7 @@ def _convolve(
         (phase.row_step, phase.first_row, phase.first_column),
     )
     arguments = (x, panels, padded_bias(b, y.shape[3], PANEL), int(clip), y, groups, *where)
-    run(direct.convolve, arguments, groups * -(-outputs // PANEL) * windows.blocks)
+    parallel_for(direct.convolve, arguments, groups * -(-outputs // PANEL) * windows.blocks)
 
 
 def _taps(kernel_size: Sequence[int], how: Options) -> Taps:
@@ -168,7 +168,7 @@ def _taps(kernel_size: Sequence[int], how: Options) -> Taps:
 
 def forward(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options) -> Array:
     """Convolve images with filters to a map of a size, add a bias, and if `clip` put 0 for what is not positive."""
-    x, w, y = plain(x), plain(w), aligned((x.shape[0], *size, w.shape[3]))
+    x, w, y = contiguous(x), contiguous(w), aligned((x.shape[0], *size, w.shape[3]))
     _convolve(x, w, b, clip, y, _taps(w.shape[:2], how), how.stride, how.groups, Phase(), flipped=False)
     return y
 
@@ -185,7 +185,7 @@ def _taps_of_phase(count: int, stride: int, dilation: int, before: int, phase: i
 
 def gradient_x(g: Array, w: Array, size: Pair, how: Options) -> Array:
     """Convolve the maps with the turned filters, once for each phase of the stride."""
-    g, w, x = plain(g), plain(w), aligned((g.shape[0], *size, w.shape[2] * how.groups))
+    g, w, x = contiguous(g), contiguous(w), aligned((g.shape[0], *size, w.shape[2] * how.groups))
     (top, _), (left, _) = how.padding
     for i in range(min(how.stride[0], size[0])):
         rows, row_places = _taps_of_phase(w.shape[0], how.stride[0], how.dilation[0], top, i)
@@ -204,7 +204,7 @@ def gradient_w(x: Array, g: Array, kernel_size: Pair, how: Options) -> Array:
     from tinygrad_lab.kernels.numba.loops import direct
     from tinygrad_lab.kernels.numba.loops.vectors import LANES, PANEL, ROWS_UNIT
 
-    x, g = plain(x), plain(g)
+    x, g = contiguous(x), contiguous(g)
     channels, outputs = x.shape[3] // how.groups, g.shape[3] // how.groups
     taps = _taps(kernel_size, how)
     windows = _windows(x, g.shape[1:3], how.stride, taps.begin, taps.span)
@@ -215,7 +215,7 @@ def gradient_w(x: Array, g: Array, kernel_size: Pair, how: Options) -> Array:
     parts = max(1, min(PARTS, windows.blocks, PARTS * PART_BYTES // (4 * math.prod(shape))))
     sums = np.zeros((parts, *shape), np.float32)
     arguments = (x, g, sums, how.groups, in_window, depth, windows.offsets, windows.plan)
-    run(direct.filter_gradient, arguments, parts * how.groups * -(-outputs // PANEL))
+    parallel_for(direct.filter_gradient, arguments, parts * how.groups * -(-outputs // PANEL))
     total = sums[0] if parts == 1 else sums.sum(axis=0)
     total = total[:, :depth, :outputs].transpose(1, 0, 2)  # (groups, depth, O/groups) -> (depth, groups, O/groups)
     return total.reshape(*kernel_size, channels, g.shape[3])

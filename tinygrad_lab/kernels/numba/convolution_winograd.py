@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.kernels.arrays import Options, padded_bias, plain, round_up
-from tinygrad_lab.kernels.threads import aligned, run
+from tinygrad_lab.kernels.arrays import Options, contiguous, padded_bias, round_up
+from tinygrad_lab.kernels.threads import aligned, parallel_for
 from tinygrad_lab.ops.windows import Pair
 
 PER_BLOCK = 48  # tiles; a multiple of every tile of registers
@@ -34,14 +34,14 @@ def _convolve(
     from tinygrad_lab.kernels.numba.loops import winograd
     from tinygrad_lab.kernels.numba.loops.vectors import LANES, PANEL
 
-    x, w, r = plain(x), plain(w), w.shape[0]
+    x, w, r = contiguous(x), contiguous(w), w.shape[0]
     inputs, outputs = (w.shape[3], w.shape[2]) if flipped else (w.shape[2], w.shape[3])
     u = aligned(((m + r - 1) ** 2 * inputs * round_up(outputs, LANES),))
-    run(winograd.filter_kernel(m, r), (w, flipped, u), inputs)
+    parallel_for(winograd.filter_kernel(m, r), (w, flipped, u), inputs)
     y = aligned((x.shape[0], *size, outputs))
     down, across = -(-size[0] // m), -(-size[1] // m)
     arguments = (x, u, padded_bias(b, outputs, PANEL), int(clip), y, -begin[0], -begin[1], down, across, PER_BLOCK)
-    run(winograd.forward_kernel(m, r), arguments, -(-x.shape[0] * down * across // PER_BLOCK))
+    parallel_for(winograd.forward_kernel(m, r), arguments, -(-x.shape[0] * down * across // PER_BLOCK))
     return y
 
 
@@ -50,7 +50,7 @@ def gradient_w(x: Array, g: Array, kernel_size: Pair, how: Options, m: int) -> A
     from tinygrad_lab.kernels.numba.loops import winograd
     from tinygrad_lab.kernels.numba.loops.vectors import LANES, ROWS_UNIT
 
-    x, g, r = plain(x), plain(g), kernel_size[0]
+    x, g, r = contiguous(x), contiguous(g), kernel_size[0]
     channels, outputs, squares = x.shape[3], g.shape[3], (m + r - 1) ** 2
     down, across = -(-g.shape[1] // m), -(-g.shape[2] // m)
     tiles, origin = x.shape[0] * down * across, (how.padding[0][0], how.padding[1][0])
@@ -59,7 +59,7 @@ def gradient_w(x: Array, g: Array, kernel_size: Pair, how: Options, m: int) -> A
         blocks = -(-tiles // PER_BLOCK)
         sums = np.zeros((min(PARTS, blocks), *sums_shape), np.float32)
         arguments = (x, g, sums, *origin, down, across, PER_BLOCK)
-        run(winograd.filter_gradient_kernel(m, r), arguments, len(sums))
+        parallel_for(winograd.filter_gradient_kernel(m, r), arguments, len(sums))
     else:
         sums = np.zeros((1, *sums_shape), np.float32)
         depth, width = round_up(channels, LANES), round_up(outputs, LANES)
@@ -68,8 +68,8 @@ def gradient_w(x: Array, g: Array, kernel_size: Pair, how: Options, m: int) -> A
         rights = aligned((squares, most, width))
         for begin_tile in range(0, tiles, most):
             count = min(most, tiles - begin_tile)
-            run(winograd.spread_kernel(m, r), (x, g, lefts, rights, begin_tile, *origin, down, across), count)
-            run(winograd.multiply_transforms, (lefts, rights, count, channels, sums), squares)
+            parallel_for(winograd.spread_kernel(m, r), (x, g, lefts, rights, begin_tile, *origin, down, across), count)
+            parallel_for(winograd.multiply_transforms, (lefts, rights, count, channels, sums), squares)
     gradient = np.empty((r, r, channels, outputs), np.float32)
-    run(winograd.collect_kernel(m, r), (sums, gradient), channels)
+    parallel_for(winograd.collect_kernel(m, r), (sums, gradient), channels)
     return gradient

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.kernels.arrays import are_channels, are_numbers, holds_float32, plain
-from tinygrad_lab.kernels.threads import aligned, run
+from tinygrad_lab.kernels.arrays import are_channels, are_numbers, contiguous, holds_float32
+from tinygrad_lab.kernels.threads import aligned, parallel_for
 from tinygrad_lab.ops.normalization import (
     batch_norm,
     batch_norm_relu,
@@ -33,7 +33,7 @@ def _takes_two(g: Any, x: Any, *channels: Any) -> bool:
 
 
 def _rows(array: Array) -> Array:
-    return plain(array).reshape(-1, array.shape[-1])
+    return contiguous(array).reshape(-1, array.shape[-1])
 
 
 def _blocks(x: Array) -> tuple[int, int]:
@@ -47,7 +47,7 @@ def _normalize(x: Array, scale: Array, shift: Array, eps: float, *, clip: bool) 
 
     rows, blocks = _blocks(x)
     means, squares = (np.empty((blocks, x.shape[-1]), np.float32) for _ in range(2))
-    run(normalization.statistics, (_rows(x), rows, means, squares), blocks)
+    parallel_for(normalization.statistics, (_rows(x), rows, means, squares), blocks)
     count = x.size // x.shape[-1]
     counts = np.full((blocks, 1), rows, np.float64)
     counts[-1] = count - (blocks - 1) * rows
@@ -57,12 +57,12 @@ def _normalize(x: Array, scale: Array, shift: Array, eps: float, *, clip: bool) 
     return _affine(x, mean, factor, shift, clip=clip), mean, variance.astype(np.float32)
 
 
-@batch_norm.kernel("numba", least=BLOCK_FLOATS, when=_takes, error=1e-5)
+@batch_norm.kernel("numba", min_size=BLOCK_FLOATS, when=_takes, error_bound=1e-5)
 def _batch_norm(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Array, Array, Array]:
     return _normalize(x, scale, shift, eps, clip=False)
 
 
-@batch_norm_relu.kernel("numba", least=BLOCK_FLOATS, when=_takes, error=1e-5)
+@batch_norm_relu.kernel("numba", min_size=BLOCK_FLOATS, when=_takes, error_bound=1e-5)
 def _batch_norm_relu(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Array, Array, Array]:
     return _normalize(x, scale, shift, eps, clip=True)
 
@@ -72,38 +72,38 @@ def _affine(x: Array, mean: Array, factor: Array, shift: Array, *, clip: bool) -
 
     rows, blocks = _blocks(x)
     out = aligned(x.shape)
-    channels = plain(mean), plain(factor), plain(shift)
-    run(normalization.channel_affine, (_rows(x), *channels, int(clip), rows, _rows(out)), blocks)
+    channels = contiguous(mean), contiguous(factor), contiguous(shift)
+    parallel_for(normalization.channel_affine, (_rows(x), *channels, int(clip), rows, _rows(out)), blocks)
     return out
 
 
-@channel_affine.kernel("numba", least=BLOCK_FLOATS, when=_takes, error=1e-5)
+@channel_affine.kernel("numba", min_size=BLOCK_FLOATS, when=_takes, error_bound=1e-5)
 def _channel_affine(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
     return _affine(x, mean, factor, shift, clip=False)
 
 
-@channel_affine_relu.kernel("numba", least=BLOCK_FLOATS, when=_takes, error=1e-5)
+@channel_affine_relu.kernel("numba", min_size=BLOCK_FLOATS, when=_takes, error_bound=1e-5)
 def _channel_affine_relu(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
     return _affine(x, mean, factor, shift, clip=True)
 
 
-@centered_sums.kernel("numba", least=BLOCK_FLOATS, when=_takes_two, error=1e-5)
+@centered_sums.kernel("numba", min_size=BLOCK_FLOATS, when=_takes_two, error_bound=1e-5)
 def _centered_sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
     from tinygrad_lab.kernels.numba.loops import normalization
 
     rows, blocks = _blocks(x)
     sums = np.empty((2, blocks, x.shape[-1]), np.float32)
-    run(normalization.centered_sums, (_rows(g), _rows(x), plain(mean), rows, sums[0], sums[1]), blocks)
+    parallel_for(normalization.centered_sums, (_rows(g), _rows(x), contiguous(mean), rows, sums[0], sums[1]), blocks)
     total, moment = sums.sum(axis=1, dtype=np.float64).astype(np.float32)
     return total, moment
 
 
-@blend.kernel("numba", least=BLOCK_FLOATS, when=_takes_two, error=1e-5)
+@blend.kernel("numba", min_size=BLOCK_FLOATS, when=_takes_two, error_bound=1e-5)
 def _blend(g: Array, x: Array, mean: Array, a: Array, b: Array, c: Array) -> Array:
     from tinygrad_lab.kernels.numba.loops import normalization
 
     rows, blocks = _blocks(x)
     out = aligned(x.shape)
-    channels = [plain(v) for v in (mean, a, b, c)]
-    run(normalization.blend, (_rows(g), _rows(x), *channels, rows, _rows(out)), blocks)
+    channels = [contiguous(v) for v in (mean, a, b, c)]
+    parallel_for(normalization.blend, (_rows(g), _rows(x), *channels, rows, _rows(out)), blocks)
     return out

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.kernels.arrays import holds_float32, plain
-from tinygrad_lab.kernels.threads import aligned, run
+from tinygrad_lab.kernels.arrays import contiguous, holds_float32
+from tinygrad_lab.kernels.threads import aligned, parallel_for
 from tinygrad_lab.ops.activation import add_relu, relu, relu_grad
 from tinygrad_lab.ops.dropping import dropout
 from tinygrad_lab.ops.reductions import sum_axes
@@ -22,15 +22,15 @@ def launch(kernel: Any, arguments: tuple[Any, ...], size: int) -> None:
     """Run a kernel of `compiled.pointwise` over a number of elements."""
     from tinygrad_lab.kernels.numba.loops.pointwise import BLOCK
 
-    run(kernel, arguments, -(-size // BLOCK))
+    parallel_for(kernel, arguments, -(-size // BLOCK))
 
 
 def flat(array: Array) -> Array:
     """Return an array's elements along one axis."""
-    return plain(array).reshape(-1)
+    return contiguous(array).reshape(-1)
 
 
-@relu.kernel("numba", least=LEAST, when=holds_float32)
+@relu.kernel("numba", min_size=LEAST, when=holds_float32)
 def _relu(x: Array) -> Array:
     from tinygrad_lab.kernels.numba.loops import pointwise
 
@@ -39,7 +39,7 @@ def _relu(x: Array) -> Array:
     return out
 
 
-@add_relu.kernel("numba", least=LEAST, when=lambda x, y: holds_float32(x, y) and x.shape == y.shape)
+@add_relu.kernel("numba", min_size=LEAST, when=lambda x, y: holds_float32(x, y) and x.shape == y.shape)
 def _add_relu(x: Array, y: Array) -> Array:
     from tinygrad_lab.kernels.numba.loops import pointwise
 
@@ -48,7 +48,7 @@ def _add_relu(x: Array, y: Array) -> Array:
     return out
 
 
-@relu_grad.kernel("numba", least=LEAST, when=lambda g, y: holds_float32(g, y) and g.shape == y.shape)
+@relu_grad.kernel("numba", min_size=LEAST, when=lambda g, y: holds_float32(g, y) and g.shape == y.shape)
 def _relu_grad(g: Array, y: Array) -> Array:
     from tinygrad_lab.kernels.numba.loops import pointwise
 
@@ -61,7 +61,7 @@ def _draws(x: Array, *, key: Any, rate: Any, shared: tuple[int, ...] = ()) -> bo
     return holds_float32(x) and isinstance(key, int) and isinstance(rate, float) and 0 <= rate < 1 and shared == ()
 
 
-@dropout.kernel("numba", least=LEAST, when=_draws)
+@dropout.kernel("numba", min_size=LEAST, when=_draws)
 def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -> Array:
     from tinygrad_lab.kernels.numba.loops import pointwise
 
@@ -81,7 +81,7 @@ def _sums_rows(x: Array, *, axes: Any, keepdims: Any = False) -> bool:
     return bool(axes[0] == 0 or math.prod(x.shape[i] for i in axes) <= MOST_ROWS)
 
 
-@sum_axes.kernel("numba", least=LEAST, when=_sums_rows, error=1e-5)
+@sum_axes.kernel("numba", min_size=LEAST, when=_sums_rows, error_bound=1e-5)
 def _sum_axes(x: Array, *, axes: tuple[int, ...], keepdims: bool = False) -> Array:
     """Sum blocks of rows in single precision, and those sums in double precision, in their order."""
     from tinygrad_lab.kernels.numba.loops import normalization
@@ -91,7 +91,7 @@ def _sum_axes(x: Array, *, axes: tuple[int, ...], keepdims: bool = False) -> Arr
     rows = count if groups > 1 else MOST_ROWS
     blocks = groups if groups > 1 else -(-count // rows)
     sums = np.empty((blocks, channels), np.float32)
-    run(normalization.sums, (plain(x).reshape(-1, channels), rows, sums), blocks)
+    parallel_for(normalization.sums, (contiguous(x).reshape(-1, channels), rows, sums), blocks)
     if groups == 1:
         sums = sums.sum(axis=0, dtype=np.float64).astype(np.float32)
     kept = tuple(1 if i in axes else n for i, n in enumerate(x.shape))

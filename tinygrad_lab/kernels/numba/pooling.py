@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.backend import Array
-from tinygrad_lab.kernels.arrays import holds_float32, plain
-from tinygrad_lab.kernels.threads import aligned, run
+from tinygrad_lab.kernels.arrays import contiguous, holds_float32
+from tinygrad_lab.kernels.threads import aligned, parallel_for
 from tinygrad_lab.ops.pooling import (
     max_pool2d,
     max_pool2d_grad,
@@ -45,7 +45,7 @@ def _max_pool2d(x: Array, *, kernel_size: Pair, stride: Pair, padding: Padding) 
 
     out = _map(x, kernel_size, stride, padding, "max_pool2d")
     index = aligned(out.shape, np.uint8)
-    run(pooling.max_pool, (plain(x), out, index, kernel_size, stride, _before(padding)), len(x))
+    parallel_for(pooling.max_pool, (contiguous(x), out, index, kernel_size, stride, _before(padding)), len(x))
     return out, index
 
 
@@ -54,7 +54,7 @@ def _max_pool2d_values(x: Array, *, kernel_size: Pair, stride: Pair, padding: Pa
     from tinygrad_lab.kernels.numba.loops import pooling
 
     out = _map(x, kernel_size, stride, padding, "max_pool2d")
-    run(pooling.max_pool, (plain(x), out, _NO_INDEX, kernel_size, stride, _before(padding)), len(x))
+    parallel_for(pooling.max_pool, (contiguous(x), out, _NO_INDEX, kernel_size, stride, _before(padding)), len(x))
     return out
 
 
@@ -63,7 +63,11 @@ def _max_pool2d_grad(g: Array, index: Array, *, size: Pair, kernel_size: Pair, s
     from tinygrad_lab.kernels.numba.loops import pooling
 
     out = aligned((len(g), *size, g.shape[3]))
-    run(pooling.max_pool_gradient, (plain(g), plain(index), out, kernel_size, stride, _before(padding)), len(g))
+    parallel_for(
+        pooling.max_pool_gradient,
+        (contiguous(g), contiguous(index), out, kernel_size, stride, _before(padding)),
+        len(g),
+    )
     return out
 
 
@@ -72,23 +76,25 @@ def _max_pool2d_take(x: Array, index: Array, *, kernel_size: Pair, stride: Pair,
     from tinygrad_lab.kernels.numba.loops import pooling
 
     out = aligned(index.shape)
-    run(pooling.max_pool_take, (plain(x), plain(index), out, kernel_size, stride, _before(padding)), len(x))
+    parallel_for(
+        pooling.max_pool_take, (contiguous(x), contiguous(index), out, kernel_size, stride, _before(padding)), len(x)
+    )
     return out
 
 
-@sum_pool2d.kernel("numba", when=lambda x, **options: holds_float32(x), error=1e-5)
+@sum_pool2d.kernel("numba", when=lambda x, **options: holds_float32(x), error_bound=1e-5)
 def _sum_pool2d(x: Array, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Array:
     from tinygrad_lab.kernels.numba.loops import pooling
 
     out = _map(x, kernel_size, stride, padding, "sum_pool2d")
-    run(pooling.sum_pool, (plain(x), out, kernel_size, stride, _before(padding)), len(x))
+    parallel_for(pooling.sum_pool, (contiguous(x), out, kernel_size, stride, _before(padding)), len(x))
     return out
 
 
-@sum_pool2d_grad.kernel("numba", when=lambda g, **options: holds_float32(g), error=1e-5)
+@sum_pool2d_grad.kernel("numba", when=lambda g, **options: holds_float32(g), error_bound=1e-5)
 def _sum_pool2d_grad(g: Array, *, size: Pair, kernel_size: Pair, stride: Pair, padding: Padding) -> Array:
     from tinygrad_lab.kernels.numba.loops import pooling
 
     out = aligned((len(g), *size, g.shape[3]))
-    run(pooling.sum_pool_gradient, (plain(g), out, kernel_size, stride, _before(padding)), len(g))
+    parallel_for(pooling.sum_pool_gradient, (contiguous(g), out, kernel_size, stride, _before(padding)), len(g))
     return out

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.blas import one_blas_thread
-from tinygrad_lab.kernels.threads import run
+from tinygrad_lab.kernels.threads import parallel_for
 
 BLOCK_BYTES = 1 << 21  # of windows at a time: less means more calls, between which threads wait for the interpreter
 FEWEST_BLOCKS = 4  # for every thread to have some
@@ -29,7 +29,7 @@ def run_blocks(work: Callable[[int, slice], None], images: int, bytes_each: int,
                 work(part, slice(block * size, (block + 1) * size))
 
     with one_blas_thread():
-        run(some, (), parts)
+        parallel_for(some, (), parts)
 
 
 def surrounded(x: Array, begin: Sequence[int], size: Sequence[int]) -> Array:

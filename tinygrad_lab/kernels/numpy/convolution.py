@@ -17,4 +17,4 @@ def _takes(x: Array, w: Array, b: Array | None = None, **options: Any) -> bool:
     return bool(x.dtype.kind == "f" and x.dtype == w.dtype and (b is None or b.dtype == x.dtype))
 
 
-register("numpy", Ways(convolution_direct, convolution_winograd, ARRAYS), when=_takes, error=ERROR)
+register("numpy", Ways(convolution_direct, convolution_winograd, ARRAYS), when=_takes, error_bound=ERROR)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_lab.backend import Array, is_array
 from tinygrad_lab.kernels.blas import one_blas_thread
-from tinygrad_lab.kernels.threads import run
+from tinygrad_lab.kernels.threads import parallel_for
 from tinygrad_lab.ops.linear import matmul_matrices
 
 LEAST = 1 << 11  # elements of the larger matrix for which it pays to hold BLAS to one thread
@@ -22,7 +22,7 @@ def _are_floats(x: Array, y: Array) -> bool:
     return is_array(x) and is_array(y) and bool(x.ndim == 2 == y.ndim and x.dtype == y.dtype and x.dtype.kind == "f")
 
 
-@matmul_matrices.kernel("numpy", least=LEAST, when=_are_floats, error=1e-5)
+@matmul_matrices.kernel("numpy", min_size=LEAST, when=_are_floats, error_bound=1e-5)
 def _matmul_matrices(x: Array, y: Array) -> Array:
     """Return x @ y: blocks of columns, or of rows where there are more of these."""
     out = np.empty((x.shape[0], y.shape[1]), x.dtype)
@@ -39,5 +39,5 @@ def _matmul_matrices(x: Array, y: Array) -> Array:
                 np.matmul(x[part], y, out=out[part])
 
     with one_blas_thread():
-        run(multiply, (), blocks)
+        parallel_for(multiply, (), blocks)
     return out

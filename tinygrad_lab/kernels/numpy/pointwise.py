@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_lab.backend import Array, is_array
 from tinygrad_lab.kernels.arrays import are_channels, are_numbers
-from tinygrad_lab.kernels.threads import run
+from tinygrad_lab.kernels.threads import parallel_for
 from tinygrad_lab.ops.activation import add_relu, relu, relu_grad
 from tinygrad_lab.ops.dropping import dropout
 from tinygrad_lab.ops.normalization import (
@@ -44,7 +44,7 @@ def by_blocks(work: Callable[[slice], None], length: int, block: int) -> None:
         for k in range(first, last):
             work(slice(k * block, (k + 1) * block))
 
-    run(some, (), -(-length // block))
+    parallel_for(some, (), -(-length // block))
 
 
 def select(x: Array, mask: Array, out: Array) -> None:
@@ -53,14 +53,14 @@ def select(x: Array, mask: Array, out: Array) -> None:
     np.multiply(x.view(bits), mask, out=out.view(bits))
 
 
-@relu.kernel("numpy", least=LEAST, when=alike)
+@relu.kernel("numpy", min_size=LEAST, when=alike)
 def _relu(x: Array) -> Array:
     source, out = x.reshape(-1), np.empty(x.size, x.dtype)
     by_blocks(lambda part: np.maximum(source[part], 0, out=out[part]), x.size, BLOCK)
     return out.reshape(x.shape)
 
 
-@add_relu.kernel("numpy", least=LEAST, when=alike)
+@add_relu.kernel("numpy", min_size=LEAST, when=alike)
 def _add_relu(x: Array, y: Array) -> Array:
     left, right, out = x.reshape(-1), y.reshape(-1), np.empty(x.size, x.dtype)
 
@@ -72,7 +72,7 @@ def _add_relu(x: Array, y: Array) -> Array:
     return out.reshape(x.shape)
 
 
-@relu_grad.kernel("numpy", least=LEAST, when=alike)
+@relu_grad.kernel("numpy", min_size=LEAST, when=alike)
 def _relu_grad(g: Array, y: Array) -> Array:
     slopes, results, out = g.reshape(-1), y.reshape(-1), np.empty(g.size, g.dtype)
     by_blocks(lambda part: select(slopes[part], results[part] > 0, out[part]), g.size, BLOCK)
@@ -83,7 +83,7 @@ def _draws(x: Array, *, key: Any, rate: Any, shared: tuple[int, ...] = ()) -> bo
     return alike(x) and isinstance(key, int) and isinstance(rate, float) and 0 <= rate < 1 and shared == ()
 
 
-@dropout.kernel("numpy", least=LEAST, when=_draws)
+@dropout.kernel("numpy", min_size=LEAST, when=_draws)
 def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -> Array:
     """The number of element i + j under a key is that of element i under the key that is j steps on."""
     source, out = x.reshape(-1), np.empty(x.size, x.dtype)
@@ -158,12 +158,12 @@ def _affine(x: Array, mean: Array, factor: Array, shift: Array, *, clip: bool) -
     return out
 
 
-@channel_affine.kernel("numpy", least=LEAST, when=_channels, error=1e-5)
+@channel_affine.kernel("numpy", min_size=LEAST, when=_channels, error_bound=1e-5)
 def _channel_affine(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
     return _affine(x, mean, factor, shift, clip=False)
 
 
-@channel_affine_relu.kernel("numpy", least=LEAST, when=_channels, error=1e-5)
+@channel_affine_relu.kernel("numpy", min_size=LEAST, when=_channels, error_bound=1e-5)
 def _channel_affine_relu(x: Array, mean: Array, factor: Array, shift: Array) -> Array:
     return _affine(x, mean, factor, shift, clip=True)
 
@@ -187,17 +187,17 @@ def _normalize(x: Array, scale: Array, shift: Array, eps: float, *, clip: bool) 
     return _affine(x, mean, factor, shift, clip=clip), mean, variance
 
 
-@batch_norm.kernel("numpy", least=LEAST, when=_channels, error=1e-5)
+@batch_norm.kernel("numpy", min_size=LEAST, when=_channels, error_bound=1e-5)
 def _batch_norm(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Array, Array, Array]:
     return _normalize(x, scale, shift, eps, clip=False)
 
 
-@batch_norm_relu.kernel("numpy", least=LEAST, when=_channels, error=1e-5)
+@batch_norm_relu.kernel("numpy", min_size=LEAST, when=_channels, error_bound=1e-5)
 def _batch_norm_relu(x: Array, scale: Array, shift: Array, *, eps: float) -> tuple[Array, Array, Array]:
     return _normalize(x, scale, shift, eps, clip=True)
 
 
-@centered_sums.kernel("numpy", least=LEAST, when=_two_channels, error=1e-5)
+@centered_sums.kernel("numpy", min_size=LEAST, when=_two_channels, error_bound=1e-5)
 def _centered_sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
     read = _rows(x)
     slopes, rows, (center,) = read.of(g), read.of(x), read.repeated(mean)
@@ -212,7 +212,7 @@ def _centered_sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
     return total, moment
 
 
-@blend.kernel("numpy", least=LEAST, when=_two_channels, error=1e-5)
+@blend.kernel("numpy", min_size=LEAST, when=_two_channels, error_bound=1e-5)
 def _blend(g: Array, x: Array, mean: Array, a: Array, b: Array, c: Array) -> Array:
     read, out = _rows(x), np.empty(g.shape, g.dtype)
     slopes, rows, target = read.of(g), read.of(x), read.of(out)
