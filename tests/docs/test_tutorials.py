@@ -86,4 +86,5 @@ def test_it_runs(page: Path, read: Any, tmp_path: Path, monkeypatch: pytest.Monk
         drawn = [o for o in cell.get("outputs", ()) if {"image/png", "image/svg+xml"} & o.get("data", {}).keys()]
         assert not drawn or cell.metadata["mystnb"]["image"]["alt"], cell.source
         printed = [o["text"] for o in cell.get("outputs", ()) if o.output_type == "stream" and o["name"] == "stderr"]
+        printed = [text for text in printed if "compiling kernels" not in text]  # once for each machine
         assert not printed, f"expected no warnings, got {printed}"
