@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
-
-import numpy as np
 
 from tinygrad_lab import backend
 from tinygrad_lab.autograd.primitive import primitive
@@ -62,9 +59,11 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     if axis is None:
         x, axis = reshape(x, shape=(-1,)), 0
     (axis,) = normalize_axes(axis, x.ndim, "take")
-    indices = as_operand(indices, who="take") if isinstance(indices, Sequence) else unbox(indices)
-    if getattr(indices, "dtype", np.dtype(type(indices))).kind not in "iu":
-        raise DTypeError(f"take: expected integers as indices, got {indices!r}; use x[mask] for a mask")
+    indices = unbox(indices)
+    if not backend.is_array(indices):
+        indices = backend.namespace(unbox(x)).asarray(indices)
+    if indices.dtype.kind not in "iu":
+        raise DTypeError(f"take: expected integers as indices, got {indices.dtype.name}; use x[mask] for a mask")
     return gather(x, index=(*[slice(None)] * axis, indices))
 
 

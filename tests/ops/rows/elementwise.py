@@ -102,7 +102,12 @@ def _clip(draw: Draw) -> Trial:
     def torch(x: Any) -> Any:
         return x.clamp(low, high) if bounds != (None, None) else x.clone()
 
-    return Trial(lambda x: tgl.clip(x, low=low, high=high), [x], lambda x: np.clip(x, low, high), torch)
+    return Trial(
+        lambda x: tgl.clip(x, low=low, high=high),
+        [x],
+        lambda x: x + 0 if low is high is None else np.clip(x, low, high),
+        torch,
+    )
 
 
 def clip_by_arrays(draw: Draw) -> Trial:
