@@ -286,10 +286,39 @@ def test_an_older_configuration_is_upgraded(install: Install) -> None:
     assert build({"layer": "acme.swish", "version": 1, "config": {"b": 5.0}}).config() == {"beta": 5.0}
 
 
-@pytest.mark.parametrize("config", [{"gamma": 1}, {"in_features": 3}])
-def test_a_configuration_that_does_not_fit_is_refused(config: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="dense: expected a configuration of Dense, got"):
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"gamma": 1}, "layers: option of 'dense': expected a known name, got 'gamma'"),
+        ({"in_features": 3}, "layers: expected options of 'dense', got {'in_features': 3}: .*out_features"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         build({"layer": "dense", "version": 1, "config": config})
+    with pytest.raises(ConfigError, match=message):
+        registry.layers.make({"name": "dense", **config})
+
+
+def test_a_table_of_layers_is_built_like_their_description() -> None:
+    """From one generator, so that two equal layers do not start with the same weights."""
+    inner = [{"name": "dense", "in_features": 3, "out_features": 3}, {"name": "relu"}]
+    table = {"name": "sequential", "layers": [*inner, *inner]}
+    model = registry.layers.make(table, rng=0)
+    twin = build(describe(model), rng=0)
+    assert not np.array_equal(model[0].weight.value, model[2].weight.value)
+    assert all(np.array_equal(array, twin.state()[path]) for path, array in model.state().items())
+    assert registry.layers.make(table)[0].weight.value.shape == (3, 3)
+
+
+def test_a_plugin_is_bound_to_the_options_of_a_table() -> None:
+    loss = registry.losses.bind({"name": "huber", "delta": 0.5})
+    assert loss.func is registry.losses["huber"]
+    assert loss.keywords == {"delta": 0.5}
+    with pytest.raises(ConfigError, match="losses: expected a table with the name of a plugin, got "):
+        registry.losses.bind({"delta": 0.5})
+    with pytest.raises(PluginError, match=r"losses: expected the name of a plugin, got 3 \(int\)"):
+        registry.losses.bind({"name": 3})
 
 
 def test_layers_named_like_the_keys_of_a_description() -> None:

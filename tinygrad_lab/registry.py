@@ -1,21 +1,24 @@
-"""The registry: plugins of every kind, found by entry points.
+"""Registry of plugins of every kind, found by entry points.
 
 The built-in layers register through the same entry points that a stranger's distribution uses:
 
     [project.entry-points."tinygrad_lab.layers"]
     "acme.swish" = "acme_swish:Swish"
 
-Discovery reads metadata only. A plugin is imported when it is asked for; one that is broken, made for another API, or
-registered twice fails then, naming its distribution, and the others go on working.
+Discovery reads metadata only. A plugin is imported when it is first used. A plugin that is broken, made for another API
+or registered twice raises an error then, which names its distribution; the other plugins go on working.
+
+`Registry.make` builds what a table of a recipe names: ``optimizers.make({"name": "sgd", "lr": 0.1}, parameters)``.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import inspect
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -28,11 +31,11 @@ from tinygrad_lab.nn.layer import Layer
 
 API = 1  # the plugin interface of this release; it and the one before are accepted
 _EXIT = os._exit
-NAMED = {"models": "network"}  # what people call a plugin of a kind
+NAMED = {"models": "network"}  # the usual word for a plugin of a kind
 
 
 def one_of(name: str, known: Sequence[str], who: str) -> None:
-    """Refuse a name that is not among the known ones, with the nearest that is.
+    """Check that a name is known; the error suggests the nearest known name.
 
     Raises
     ------
@@ -59,16 +62,16 @@ def _outliving() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Plugin:
-    """What the metadata say of one plugin.
+    """One plugin's metadata.
 
     Parameters
     ----------
     name, target : str
         The registered name and ``module:attribute``.
     distribution, version : str
-        Who ships it.
+        The distribution that ships the plugin.
     entry : importlib.metadata.EntryPoint
-        Loads it.
+        The entry point, which imports the plugin.
     """
 
     name: str
@@ -96,12 +99,12 @@ class Registry(Mapping[str, Any]):
         self._loaded: dict[str, Any] = {}
 
     def refresh(self) -> None:
-        """Forget what was found, so that the next look-up reads the metadata again."""
+        """Clear the cache, so that the next look-up reads the metadata again."""
         self._found = None
         self._loaded.clear()
 
     def plugins(self) -> dict[str, list[Plugin]]:
-        """Return the plugins by name, without importing any; a name that is registered twice has several."""
+        """Return the plugins by name without importing them. A name that is registered twice has several."""
         if self._found is None:
             found: dict[str, list[Plugin]] = {}
             for entry in sorted(importlib.metadata.entry_points(group=f"tinygrad_lab.{self.kind}")):
@@ -114,12 +117,12 @@ class Registry(Mapping[str, Any]):
         return self._found
 
     def plugin(self, name: str) -> Plugin:
-        """Return what is known of one plugin.
+        """Return one plugin's metadata.
 
         Raises
         ------
         PluginError
-            Nobody registers that name, or two distributions do.
+            No distribution registers the name, or two distributions do.
         """
         self._check_name(name)
         candidates = self.plugins().get(name, [])
@@ -134,7 +137,7 @@ class Registry(Mapping[str, Any]):
         return candidates[0]
 
     def _check_name(self, name: object) -> None:
-        """Refuse a number or a list from a file where a name belongs."""
+        """Check that a name is a string: a file may hold a number or a list in its place."""
         if not isinstance(name, str):
             what = NAMED.get(self.kind, "plugin")
             raise PluginError(f"{self.kind}: expected the name of a {what}, got {name!r:.60} ({type(name).__name__})")
@@ -153,9 +156,9 @@ class Registry(Mapping[str, Any]):
             try:
                 with _outliving():
                     loaded = plugin.entry.load()
-            except KeyboardInterrupt:  # the user's
+            except KeyboardInterrupt:  # Ctrl-C of the user
                 raise
-            except BaseException as error:  # a stranger's code may raise anything, SystemExit too
+            except BaseException as error:  # a stranger's code may raise anything, even SystemExit
                 raise PluginError(
                     f"{self.kind}: {name!r} ({plugin}) cannot be imported: {type(error).__name__}: {error}; "
                     f"reinstall or uninstall {plugin.distribution}"
@@ -165,26 +168,13 @@ class Registry(Mapping[str, Any]):
         return self._loaded[name]
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return a plugin, or the default if nobody registers that name; a broken one is an error all the same."""
+        """Return a plugin, or the default if the name is not registered. A broken plugin still raises PluginError."""
         if name not in self:
             return default
         return self[name]
 
     def _check(self, plugin: Plugin, loaded: Any) -> None:
-        if self.kind != "layers":
-            return
-        if not (isinstance(loaded, type) and issubclass(loaded, Layer)):
-            raise PluginError(f"layers: {plugin.name!r} ({plugin}): expected a subclass of Layer, got {loaded!r}")
-        if loaded.api > API:
-            raise PluginError(
-                f"layers: {plugin.name!r} ({plugin}) is made for plugin API {loaded.api}, this tinygrad_lab offers "
-                f"{API}; upgrade tinygrad-lab"
-            )
-        if loaded.api < API - 1:
-            raise PluginError(
-                f"layers: {plugin.name!r} ({plugin}) is made for plugin API {loaded.api}, this tinygrad_lab offers "
-                f"{API} and {API - 1}; upgrade {plugin.distribution}"
-            )
+        """Check an imported plugin; `LayerRegistry` does."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.plugins())
@@ -207,7 +197,7 @@ class Registry(Mapping[str, Any]):
             module, _, attribute = plugins[0].target.partition(":")
             if attribute == thing.__qualname__ and (thing.__module__ + ".").startswith(module + "."):
                 return name
-        for name, plugins in self.plugins().items():  # what is exported elsewhere than where it is written
+        for name, plugins in self.plugins().items():  # the target may re-export it from another module
             module, _, attribute = plugins[0].target.partition(":")
             if getattr(sys.modules.get(module), attribute, None) is thing:
                 return name
@@ -217,21 +207,21 @@ class Registry(Mapping[str, Any]):
         )
 
     def options_of(self, name: str) -> list[str] | None:
-        """Return the names of the options that a plugin takes; None if it takes any."""
+        """Return the names of a plugin's options, or None if it takes ``**kwargs``."""
         parameters = inspect.signature(self[name]).parameters
         if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             return None
         return [option for option in parameters if option != "rng"]
 
     def check_options(self, name: str, options: Mapping[str, Any]) -> None:
-        """Refuse an option that a plugin does not take, with the nearest that it does, and one of another type.
+        """Check the names and types of a plugin's options; the error suggests the nearest known name.
 
         Raises
         ------
         ConfigError
-            It is unknown.
+            The plugin has no such option.
         OptionError
-            It is of another type.
+            An option is of another type.
         """
         known = self.options_of(name)
         for option in options if known is not None else ():
@@ -239,15 +229,116 @@ class Registry(Mapping[str, Any]):
         check_types(f"{self.kind}: {name!r}", self[name], options)
 
     def status(self, name: str) -> str:
-        """Return ``"ok"``, or why the plugin cannot be used; this imports it."""
+        """Import a plugin and return ``"ok"``, or the reason why it cannot be used."""
         try:
             self[name]
         except PluginError as error:
             return str(error)
         return "ok"
 
+    def bind(self, table: Mapping[str, Any]) -> functools.partial[Any]:
+        """Return the plugin that a table names, with the table's other entries bound as options.
 
-layers = Registry("layers")
+        Parameters
+        ----------
+        table : mapping
+            ``name``, which is registered, and options. An option may be such a table, or hold some at any depth: each
+            is replaced by what `make` builds from it.
+
+        Raises
+        ------
+        PluginError
+            The name is unknown, or the plugin is broken.
+        ConfigError
+            The table has no name, or an option is unknown.
+        OptionError
+            An option is of another type.
+        """
+        name, options = self._entries(table)
+        self.check_options(name, options)
+        return functools.partial(self[name], **options)
+
+    def make(self, table: Mapping[str, Any], *args: Any, rng: Any = None) -> Any:
+        """Call the plugin that a table names with the table's options (see `bind`), and return the result.
+
+        Parameters
+        ----------
+        table : mapping
+            ``name`` and options.
+        *args : Any
+            Arguments that are no settings, such as an optimizer's parameters.
+        rng : int or numpy.random.Generator, optional
+            Passed on to networks and layers. Layers inside of others draw from the same generator.
+
+        Raises
+        ------
+        PluginError, ConfigError, OptionError
+            As `bind`; a ConfigError too if a required option is missing.
+
+        Examples
+        --------
+        >>> schedules.make({"name": "warm_up", "length": 5, "after": {"name": "cosine", "length": 25}})
+        WarmUp(length=5, start=0.1, after=CosineDecay(length=25, final=0.0))
+        >>> inner = [{"name": "dense", "in_features": 3, "out_features": 2}, {"name": "tanh"}]
+        >>> layers.make({"name": "sequential", "layers": inner}, rng=0)
+        Sequential(Dense(3 -> 2), Tanh())
+        """
+        rng = rng if rng is None else np.random.default_rng(rng)
+        return self.construct(*self._entries(table, rng=rng), *args, rng=rng)
+
+    def _entries(self, table: Mapping[str, Any], rng: Any = None) -> tuple[str, dict[str, Any]]:
+        """Return a table's name and its options, after building what the tables inside describe."""
+        if "name" not in table:
+            what = NAMED.get(self.kind, "plugin")
+            raise ConfigError(f"{self.kind}: expected a table with the name of a {what}, got {dict(table)}")
+        build = functools.partial(self.make, rng=rng)
+        return table["name"], {k: _replaced(v, _is_table, build) for k, v in table.items() if k != "name"}
+
+    def construct(self, name: str, options: Mapping[str, Any], *args: Any, rng: Any = None) -> Any:
+        """Check a plugin's options, call it with them and return the result.
+
+        Raises
+        ------
+        PluginError, ConfigError, OptionError
+            As `check_options`; a ConfigError too if the call does not fit the plugin's signature.
+        """
+        self.check_options(name, options)
+        try:
+            return self[name](*args, **options, **({} if rng is None else {"rng": rng}))
+        except TypeError as error:
+            raise ConfigError(f"{self.kind}: expected options of {name!r}, got {options}: {error}") from error
+
+
+class LayerRegistry(Registry):
+    """Registry of layers, which have a plugin API and configurations of their own."""
+
+    def __init__(self) -> None:
+        super().__init__("layers")
+
+    def _check(self, plugin: Plugin, loaded: Any) -> None:
+        if not (isinstance(loaded, type) and issubclass(loaded, Layer)):
+            raise PluginError(f"layers: {plugin.name!r} ({plugin}): expected a subclass of Layer, got {loaded!r}")
+        if loaded.api > API:
+            raise PluginError(
+                f"layers: {plugin.name!r} ({plugin}) is made for plugin API {loaded.api}, this tinygrad_lab offers "
+                f"{API}; upgrade tinygrad-lab"
+            )
+        if loaded.api < API - 1:
+            raise PluginError(
+                f"layers: {plugin.name!r} ({plugin}) is made for plugin API {loaded.api}, this tinygrad_lab offers "
+                f"{API} and {API - 1}; upgrade {plugin.distribution}"
+            )
+
+    def construct(self, name: str, options: Mapping[str, Any], *args: Any, rng: Any = None) -> Any:
+        """Build a layer: by its ``from_config`` if it has one, and with ``rng`` if its constructor takes that."""
+        cls = self[name]
+        if hasattr(cls, "from_config"):
+            return cls.from_config(dict(options))
+        takes_rng = "rng" in inspect.signature(cls.__init__).parameters
+        return super().construct(name, options, *args, rng=rng if takes_rng else None)
+
+
+layers = LayerRegistry()
 cases = Registry("cases")
 models = Registry("models")
 losses = Registry("losses")
@@ -278,55 +369,34 @@ def _to_json(value: Any) -> Any:
 
 
 def build(description: Mapping[str, Any], *, rng: Any = None) -> Layer:
-    """Return the layer of a description, its weights drawn anew.
+    """Return the layer of a description (see `describe`), with newly drawn weights.
 
     Raises
     ------
-    PluginError, ConfigError
-        The plugin is not there, or the configuration is not one of its.
+    PluginError, ConfigError, OptionError
+        The plugin is missing, or the configuration does not fit it.
     """
     rng = rng if rng is None else np.random.default_rng(rng)  # one generator for all layers inside
-    cls = layers[description["layer"]]
-    config = {k: _built(v, rng) for k, v in description["config"].items()}
+    cls, inside = layers[description["layer"]], functools.partial(build, rng=rng)
+    config = {key: _replaced(value, _is_description, inside) for key, value in description["config"].items()}
     if description.get("version", cls.version) != cls.version:
         config = cls.upgrade(config, description["version"])
-    if hasattr(cls, "from_config"):
-        return cls.from_config(config)  # type: ignore[no-any-return]  # a plugin's word
-    takes_rng = rng is not None and "rng" in inspect.signature(cls.__init__).parameters
-    try:
-        return cls(**config, **({"rng": rng} if takes_rng else {}))  # type: ignore[no-any-return]  # a plugin's class
-    except TypeError as error:
-        raise ConfigError(
-            f"{description['layer']}: expected a configuration of {cls.__name__}, got {config}: {error}"
-        ) from error
+    layer: Layer = layers.construct(description["layer"], config, rng=rng)
+    return layer
 
 
-def from_table(table: Mapping[str, Any], *, rng: Any = None) -> Layer:
-    """Return the layer of a table as recipes hold it: its registered name and its options, among them such tables.
-
-    Examples
-    --------
-    >>> inner = [{"name": "dense", "in_features": 3, "out_features": 2}, {"name": "tanh"}]
-    >>> from_table({"name": "sequential", "layers": inner}, rng=0)
-    Sequential(Dense(3 -> 2), Tanh())
-    """
-    return build(_described(table), rng=rng)
+def _is_table(value: Mapping[str, Any]) -> bool:
+    return isinstance(value.get("name"), str)
 
 
-def _described(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_described(entry) for entry in value]
-    if not isinstance(value, Mapping):
-        return value
-    inner = {key: _described(entry) for key, entry in value.items() if key != "name"}
-    return {"layer": value["name"], "config": inner} if "name" in value else inner
+def _is_description(value: Mapping[str, Any]) -> bool:
+    return isinstance(value.get("layer"), str) and isinstance(value.get("config"), Mapping)
 
 
-def _built(value: Any, rng: Any) -> Any:
-    if isinstance(value, Mapping) and isinstance(value.get("layer"), str) and isinstance(value.get("config"), Mapping):
-        return build(value, rng=rng)
+def _replaced(value: Any, described: Callable[[Mapping[str, Any]], bool], build: Callable[..., Any]) -> Any:
+    """Return a value in which each mapping that describes a plugin, at any depth, is replaced by what it describes."""
     if isinstance(value, Mapping):
-        return {k: _built(v, rng) for k, v in value.items()}
+        return build(value) if described(value) else {k: _replaced(v, described, build) for k, v in value.items()}
     if isinstance(value, list):
-        return [_built(v, rng) for v in value]
+        return [_replaced(entry, described, build) for entry in value]
     return value

@@ -399,7 +399,7 @@ class TestCompose:
             ConfigError, match=r"option of 'flip': expected a known name, got 'chance'; there are horizontal, vert"
         ):
             Compose.from_config([{"name": "flip", "chance": 1}])
-        with pytest.raises(ConfigError, match="expected a name and options"):
+        with pytest.raises(ConfigError, match="augmentations: expected a table with the name of a plugin, got"):
             Compose.from_config([{"horizontal": 1}])
         with pytest.raises(PluginError, match="rotate"):
             Compose.from_config([{"name": "rotate"}])

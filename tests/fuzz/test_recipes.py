@@ -14,8 +14,8 @@ from tests.fuzz.mutations import accepted, cases, mutated, mutated_tree
 from tests.fuzz.recipes import recipes
 from tinygrad_lab import limits
 from tinygrad_lab.train import find_recipe, recipe_names
+from tinygrad_lab.train.build import build_trainer
 from tinygrad_lab.train.recipe import Recipe, checked, recipe_text
-from tinygrad_lab.train.run import prepare
 
 BASES = recipes()
 
@@ -36,7 +36,7 @@ def test_tables(base: int) -> None:
 def build(tables: dict[str, Any]) -> None:
     recipe = Recipe("mine", checked(tables, "mine"))
     for one in (recipe, *map(recipe.variant, recipe.variants)):
-        prepare(one)
+        build_trainer(one)
 
 
 def test_files(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ SIZES = [
 
 @pytest.mark.parametrize("setting", SIZES)
 def test_sizes(setting: str) -> None:
-    assert not accepted(lambda: prepare(find_recipe("lenet5").override([setting])))
+    assert not accepted(lambda: build_trainer(find_recipe("lenet5").override([setting])))
 
 
 PATHS = st.sampled_from(

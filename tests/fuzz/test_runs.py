@@ -15,12 +15,13 @@ import pytest
 
 from tests.fuzz.mutations import accepted, cases, mutated, mutated_tree
 from tests.fuzz.recipes import recipes
+from tinygrad_lab.train.build import build_trainer
 from tinygrad_lab.train.checkpoint import CheckpointFolder, load, save
 from tinygrad_lab.train.folder import read_run
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.recipe import Recipe
 from tinygrad_lab.train.results import gather, page, read_results, read_runs, write_results
-from tinygrad_lab.train.run import prepare, run_recipe
+from tinygrad_lab.train.run import run_recipe
 
 RECIPE = Recipe("mine", {**recipes()[1], "data": {**recipes()[1]["data"], "per_class": 4}})
 
@@ -42,7 +43,7 @@ def again(folder: Path) -> None:
 def test_contents_of_checkpoints(finished: Path) -> None:
     sound = CheckpointFolder(finished / "checkpoints").latest()
     for case in cases(250):
-        rng, trainer = random.Random(case), prepare(RECIPE)
+        rng, trainer = random.Random(case), build_trainer(RECIPE)
         state = mutated_tree(sound, rng)
         if not isinstance(state, dict) or not accepted(lambda: trainer.load_state(state), case):  # noqa: B023  called here
             continue

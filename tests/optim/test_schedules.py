@@ -23,7 +23,6 @@ from tinygrad_lab.optim.schedules import (
     Schedule,
     StepDecay,
     WarmUp,
-    build_schedule,
 )
 
 times = st.floats(0, 1000)
@@ -202,14 +201,14 @@ def test_wrong_numbers_are_refused(make: Any, message: str) -> None:
 
 def test_schedules_are_built_from_plain_values() -> None:
     description = {"name": "warm_up", "length": 5, "after": {"name": "multi_step", "milestones": [80, 120]}}
-    schedule = build_schedule(description)
+    schedule = registry.schedules.make(description)
     assert schedule == WarmUp(length=5, after=MultiStepDecay(milestones=[80, 120]))
 
 
 @pytest.mark.parametrize(
     ("description", "error", "message"),
     [
-        ({"length": 5}, ConfigError, "expected a name, one of .*'cosine'"),
+        ({"length": 5}, ConfigError, "schedules: expected a table with the name of a plugin, got {'length': 5}"),
         ({"name": "cosin", "length": 5}, PluginError, "did you mean 'cosine'"),
         (
             {"name": "cosine", "lenght": 5},
@@ -221,7 +220,7 @@ def test_schedules_are_built_from_plain_values() -> None:
 )
 def test_wrong_descriptions_are_refused(description: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        build_schedule(description)
+        registry.schedules.make(description)
 
 
 def test_every_schedule_is_registered() -> None:

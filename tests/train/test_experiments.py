@@ -10,9 +10,9 @@ import pytest
 
 from tinygrad_lab.data import Dataset
 from tinygrad_lab.registry import models
+from tinygrad_lab.train import build as module
 from tinygrad_lab.train import find_recipe, recipe_names
-from tinygrad_lab.train import run as module
-from tinygrad_lab.train.run import prepare
+from tinygrad_lab.train.build import build_trainer
 from tinygrad_lab.weights import save_weights
 
 IMAGES = {"cifar10": (32, 32, 3), "digits": (32, 32, 1), "mnist": (28, 28, 1), "fashion_mnist": (28, 28, 1)}
@@ -41,7 +41,7 @@ def test_every_experiment_takes_a_step(name: str, eight: Path, monkeypatch: pyte
     recipe = find_recipe(name)
     if recipe["transfer"]:
         recipe = recipe.override([f"transfer.weights='{eight}'"])
-    trainer = prepare(recipe)
+    trainer = build_trainer(recipe)
     before = trainer.model.state()
     learning = [path for path, parameter in trainer.model.parameters().items() if parameter.node is not None]
     with np.errstate(all="ignore"):  # far too large initial weights are one of the experiments

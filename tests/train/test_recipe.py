@@ -18,7 +18,6 @@ from tinygrad_lab.errors import ConfigError, PluginError, warn_once
 from tinygrad_lab.nn.initializers import shapes_only
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.sequential import Sequential
-from tinygrad_lab.optim.schedules import build_schedule
 from tinygrad_lab.train import find_recipe, recipe_names
 from tinygrad_lab.train.folder import new_run_folder, read_run
 from tinygrad_lab.train.recipe import Recipe, checked
@@ -124,7 +123,7 @@ def test_every_recipe_names_what_the_registry_has_with_options_that_it_takes(nam
     inspect.signature(registry.losses[recipe["loss"]["name"]]).bind(None, None, **recipe.options("loss"))
     if recipe["schedule"]:
         lasting = {"length": 1} if recipe["schedule"]["name"] == "one_cycle" else {}
-        build_schedule({**lasting, **recipe["schedule"]})
+        registry.schedules.make({**lasting, **recipe["schedule"]})
     example = dummy_images(registry.datasets[recipe["data"]["name"]](), recipe["data"].get("size"))
     assert example is not None
     check_images(recipe, model, Compose.from_config(recipe.augment).fit(example), example)
@@ -154,8 +153,8 @@ def test_what_is_replaced_is_ours_and_a_variant_has_marks_of_its_own() -> None:
     assert recipe.origin("augment.shift.width") == "stated", "the recipe is what it was"
     ablations = find_recipe("ablations_ten_layer")
     for variant, mark in (("one", "stated"), ("matched", "ours")):
-        assert ablations.origin(f"variants.{variant}.model.windows") == mark
-        assert ablations.variant(variant).origin("model.windows") == mark
+        assert ablations.origin(f"variants.{variant}.model.kernel_sizes") == mark
+        assert ablations.variant(variant).origin("model.kernel_sizes") == mark
     short = find_recipe("resnet20:short")
     assert short.origin("optimizer.weight_decay") == short.origin("schedule.name") == "ours"
     assert short.origin("optimizer.momentum") == "stated"
@@ -176,9 +175,9 @@ def test_a_variant_replaces_settings_and_whole_tables() -> None:
     changed = find_recipe("ablations_ten_layer:one")
     assert changed.name == "ablations_ten_layer:one"
     assert not changed.variants
-    assert changed["model"]["windows"] == [5, 3, 1]
+    assert changed["model"]["kernel_sizes"] == [5, 3, 1]
     assert changed.augment == []
-    assert recipe["model"]["windows"] == [1, 3, 5], "the recipe is what it was"
+    assert recipe["model"]["kernel_sizes"] == [1, 3, 5], "the recipe is what it was"
     with pytest.raises(ConfigError, match="did you mean 'two'"):
         find_recipe("ablations_ten_layer:twoo")
 

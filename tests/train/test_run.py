@@ -23,14 +23,15 @@ from safetensors.numpy import load_file
 from tinygrad_lab import registry
 from tinygrad_lab.cli import main
 from tinygrad_lab.errors import CaptureError, ConfigError, NonFiniteError, OptionError
-from tinygrad_lab.train import Trainer, find_recipe, run_recipe
+from tinygrad_lab.inspect import save_curves
+from tinygrad_lab.train import Trainer, build, find_recipe, run_recipe
 from tinygrad_lab.train import folder as folders
 from tinygrad_lab.train import run as module
+from tinygrad_lab.train.build import build_trainer
 from tinygrad_lab.train.checkpoint import CheckpointFolder
 from tinygrad_lab.train.folder import read_run
 from tinygrad_lab.train.progress import LineReporter, LiveReporter, Reporter
 from tinygrad_lab.train.recipe import Recipe
-from tinygrad_lab.train.run import prepare
 
 
 def short(*settings: str) -> Recipe:
@@ -47,15 +48,15 @@ def test_no_checkpoint_is_chosen_on_the_test_set(tmp_path: Path) -> None:
 def test_a_schedule_by_a_metric_needs_a_part_to_judge_by() -> None:
     recipe = find_recipe("lenet5")
     tables = {**recipe.tables, "schedule": {"name": "plateau", "patience": 1}}
-    assert prepare(Recipe("mine", tables)).validation is not None
+    assert build_trainer(Recipe("mine", tables)).validation is not None
     with pytest.raises(ConfigError, match=r"expected data.validation, the data whose metric drives schedule"):
-        prepare(Recipe("mine", {**tables, "data": {**recipe["data"], "validation": 0.0}}))
+        build_trainer(Recipe("mine", {**tables, "data": {**recipe["data"], "validation": 0.0}}))
 
 
 @pytest.mark.parametrize("setting", ["gradient_norms=true", "clip_norm=1.0", "clip_value=1.0"])
 def test_captured_steps_have_no_gradients_to_look_at(setting: str) -> None:
     with pytest.raises(ConfigError, match=rf"got training\.{setting.partition('=')[0]}; leave out that"):
-        prepare(short("training.capture=true", f"training.{setting}"))
+        build_trainer(short("training.capture=true", f"training.{setting}"))
 
 
 def test_what_the_device_cannot_do_is_refused_before_a_run_has_its_folder(tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_a_loss_of_other_outputs_is_not_refused_for_the_rows_that_it_is_tried_on
         return first.no_such_thing * share
 
     monkeypatch.setitem(registry.losses._loaded, "huber", of_pairs)
-    assert prepare(short('loss={name="huber", share=0.1}')).loss.keywords == {"share": 0.1}  # type: ignore[attr-defined]  # a partial
+    assert build_trainer(short('loss={name="huber", share=0.1}')).loss.keywords == {"share": 0.1}  # type: ignore[attr-defined]  # a partial
 
 
 def test_a_run_that_ended_early_tells_its_last_epoch_and_is_not_trained_on(tmp_path: Path) -> None:
@@ -220,6 +221,7 @@ def test_no_title_costs_a_result(title: str, tmp_path: Path) -> None:
         run_recipe(recipe, reporter, runs=tmp_path)
     for folder in tmp_path.iterdir():
         assert json.loads((folder / "result.json").read_text())["epochs"] == 1
+        save_curves(folder)
         assert (folder / "curves.png").exists()
         assert run_recipe(read_run(folder), Reporter(), resume=folder)["epochs"] == 1
 
@@ -293,7 +295,7 @@ def test_a_run_is_gone_on_with_by_one_process_at_a_time(tmp_path: Path, capsys: 
 
 def test_two_processes_that_resume_one_run_show_no_half_of_a_file(tmp_path: Path) -> None:
     """Each goes on, one after the other, or says that the other does; whatever lies in the folder is whole."""
-    run_recipe(short("training.epochs=3"), Reporter(), runs=tmp_path)
+    assert main([*ONE_EPOCH, "--set", "training.epochs=3", "--runs", str(tmp_path)]) == 0
     (folder,) = tmp_path.iterdir()
     whole = (folder / "weights.safetensors").read_bytes()
     for path in (folder / "checkpoints").glob("*"):
@@ -319,7 +321,7 @@ def test_two_processes_that_resume_one_run_show_no_half_of_a_file(tmp_path: Path
 
 @pytest.mark.parametrize(("key", "measure"), [("clip_norm", np.linalg.norm), ("clip_value", lambda g: abs(g).max())])
 def test_a_recipe_sets_bounds_of_the_gradients(key: str, measure: Any) -> None:
-    trainer = prepare(short(f"training.{key}=0.05", "optimizer.lr=0.0"))
+    trainer = build_trainer(short(f"training.{key}=0.05", "optimizer.lr=0.0"))
     clip, before, after = trainer.clip, [], []
     assert clip is not None
 
@@ -332,9 +334,9 @@ def test_a_recipe_sets_bounds_of_the_gradients(key: str, measure: Any) -> None:
     trainer.train_epoch()
     assert min(before) > 0.05
     assert after == pytest.approx([0.05] * len(after))
-    assert prepare(short()).clip is None
+    assert build_trainer(short()).clip is None
     with pytest.raises(ConfigError, match=f"{key}: expected a bound above 0, got 0"):
-        prepare(short(f"training.{key}=0"))
+        build_trainer(short(f"training.{key}=0"))
 
 
 def test_ctrl_c_in_the_first_epoch_says_where_it_was_and_how_to_go_on(
@@ -381,7 +383,7 @@ def test_images_that_the_network_does_not_take_are_refused_before_they_are_read(
     settings: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "classes" not in message:  # how many there are, the files say
-        monkeypatch.setattr(module, "load", lambda *args, **options: pytest.fail("read"))
+        monkeypatch.setattr(build, "load", lambda *args, **options: pytest.fail("read"))
     with pytest.raises(ConfigError) as told:
         run_recipe(short(*settings), Reporter())
     assert message in str(told.value)

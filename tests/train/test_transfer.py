@@ -14,10 +14,10 @@ from tinygrad_lab.data.augment import Compose
 from tinygrad_lab.errors import ConfigError, OptionError, StateError
 from tinygrad_lab.registry import models
 from tinygrad_lab.train import find_recipe, run_recipe
+from tinygrad_lab.train.build import build_trainer
 from tinygrad_lab.train.folder import read_run
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.recipe import Recipe
-from tinygrad_lab.train.run import prepare
 from tinygrad_lab.weights import save_weights
 from tinygrad_lab.weights.transfer import begin_with
 
@@ -39,7 +39,8 @@ def test_weights_are_loaded_and_the_head_is_fresh_and_alone_learns(tmp_path: Pat
     names = list(models["lenet5"](rng=0).children())
     head = names[-1]
     settings = [f"transfer.weights='{path}'", f'transfer.fresh=["{head}.*"]', 'transfer.freeze=["*"]']
-    trainer = prepare(with_transfer(*settings, f'transfer.but=["{head}"]', 'optimizer.groups={"*"={lr_factor=0.5}}'))
+    groups = 'optimizer.groups={"*"={lr_factor=0.5}}'
+    trainer = build_trainer(with_transfer(*settings, f'transfer.but=["{head}"]', groups))
     before = trainer.model.state()
     with np.errstate(all="raise"):
         trainer.train_epoch()
@@ -97,7 +98,7 @@ def test_the_recipe_keeps_the_inputs_that_the_weights_know() -> None:
 
 
 def test_without_the_table_all_is_drawn_and_learns() -> None:
-    model = prepare(find_recipe("lenet5")).model
+    model = build_trainer(find_recipe("lenet5")).model
     assert all(parameter.node for parameter in model.parameters().values())
 
 
@@ -113,4 +114,4 @@ def test_without_the_table_all_is_drawn_and_learns() -> None:
 )
 def test_what_makes_no_sense_is_refused(settings: list[str], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        prepare(with_transfer(*settings))
+        build_trainer(with_transfer(*settings))

@@ -249,7 +249,7 @@ def test_a_network_that_cannot_be_built_names_the_layer_and_the_map() -> None:
         ("gap7", {"reduction": "median"}),
         ("gap7", {"widths": ()}),
         ("plain18", {"depth": 50}),
-        ("ten_layer", {"windows": ()}),
+        ("ten_layer", {"kernel_sizes": ()}),
         ("resnet18", {"depth": 19}),
         ("resnet20", {"depth": 21}),
         ("vgg16", {"depth": 12}),

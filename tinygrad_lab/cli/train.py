@@ -6,7 +6,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tinygrad_lab.train.recipe import Recipe
 
 DEFAULT = "lenet5"
 
@@ -31,9 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from tinygrad_lab.errors import ConfigError
     from tinygrad_lab.train.folder import read_run
     from tinygrad_lab.train.recipe import find_recipe
-    from tinygrad_lab.train.run import run_recipe
 
-    options = {"root": arguments.data, "tensorboard": arguments.tensorboard, "device": arguments.device}
     if arguments.resume is not None:
         if arguments.recipe != DEFAULT or arguments.set or arguments.seeds != 1:
             raise ConfigError(
@@ -41,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
             )
         folder = Path(arguments.resume)
         if (folder / "result.json").exists() and not arguments.json:
-            print("this run is at its end; what it came to:")
-        _show(run_recipe(read_run(folder), _reporter(arguments), resume=folder, **options), arguments)
+            print("this run is already finished; its result:")
+        _show(_train(read_run(folder), arguments, resume=folder), arguments)
         return 0
     if arguments.seeds < 1:
         raise ConfigError(f"--seeds: expected at least 1, got {arguments.seeds}")
@@ -50,11 +51,31 @@ def run(arguments: argparse.Namespace) -> int:
     first, results = recipe["training"].get("seed", 0), []
     for seed in range(first, first + arguments.seeds):
         seeded = recipe.override([f"training.seed={seed}"])
-        results.append(run_recipe(seeded, _reporter(arguments), runs=Path(arguments.runs), **options))
+        results.append(_train(seeded, arguments, runs=Path(arguments.runs)))
         _show(results[-1], arguments)
     if len(results) > 1 and not arguments.json:
         _show_spread(results)
     return 0
+
+
+def _train(
+    recipe: Recipe, arguments: argparse.Namespace, *, runs: Path | None = None, resume: Path | None = None
+) -> dict[str, Any]:
+    """Run a recipe and draw its curves last, because nothing depends on them."""
+    from tinygrad_lab.inspect.curves import save_curves
+    from tinygrad_lab.train.run import run_recipe
+
+    result = run_recipe(
+        recipe,
+        _reporter(arguments),
+        runs=runs,
+        resume=resume,
+        root=arguments.data,
+        tensorboard=arguments.tensorboard,
+        device=arguments.device,
+    )
+    save_curves(Path(result["run"]))
+    return result
 
 
 def _reporter(arguments: argparse.Namespace) -> Any:
@@ -89,7 +110,7 @@ def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
 
 
 def _judged(result: dict[str, Any]) -> str:
-    """Return what images a result is told of."""
+    """Return the split on which the accuracy was measured."""
     return "test" if "test" in result else "validation"
 
 

@@ -1,5 +1,6 @@
-"""Looking into networks: their layers in a table, their drawing, and what goes on inside them."""
+"""Views of networks and runs: tables of layers, drawings, signals inside a network, curves and results."""
 
+from tinygrad_lab.inspect.curves import draw_curves, save_curves
 from tinygrad_lab.inspect.draw import Drawing, draw, draw_blocks, draw_model
 from tinygrad_lab.inspect.planes import class_activation, contributions, without_planes
 from tinygrad_lab.inspect.results import Results, results
@@ -16,8 +17,10 @@ __all__ = [
     "contributions",
     "draw",
     "draw_blocks",
+    "draw_curves",
     "draw_model",
     "results",
+    "save_curves",
     "signals",
     "summarize",
     "summarize_model",

@@ -131,17 +131,13 @@ def outline(name: str, options: Mapping[str, Any] | None = None) -> tuple[Layer,
     >>> image, model.output_shape((1, *image))
     ((32, 32, 1), (1, 7))
     """
-    make, options = registry.models[name], dict(options or {})
-    registry.models.check_options(name, options)
-    known = inspect.signature(make).parameters
-    image = options.get("image", known["image"].default if "image" in known else None)
+    table = {"name": name, **(options or {})}
+    known = inspect.signature(registry.models.bind(table)).parameters
+    image = known["image"].default if "image" in known else None  # the given one, if there is one
     if not isinstance(image, (tuple, list)) or not all(type(n) is int and n > 0 for n in image):
         raise ConfigError(f"{name}: expected an option image of (height, width, channels), got {image!r}")
     with shapes_only():
-        try:
-            return make(**options), tuple(image)
-        except TypeError as error:
-            raise ConfigError(f"{name}: expected options of other types, got {options}: {error}") from error
+        return registry.models.make(table), tuple(image)
 
 
 def kind_of(layer: Layer) -> str:

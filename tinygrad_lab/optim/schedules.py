@@ -17,9 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tinygrad_lab import registry
 from tinygrad_lab.arguments import Checked, check_state, expect
-from tinygrad_lab.errors import ConfigError, OptionError
+from tinygrad_lab.errors import OptionError
 
 
 class Schedule(metaclass=Checked):
@@ -509,38 +508,6 @@ class ReduceOnPlateau(Schedule):
         super().load_state(state)
         self.now, self.best = float(state["now"]), float(state["best"])
         self.bad_epochs, self.resting = int(state["bad_epochs"]), int(state["resting"])
-
-
-def build_schedule(description: Mapping[str, Any]) -> Schedule:
-    """Return the schedule that a table of plain values describes.
-
-    Parameters
-    ----------
-    description : mapping
-        ``name``, as registered in ``tinygrad_lab.schedules``, and its options; an option may be such a table itself.
-
-    Raises
-    ------
-    ConfigError
-        There is no name, or an option is unknown or missing.
-    PluginError
-        Nobody registers the name.
-
-    Examples
-    --------
-    >>> build_schedule({"name": "warm_up", "length": 5, "after": {"name": "cosine", "length": 25}})
-    WarmUp(length=5, start=0.1, after=CosineDecay(length=25, final=0.0))
-    """
-    if "name" not in description:
-        raise ConfigError(f"schedule: expected a name, one of {sorted(registry.schedules)}, got {dict(description)}")
-    options = {k: build_schedule(v) if isinstance(v, Mapping) else v for k, v in description.items() if k != "name"}
-    name = description["name"]
-    cls = registry.schedules[name]
-    registry.schedules.check_options(name, options)
-    try:
-        return cls(**options)  # type: ignore[no-any-return]  # a plugin, known by its name alone
-    except TypeError as error:
-        raise ConfigError(f"schedule {name!r}: expected options of {cls.__name__}, got {options}: {error}") from error
 
 
 def _glide(a: float, b: float, u: float) -> float:

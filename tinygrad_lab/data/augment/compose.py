@@ -15,7 +15,7 @@ from tinygrad_lab.data.augment.base import Augmentation, Geometric
 from tinygrad_lab.data.augment.color import Normalize
 from tinygrad_lab.data.augment.warp import Fill, compose_maps, warp
 from tinygrad_lab.data.dataset import Dataset
-from tinygrad_lab.errors import ConfigError, OptionError
+from tinygrad_lab.errors import OptionError
 from tinygrad_lab.registry import augmentations
 
 Step = Callable[..., tuple[Array, Array]]
@@ -114,20 +114,7 @@ class Compose(metaclass=Checked):
         >>> Compose.from_config([{"name": "rotation", "degrees": 10}])
         Compose([Rotation(fill='edge', degrees=10)])
         """
-        return Compose([_build(step) for step in steps])
-
-
-def _build(step: Mapping[str, Any]) -> Augmentation:
-    options = dict(step)
-    name = options.pop("name", None)
-    if name is None:
-        raise ConfigError(f"augmentation: expected a name and options, got {dict(step)}")
-    augmentations.check_options(name, options)
-    try:
-        built: Augmentation = augmentations[name](**options)
-    except TypeError as error:
-        raise ConfigError(f"augmentation {name!r}: expected its options, got {options}: {error}") from error
-    return built
+        return Compose([augmentations.make(step) for step in steps])
 
 
 def _parts(steps: Sequence[Augmentation]) -> Iterator[Step]:

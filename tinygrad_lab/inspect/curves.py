@@ -1,4 +1,4 @@
-"""Curves of a run: loss and accuracy against the epoch, as a picture."""
+"""Curves of a run: loss and accuracy of each epoch, as a picture."""
 
 from __future__ import annotations
 
@@ -8,25 +8,44 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinygrad_lab.errors import warn_once
+from tinygrad_lab.errors import LabError, warn_once
+from tinygrad_lab.texts import from_json, read_text
 from tinygrad_lab.train.callbacks import Metrics
+from tinygrad_lab.train.folder import read_run
+from tinygrad_lab.train.state import check_history
 from tinygrad_lab.writing import write_atomically
 
-_REFUSALS = (ImportError, OSError, RuntimeError, ValueError)  # what Matplotlib, its fonts and the disk raise
+_REFUSALS = (LabError, ImportError, OSError, RuntimeError, ValueError)  # of Matplotlib, its fonts, the disk and files
 _LONGEST_TITLE = 120  # characters; more do not fit on the picture
 
 
-def save_curves(history: Sequence[Metrics], path: Path, title: str) -> None:
-    """Write the picture, or one line that says why there is none: a picture is never worth a run."""
+def save_curves(run: Path) -> None:
+    """Draw the curves of a run into ``curves.png`` in its folder, or warn why that failed: the results do not need it.
+
+    Parameters
+    ----------
+    run : Path
+        The folder of a run, with ``recipe.json`` and ``metrics.jsonl``.
+    """
+    path = run / "curves.png"
     try:
-        write_atomically(path, draw_curves(history, title))
+        recipe = read_run(run)
+        title = recipe["recipe"].get("title", recipe.name)
+        write_atomically(path, draw_curves(_read_history(run / "metrics.jsonl"), title))
     except _REFUSALS as error:
         why = textwrap.shorten(str(error), 160, placeholder=" ...")
         warn_once(f"no picture {path}: {type(error).__name__}: {why}; the figures are in metrics.jsonl")
 
 
+def _read_history(path: Path) -> list[Metrics]:
+    who = f"curves: {path}"
+    history = [from_json(line, who) for line in read_text(path, who).splitlines()]
+    check_history(history, [split for split in ("test", "validation") if history and split in history[-1]])
+    return history
+
+
 def draw_curves(history: Sequence[Metrics], title: str) -> bytes:
-    """Return a PNG of loss and accuracy for training, test and validation data; the title is text, not mathematics."""
+    """Return a PNG with loss and accuracy on training, test and validation data. The title is plain text, not TeX."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -43,10 +62,10 @@ def draw_curves(history: Sequence[Metrics], title: str) -> bytes:
         axes.set_ylabel(key)
         axes.legend()
         axes.grid(alpha=0.3)
-    title = title.encode(errors="replace").decode()  # a file's name may hold what no font can
+    title = title.encode(errors="replace").decode()  # the name of a file may not be valid Unicode
     figure.suptitle(textwrap.shorten(title, _LONGEST_TITLE, placeholder=" ..."), parse_math=False)
     content = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of a sign that the font lacks
+        warnings.simplefilter("ignore", UserWarning)  # about characters that the font lacks
         figure.savefig(content, format="png", dpi=120)
     return content.getvalue()

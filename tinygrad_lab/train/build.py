@@ -1,0 +1,195 @@
+"""Trainer of a recipe: its network, data, loss, optimizer and schedule, built and checked."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab import registry
+from tinygrad_lab.autograd.settings import reference_only
+from tinygrad_lab.backend import find_backend
+from tinygrad_lab.data import Compose, Loader, find_source, load
+from tinygrad_lab.data.resizing import as_size
+from tinygrad_lab.errors import ConfigError, OptionError
+from tinygrad_lab.nn.initializers import shapes_only
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.nn.variables import Parameter
+from tinygrad_lab.optim.clipping import clip_by_norm, clip_by_value
+from tinygrad_lab.optim.optimizer import Optimizer
+from tinygrad_lab.optim.schedules import Schedule
+from tinygrad_lab.train.callbacks import EarlyStopping, GradientNorms
+from tinygrad_lab.train.capture import check_graphs
+from tinygrad_lab.train.recipe import BATCH_SIZE, Recipe
+from tinygrad_lab.train.shapes import check_images, dummy_images
+from tinygrad_lab.train.sizes import check_weights
+from tinygrad_lab.train.trainer import Trainer
+from tinygrad_lab.weights import begin_with
+
+
+def build_trainer(
+    recipe: Recipe, *, root: str | None = None, workers: int = 1, device: str = "cpu", resumed: bool = False
+) -> Trainer:
+    """Return the trainer of a recipe: data loaded, weights drawn, and both on the device.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The settings.
+    root : str, optional
+        The data folder.
+    workers : int
+        The number of threads that prepare batches.
+    device : str
+        Where to train.
+    resumed : bool
+        Whether a checkpoint is going to be loaded. The recipe's initial weights are not read then.
+
+    Raises
+    ------
+    DeviceError
+        The device is unknown or missing.
+    ConfigError, OptionError, PluginError
+        The recipe names an unknown plugin or option, or its settings do not fit together.
+    DataError
+        The data are missing or damaged.
+    """
+    find_backend(device)
+    training = recipe["training"]
+    model = _network(recipe)
+    batches, test, validation = _loaders(recipe, model, root=root, workers=workers, device=device)
+    begin_with(model, **{k: v for k, v in recipe["transfer"].items() if not resumed or k in ("freeze", "but")})
+    model.to(device)
+    loss = _loss(recipe["loss"], len(batches.dataset.classes))
+    optimizer: Optimizer = registry.optimizers.make(recipe["optimizer"], model.parameters())
+    optimizer.in_place = True  # no one else holds the network's arrays
+    schedule = _schedule(recipe["schedule"], training["epochs"]) if recipe["schedule"] else None
+    _check_compatible(recipe, schedule, validation)
+    if training.get("capture"):
+        check_graphs(device)
+    norms = GradientNorms() if training.get("gradient_norms") else None
+    trainer = Trainer(
+        model,
+        loss,
+        optimizer,
+        batches,
+        test=test,
+        validation=validation,
+        schedule=schedule,
+        accumulate=training.get("accumulate", 1),
+        clip=_clipping(training, norms),
+        read_every=training.get("read_every"),
+        capture=training.get("capture", False),
+        precision=training.get("precision", "float32"),
+    )
+    if norms is not None:
+        trainer.callbacks.append(norms)
+    if "patience" in training:
+        trainer.callbacks.append(EarlyStopping(training["patience"]))
+    return trainer
+
+
+def _network(recipe: Recipe) -> Layer:
+    """Return the network of a recipe, after a check by its shapes that its weights fit into the memory."""
+    table = recipe["model"]
+    made_of_layers = table["name"] in registry.layers and table["name"] not in registry.models
+    kind, seed = registry.layers if made_of_layers else registry.models, recipe["training"].get("seed", 0)
+    with shapes_only():
+        check_weights(f"recipe {recipe.name!r}", kind.make(table, rng=seed))
+    model: Layer = kind.make(table, rng=seed)
+    model.seed = seed
+    return model
+
+
+def _loaders(
+    recipe: Recipe, model: Layer, *, root: str | None, workers: int, device: str
+) -> tuple[Loader, Loader | None, Loader | None]:
+    """Return loaders of the training, test and validation images, after a check that they fit the network."""
+    who, data, name = f"recipe {recipe.name!r}", recipe.options("data"), recipe["data"]["name"]
+    batch_size, source = data.pop("batch_size", BATCH_SIZE), find_source(name)
+    if "size" in data:
+        data["size"] = as_size(data["size"], f"{who}: data.size")
+    if (example := dummy_images(source, data.get("size"))) is not None:
+        check_images(recipe, model, Compose.from_config(recipe.augment).fit(example), example)
+    train_set = load(name, split="train", root=root, **data)
+    test_set = validation_set = None
+    if "test" in source.splits(root):
+        test_set = load(name, split="test", root=root, **{k: v for k, v in data.items() if k in ("classes", "size")})
+    elif not data.get("validation"):
+        raise ConfigError(
+            f"{who}: expected images to evaluate on, got neither a test split of {name!r} nor data.validation; "
+            "--set data.validation=0.1"
+        )
+    augment = Compose.from_config(recipe.augment).fit(train_set)
+    check_images(recipe, model, augment, train_set)
+    if data.get("validation"):
+        rest = {key: value for key, value in data.items() if key != "per_class"}
+        validation_set = load(name, split="validation", root=root, **rest)
+    seed, unchanged = recipe["training"].get("seed", 0), augment.for_evaluation()
+    evaluated = functools.partial(Loader, batch_size=256, shuffle=False, augment=unchanged, workers=0, device=device)
+    return (
+        Loader(train_set, batch_size=batch_size, seed=seed, augment=augment, workers=workers, device=device),
+        None if test_set is None else evaluated(test_set),
+        None if validation_set is None else evaluated(validation_set),
+    )
+
+
+def _loss(table: dict[str, Any], classes: int) -> Callable[..., Any]:
+    """Return the loss of a table. It checks its options when it is called, so it is called on two rows here."""
+    loss = registry.losses.bind(table)
+    if not loss.keywords:
+        return loss
+    try:
+        with reference_only():  # two rows are not worth compiling for
+            loss(np.zeros((2, classes), np.float32), np.zeros(2, np.int64))
+    except OptionError:
+        raise
+    except Exception:  # the network may have outputs of another shape, which this loss expects
+        pass
+    return loss
+
+
+def _schedule(table: dict[str, Any], epochs: int) -> Schedule:
+    """Return the schedule of a table; by default it is as long as the training."""
+    options = inspect.signature(registry.schedules[table["name"]]).parameters
+    lasting = "length" in options and "after" not in options  # the length of a warm-up is not that of the training
+    schedule: Schedule = registry.schedules.make({"length": epochs, **table} if lasting else table)
+    return schedule
+
+
+def _clipping(
+    training: dict[str, Any], norms: GradientNorms | None
+) -> Callable[[Mapping[str, Parameter]], object] | None:
+    """Return a function that records gradient norms and clips gradients: each element first, then the norm."""
+    for key in ("clip_norm", "clip_value"):
+        if not training.get(key, 1) > 0:
+            raise ConfigError(f"training.{key}: expected a bound above 0, got {training[key]}")
+    if norms is None and not {"clip_norm", "clip_value"} & training.keys():
+        return None
+
+    def clip(parameters: Mapping[str, Parameter]) -> None:
+        if norms is not None:
+            norms.look(parameters)
+        if "clip_value" in training:
+            clip_by_value(parameters, training["clip_value"])
+        if "clip_norm" in training:
+            clip_by_norm(parameters, training["clip_norm"])
+
+    return clip
+
+
+def _check_compatible(recipe: Recipe, schedule: Schedule | None, validation: Loader | None) -> None:
+    """Refuse settings that need validation data where there is none, or that graph capture does not support."""
+    training = recipe["training"]
+    driven = {"patience": "patience" in training, "schedule": schedule is not None and schedule.metric is not None}
+    for name in (name for name, by_metric in driven.items() if by_metric and validation is None):
+        raise ConfigError(f"recipe {recipe.name!r}: expected data.validation, the data whose metric drives {name}")
+    looks = [key for key in ("gradient_norms", "clip_norm", "clip_value") if training.get(key)]
+    if training.get("capture") and looks:
+        raise ConfigError(
+            f"recipe {recipe.name!r}: expected captured steps, which cannot wait for the device, without a look at "
+            f"their gradients, got training.{looks[0]}; leave out that or training.capture"
+        )
