@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import subprocess
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -24,23 +23,16 @@ from typing import Any
 import hypothesis
 import numpy as np
 
-import tinygrad_lab as tgl
 from tinygrad_lab.conformance import inspect_layer
 from tinygrad_lab.conformance.trials.search import Profile
 from tinygrad_lab.registry import layers
+from tinygrad_lab.train.provenance import revision
 
 BATCH = 50  # structures in one search
 FIRST_SEED = 1000
 EACH, POOLED = 1000, 100_000  # least draws of a layer, and of all together
 
 Entries = dict[str, list[dict[str, Any]]]
-
-
-def revision() -> str:
-    """The commit that the package lies at, with a plus sign if files differ from it."""
-    command = ["git", "-C", str(Path(tgl.__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or f"version {tgl.__version__}"
 
 
 def read(log: Path) -> Entries:

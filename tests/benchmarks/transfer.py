@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,6 @@ from tinygrad_lab.optim import SGD
 from tinygrad_lab.optim.schedules import OneCycle
 from tinygrad_lab.registry import models
 from tinygrad_lab.train import evaluate
-from tinygrad_lab.train.evaluation import compare
 from tinygrad_lab.weights import freeze, load_weights, replace_head, save_weights
 from tinygrad_lab.writing import write_atomically
 from tinygrad_lab_layers import Flatten
@@ -194,19 +192,7 @@ def collected(folder: Path) -> dict[str, Any]:
         "rates_tried": rates_tried(log),
         "rates": chosen_rates(log),
         "accuracy": runs,
-        "verdicts": verdicts(runs),
     }
-
-
-def verdicts(runs: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
-    """For each size the best mean, and the methods from which its difference is undecided; see `compare`."""
-    found = {}
-    for size in next(iter(runs.values())):
-        means = {m: statistics.mean(runs[m][size]) for m in runs}
-        best = max(means, key=lambda m: means[m])
-        near = [m for m in runs if m != best and compare(runs[best][size], runs[m][size]).startswith("undecided")]
-        found[size] = {"best": best, "undecided": near}
-    return found
 
 
 def main() -> None:

@@ -15,11 +15,12 @@ def test_what_was_run_is_shown_and_what_was_not_is_named(tmp_path: Path) -> None
     run |= {"training_accuracy": figure, "images_per_second": 500.0}
     (tmp_path / "experiments").mkdir()
     path = tmp_path / "experiments" / "ten_layer.json"
-    path.write_text(json.dumps(run | {"best_on_test": {"mean": 0.91, "std": 0.0, "values": [0.91]}}), encoding="utf-8")
+    best = {"mean": 0.91, "std": 0.0, "values": [0.91, 0.91]}
+    path.write_text(json.dumps(run | {"best_on_test": best}), encoding="utf-8")
     (tmp_path / "other.json").write_text('{"command": "something else"}', encoding="utf-8")
     found = results("ten_layer", "padding_cnn7:edge", "vgg_small", folder=tmp_path)
     _, row, *notes = str(found).splitlines()
-    assert row.split() == ["ten_layer", "30", "×", "2", "-", "90.10", "±", "0.21", "91.00"]
+    assert row.split() == ["ten_layer", "30", "×", "2", "-", "90.10", "±", "0.21", "91.00", "±", "0.00"]
     assert notes == [
         "Published: 0.9010 & more.",
         "Not yet run in full: tinygrad-lab train padding_cnn7:edge, vgg_small",

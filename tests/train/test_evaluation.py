@@ -1,20 +1,25 @@
-"""The headline accuracies of a run and of several: the chosen epoch, the spread, and what is undecided."""
+"""The headline accuracies of a run and of several: the chosen epoch, the spread, and the page of results."""
 
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tinygrad_lab as tgl
 from tinygrad_lab.cli import main
 from tinygrad_lab.errors import ConfigError
-from tinygrad_lab.train.evaluation import best_epoch, compare, headline_accuracies, spread
+from tinygrad_lab.train.evaluation import best_epoch, headline_accuracies, spread
+from tinygrad_lab.train.folder import recipe_text
+from tinygrad_lab.train.provenance import describe, revision
 from tinygrad_lab.train.recipe import find_recipe
 from tinygrad_lab.train.results import changes, gather, page, read_results, read_runs, write_results
 
@@ -62,31 +67,6 @@ def test_the_spread_is_the_sample_standard_deviation(values: list[float]) -> Non
     assert told["values"] == values
 
 
-@pytest.mark.parametrize("sizes", [(3, 3), (1, 3), (2, 4)])
-def test_equal_recipes_are_rarely_called_different(sizes: tuple[int, int]) -> None:
-    rng = np.random.default_rng(0)
-    pairs = [[rng.normal(0.9, 0.01, size).tolist() for size in sizes] for _ in range(2000)]
-    decided = sum(not compare(*pair).startswith("undecided") for pair in pairs)
-    assert decided <= 0.065 * len(pairs)  # 5 % and three standard deviations of such a count
-
-
-@pytest.mark.parametrize("sizes", [(2, 3), (3, 3), (1, 4)])
-def test_it_asks_for_what_a_t_test_does(sizes: tuple[int, int]) -> None:
-    rng = np.random.default_rng(1)
-    for _ in range(200):
-        one, other = (rng.normal(mean, 0.01, size) for mean, size in zip((0.9, 0.93), sizes, strict=True))
-        p = scipy.stats.ttest_ind(one, other).pvalue
-        assert compare(one.tolist(), other.tolist()).startswith("undecided") == (p >= 0.05)
-
-
-def test_a_difference_within_the_spread_is_undecided() -> None:
-    assert compare([0.90, 0.92], [0.91, 0.93]).startswith("undecided")
-    assert compare([0.90, 0.901], [0.95, 0.951]) == "lower by 5.00 points"
-    assert compare([0.95], [0.90, 0.901]) == "higher by 4.95 points"
-    assert compare([0.9001], [0.90, 0.9001]).startswith("undecided"), "a single run is worth what one is"
-    assert compare([0.95], [0.90]).startswith("undecided"), "single runs decide nothing"
-
-
 def made_run(folder: Path, *, recipe: str, seed: int, accuracy: float, lr: float = 0.1) -> None:
     folder.mkdir(parents=True)
     told = {"epoch": 2, "accuracy": accuracy, "loss": 1.0}
@@ -98,7 +78,7 @@ def made_run(folder: Path, *, recipe: str, seed: int, accuracy: float, lr: float
     }
     result = {
         "seed": seed, "epochs": 3, "images_per_second": 10.0 * seed, "training_accuracy": 1.0,
-        "headline_accuracies": {"best_on_test": told, "last": told, "chosen_on_validation": told},
+        "figures": {"best_on_test": told, "last": told, "chosen_on_validation": told},
     }  # fmt: skip
     (folder / "recipe.json").write_text(json.dumps(tables))
     (folder / "result.json").write_text(json.dumps(result))
@@ -153,6 +133,36 @@ def test_runs_of_a_recipe_of_ones_own_are_told_apart(tmp_path: Path, capsys: pyt
     assert rows[0].startswith("a_rather_long_name_of_mine ")
 
 
+def test_a_result_names_its_machines_revisions_and_command(tmp_path: Path) -> None:
+    for seed, commit in ((0, "a1"), (1, "a1"), (4, "b2+")):
+        made_run(tmp_path / f"run{seed}", recipe="padding_cnn7:edge", seed=seed, accuracy=0.5)
+        path = tmp_path / f"run{seed}" / "result.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"machine": describe(), "revision": commit}))
+    recipe = find_recipe("padding_cnn7:edge").override(["optimizer.lr=0.25", "data.classes=['cat', 'dog']"])
+    for path in tmp_path.glob("*/recipe.json"):
+        seed = json.loads(path.read_text())["training"]["seed"]
+        path.write_bytes(recipe_text(recipe.override([f"training.seed={seed}"])))
+    (one,) = gather(read_runs(tmp_path))
+    assert (one["machines"], one["revisions"]) == ([describe()], ["a1", "b2+"])
+    first, second = (shlex.split(part) for part in one["command"].split("; "))
+    assert first[:5] == ["tinygrad-lab", "train", "padding_cnn7:edge", "--seeds", "2"]
+    assert second[3:5] == ["--set", "training.seed=4"]
+    for words in (first[5:], second[5:]):
+        assert find_recipe("padding_cnn7:edge").override(words[1::2])["optimizer"]["lr"] == 0.25
+
+
+def test_the_revision_is_that_of_the_clone_that_tracks_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert re.fullmatch(r"[0-9a-f]{7,}\+?|version \S+", revision())
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    package = tmp_path / "site-packages" / "tinygrad_lab"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.setattr(tgl, "__file__", str(package / "__init__.py"))
+    assert revision() == f"version {tgl.__version__}", "an installed package inside someone's clone is not of it"
+
+
 def test_what_tells_of_a_recipe_makes_no_other_experiment(tmp_path: Path) -> None:
     for seed, told in ((0, "T"), (1, "a better title")):
         made_run(tmp_path / f"run{seed}", recipe="lenet5", seed=seed, accuracy=0.5)
@@ -189,7 +199,10 @@ def test_the_page_shows_what_ran_and_lists_what_did_not(tmp_path: Path) -> None:
     text = (tmp_path / "out" / "index.md").read_text()
     assert text == page(read_results(tmp_path / "out"))
     assert "| `padding_cnn7:none` | 80.10 ± 0.10 | 80.10 ± 0.10 | 80.10 ± 0.10 | 100.00 ± 0.00 | 3 | 3 | 20 |" in text
-    assert "lower by 10.00 points" in text
+    assert (
+        "`padding_cnn7:none` beside `padding_cnn7`, chosen on validation: different: 10.00 points lower "
+        "(95 % interval -10.00 to -10.00, 3 seeds)."
+    ) in text
     assert "tinygrad-lab train padding_cnn7:edge" in text
     assert "tinygrad-lab train padding_cnn7\n" not in text
 

@@ -23,11 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table, or JSON."""
-    from tinygrad_lab.bench.machine import describe
     from tinygrad_lab.bench.networks import named
     from tinygrad_lab.bench.rounds import measure
     from tinygrad_lab.errors import ConfigError
     from tinygrad_lab.kernels import num_threads
+    from tinygrad_lab.train.provenance import describe
 
     if arguments.against == "torch" and importlib.util.find_spec("torch") is None:
         raise ConfigError("bench: --against torch needs PyTorch, which is not installed; pip install torch")

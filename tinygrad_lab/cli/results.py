@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print_table(results: list[dict[str, Any]]) -> None:
     from tinygrad_lab.train.evaluation import FIGURES, percent
-    from tinygrad_lab.train.results import distinctions
+    from tinygrad_lab.train.results import comparisons, distinctions
 
     width = max(len(result["recipe"]) for result in results)
     figures = {name.partition("_")[0]: told for name, told in FIGURES.items()}
@@ -42,3 +42,5 @@ def _print_table(results: list[dict[str, Any]]) -> None:
         if differs:
             print(f"  with {'; '.join(differs)}")
     print("Accuracy in %: " + "; ".join(f"{figure}, {told}" for figure, told in figures.items()))
+    for line in comparisons(results):
+        print(line.replace("`", ""))

@@ -10,7 +10,8 @@ from typing import Any
 
 from tinygrad_lab.inspect.tables import html_table
 from tinygrad_lab.train.evaluation import percent
-from tinygrad_lab.train.results import read_results
+from tinygrad_lab.train.recipe import find_recipe, recipe_names, split_name
+from tinygrad_lab.train.results import comparisons, read_results
 
 _FIGURES = ("chosen_on_validation", "last", "best_on_test")  # test accuracy at three epochs
 _HEAD = ("recipe", "epochs × seeds", "test %, epoch chosen on validation", "test %, last epoch", "test %, best epoch")
@@ -55,8 +56,15 @@ class Results:
             ]
         published = dict.fromkeys(str(found["published"]) for _, found in self.rows if found and found.get("published"))
         missing = [name for name, found in self.rows if found is None]
-        notes = [f"Published: {text}." for text in published]
+        notes = [f"Published: {text}." for text in published] + self._remarks()
+        notes += [line.replace("`", "") for line in comparisons(found for _, found in self.rows if found)]
         return notes + ([f"Not yet run in full: tinygrad-lab train {', '.join(missing)}"] if missing else [])
+
+    def _remarks(self) -> list[str]:
+        """Return what recipes say of their own figures, such as how settings were chosen."""
+        names = dict.fromkeys(split_name(name)[0] for name, found in self.rows if found is not None)
+        remarks = ((name, find_recipe(name)["recipe"].get("remark")) for name in names if name in recipe_names())
+        return [f"{name}: {remark}." for name, remark in remarks if remark]
 
 
 def results(*recipes: str, folder: Path = FOLDER) -> Results:

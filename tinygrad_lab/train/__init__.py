@@ -1,9 +1,10 @@
 """Training: recipes, the loop that follows them, and the folder that a run leaves."""
 
 from tinygrad_lab.train.callbacks import Callback, EarlyStopping, GradientNorms, TensorBoard
-from tinygrad_lab.train.evaluation import Evaluation, best_epoch, compare, evaluate, headline_accuracies
+from tinygrad_lab.train.evaluation import Evaluation, best_epoch, evaluate, headline_accuracies
 from tinygrad_lab.train.recipe import Recipe, find_recipe, recipe_names
 from tinygrad_lab.train.run import run_recipe
+from tinygrad_lab.train.statistics import Verdict, verdict
 from tinygrad_lab.train.trainer import Trainer
 
 __all__ = [
@@ -14,11 +15,12 @@ __all__ = [
     "Recipe",
     "TensorBoard",
     "Trainer",
+    "Verdict",
     "best_epoch",
-    "compare",
     "evaluate",
     "find_recipe",
     "headline_accuracies",
     "recipe_names",
     "run_recipe",
+    "verdict",
 ]

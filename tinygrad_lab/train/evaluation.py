@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.special import stdtrit
-
 from tinygrad_lab.arguments import expect
 from tinygrad_lab.autograd.settings import no_grad
 from tinygrad_lab.autograd.tape import unbox
@@ -127,34 +125,3 @@ def percent(figure: Mapping[str, Any] | None) -> str:
     if figure is None:
         return "-"
     return f"{100 * figure['mean']:.2f}" + (f" ± {100 * figure['std']:.2f}" if len(figure["values"]) > 1 else "")
-
-
-def compare(one: Sequence[float], other: Sequence[float]) -> str:
-    """Say which of two sets of runs is better, or that it is undecided.
-
-    It is decided where the means differ by more than both the spread of a difference of two single runs, s sqrt(2), and
-    what Student's t-test asks for at 5 %, t(0.975; m + n - 2) s sqrt(1/m + 1/n) for m and n runs, s being the standard
-    deviation within both sets. Two single runs decide nothing.
-
-    References
-    ----------
-    Student, "The probable error of a mean", Biometrika 1908. Both sets are taken to have one variance.
-
-    Examples
-    --------
-    >>> compare([0.90, 0.91, 0.92], [0.95, 0.96, 0.97])
-    'lower by 5.00 points'
-    >>> compare([0.90, 0.91, 0.92], [0.92, 0.93, 0.94])
-    'undecided: 2.00 points lower, 2.27 would decide'
-    """
-    difference = 100 * (statistics.mean(one) - statistics.mean(other))
-    direction = "higher" if difference > 0 else "lower"
-    freedom = len(one) + len(other) - 2
-    if not freedom:
-        return f"undecided: {abs(difference):.2f} points {direction}, one run each"
-    squares = sum((value - statistics.mean(values)) ** 2 for values in (one, other) for value in values)
-    t = float(stdtrit(freedom, 0.975))
-    width = 100 * (squares / freedom) ** 0.5 * max(2**0.5, t * (1 / len(one) + 1 / len(other)) ** 0.5)
-    if abs(difference) <= width:
-        return f"undecided: {abs(difference):.2f} points {direction}, {width:.2f} would decide"
-    return f"{direction} by {abs(difference):.2f} points"

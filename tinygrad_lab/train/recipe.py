@@ -62,7 +62,7 @@ _TRANSFER: dict[str, Any] = {
     "but": list[str],
 }
 _RECIPE: dict[str, Any] = dict.fromkeys(("title", "source", "published", "remark"), str)
-_RECIPE |= {"milestone": float, "diverging": list[str]}
+_RECIPE |= {"milestone": float, "diverging": list[str], "comparisons": list[list[str]]}
 _ORIGIN: dict[str, Any] = dict.fromkeys(("stated", "inferred", "ours"), list[str])
 _KINDS: dict[str, Mapping[str, Any]] = {
     "data": _DATA,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from typing import Any
 from tinygrad_lab.arguments import check_state
 from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.texts import from_json, read_text
-from tinygrad_lab.train.evaluation import FIGURES, compare, percent, spread
-from tinygrad_lab.train.recipe import check_name, find_recipe, recipe_names
+from tinygrad_lab.train.evaluation import FIGURES, percent, spread
+from tinygrad_lab.train.recipe import check_name, find_recipe, recipe_names, split_name
+from tinygrad_lab.train.statistics import Verdict, by_seed, verdict
 from tinygrad_lab.writing import write_atomically, writing
 
 Result = dict[str, Any]
@@ -26,12 +28,17 @@ _SHOWN: Mapping[str, Any] = {  # what each experiment is shown by
     "epochs": int,
     "training_accuracy": dict,
     "images_per_second": float,
+    "last": dict,
 }
 _EXPERIMENT: Mapping[str, Any] = {  # and what there may be besides
     "epochs_by_seed": list[int],
     "training_curves": list[list[float]],
     "settings": dict,
     "published": str,
+    "test_images": int,
+    "command": str,
+    "machines": list,
+    "revisions": list[str],
 }
 _SPREAD: Mapping[str, Any] = {"mean": float, "std": float, "values": list[float]}
 _RECIPE: Mapping[str, Any] = {"name": object, "training": dict}
@@ -42,6 +49,7 @@ _RESULT: Mapping[str, Any] = {
     "training_accuracy": float,
     "images_per_second": float,
 }
+_PROVENANCE: Mapping[str, Any] = {"machine": dict, "revision": str}  # of runs that note it
 _FIGURE: Mapping[str, Any] = {"epoch": int, "accuracy": float}
 _METRICS: Mapping[str, Any] = {"accuracy": float}
 _NO_SETTINGS = ("recipe", "origin", "variants")  # tables that tell of a recipe and change nothing in a run
@@ -53,10 +61,11 @@ since accuracy moves from epoch to epoch: at the **best** epoch on the test set,
 and which flatters; at the **last** epoch; and at the epoch **chosen** on a part held out of the training images, which
 is the honest one. The column **training** is the mean over the last epoch's batches as the network saw them: with
 dropout, augmented, cut and mixed, so that it may lie below the others. Images a second are what the fastest run had
-beside whatever else the machine did; speed is measured elsewhere. Two means are called undecided that differ by less
-than two single runs do, or by less than Student's t-test asks for at 5 %. To try several settings and to keep the best
-on the test images flatters too; where that was done, a remark says so. This page is made from the files beside it by
-`tinygrad-lab results`.
+beside whatever else the machine did; speed is measured elsewhere. A variant is compared with its recipe by
+[`verdict`](../../explanation/when-a-difference-counts.md): the paired difference over the seeds that both ran, with its
+95 % interval. Where that holds 0 it is undecided, and the page estimates how many more seeds would decide. Trying
+several settings and keeping the best on the test images flatters too; where that was done, a remark says so. This page
+is made from the files beside it by `tinygrad-lab results`.
 """
 
 
@@ -77,6 +86,7 @@ def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
         check_name(tables["name"], f"results: {made_by}")
         _checked(made_by, {"recipe": {}, **tables}, {"recipe": dict})
         result = _read(path, _RESULT)
+        _checked(path, result, {name: kind for name, kind in _PROVENANCE.items() if name in result})
         for name, figure in result["figures"].items():
             _checked(path, figure, _FIGURE, name)
         if "last" not in result["figures"]:
@@ -133,7 +143,7 @@ def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
         for name in FIGURES
         if all(name in result["figures"] for result in results)
     }
-    return {
+    summary: Result = {
         "recipe": tables["name"],
         "title": about.get("title", tables["name"]),
         "source": about.get("source", ""),
@@ -149,6 +159,34 @@ def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
         "images_per_second": max(result["images_per_second"] for result in results),
         "settings": {table: tables[table] for table in tables if table not in ("name", *_NO_SETTINGS)},
     }
+    if images := results[-1].get("test", {}).get("images"):
+        summary["test_images"] = images
+    return {**summary, "command": command(summary), **_provenance(results)}
+
+
+def _provenance(results: Sequence[Result]) -> Result:
+    """Return the machines, with their versions, and the revisions of the code that the runs note, each once."""
+    noted: Result = {}
+    for name in _PROVENANCE:
+        values = [result[name] for result in results if name in result]
+        if values:
+            noted[f"{name}s"] = [value for i, value in enumerate(values) if value not in values[:i]]
+    return noted
+
+
+def command(result: Result) -> str:
+    """Return the command that runs an experiment's seeds again.
+
+    Seeds that do not follow one another take a command for each unbroken series.
+    """
+    settings = "".join(f" --set {shlex.quote(told)}" for told in changes(result))
+    lines, seeds = [], sorted(result["seeds"])
+    while seeds:
+        count = next((n for n in range(1, len(seeds)) if seeds[n] != seeds[0] + n), len(seeds))
+        first, several = f" --set training.seed={seeds[0]}" * (seeds[0] > 0), f" --seeds {count}" * (count > 1)
+        lines.append(f"tinygrad-lab train {result['recipe']}{several}{first}{settings}")
+        seeds = seeds[count:]
+    return "; ".join(lines)
 
 
 def changes(result: Result) -> list[str]:
@@ -242,6 +280,8 @@ def _experiment(path: Path, result: Result) -> Result:
             raise ConfigError(f"results: {path}: {name}: expected accuracies from 0 to 1, got others")
     if empty := [name for name, values in several.items() if not values]:
         raise ConfigError(f"results: {path}: expected a value for each seed, got none of {empty[0]}")
+    if short := [name for name, values in several.items() if len(values) != len(several["seeds"])]:
+        raise ConfigError(f"results: {path}: expected a value for each of {several['seeds']}, got other of {short[0]}")
     return result
 
 
@@ -279,11 +319,12 @@ def _section(name: str, ran: Sequence[Result]) -> str:
     for one in ran:
         if what := changes(one):
             lines += ["", f"`{one['recipe']}` ran with other settings than the recipe has today: `{'; '.join(what)}`."]
-    honest = "chosen_on_validation"
-    compared = [r for r in ran[1:] if honest in r and honest in ran[0]]
-    for other in compared:
-        verdict = compare(other[honest]["values"], ran[0][honest]["values"])
-        lines += ["", f"`{other['recipe']}` beside `{ran[0]['recipe']}`, at the epochs chosen: {verdict}."]
+    done = {one["recipe"]: one for one in ran}
+    pairs = [(one["recipe"], ran[0]["recipe"]) for one in ran[1:]]
+    pairs += [(f"{name}:{one}", f"{name}:{other}") for one, other in about.get("comparisons", [])]
+    for one, other in ((done[a], done[b]) for a, b in pairs if a in done and b in done):
+        if judged(one, other):
+            lines += ["", compared(one, other)]
     if diverging := [f"`{name}:{variant}`" for variant in about.get("diverging", [])]:
         lines += [
             "",
@@ -293,6 +334,35 @@ def _section(name: str, ran: Sequence[Result]) -> str:
         reached = "; ".join(f"`{one['recipe']}` {_first_epochs(one, level)}" for one in ran)
         lines += ["", f"First epoch of at least {100 * level:g} % training accuracy, for each seed: {reached}."]
     return "\n".join(lines) + "\n"
+
+
+def judged(result: Mapping[str, Any], other: Mapping[str, Any]) -> Verdict | None:
+    """Return the verdict on two experiments by the seeds that both ran; None if there are none.
+
+    They are compared at the epochs chosen on validation, or at the last ones where one of them has no validation part.
+    """
+    figure = _compared_at(result, other)
+    one, two = (by_seed(r["seeds"], r[figure]["values"]) for r in (result, other))
+    if not one.keys() & two.keys():
+        return None
+    return verdict(one, two, images=result.get("test_images", other.get("test_images")))
+
+
+def compared(result: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Return `judged` as a sentence of a page."""
+    where = "chosen on validation" if _compared_at(result, other) == "chosen_on_validation" else "at the end"
+    return f"`{result['recipe']}` beside `{other['recipe']}`, {where}: {judged(result, other)}."
+
+
+def comparisons(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for each variant, compared with the first experiment of its recipe."""
+    first: dict[str, Mapping[str, Any]] = {}
+    pairs = [(result, first.setdefault(split_name(result["recipe"])[0], result)) for result in results]
+    return [compared(one, other) for one, other in pairs if one["recipe"] != other["recipe"] and judged(one, other)]
+
+
+def _compared_at(*results: Mapping[str, Any]) -> str:
+    return next(name for name in ("chosen_on_validation", "last") if all(name in result for result in results))
 
 
 def _first_epochs(result: Result, level: float) -> str:

@@ -26,6 +26,7 @@ from tinygrad_lab.train.checkpoint import CheckpointFolder
 from tinygrad_lab.train.evaluation import best_epoch, headline_accuracies
 from tinygrad_lab.train.folder import new_run_folder, recipe_text, used_alone, write_into, writing_into
 from tinygrad_lab.train.progress import Reporter
+from tinygrad_lab.train.provenance import describe, revision
 from tinygrad_lab.train.recipe import Recipe
 from tinygrad_lab.train.trainer import Trainer
 from tinygrad_lab.weights import save_weights
@@ -103,6 +104,7 @@ def _naming_checkpoints(folder: Path) -> Iterator[None]:
 def _train(recipe: Recipe, trainer: Trainer, folder: Path, reporter: Reporter, *, tensorboard: bool) -> Metrics:
     """Train to the end and write the weights and the result."""
     epochs, checkpoints = recipe["training"]["epochs"], CheckpointFolder(folder / "checkpoints")
+    ran_on = {"machine": describe(), "revision": revision()}  # before: the code may be edited meanwhile
     with reporter.training(recipe, epochs), _Interruption() as interruption, ExitStack() as stack:
         stack.enter_context(one_blas_thread())
         stack.enter_context(np.errstate(all="ignore"))  # the trainer checks each loss, and its error says more
@@ -123,7 +125,7 @@ def _train(recipe: Recipe, trainer: Trainer, folder: Path, reporter: Reporter, *
             raise
     with writing_into(folder, "weights.safetensors"):
         save_weights(trainer.model, folder / "weights.safetensors")
-    result = _result(recipe, trainer, folder) | ({"ended_early": reason} if reason else {})
+    result = _result(recipe, trainer, folder) | ran_on | ({"ended_early": reason} if reason else {})
     write_into(folder, "result.json", json.dumps(result, indent=2).encode())
     return result
 
@@ -131,6 +133,7 @@ def _train(recipe: Recipe, trainer: Trainer, folder: Path, reporter: Reporter, *
 def _result(recipe: Recipe, trainer: Trainer, folder: Path) -> Metrics:
     seconds = sum(m["seconds"] for m in trainer.history)
     figures, split = headline_accuracies(trainer.history), "validation" if trainer.test is None else "test"
+    images = len((trainer.test or trainer.validation).dataset)  # type: ignore[union-attr]  # one of them is there
     return {
         "recipe": recipe.name,
         "run": str(folder),
@@ -138,7 +141,7 @@ def _result(recipe: Recipe, trainer: Trainer, folder: Path) -> Metrics:
         "seed": recipe["training"].get("seed", 0),
         "seconds": round(seconds, 3),
         "images_per_second": statistics.median(m["images_per_second"] for m in trainer.history),
-        split: {"accuracy": figures["last"]["accuracy"], "loss": figures["last"]["loss"]},
+        split: {"accuracy": figures["last"]["accuracy"], "loss": figures["last"]["loss"], "images": images},
         "figures": figures,
         "training_accuracy": trainer.history[-1]["accuracy"],
     }

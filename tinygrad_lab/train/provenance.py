@@ -1,13 +1,16 @@
-"""What a benchmark ran on: processor, system and versions."""
+"""Provenance of a measurement: processor, system, versions, and the revision of the code."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import platform
+import subprocess
 from pathlib import Path
 
-PACKAGES = ("numpy", "numba", "torch")
+import tinygrad_lab as tgl
+
+PACKAGES = ("numpy", "scipy", "numba", "torch")
 
 
 def processor() -> str:
@@ -34,3 +37,19 @@ def describe() -> dict[str, str | int]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def revision() -> str:
+    """Return the commit of the package's clone, with a plus sign if files differ from it, or else the version."""
+    folder = Path(tgl.__file__).parent
+    tracked = _git(folder, "ls-files", "--error-unmatch", "__init__.py")  # not a clone around an installed package
+    commit = _git(folder, "describe", "--always", "--dirty=+", "--exclude=*") if tracked else ""
+    return commit or f"version {tgl.__version__}"
+
+
+def _git(folder: Path, *command: str) -> str:
+    try:
+        found = subprocess.run(["git", "-C", str(folder), *command], capture_output=True, text=True, check=False)
+    except OSError:  # no git here
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""

@@ -1,0 +1,159 @@
+"""The verdict on two sets of runs and on two classifiers: against SciPy, and by simulation of what it promises."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tinygrad_lab.errors import OptionError
+from tinygrad_lab.train import verdict
+from tinygrad_lab.train.statistics import Verdict, by_seed, repeated
+
+paired_runs = st.integers(2, 12).flatmap(
+    lambda n: st.tuples(*(st.lists(st.integers(0, 2000), min_size=n, max_size=n) for _ in range(2)))
+)
+predictions = st.integers(1, 60).flatmap(
+    lambda n: st.tuples(*(st.lists(st.booleans(), min_size=n, max_size=n) for _ in range(2)))
+)
+
+
+@given(paired_runs, st.sampled_from([0.8, 0.95, 0.99]))
+def test_over_seeds_it_is_the_paired_t_test(sides: Any, level: float) -> None:
+    a, b = (np.array(side) / 2000 for side in sides)
+    assume(np.std(a - b) > 1e-9)
+    found, expected = verdict(a, b, level=level), scipy.stats.ttest_rel(a, b)
+    interval = expected.confidence_interval(level)
+    np.testing.assert_allclose((found.low, found.high), (interval.low, interval.high), atol=1e-12)
+    assume(abs(expected.pvalue - (1 - level)) > 1e-9)
+    assert found.decided == (expected.pvalue < 1 - level)
+    assert found.difference == pytest.approx(np.mean(a) - np.mean(b))
+
+
+@given(predictions)
+def test_over_images_it_is_the_exact_test_of_mcnemar(sides: Any) -> None:
+    a, b = map(np.array, sides)
+    found, ahead, behind = verdict(a, b), int((a & ~b).sum()), int((b & ~a).sum())
+    p = scipy.stats.binomtest(ahead, ahead + behind).pvalue if ahead + behind else 1.0
+    assert found.decided == (p < 0.05)
+    assert found.difference == pytest.approx(a.mean() - b.mean())
+    assert found.low <= found.difference + 1e-12
+    assert found.difference <= found.high + 1e-12
+    assert (found.unit, found.pairs) == ("images", len(a))
+
+
+@given(paired_runs)
+def test_the_other_way_round_it_says_the_opposite(sides: Any) -> None:
+    a, b = (np.array(side) / 2000 for side in sides)
+    there, back = verdict(a, b), verdict(b, a)
+    assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
+    assert (there.better, back.better) in {("first", "second"), ("second", "first"), (None, None)}
+
+
+def decided(rng: np.random.Generator, seeds: int, difference: float, trials: int) -> float:
+    """The share of trials that are decided, where single runs vary by 0.9 points, half of it shared by both sides."""
+    shared = rng.normal(0.9, 0.009 * 0.5**0.5, (trials, seeds))
+    a, b = (shared + shift + rng.normal(0, 0.009 * 0.5**0.5, (trials, seeds)) for shift in (difference, 0))
+    return float(np.mean([verdict(*pair).decided for pair in zip(a, b, strict=True)]))
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+def test_of_equals_one_in_twenty_is_called_different(seeds: int) -> None:
+    share = decided(np.random.default_rng(seeds), seeds, 0.0, 1500)
+    assert abs(share - 0.05) < 4 * (0.05 * 0.95 / 1500) ** 0.5
+
+
+def test_power_grows_with_seeds() -> None:
+    shares = [decided(np.random.default_rng(0), seeds, 0.004, 400) for seeds in (3, 10, 30, 100)]
+    assert shares == sorted(shares)
+    assert shares[0] < 0.2
+    assert shares[-1] > 0.95, "a small difference is decided in the end"
+
+
+def test_adding_seeds_until_it_decides_keeps_its_promise() -> None:
+    rng, looks, wrong = np.random.default_rng(0), 9, {"corrected": 0, "at 95 % each": 0}
+    for _ in range(300):
+        a, b = rng.normal(0.9, 0.01, (2, looks + 1))
+        for name, level in (("corrected", repeated(looks)), ("at 95 % each", 0.95)):
+            wrong[name] += any(verdict(a[:n], b[:n], level=level).decided for n in range(2, looks + 2))
+    assert wrong["corrected"] <= 0.05 * 300
+    assert wrong["at 95 % each"] > 0.1 * 300
+
+
+def test_the_number_of_seeds_that_it_names_decides() -> None:
+    a, b = np.array([0.91, 0.93, 0.92]), np.array([0.90, 0.91, 0.915])
+    found = verdict(a, b)
+    assert found.more is not None
+    spread = (a - b).std(ddof=1)
+    for n, enough in ((3 + found.more, True), (2 + found.more, False)):
+        pattern = np.resize([1.0, -1.0], n) * spread * ((n - 1) / (n - n % 2)) ** 0.5  # of that mean and deviation
+        pattern[n - n % 2 :] = 0
+        differences = found.difference + pattern
+        assert differences.std(ddof=1) == pytest.approx(spread)
+        assert verdict(0.5 + differences, np.full(n, 0.5)).decided == enough
+
+
+def test_one_seed_and_no_difference_decide_nothing() -> None:
+    one = verdict([0.95], [0.90])
+    assert (one.decided, one.more, math.isinf(one.high)) == (False, None, True)
+    assert str(one) == "undecided: 5.00 points higher (1 seed: no interval)"
+    assert verdict([0.9, 0.8], [0.8, 0.9]).more is None
+    same = verdict(np.array([True, False]), np.array([True, False]))
+    assert (same.decided, same.more) == (False, None)
+
+
+def test_it_pairs_by_seed() -> None:
+    a, b = {3: 0.93, 0: 0.91, 1: 0.92}, by_seed([0, 1, 3, 7], [0.90, 0.90, 0.91, 0.1])
+    assert verdict(a, b) == verdict([0.93, 0.91, 0.92], [0.91, 0.90, 0.90])
+    with pytest.raises(OptionError, match=r"seeds that both sides have, got \[0, 1, 3\] and \[5\]"):
+        verdict(a, {5: 0.9})
+
+
+def test_it_says_what_the_test_images_add() -> None:
+    found = verdict([0.90, 0.90], [0.90, 0.90], images=10_000)
+    assert found.test_error == pytest.approx(0.003)
+    assert verdict([0.9], [0.8]).test_error is None
+    assert "test set's own error 0.30" in str(found)
+
+
+def test_more_images_are_asked_for_where_they_are_too_few() -> None:
+    a = np.ones(400, bool)
+    b = a.copy()
+    b[:4] = False
+    found = verdict(a, b)
+    assert not found.decided
+    assert found.more is not None
+    assert 500 < 400 + found.more <= 600, "six of six decide, five do not: 1.5 times as many images"
+    assert verdict(np.tile(a, 2), np.tile(b, 2)).better == "first"
+
+
+@pytest.mark.parametrize(
+    "sides",
+    [([0.9, 0.8], [0.9]), ([], []), ([[0.9]], [[0.9]]), ([True, False], [0.9, 0.8]), (["a"], ["b"]), ({0: 0.9}, [0.9])],
+)
+def test_sides_that_do_not_pair_are_refused(sides: Any) -> None:
+    with pytest.raises(OptionError, match="verdict: expected two sequences"):
+        verdict(*sides)
+
+
+def test_other_mistakes_are_refused() -> None:
+    with pytest.raises(OptionError, match=r"accuracies from 0 to 1, got \[90.0\]"):
+        verdict([90.0], [0.9])
+    with pytest.raises(OptionError, match="level between 0 and 1"):
+        verdict([0.9], [0.9], level=95)
+    with pytest.raises(OptionError, match="number of test images, got 0"):
+        verdict([0.9], [0.9], images=0)
+    with pytest.raises(OptionError, match="at least one look"):
+        repeated(0)
+
+
+def test_the_better_side_is_named() -> None:
+    interval = {"level": 0.95, "pairs": 3, "unit": "seeds"}
+    assert Verdict(0.1, 0.05, 0.15, **interval).better == "first"  # type: ignore[arg-type]
+    assert Verdict(-0.1, -0.15, -0.05, **interval).better == "second"  # type: ignore[arg-type]
+    assert Verdict(0.1, -0.05, 0.25, **interval).better is None  # type: ignore[arg-type]
