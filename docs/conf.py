@@ -33,21 +33,21 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_extensions", "decisions/template.md", "tutorials/_notebooks", "**/.ipynb_checkpoints"]
 
-# Pages: MyST Markdown. Tutorials are notebooks written as text: a changed one is run, and a failing cell is an error.
+# Pages are MyST Markdown. Tutorials are notebooks written as text: changed ones run, and a failing cell is an error.
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath", "fieldlist"]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
-nb_execution_timeout = 600  # seconds: ends a cell that hangs; no page is judged by its time
+nb_execution_timeout = 600  # seconds, for cells that hang
 nb_merge_streams = True
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "TINYGRAD_LAB_NUM_THREADS"):
-    os.environ.setdefault(name, "1")  # the same figures on every machine, and pages side by side under `-j`
+    os.environ.setdefault(name, "1")  # same figures on every machine; `-j` builds pages in parallel
 if importlib.util.find_spec("numba") is None:
-    os.environ.setdefault("TINYGRAD_LAB_KERNELS", "numpy")  # lest every page begins with a line that says so
+    os.environ.setdefault("TINYGRAD_LAB_KERNELS", "numpy")  # avoids a warning on every page
 copybutton_exclude = ".linenos, .gp, .go"
 
-# Reference: docstrings in NumPy's style, with the two sections that this project adds.
+# Docstrings are in NumPy style, with two additional sections.
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 napoleon_google_docstring = False

@@ -1,11 +1,11 @@
-"""Sphinx extension for commands: ``command`` shows a command's help and what a session with it really prints.
+"""Sphinx directive ``command``: a command's help, and a session with its real output.
 
 ```{command} summary
 tinygrad-lab summary lenet5
 ```
 
-Lines of the content are run one after the other in an empty folder, when the page is built; one that begins with
-``@`` is run and not shown.
+When the page is built, the lines of the content run in order in an empty folder. A line that begins with ``@`` runs
+but is not shown.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sphinx.application import Sphinx
 import tinygrad_lab.cli
 
 COLUMNS = 100
-WITHIN = 240  # seconds a session may take
+WITHIN = 240  # seconds for one command
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 FOLDER = Path(tinygrad_lab.cli.__file__).parent
 
@@ -41,7 +41,7 @@ class CommandDirective(ComposingDirective):
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        """Return what is printed, as blocks of text."""
+        """Return the help and the session as blocks of text."""
         name = self.arguments[0]
         self.env.note_dependency(__file__)
         self.env.note_dependency(str(FOLDER / f"{name.replace('-', '_')}.py"))
@@ -66,17 +66,17 @@ def usage(name: str) -> str:
 
 
 def printed(words: list[str], folder: Path) -> str:
-    """Run a command of the project in a folder and return what it prints.
+    """Run a command of the project in a folder and return its output.
 
     Raises
     ------
     RuntimeError
-        It fails; the message is what it printed.
+        The command fails. The message is its output.
     """
     if words[0] != "tinygrad-lab":
         raise RuntimeError(f"command: expected lines that begin with tinygrad-lab, got {shlex.join(words)}")
     words = [found for word in words for found in (sorted(map(str, folder.glob(word))) if "*" in word else [word])]
-    told = os.environ | {
+    environment = os.environ | {
         "COLUMNS": str(COLUMNS),
         "NO_COLOR": "1",
         "TERM": "dumb",
@@ -88,7 +88,7 @@ def printed(words: list[str], folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "tinygrad_lab", *words[1:]],
         cwd=folder,
-        env=told,
+        env=environment,
         capture_output=True,
         text=True,
         timeout=WITHIN,

@@ -1,4 +1,4 @@
-"""The groups of layers in the sidebar, and a telling example of each that takes arguments."""
+"""Groups of layers in the sidebar, and an example of each layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small drawings for the reference: of a layer in blocks, and of an activation with its derivative."""
+"""Small drawings for the reference: a layer as blocks, an activation with its derivative."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DARK = re.compile(r"@media \(prefers-color-scheme: dark\) \{ (?P<rules>.*) \}", 
 
 
 def themed(svg: str) -> str:
-    """Return an SVG for use inside of a page, its dark colors those of the page's theme and not of the system."""
+    """Return an SVG for use in a page: the page's theme selects the dark colors, not the system."""
 
     def both(match: re.Match[str]) -> str:
         rules = match["rules"].strip()
@@ -33,7 +33,7 @@ def figure(svg: str, caption: str = "") -> str:
 
 
 def elementwise(layer: Any) -> bool:
-    """Tell whether a layer treats each element by itself, and does something to it."""
+    """Return whether a layer acts on each element independently and is not the identity."""
     x = np.linspace(-REACH, REACH, 16).reshape(1, -1)
     try:
         y = _applied(layer, x)
@@ -49,7 +49,7 @@ def _applied(layer: Any, x: Any) -> Any:
 
 
 def curve(layer: Any, name: str) -> str:
-    """Return the graph of an activation and of its derivative, which the engine computes."""
+    """Return the graph of an activation and of its derivative, computed by the engine."""
     x = np.linspace(-REACH, REACH, 321).reshape(1, -1)
     y = _applied(layer, x)
     slope = tgl.grad(lambda values: tgl.sum(layer(values)))(x)

@@ -1,4 +1,4 @@
-"""Sphinx extension for the front page: its picture, which is a real forward and backward pass, and its speed table."""
+"""Sphinx extension for the front page: the picture of a real forward and backward pass, and the speed table."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ DOCS = Path(__file__).resolve().parents[1]
 PICTURE = Path("reference", "generated", "front.svg")
 SPEED = DOCS / "results" / "performance.json"
 STAGES = {"c1": "convolution", "s2": "pooling", "c3": "convolution", "s4": "pooling", "f6": "dense", "output": "scores"}
-SHOWN = 4  # maps of a layer that are drawn, two by two
+SHOWN = 4  # maps drawn for each layer, two by two
 INK = "#808080"  # gray, which shows on white and on black
 
 
 def trained() -> tuple[Any, Any]:
-    """Return LeNet-5 after three epochs on the digits, and the held-out images with their labels."""
+    """Return LeNet-5 after three epochs on the digits, and the test images with their labels."""
     from tinygrad_lab.data import Loader, load
     from tinygrad_lab.losses import softmax_cross_entropy
     from tinygrad_lab.optim import SGD
@@ -42,7 +42,7 @@ def trained() -> tuple[Any, Any]:
 
 
 def passes(model: Any, image: Any, label: int) -> list[tuple[str, Any, Any]]:
-    """Return the name, the value and the gradient of the loss for the image and for every stage of the network."""
+    """Return name, value and gradient of the loss for the image and for every stage of the network."""
     from tinygrad_lab.losses import softmax_cross_entropy
 
     values, pulls = [image], []
@@ -59,7 +59,7 @@ def passes(model: Any, image: Any, label: int) -> list[tuple[str, Any, Any]]:
 
 
 def tiled(array: Any, chosen: Any) -> Any:
-    """Return one example's chosen maps as one picture, each in its own range, or a vector as a rectangle."""
+    """Return the chosen maps of one example as one picture, each in its own range, or a vector as a rectangle."""
     array = array[0]
     if array.ndim == 1:
         return array.reshape(-1, 1) if array.size <= 16 else array.reshape(-1, 12)
@@ -76,12 +76,12 @@ def tiled(array: Any, chosen: Any) -> Any:
 
 
 def liveliest(array: Any) -> Any:
-    """Return the numbers of the maps that differ most from place to place, in order."""
+    """Return the sorted numbers of the maps with the largest standard deviation."""
     return np.sort(np.argsort(array[0].std(axis=(0, 1)))[-SHOWN:]) if array.ndim == 4 else None
 
 
 def picture() -> Figure:
-    """Return the picture: above, what the network computes; below, the derivative of its loss by each of it."""
+    """Return the picture: values in the upper row, the derivative of the loss with respect to them in the lower."""
     model, data = trained()
     batch = np.asarray(data.images[:1], "float32") / 255.0
     batch = batch if batch.shape[1] == 32 else np.pad(batch, ((0, 0), (2, 2), (2, 2), (0, 0)))
@@ -110,7 +110,7 @@ def picture() -> Figure:
 
 
 def draw(app: Sphinx) -> None:
-    """Write the picture if there is none, or if this file or the network has changed since."""
+    """Write the picture if it is missing or older than this file or the network."""
     target = Path(app.srcdir) / PICTURE
     sources = (Path(__file__), DOCS.parent / "tinygrad_lab" / "zoo" / "lenet5.py")
     if not target.exists() or target.stat().st_mtime < max(path.stat().st_mtime for path in sources):
@@ -120,10 +120,10 @@ def draw(app: Sphinx) -> None:
 
 
 class SpeedTableDirective(ComposingDirective):
-    """Whole training steps next to PyTorch's, from docs/results/performance.json; nothing where it is not there."""
+    """Times of whole training steps compared with PyTorch, from docs/results/performance.json if it exists."""
 
     def run(self) -> list[nodes.Node]:
-        """Return a table with a row a network."""
+        """Return a table with a row for each network."""
         self.env.note_dependency(str(SPEED))
         self.env.note_dependency(__file__)
         if not SPEED.exists():
@@ -137,7 +137,7 @@ class SpeedTableDirective(ComposingDirective):
         head = ("Network", "ms", "PyTorch", "Faster")
         machine = found["machine"]
         says = (
-            f"Whole training steps, medians of {found['rounds']} rounds, beside PyTorch {machine['torch']} "
+            f"Whole training steps, medians of {found['rounds']} rounds, compared with PyTorch {machine['torch']} "
             f"in its faster layout, on {found['threads']} threads of an {machine['processor']}."
         )
         made = table(head, rows, classes="speed", numbers=range(1, len(head)))

@@ -1,13 +1,13 @@
-"""Sphinx extension for layers: one directive renders the page of any installed plugin, a stranger's too.
+"""Sphinx directives for layers: ``layer`` renders the page of any installed plugin.
 
 ```{layer} conv2d
 :example: conv2d(3, 16, kernel_size=3, padding="same")
 :input: 32, 32, 3
 ```
 
-From the plugin come its docstring (formula, parameters, shapes, errors, paper), the errors that its cases provoke with
-their real messages, its drawing, its cost and its report card. Without an example, the first of its cases serves.
-``report-card`` renders the card alone.
+The page has the plugin's docstring (formula, parameters, shapes, errors, paper), the errors that its cases provoke with
+their real messages, a drawing, the cost and the report card. Without an example, the first of its cases is used.
+``report-card`` renders only the card.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from tinygrad_lab.nn.initializers import shapes_only
 from tinygrad_lab.nn.layer import Layer
 
 WHAT_IS_CHECKED_ONCE = {
-    "fresh_process": "Configuration and state, written and read in a fresh process, give the same layer.",
+    "fresh_process": "Configuration and state, saved and loaded in a fresh process, give the same layer.",
     "bad_inputs": "Each documented misuse raises the documented error.",
-    "misfits": "Kernels take, or refuse, arguments that do not fit as the reference does.",
+    "misfits": "Kernels accept or refuse unfit arguments exactly as the reference does.",
     "adequacy": "The cases draw every option and run every branch of the layer.",
 }
 MOST_ERRORS = 10
 
 
 def evaluated(node: ast.expr) -> Any:
-    """Return the value of an example: literals, and calls of layers by their registered names."""
+    """Return the value of an example, which may contain literals and calls of layers by their registered names."""
     if isinstance(node, ast.Call):
         make = registry.layers[ast.unparse(node.func)]
         options = {k.arg: evaluated(k.value) for k in node.keywords if k.arg is not None}
@@ -59,7 +59,7 @@ def evaluated(node: ast.expr) -> Any:
 
 
 def example_of(name: str, options: dict[str, str]) -> tuple[str, Layer, list[tuple[int, ...]]]:
-    """Return an example in words, the layer, and the shapes of its inputs without the batch axis."""
+    """Return an example as text, the layer, and the shapes of its inputs without the batch axis."""
     if "example" in options:
         text = options["example"]
         with shapes_only():
@@ -73,7 +73,7 @@ def example_of(name: str, options: dict[str, str]) -> tuple[str, Layer, list[tup
 
 
 def first_case(name: str) -> Any:
-    """Return an example from the cases of a layer: the author's first, or the simplest one that is drawn."""
+    """Return an example from the cases of a layer: the author's first, or the simplest drawn one."""
     from hypothesis import find
 
     cases = registry.cases[name]
@@ -105,7 +105,7 @@ class LayerDirective(ComposingDirective):
 
 
 def facts(name: str, cls: type) -> str:
-    """Return a line with the names of a layer, and whose it is."""
+    """Return a line with the names of a layer and its distribution."""
     plugin = registry.layers.plugin(name)
     module, _, attribute = plugin.target.partition(":")
     return (
@@ -116,14 +116,14 @@ def facts(name: str, cls: type) -> str:
 
 
 def documentation(name: str) -> str:
-    """Return the class's own documentation, with its formula, parameters, shapes, errors and papers."""
+    """Return autodoc's directive for the class."""
     module, _, attribute = registry.layers.plugin(name).target.partition(":")
-    elsewhere = "   :no-index:\n" if attribute in tgl.__all__ else ""  # it has a place among the names as well
+    elsewhere = "   :no-index:\n" if attribute in tgl.__all__ else ""  # a page of names documents it too
     return f"\n.. autoclass:: {module}.{attribute}\n{elsewhere}"
 
 
 def cost(text: str, layer: Layer, shapes: list[tuple[int, ...]]) -> str:
-    """Return a table of what an example costs for one image, sequence or vector."""
+    """Return a table with the cost of an example for one image, sequence or vector."""
     whole = [(1, *shape) for shape in shapes]
     out = layer.output_shape(*whole)
     size = sum(math.prod(variable.shape) for variable in layer.variables().values())
@@ -134,7 +134,7 @@ def cost(text: str, layer: Layer, shapes: list[tuple[int, ...]]) -> str:
         ("Parameters and statistics", f"{size:,}"),
         ("Multiply-adds", f"{layer.multiply_adds(*whole):,}"),
     ]
-    return "For one example, the batch axis left out.\n\n" + table((), rows, classes="cost")
+    return "The cost of one example, without the batch axis.\n\n" + table((), rows, classes="cost")
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
@@ -143,14 +143,14 @@ def shape_text(shape: tuple[int, ...]) -> str:
 
 
 def drawing(name: str, layer: Layer, shapes: list[tuple[int, ...]]) -> str:
-    """Return the graph of an activation, or a drawing in blocks."""
+    """Return the graph of an activation, or a block diagram."""
     if len(shapes) == 1 and elementwise(layer):
         return figure(curve(layer, name), "Solid: y. Dashed: dy/dx.")
     return figure(draw(layer, shapes[0] if len(shapes) == 1 else shapes, name=name).svg)
 
 
 def errors(name: str, cls: type) -> str:
-    """Return the misuses that the layer's cases know, with the messages that they really get."""
+    """Return a table of the misuses in the layer's cases, with their real messages."""
     rows = []
     for bad in registry.cases[name].bad_inputs[:MOST_ERRORS]:
         kind, message = provoked(cls, bad)
@@ -158,11 +158,11 @@ def errors(name: str, cls: type) -> str:
         use = ", ".join([*map(repr, bad.args), *(f"{k}={v!r}" for k, v in bad.options.items())])
         call = f"{cls.__name__}({use})" + (f" on {' and '.join(given)}" if given else "")
         rows.append((literal(call), f"{literal(kind)}\n\n{escaped(message)}"))
-    return "What the layer says to misuse.\n\n" + table(("Use", "Answer"), rows)
+    return "Misuse of the layer raises these errors.\n\n" + table(("Use", "Error"), rows)
 
 
 def provoked(cls: type, bad: Any) -> tuple[str, str]:
-    """Return the error that a misuse raises, by kind and message."""
+    """Return the type and message of the error that a misuse raises."""
     rng = np.random.default_rng(0)
     from tinygrad_lab.conformance import Input
 
@@ -175,20 +175,20 @@ def provoked(cls: type, bad: Any) -> tuple[str, str]:
 
 
 class ReportCardDirective(ComposingDirective):
-    """The report card of a layer; with ``:short:`` only the properties that an error was measured for."""
+    """The report card of a layer; with ``:short:`` only the properties with a measured error."""
 
     required_arguments = 1
     option_spec: ClassVar[dict[str, Any]] = {"short": directives.flag}
 
     def run(self) -> list[nodes.Node]:
-        """Return the table and where it comes from."""
+        """Return the table and its origin."""
         self.env.note_dependency(str(KEPT))
         self.env.note_dependency(__file__)
         return self.composed(report_card(self.arguments[0], short="short" in self.options))
 
 
 def report_card(name: str, *, short: bool = False) -> str:
-    """Return a report card: a row a property, with what it says, and how near its error came to its tolerance."""
+    """Return a report card: for each property its meaning, the worst error and the tolerance."""
     exemptions = registry.cases[name].exemptions
     rows = []
     for row in card(name):
@@ -208,7 +208,7 @@ def report_card(name: str, *, short: bool = False) -> str:
 
 
 def meaning(prop: str, layer: str) -> str:
-    """Return what a property says, in a sentence."""
+    """Return a sentence that states a property."""
     if prop in LAYER:
         return first_sentence(LAYER[prop].__doc__ or "")
     if prop in ONCE:
@@ -226,13 +226,13 @@ def first_sentence(text: str) -> str:
 
 
 class LayerTableDirective(ComposingDirective):
-    """Layers of a group: what each does, in a sentence."""
+    """The layers of a group, with a sentence on each."""
 
     required_arguments = 1
     final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
-        """Return a table with a row a layer."""
+        """Return a table with a row for each layer."""
         rows = []
         for name in self.arguments[0].split():
             cls = registry.layers[name]
@@ -244,7 +244,7 @@ class LayerTableDirective(ComposingDirective):
 def right(
     name: str, rawtext: str, text: str, lineno: int, inliner: Any, options: Any = None, content: Any = ()
 ) -> tuple[list[nodes.Node], list[nodes.Node]]:
-    """The role of numbers in tables: they end at the right of their column."""
+    """Return a number of a table, aligned to the right of its column."""
     return [nodes.inline(rawtext, text, classes=["right"])], []
 
 

@@ -1,7 +1,7 @@
-r"""Sphinx extension for formulas: LaTeX becomes MathML when the documentation is built.
+r"""Sphinx extension for formulas: translates LaTeX to MathML when the documentation is built.
 
-Browsers set MathML themselves, so pages read without a network. Where there is one, MathJax sets it again, with better
-fonts than many systems have. A formula that cannot be translated is a warning, with the commands that are unknown.
+Browsers render MathML themselves, so pages need no network. With a network, MathJax renders it again, with better fonts
+than many systems have. A formula that cannot be translated gives a warning with its unknown commands.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ def translate(latex: str, node: nodes.Element, *, display: bool) -> str:
 
 
 def visit_inline(self: Any, node: nodes.math) -> None:
-    """Write a formula that stands in a line of text."""
+    """Write an inline formula."""
     self.body.append(translate(node.astext(), node, display=False))
     raise nodes.SkipNode
 
 
 def visit_block(self: Any, node: nodes.math_block) -> None:
-    """Write a formula that stands by itself; one of several lines is aligned at its ampersands."""
+    """Write a display formula; several lines are aligned at their ampersands."""
     latex = node.astext()
     if r"\\" in latex and r"\begin" not in latex:
-        latex = rf"\begin{{aligned}} {{}} {latex} \end{{aligned}}"  # {}: lest a bracket be taken for an option
+        latex = rf"\begin{{aligned}} {{}} {latex} \end{{aligned}}"  # {}: a bracket here would be read as an option
     self.body.append(f'<div class="formula">{translate(latex, node, display=True)}</div>\n')
     raise nodes.SkipNode
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Offer the renderer; conf.py chooses it by html_math_renderer."""
+    """Register the renderer, which conf.py selects with html_math_renderer."""
     app.add_js_file(MATHJAX, loading_method="async")
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-"""The families of public names that the reference has a page for."""
+"""Families of public names: each has a page in the reference."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Family:
     top : tuple of str
         The modules whose names `import tinygrad_lab as tgl` gives.
     modules : tuple of str
-        Modules that are imported by their own names; all that they make public is shown.
+        Modules that users import by name; all their public names are shown.
     """
 
     slug: str
@@ -39,21 +39,23 @@ FAMILIES = (
     Family(
         "transforms",
         "Transforms and settings",
-        "Functions of functions: derivatives of every order, recomputation; and what holds within a `with` block.",
+        "Functions of functions: derivatives of every order and recomputation. Settings that apply in a `with` block.",
         ("autograd.transforms", "autograd.checkpoint", "autograd.jacobians", "autograd.settings", "autograd.effects"),
     ),
     Family("tensors", "Tensors", "The immutable boxed array, and trees of them.", ("tensor",), ("autograd.trees",)),
     Family(
         "primitives",
         "Primitives",
-        "Operations with derivative rules, windows over images, and the rule for integers and float16.",
+        "Operations with derivative rules, windows over images, and the treatment of integers and float16.",
         ("autograd.primitive", "ops.windows", "ops.widths"),
     ),
     Family("arithmetic", "Arithmetic and comparisons", "Element by element, with broadcasting.", ("ops.arithmetic",)),
     Family("elementary", "Elementary functions", "Element by element.", ("ops.elementary",)),
     Family("reductions", "Sums, maxima, sorting", "Along axes.", ("ops.reductions",)),
-    Family("shaping", "Shapes and indexing", "The same numbers elsewhere.", ("ops.shaping", "ops.indexing")),
-    Family("linear", "Products", "Matrices and tensors.", ("ops.linear",)),
+    Family(
+        "shaping", "Shapes and indexing", "Operations that move or select numbers.", ("ops.shaping", "ops.indexing")
+    ),
+    Family("linear", "Products", "Products of matrices and tensors.", ("ops.linear",)),
     Family(
         "networks",
         "Operations of networks",
@@ -67,35 +69,35 @@ FAMILIES = (
         ("nn.variables", "nn.layer", "nn.sequential", "nn.functional"),
         ("registry",),
     ),
-    Family("initializers", "Initial values", "How weights are drawn.", ("nn.initializers",), ("nn.initializers",)),
-    Family("losses", "Around losses", "What the losses share.", (), ("losses",)),
+    Family("initializers", "Initial values", "Functions for weights.", ("nn.initializers",), ("nn.initializers",)),
+    Family("losses", "Around losses", "Functions that losses share.", (), ("losses",)),
     Family("optim", "Around optimizers", "Averages of weights, clipping, the base class.", (), ("optim",)),
     Family("data", "Data", "Data sets in memory, batches, augmentation.", (), ("data",)),
-    Family("train", "Training", "Recipes, the loop that follows them, and what a run leaves.", (), ("train",)),
+    Family("train", "Training", "Recipes, the training loop, and the files of a run.", (), ("train",)),
     Family(
         "weights",
         "Weights",
-        "Files of weights, those of other frameworks, and what is frozen.",
+        "Files of weights, import from other frameworks, and freezing.",
         (),
         ("weights", "weights.importing"),
     ),
-    Family("inspect", "Looking inside", "Summaries, drawings, and what goes on in a network.", (), ("inspect",)),
-    Family("conformance", "The conformance kit", "Cases, and the checks of them.", (), ("conformance",)),
+    Family("inspect", "Looking inside", "Summaries and drawings of networks and their values.", (), ("inspect",)),
+    Family("conformance", "The conformance kit", "Cases and checks.", (), ("conformance",)),
     Family("kernels", "Kernels", "The project's threads and kernels.", (), ("kernels",)),
-    Family("errors", "Errors", "Each says who, what was expected, what was given, and what to do.", (), ("errors",)),
+    Family("errors", "Errors", "Each message says who, expected, got, and what to do.", (), ("errors",)),
 )
 
 REGISTERED = {
-    "losses": ("Losses", "Functions of predictions and targets; a recipe's table `loss` names one."),
-    "optimizers": ("Optimizers", "How parameters follow their gradients; a recipe's table `optimizer` names one."),
-    "schedules": ("Schedules", "How the learning rate changes; a recipe's table `schedule` names one."),
-    "augmentations": ("Augmentations", "What is done to training images; a recipe's list `augment` names them."),
-    "datasets": ("Data sets", "Where images come from; a recipe's table `data` names one."),
+    "losses": ("Losses", "Functions of predictions and targets. A recipe's table `loss` names one."),
+    "optimizers": ("Optimizers", "Updates of parameters from gradients. A recipe's table `optimizer` names one."),
+    "schedules": ("Schedules", "Factors of the learning rate over training. A recipe's table `schedule` names one."),
+    "augmentations": ("Augmentations", "Random changes of training images. A recipe's list `augment` names them."),
+    "datasets": ("Data sets", "Sources of images. A recipe's table `data` names one."),
 }
 
 
 def members(family: Family) -> list[str]:
-    """Return the full names of a family, in the order in which their modules define them."""
+    """Return the full names of a family, in the order of its modules."""
     modules = {f"{TOP}.{name}": position for position, name in enumerate(family.top)}
     found = []
     for name in tgl.__all__:
@@ -121,12 +123,12 @@ def _place(modules: dict[str, int]) -> Any:
 
 
 def _plugins() -> set[int]:
-    """Return the identities of what the pages of plugins show."""
+    """Return the identities of the objects on the pages of plugins."""
     return {id(getattr(registry, kind)[name]) for kind in REGISTERED for name in getattr(registry, kind)}
 
 
 def public(module: str) -> list[str]:
-    """Return the public names of a module: `__all__`, or what it defines without a leading underscore."""
+    """Return the public names of a module: `__all__`, or its own callables without a leading underscore."""
     found = importlib.import_module(module)
     if hasattr(found, "__all__"):
         return list(found.__all__)
@@ -138,7 +140,7 @@ def public(module: str) -> list[str]:
 
 
 def resolved(name: str) -> Any:
-    """Return what a full name stands for."""
+    """Return the object with a full name."""
     module, _, attribute = name.rpartition(".")
     return getattr(importlib.import_module(module), attribute)
 

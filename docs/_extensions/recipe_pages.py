@@ -1,4 +1,4 @@
-"""Sphinx extension for recipes: ``recipe`` shows one with the origin of each setting; ``recipe-table`` lists them."""
+"""Sphinx directives for recipes: ``recipe`` shows one with the origin of each setting, ``recipe-table`` lists all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETTINGS = ("model", "data", "loss", "optimizer", "schedule", "training", "trans
 
 
 class RecipeDirective(ComposingDirective):
-    """A recipe: what for, by whom, every setting and whose choice it is, the variants, and the file."""
+    """A recipe: its source, every setting with its origin, the variants, and the file."""
 
     required_arguments = 1
 
@@ -31,19 +31,19 @@ class RecipeDirective(ComposingDirective):
         self.env.note_dependency(__file__)
         recipe = find_recipe(name)
         about = recipe["recipe"]
-        told = [f":doc:`Source </reference/sources>` {escaped(about.get('source', 'not stated'))}."]
+        text = [f":doc:`Source </reference/sources>`: {escaped(about.get('source', 'not stated'))}."]
         if "published" in about:
-            told.append(f"*Published* {escaped(about['published'])}.")
+            text.append(f"*Published*: {escaped(about['published'])}.")
         if "remark" in about:
-            told.append(f"{escaped(about['remark'])}.")
+            text.append(f"{escaped(about['remark'])}.")
         rows = settings(recipe)
-        head = ("Setting", "Value", "Whose choice")
+        head = ("Setting", "Value", "Origin")
         lead = (
-            "A setting is *stated* by the source, *inferred* from what it says, or *ours*. "
-            "``--set table.key=value`` replaces one.\n\n"
+            "A setting is *stated* by the source, *inferred* from it, or *ours*. "
+            "``--set table.key=value`` replaces a setting.\n\n"
         )
         return [
-            *self.composed("\n\n".join([*told, code(f"tinygrad-lab train {name}", "sh"), measured(name, self.env)])),
+            *self.composed("\n\n".join([*text, code(f"tinygrad-lab train {name}", "sh"), measured(name, self.env)])),
             self.section("Settings", lead + table(head, rows, classes="settings")),
             *([self.section("Variants", variants(recipe))] if recipe.variants else []),
             self.section("The file", code((FOLDER / f"{name}.toml").read_text(encoding="utf-8"), "toml")),
@@ -51,7 +51,7 @@ class RecipeDirective(ComposingDirective):
 
 
 def settings(recipe: Recipe) -> list[tuple[str, str, str]]:
-    """Return each setting with its value and its mark."""
+    """Return each setting with its value and its origin."""
     rows = []
     for kind in SETTINGS:
         for key, value in recipe[kind].items():
@@ -65,27 +65,27 @@ def settings(recipe: Recipe) -> list[tuple[str, str, str]]:
 
 
 def variants(recipe: Recipe) -> str:
-    """Return the variants with what is other in them, and whose choice that is."""
+    """Return a table of the variants: each changed setting, and its origin."""
     rows = []
     for variant in recipe.variants:
         for path, value in recipe["variants"][variant].items():
             mark = MARKS[recipe.origin(f"variants.{variant}.{path}")]
             rows.append((literal(f"{recipe.name}:{variant}"), literal(f"{path} = {json.dumps(value)}"), mark))
-    return table(("Recipe", "What is other", "Whose choice"), rows)
+    return table(("Recipe", "Changed setting", "Origin"), rows)
 
 
 def measured(name: str, env: Any) -> str:
-    """Return a link to the results, if the experiment was run."""
+    """Return a link to the results if the recipe has any."""
     env.note_dependency(str(RESULTS))
     found = [path for path in RESULTS.glob("*.json") if path.stem.partition("-")[0].partition(":")[0] == name]
-    return f"\nWhat it gave: {page_link('results/experiments/index', 'results of experiments')}.\n" if found else ""
+    return f"\nResults: {page_link('results/experiments/index', 'accuracy of this recipe')}.\n" if found else ""
 
 
 class RecipeTableDirective(ComposingDirective):
     """All recipes."""
 
     def run(self) -> list[nodes.Node]:
-        """Return a table with a row a recipe."""
+        """Return a table with a row for each recipe."""
         self.env.note_dependency(__file__)
         rows = []
         for name in recipe_names():

@@ -1,7 +1,7 @@
-"""Sphinx extension for the reference: writes a page a layer, network, recipe, command and family of names.
+"""Sphinx extension for the reference: writes a page for each layer, network, recipe, command and family of names.
 
-The pages lie in the ignored docs/reference/generated. Each holds little more than a directive that renders what it
-names, so that a page is built again when what it shows has changed, and not otherwise.
+The pages go to docs/reference/generated, which git ignores. Each has little more than a directive that renders its
+subject, so that a page is rebuilt only when its subject has changed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SESSIONS = {
     "weights": ("@train --set training.epochs=1 --quiet", "weights show runs/*/weights.safetensors"),
 }
 
-TITLES = {  # of pages of the zoo, where the first line of the file says too much
+TITLES = {  # of zoo pages whose docstring has a first line that is too long for a title
     "alexnet_small": "A small AlexNet",
     "cuda_convnet": "The four-layer network",
     "gap": "Global average pooling",
@@ -76,13 +76,13 @@ def ours(kind: str) -> list[str]:
 
 
 def layers() -> Iterator[tuple[str, str]]:
-    """Yield a page for each layer and for each group of them."""
+    """Yield a page for each layer and for each group of layers."""
     groups = {title: list(names) for title, names in GROUPS.items()}
     left = sorted(set(ours("layers")) - {name for names in groups.values() for name in names})
     if left:
         groups["Others"] = left
     slugs = [title.lower().replace(" ", "-") for title in groups]
-    text = "One page a layer: formula, shapes, errors, drawing, paper, cost and report card."
+    text = "Each layer has a page with formula, shapes, errors, drawing, paper, cost and report card."
     yield "layers/index", f"# Layers\n\n{text}\n\n" + contents([f"group-{slug}" for slug in slugs])
     for slug, (title, names) in zip(slugs, groups.items(), strict=True):
         yield (
@@ -99,7 +99,7 @@ def models() -> Iterator[tuple[str, str]]:
     by_file: dict[Path, list[str]] = {}
     for name in ours("models"):
         by_file.setdefault(zoo_pages.source_of(name), []).append(name)
-    lead = "The zoo, one page a paper. The table is for each network's usual image and number of classes."
+    lead = "Each page has the networks of one paper. The table uses each network's default image and number of classes."
     files = sorted(path.stem for path in by_file)
     yield "models/index", f"# Networks\n\n{lead}\n\n{fence('model-table')}\n\n" + contents(files)
     for path, names in by_file.items():
@@ -122,7 +122,7 @@ def models() -> Iterator[tuple[str, str]]:
 
 def recipes() -> Iterator[tuple[str, str]]:
     """Yield a page for each recipe."""
-    lead = "One experiment each. `tinygrad-lab train NAME` runs one, `NAME:VARIANT` a variant of it."
+    lead = "A recipe is one experiment. `tinygrad-lab train NAME` runs it, and `NAME:VARIANT` is a variant."
     names = recipe_names()
     yield "recipes/index", f"# Recipes\n\n{lead}\n\n{fence('recipe-table')}\n\n" + contents(names)
     for name in names:
@@ -133,7 +133,7 @@ def command_texts() -> Iterator[tuple[str, str]]:
     """Yield a page for each command."""
     known = commands()
     rows = "\n".join(f"| [{name}]({name}.md) | {text} |" for name, text in known.items())
-    lead = "`tinygrad-lab COMMAND`. What the pages show was printed when they were built."
+    lead = "Run them as `tinygrad-lab COMMAND`. The output on these pages was printed when they were built."
     text = f"# Commands\n\n{lead}\n\n| Command | What it does |\n|---|---|\n{rows}\n\n"
     yield "commands/index", text + contents(list(known))
     for name, says in known.items():
@@ -147,16 +147,17 @@ def command_texts() -> Iterator[tuple[str, str]]:
 def families() -> Iterator[tuple[str, str]]:
     """Yield a page for each family of public names."""
     lead = (
-        "Every public name, by what it is for. `import tinygrad_lab as tgl` gives those that begin with `tinygrad_lab.`"
+        "These pages list every public name by purpose. `import tinygrad_lab as tgl` gives the names directly below "
+        "`tinygrad_lab`; those of submodules need an import of their own."
     )
-    yield "names/index", f"# Names\n\n{lead} alone.\n\n" + contents([family.slug for family in FAMILIES])
+    yield "names/index", f"# Names\n\n{lead}\n\n" + contents([family.slug for family in FAMILIES])
     for family in FAMILIES:
         blocks = [documented_as(name) for name in members(family)]
         yield f"names/{family.slug}", f"# {family.title}\n\n{family.lead}\n\n" + fence("eval-rst", "", blocks)
 
 
 def registered() -> Iterator[tuple[str, str]]:
-    """Yield a page for each kind of plugin that recipes call by name."""
+    """Yield a page for each kind of plugin that recipes refer to by name."""
     for kind, (title, lead) in REGISTERED.items():
         found = getattr(registry, kind)
         rows, blocks = [], []
@@ -166,12 +167,12 @@ def registered() -> Iterator[tuple[str, str]]:
             says = " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split())
             rows += [f"   * - :code:`{name}`", f"     - {says}"]
             blocks.append(f".. auto{'class' if isinstance(thing, type) else 'function'}:: {target}\n")
-        head = [".. list-table::", "   :header-rows: 1", "", "   * - Name in recipes", "     - What", *rows, ""]
+        head = [".. list-table::", "   :header-rows: 1", "", "   * - Name in recipes", "     - Description", *rows, ""]
         yield f"plugins/{kind}", f"# {title}\n\n{lead}\n\n" + fence("eval-rst", "", head + blocks)
 
 
 def write(app: Sphinx) -> None:
-    """Write the pages that have changed, and remove those of things that are gone."""
+    """Write the changed pages, and remove obsolete ones."""
     folder = Path(app.srcdir) / "reference" / "generated"
     wanted = {folder / path: text + "\n" for path, text in pages().items()}
     for path in folder.rglob("*.md"):
@@ -184,7 +185,7 @@ def write(app: Sphinx) -> None:
 
 
 def signature(app: Sphinx, what: str, name: str, thing: Any, options: Any, given: str, returned: str) -> Any:
-    """Return how a layer is made: its constructor's parameters, and not those of the `__new__` that remembers them."""
+    """Return the parameters of a layer's constructor; autodoc would show those of `__new__`, which records them."""
     if what != "class" or not (isinstance(thing, type) and issubclass(thing, Layer)):
         return None
     parameters = list(inspect.signature(thing.__init__).parameters.values())[1:]
@@ -193,7 +194,7 @@ def signature(app: Sphinx, what: str, name: str, thing: Any, options: Any, given
 
 
 def initials(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
-    """Keep an author's initial at the beginning of a line from being taken for the number of a list."""
+    """Escape an author's initial at the beginning of a line, which reStructuredText would read as a list item."""
     lines[:] = [INITIAL.sub(r"\1\2\\.", line) for line in lines]
 
 

@@ -1,7 +1,7 @@
-"""Report cards of the conformance kit, kept beside the documentation: `python docs/_extensions/report_cards.py`.
+"""Stored report cards of the conformance kit: `python docs/_extensions/report_cards.py` writes them.
 
-Checking all layers takes minutes, so that the documentation shows what a run of the kit found, and says when and on
-what it ran. A plugin that is not in the file is checked when its page is built.
+Checking all layers takes minutes, so the documentation shows the stored results of one run of the kit, with its date
+and versions. A plugin that is not in the file is checked when its page is built.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def card(name: str) -> list[dict[str, Any]]:
 
 
 def compact(layer: dict[str, Any]) -> list[list[Any]]:
-    """Return what the kit says of a layer, a short list a property."""
+    """Return the kit's results for a layer, as a short list for each property."""
     return [
         [p["name"], p["passed"], p["examples"], _short(p["worst_error"]), _short(p["tolerance"])]
         for p in layer["properties"]
@@ -54,7 +54,7 @@ def _short(number: float | None) -> float | None:
 
 
 def write(layers: list[dict[str, Any]]) -> None:
-    """Write the file, a line a property."""
+    """Write the file, with a line for each property."""
     import numpy as np
 
     import tinygrad_lab as tgl
@@ -76,7 +76,7 @@ def write(layers: list[dict[str, Any]]) -> None:
 
 
 def main() -> int:
-    """Check all registered layers of this distribution and write the file; the status is 1 if one fails."""
+    """Check all registered layers of this distribution and write the file; return 1 if one fails, else 0."""
     from tinygrad_lab.conformance.session import check_layers
     from tinygrad_lab.registry import layers
 

@@ -1,4 +1,4 @@
-"""Helpers of directives that compose reStructuredText, on pages in Markdown and in reStructuredText alike."""
+"""Helpers for directives that compose reStructuredText, on Markdown and reStructuredText pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-FENCE = "`" * 9  # longer than any inside
+FENCE = "`" * 9  # longer than any fence in the text
 
 
 class ComposingDirective(SphinxDirective):
@@ -35,7 +35,7 @@ def html(text: str) -> nodes.raw:
 
 
 def indented(text: str, by: int = 3) -> str:
-    """Return a text moved to the right."""
+    """Return an indented text."""
     return "\n".join(" " * by + line if line else line for line in text.splitlines())
 
 
@@ -58,7 +58,7 @@ def code(text: str, language: str = "text") -> str:
 
 
 def escaped(text: str) -> str:
-    """Return plain text so that nothing in it is markup."""
+    """Return plain text with its markup characters escaped."""
     return re.sub(r"([\\`*_|<>])", r"\\\1", text)
 
 

@@ -1,10 +1,10 @@
-"""Sphinx extension for the tutorials: notebooks written as text that live outside docs/.
+"""Sphinx extension for the tutorials, which are notebooks written as text outside of docs/.
 
-- `tutorials/` is mirrored into the ignored `docs/tutorials`, where a toctree can reach it.
-- Each page becomes a notebook to download, in Markdown that plain Jupyter renders.
-- The directive ``tutorial`` at the head of a page says what a reader needs and how long it takes.
+- `tutorials/` is mirrored into `docs/tutorials`, which git ignores and a toctree can reach.
+- Each page becomes a downloadable notebook, in Markdown that plain Jupyter renders.
+- The directive ``tutorial`` at the top of a page states prerequisites and time.
 - Results are cached until the page's code or the packages change; see `execution`.
-- A figure without alternative text is a warning.
+- A figure without alternative text gives a warning.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ logger = logging.getLogger(__name__)
 
 
 class TutorialDirective(SphinxDirective):
-    """What a tutorial needs, gives and costs, and where to download it as a notebook.
+    """The box at the top of a tutorial: prerequisites, outcome, time, and the notebook to download.
 
-    The content says what one gets. ``:needs:`` says what one should know or have read, ``:minutes:`` how long reading
-    and trying takes, ``:full:`` what TINYGRAD_LAB_TUTORIALS=full changes, if anything.
+    The content states the outcome, ``:needs:`` the prerequisites, ``:minutes:`` the time for reading and trying, and
+    ``:full:`` the effect of TINYGRAD_LAB_TUTORIALS=full, if any.
     """
 
     has_content = True
@@ -52,14 +52,14 @@ class TutorialDirective(SphinxDirective):
     }
 
     def run(self) -> list[nodes.Node]:
-        """Return an admonition with a line for each."""
+        """Return an admonition with a line for each of them."""
         if missing := {"needs", "minutes"} - self.options.keys():
             raise self.error(f"tutorial: expected the options needs and minutes, missing {sorted(missing)}")
         name = Path(self.env.docname).name
         lines = [
             f"**You need** {self.options['needs']}",
             f"**You get** {' '.join(self.content)}",
-            f"**Time** {self.options['minutes']} minutes, if you try things on the way. "
+            f"**Time** {self.options['minutes']} minutes, including experiments of your own. "
             f"{{download}}`This page as a notebook <{NOTEBOOKS}/{name}.ipynb>`.",
         ]
         if "full" in self.options:
@@ -72,17 +72,17 @@ class TutorialDirective(SphinxDirective):
 
 
 def execution(app: Sphinx, config: Any) -> None:
-    """Choose whether and where results are cached: by page, and anew when the packages change.
+    """Choose whether notebooks run and where their results are cached.
 
-    The results of a page depend on the code in it and on the packages that it shows. jupyter-cache looks at the first
-    only, so each state of the packages has a cache of its own; older ones are removed.
+    The results of a page depend on its code and on the packages. jupyter-cache compares only the code, so each state of
+    the packages has its own cache. Older caches are removed.
     """
     mode = os.environ.get(SWITCH, "")
     if mode not in MODES:
         raise ValueError(f"{SWITCH}: expected one of {MODES}, got {mode!r}")
     if mode == "off":
         config.nb_execution_mode = "off"
-        config.suppress_warnings = [*config.suppress_warnings, "myst-nb.lexer"]  # no kernel says what language it is
+        config.suppress_warnings = [*config.suppress_warnings, "myst-nb.lexer"]  # only a kernel knows the language
         return
     caches = Path(app.outdir).parent / ".jupyter_cache"
     current = caches / f"{packages_digest()}{'-full' if mode else ''}"
@@ -95,7 +95,7 @@ def execution(app: Sphinx, config: Any) -> None:
 
 
 def packages_digest() -> str:
-    """Return a digest of the packages, of the results that pages quote, and of the versions that count."""
+    """Return a digest of the packages, of the results that pages quote, and of the versions of Python and NumPy."""
     digest = hashlib.blake2b(f"{sys.version_info[:2]} {np.__version__}".encode(), digest_size=8)
     folders = (ROOT / "tinygrad_lab", ROOT / "layers" / "tinygrad_lab_layers", ROOT / "docs" / "results")
     for path in sorted(path for folder in folders for path in folder.rglob("*")):
@@ -105,9 +105,9 @@ def packages_digest() -> str:
 
 
 def mirror(app: Sphinx) -> None:
-    """Copy tutorials/ into docs/tutorials and write notebooks; unchanged pages keep their time stamps."""
+    """Copy tutorials/ into docs/tutorials and write notebooks; unchanged pages keep their timestamps."""
     source, target = ROOT / "tutorials", Path(app.srcdir) / "tutorials"
-    skipped = {path.parent for path in source.rglob("pyproject.toml")}  # distributions of their own: code, not pages
+    skipped = {path.parent for path in source.rglob("pyproject.toml")}  # example distributions: code, not pages
     pages = {
         path.relative_to(source)
         for path in source.rglob("*")
@@ -128,7 +128,7 @@ def mirror(app: Sphinx) -> None:
 
 
 def newer(original: Path, copy: Path) -> bool:
-    """Tell whether a copy is missing or was made before the original changed."""
+    """Return whether a copy is missing or older than the original."""
     return not copy.exists() or copy.stat().st_mtime_ns < original.stat().st_mtime_ns
 
 
@@ -148,12 +148,12 @@ ROLE = re.compile(r"\{[\w:-]+\}`(?P<text>[^`<]*?)(?P<target>\s*<[^`]*>)?`")
 
 
 def plain_markdown(text: str) -> str:
-    """Return MyST text with its directives and roles in plain Markdown and HTML."""
+    """Return MyST text with its directives and roles replaced with plain Markdown and HTML."""
     return "\n".join(plain_lines(iter(text.splitlines()))).strip()
 
 
 def plain_lines(lines: Iterator[str], closing: str | None = None) -> Iterator[str]:
-    """Yield lines, up to a closing fence if one is given, with directives rendered and roles made plain."""
+    """Yield lines in plain Markdown, up to a closing fence if one is given."""
     for line in lines:
         if closing and line.strip() == closing:
             return
@@ -197,7 +197,7 @@ def directive_lines(name: str, argument: str, lines: Iterator[str], closing: str
 
 
 def included(path: str, options: dict[str, str]) -> str:
-    """Return what a literalinclude shows: one definition (pyobject), or the lines from one marker to another."""
+    """Return the text of a literalinclude: one definition (pyobject), or the lines between two markers."""
     lines = (ROOT / "docs" / path.removeprefix("/")).read_text(encoding="utf-8").splitlines()
     if name := options.get("pyobject"):
         node: Any = ast.parse("\n".join(lines))
@@ -215,19 +215,19 @@ def included(path: str, options: dict[str, str]) -> str:
 
 
 def first_with(text: str, lines: list[str]) -> int:
-    """Return the number of the first line that holds a text."""
+    """Return the index of the first line that contains a text."""
     return next(number for number, line in enumerate(lines) if text in line)
 
 
 def expect_alternative_texts(app: Sphinx, document: nodes.document) -> None:
-    """Warn of images that a reader who cannot see them is told nothing about."""
+    """Warn about images without alternative text."""
     for image in document.findall(nodes.image):
         if not image.get("alt"):
             logger.warning("a figure without alternative text: %s", image.get("uri", ""), location=image)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Connect all of it."""
+    """Register the directive and connect the handlers."""
     app.add_directive("tutorial", TutorialDirective)
     app.connect("config-inited", execution)
     app.connect("builder-inited", mirror)

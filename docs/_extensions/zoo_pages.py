@@ -1,4 +1,4 @@
-"""Sphinx extension for networks: ``model`` shows one, drawn and in a table; ``model-table`` lists all of them."""
+"""Sphinx directives for networks: ``model`` shows a drawing and a table of one, ``model-table`` lists all."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ModelDirective(ComposingDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """Return a line, the drawing and the table."""
+        """Return a line of numbers, the drawing and the table."""
         name = self.arguments[0]
         for path in (*Path(__file__).parent.glob("*.py"), *ZOO.glob("*.py")):
             self.env.note_dependency(str(path))
@@ -43,20 +43,20 @@ class ModelDirective(ComposingDirective):
         head = ("Layer", "Kind", "Output", "Parameters", "Multiply-adds")
         text = (
             f"\n{shape_text(summary.layers[0].output_shape)} to {shape_text(summary.layers[-1].output_shape)}: "
-            f"{summary.total_parameters:,} parameters, {summary.multiply_adds:,} multiply-adds an image, "
-            f"{summary.depth} layers of convolutions and products one after another, "
-            f"{summary.activation_memory / 2**20:,.1f} MiB of activations an image in float32. "
-            f"``tinygrad-lab summary {name}`` and ``tinygrad-lab draw {name}`` give this for any options.\n\n"
+            f"{summary.total_parameters:,} parameters, {summary.multiply_adds:,} multiply-adds per image, "
+            f"a depth of {summary.depth} convolutions and dense layers, "
+            f"{summary.activation_memory / 2**20:,.1f} MiB of activations per image in float32. "
+            f"``tinygrad-lab summary {name}`` and ``tinygrad-lab draw {name}`` show these for any options.\n\n"
         )
         layers = f".. dropdown:: The layers of {name}\n\n{indented(table(head, rows, numbers=(3, 4)))}\n"
         return [*self.composed(text), html(figure(draw_model(name).svg)), *self.composed(layers)]
 
 
 class ModelTableDirective(ComposingDirective):
-    """All networks of this distribution in numbers."""
+    """All networks of this distribution, with their numbers."""
 
     def run(self) -> list[nodes.Node]:
-        """Return a table with a row a network."""
+        """Return a table with a row for each network."""
         for path in (__file__, *map(str, ZOO.glob("*.py"))):
             self.env.note_dependency(str(path))
         rows = []
@@ -68,7 +68,7 @@ class ModelTableDirective(ComposingDirective):
             image = shape_text(summary.layers[0].output_shape)
             numbers = (f"{summary.depth}", f"{summary.total_parameters:,}", f"{summary.multiply_adds:,}")
             rows.append((page, image, *numbers))
-        head = ("Network", "Image", "Depth", "Parameters", "Multiply-adds an image")
+        head = ("Network", "Image", "Depth", "Parameters", "Multiply-adds per image")
         return self.composed(table(head, rows, numbers=(2, 3, 4)))
 
 

@@ -90,7 +90,7 @@ def job(log: Path, names: list[str], each: int, pooled: int) -> None:
 
 
 def summary(done: Entries) -> dict[str, Any]:
-    """The log in short: a row a layer, and how much was drawn at which revision."""
+    """Return a summary of the log: a row for each layer, and the number of draws by revision."""
     revisions: dict[str, int] = defaultdict(int)
     rows = []
     for name, entries in sorted(done.items()):
@@ -104,21 +104,23 @@ def summary(done: Entries) -> dict[str, Any]:
 
 
 def page(found: dict[str, Any]) -> str:
-    """The summary as a page of the documentation."""
+    """Return the summary as a page of the documentation."""
     rows = found["layers"]
     draws, alarms = total(rows, "draws"), total(rows, "false_alarms")
     lines = [
         "# False alarms",
         "",
-        f"{len(rows)} correct layers, {draws:,} drawn cases ({min(r['draws'] for r in rows):,} or more a layer),",
-        f"{total(rows, 'comparisons'):,} judgements of a property on a case: **{alarms} false alarms**.",
-        f"The job took {total(rows, 'seconds') / 60:.0f} minutes, in batches of {found['batch']} structures.",
+        f"The kit judged {len(rows)} correct layers on {draws:,} drawn cases, at least",
+        f"{min(r['draws'] for r in rows):,} for each layer. In {total(rows, 'comparisons'):,} judgments of a property",
+        f"on a case it gave **{alarms} false alarms**. The run took {total(rows, 'seconds') / 60:.0f} minutes,",
+        f"in batches of {found['batch']} structures.",
         "",
-        "A draw is a structure with the values drawn for it; that a layer with statistics or random numbers is checked",
-        "in both modes counts once. *Undecided* are judgements that the oracle declined, at a kink or where numbers",
-        "are too large to be differenced. *Nearest* is the error that came nearest to its tolerance over all draws.",
+        "A draw is one structure with the values drawn for it. It counts once, even if the layer has statistics or",
+        "random numbers and is checked in both modes. A judgment is *undecided* if the oracle declines it: at a kink,",
+        "or where numbers are too large for finite differences. *Nearest to its tolerance* is the largest error over",
+        "all draws, as a share of its tolerance.",
         "",
-        "| layer | draws | judgements | undecided | nearest to its tolerance | false alarms |",
+        "| layer | draws | judgments | undecided | nearest to its tolerance | false alarms |",
         "|---|---:|---:|---:|---|---:|",
     ]
     lines += [
@@ -129,19 +131,19 @@ def page(found: dict[str, Any]) -> str:
     if alarms:
         lines += [
             "",
-            "What causes an alarm shows in batch after batch until it is mended. Each cause was; a case of it is kept",
-            "in `tests/conformance/test_false_alarms.py`.",
+            "A cause gives alarms in batch after batch until it is fixed. Every cause has been fixed, and",
+            "`tests/conformance/test_false_alarms.py` has a case of each.",
         ]
     if draws < POOLED or min(r["draws"] for r in rows) < EACH:
-        lines += ["", f"The job is not done: it is to reach {POOLED:,} draws, and {EACH:,} of each layer."]
+        lines += ["", f"The run is not complete: its goal is {POOLED:,} draws, and {EACH:,} for each layer."]
     shares = ", ".join(f"{count:,} at {name}" for name, count in found["revisions"].items())
-    lines += ["", f"Drawn at these revisions: {shares} (+: with changes). {found['versions']}."]
+    lines += ["", f"Draws by revision: {shares} (+: with uncommitted changes). {found['versions']}."]
     lines += ["", "Written by `python tests/benchmarks/false_alarms.py LOG --page docs/results`.", ""]
     return "\n".join(lines)
 
 
 def write_page(done: Entries, folder: Path) -> None:
-    """Write the summary, and the page from it."""
+    """Write the summary and its page."""
     for entries in done.values():
         for entry in entries:
             entry["alarms"] = len(entry["failures"])
@@ -151,13 +153,13 @@ def write_page(done: Entries, folder: Path) -> None:
 
 
 def main() -> None:
-    """Do the job, or sum it up."""
+    """Draw cases, or summarize the log."""
     parser = argparse.ArgumentParser(description="Look for false alarms of the conformance kit.")
-    parser.add_argument("log", type=Path, help="where a line is kept for each batch")
-    parser.add_argument("--each", type=int, default=EACH, help="least draws of a layer (1,000)")
-    parser.add_argument("--pooled", type=int, default=POOLED, help="least draws of all layers together (100,000)")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these layers alone")
-    parser.add_argument("--page", type=Path, metavar="FOLDER", help="sum the log up there, and draw nothing")
+    parser.add_argument("log", type=Path, help="file with a line for each batch")
+    parser.add_argument("--each", type=int, default=EACH, help="minimum draws for each layer (1,000)")
+    parser.add_argument("--pooled", type=int, default=POOLED, help="minimum draws for all layers together (100,000)")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these layers")
+    parser.add_argument("--page", type=Path, metavar="FOLDER", help="only write the summary, into this folder")
     arguments = parser.parse_args()
     if arguments.page is not None:
         write_page(read(arguments.log), arguments.page)

@@ -1,7 +1,7 @@
-"""Which damages of the layers' own code the conformance kit notices: python tests/benchmarks/mutants.py LOG [NAME ...]
+"""Test the conformance kit with mutants of the layers' code: python tests/benchmarks/mutants.py LOG [NAME ...]
 
-The same as ``tinygrad-lab check --mutants``, but it can be broken off and taken up again: a line of JSON is appended to
-LOG for each layer. With ``--page docs/results`` the log is made a page of the documentation.
+The same as ``tinygrad-lab check --mutants``, but it can be interrupted and resumed: it appends a line of JSON to LOG
+for each layer. ``--page docs/results`` writes the page of the documentation from the log.
 """
 
 from __future__ import annotations
@@ -21,32 +21,33 @@ from tinygrad_lab.registry import layers
 
 HEAD = """# Mutants of the layers
 
-`tinygrad-lab check --mutants` damages a layer's own code in one place at a time (a term dropped, a factor 1.01, a sign,
-a transpose, a mean for a sum) and asks the kit's `ci` profile whether it notices. Operations that layers share are not
-damaged: their own tests, and the [planted bugs](planted_bugs.md), are about them.
+`tinygrad-lab check --mutants` changes a layer's own code in one place at a time (a term dropped, a factor 1.01, a sign,
+a transpose, a mean for a sum) and runs the kit's `ci` profile on each of these mutants. A mutant is *killed* if the kit
+reports an error. Operations that layers share are not mutated: their own tests and the [planted bugs](planted_bugs.md)
+cover them.
 """
 
 
 def read(log: Path) -> dict[str, dict[str, Any]]:
-    """What was found so far, by layer; the latest counts."""
+    """Return the results so far, by layer; the latest line counts."""
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     return {entry["layer"]: entry for entry in map(json.loads, lines)}
 
 
 def check(name: str) -> dict[str, Any]:
-    """All mutants of one layer."""
+    """Return the results for all mutants of one layer."""
     found = kill_mutants(name)
     survivors = [{"damage": m.damage, "reason": found.equivalent.get(m.damage)} for m in found.survivors]
     return {"layer": name, "killed": Counter(found.killed.values()), "survivors": survivors}
 
 
 def cell(text: str) -> str:
-    """Text that a table's cell can hold."""
+    """Return text escaped for a cell of a table."""
     return text.replace("|", "\\|")
 
 
 def page(done: dict[str, dict[str, Any]]) -> str:
-    """The log as a page of the documentation."""
+    """Return the log as a page of the documentation."""
     rows = [done[name] for name in sorted(done)]
     killed = sum(sum(row["killed"].values()) for row in rows)
     alive = [(row["layer"], s["damage"], s["reason"]) for row in rows for s in row["survivors"]]
@@ -64,7 +65,7 @@ def page(done: dict[str, dict[str, Any]]) -> str:
             by = ", ".join(f"{name} {n}" for name, n in Counter(row["killed"]).most_common())
             lines.append(f"| {row['layer']} | {count} | {by} |")
     if none:
-        lines += ["", f"Without arithmetic of their own, hence without mutants: {', '.join(none)}."]
+        lines += ["", f"No mutants, because they have no arithmetic of their own: {', '.join(none)}."]
     if missing := [name for name in layers if name not in done]:
         lines += ["", f"Not run yet: {', '.join(missing)}."]
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}, Hypothesis {hypothesis.__version__}"
@@ -73,13 +74,13 @@ def page(done: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Do the job, or make the page."""
-    parser = argparse.ArgumentParser(description="Damage the layers' own code and see whether the kit notices.")
-    parser.add_argument("log", type=Path, help="where a line is kept for each layer")
+    """Check mutants, or write the page."""
+    parser = argparse.ArgumentParser(description="Mutate the layers' own code and check whether the kit detects it.")
+    parser.add_argument("log", type=Path, help="file with a line for each layer")
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="these layers again; all that are not in the log by default"
+        "names", nargs="*", metavar="NAME", help="check these layers again; by default, all that are not in the log"
     )
-    parser.add_argument("--page", type=Path, metavar="FOLDER", help="write the page there, and check nothing")
+    parser.add_argument("--page", type=Path, metavar="FOLDER", help="only write the page, into this folder")
     arguments = parser.parse_args()
     done = read(arguments.log)
     if arguments.page is not None:

@@ -1,6 +1,6 @@
-"""Write the page of speed and its figures from what was measured: python tests/benchmarks/performance_page.py
+"""Write the page on speed and its figures from measurements: python tests/benchmarks/performance_page.py
 
-It reads from docs/results, and writes there:
+It reads these files from docs/results and writes the page and the figures there:
 
     performance.json           tinygrad-lab bench --against torch --without-numba --json
     performance_profile.json   python tests/benchmarks/steps.py profile
@@ -26,7 +26,7 @@ mpl.rcParams["axes.spines.right"] = False
 from matplotlib import pyplot as plt  # noqa: E402  the back end is chosen first
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
-AIMS = {  # ratios to the faster layout of PyTorch that were aimed at: with Numba, without
+AIMS = {  # target ratios to the faster layout of PyTorch: with Numba, without
     "alexnet_small": (1.5, 0.6),
     "ten_layer": (1.3, 0.6),
     "gap7": (1.3, 0.4),
@@ -39,7 +39,7 @@ TILES = ((2, 3), (3, 3), (4, 3), (2, 5), (4, 5), (2, 7))
 
 
 def load(name: str) -> Any:
-    """Return what a measurement left."""
+    """Return the result of a measurement."""
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
@@ -92,7 +92,7 @@ def memory(networks: list[dict[str, Any]]) -> Iterator[str]:
     """Yield the table of memory and of rates."""
     head = [
         "network", "PyTorch, MiB", "with Numba, MiB", "NumPy alone, MiB", "with Numba, GFLOP/s",
-        "of a matrix product", "NumPy alone, GFLOP/s", "of a matrix product",
+        "share of a matrix product", "NumPy alone, GFLOP/s", "share of a matrix product",
     ]  # fmt: skip
     rows = []
     for network in networks:
@@ -113,7 +113,7 @@ def tiles() -> Iterator[str]:
         used = "" if points == POINTS[m + r - 1] else " (customary, not used)"
         saved = (m * r / (m + r - 1)) ** 2
         rows.append([f"F({m}, {r})", ", ".join(points) + used, f"{saved:.2f}", f"{rounding_error(m, r, points):.1e}"])
-    yield from table(["way", "points, beside infinity", "times fewer products", "error"], rows)
+    yield from table(["method", "points besides infinity", "times fewer products", "error"], rows)
 
 
 def direct_error(*, channels: int = 64, count: int = 4096) -> float:
@@ -126,7 +126,7 @@ def direct_error(*, channels: int = 64, count: int = 4096) -> float:
 
 
 def draw_profile(profiles: dict[str, Any], path: Path) -> None:
-    """Draw where the time of a step goes, a bar for each theme."""
+    """Draw the time of a step, with a bar for each kind of operation."""
     figure, axes = plt.subplots(1, len(profiles), figsize=(9, 3.2), layout="constrained")
     for axis, (name, profile) in zip(axes, profiles.items(), strict=True):
         parts = list(reversed(profile["ms"].items()))
@@ -138,7 +138,7 @@ def draw_profile(profiles: dict[str, Any], path: Path) -> None:
 
 
 def draw_scaling(scaling: dict[str, Any], path: Path) -> None:
-    """Draw how the cost of a step grows, and the straight lines through the points."""
+    """Draw the cost of a step against size, with straight lines fitted to the points."""
     figure, axes = plt.subplots(1, len(scaling), figsize=(9, 2.8), layout="constrained")
     for axis, (name, series) in zip(axes, scaling.items(), strict=True):
         sizes = np.array([int(size) for size in series["ms"]])
@@ -150,12 +150,12 @@ def draw_scaling(scaling: dict[str, Any], path: Path) -> None:
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure that is the same file whenever it is drawn."""
+    """Write a figure without its date, so that the same data give the same file."""
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
 
-def told(parts: dict[str, float]) -> str:
+def largest_parts(parts: dict[str, float]) -> str:
     """Return the largest parts of a profile in words."""
     whole = sum(parts.values())
     return ", ".join(f"{theme} {ms / whole:.0%}" for theme, ms in list(parts.items())[:4])
@@ -164,11 +164,11 @@ def told(parts: dict[str, float]) -> str:
 PAGE = """# Speed and memory
 
 Measured on {processor}, {cores} cores, {system}; Python {python}, NumPy {numpy},
-Numba {numba}, PyTorch {torch}; float32, {threads} threads each. A product of matrices of 2048 rows runs at
-{rate:.0f} GFLOP/s there. What is compared, and how, stands in [](../explanation/performance.md).
+Numba {numba}, PyTorch {torch}; float32, {threads} threads each. A product of two square matrices of 2048 rows
+runs at {rate:.0f} GFLOP/s on this machine. [](../explanation/performance.md) describes the method.
 
-A ratio above 1 means faster than PyTorch eager in its faster layout, default or channels-last; in parentheses the
-quartiles of {rounds} rounds. **Bold**: short of the aim, or more memory than PyTorch takes.
+A ratio above 1 means faster than PyTorch eager in its faster layout, default or channels-last. Parentheses give the
+quartiles of {rounds} rounds. **Bold** ratios are below the aim; bold memory is more than PyTorch takes.
 
 ## Training: forward, loss, backward, momentum
 
@@ -176,19 +176,20 @@ quartiles of {rounds} rounds. **Bold**: short of the aim, or more memory than Py
 ## Inference
 
 {inference}
-## Memory, and the share of the machine
+## Memory and arithmetic rate
 
-The most memory that a process held, everything included; PyTorch's is its better layout's. GFLOP/s are effective: the
-multiplications and additions of the plain definition in a training step, over the time. More than the machine's own
-matrix product is possible because Toom-Cook tiles need fewer.
+Memory is the peak of the whole process, for PyTorch in its better layout. GFLOP/s are effective: the multiplications
+and additions of the plain definition in a training step, divided by its time. The share of the matrix product's rate
+can exceed 100 %, because Toom-Cook tiles need fewer multiplications.
 
 {memory}
 ## Where the time goes
 
 ```{{figure}} performance_profile.svg
-:alt: Two bar charts of the milliseconds that the parts of a training step take. {told}.
+:alt: Two bar charts of the milliseconds that the parts of a training step take. {largest_parts}.
 
-A training step with Numba, by theme. An operation inside another one counts for itself.
+The time of a training step with Numba, by kind of operation. An operation that another one calls is counted only as
+itself.
 ```
 
 ## How cost grows
@@ -196,13 +197,15 @@ A training step with Numba, by theme. An operation inside another one counts for
 ```{{figure}} performance_scaling.svg
 :alt: Three plots of points close to straight lines - milliseconds a step against images, pixels, and layers.
 
-`alexnet_small` with larger batches and, 32 a batch, larger images; residual networks of 8 to 56 layers, 32 a batch.
+`alexnet_small` with larger batches, and with larger images in batches of 32; residual networks of 8 to 56 layers in
+batches of 32.
 ```
 
 {scaling}
 ## Rounding of Toom-Cook tiles
 
-The root mean square error in float32 of a convolution of 64 channels, over the standard deviation of its result.
+The error is the root mean square error in float32 of a convolution of 64 channels, divided by the standard deviation of
+its result.
 
 {tiles}
 Written by `python tests/benchmarks/performance_page.py`.
@@ -216,7 +219,7 @@ def page() -> str:
     lines = [
         [name, f"{s['fixed_ms']:.2f}", f"{s['ms_each']:.3g}", f"{s['explained']:.2%}"] for name, s in scaling.items()
     ]
-    head = ["what grows", "in any case, ms", "each adds, ms", "of the variance explained by the line"]
+    head = ["size", "fixed cost, ms", "each adds, ms", "variance explained by the line"]
     parts = {
         "training": speed(networks, "training"),
         "inference": speed(networks, "inference"),
@@ -229,7 +232,7 @@ def page() -> str:
         threads=result["threads"],
         rounds=result["rounds"],
         rate=result["matrix_product_gflops"],
-        told="; ".join(f"{name}: {told(profile['ms'])}" for name, profile in profiles.items()),
+        largest_parts="; ".join(f"{name}: {largest_parts(profile['ms'])}" for name, profile in profiles.items()),
         **{name: "\n".join(rows) for name, rows in parts.items()},
     )
 
