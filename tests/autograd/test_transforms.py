@@ -306,7 +306,7 @@ def test_jacobian_inside_of_a_gradient(make: Make) -> None:
 
 
 def test_jacobian_wants_arrays(make: Make) -> None:
-    with pytest.raises(ShapeError, match="jacobian: expected a function to arrays, got float"):
+    with pytest.raises(ShapeError, match="jacobian: expected a function that returns arrays, got float"):
         tgl.jacobian(lambda x: 1.0)(make([1.0]))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
@@ -277,6 +277,8 @@ def pushing(f: Callable[..., Any], xs: list[Any], vs: list[Any]) -> Callable[...
 def test_the_table_reaches_every_rule(rules_run: set[str]) -> None:
     """A rule that no drawn call reaches would be unchecked, however many examples pass."""
 
+    every = {f"{name} {op.names(i)}" for name, op in primitives().items() for i, r in op.rules.items() if r.function}
+
     @settings(max_examples=8, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(data=st.data())
     def run(data: st.DataObject) -> None:
@@ -286,8 +288,9 @@ def test_the_table_reaches_every_rule(rules_run: set[str]) -> None:
             gradient(second(trial.f, vs, cotangents(trial.arrays, seed=8)), trial.arrays)
             gradient(paired(pushing(trial.f, trial.arrays, vs), vs), trial.arrays)
 
-    run()
-    every = {f"{name} {op.names(i)}" for name, op in primitives().items() for i, r in op.rules.items() if r.function}
+    for number in range(5):  # a few examples do not always reach all
+        if every - rules_run:
+            seed(number)(run)()
     assert every - rules_run == set()
 
 

@@ -202,7 +202,7 @@ def test_a_dtype_of_no_numbers_is_refused(dtype: Any) -> None:
     x = tgl.tensor(np.ones(2), requires_grad=True)
     raw = np.ones(2)
     for way in (lambda: x.astype(dtype), lambda: tgl.astype(raw, dtype=dtype), lambda: tgl.tensor([0], dtype=dtype)):
-        with pytest.raises(DTypeError, match=r"expected (a dtype of )?numbers|expected arrays of numbers"):
+        with pytest.raises(DTypeError, match=r"expected (a numeric dtype|numbers|arrays of numbers)"):
             way()
 
 

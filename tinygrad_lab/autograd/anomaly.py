@@ -1,4 +1,4 @@
-"""Diagnostics of `detect_anomaly`: where an operation was called, and whether what it made is finite."""
+"""Checks of `detect_anomaly`: whether results and gradients are finite, and which line called the operation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from tinygrad_lab.backend import carries_gradient, is_array, is_finite
 from tinygrad_lab.errors import NonFiniteError
 
-_PACKAGE = str(Path(__file__).parents[1]) + os.sep  # not that of the layers beside it
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep  # the package of the layers counts as outside
 
 
 def calling_line() -> str:

@@ -1,4 +1,4 @@
-"""Memory for time: a part of a computation that is forgotten, and computed again when the backward walk needs it."""
+"""Gradient checkpointing: recompute part of the forward during the backward pass to save memory."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tinygrad_lab.errors import GradientError
 
 
 def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
-    """Return f(x...), one array, keeping only the inputs; the backward walk computes the rest again.
+    """Return f(x...), one array, and keep only the inputs; the backward pass recomputes the rest.
 
-    f must find what it found before: values that it uses may not be assigned to, nor modes changed, in between.
-    Effects under `once` are not repeated. Tracked values that f closes over get their gradients too.
+    f must repeat the same computation: between forward and backward, do not assign to values that it uses and do not
+    change modes. Effects under `once` are not repeated. Tracked values that f closes over get gradients too.
 
     Raises
     ------
     GradientError
-        In the backward walk, f uses other operations or other variables than before.
+        In the backward pass, f uses other operations or other variables than before.
 
     References
     ----------
@@ -47,7 +47,7 @@ def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
 
 
 def _made_of(y: Any, mark: int) -> tuple[list[Any], list[Node]]:
-    """Return the operations since a moment that y was made by, and the nodes of before that they used."""
+    """Return the operations that made y since `mark`, and the older nodes that they used."""
     inside = toposort([y.node], mark) if isinstance(y, Box) and y.node else []
     outside = dict.fromkeys(n for node in inside for n in node.inputs if n and n.order < mark)
     return [node.op for node in inside], list(outside)

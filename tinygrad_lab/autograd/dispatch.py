@@ -1,7 +1,7 @@
-"""Kernels: faster forwards of primitives, by provider, and the choice between them.
+"""Kernel dispatch: register faster forwards of primitives and choose one for a call.
 
-The reference forward is the specification. A kernel is an alternative for some of its cases that must agree with it to
-a declared error; the conformance kit holds it to that.
+The reference forward is the specification. A kernel is an alternative for some of its cases. It must agree with the
+reference to within a declared error, which the conformance kit checks.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from tinygrad_lab.autograd.settings import SETTINGS
 from tinygrad_lab.backend import BACKENDS, ORDINARY, is_array
 from tinygrad_lab.errors import DTypeError, warn_once
 
-PROVIDERS: set[str] = set()  # of all kernels
-DEVICE_OF = {"numpy": "cpu", "numba": "cpu", "cupy": "cuda"}  # any other provider is named like its device
+PROVIDERS: set[str] = set()  # of all registered kernels
+DEVICE_OF = {"numpy": "cpu", "numba": "cpu", "cupy": "cuda"}  # any other provider has the name of its device
 
 
 @functools.cache
 def provider_serves(provider: str, xp: Any) -> bool:
     """Return whether a provider's kernels run on arrays of a namespace.
 
-    Without Numba its kernels run on none, and the logger ``tinygrad_lab`` warns once.
+    If Numba cannot be imported, its kernels never run, and the logger ``tinygrad_lab`` warns once.
     """
     backend = BACKENDS.get(DEVICE_OF.get(provider, provider))
     if backend is None or backend.namespace is not xp:
@@ -56,14 +56,14 @@ class Kernel:
     run : callable
         The forward, without the namespace argument.
     when : callable or None
-        Tells from the same arguments whether the kernel is right for the case; None takes every case.
+        Predicate on the same arguments: whether the kernel supports the call. None: it supports every call.
     min_size : int
-        How many elements the largest array must have for a launch to pay. The conformance kit runs smaller ones too.
+        Elements that the largest array must have for a launch to pay. The conformance kit runs smaller ones too.
     error_bound : float or callable
-        Bound of its float32 error, relative to the standard deviation of the result; a function is asked for it where
-        the bound depends on settings.
+        Bound on its float32 error, relative to the standard deviation of the result. A function returns the bound if
+        it depends on settings.
     calls : int
-        How often it ran; the kit refuses a kernel that no case reaches.
+        How often the kernel ran. The kit rejects a kernel that no case reaches.
     """
 
     provider: str
@@ -75,7 +75,7 @@ class Kernel:
 
     @property
     def bound(self) -> float:
-        """The bound of its float32 error under the settings that hold."""
+        """The bound on its float32 error under the current settings."""
         return self.error_bound() if callable(self.error_bound) else self.error_bound
 
 
@@ -150,7 +150,7 @@ class KernelTable(list[Kernel]):
         min_size: int = 0,
         error_bound: float | Callable[[], float] = 0.0,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Register the decorated function as a kernel; see `Kernel`. It goes before those that were there."""
+        """Register the decorated function as a kernel; see `Kernel`. It is tried before those registered earlier."""
 
         def decorate(run: Callable[..., Any]) -> Callable[..., Any]:
             PROVIDERS.add(provider)
@@ -162,12 +162,12 @@ class KernelTable(list[Kernel]):
     def serving(
         self, xp: Any, values: list[Any], options: dict[str, Any], *, any_size: bool = False
     ) -> Iterator[Kernel]:
-        """Yield the kernels that are switched on and take the case; with `any_size` also where none would pay."""
+        """Yield the enabled kernels that support the call; with `any_size`, also those whose launch would not pay."""
         allowed, size = SETTINGS.get().providers, 0
         for value in values:
             if is_array(value):
                 if value.dtype not in ORDINARY or not value.size:
-                    return  # with nothing to do none is quicker
+                    return  # an empty array: no kernel is faster than the reference
                 size = max(size, value.size)
         for kernel in self:
             if (
@@ -179,7 +179,7 @@ class KernelTable(list[Kernel]):
                 yield kernel
 
     def choose(self, xp: Any, values: list[Any], options: dict[str, Any]) -> Callable[..., Any] | None:
-        """Return the first kernel that is switched on and takes the case, or None."""
+        """Return the first enabled kernel that supports the call, or None."""
         for kernel in self.serving(xp, values, options):
             kernel.calls += 1
             return kernel.run

@@ -1,4 +1,4 @@
-"""Effects that must happen once, though the forward that causes them may be recomputed."""
+"""Side effects that happen once, even if `checkpoint` recomputes the forward that causes them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
-Log = tuple[list[Any], Iterator[Any] | None, Any]  # results so far, the results to replay, the log around this one
+Log = tuple[list[Any], Iterator[Any] | None, Any]  # results so far, results to replay, the enclosing log
 
 _LOG: ContextVar[Log | None] = ContextVar("tinygrad_lab.autograd.effects", default=None)
 
 
 def once(effect: Callable[[], Any]) -> Any:
-    """Run an effect and return its result; when `checkpoint` recomputes, return that result again instead.
+    """Run an effect and return its result. During recomputation by `checkpoint`, return the recorded result instead.
 
-    Whatever must not happen twice when a forward is recomputed goes through here: drawing a seed, counting a step,
+    Use it for anything that must not happen twice when a forward is recomputed: drawing a seed, counting a step,
     updating running statistics.
     """
     return _perform(effect, _LOG.get())
@@ -31,12 +31,12 @@ def _perform(effect: Callable[[], Any], log: Log | None) -> Any:
 
 
 def logging_effects(results: list[Any], f: Callable[..., Any], *xs: Any) -> Any:
-    """Call f; the results of its effects are appended to `results`."""
+    """Call f and append the results of its effects to `results`."""
     return _call_with((results, None, _LOG.get()), f, xs)
 
 
 def replaying_effects(results: list[Any], f: Callable[..., Any], *xs: Any) -> Any:
-    """Call f again; its effects do not happen, but return what they returned the first time."""
+    """Call f again. Its effects do not run; they return the recorded results."""
     return _call_with((results, iter(results), None), f, xs)
 
 

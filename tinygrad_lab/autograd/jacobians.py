@@ -1,4 +1,4 @@
-"""Jacobians and Hessians, whole, row by row, and the product of a Hessian with a vector."""
+"""Jacobians, Hessians and Hessian-vector products."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def jacobian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Calla
     Returns
     -------
     callable
-        For one array and one argument: to an array of shape (output..., input...). For trees: to a tree like the result
-        that holds, in the place of each array, a tree like the argument.
+        For one array and one argument it returns an array of shape (output..., input...). For trees it returns a tree
+        like the result, in which each array is replaced by a tree like the argument.
 
     Raises
     ------
     ShapeError
-        f returns something else than arrays.
+        f returns something other than arrays.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def jacobian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Calla
         y, pull = vjp(lambda *xs: f(*replaced(args, numbers, xs)), *chosen)
         outputs, rebuild = flatten(y)
         if wrong := [out for out in outputs if not hasattr(out, "shape")]:
-            raise ShapeError(f"jacobian: expected a function to arrays, got {type(wrong[0]).__name__}")
+            raise ShapeError(f"jacobian: expected a function that returns arrays, got {type(wrong[0]).__name__}")
         argument = chosen[0] if isinstance(argnums, int) else tuple(chosen)
         return rebuild(
             [_rows(k, [unbox(out) for out in outputs], rebuild, pull, argument) for k in range(len(outputs))]
@@ -53,7 +53,7 @@ def jacobian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Calla
 
 
 def _rows(k: int, outputs: list[Any], rebuild: Callable[..., Any], pull: Callable[..., Any], argument: Any) -> Any:
-    """The Jacobian of the k-th output, a tree like the argument: one pull for each of its elements."""
+    """Return the Jacobian of the k-th output, a tree like the argument: one pullback for each of its elements."""
     out, rows = outputs[k], []
     for one_hot in namespace(out).eye(out.size, dtype=out.dtype):
         cotangents = [one_hot.reshape(out.shape) if i == k else zeros_like(o) for i, o in enumerate(outputs)]
@@ -68,7 +68,7 @@ def _rows(k: int, outputs: list[Any], rebuild: Callable[..., Any], pull: Callabl
 
 
 def _stacked(rows: list[Any]) -> Any:
-    """Return arrays stacked by their own library, and tensors by the operation: they answer NumPy's `stack`."""
+    """Stack arrays by their own library, and tensors by the operation, which NumPy's `stack` dispatches to."""
     tracked = any(isinstance(row, Box) for row in rows)
     return (namespace() if tracked else namespace(*rows)).stack(rows)
 
@@ -76,8 +76,8 @@ def _stacked(rows: list[Any]) -> Any:
 def hessian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """Return the Hessian of a scalar function as a function of the same arguments.
 
-    Of one array it is an array of shape (input..., input...); of a tree, a tree like it that holds, in the place of
-    each array, a tree like it again.
+    For one array it is an array of shape (input..., input...). For a tree it is a tree like the argument, in which each
+    array is replaced by a tree like the argument again.
     """
     return jacobian(grad(f, argnums), argnums)
 

@@ -37,7 +37,7 @@ class Primitive:
         self.arguments = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
         self.options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         if clash := {*self.outputs, "wanted"} & {*self.arguments, *self.options}:
-            raise RuleError(f"{forward.__name__}: expected names that stand for one thing, got {clash} twice; rename")
+            raise RuleError(f"{forward.__name__}: expected distinct names, got {clash} twice; rename")
         self.variadic = next((i for i, p in enumerate(parameters) if p.kind is p.VAR_POSITIONAL), None)
         self.rules: dict[int, Rule] = {}  # by the position of an argument
         self.plans: dict[Any, tuple[Rule, ...]] = {}  # by which arguments are tracked: the distinct rules

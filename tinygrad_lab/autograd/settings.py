@@ -1,4 +1,4 @@
-"""What holds in the current thread and task: recording, anomaly detection, and which kernels may run."""
+"""Settings of the current thread and task: recording, anomaly detection, and which kernels may run."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Settings:
     transforming : bool
         Whether a function is being differentiated by a transform, such as `grad`.
     analytic : bool
-        Whether functions that are not analytic are continued analytically at complex numbers instead of refused.
+        Whether functions that are not analytic accept complex numbers and continue analytically; otherwise they raise.
     providers : frozenset of str or None
-        The kernel providers that may replace reference forwards; None for all that are there.
-        TINYGRAD_LAB_KERNELS (``all``, ``none``, ``numpy``, ``numpy,numba``) sets what a program starts with.
+        The kernel providers that may replace reference forwards; None for all providers.
+        TINYGRAD_LAB_KERNELS (``all``, ``none``, ``numpy``, ``numpy,numba``) sets the initial value.
     """
 
     recording: bool = True
@@ -72,10 +72,10 @@ def detect_anomaly() -> AbstractContextManager[None]:
 
 
 def analytic() -> AbstractContextManager[None]:
-    """Take complex numbers for the complex step: `norm`, `var`, `std` and losses square z, and not its modulus."""
+    """Accept complex numbers, for the complex step: `norm`, `var`, `std` and losses square z, not its modulus."""
     return using(analytic=True)
 
 
 def reference_only() -> AbstractContextManager[None]:
-    """Run the readable reference forwards and no kernel inside the ``with`` block."""
+    """Run the reference forwards and no kernel inside the ``with`` block."""
     return using(providers=frozenset())

@@ -1,7 +1,7 @@
-"""Transforms: functions that take a function and return its derivative, and the switches of the tape.
+"""Transforms: functions that take a function and return its derivative.
 
-Arguments may be trees: tuples, lists and dicts of arrays. Raw arrays in, raw arrays out; boxed values in, boxed values
-out, on the tape where theirs were, so that transforms nest to any order.
+Arguments may be trees: tuples, lists and dicts of arrays. From raw arrays a transform returns raw arrays. From boxed
+values it returns boxed values, which are on the tape if its arguments were, so transforms nest to any order.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tinygrad_lab.errors import GradientError
 
 @primitive
 def identity(xp: Any, x: Any) -> Any:
-    """Return x; the place where a nested transform ties its variables to the tape outside."""
+    """Return x. A nested transform ties its variables to the outer tape by it."""
     return x
 
 
@@ -28,7 +28,7 @@ identity.defvjp(x=lambda g: g)
 
 
 def _variable(x: Any) -> Box:
-    """Return x as a new variable, tied to the tape that x is on, if any."""
+    """Return x as a new variable, tied to the tape that x is on if there is one."""
     array = as_floats(unbox(x))
     if isinstance(x, Box) and x.node and SETTINGS.get().recording:
         return identity(x)  # type: ignore[no-any-return]  # primitives return Any
@@ -50,12 +50,12 @@ class Pullback:
         self.variables, self.xs = variables, [v.node for v in variables]
         oldest = min((n.order for n in self.xs), default=clock())
         inside = toposort([y.node for y in self.ys if isinstance(y, Box) and y.node], oldest)
-        # tied: the result depends on something tracked outside, so its derivative does too
+        # tied: the result depends on something tracked on an outer tape, so its derivative does too
         self.tied = SETTINGS.get().recording and any(n and n.order < oldest for m in inside for n in (m, *m.inputs))
         self.box = _boxed if self.tied or any(isinstance(x, Box) for x in leaves) else fresh
 
     def value(self) -> Any:
-        """Return f(x...), on the tape outside if it depends on anything tracked there."""
+        """Return f(x...), on the outer tape if it depends on anything tracked there."""
         return self.rebuild_y([y if self.tied else self.box(unbox(y)) for y in self.ys])
 
     def __call__(self, cotangents: Any, keep: bool = True) -> Any:
@@ -85,7 +85,7 @@ def vjp(f: Callable[..., Any], *xs: Any) -> tuple[Any, Callable[[Any], Any]]:
     Returns
     -------
     (y, pullback)
-        ``pullback(v)`` takes a tree like y; it may be called any number of times.
+        ``pullback(v)`` takes a tree like y. It may be called any number of times.
 
     Examples
     --------
@@ -94,12 +94,12 @@ def vjp(f: Callable[..., Any], *xs: Any) -> tuple[Any, Callable[[Any], Any]]:
     >>> float(pullback(np.array(2.0))[0])
     2.0
     """
-    pullback = Pullback(f, map_tree(kept, xs))  # pull reads the arguments later, whoever writes into x meanwhile
+    pullback = Pullback(f, map_tree(kept, xs))  # copies: the caller may write into x before the pullback reads it
     return pullback.value(), pullback
 
 
 def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
-    """Return a function that gives (f(x...), gradient of f with respect to the arguments numbered by `argnums`).
+    """Return a function that returns (f(x...), gradient of f with respect to the arguments at `argnums`).
 
     Raises
     ------

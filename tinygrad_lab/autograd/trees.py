@@ -1,4 +1,4 @@
-"""Trees: tuples, lists and dicts of anything, nested to any depth, and their leaves in order. None is an empty tree."""
+"""Trees (pytrees): nested tuples, lists and dicts, and their leaves in order. None is an empty tree."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tinygrad_lab.errors import ShapeError
 
 
 def flatten(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
-    """Return a tree's leaves in order, and the function that puts as many new leaves in their places.
+    """Return a tree's leaves in order, and a function that rebuilds the tree from as many new leaves.
 
     Examples
     --------
@@ -25,7 +25,7 @@ def flatten(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
     if not isinstance(tree, (tuple, list)):
         return [tree], lambda new: new[0]
     parts = [flatten(branch) for branch in tree]
-    make = tree._make if hasattr(tree, "_make") else type(tree)  # named tuples take their fields one by one
+    make = tree._make if hasattr(tree, "_make") else type(tree)  # a named tuple's constructor takes no iterable
 
     def rebuild(new: Sequence[Any]) -> Any:
         branches, at = [], 0
@@ -38,12 +38,12 @@ def flatten(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
 
 
 def leaves_like(like: Any, tree: Any) -> list[Any]:
-    """Return the leaves of a tree in the order of another's that it resembles: dicts by key, arrays of its shapes.
+    """Return the leaves of a tree in the order of the tree `like`, which has the same keys and shapes.
 
     Raises
     ------
     ShapeError
-        It does not resemble the other one.
+        The structures or the shapes differ.
     """
     if isinstance(like, dict):
         if not isinstance(tree, dict) or tree.keys() != like.keys():
@@ -61,7 +61,7 @@ def leaves_like(like: Any, tree: Any) -> list[Any]:
 
 
 def replaced(args: Sequence[Any], numbers: Sequence[int], new: Sequence[Any]) -> list[Any]:
-    """Return the arguments with those of some numbers replaced.
+    """Return the arguments, with those at the positions `numbers` replaced.
 
     Examples
     --------

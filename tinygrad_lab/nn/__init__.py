@@ -1,1 +1,1 @@
-"""Layers: variables, the base class, sequences, calls with other parameters, random numbers, initial values."""
+"""Neural-network layers: base class, variables, Sequential, functional call, random numbers, initializers."""

@@ -1,4 +1,4 @@
-"""Calls of a layer as a pure function of its parameters."""
+"""Functional calls: a layer as a pure function of its parameters."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tinygrad_lab.tensor import Tensor
 
 
 def functional_call(layer: Layer, parameters: Mapping[str, Any], *inputs: Any) -> Any:
-    """Return layer(inputs...) with other values for its parameters (and buffers), which stay as they are.
+    """Return layer(inputs...) computed with other parameters (or buffers); the layer's own stay unchanged.
 
     Parameters
     ----------
     layer : Layer
-        The function.
+        The layer to call.
     parameters : mapping of path to Tensor or array
-        As `Layer.parameters` returns them; those left out keep their values.
+        Values by path, as `Layer.parameters` returns them; parameters left out keep their values.
     *inputs : Tensors
         The layer's inputs.
 
@@ -34,7 +34,7 @@ def functional_call(layer: Layer, parameters: Mapping[str, Any], *inputs: Any) -
 
     Notes
     -----
-    The gradient of a loss by all parameters is one line:
+    The gradient of a loss with respect to all parameters is one line:
     ``tgl.grad(lambda p: loss(tgl.functional_call(model, p, x), y))(model.state())``.
     """
     own = layer.variables()
@@ -48,19 +48,19 @@ def functional_call(layer: Layer, parameters: Mapping[str, Any], *inputs: Any) -
 
 
 def _as_buffer(value: Any) -> Buffer:
-    """Return a cell of its own for a buffer's other value, on the tape if that is, to take the updates of the call."""
+    """Return a new buffer with a value, on the tape if the value is. It receives the updates of the call."""
     cell = Buffer(value)
     cell.node = value.node if isinstance(value, Tensor) else None
     return cell
 
 
 def with_variables(value: Any, replaced: dict[int, Any], copies: dict[int, Layer]) -> Any:
-    """Return a value with the variables inside it exchanged; layers are copied, shared ones once."""
+    """Return a value with the variables inside it replaced. Layers are copied, shared ones once."""
     if isinstance(value, Variable):
         return replaced.get(id(value), value)
     if isinstance(value, (dict, list, tuple)):
         return map_tree(lambda leaf: with_variables(leaf, replaced, copies), value)
-    if isinstance(value, MethodType):  # of a layer, perhaps
+    if isinstance(value, MethodType):  # possibly of a layer
         return MethodType(value.__func__, with_variables(value.__self__, replaced, copies))
     if not isinstance(value, Layer):
         return value

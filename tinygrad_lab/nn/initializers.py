@@ -1,7 +1,7 @@
-"""Initial values of weights, drawn by NumPy so that every backend starts alike.
+"""Initializers of weights. NumPy draws the values, so every backend starts with the same ones.
 
-fan_in and fan_out are the numbers of inputs that a unit sums over and of outputs that an input feeds; for a convolution
-of (kh, kw, in, out) they are kh * kw * in and kh * kw * out.
+fan_in is the number of inputs that a unit sums over, fan_out the number of outputs that an input feeds. For filters
+(kh, kw, in, out) they are kh * kw * in and kh * kw * out.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from tinygrad_lab.limits import check_memory
 
 Rng = int | np.random.Generator | None
 
-_MOST = 1 << 60  # weights of one shape, which NumPy can still count the bytes of
-_MANY = 1 << 24  # weights from which on it is worth a look whether the memory holds them
-_WHILE_DRAWN = 12  # bytes of a weight that is drawn in float64 and kept in float32
+_MOST = 1 << 60  # largest number of weights of one shape; NumPy can still count their bytes
+_MANY = 1 << 24  # number of weights from which the free memory is checked first
+_WHILE_DRAWN = 12  # bytes per weight while it is drawn in float64 and converted to float32
 
 _DEFAULT_RNG: ContextVar[np.random.Generator | None] = ContextVar("tinygrad_lab.rng", default=None)
 _DRAWING: ContextVar[bool] = ContextVar("tinygrad_lab.drawing", default=True)
 
 
 def seed(number: int) -> None:
-    """Make weights drawn without an ``rng`` of their own, from now on in this thread or task, reproducible."""
+    """Seed the generator of this thread or task. Weights that are drawn without an ``rng`` use it from now on."""
     _DEFAULT_RNG.set(np.random.default_rng(number))
 
 
 def as_rng(rng: Rng) -> np.random.Generator:
-    """Return a generator: the one given, a new one for a seed, or for None the one that `seed` has set up."""
+    """Return a generator: the one given, a new one for a seed, or for None the one that `seed` created."""
     if isinstance(rng, np.random.Generator):
         return rng
     if rng is None:
@@ -44,7 +44,7 @@ def as_rng(rng: Rng) -> np.random.Generator:
 
 @contextmanager
 def shapes_only() -> Iterator[None]:
-    """Draw no weights inside the ``with`` block: parameters have their shapes, hold zeros and take no memory."""
+    """Skip drawing weights inside the ``with`` block: parameters have their shapes, are zero and take no memory."""
     token = _DRAWING.set(False)
     try:
         yield
@@ -60,10 +60,10 @@ def _fill(shape: Shape, draw: Any) -> Array:
 
 
 def _check_size(shape: Shape) -> None:
-    """Refuse weights that no memory holds; those that are drawn, also where this machine has too little."""
+    """Raise for weights that do not fit in any memory; for drawn weights, also if this machine has too little."""
     numbers = math.prod(shape)
     if numbers > _MOST:
-        raise OptionError(f"weights: expected at most {_MOST:,} of them, got shape {shape}")
+        raise OptionError(f"weights: expected at most {_MOST:,} elements, got shape {shape}")
     if numbers > _MANY and _DRAWING.get():
         check_memory(OptionError, f"weights of shape {shape}", _WHILE_DRAWN * numbers, cure="take fewer")
 
@@ -74,7 +74,7 @@ def fans(shape: Shape) -> tuple[int, int]:
     Raises
     ------
     OptionError
-        The shape has fewer than two axes, or there are more weights than any memory holds.
+        The shape has fewer than two axes, or too many elements for any memory.
     """
     if len(shape) < 2:
         raise OptionError(f"fans: expected weights (..., in, out), got shape {shape}")
@@ -119,12 +119,12 @@ def glorot_normal(shape: Shape, *, rng: Rng = None) -> Array:
 
 
 def he_normal(shape: Shape, *, rng: Rng = None) -> Array:
-    """Draw normally with variance 2 / fan_in, made for ReLU (He et al. 2015, equation 10)."""
+    """Draw normally with variance 2 / fan_in, derived for ReLU (He et al. 2015, equation 10)."""
     return normal(shape, std=math.sqrt(2.0 / max(1, fans(shape)[0])), rng=rng)
 
 
 def he_uniform(shape: Shape, *, rng: Rng = None) -> Array:
-    """Draw uniformly within sqrt(6 / fan_in) of 0, of the same variance as `he_normal`."""
+    """Draw uniformly within sqrt(6 / fan_in) of 0; the variance is that of `he_normal`."""
     return uniform(shape, bound=math.sqrt(6.0 / max(1, fans(shape)[0])), rng=rng)
 
 
@@ -148,7 +148,7 @@ def draw(name: str | float, shape: Shape, *, rng: Rng = None) -> Array:
     Raises
     ------
     OptionError
-        There is no rule of that name.
+        The name is unknown.
     """
     if not isinstance(name, str):
         return normal(shape, std=float(name), rng=rng)

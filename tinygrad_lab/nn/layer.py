@@ -1,11 +1,11 @@
-"""Layers: functions with parameters. Everything that a network is made of derives from `Layer`.
+"""Base class of layers: `Layer`, a function with parameters.
 
-A layer finds its parameters, buffers and inner layers in its attributes, in the order in which they were set; a
+A layer finds its parameters, buffers and inner layers in its attributes, in the order in which they were set. A
 parameter's *path* is the chain of attribute names that leads to it, such as ``features.0.weight``.
 
-In training, random numbers and updates of buffers belong to a *step*: one call of the outermost layer. Numbers are
-keyed by (seed, step, path, how many were drawn before), so that recomputing a forward draws the same, and resuming
-needs two integers. Updates are proposed during the call and committed once, at its end.
+In training, random numbers and buffer updates belong to a *step*: one call of the outermost layer. Random numbers are
+keyed by (seed, step, path, number of the draw), so recomputing a forward draws the same ones, and resuming needs two
+integers. Updates are proposed during the call and committed once, at its end.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tinygrad_lab.nn.variables import Buffer, Parameter, Variable
 
 
 class Call:
-    """One call of an outermost layer: its place in the random sequence, and the updates proposed during it."""
+    """One call of an outermost layer: its step, its counts of random draws, and its proposed updates."""
 
     def __init__(self, root: Layer, step: int) -> None:
         self.root, self.step = root, step
@@ -43,7 +43,7 @@ class Call:
         return self.paths.get(id(layer), type(layer).__name__)
 
     def key(self, layer: Layer) -> Any:
-        """Return the 64-bit key of a layer's next draw: an integer, or under `KEY_PLACES` the place where it lies."""
+        """Return the 64-bit key of a layer's next draw: an integer, or under `KEY_PLACES` the array that holds it."""
         path = self.path(layer)
         number = once(lambda: self._count(path))
         place = KEY_PLACES.get()
@@ -54,7 +54,7 @@ class Call:
         return self.draws[path]
 
     def commit(self) -> None:
-        """Give the buffers their proposed values."""
+        """Assign the proposed values to the buffers."""
         for buffer, value in self.updates.values():
             buffer.assign(value)
 
@@ -63,28 +63,28 @@ _CALL: ContextVar[Call | None] = ContextVar("tinygrad_lab.call", default=None)
 
 
 class Layer(metaclass=Checked):
-    """The base class of all layers.
+    """Base class of all layers.
 
     A subclass sets its parameters, buffers and inner layers in its constructor and defines `forward` and
-    `output_shape`. Its constructor's arguments are its configuration: plain values, layers, and lists or dicts of
-    layers.
+    `output_shape`. The constructor's arguments are the layer's configuration: plain values, layers, and lists or dicts
+    of layers.
 
     Attributes
     ----------
     api : int
         The plugin interface that the layer was written for.
     version : int
-        The version of its configuration; raise it, and define ``upgrade(config, old)``, when arguments change.
+        The version of its configuration. When arguments change, raise it and define ``upgrade(config, old)``.
     training : bool
         The mode, set by `train` and `eval`.
     seed : int
-        The seed of the random numbers of training; of the outermost layer it counts.
+        Seed for training-time randomness. Only the outermost layer's seed is used.
     integers : bool
-        Whether inputs may be integers or booleans, as layers take that only move or choose elements. Those that compute
-        take floats alone: of integers NumPy would make floats of a width that depends on theirs (of bytes, 16 bits),
-        and bytes of pictures are not the brightness from 0 to 1 that a network learns from.
+        Whether inputs may be integers or booleans, for layers that only move or choose elements. Layers that compute
+        require floats: NumPy would convert integers to floats of a width that depends on theirs (bytes to float16),
+        and the bytes of an image are not the brightness from 0 to 1 that a network learns from.
     frozen : bool
-        Whether statistics are kept as they are in training too, set by `freeze` and `unfreeze`.
+        Whether statistics stay fixed in training too; set by `freeze` and `unfreeze`.
     """
 
     api: ClassVar[int] = 1
@@ -95,10 +95,10 @@ class Layer(metaclass=Checked):
     frozen: bool
 
     def __new__(cls, /, *args: Any, **options: Any) -> Self:
-        """Remember the constructor's arguments, which are the configuration."""
+        """Record the constructor's arguments as the configuration."""
         layer = super().__new__(cls)
         layer._arguments = constructor(cls.__init__).bind_partial(*args).arguments | options
-        layer._clock = [0]  # steps so far, in a list so that copies of the layer share it
+        layer._clock = [0]  # steps so far; a list, so that copies of the layer share it
         layer.training, layer.seed, layer.frozen = True, 0, False
         return layer
 
@@ -106,10 +106,10 @@ class Layer(metaclass=Checked):
     _clock: list[int]
 
     def __init__(self) -> None:
-        """Take no configuration; subclasses that have one define a constructor of their own."""
+        """Take no arguments. A subclass with a configuration defines its own constructor."""
 
     def forward(self, *inputs: Any) -> Any:
-        """Compute the result. Call the layer itself rather than this."""
+        """Compute the result. Call the layer itself instead of this method."""
         raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines forward")
 
     def output_shape(self, *shapes: Any) -> Any:
@@ -117,11 +117,11 @@ class Layer(metaclass=Checked):
         raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines output_shape")
 
     def multiply_adds(self, *shapes: Any) -> int:
-        """Return how many multiplications with an addition one call takes; a layer of products says how many."""
+        """Return the number of multiply-adds of one call; layers with matrix products or convolutions override it."""
         return 0
 
     def __call__(self, *inputs: Any) -> Any:
-        """Apply the layer. The outermost call is a step of training, if the layer is in that mode."""
+        """Apply the layer. In training mode, the outermost call is a training step."""
         call = _CALL.get()
         if call is not None:
             return self._run(call, inputs)
@@ -140,14 +140,14 @@ class Layer(metaclass=Checked):
                 demand_floats(self, inputs)
             return self.forward(*inputs)
         except Exception as error:
-            if getattr(error, "__notes__", None):  # the innermost layer alone
+            if getattr(error, "__notes__", None):  # only the innermost layer adds its note
                 raise
-            told = explained(self, error, inputs)
-            if isinstance(told, LabError):
-                told.add_note(f"in layer {call.path(self) or 'itself'!r}: {brief(self)}")
-            if told is error:
+            explanation = explained(self, error, inputs)
+            if isinstance(explanation, LabError):
+                explanation.add_note(f"in layer {call.path(self) or 'itself'!r}: {brief(self)}")
+            if explanation is error:
                 raise
-            raise told from error
+            raise explanation from error
 
     def _tick(self) -> int:
         self._clock[0] += 1
@@ -155,7 +155,7 @@ class Layer(metaclass=Checked):
 
     @property
     def steps(self) -> int:
-        """How many steps of training the layer has taken as the outermost one."""
+        """Number of training steps that the layer has taken as the outermost one."""
         return self._clock[0]
 
     @steps.setter
@@ -163,11 +163,11 @@ class Layer(metaclass=Checked):
         self._clock[0] = number
 
     def random(self, like: Any) -> Random:
-        """Return this step's next random numbers for this layer, on the device and in the dtype of an array."""
+        """Return this layer's next random draw of the step, on the device and in the dtype of `like`."""
         return Random(self._current_call("random").key(self), like)
 
     def update(self, **buffers: Any) -> None:
-        """Propose new values of buffers, to be committed at the end of the step; the last proposal counts."""
+        """Propose new values of buffers. The last proposal is committed at the end of the step."""
         call = self._current_call("update")
         for name, value in buffers.items():
             buffer = getattr(self, name, None)
@@ -182,7 +182,7 @@ class Layer(metaclass=Checked):
         return call
 
     def children(self) -> dict[str, Layer]:
-        """Return the inner layers by attribute; those in lists, tuples and dicts by ``attribute.key``."""
+        """Return the inner layers by attribute name; those in lists, tuples and dicts by ``attribute.key``."""
         found: dict[str, Layer] = {}
         for name, value in vars(self).items():
             if name != "_arguments":
@@ -190,14 +190,14 @@ class Layer(metaclass=Checked):
         return found
 
     def layers(self, prefix: str = "") -> dict[str, Layer]:
-        """Return this layer and all inside it by path; its own path is empty."""
+        """Return this layer and all inner layers by path; its own path is empty."""
         found = {prefix: self}
         for name, child in self.children().items():
             found.update(child.layers(f"{prefix}.{name}" if prefix else name))
         return found
 
     def variables(self) -> dict[str, Variable]:
-        """Return all parameters and buffers by path; one that is shared appears once."""
+        """Return all parameters and buffers by path; a shared one appears once."""
         found: dict[str, Variable] = {}
         seen: set[int] = set()
         for path, layer in self.layers().items():
@@ -217,11 +217,11 @@ class Layer(metaclass=Checked):
         return {path: v for path, v in self.variables().items() if isinstance(v, Buffer)}
 
     def state(self) -> dict[str, Array]:
-        """Return the arrays of all parameters and buffers by path; they do not change under their holder."""
+        """Return the arrays of all parameters and buffers by path. Later training does not change these arrays."""
         return {path: v.value for path, v in self.variables().items()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take the values of all parameters and buffers from a `state`; all or none.
+        """Load the values of all parameters and buffers from a `state`; on an error none is changed.
 
         Raises
         ------
@@ -257,12 +257,12 @@ class Layer(metaclass=Checked):
         return self._map_variables(lambda array: transfer(array, device))
 
     def astype(self, dtype: Any) -> Self:
-        """Convert all floating parameters and buffers to another width and return the layer.
+        """Convert all floating-point parameters and buffers to another width and return the layer.
 
         Raises
         ------
         DTypeError
-            The dtype is none of floats.
+            The dtype is not a float dtype.
         """
         wanted = namespace().dtype(dtype)
         if wanted.type not in FLOATS or wanted.kind == "c":
@@ -280,9 +280,9 @@ class Layer(metaclass=Checked):
         return self.train(False)
 
     def freeze(self, frozen: bool = True) -> Self:
-        """Keep this layer and all inside it as they are, in training too, and return it.
+        """Freeze this layer and all inner layers, so that training leaves them unchanged, and return it.
 
-        Parameters become constants, and layers that gather statistics use those that they have.
+        Parameters become constants, and layers with running statistics use those that they have.
         """
         for layer in self.layers().values():
             layer.frozen = frozen
@@ -298,20 +298,20 @@ class Layer(metaclass=Checked):
         return self.freeze(False)
 
     def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, defaults included; the random generator is left out."""
+        """Return the constructor's arguments with defaults, without the random generator."""
         signature = inspect.signature(type(self).__init__)
         defaults = {n: p.default for n, p in signature.parameters.items() if p.default is not p.empty}
         return {name: v for name, v in (defaults | self._arguments).items() if name != "rng"}
 
     @classmethod
     def upgrade(cls, config: dict[str, Any], old: int) -> dict[str, Any]:
-        """Return a configuration of an older version in today's form."""
+        """Convert a configuration of an older version to the current one."""
         raise ConfigError(
             f"{cls.__name__}: expected a configuration of version {cls.version}, got {old}; no upgrade is known"
         )
 
     def __repr__(self) -> str:
-        """Return the call that makes such a layer, but for the random generator and what is the default by name."""
+        """Return the constructor call, without the random generator and keyword arguments at their defaults."""
         return as_call(type(self).__name__, type(self).__init__, self.config())
 
     if not TYPE_CHECKING:  # or type checkers would take any name
@@ -336,7 +336,7 @@ class Layer(metaclass=Checked):
 
 
 def _members(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield an attribute, or the entries of one that is a list, tuple or dict."""
+    """Yield an attribute, or its entries if it is a list, tuple or dict."""
     if isinstance(value, dict):
         entries: Iterable[tuple[Any, Any]] = value.items()
     elif isinstance(value, (list, tuple)):

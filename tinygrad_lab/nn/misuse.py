@@ -1,4 +1,4 @@
-"""Errors of calls that a layer cannot serve: what was wrong with the inputs, as far as it can be found out."""
+"""Explanations of failed layer calls: find out what was wrong with the inputs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tinygrad_lab.nn.variables import Variable
 
 
 def brief(layer: Any) -> str:
-    """Return what an error calls a layer: the call that makes it, or its class where that takes several lines."""
+    """Return a layer's name in errors: its constructor call, or its class if the call takes several lines."""
     text = repr(layer)
     return type(layer).__name__ if "\n" in text else text
 
 
 def demand_floats(layer: Any, inputs: tuple[Any, ...]) -> None:
-    """Refuse inputs that are no arrays of floats."""
+    """Raise if an input is not an array of floats."""
     for x in inputs:
         if not hasattr(x, "dtype"):
             raise DTypeError(f"{brief(layer)}: expected arrays or tensors, got {type(x).__name__}; use numpy.asarray?")
@@ -29,7 +29,7 @@ def demand_floats(layer: Any, inputs: tuple[Any, ...]) -> None:
 
 
 def explained(layer: Any, error: Exception, inputs: tuple[Any, ...]) -> Exception:
-    """Return an error that says what is wrong with the inputs where a type was, else the error itlayer."""
+    """Return an error that names the wrong input if a wrong type caused the failure, else the error itself."""
     ours = isinstance(error, LabError)
     named = ours and str(error).startswith(type(layer).__name__)
     if named or not isinstance(error, (AttributeError, TypeError)):
@@ -57,7 +57,7 @@ def explained(layer: Any, error: Exception, inputs: tuple[Any, ...]) -> Exceptio
 
 
 def _has_arrays(tree: Any) -> bool:
-    """Tell whether something is an array, or holds nothing but arrays."""
+    """Return whether a tree is an array or contains only arrays."""
     if isinstance(tree, dict):
         tree = list(tree.values())
     if isinstance(tree, (list, tuple)):
@@ -66,7 +66,7 @@ def _has_arrays(tree: Any) -> bool:
 
 
 def _may_be_due_to(error: Exception, tree: Any) -> bool:
-    """Tell whether a value, or one in it, is the object without the attribute; other errors do not name theirs."""
+    """Return whether `error` could have been raised by accessing an attribute of `tree` or of an element."""
     if not isinstance(error, AttributeError) or error.obj is tree:
         return True
     entries = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, (list, tuple)) else ()

@@ -1,4 +1,4 @@
-"""A sequence of layers, which is a layer."""
+"""Sequential: layers applied one after another."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Sequential(Layer):
 
     Shapes
     ------
-    x : as of the first layer; y : as of the last one
+    x : the input of the first layer; y : the output of the last one
 
     References
     ----------
@@ -69,7 +69,7 @@ class Sequential(Layer):
             try:
                 shapes = (layer.output_shape(*shapes),)
             except LabError as error:
-                error.add_note(f"in layer {name!r}: {brief(layer)}, on a map of shape {shapes[0]}")
+                error.add_note(f"in layer {name!r}: {brief(layer)}, on an input of shape {shapes[0]}")
                 raise
         return shapes[0]
 
@@ -84,11 +84,11 @@ class Sequential(Layer):
     def __getitem__(self, index: int | str | slice) -> Any:
         if isinstance(index, slice):
             return Sequential(dict(list(self.inner.items())[index]))
-        layers = self.children()  # a network of several heads has more than the sequence
+        layers = self.children()  # a subclass may have layers beside the sequence, such as extra heads
         return layers[index if isinstance(index, str) else list(layers)[index]]
 
     def __setitem__(self, index: int | str, layer: Layer) -> None:
-        """Replace a layer; what is new has a name that no layer has."""
+        """Replace a layer by name or number; an unknown name raises."""
         name = index if isinstance(index, str) else list(self.inner)[index]
         if name not in self.inner:
             raise OptionError(
@@ -104,7 +104,7 @@ class Sequential(Layer):
         return inner[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, Layer) and (type(self) is Sequential or name in self.inner):  # not beside the layers
+        if isinstance(value, Layer) and (type(self) is Sequential or name in self.inner):  # goes into the sequence
             self[name] = value
         else:
             super().__setattr__(name, value)
@@ -126,7 +126,7 @@ class Sequential(Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Return a Sequential of the layers in a configuration, by name or in a list."""
+        """Return a Sequential of the layers in a configuration, a table by name or a list."""
         layers = config.get("layers")
         if len(config) != 1 or not isinstance(layers, (Mapping, list)):
             raise ConfigError(f"Sequential: expected layers, a list or table of them, and nothing else, got {config}")

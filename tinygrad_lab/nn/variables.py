@@ -1,4 +1,4 @@
-"""Variables of a layer: cells whose values are exchanged, parameters that are learned and buffers that are not."""
+"""Variables of layers: parameters, which are learned, and buffers, which are not."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tinygrad_lab.tensor import Tensor
 
 
 class Variable(Tensor):
-    """A named cell of a layer: a tensor whose value can be exchanged, always for a fresh array."""
+    """A tensor of a layer whose value can be replaced, always by a new array."""
 
-    __slots__ = ("frozen_leaf",)  # keeps the hooks while there is no leaf
+    __slots__ = ("frozen_leaf",)  # keeps the hooks while the variable is frozen and has no leaf
     tracked: ClassVar[bool]
 
     def __init__(self, array: Any) -> None:
@@ -22,10 +22,10 @@ class Variable(Tensor):
         self.assign(array)
 
     def assign(self, array: Any) -> None:
-        """Take a new array for a value. Holders of the old one keep it; a new leaf has no gradient yet."""
+        """Replace the value by a new array and the leaf by a new one without gradient; the old array is unchanged."""
         value = as_array(unbox(array), who=f"{type(self).__name__}: ")
         if self.tracked and not carries_gradient(value):
-            raise DTypeError(f"Parameter: expected floats, got {value.dtype}; what is not learned is a Buffer")
+            raise DTypeError(f"Parameter: expected floats, got {value.dtype}; use a Buffer for what is not learned")
         if self.value is not None and value.shape != self.value.shape:
             raise ShapeError(f"assign: expected shape {self.value.shape}, got {value.shape}")
         hooks = self.node.hooks if self.node else ()
@@ -34,7 +34,7 @@ class Variable(Tensor):
             self.node.hooks = hooks
 
     def freeze(self) -> None:
-        """Make it a constant: it gets no gradient and optimizers leave it alone."""
+        """Make the variable a constant: it gets no gradient and optimizers skip it."""
         if self.node is not None:
             hooks, self.node = self.node.hooks, None
             self.frozen_leaf = Node(self.value)
@@ -55,7 +55,7 @@ class Parameter(Variable):
     tracked = True
 
     def assign(self, array: Any) -> None:
-        """Take a new array for a value, with a new leaf; a frozen parameter stays frozen."""
+        """Replace the value by a new array and the leaf by a new one; a frozen parameter stays frozen."""
         frozen = self.value is not None and self.node is None
         super().assign(array)
         if frozen:

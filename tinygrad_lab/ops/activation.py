@@ -1,4 +1,4 @@
-"""ReLU and the softmax family, which more than one layer or loss uses."""
+"""ReLU and the softmax family, shared by several layers and losses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinygrad_lab.ops.widths import Floating
 
 @primitive
 def relu(xp: Any, x: Any) -> Any:
-    """Return max(x, 0), NaN where x is; the derivative at 0, and where x is NaN, is taken as 0."""
+    """Return max(x, 0), and NaN where x is NaN. The derivative at 0 and at NaN is taken as 0."""
     return xp.maximum(x, 0)
 
 
@@ -29,12 +29,12 @@ relu_grad.defvjp(g=lambda v, y: relu_grad(v, y), y=None)
 
 @Floating
 def add_relu(xp: Any, x: Any, y: Any) -> Any:
-    """Return max(x + y, 0), where a shortcut joins its block; NaN where the sum is."""
+    """Return max(x + y, 0), the sum of a block and its shortcut; NaN where the sum is NaN."""
     return xp.maximum(x + y, 0)
 
 
 def _add_relu_rule(g: Any, out: Any, x_like: Any, y_like: Any) -> tuple[Any, Any]:
-    """Both gradients, for the mask of ReLU is applied to the cotangent once."""
+    """Return both gradients by one rule, which applies the mask of ReLU to the cotangent only once."""
     g = relu_grad(g, out)
     return sum_to(g, x_like), sum_to(g, y_like)
 
@@ -44,14 +44,14 @@ add_relu.defvjp("x", "y", _add_relu_rule)
 
 @Floating
 def softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
-    """Return e^x / sum(e^x) along an axis, computed about the maximum so that nothing overflows."""
+    """Return e^x / sum(e^x) along an axis. The maximum is subtracted first, so nothing overflows."""
     powers = xp.exp(x - peak(xp, x, normalize_axes(axis, x.ndim, "softmax")))
     return powers / xp.sum(powers, axis=axis, keepdims=True)
 
 
 @Floating
 def log_softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
-    """Return x - log(sum(e^x)) along an axis, computed about the maximum so that nothing overflows."""
+    """Return x - log(sum(e^x)) along an axis. The maximum is subtracted first, so nothing overflows."""
     shifted = x - peak(xp, x, normalize_axes(axis, x.ndim, "log_softmax"))
     if not x.size:
         return shifted

@@ -1,8 +1,8 @@
-"""Arithmetic, comparison and choice, element by element, with NumPy's broadcasting.
+"""Arithmetic, comparison and selection, element by element, with NumPy's broadcasting.
 
-A gradient is summed over the axes along which its argument was repeated (`sum_to`).
-At a tie, and where the result is NaN, `maximum` and `minimum` give half of the gradient to each side; `clip` passes it
-at its bounds.
+A gradient is summed over the axes along which its argument was broadcast (`sum_to`).
+At a tie, and where the result is NaN, `maximum` and `minimum` give half of the gradient to each side. `clip` passes the
+gradient at its bounds.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _power_x(g: Any, x: Any, y: Any) -> Any:
     if not hasattr(y, "shape"):  # a plain number
         return g * (y * power(x, y - 1)) if y else 0.0 * g
     both = astype(equal(x, 0.0), dtype=g.dtype) * astype(equal(y, 0.0), dtype=g.dtype)
-    return sum_to(g * y * power(x, y - 1.0 + both), x)  # 0 * 0^0 there, for 0 * 0^-1 is not a number
+    return sum_to(g * y * power(x, y - 1.0 + both), x)  # 0 * 0^0 where both are 0, because 0 * 0^-1 is NaN
 
 
 def _power_y(g: Any, x: Any, y: Any, out: Any) -> Any:
@@ -124,7 +124,7 @@ def ceil(xp: Any, x: Any) -> Any:
 
 @primitive
 def rint(xp: Any, x: Any) -> Any:
-    """Return the nearest integer, the even one of two; the derivative is 0."""
+    """Return the nearest integer, at a tie the even one; the derivative is 0."""
     return xp.rint(x)
 
 
@@ -140,7 +140,7 @@ def floor_divide(xp: Any, x: Any, y: Any) -> Any:
 
 @primitive
 def remainder(xp: Any, x: Any, y: Any) -> Any:
-    """Return x - y floor(x / y), which has the sign of y; at its jumps the derivatives are those of the formula."""
+    """Return x - y floor(x / y), which has the sign of y. The derivatives at its jumps follow from the formula."""
     return xp.remainder(x, y)
 
 
@@ -195,31 +195,31 @@ def isfinite(xp: Any, x: Any) -> Any:
 
 @primitive
 def bitwise_and(xp: Any, x: Any, y: Any) -> Any:
-    """Return x & y, bit by bit; of booleans, where both hold."""
+    """Return x & y, bit by bit; for booleans, x and y."""
     return xp.bitwise_and(x, y)
 
 
 @primitive
 def bitwise_or(xp: Any, x: Any, y: Any) -> Any:
-    """Return x | y, bit by bit; of booleans, where either holds."""
+    """Return x | y, bit by bit; for booleans, x or y."""
     return xp.bitwise_or(x, y)
 
 
 @primitive
 def bitwise_xor(xp: Any, x: Any, y: Any) -> Any:
-    """Return x ^ y, bit by bit; of booleans, where they differ."""
+    """Return x ^ y, bit by bit; for booleans, whether they differ."""
     return xp.bitwise_xor(x, y)
 
 
 @primitive
 def bitwise_not(xp: Any, x: Any) -> Any:
-    """Return ~x, bit by bit; of booleans, where x does not hold."""
+    """Return ~x, bit by bit; for booleans, not x."""
     return xp.invert(x)
 
 
 @primitive
 def where(xp: Any, condition: Any, x: Any, y: Any) -> Any:
-    """Return x where the condition holds and y elsewhere."""
+    """Return x where the condition is true and y elsewhere."""
     return xp.where(condition, x, y)
 
 
@@ -231,18 +231,18 @@ where.defvjp(
 
 @primitive
 def maximum(xp: Any, x: Any, y: Any) -> Any:
-    """Return the larger of x and y, NaN if either is; at a tie the gradient is halved."""
+    """Return the larger of x and y, NaN if either is NaN; at a tie the gradient is halved."""
     return xp.maximum(x, y)
 
 
 @primitive
 def minimum(xp: Any, x: Any, y: Any) -> Any:
-    """Return the smaller of x and y, NaN if either is; at a tie the gradient is halved."""
+    """Return the smaller of x and y, NaN if either is NaN; at a tie the gradient is halved."""
     return xp.minimum(x, y)
 
 
 def _share(g: Any, x: Any, y: Any, out: Any) -> Any:
-    """What x gets of the gradient: all of it where x was chosen, half where both were, nothing where it was not."""
+    """Return x's share of the gradient: all of it where x won, half at a tie, 0 where y won."""
     chosen, other = (astype(equal(v, out), dtype=g.dtype) for v in (x, y))
     return g * (0.5 * (1.0 + chosen - other))
 
@@ -256,7 +256,7 @@ for _choice in (maximum, minimum):
 
 @primitive
 def clip_between(xp: Any, x: Any, low: Any, high: Any) -> Any:
-    """Return min(max(x, low), high); a bound of None is none."""
+    """Return min(max(x, low), high); None means no bound."""
     return x if low is None and high is None else xp.clip(x, low, high)
 
 
@@ -281,9 +281,9 @@ clip_between.defvjp(x=_clip_x, low=_clip_low, high=_clip_high)
 
 @takes_lists
 def clip(x: Any, low: Any = None, high: Any = None) -> Any:
-    """Return x held between two bounds: numbers, arrays that broadcast, or None for no bound.
+    """Return x limited to the range from low to high: numbers, arrays that broadcast, or None for no bound.
 
-    The gradient goes to x where low <= x <= high, and elsewhere to the bound that holds it.
+    The gradient goes to x where low <= x <= high, and elsewhere to the bound that replaced x.
     """
     like = unbox(x)
     low, high = (v if isinstance(v, Box) or type(v) in SCALARS else beside(v, like, who="clip: ") for v in (low, high))

@@ -1,12 +1,12 @@
-r"""Convolution and its two gradients: a family that is closed under differentiation.
+r"""Convolution and its two gradients, a family closed under differentiation.
 
 .. math:: y_{n,p,q,o} = b_o + \sum_{i,j,c} x_{n,\; p s + i d - t,\; q s + j d - l,\; c}\; w_{i,j,c,o}
 
-Images are (N, H, W, C), filters (kh, kw, C / groups, O): stride s, dilation d, padding t on top and l on the left.
-What computer vision calls a convolution is a correlation: the filter is not flipped.
+Images are (N, H, W, C), filters (kh, kw, C / groups, O): stride s, dilation d, padding t at the top and l on the left.
+As usual in deep learning, the filter is not flipped: the operation is a cross-correlation.
 
-`conv2d` is linear in x and in w. Its adjoints are `conv2d_grad_x` and `conv2d_grad_w`, and the derivatives of these are
-members of the family again. The forwards here are the specification, by windows and matrix products; faster kernels are
+`conv2d` is linear in x and in w. Its adjoints are `conv2d_grad_x` and `conv2d_grad_w`, whose derivatives are members of
+the family again. The forwards here are the specification, written with im2col and matrix products. Faster kernels are
 in tinygrad_lab/kernels.
 
 References
@@ -39,7 +39,7 @@ NO_PADDING: Padding = ((0, 0), (0, 0))
 
 
 def _columns(x: Any, groups: int, kernel_size: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Any:
-    """The windows of x as rows of a matrix for each group: (groups, N*Ho*Wo, kh*kw*C/groups)."""
+    """Return the windows of x as the rows of a matrix for each group: (groups, N*Ho*Wo, kh*kw*C/groups)."""
     columns = unfold(real(x), kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation)
     n, ho, wo, kh, kw, c = columns.shape
     columns = columns.reshape(n * ho * wo, kh * kw, groups, c // groups)  # C -> (groups, C/groups)
@@ -47,13 +47,13 @@ def _columns(x: Any, groups: int, kernel_size: Pair, stride: Pair, padding: Padd
 
 
 def _filters(w: Any, groups: int) -> Any:
-    """The filters as a matrix for each group: (kh, kw, C/groups, O) -> (groups, kh*kw*C/groups, O/groups)."""
+    """Return the filters as a matrix for each group: (kh, kw, C/groups, O) -> (groups, kh*kw*C/groups, O/groups)."""
     kh, kw, c, o = w.shape
     return real(w).reshape(kh * kw * c, groups, o // groups).transpose(1, 0, 2)
 
 
 def _maps(y: Any, groups: int) -> Any:
-    """Maps as rows of a matrix for each group: (N, Ho, Wo, O) -> (groups, N*Ho*Wo, O/groups)."""
+    """Return maps as the rows of a matrix for each group: (N, Ho, Wo, O) -> (groups, N*Ho*Wo, O/groups)."""
     n, ho, wo, o = y.shape
     return real(y).reshape(n * ho * wo, groups, o // groups).transpose(1, 0, 2)
 
@@ -108,7 +108,7 @@ def conv2d_grad_x(
     dilation: Pair = (1, 1),
     groups: int = 1,
 ) -> Any:
-    """The adjoint of conv2d in x: maps (N, Ho, Wo, O) back to images (N, H, W, C) of a size (H, W)."""
+    """Apply the adjoint of conv2d in x: maps (N, Ho, Wo, O) to images (N, H, W, C), where (H, W) is `size`."""
     kh, kw, c, _ = w.shape
     n, ho, wo, _ = g.shape
     columns = xp.matmul(_maps(g, groups), _filters(w, groups).transpose(0, 2, 1))  # (groups, N*Ho*Wo, kh*kw*C/groups)
@@ -129,7 +129,7 @@ def conv2d_grad_w(
     dilation: Pair = (1, 1),
     groups: int = 1,
 ) -> Any:
-    """The adjoint of conv2d in w: images and maps to filters (kh, kw, C/groups, O)."""
+    """Apply the adjoint of conv2d in w: images and maps to filters (kh, kw, C/groups, O)."""
     columns = _columns(x, groups, kernel_size, stride, padding, dilation)
     w = xp.matmul(columns.transpose(0, 2, 1), _maps(g, groups))  # (groups, kh*kw*C/groups, O/groups)
     return w.transpose(1, 0, 2).reshape(*kernel_size, x.shape[3] // groups, g.shape[3])
@@ -161,7 +161,7 @@ def _check_forward(op: object, x: Shape, w: Shape, b: Shape | None, *, groups: i
             f"got w.shape == {w} (x.shape == {x})"
         )
     if b not in (None, w[3:]):
-        raise ShapeError(f"{op}: expected a bias of shape {w[3:]}, a number for each filter, got {b}")
+        raise ShapeError(f"{op}: expected a bias of shape {w[3:]}, one number per filter, got {b}")
     map_shape(op, x, kernel_size=w[:2], **how)
 
 
@@ -205,7 +205,7 @@ def _relu_rule(
     groups: int,
     wanted: tuple[bool, ...],
 ) -> tuple[Any, Any, Any]:
-    """All three gradients of conv2d_relu, for the mask of ReLU is applied to the cotangent once."""
+    """Return all three gradients of conv2d_relu by one rule, which applies the mask of ReLU only once."""
     g = relu_grad(g, out)
     return (
         _rule_x(g, x, w, stride, padding, dilation, groups) if wanted[0] else None,

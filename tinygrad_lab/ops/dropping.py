@@ -1,4 +1,4 @@
-"""Dropout: random elements become 0 and the others grow, so that the mean stays."""
+"""Dropout: random elements become 0 and the others are scaled up, so the mean is unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinygrad_lab.backend import random_bits, random_bits_at
 
 @primitive
 def keys_in_step(xp: Any, bases: Any, step: Any) -> Any:
-    """Return the keys of draws in a step, an array of one number, as `draw_key` of `tinygrad_lab.nn` makes them."""
+    """Return the key of a draw in a step, an array of one number; `tinygrad_lab.nn`'s `draw_key` defines it."""
     return random_bits_at(xp, bases, step + xp.uint64(1))
 
 
@@ -19,8 +19,8 @@ def keys_in_step(xp: Any, bases: Any, step: Any) -> Any:
 def dropout(xp: Any, x: Any, *, key: int, rate: float, shared: tuple[int, ...] = ()) -> Any:
     """Return x / (1 - rate) where a random number, uniform in [0, 1), is at least `rate`, and 0 elsewhere.
 
-    The numbers are drawn from the key alone; along the `shared` axes all elements get the same one. So the operation
-    is linear in x and its own adjoint, and the mask is never kept: it is drawn again.
+    The random numbers depend only on the key. Along the `shared` axes all elements get the same number. The operation
+    is linear in x and its own adjoint. The tape does not keep the mask; the rule draws it again.
     """
     shape = tuple(1 if axis in shared else n for axis, n in enumerate(x.shape))
     kept = random_bits(xp, key, math.prod(shape)) >= xp.uint64(int(rate * 2**64))

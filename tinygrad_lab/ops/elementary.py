@@ -1,7 +1,7 @@
-"""Elementary functions, element by element.
+"""Elementary functions: exponentials, logarithms, trigonometry.
 
-At singular points the derivatives are those of the formulas: log and sqrt give infinity at 0, as NumPy does.
-Near them, 1 - x^2 is computed as (1 - x) (1 + x), which does not cancel.
+At singular points the derivatives are those of the formulas: infinite at 0 for log and sqrt. Near such points 1 - x^2
+is computed as (1 - x) (1 + x), which avoids cancellation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def exp(xp: Any, x: Any) -> Any:
 
 @primitive
 def expm1(xp: Any, x: Any) -> Any:
-    """Return e^x - 1, exact for small x."""
+    """Return e^x - 1, accurate for small x."""
     return xp.expm1(x)
 
 
@@ -48,7 +48,7 @@ def log10(xp: Any, x: Any) -> Any:
 
 @primitive
 def log1p(xp: Any, x: Any) -> Any:
-    """Return log(1 + x), exact for small x."""
+    """Return log(1 + x), accurate for small x."""
     return xp.log1p(x)
 
 
@@ -105,7 +105,7 @@ def arctan(xp: Any, x: Any) -> Any:
 
 @primitive
 def arctan2(xp: Any, y: Any, x: Any) -> Any:
-    """Return the angle in [-pi, pi] of the point (x, y), the y first."""
+    """Return the angle in [-pi, pi] of the point (x, y)."""
     return xp.arctan2(y, x)
 
 
@@ -135,7 +135,7 @@ def arcsinh(xp: Any, x: Any) -> Any:
 
 @primitive
 def arccosh(xp: Any, x: Any) -> Any:
-    """Return the number, not negative, whose hyperbolic cosine is x."""
+    """Return the non-negative number whose hyperbolic cosine is x."""
     return xp.arccosh(x)
 
 
@@ -165,7 +165,7 @@ arctanh.defvjp(x=lambda g, x: g / ((1.0 - x) * (1.0 + x)))
 
 @Floating
 def sigmoid(xp: Any, x: Any) -> Any:
-    """Return 1 / (1 + e^-x), computed from ``e^-|x|`` so that nothing overflows and small results keep their digits."""
+    """Return 1 / (1 + e^-x), computed from ``e^-|x|`` so that nothing overflows and small results stay accurate."""
     small = xp.exp(xp.minimum(x, -x))
     return xp.where(x < 0, small, 1.0) / (1.0 + small)
 
@@ -178,7 +178,7 @@ def erf(xp: Any, x: Any) -> Any:
 
 @Floating
 def erfc(xp: Any, x: Any) -> Any:
-    """Return 1 - erf(x), exact where it is small."""
+    """Return 1 - erf(x), accurate where it is small."""
     return backend.erfc(x)
 
 

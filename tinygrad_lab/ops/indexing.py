@@ -1,4 +1,4 @@
-"""Indexing of every NumPy kind (basic, integer, boolean) and its adjoint, which scatters and adds."""
+"""Indexing of every NumPy kind (basic, integer, boolean) and its adjoint, scatter-add."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def gather(xp: Any, x: Any, *, index: Any) -> Any:
 
 @primitive
 def scatter(xp: Any, g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
-    """Return zeros of a shape with g added at [index]; elements named twice get both (the adjoint of `gather`)."""
+    """Return zeros of a shape with g added at [index]; repeated positions accumulate (the adjoint of `gather`)."""
     out = xp.zeros(shape, dtype=g.dtype)
     if _is_basic(index):
-        out[index] = g  # basic indexing names each element once
+        out[index] = g  # basic indexing selects each element once
     else:
         backend.scatter_add(out, index, g)
     return out
@@ -52,7 +52,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     Raises
     ------
     DTypeError
-        The indices are no integers.
+        The indices are not integers.
     IndexError
         An index is out of range.
     """
@@ -63,7 +63,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     if not backend.is_array(indices):
         indices = backend.namespace(unbox(x)).asarray(indices)
     if indices.dtype.kind not in "iu":
-        raise DTypeError(f"take: expected integers as indices, got {indices.dtype.name}; use x[mask] for a mask")
+        raise DTypeError(f"take: expected integer indices, got {indices.dtype.name}; use x[mask] for a mask")
     return gather(x, index=(*[slice(None)] * axis, indices))
 
 
@@ -75,7 +75,7 @@ def gather_along_axis(xp: Any, x: Any, positions: Any, *, axis: int) -> Any:
 
 @primitive
 def scatter_along_axis(xp: Any, g: Any, positions: Any, *, axis: int, shape: tuple[int, ...]) -> Any:
-    """Return zeros of a shape with g added, in each row along an axis, at that row's own positions."""
+    """Return zeros of a shape with each row of g along an axis added at that row's own positions."""
     out = xp.zeros(shape, dtype=g.dtype)
     grid = [xp.arange(n).reshape([-1 if i == j else 1 for j in range(g.ndim)]) for i, n in enumerate(shape)]
     grid[axis] = positions

@@ -37,7 +37,7 @@ matmul_matrices.defvjp(
 
 
 def matmul(x: Any, y: Any) -> Any:
-    """Return x @ y: a matrix product for matrices and stacks of them; a vector counts as a row or a column.
+    """Return x @ y, the matrix product of matrices or stacks of them; a vector is treated as a row or a column.
 
     Raises
     ------
@@ -57,12 +57,12 @@ def matmul(x: Any, y: Any) -> Any:
 
 
 def tensordot(x: Any, y: Any, axes: int | tuple[Any, Any] = 2) -> Any:
-    """Return the sum of products over the last axes of x and the first of y, or over two lists of axes.
+    """Sum products over the last `axes` axes of x and the first `axes` axes of y, or over two lists of axes.
 
     Raises
     ------
     ShapeError
-        The lengths of the axes to sum over differ.
+        The summed axes have different lengths.
     OptionError
         An operand does not have these axes.
     """
@@ -84,12 +84,12 @@ def tensordot(x: Any, y: Any, axes: int | tuple[Any, Any] = 2) -> Any:
 
 @primitive
 def einsum_operands(xp: Any, *operands: Any, terms: tuple[str, ...], result: str) -> Any:
-    """Return the sum of products that index letters describe."""
+    """Return the sum of products described by index letters."""
     return xp.einsum(",".join(terms) + "->" + result, *operands, optimize=len(operands) > 1)
 
 
 def _einsum_rule(g: Any, operands: list[Any], terms: tuple[str, ...], result: str, wanted: tuple[bool, ...]) -> Any:
-    """The gradient of one operand is an einsum of the cotangent and the other operands."""
+    """Return the gradients; each is an einsum of the cotangent and the other operands."""
     gradients: list[Any] = []
     for i, term in enumerate(terms):
         if not wanted[i]:
@@ -108,14 +108,14 @@ einsum_operands.defvjp(operands=_einsum_rule)
 
 
 def einsum(subscripts: str, *operands: Any) -> Any:
-    """Return the sum of products that Einstein's notation describes, as ``numpy.einsum``.
+    """Return the sum of products in Einstein notation, like ``numpy.einsum``.
 
     Raises
     ------
     OptionError
         The subscripts do not fit the operands.
     ShapeError
-        One letter stands for axes of different lengths; only those behind ``...`` are broadcast.
+        Axes with the same letter have different lengths; only axes under ``...`` are broadcast.
 
     Examples
     --------
@@ -145,7 +145,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
 
 
 def _expand_ellipses(terms: list[str], out: str | None, operands: tuple[Any, ...]) -> tuple[list[str], str]:
-    """Give the axes behind ``...`` capital letters that the subscripts leave free, and infer a missing output."""
+    """Replace ``...`` by unused capital letters and infer a missing output."""
     used = set("".join(terms) + (out or ""))
     free = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in used]
     depth, expanded = 0, []
@@ -163,7 +163,7 @@ def _expand_ellipses(terms: list[str], out: str | None, operands: tuple[Any, ...
 
 
 def _simplify(term: str, x: Any, lengths: dict[str, int]) -> tuple[str, Any]:
-    """Drop the axes of x that are broadcast, and take its diagonal where a letter stands twice."""
+    """Drop the broadcast axes of x, and take the diagonal if a letter occurs twice."""
     repeated = tuple(i for i, letter in enumerate(term) if x.shape[i] != lengths[letter])
     x, term = squeeze(x, repeated), "".join(letter for i, letter in enumerate(term) if i not in repeated)
     letters = "".join(dict.fromkeys(term))

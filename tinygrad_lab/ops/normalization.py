@@ -3,10 +3,10 @@ r"""Normalization: batch statistics of channels, and standard scores over any ax
 .. math:: y = \gamma\,(x - \mu)\,r + \beta, \qquad \mu = \frac{1}{m} \sum x, \quad
           v = \frac{1}{m} \sum (x - \mu)^2, \quad r = (v + \varepsilon)^{-1/2}
 
-`batch_norm` takes the sums over all axes but the last. Its derivative has a closed form that reads x and the cotangent
-twice: `centered_sums` takes the two sums that it needs, `blend` makes the gradient from them. The rules of these two
-and of `channel_affine` are made of one another, so that every order of derivative exists. With ReLU behind it either is
-an operation of its own, so that the result is written once.
+`batch_norm` sums over all axes but the last. Its derivative has a closed form that reads x and the cotangent twice:
+`centered_sums` computes the two sums, and `blend` computes the gradient from them. The rules of these two and of
+`channel_affine` use one another, so every order of derivative exists. `batch_norm_relu` and `channel_affine_relu` fuse
+the ReLU that follows, so the result is written to memory once.
 
 References
 ----------
@@ -45,7 +45,7 @@ def batch_norm(xp: Any, x: Any, scale: Any, shift: Any, *, eps: float) -> Any:
 
 @partial(Floating, outputs=("out", "mean", "variance"))
 def batch_norm_relu(xp: Any, x: Any, scale: Any, shift: Any, *, eps: float) -> Any:
-    """Return `batch_norm` with ReLU behind it, which lets NaN through, and the mean and variance of each channel."""
+    """Return relu(`batch_norm`), NaN where that is NaN, and the mean and variance of each channel."""
     y, mean, variance = batch_norm.forward(xp, x, scale, shift, eps=eps)
     return xp.maximum(y, 0), mean, variance
 
@@ -59,19 +59,19 @@ def centered_sums(xp: Any, g: Any, x: Any, mean: Any) -> Any:
 
 @Floating
 def channel_affine(xp: Any, x: Any, mean: Any, factor: Any, shift: Any) -> Any:
-    """Return (x - mean) * factor + shift, with a value of mean, factor and shift for each channel."""
+    """Return (x - mean) * factor + shift, with one mean, factor and shift per channel."""
     return (x - mean) * factor + shift
 
 
 @Floating
 def channel_affine_relu(xp: Any, x: Any, mean: Any, factor: Any, shift: Any) -> Any:
-    """Return `channel_affine` with ReLU behind it, which lets NaN through."""
+    """Return relu(`channel_affine`), NaN where that is NaN."""
     return xp.maximum((x - mean) * factor + shift, 0)
 
 
 @Floating
 def blend(xp: Any, g: Any, x: Any, mean: Any, a: Any, b: Any, c: Any) -> Any:
-    """Return a * g + b * (x - mean) + c, with a value of mean, a, b and c for each channel."""
+    """Return a * g + b * (x - mean) + c, with one mean, a, b and c per channel."""
     return a * g + b * (x - mean) + c
 
 
@@ -80,7 +80,7 @@ def _batch_norm_rule(
 ) -> tuple[Any, Any, Any]:
     r"""Return the gradients of x, scale and shift.
 
-    dx = gamma r (g - (sum g + xhat * sum(g * xhat)) / m), and the cotangents of the mean and the variance, spread.
+    dx = gamma r (g - (sum g + xhat * sum(g * xhat)) / m), plus the terms from the cotangents of mean and variance.
     """
     g, g_mean, g_variance = g
     per_element = 1.0 / max(1, math.prod(x.shape[:-1]))
@@ -134,7 +134,7 @@ blend.defvjp("g", "x", "mean", "a", "b", "c", _blend_rule)
 
 @partial(Floating, outputs=("out", "rstd"))
 def standardize(xp: Any, x: Any, *, axes: tuple[int, ...], eps: float) -> Any:
-    """Return (x - mean) / sqrt(variance + eps) over some axes, and 1 / sqrt(variance + eps) with those kept as 1."""
+    """Return (x - mean) / sqrt(variance + eps) over some axes, and 1 / sqrt(variance + eps) with these of length 1."""
     centered = x - xp.mean(x, axis=axes, keepdims=True)
     rstd = 1.0 / xp.sqrt(xp.mean(centered * centered, axis=axes, keepdims=True) + eps)
     return centered * rstd, rstd

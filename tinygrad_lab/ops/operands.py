@@ -1,4 +1,4 @@
-"""Operands: lists and numbers that a user hands to a function become arrays, all by one door."""
+"""Operand conversion: lists and numbers that a user passes to a function become arrays."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def as_operand(value: Any, like: Any = None, *, who: str) -> Any:
-    """Return an array or a tensor as it is, and a list or a number as an array beside another."""
+    """Return an array or tensor unchanged, and a list or number as an array that matches `like`."""
     return value if hasattr(value, "shape") else as_array(value, unbox(like), who=f"{who}: ")
 
 
 def takes_lists(function: Function) -> Function:
-    """Return a function whose first argument may also be a nested list or a number."""
+    """Let the first argument of a function also be a nested list or a number."""
     name = function.__name__
 
     @functools.wraps(function)

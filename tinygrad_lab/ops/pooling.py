@@ -1,6 +1,7 @@
-"""Pooling over windows of images, by the maximum or the sum, with their adjoints.
+"""Max and sum pooling over windows of images, with their adjoints.
 
-Images are (N, H, W, C); windows, strides and padding as in tinygrad_lab.ops.windows. Padding never wins a maximum.
+Images are (N, H, W, C). Windows, strides and padding are those of tinygrad_lab.ops.windows. An element of the padding
+is never the maximum.
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ from tinygrad_lab.ops.windows import Padding, Pair, expect_images, expect_maps, 
 
 
 def _least(xp: Any, dtype: Any) -> Any:
-    """Return what is larger than no number of a dtype."""
+    """Return the smallest value of a dtype; minus infinity for floats."""
     return xp.iinfo(dtype).min if dtype.kind in "iu" else False if dtype.kind == "b" else -math.inf
 
 
 def first_inside(xp: Any, x: Any, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
-    """Return the first place of each window that does not lie in the padding: (1, Ho, Wo, 1), in bytes."""
+    """Return the index in each window of its first element outside of the padding: (1, Ho, Wo, 1), uint8."""
     inside = unfold(xp.ones((1, *x.shape[1:3], 1), bool), kernel_size=kernel_size, stride=stride, padding=padding)
     return inside.reshape(*inside.shape[:3], -1, 1).argmax(axis=3).astype(xp.uint8)
 
 
 @primitive(outputs=("out", "index"))
 def max_pool2d(xp: Any, x: Any, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
-    """Return the maximum of each window and its place in the window, row by row, in one byte.
+    """Return the maximum of each window and its row-major index in the window, in one byte.
 
-    The first of equal maxima wins, and NaN wins over all. Windows hold at most 256 elements.
+    The first of equal maxima wins, and NaN wins over every number. A window has at most 256 elements.
     """
     least = _least(xp, x.dtype)
     columns = unfold(x, kernel_size=kernel_size, stride=stride, padding=padding, fill=least)
@@ -45,12 +46,12 @@ def max_pool2d(xp: Any, x: Any, *, kernel_size: Pair, stride: Pair, padding: Pad
 
 @primitive
 def max_pool2d_values(xp: Any, x: Any, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
-    """Return the maximum of each window without its place, which takes longer to find and no inference needs."""
+    """Return the maximum of each window without its index, which inference does not need; this is faster."""
     return unfold(x, kernel_size=kernel_size, stride=stride, padding=padding, fill=_least(xp, x.dtype)).max(axis=(3, 4))
 
 
 def largest_in_windows(x: Any, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
-    """Return the maximum of each window; its place is noted where a derivative may be asked for."""
+    """Return the maximum of each window; its index is computed only where operations are recorded."""
     if not SETTINGS.get().recording:
         return max_pool2d_values(x, kernel_size=kernel_size, stride=stride, padding=padding)
     return max_pool2d(x, kernel_size=kernel_size, stride=stride, padding=padding)[0]
@@ -69,7 +70,7 @@ def max_pool2d_grad(
 
 @primitive
 def max_pool2d_take(xp: Any, x: Any, index: Any, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
-    """Return the element of each window that `index` names, 0 for none (the adjoint of `max_pool2d_grad`)."""
+    """Return the element at `index` of each window, 0 outside of the image (the adjoint of `max_pool2d_grad`)."""
     columns = unfold(x, kernel_size=kernel_size, stride=stride, padding=padding)
     n, ho, wo, kh, kw, c = columns.shape
     place = xp.arange(kh * kw, dtype=xp.uint8).reshape(-1, 1)  # (kh*kw, 1)
@@ -99,7 +100,7 @@ def _check_grad(op: Any, g: Shape, index: Shape, *, size: Pair, **how: Any) -> N
 
 
 def _images(op: Any, g: Shape, size: Pair) -> Shape:
-    """Return the shape of images of a size that maps belong to."""
+    """Return the shape of the images that maps g were pooled from."""
     expect_images(g, f"{op}")
     expect_pair(op, "size", size)
     return g[0], *size, g[3]
@@ -107,7 +108,7 @@ def _images(op: Any, g: Shape, size: Pair) -> Shape:
 
 def _expect_index(op: Any, index: Shape, expected: Shape) -> None:
     if index != expected:
-        raise ShapeError(f"{op}: expected an index of shape {expected} like the maps, got {index}")
+        raise ShapeError(f"{op}: expected an index of shape {expected}, that of the maps, got {index}")
 
 
 max_pool2d.defvjp(
@@ -145,7 +146,7 @@ def sum_pool2d(xp: Any, x: Any, *, kernel_size: Pair, stride: Pair, padding: Pad
 
 @primitive
 def sum_pool2d_grad(xp: Any, g: Any, *, size: Pair, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
-    """Return images of a size with each cotangent added all over its window (the adjoint of `sum_pool2d`)."""
+    """Return images with each cotangent added to every pixel of its window (the adjoint of `sum_pool2d`)."""
     columns = xp.broadcast_to(g[:, :, :, None, None, :], (*g.shape[:3], *kernel_size, g.shape[3]))
     return fold(columns, size=size, kernel_size=kernel_size, stride=stride, padding=padding)
 
@@ -173,7 +174,7 @@ sum_pool2d_grad.defvjp(
 
 @primitive
 def count_pool2d(xp: Any, x: Any, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
-    """Return how many elements of each window lie inside of the image rather than in its padding: (1, Ho, Wo, 1)."""
+    """Return how many elements of each window lie inside the image, not in its padding: (1, Ho, Wo, 1)."""
     inside = xp.ones((1, *x.shape[1:3], 1), dtype=x.dtype)
     return sum_pool2d.forward(xp, inside, kernel_size=kernel_size, stride=stride, padding=padding)
 

@@ -1,7 +1,7 @@
 """Reductions over any axes, cumulative sums, and sorting.
 
-Where several elements attain a maximum or minimum, each gets an equal share of the gradient; where NaN wins, the NaNs
-do.
+If several elements attain a maximum or minimum, each gets an equal share of the gradient. If the result is NaN, the
+NaNs share it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tinygrad_lab.ops.widths import Floating, expect_real, in_floats
 
 
 def _kept(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a reduction that keeps its axes as length 1."""
+    """Return the shape of a reduction that keeps its axes with length 1."""
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
@@ -55,19 +55,19 @@ def sum(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # NumPy's
 
 @takes_lists
 def count(x: Any, axis: Axes = None) -> int:
-    """Return how many elements a reduction over the given axes takes together."""
+    """Return the number of elements that a reduction over the given axes combines."""
     return math.prod(x.shape[i] for i in normalize_axes(axis, x.ndim, "count"))
 
 
 @in_floats
 def mean(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
-    """Return the mean over the given axes; NaN of no elements, as in NumPy."""
+    """Return the mean over the given axes; NaN for no elements, as in NumPy."""
     return sum(x, axis, keepdims=keepdims) / (count(x, axis) or math.nan)
 
 
 @in_floats
 def var(x: Any, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
-    """Return the variance over the given axes, divided by count - ddof; NaN where that is not positive."""
+    """Return the variance over the given axes, with divisor count - ddof; NaN if the divisor is not positive."""
     expect_real(x, "var")
     centered = x - mean(x, axis, keepdims=True)
     freedom = count(x, axis) - ddof
@@ -95,13 +95,13 @@ def _root(squares: Any) -> Any:
 
 @primitive
 def max_axes(xp: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool = False) -> Any:
-    """Return the largest element over some axes, NaN if one is NaN."""
+    """Return the largest element over some axes, NaN if an element is NaN."""
     return xp.max(x, axis=axes, keepdims=keepdims)
 
 
 @primitive
 def min_axes(xp: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool = False) -> Any:
-    """Return the smallest element over some axes, NaN if one is NaN."""
+    """Return the smallest element over some axes, NaN if an element is NaN."""
     return xp.min(x, axis=axes, keepdims=keepdims)
 
 
@@ -135,7 +135,7 @@ def min(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # NumPy's
 
 
 def _as_rows(x: Any, axes: tuple[int, ...]) -> Any:
-    """Bring some axes to the end and make them one."""
+    """Move some axes to the end and merge them into one."""
     others = tuple(i for i in range(x.ndim) if i not in axes)
     rows = transpose(x, axes=(*others, *axes))
     length = math.prod(x.shape[i] for i in axes)
@@ -146,8 +146,8 @@ def _as_rows(x: Any, axes: tuple[int, ...]) -> Any:
 def prod(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
     """Return the product over the given axes.
 
-    Halves are multiplied until one element is left. There is no division, so zeros among the factors are no obstacle to
-    its derivatives, of any order.
+    Halves are multiplied until one element is left. This needs no division, so derivatives of every order exist even if
+    factors are zero.
     """
     axes = normalize_axes(axis, x.ndim, "prod")
     wide = {"b": "int64", "i": "int64", "u": "uint64"}.get(x.dtype.kind)  # as NumPy has it
@@ -163,13 +163,13 @@ def prod(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
 
 @takes_lists
 def logsumexp(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
-    """Return log(sum(exp(x))) over the given axes, computed about the maximum so that nothing overflows."""
+    """Return log(sum(exp(x))) over the given axes. The maximum is subtracted first, so nothing overflows."""
     axes = normalize_axes(axis, x.ndim, "logsumexp")
     return logsumexp_axes(x, axes=axes, keepdims=keepdims)
 
 
 def peak(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
-    """Return the maximum over some axes, which stay, of a raw array; 0 where there are no elements."""
+    """Return the maximum of a raw array over some axes, which are kept; 0 if there are no elements."""
     return xp.max(x, axis=axes, keepdims=True) if math.prod(x.shape[i] for i in axes) else xp.zeros((), x.dtype)
 
 
@@ -209,7 +209,7 @@ def cumsum(x: Any, axis: int | None = None) -> Any:
 
 @primitive
 def argsort_axis(xp: Any, x: Any, *, axis: int) -> Any:
-    """Return the positions that sort x along an axis, equal elements in their order."""
+    """Return the positions that sort x along an axis; the sort is stable."""
     return xp.argsort(x, axis=axis, kind="stable")
 
 
@@ -227,7 +227,7 @@ def argmin_axis(xp: Any, x: Any, *, axis: int | None) -> Any:
 
 @takes_lists
 def argsort(x: Any, axis: int | None = -1) -> Any:
-    """Return the positions that sort x along an axis, equal elements in their order; None sorts the flattened x."""
+    """Return the positions that sort x along an axis; the sort is stable. None sorts the flattened x."""
     if axis is None:
         return argsort(reshape(x, shape=(-1,)))
     return argsort_axis(x, axis=normalize_axes(axis, x.ndim, "argsort")[0])
@@ -235,21 +235,21 @@ def argsort(x: Any, axis: int | None = -1) -> Any:
 
 @takes_lists
 def argmax(x: Any, axis: int | None = None) -> Any:
-    """Return the position of the first largest element along an axis, or in the flattened x; NaN is the largest."""
+    """Return the position of the first largest element along an axis or in the flattened x; NaN counts as largest."""
     axes = _not_empty("argmax", x, axis)
     return argmax_axis(x, axis=None if axis is None else axes[0])
 
 
 @takes_lists
 def argmin(x: Any, axis: int | None = None) -> Any:
-    """Return the position of the first smallest element along an axis, or in the flattened x; NaN is the smallest."""
+    """Return the position of the first smallest element along an axis or in the flattened x; NaN counts as smallest."""
     axes = _not_empty("argmin", x, axis)
     return argmin_axis(x, axis=None if axis is None else axes[0])
 
 
 @takes_lists
 def sort(x: Any, axis: int | None = -1) -> Any:
-    """Return x sorted along an axis, or flattened and sorted; the gradient goes back to where an element came from."""
+    """Return x sorted along an axis, or flattened and sorted; the gradient returns to each element's old position."""
     if axis is None:
         return sort(reshape(x, shape=(-1,)))
     return take_along_axis(x, argsort(x, axis), axis)
@@ -257,23 +257,23 @@ def sort(x: Any, axis: int | None = -1) -> Any:
 
 @primitive
 def all_axes(xp: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool = False) -> Any:
-    """Return whether all elements over some axes hold."""
+    """Return whether all elements over some axes are true."""
     return xp.all(x, axis=axes, keepdims=keepdims)
 
 
 @primitive
 def any_axes(xp: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool = False) -> Any:
-    """Return whether any element over some axes holds."""
+    """Return whether any element over some axes is true."""
     return xp.any(x, axis=axes, keepdims=keepdims)
 
 
 @takes_lists
 def all(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # NumPy's name
-    """Return whether all elements over the given axes hold, or are not 0; by default over all axes."""
+    """Return whether all elements over the given axes are true or nonzero; by default over all axes."""
     return all_axes(x, axes=normalize_axes(axis, x.ndim, "all"), keepdims=keepdims)
 
 
 @takes_lists
 def any(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # NumPy's name
-    """Return whether any element over the given axes holds, or is not 0; by default over all axes."""
+    """Return whether any element over the given axes is true or nonzero; by default over all axes."""
     return any_axes(x, axes=normalize_axes(axis, x.ndim, "any"), keepdims=keepdims)

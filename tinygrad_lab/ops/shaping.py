@@ -1,4 +1,4 @@
-"""Shape: operations that move elements or repeat them. Each comes with its adjoint.
+"""Shape operations, which move or repeat elements. Each comes with its adjoint.
 
 Adjoint pairs: sum_to / broadcast_to, reshape / reshape, transpose / transpose, pad / crop, concatenate / split,
 flip / flip, roll / roll, tile / sum over the copies.
@@ -37,7 +37,7 @@ def normalize_axes(axis: Axes, ndim: int, who: str = "axis") -> tuple[int, ...]:
 
 @primitive
 def reshape(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
-    """Return x's elements, row-major, in another shape; one length may be -1."""
+    """Return x's elements in row-major order in another shape; one length may be -1."""
     return xp.reshape(x, shape)
 
 
@@ -78,7 +78,7 @@ def add_up(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False) ->
 
 @primitive
 def sum_to_shape(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
-    """Sum x over the axes that broadcasting `shape` to x.shape repeats (the adjoint of `broadcast_to`)."""
+    """Sum x over the axes along which broadcasting from `shape` repeats (the adjoint of `broadcast_to`)."""
     extra = x.ndim - len(shape)
     axes = tuple(range(extra)) + tuple(i for i in range(extra, x.ndim) if shape[i - extra] == 1 != x.shape[i])
     return xp.reshape(add_up(xp, x, axis=axes), shape)
@@ -88,15 +88,15 @@ sum_to_shape.defvjp(x=lambda g, x_like: broadcast_to(g, shape=x_like.shape))
 
 
 def sum_to(x: Any, like: Any) -> Any:
-    """Sum x over broadcast axes until it has the shape of `like`; x itself where it has it already."""
+    """Sum x over broadcast axes to the shape of `like`; return x itself if it already has that shape."""
     return x if x.shape == like.shape else sum_to_shape(x, shape=like.shape)
 
 
 @primitive
 def astype(xp: Any, x: Any, *, dtype: Any) -> Any:
-    """Return x converted to another dtype of numbers; the gradient is converted back."""
+    """Return x converted to another numeric dtype; the gradient is converted back."""
     if xp.dtype(dtype).type not in NUMBERS:
-        raise DTypeError(f"astype: expected a dtype of numbers, got {xp.dtype(dtype)}; use 'float32', 'int64', 'bool'")
+        raise DTypeError(f"astype: expected a numeric dtype, got {xp.dtype(dtype)}; use 'float32', 'int64', 'bool'")
     return x.astype(dtype)
 
 
@@ -111,7 +111,7 @@ astype.defvjp(x=_astype_rule)
 
 @takes_lists
 def expand_dims(x: Any, axis: int | Sequence[int]) -> Any:
-    """Return x with new axes of length 1 at the given places of the result."""
+    """Return x with new axes of length 1 at the given positions of the result."""
     count = len(axis) if isinstance(axis, Sequence) else 1
     axes = normalize_axes(axis, x.ndim + count, "expand_dims")
     lengths = iter(x.shape)
@@ -120,7 +120,7 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Any:
 
 @takes_lists
 def squeeze(x: Any, axis: Axes = None) -> Any:
-    """Return x without the given axes, which have length 1; by default without all of length 1."""
+    """Return x without the given axes of length 1; by default without all axes of length 1."""
     axes = [i for i, n in enumerate(x.shape) if n == 1] if axis is None else normalize_axes(axis, x.ndim, "squeeze")
     if wrong := [i for i in axes if x.shape[i] != 1]:
         raise ShapeError(f"squeeze: expected axes of length 1, got axis {wrong[0]} of shape {x.shape}")
@@ -129,7 +129,7 @@ def squeeze(x: Any, axis: Axes = None) -> Any:
 
 @takes_lists
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Any:
-    """Return x with some axes moved to other places; the others keep their order."""
+    """Return x with some axes moved to other positions; the other axes keep their order."""
     sources = normalize_axes(source, x.ndim, "moveaxis")
     destinations = normalize_axes(destination, x.ndim, "moveaxis")
     if len(sources) != len(destinations):
@@ -175,7 +175,7 @@ roll_axes.defvjp(x=lambda g, shifts, axes: roll_axes(g, shifts=tuple(-s for s in
 
 @takes_lists
 def roll(x: Any, shift: int | Sequence[int], axis: Axes = None) -> Any:
-    """Return x shifted cyclically; without an axis, as if it were flat."""
+    """Return x shifted cyclically along axes; without an axis, x is shifted as a flat array."""
     if axis is None:
         if isinstance(shift, Sequence):
             raise OptionError(f"roll: expected one shift without an axis, got {shift}")
@@ -198,7 +198,7 @@ def pad_zeros(xp: Any, x: Any, *, widths: Widths) -> Any:
 def crop(xp: Any, x: Any, *, widths: Widths) -> Any:
     """Return x without `widths` elements at the two ends of each axis (the adjoint of `pad_zeros`)."""
     if len(widths) != x.ndim or any(a < 0 or b < 0 or a + b > n for (a, b), n in zip(widths, x.shape, strict=True)):
-        raise ShapeError(f"crop: expected for each axis a pair of widths that fit into it, got {widths} for {x.shape}")
+        raise ShapeError(f"crop: expected a pair of widths that fit into each axis, got {widths} for shape {x.shape}")
     return x[tuple(slice(a, n - b) for (a, b), n in zip(widths, x.shape, strict=True))]
 
 
@@ -219,7 +219,7 @@ def _along(axis: int, start: int, stop: int | None) -> tuple[slice, ...]:
 
 @primitive
 def fold_edge(xp: Any, x: Any, *, widths: Widths) -> Any:
-    """Return the middle of x with what lies outside added to its border (the adjoint of `pad_edge`)."""
+    """Return the middle of x with the cropped elements added to its border (the adjoint of `pad_edge`)."""
     for axis, (before, after) in enumerate(widths):
         end = x.shape[axis] - after
         middle = xp.array(x[_along(axis, before, end)])
@@ -235,16 +235,16 @@ fold_edge.defvjp(x=lambda g, widths: pad_edge(g, widths=widths))
 
 @takes_lists
 def pad(x: Any, widths: int | tuple[int, int] | Sequence[tuple[int, int]], *, mode: str = "zero") -> Any:
-    """Return x with elements around it.
+    """Return x padded with zeros or with its border.
 
     Parameters
     ----------
     x : Tensor or array
         Any shape.
     widths : int, (before, after), or a pair for each axis
-        How many elements to add at the ends.
+        How many elements to add at the ends of each axis.
     mode : {"zero", "edge"}
-        Zeros, or the border repeated.
+        Pad with zeros, or repeat the border.
 
     Raises
     ------
@@ -277,7 +277,7 @@ concatenate_parts.defvjp(parts=_concatenate_rule)
 
 
 def _parts(parts: Any, who: str) -> list[Any]:
-    """Return parts as arrays, lists in the floats of the tensors and arrays among them."""
+    """Return parts as arrays; lists get the float dtype of the tensors and arrays among the parts."""
     like = next((p for p in parts if carries_gradient(unbox(p))), None)
     return [as_operand(p, like, who=who) for p in parts]
 
@@ -291,7 +291,7 @@ def concatenate(parts: Sequence[Any], axis: int = 0) -> Any:
     shapes = [p.shape[:axis] + p.shape[axis + 1 :] for p in parts]
     if len(set(shapes)) > 1:
         raise ShapeError(
-            f"concatenate: expected parts that differ along axis {axis} alone, got shapes {[p.shape for p in parts]}"
+            f"concatenate: expected parts that differ only along axis {axis}, got shapes {[p.shape for p in parts]}"
         )
     return concatenate_parts(*parts, axis=axis)
 
@@ -316,7 +316,7 @@ def _cut(x: Any, stretches: Iterable[tuple[int, int]], axis: int) -> list[Any]:
 
 @takes_lists
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
-    """Cut x along an axis into that many equal parts, or before each given position, as `numpy.split` does.
+    """Cut x along an axis into a number of equal parts, or before each given position, as `numpy.split` does.
 
     Raises
     ------
@@ -341,7 +341,7 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
 
 @takes_lists
 def tile(x: Any, repeats: int | Sequence[int]) -> Any:
-    """Return copies of x laid side by side, so many along each axis."""
+    """Return copies of x side by side, `repeats` along each axis."""
     counts = tuple(map(index, repeats)) if isinstance(repeats, Iterable) else (index(repeats),)
     counts = (1,) * (x.ndim - len(counts)) + counts
     x = reshape(x, shape=(1,) * (len(counts) - x.ndim) + tuple(x.shape))
@@ -355,7 +355,7 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Any:
 def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
     """Return x with each element (or slice along an axis) repeated in place; without an axis, x is flattened first."""
     if isinstance(repeats, Iterable):
-        raise OptionError(f"repeat: expected one number for all elements, got {repeats}; take them by an index")
+        raise OptionError(f"repeat: expected one number for all elements, got {repeats}; repeat by an index instead")
     if axis is None:
         x, axis = reshape(x, shape=(math.prod(x.shape),)), 0
     (axis,) = normalize_axes(axis, x.ndim, "repeat")

@@ -1,11 +1,12 @@
-"""Widths: which floats a function computes in, by one rule for all functions and losses.
+"""Float widths: the dtype in which a function or loss computes.
 
-- Functions of NumPy's names give what NumPy gives of integers and booleans: `exp` of int8 is float16, of int64 float64,
+- Functions with NumPy's names convert integers and booleans as NumPy does: `exp` of int8 is float16, of int64 float64,
   and a mean is float64.
-- All other functions, and the losses, count integers and booleans as float64, or as the floats beside them.
-- What squares or adds up float16 computes in float32 and rounds its result once.
+- All other functions, and the losses, convert integers and booleans to float64, or to the float dtype of the other
+  arguments.
+- Functions that square or sum float16 compute in float32 and round the result once.
 
-Layers compute with floats alone: they refuse integers, unless they only move or choose elements.
+Layers require floats: they reject integers unless they only move or choose elements.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from tinygrad_lab.ops.shaping import astype
 
 
 def in_floats(function: Function) -> Function:
-    """Return a function or a method that is given floats, and instead of float16 is given float32.
+    """Convert the arguments of a function or method to floats, and float16 to float32.
 
-    Its first argument may also be a list, integers or booleans: these become float64, or the floats among the other
-    arguments. Where all floats are float16, they become float32 and results of float32 are rounded.
+    The first argument may also be a list, integers or booleans. These become float64, or the float dtype of the other
+    arguments. If all floats are float16, the function gets float32, and its float32 results are rounded to float16.
 
     Examples
     --------
@@ -49,14 +50,14 @@ def in_floats(function: Function) -> Function:
         if len(args) == at and name in options:
             args = (*args, options.pop(name))
         if len(args) == at:
-            return function(*args, **options)  # which says what it lacks
+            return function(*args, **options)  # raises the error about the missing argument
         return _compute(functools.partial(function, *args[:at]), function.__name__, args[at:], options)
 
     return call  # type: ignore[return-value]  # of the same signature
 
 
 class Floating(Primitive):
-    """A primitive that computes as a function `in_floats` does."""
+    """A primitive that converts its arguments as `in_floats` does."""
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Apply the primitive to floats."""
@@ -91,7 +92,7 @@ def _narrowed(result: Any) -> Any:
 
 
 def expect_real(x: Any, who: str) -> None:
-    """Refuse complex numbers where NumPy's meaning is not analytic, outside of the complex step.
+    """Raise for complex numbers, which NumPy's formula would not treat analytically; the complex step allows them.
 
     Raises
     ------

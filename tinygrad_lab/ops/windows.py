@@ -1,11 +1,11 @@
 """Windows of images: unfold (im2col) and its adjoint, fold (col2im).
 
-Images are (N, H, W, C). A window of kh x kw positions, `dilation` apart, stands at every `stride`-th place of the
-padded image; there are
+Images are (N, H, W, C). A window has kh x kw positions, `dilation` apart, and moves over the padded image in steps of
+`stride`. There are
 
     Ho = (H + top + bottom - (kh - 1) * dilation_h - 1) // stride_h + 1
 
-places from top to bottom, and Wo likewise from left to right.
+windows from top to bottom, and Wo likewise from left to right.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tinygrad_lab.errors import OptionError, ShapeError
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
-MOST = 1 << 30  # for any number in the options of a primitive
+MOST = 1 << 30  # limit of every number in the options of a primitive
 PaddingOption = str | int | Sequence[int] | Sequence[Sequence[int]]
 
 
@@ -31,12 +31,12 @@ def places(
     dilation: Pair = (1, 1),
     who: object = "kernel_size",
 ) -> Pair:
-    """Return (Ho, Wo), how many windows stand in an image of that size.
+    """Return (Ho, Wo), the number of windows in an image of that size.
 
     Raises
     ------
     ShapeError
-        Not one window fits into the padded image.
+        No window fits into the padded image.
     """
     (height, width), (sh, sw), ((top, bottom), (left, right)) = size, stride, padding
     tall, wide = ((k - 1) * d + 1 for k, d in zip(kernel_size, dilation, strict=True))
@@ -59,25 +59,25 @@ def map_shape(
     dilation: Any = (1, 1),
     channels: int | None = None,
 ) -> tuple[int, ...]:
-    """Return the shape of the maps (N, Ho, Wo, C) that a window going over images makes: what checks are made of.
+    """Check the options of a window over images and return the shape (N, Ho, Wo, C) of the resulting maps.
 
     Parameters
     ----------
     op : Primitive
-        Who complains.
+        The operation named in errors.
     images : shape
         (N, H, W, C).
-    window, stride, padding, dilation
-        As primitives take them: tuples of ints.
+    kernel_size, stride, padding, dilation
+        Options as primitives take them: tuples of ints.
     channels : int or None
-        Of the maps, if they have others than the images.
+        Channels of the maps, if they differ from those of the images.
 
     Raises
     ------
     OptionError
-        An option is no such tuple, or a number is too small, or so large that a kernel's arithmetic would overflow.
+        An option is not such a tuple, or a number is too small, or so large that a kernel's arithmetic would overflow.
     ShapeError
-        The images are none, or not one window fits.
+        The shape is not that of images, or no window fits.
     """
     expect_images(images, f"{op}")
     for name, value in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation)):
@@ -97,7 +97,7 @@ def expect_pair(op: object, name: str, value: Any, *, minimum: int = 0) -> None:
     Raises
     ------
     OptionError
-        It is not, or a number is smaller than `minimum`, or larger than `MOST`.
+        The value is not such a tuple, or a number is smaller than `minimum` or larger than `MOST`.
     """
     if not _is_pair(value, minimum):
         raise OptionError(
@@ -110,19 +110,19 @@ def _is_pair(value: Any, minimum: int) -> bool:
 
 
 def expect_maps(op: object, shape: tuple[int, ...], expected: tuple[int, ...], images: tuple[int, ...]) -> None:
-    """Check that maps have the shape that images give.
+    """Check that maps have the shape that follows from the images.
 
     Raises
     ------
     ShapeError
-        They have not.
+        The shapes differ.
     """
     if shape != expected:
         raise ShapeError(f"{op}: expected maps of shape {expected} for images of shape {images}, got {shape}")
 
 
 def _slices(kernel_size: Pair, out: Pair, stride: Pair, dilation: Pair) -> Any:
-    """For each position (i, j) in the window: the slices of a padded image that it visits."""
+    """Yield for each position (i, j) of the window the slices of the padded image that it visits."""
     for i in range(kernel_size[0]):
         for j in range(kernel_size[1]):
             top, left = i * dilation[0], j * dilation[1]
@@ -142,7 +142,7 @@ def unfold(
     dilation: Pair = (1, 1),
     fill: float = 0.0,
 ) -> Any:
-    """Return the windows of images: (N, H, W, C) -> (N, Ho, Wo, kh, kw, C). The padding holds `fill`."""
+    """Return the windows of images: (N, H, W, C) -> (N, Ho, Wo, kh, kw, C). The padding contains `fill`."""
     out = places(x.shape[1:3], kernel_size, stride, padding, dilation, "unfold")
     padded = xp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=fill)
     columns = xp.empty((x.shape[0], *out, *kernel_size, x.shape[3]), dtype=x.dtype)
@@ -162,7 +162,7 @@ def fold(
     padding: Padding = ((0, 0), (0, 0)),
     dilation: Pair = (1, 1),
 ) -> Any:
-    """Add windows into the images that they came from: (N, Ho, Wo, kh, kw, C) -> (N, H, W, C)."""
+    """Add windows at their places in images of zeros: (N, Ho, Wo, kh, kw, C) -> (N, H, W, C)."""
     (top, bottom), (left, right) = padding
     columns = real(columns)
     shape = (columns.shape[0], size[0] + top + bottom, size[1] + left + right, columns.shape[5])
@@ -185,12 +185,12 @@ fold.defvjp(
 
 
 def pair(value: Any, *, minimum: int, what: str) -> Pair:
-    """Return an option of windows as (vertical, horizontal); one number stands for both.
+    """Return an option of windows as (vertical, horizontal); one number is used for both.
 
     Raises
     ------
     OptionError
-        It is neither a whole number nor two of them, or smaller than `minimum`.
+        The value is not a whole number or a pair of them, or a number is smaller than `minimum`.
     """
     both = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, (tuple, list)) else ()
     if len(both) != 2 or any(not isinstance(n, int) or isinstance(n, bool) or n < minimum for n in both):
@@ -206,32 +206,32 @@ def _explicit_padding(value: Any, what: str) -> Padding:
 
 
 def _same_padding(length: int, span: int, stride: int) -> Pair:
-    """The padding of one axis that gives ceil(length / stride) places; the odd element goes to the end."""
+    """Return the padding of one axis that gives ceil(length / stride) windows; the odd element is at the end."""
     total = max((-(-length // stride) - 1) * stride + span - length, 0)
     return total // 2, total - total // 2
 
 
 class Window:
-    """A window that goes over maps: its size, stride, dilation and padding, checked once.
+    """A sliding window: its size, stride, dilation and padding, checked once.
 
     Parameters
     ----------
     size : int or (height, width)
-        The window.
+        The size of the window.
     stride : int or (vertical, horizontal)
-        How far the window moves from place to place.
+        The step from one window to the next.
     padding : "valid", "same", int, (vertical, horizontal) or ((top, bottom), (left, right))
-        What is added around a map. ``"valid"`` is nothing. ``"same"`` gives ceil(H / stride) places, with the odd row
-        at the bottom and the odd column on the right.
+        Elements added around a map. ``"valid"`` adds none. ``"same"`` gives ceil(H / stride) windows; an odd row is
+        added at the bottom, an odd column on the right.
     dilation : int or (vertical, horizontal)
-        How far apart the elements of the window are.
+        The distance between neighboring elements of the window.
     who : str
-        Who complains.
+        The name in errors.
 
     Raises
     ------
     OptionError
-        An option is no such value.
+        An option has none of these forms.
 
     Examples
     --------
@@ -254,7 +254,7 @@ class Window:
 
     @property
     def span(self) -> Pair:
-        """The height and width that the dilated window covers."""
+        """Height and width that the dilated window covers."""
         (kh, kw), (dh, dw) = self.size, self.dilation
         return (kh - 1) * dh + 1, (kw - 1) * dw + 1
 
@@ -266,23 +266,23 @@ class Window:
         return vertical, horizontal
 
     def expect_narrow_padding(self) -> None:
-        """Check that no window can lie in padding alone.
+        """Check that no window can lie entirely in the padding.
 
         Raises
         ------
         OptionError
-            The padding of a side is as wide as the window.
+            The padding of a side is at least as wide as the window.
         """
         if any(max(sides) >= span for sides, span in zip(self.padding, self.span, strict=True)):
             raise OptionError(f"{self.who}: expected padding narrower than the window, got {self.padding}")
 
     def places(self, size: Sequence[int]) -> Pair:
-        """Return how many windows stand in a map of that size.
+        """Return the number of windows in a map of that size.
 
         Raises
         ------
         ShapeError
-            Not one window fits.
+            No window fits.
         """
         return places(size, self.size, self.stride, self.padding_for(size), self.dilation, self.who)
 
@@ -295,16 +295,16 @@ def expect_images(shape: tuple[int, ...] | None, who: str, *, channels: int | No
     shape : tuple of int
         The shape of a layer's input.
     who : str
-        Who complains.
+        The name in errors.
     channels : int or None
-        The number of channels, if only one will do.
+        The expected number of channels; None allows any.
     empty : bool
         Whether H or W may be 0.
 
     Raises
     ------
     ShapeError
-        It is not.
+        The shape is not that of such images.
     """
     if shape is None or len(shape) != 4 or channels not in (None, shape[3]):
         last = "C" if channels is None else channels
