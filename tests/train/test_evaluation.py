@@ -200,8 +200,8 @@ def test_the_page_shows_what_ran_and_lists_what_did_not(tmp_path: Path) -> None:
     assert text == page(read_results(tmp_path / "out"))
     assert "| `padding_cnn7:none` | 80.10 ± 0.10 | 80.10 ± 0.10 | 80.10 ± 0.10 | 100.00 ± 0.00 | 3 | 3 | 20 |" in text
     assert (
-        "`padding_cnn7:none` beside `padding_cnn7`, chosen on validation: different: 10.00 points lower "
-        "(95 % interval -10.00 to -10.00, 3 seeds)."
+        "`padding_cnn7:none` compared with `padding_cnn7` at the epochs chosen on validation: "
+        "different: 10.00 points lower (95 % interval -10.00 to -10.00, 3 seeds)."
     ) in text
     assert "tinygrad-lab train padding_cnn7:edge" in text
     assert "tinygrad-lab train padding_cnn7\n" not in text

@@ -1,7 +1,7 @@
-"""Results of many runs: what each experiment came to over its seeds, kept as JSON, and the page that shows them.
+"""Results of many runs: the accuracies of each experiment over its seeds, stored as JSON, and the page that shows them.
 
-An experiment is a recipe, or a variant of one. Its runs are those folders whose ``recipe.json`` holds the same settings
-but for the seed; other folders of that name, such as trials with other settings, make an experiment of their own.
+An experiment is a recipe or a variant. Its runs are the folders whose ``recipe.json`` has the same settings except for
+the seed. Folders of the same name with other settings form an experiment of their own.
 """
 
 from __future__ import annotations
@@ -56,16 +56,21 @@ _NO_SETTINGS = ("recipe", "origin", "variants")  # tables that tell of a recipe 
 
 HEAD = """# Experiments
 
-Accuracy on the test images, in per cent: mean and standard deviation over the seeds. Three figures are told apart,
-since accuracy moves from epoch to epoch: at the **best** epoch on the test set, which is how most documents quote it
-and which flatters; at the **last** epoch; and at the epoch **chosen** on a part held out of the training images, which
-is the honest one. The column **training** is the mean over the last epoch's batches as the network saw them: with
-dropout, augmented, cut and mixed, so that it may lie below the others. Images a second are what the fastest run had
-beside whatever else the machine did; speed is measured elsewhere. A variant is compared with its recipe by
-[`verdict`](../../explanation/when-a-difference-counts.md): the paired difference over the seeds that both ran, with its
-95 % interval. Where that holds 0 it is undecided, and the page estimates how many more seeds would decide. Trying
-several settings and keeping the best on the test images flatters too; where that was done, a remark says so. This page
-is made from the files beside it by `tinygrad-lab results`.
+The tables give the accuracy on the test images in percent, as mean and standard deviation over the seeds. Accuracy
+moves from epoch to epoch, so there are three figures:
+
+- **best** is the best epoch on the test set. Many publications quote this figure, which is optimistically biased.
+- **last** is the last epoch.
+- **chosen** is the epoch chosen on validation images. The choice does not use the test images.
+
+**training** is the mean over the batches of the last epoch. The network sees these with dropout and augmentation, so it
+may be below the test accuracy. **images/s** is the speed of the fastest run on a machine that did other work too.
+
+[`verdict`](../../explanation/when-a-difference-counts.md) compares a variant with its recipe. It gives the mean
+difference over the seeds that both ran, with its 95 % interval. If the interval contains 0, the verdict is *undecided*,
+and the page estimates how many more seeds would decide. Trying several settings and keeping the best on the test images
+is a bias, too; a remark marks the recipes where that was done. `tinygrad-lab results` makes this page from the files in
+this folder.
 """
 
 
@@ -261,7 +266,7 @@ def write_results(results: Sequence[Result], folder: Path) -> None:
 
 
 def read_results(folder: Path) -> list[Result]:
-    """Return the experiments whose files lie in a folder, or below it beside others, in the order of their names."""
+    """Return the experiments in the JSON files of a folder and its subfolders, sorted by name."""
     found = {path: from_json(read_text(path, "results"), f"results: {path}") for path in sorted(folder.rglob("*.json"))}
     results = [
         _experiment(path, one) for path, one in found.items() if isinstance(one, dict) and one.keys() >= _SHOWN.keys()
@@ -298,7 +303,7 @@ def page(results: Sequence[Result]) -> str:
             parts.append(_section(name, ran))
     if missing:
         lines = "\n".join(f"tinygrad-lab train {name}" for name in missing)
-        parts.append(f"## Not yet run to the end\n\nThese recipes stand ready:\n\n```sh\n{lines}\n```\n")
+        parts.append(f"## Not yet run in full\n\nThese recipes have no results yet:\n\n```sh\n{lines}\n```\n")
     return "\n".join(parts)
 
 
@@ -328,7 +333,7 @@ def _section(name: str, ran: Sequence[Result]) -> str:
     if diverging := [f"`{name}:{variant}`" for variant in about.get("diverging", [])]:
         lines += [
             "",
-            f"Of {' and '.join(diverging)} the loss does not stay finite: training stops and names the layer.",
+            f"With {' and '.join(diverging)} the loss becomes infinite or NaN; training stops and names the layer.",
         ]
     if level := about.get("milestone"):
         reached = "; ".join(f"`{one['recipe']}` {_first_epochs(one, level)}" for one in ran)
@@ -350,8 +355,8 @@ def judged(result: Mapping[str, Any], other: Mapping[str, Any]) -> Verdict | Non
 
 def compared(result: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """Return `judged` as a sentence of a page."""
-    where = "chosen on validation" if _compared_at(result, other) == "chosen_on_validation" else "at the end"
-    return f"`{result['recipe']}` beside `{other['recipe']}`, {where}: {judged(result, other)}."
+    epochs = "epochs chosen on validation" if _compared_at(result, other) == "chosen_on_validation" else "last epochs"
+    return f"`{result['recipe']}` compared with `{other['recipe']}` at the {epochs}: {judged(result, other)}."
 
 
 def comparisons(results: Iterable[Mapping[str, Any]]) -> list[str]:
