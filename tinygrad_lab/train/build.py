@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from tinygrad_lab import registry
 from tinygrad_lab.autograd.settings import reference_only
 from tinygrad_lab.backend import find_backend
-from tinygrad_lab.data import Compose, Loader, find_source, load
+from tinygrad_lab.data import Compose, Dataset, Loader, find_source, load
 from tinygrad_lab.data.resizing import as_size
 from tinygrad_lab.errors import ConfigError, OptionError
 from tinygrad_lab.nn.initializers import shapes_only
@@ -23,7 +22,7 @@ from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Schedule
 from tinygrad_lab.train.callbacks import EarlyStopping, GradientNorms
 from tinygrad_lab.train.capture import check_graphs
-from tinygrad_lab.train.recipe import BATCH_SIZE, Recipe
+from tinygrad_lab.train.recipe import BATCH_SIZE, TEST, Recipe
 from tinygrad_lab.train.shapes import check_images, dummy_images
 from tinygrad_lab.train.sizes import check_weights
 from tinygrad_lab.train.trainer import Trainer
@@ -107,7 +106,10 @@ def _network(recipe: Recipe) -> Layer:
 def _loaders(
     recipe: Recipe, model: Layer, *, root: str | None, workers: int, device: str
 ) -> tuple[Loader, Loader | None, Loader | None]:
-    """Return loaders of the training, test and validation images, after a check that they fit the network."""
+    """Return loaders of the training, test and validation images, after a check that they fit the network.
+
+    The test images are read here only if they are looked at after each epoch.
+    """
     who, data, name = f"recipe {recipe.name!r}", recipe.options("data"), recipe["data"]["name"]
     batch_size, source = data.pop("batch_size", BATCH_SIZE), find_source(name)
     if "size" in data:
@@ -115,26 +117,44 @@ def _loaders(
     if (example := dummy_images(source, data.get("size"))) is not None:
         check_images(recipe, model, Compose.from_config(recipe.augment).fit(example), example)
     train_set = load(name, split="train", root=root, **data)
-    test_set = validation_set = None
-    if "test" in source.splits(root):
-        test_set = load(name, split="test", root=root, **{k: v for k, v in data.items() if k in ("classes", "size")})
-    elif not data.get("validation"):
+    looks = recipe["training"].get("test", TEST[0])
+    if not data.get("validation") and (looks == "never" or "test" not in source.splits(root)):
+        why = "training.test = 'never'" if looks == "never" else f"a data set {name!r} without a test split"
         raise ConfigError(
-            f"{who}: expected images to evaluate on, got neither a test split of {name!r} nor data.validation; "
-            "--set data.validation=0.1"
+            f"{who}: expected images to evaluate on, got {why} and no data.validation; --set data.validation=0.1"
         )
     augment = Compose.from_config(recipe.augment).fit(train_set)
     check_images(recipe, model, augment, train_set)
+    batches = Loader(
+        train_set,
+        batch_size=batch_size,
+        seed=recipe["training"].get("seed", 0),
+        augment=augment,
+        workers=workers,
+        device=device,
+    )
+    validation = None
     if data.get("validation"):
         rest = {key: value for key, value in data.items() if key != "per_class"}
-        validation_set = load(name, split="validation", root=root, **rest)
-    seed, unchanged = recipe["training"].get("seed", 0), augment.for_evaluation()
-    evaluated = functools.partial(Loader, batch_size=256, shuffle=False, augment=unchanged, workers=0, device=device)
-    return (
-        Loader(train_set, batch_size=batch_size, seed=seed, augment=augment, workers=workers, device=device),
-        None if test_set is None else evaluated(test_set),
-        None if validation_set is None else evaluated(validation_set),
-    )
+        validation = _for_evaluation(load(name, split="validation", root=root, **rest), batches)
+    return batches, open_test(recipe, batches, root=root) if looks == "epoch" else None, validation
+
+
+def open_test(recipe: Recipe, batches: Loader, *, root: str | None) -> Loader | None:
+    """Return a loader of a recipe's test images, prepared like the training images; None if the data set has none.
+
+    Nothing else reads the test split.
+    """
+    data = recipe.options("data")
+    if "test" not in find_source(recipe["data"]["name"]).splits(root):
+        return None
+    options = {key: value for key, value in data.items() if key in ("classes", "size")}
+    return _for_evaluation(load(recipe["data"]["name"], split="test", root=root, **options), batches)
+
+
+def _for_evaluation(images: Dataset, batches: Loader) -> Loader:
+    augment = batches.augment.for_evaluation()
+    return Loader(images, batch_size=256, shuffle=False, augment=augment, workers=0, device=batches.device)
 
 
 def _loss(table: dict[str, Any], classes: int) -> Callable[..., Any]:

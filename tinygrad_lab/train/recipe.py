@@ -29,6 +29,7 @@ from tinygrad_lab.texts import from_toml, read_text, value_of
 
 Table = dict[str, Any]
 
+TEST = ("end", "epoch", "never")  # when the test images are looked at; the first is the default
 BATCH_SIZE = 128  # where a recipe says nothing
 
 _DATA: dict[str, Any] = {
@@ -51,6 +52,7 @@ _TRAINING: dict[str, Any] = {
     "capture": bool,
     "precision": str,
     "read_every": int,
+    "test": str,
 }
 _TRANSFER: dict[str, Any] = {
     "weights": str,
@@ -393,6 +395,7 @@ def checked(tables: Table, name: str) -> Table:
 
 
 def _check_amounts(tables: Table, who: str) -> None:
+    one_of(tables["training"].get("test", TEST[0]), TEST, f"{who}: training.test")
     for (table, key), least in _LEAST.items():
         if (value := tables[table].get(key, 0 if key == "epochs" else least)) < least:
             raise ConfigError(f"{who}: {table}.{key}: expected {least} or more, got {value}")

@@ -36,6 +36,7 @@ _EXPERIMENT: Mapping[str, Any] = {  # and what there may be besides
     "settings": dict,
     "published": str,
     "test_images": int,
+    "test_looks": list[int],
     "command": str,
     "machines": list,
     "revisions": list[str],
@@ -50,9 +51,12 @@ _RESULT: Mapping[str, Any] = {
     "images_per_second": float,
 }
 _PROVENANCE: Mapping[str, Any] = {"machine": dict, "revision": str}  # of runs that note it
+_LATER: Mapping[str, Any] = {**_PROVENANCE, "test_looks": int}  # what older runs lack
 _FIGURE: Mapping[str, Any] = {"epoch": int, "accuracy": float}
 _METRICS: Mapping[str, Any] = {"accuracy": float}
 _NO_SETTINGS = ("recipe", "origin", "variants")  # tables that tell of a recipe and change nothing in a run
+
+_SAME_TRAINING = ("seed", "test")  # settings of `training` that make no other experiment
 
 HEAD = """# Experiments
 
@@ -64,7 +68,8 @@ moves from epoch to epoch, so there are three figures:
 - **chosen** is the epoch chosen on validation images. The choice does not use the test images.
 
 **training** is the mean over the batches of the last epoch. The network sees these with dropout and augmentation, so it
-may be below the test accuracy. **images/s** is the speed of the fastest run on a machine that did other work too.
+may be below the test accuracy. **looks** is how often each run evaluated the test images: by default once or twice,
+after the last epoch. **images/s** is the speed of the fastest run on a machine that did other work too.
 
 [`verdict`](../../explanation/when-a-difference-counts.md) compares a variant with its recipe. It gives the mean
 difference over the seeds that both ran, with its 95 % interval. If the interval contains 0, the verdict is *undecided*,
@@ -91,7 +96,7 @@ def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
         check_name(tables["name"], f"results: {made_by}")
         _checked(made_by, {"recipe": {}, **tables}, {"recipe": dict})
         result = _read(path, _RESULT)
-        _checked(path, result, {name: kind for name, kind in _PROVENANCE.items() if name in result})
+        _checked(path, result, {name: kind for name, kind in _LATER.items() if name in result})
         for name, figure in result["figures"].items():
             _checked(path, figure, _FIGURE, name)
         if "last" not in result["figures"]:
@@ -135,7 +140,7 @@ def gather(runs: Iterable[tuple[dict[str, Any], Result]]) -> list[Result]:
     groups: dict[str, dict[int, tuple[dict[str, Any], Result]]] = {}
     for tables, result in runs:
         settings = {table: tables[table] for table in tables if table not in _NO_SETTINGS}
-        settings["training"] = {k: v for k, v in tables["training"].items() if k != "seed"}
+        settings["training"] = {k: v for k, v in tables["training"].items() if k not in _SAME_TRAINING}
         groups.setdefault(json.dumps(settings, sort_keys=True), {})[result["seed"]] = (tables, result)
     return sorted((_summary(list(group.values())) for group in groups.values()), key=lambda one: str(one["recipe"]))
 
@@ -166,6 +171,8 @@ def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
     }
     if images := results[-1].get("test", {}).get("images"):
         summary["test_images"] = images
+    if all("test_looks" in result for result in results):
+        summary["test_looks"] = [result["test_looks"] for result in results]
     return {**summary, "command": command(summary), **_provenance(results)}
 
 
@@ -238,8 +245,7 @@ def _flat(tables: dict[str, Any]) -> dict[str, Any]:
     for table, content in tables.items():
         if table not in _NO_SETTINGS:
             flat |= {f"{table}.{k}": v for k, v in content.items()} if isinstance(content, dict) else {table: content}
-    flat.pop("training.seed", None)
-    return flat
+    return {path: value for path, value in flat.items() if path.removeprefix("training.") not in _SAME_TRAINING}
 
 
 def write_results(results: Sequence[Result], folder: Path) -> None:
@@ -317,8 +323,8 @@ def _section(name: str, ran: Sequence[Result]) -> str:
         lines += ["", f"{about['remark']}."]
     lines += [
         "",
-        "| recipe | best | last | chosen | training | epochs | seeds | images/s |",
-        "|---|---|---|---|---|---|---|---|",
+        "| recipe | best | last | chosen | training | epochs | seeds | looks | images/s |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [_row(result) for result in ran]
     for one in ran:
@@ -383,4 +389,6 @@ def _row(result: Result) -> str:
     least = min(result.get("epochs_by_seed", [result["epochs"]]))
     epochs = str(result["epochs"]) if least == result["epochs"] else f"{least} to {result['epochs']}"
     cells += [percent(result["training_accuracy"]), epochs, str(len(result["seeds"]))]
+    looks = sorted(set(result.get("test_looks", [])))
+    cells.append(" to ".join(map(str, dict.fromkeys((looks[0], looks[-1])))) if looks else "-")
     return f"| {' | '.join([*cells, format(result['images_per_second'], ',.0f')])} |"

@@ -18,16 +18,18 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lab.data import Loader
 from tinygrad_lab.errors import NonFiniteError, OptionError, StateError
 from tinygrad_lab.kernels.blas import one_blas_thread
-from tinygrad_lab.train.build import build_trainer
+from tinygrad_lab.texts import from_json, read_text
+from tinygrad_lab.train.build import build_trainer, open_test
 from tinygrad_lab.train.callbacks import Callback, Metrics, TensorBoard
 from tinygrad_lab.train.checkpoint import CheckpointFolder
-from tinygrad_lab.train.evaluation import best_epoch, headline_accuracies
+from tinygrad_lab.train.evaluation import best_epoch, evaluate, headline_accuracies
 from tinygrad_lab.train.folder import new_run_folder, recipe_text, used_alone, write_into, writing_into
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.provenance import describe, revision
-from tinygrad_lab.train.recipe import Recipe
+from tinygrad_lab.train.recipe import TEST, Recipe
 from tinygrad_lab.train.trainer import Trainer
 from tinygrad_lab.weights import save_weights
 
@@ -80,7 +82,7 @@ def run_recipe(
         trainer = build_trainer(recipe, root=root, device=device)
         folder = new_run_folder(runs or Path("runs"), recipe)
         with used_alone(folder):
-            return _train(recipe, trainer, folder, reporter, tensorboard=tensorboard)
+            return _train(recipe, trainer, folder, reporter, root=root, tensorboard=tensorboard)
     with used_alone(resume):
         saved = CheckpointFolder(resume / "checkpoints").latest()
         trainer = build_trainer(recipe, root=root, device=device, resumed=saved is not None)
@@ -88,7 +90,7 @@ def run_recipe(
         if saved is not None:
             with _naming_checkpoints(resume):
                 trainer.load_state(saved)
-        return _train(recipe, trainer, resume, reporter, tensorboard=tensorboard)
+        return _train(recipe, trainer, resume, reporter, root=root, tensorboard=tensorboard)
 
 
 @contextmanager
@@ -101,7 +103,9 @@ def _naming_checkpoints(folder: Path) -> Iterator[None]:
         raise StateError(f"{who}: expected those of this run, got others: {error}") from error
 
 
-def _train(recipe: Recipe, trainer: Trainer, folder: Path, reporter: Reporter, *, tensorboard: bool) -> Metrics:
+def _train(
+    recipe: Recipe, trainer: Trainer, folder: Path, reporter: Reporter, *, root: str | None, tensorboard: bool
+) -> Metrics:
     """Train to the end and write the weights and the result."""
     epochs, checkpoints = recipe["training"]["epochs"], CheckpointFolder(folder / "checkpoints")
     ran_on = {"machine": describe(), "revision": revision()}  # before: the code may be edited meanwhile
@@ -125,15 +129,28 @@ def _train(recipe: Recipe, trainer: Trainer, folder: Path, reporter: Reporter, *
             raise
     with writing_into(folder, "weights.safetensors"):
         save_weights(trainer.model, folder / "weights.safetensors")
-    result = _result(recipe, trainer, folder) | ran_on | ({"ended_early": reason} if reason else {})
+    test = trainer.test
+    if recipe["training"].get("test", TEST[0]) == "end":
+        test = open_test(recipe, trainer.batches, root=root)
+    with one_blas_thread(), np.errstate(all="ignore"):
+        result = _result(recipe, trainer, folder, test, checkpoints) | ran_on
+    result |= {"ended_early": reason} if reason else {}
     write_into(folder, "result.json", json.dumps(result, indent=2).encode())
     return result
 
 
-def _result(recipe: Recipe, trainer: Trainer, folder: Path) -> Metrics:
+def _result(
+    recipe: Recipe, trainer: Trainer, folder: Path, test: Loader | None, checkpoints: CheckpointFolder
+) -> Metrics:
     seconds = sum(m["seconds"] for m in trainer.history)
-    figures, split = headline_accuracies(trainer.history), "validation" if trainer.test is None else "test"
-    images = len((trainer.test or trainer.validation).dataset)  # type: ignore[union-attr]  # one of them is there
+    split = "validation" if test is None else "test"
+    images: Any = trainer.validation if test is None else test  # one of them is there
+    if test is None or trainer.test is not None:
+        figures, looks = headline_accuracies(trainer.history), trainer.epoch if trainer.test is not None else 0
+    else:
+        figures = _look_once(trainer, test, checkpoints)
+        looks = len({figure["epoch"] for figure in figures.values()}) + _earlier_looks(folder)
+    last = figures["last"]
     return {
         "recipe": recipe.name,
         "run": str(folder),
@@ -141,10 +158,38 @@ def _result(recipe: Recipe, trainer: Trainer, folder: Path) -> Metrics:
         "seed": recipe["training"].get("seed", 0),
         "seconds": round(seconds, 3),
         "images_per_second": statistics.median(m["images_per_second"] for m in trainer.history),
-        split: {"accuracy": figures["last"]["accuracy"], "loss": figures["last"]["loss"], "images": images},
+        split: {"accuracy": last["accuracy"], "loss": last["loss"], "images": len(images.dataset)},
         "figures": figures,
+        "test_looks": looks,
         "training_accuracy": trainer.history[-1]["accuracy"],
     }
+
+
+def _look_once(trainer: Trainer, test: Loader, checkpoints: CheckpointFolder) -> dict[str, Metrics]:
+    """Return the figures of the last weights and of those chosen on validation, on images that nobody has seen."""
+    best = trainer.epoch if trainer.validation is None else best_epoch(trainer.history, "validation") + 1
+    last = trainer.model.state()
+    figures = {"last": _figure(trainer, test, trainer.epoch)}
+    if trainer.validation is not None:
+        figures["chosen_on_validation"] = figures["last"]
+    if best != trainer.epoch:
+        trainer.model.load_state(checkpoints.best()["model"])
+        figures["chosen_on_validation"] = _figure(trainer, test, best)
+        trainer.model.load_state(last)
+    return figures
+
+
+def _figure(trainer: Trainer, test: Loader, epoch: int) -> Metrics:
+    found = evaluate(trainer.model, trainer.loss, test)
+    return {"epoch": epoch, "accuracy": found.accuracy, "loss": found.loss}
+
+
+def _earlier_looks(folder: Path) -> int:
+    """Return how often the test images were looked at when this run was at its end before."""
+    path = folder / "result.json"
+    before = from_json(read_text(path, "run"), f"run: {path}") if path.exists() else {}
+    looks = before.get("test_looks", 0) if isinstance(before, dict) else 0
+    return looks if isinstance(looks, int) else 0
 
 
 class _Recorder(Callback):
