@@ -188,8 +188,7 @@ can exceed 100 %, because Toom-Cook tiles need fewer multiplications.
 ```{{figure}} performance_profile.svg
 :alt: Two bar charts of the milliseconds that the parts of a training step take. {largest_parts}.
 
-The time of a training step with Numba, by kind of operation. An operation that another one calls is counted only as
-itself.
+Time of a training step with Numba, by kind of operation. If one operation calls another, each is counted separately.
 ```
 
 ## How cost grows
