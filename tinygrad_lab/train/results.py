@@ -63,7 +63,8 @@ HEAD = """# Experiments
 The tables give the accuracy on the test images in percent, as mean and standard deviation over the seeds. Accuracy
 moves from epoch to epoch, so there are three figures:
 
-- **best** is the best epoch on the test set. Many publications quote this figure, which is optimistically biased.
+- **best** is the best epoch on the test set, for runs that evaluate it after every epoch. Many publications quote this
+  figure, which is optimistically biased.
 - **last** is the last epoch.
 - **chosen** is the epoch chosen on validation images. The choice does not use the test images.
 
