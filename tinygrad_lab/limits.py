@@ -1,4 +1,4 @@
-"""The memory of this machine, and refusing what takes more before it is asked for."""
+"""Memory limits of this machine, at the root because networks, data and weights are all checked against them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 from tinygrad_lab.errors import LabError
 
-_GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of the container that the process runs in; "max" without one
+_GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # the limit of the process's container; "max" outside of one
 
 
 def machine_memory() -> int:
-    """Return the bytes of memory that this process may use: the machine's, or its container's where that has fewer.
+    """Return the bytes of memory that this process may use: those of the machine, or of its container if fewer.
 
-    Where the system does not say, the largest number.
+    If the system reports neither, the result is `sys.maxsize`.
     """
     limits = [sys.maxsize]
     if hasattr(os, "sysconf"):
@@ -27,18 +27,18 @@ def machine_memory() -> int:
 
 
 def check_memory(kind: type[LabError], what: str, needed: int, *, cure: str) -> None:
-    """Refuse what needs more memory than there is.
+    """Raise an error if something needs more memory than this process may use.
 
     Parameters
     ----------
     kind : type
         The error to raise.
     what : str
-        Who complains.
+        The subject of the message.
     needed : int
-        Bytes.
+        The number of bytes.
     cure : str
-        What to do about it.
+        Advice for the user.
 
     Examples
     --------

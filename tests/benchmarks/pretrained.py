@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from tinygrad_lab.data import Compose, Loader, Normalize, load
+from tinygrad_lab.files.writing import write_atomically
 from tinygrad_lab.losses import softmax_cross_entropy
 from tinygrad_lab.train import evaluate
-from tinygrad_lab.writing import write_atomically
 from tinygrad_lab.zoo.pretrained import PRETRAINED, load_pretrained
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "pretrained.json"

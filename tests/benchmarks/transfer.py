@@ -25,6 +25,7 @@ import numpy as np
 
 import tinygrad_lab as tgl
 from tinygrad_lab.data import Compose, Dataset, Flip, Loader, Normalize, RandomCrop, load
+from tinygrad_lab.files.writing import write_atomically
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.losses import softmax_cross_entropy
 from tinygrad_lab.optim import SGD
@@ -32,7 +33,6 @@ from tinygrad_lab.optim.schedules import OneCycle
 from tinygrad_lab.registry import models
 from tinygrad_lab.train import evaluate
 from tinygrad_lab.weights import freeze, load_weights, replace_head, save_weights
-from tinygrad_lab.writing import write_atomically
 from tinygrad_lab_layers import Flatten
 
 TASK = ("airplane", "ship")

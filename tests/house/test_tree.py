@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.house.source import tracked_files
+import ast
+
+from tests.house.source import PACKAGES, tracked_files
 
 FILES = {"CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml"}
 FOLDERS = {"docs", "layers", "tests", "tinygrad_lab", "tutorials"}
@@ -16,3 +18,11 @@ def test_top_level_holds_only_what_the_design_names() -> None:
 def test_no_generated_file_is_tracked() -> None:
     endings = (".pyc", ".nbi", ".nbc", ".so", ".pkl", ".pickle")
     assert not [name for name in tracked_files() if name.endswith(endings) or "__pycache__/" in name]
+
+
+def test_a_small_module_at_the_root_says_why_it_is_there() -> None:
+    """Others belong to the package that they serve."""
+    for path in PACKAGES["tinygrad_lab"].glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        reason = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+        assert len(text.splitlines()) >= 90 or path.name == "__main__.py" or "at the root because" in reason, path

@@ -114,12 +114,13 @@ def dense_backward(g, x, w):
 """,
     ("col2im", "assigned"): """
 import numpy as np
-def col2im(g, shape, window, stride):
+def col2im(g, shape, kernel_size, stride):
     n, height, width, channels = shape
     images = np.zeros(shape)
-    patches = g.reshape(n, (height - window) // stride + 1, (width - window) // stride + 1, window, window, channels)
-    for k in range(window * window):
-        i, j = k // window, k % window
+    rows, columns = ((size - kernel_size) // stride + 1 for size in (height, width))
+    patches = g.reshape(n, rows, columns, kernel_size, kernel_size, channels)
+    for k in range(kernel_size**2):
+        i, j = k // kernel_size, k % kernel_size
         view = images[:, i:, j:][:, ::stride, ::stride][:, : patches.shape[1], : patches.shape[2]]
         view[...] = patches[:, :, :, i, j]
     return images

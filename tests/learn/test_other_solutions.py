@@ -74,9 +74,9 @@ def cross_entropy_backward(g, logits, labels):
 """,
     "im2col": """
 import numpy as np
-def im2col(x, window, stride):
-    views = np.lib.stride_tricks.sliding_window_view(x, (window, window), (1, 2))[:, ::stride, ::stride]
-    return np.moveaxis(views, 3, -1).reshape(-1, window * window * x.shape[-1])
+def im2col(x, kernel_size, stride):
+    views = np.lib.stride_tricks.sliding_window_view(x, (kernel_size, kernel_size), (1, 2))[:, ::stride, ::stride]
+    return np.moveaxis(views, 3, -1).reshape(-1, kernel_size * kernel_size * x.shape[-1])
 """,
     "max_pool": """
 import numpy as np
@@ -84,17 +84,18 @@ def windows(x, k, s):
     for p in range((x.shape[1] - k) // s + 1):
         for q in range((x.shape[2] - k) // s + 1):
             yield p, q, slice(p * s, p * s + k), slice(q * s, q * s + k)
-def max_pool(x, window, stride):
-    out = np.zeros((len(x), (x.shape[1] - window) // stride + 1, (x.shape[2] - window) // stride + 1, x.shape[3]))
-    for p, q, rows, columns in windows(x, window, stride):
+def max_pool(x, kernel_size, stride):
+    rows, columns = ((size - kernel_size) // stride + 1 for size in x.shape[1:3])
+    out = np.zeros((len(x), rows, columns, x.shape[3]))
+    for p, q, rows, columns in windows(x, kernel_size, stride):
         out[:, p, q] = x[:, rows, columns].max((1, 2))
     return out
-def max_pool_backward(g, x, window, stride):
+def max_pool_backward(g, x, kernel_size, stride):
     dx = np.zeros(x.shape)
-    for p, q, rows, columns in windows(x, window, stride):
+    for p, q, rows, columns in windows(x, kernel_size, stride):
         for n in range(len(x)):
             for c in range(x.shape[3]):
-                i, j = np.unravel_index(np.argmax(x[n, rows, columns, c]), (window, window))
+                i, j = np.unravel_index(np.argmax(x[n, rows, columns, c]), (kernel_size, kernel_size))
                 dx[n, rows, columns, c][i, j] += g[n, p, q, c]
     return dx
 """,

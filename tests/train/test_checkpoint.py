@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
 from tests.train import checkpoint_writer
-from tinygrad_lab import writing
 from tinygrad_lab.errors import CheckpointError, OptionError
+from tinygrad_lab.files import writing
 from tinygrad_lab.optim import Adam, ExponentialMovingAverage
 from tinygrad_lab.optim.schedules import ReduceOnPlateau
 from tinygrad_lab.train.checkpoint import CODES, CheckpointFolder, load, provenance, save

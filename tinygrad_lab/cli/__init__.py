@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tinygrad_lab.errors import LabError, hint
-from tinygrad_lab.writing import refusal
+from tinygrad_lab.files.writing import refusal
 
 _LONGEST_MESSAGE = 2000  # characters
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinygrad_lab.errors import ConfigError, StateError
-from tinygrad_lab.writing import writing
+from tinygrad_lab.files.writing import writing
 
 if TYPE_CHECKING:
     from tinygrad_lab.learn.catalog import Exercise

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from tinygrad_lab.errors import ConfigError
-from tinygrad_lab.writing import writing
+from tinygrad_lab.files.writing import writing
 
 TEMPLATE = Path(__file__).parent / "new_layer_template"
 FILES = {

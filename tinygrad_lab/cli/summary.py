@@ -53,7 +53,7 @@ def expect_network(name: str) -> None:
 def option(setting: str) -> tuple[str, Any]:
     """Return the name and the value of ``name=value``; a value that is not TOML is text."""
     from tinygrad_lab.errors import ConfigError
-    from tinygrad_lab.texts import value_of
+    from tinygrad_lab.files.parsing import value_of
 
     name, equals, text = setting.partition("=")
     if not equals or not name.strip():

@@ -70,7 +70,7 @@ def _import(arguments: argparse.Namespace) -> int:
 def _settings(path: str | None) -> dict[str, Any]:
     """Return the options of the import that a file of rules holds."""
     from tinygrad_lab.errors import ConfigError
-    from tinygrad_lab.texts import from_toml, read_text
+    from tinygrad_lab.files.parsing import from_toml, read_text
 
     if path is None:
         return {}

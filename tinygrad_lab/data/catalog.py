@@ -13,7 +13,7 @@ from tinygrad_lab.data.files import Download, FileStatus, Progress, cannot_write
 from tinygrad_lab.data.resizing import as_size
 from tinygrad_lab.data.sources import Source
 from tinygrad_lab.errors import DataError, OptionError, PluginError
-from tinygrad_lab.locking import locked
+from tinygrad_lab.files.locking import locked
 from tinygrad_lab.registry import datasets
 
 

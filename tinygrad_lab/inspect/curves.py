@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tinygrad_lab.errors import LabError, warn_once
-from tinygrad_lab.texts import from_json, read_text
+from tinygrad_lab.files.parsing import from_json, read_text
+from tinygrad_lab.files.writing import write_atomically
 from tinygrad_lab.train.callbacks import Metrics
 from tinygrad_lab.train.folder import read_run
 from tinygrad_lab.train.state import check_history
-from tinygrad_lab.writing import write_atomically
 
 _REFUSALS = (LabError, ImportError, OSError, RuntimeError, ValueError)  # of Matplotlib, its fonts, the disk and files
 _LONGEST_TITLE = 120  # characters; more do not fit on the picture

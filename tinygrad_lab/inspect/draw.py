@@ -10,10 +10,10 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.files.writing import write_atomically, writing
 from tinygrad_lab.inspect.blocks import Block, Chain, Frame, Part, Ways, blocks_of, shape_text
 from tinygrad_lab.inspect.trace import outline, trace
 from tinygrad_lab.nn.layer import Layer
-from tinygrad_lab.writing import write_atomically, writing
 
 # Light fill, border, dark fill. Text stands on these fills, so that it can be read on a page of any color.
 _COLOURS = {

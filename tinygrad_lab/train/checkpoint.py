@@ -25,8 +25,8 @@ from tinygrad_lab import registry
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, backend_of, is_array
 from tinygrad_lab.errors import CheckpointError, OptionError, PluginError
+from tinygrad_lab.files.writing import remove_leftovers, write_atomically, writing
 from tinygrad_lab.nn.layer import Layer
-from tinygrad_lab.writing import remove_leftovers, write_atomically, writing
 
 FORMAT = "tinygrad_lab checkpoint 1"
 REFERENCE = "$array"  # {"$array": name} stands in the JSON where the array of that name belongs

@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 
 from tinygrad_lab.errors import ConfigError, StateError
-from tinygrad_lab.locking import locked
-from tinygrad_lab.texts import from_json, read_text
+from tinygrad_lab.files.locking import locked
+from tinygrad_lab.files.parsing import from_json, read_text
+from tinygrad_lab.files.writing import refusal, remove_leftovers, write_atomically, writing
 from tinygrad_lab.train.recipe import Recipe, check_name, checked
-from tinygrad_lab.writing import refusal, remove_leftovers, write_atomically, writing
 
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 

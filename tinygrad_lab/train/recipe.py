@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 from tinygrad_lab import registry
 from tinygrad_lab.arguments import check_types, fits
 from tinygrad_lab.errors import ConfigError, OptionError, warn_once
+from tinygrad_lab.files.parsing import from_toml, read_text, value_of
 from tinygrad_lab.registry import one_of
-from tinygrad_lab.texts import from_toml, read_text, value_of
 
 Table = dict[str, Any]
 

@@ -15,11 +15,11 @@ from typing import Any
 
 from tinygrad_lab.arguments import check_state
 from tinygrad_lab.errors import ConfigError
-from tinygrad_lab.texts import from_json, read_text
+from tinygrad_lab.files.parsing import from_json, read_text
+from tinygrad_lab.files.writing import write_atomically, writing
 from tinygrad_lab.train.evaluation import FIGURES, percent, spread
 from tinygrad_lab.train.recipe import check_name, find_recipe, recipe_names, split_name
 from tinygrad_lab.train.statistics import Verdict, by_seed, verdict
-from tinygrad_lab.writing import write_atomically, writing
 
 Result = dict[str, Any]
 _SHOWN: Mapping[str, Any] = {  # what each experiment is shown by

@@ -20,8 +20,8 @@ import numpy as np
 
 from tinygrad_lab.data import Loader
 from tinygrad_lab.errors import NonFiniteError, OptionError, StateError
+from tinygrad_lab.files.parsing import from_json, read_text
 from tinygrad_lab.kernels.blas import one_blas_thread
-from tinygrad_lab.texts import from_json, read_text
 from tinygrad_lab.train.build import build_trainer, open_test
 from tinygrad_lab.train.callbacks import Callback, Metrics, TensorBoard
 from tinygrad_lab.train.checkpoint import CheckpointFolder

@@ -4,18 +4,37 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import NonFiniteError
 from tinygrad_lab.train.capture import CapturedSteps
+from tinygrad_lab.train.precision import Arithmetic
 from tinygrad_lab.train.sums import of_batch
-from tinygrad_lab.train.transaction import Transaction
+from tinygrad_lab.train.transaction import Training, Transaction
 
-if TYPE_CHECKING:
-    from tinygrad_lab.train.trainer import Trainer
+READ_EVERY = 50  # updates, on a device on which reading a result means waiting for it
 
-READ_EVERY = 50  # updates, on a device whose results would have to be waited for
+
+class SteppedTraining(Training, Protocol):
+    """The parts of a trainer that strategies use."""
+
+    steps: int
+    accumulate: int
+    read_every: int | None
+    capture: bool
+    arithmetic: Arithmetic
+
+    def train_step(
+        self, x: Array, labels: Array, *, share: float, update: bool, check: bool = True
+    ) -> tuple[Array, Any]:
+        """Take one step of gradient descent and return (loss, logits)."""
+
+    def forward(self, x: Any, labels: Array) -> tuple[Any, Any]:
+        """Return the loss and the logits of a batch."""
+
+    def rate_in(self, steps: int) -> float:
+        """Return the learning rate in so many steps."""
 
 
 class PlainSteps:
@@ -23,11 +42,11 @@ class PlainSteps:
 
     Parameters
     ----------
-    trainer : Trainer
-        Whose steps they are.
+    trainer : SteppedTraining
+        The trainer that takes the steps.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: SteppedTraining) -> None:
         self.trainer = trainer
         self.current: Transaction
 
@@ -77,13 +96,13 @@ class LateSteps(PlainSteps):
 
     Parameters
     ----------
-    trainer : Trainer
-        Whose steps they are.
+    trainer : SteppedTraining
+        The trainer that takes the steps.
     every : int
         The number of updates between two readings.
     """
 
-    def __init__(self, trainer: Trainer, every: int) -> None:
+    def __init__(self, trainer: SteppedTraining, every: int) -> None:
         super().__init__(trainer)
         self.every = every
 
@@ -118,15 +137,15 @@ class GraphSteps(LateSteps):
 
     Parameters
     ----------
-    trainer : Trainer
-        Whose steps they are.
+    trainer : SteppedTraining
+        The trainer that takes the steps.
     every : int
         The number of updates between two readings.
     device : str
         Where the model is; a device with graphs.
     """
 
-    def __init__(self, trainer: Trainer, every: int, device: str) -> None:
+    def __init__(self, trainer: SteppedTraining, every: int, device: str) -> None:
         super().__init__(trainer, every)
         self.graphs = CapturedSteps(
             trainer.model, trainer.optimizer, trainer.forward, device, trainer.arithmetic, trainer.rate_in
@@ -142,12 +161,12 @@ class GraphSteps(LateSteps):
         return self.graphs.take(x, labels, lambda: usual(x, labels, share=share, update=update))
 
 
-def choose_steps(trainer: Trainer, device: str) -> PlainSteps:
-    """Return the strategy for a device; graphs that were recorded stay."""
+def choose_steps(trainer: SteppedTraining, device: str, last: PlainSteps | None) -> PlainSteps:
+    """Return the strategy for a device. The last one is kept if it has recorded graphs."""
     if trainer.capture:
         every = trainer.read_every or READ_EVERY
-        if isinstance(trainer.strategy, GraphSteps):
-            return trainer.strategy
+        if isinstance(last, GraphSteps):
+            return last
         return GraphSteps(trainer, every, device)
     every = trainer.read_every or (1 if device == "cpu" else READ_EVERY)
     return PlainSteps(trainer) if every == 1 else LateSteps(trainer, every)

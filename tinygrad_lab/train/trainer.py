@@ -143,7 +143,7 @@ class Trainer:
         """Train for one epoch, or for the rest of one that was resumed; evaluate, and return the epoch's metrics."""
         self.model.train()
         device = device_of(self.model)
-        steps = self.strategy = choose_steps(self, device)
+        steps = self.strategy = choose_steps(self, device, self.strategy)
         with steps.session(), self.arithmetic.on(device):
             while not self._take_steps(steps, device):
                 steps = PlainSteps(self)  # a loss was not finite: look at each step from the last reading on

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import copy
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from tinygrad_lab.data import Loader
 from tinygrad_lab.errors import NonFiniteError
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.optim.optimizer import Optimizer
+from tinygrad_lab.train.sums import Sums
 
-if TYPE_CHECKING:
-    from tinygrad_lab.train.trainer import Trainer
+
+class Training(Protocol):
+    """The parts of a trainer that an update changes."""
+
+    model: Layer
+    optimizer: Optimizer
+    batches: Loader
+    sums: Sums
+
+    def state(self) -> dict[str, Any]:
+        """Return the whole state."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore a `state`."""
 
 
 class Transaction:
@@ -20,8 +36,8 @@ class Transaction:
 
     Parameters
     ----------
-    trainer : Trainer
-        Whose training it is.
+    trainer : Training
+        The trainer that takes the update.
     batch : int, optional
         The batch of this epoch that comes next after a rollback. By default the loader stays where it is.
     everything : bool
@@ -29,7 +45,7 @@ class Transaction:
         after they happened.
     """
 
-    def __init__(self, trainer: Trainer, *, batch: int | None = None, everything: bool = False) -> None:
+    def __init__(self, trainer: Training, *, batch: int | None = None, everything: bool = False) -> None:
         self.trainer = trainer
         self.state: dict[str, Any] | None = trainer.state() if everything else None
         self.steps, self.sums = trainer.model.steps, copy.copy(trainer.sums)

@@ -8,9 +8,9 @@ from typing import Any
 
 from tinygrad_lab.backend import backend_of
 from tinygrad_lab.errors import CallError, OptionError, StateError
+from tinygrad_lab.files.writing import write_atomically, writing
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.weights.reading import read_safetensors
-from tinygrad_lab.writing import write_atomically, writing
 
 
 def _check_model(who: str, model: Any, path: Any) -> None:

@@ -18,7 +18,7 @@ from tinygrad_lab.conformance.trials.oracles import complex_step, errors_by_step
 from tinygrad_lab.conformance.trials.results import LayerResult, PropertyResult
 from tinygrad_lab.conformance.trials.trial import Trial
 from tinygrad_lab.errors import ConfigError
-from tinygrad_lab.writing import write_atomically, writing
+from tinygrad_lab.files.writing import write_atomically, writing
 
 STYLE = """
 :root { color-scheme: light dark; }

@@ -7,7 +7,7 @@ import inspect
 import types
 from collections.abc import Mapping
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -19,11 +19,8 @@ from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.cases.case import BadInput, Case, Input, LayerCases
 from tinygrad_lab.conformance.properties.laws import LAWS
 from tinygrad_lab.learn.answer import WrongAnswer
-from tinygrad_lab.learn.apart.programs import Program
+from tinygrad_lab.learn.apart.programs import Program, Remote
 from tinygrad_lab.learn.apart.wire import Malformed
-
-if TYPE_CHECKING:
-    from tinygrad_lab.learn.apart.remote import RemoteAnswer
 
 MOST_ELEMENTS = 10_000  # of an input that a learner's cases draw
 MOST_PARAMETERS = 100
@@ -54,12 +51,12 @@ class ForeignLayer(tgl.Layer):
         return self.answer.ask("shape", {"layer": self.number, "shapes": shapes})
 
 
-def layer_class(answer: RemoteAnswer, name: str, parameters: Any) -> type[ForeignLayer]:
+def layer_class(answer: Remote, name: str, parameters: Any) -> type[ForeignLayer]:
     """Return a class whose instances stand for those of a learner's layer.
 
     Parameters
     ----------
-    answer : RemoteAnswer
+    answer : Remote
         Whose layer.
     name : str
         Its name.
@@ -128,7 +125,7 @@ def place_parameters(layer: tgl.Layer, plain: Any) -> tuple[str, ...]:
     return tuple(path for path, _ in plain)
 
 
-def optimizer_class(answer: RemoteAnswer, name: str) -> type:
+def optimizer_class(answer: Remote, name: str) -> type:
     """Return a class whose instances stand for those of a learner's optimizer."""
     return type(name, (ForeignOptimizer,), {"answer": answer, "__module__": __name__})
 
@@ -197,7 +194,7 @@ class ForeignOptimizer:
         self.answer.ask("load_state", {"optimizer": self.number, "state": dict(state)})
 
 
-def cases_from(answer: RemoteAnswer, name: str) -> LayerCases:
+def cases_from(answer: Remote, name: str) -> LayerCases:
     """Return a learner's cases: those that its strategy has drawn, and its reference, which runs there.
 
     Raises

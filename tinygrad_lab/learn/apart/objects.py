@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 import types
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,11 +19,8 @@ import tinygrad_lab as tgl
 from tinygrad_lab.autograd.tape import Box, unbox
 from tinygrad_lab.autograd.trees import flatten
 from tinygrad_lab.backend import carries_gradient
-from tinygrad_lab.learn.answer import WrongAnswer
+from tinygrad_lab.learn.answer import Answer, WrongAnswer
 from tinygrad_lab.tensor import Tensor
-
-if TYPE_CHECKING:
-    from tinygrad_lab.learn.apart.service import Service
 
 DRAWS = 40  # cases that are drawn from a learner's strategy
 
@@ -35,12 +32,12 @@ class Objects:
 
     Parameters
     ----------
-    service : Service
-        Knows the answer.
+    answer : Answer
+        The learner's answer.
     """
 
-    def __init__(self, service: Service) -> None:
-        self.service = service
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
         self.held: list[Any] = []
         self.states: list[tuple[dict[str, Any], dict[str, bytes]]] = []  # handed out, and as they were sent the last
         self.actions = {
@@ -81,7 +78,7 @@ class Objects:
 
     def layer(self, name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
         """Make a layer; return its number and its parameters."""
-        layer = self.service.answer.named(name)(*arguments, **options)
+        layer = self.answer.named(name)(*arguments, **options)
         if layer.buffers():
             raise WrongAnswer(f"expected parameters alone, got buffers: {', '.join(layer.buffers())}")
         cells = layer.parameters()
@@ -101,7 +98,7 @@ class Objects:
             return derivative(self.program(spec["derivative"]), spec["count"], spec["wanted"])
         if "layer" in spec:
             return lambda *arguments: self.run_layer(spec, arguments)
-        function = self.service.answer.named(spec["function"])
+        function = self.answer.named(spec["function"])
         return lambda *xs: leaves(spec["function"], function(*boxed(spec, xs), **spec["options"]))
 
     def run_layer(self, spec: dict[str, Any], arguments: Sequence[Any]) -> list[Any]:
@@ -125,7 +122,7 @@ class Objects:
     def optimizer(self, name: str, parameters: dict[str, Any], options: dict[str, Any]) -> int:
         """Make an optimizer of parameters of these values."""
         cells = {path: tgl.Parameter(value) for path, value in parameters.items()}
-        return self.hold((self.service.answer.named(name)(cells, **options), cells))
+        return self.hold((self.answer.named(name)(cells, **options), cells))
 
     def step(self, optimizer: int, values: dict[str, Any], gradients: dict[str, Any], frozen: list[str]) -> Any:
         """Take a step from these values; return what became of the parameters, and of states that were handed out."""
@@ -172,7 +169,7 @@ class Objects:
         """Return a learner's cases as plain values: a number of draws, laws, and uses that are forbidden."""
         from tinygrad_lab.conformance.trials.search import Profile, explore
 
-        cases = self.service.answer.named(name)
+        cases = self.answer.named(name)
         drawn = explore(cases.strategy, Profile(examples=DRAWS), lambda case: None).structures
         bad = [as_table(b) | {"error": b.error.__name__, "inputs": list(b.inputs)} for b in cases.bad_inputs]
         return {
@@ -190,7 +187,7 @@ class Objects:
         type(stand_in).forward = lambda self, *xs: tgl.tensor(call(*map(unbox, xs)))
         for path, cell in stand_in.parameters().items():
             cell.assign(state[path])
-        return self.service.answer.named(name).reference(stand_in, *inputs)
+        return self.answer.named(name).reference(stand_in, *inputs)
 
 
 def derivative(program: Program, count: int, wanted: Sequence[int]) -> Program:

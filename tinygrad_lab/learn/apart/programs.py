@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 import tinygrad_lab as tgl
 from tinygrad_lab.learn.apart.wire import Malformed
 
-if TYPE_CHECKING:
-    from tinygrad_lab.learn.apart.remote import RemoteAnswer
+
+class Remote(Protocol):
+    """An answer in another process, as programs, layers and optimizers use it."""
+
+    def ask(self, what: str, given: dict[str, Any]) -> Any:
+        """Send a request to the process and return the result."""
 
 
 class Program:
@@ -18,13 +22,13 @@ class Program:
 
     Parameters
     ----------
-    answer : RemoteAnswer
+    answer : Remote
         Whose process.
     spec : dict
         What runs there: a function or layer of the answer, or the derivative of such a program.
     """
 
-    def __init__(self, answer: RemoteAnswer, spec: dict[str, Any]) -> None:
+    def __init__(self, answer: Remote, spec: dict[str, Any]) -> None:
         self.answer, self.spec = answer, spec
 
     def __call__(self, *arrays: Any) -> Any:

@@ -46,7 +46,7 @@ class Service:
         if task["library"]:
             from tinygrad_lab.learn.apart.objects import Objects
 
-            self.objects = Objects(self)
+            self.objects = Objects(self.answer)
 
     def serve(self, what: str, given: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to a question."""
@@ -92,7 +92,7 @@ class Service:
     def unusual(self, value: Any) -> Any:
         """Return what is sent for a value that is none of the usual: tensors as arrays, others as their type's name."""
         if self.objects is not None and self.objects.is_boxed(value):
-            return self.encode(self.objects.raw(value))
+            return self.encode(self.objects.unbox(value))
         return {"other": type(value).__name__}
 
     def decode(self, plain: Any) -> Any:

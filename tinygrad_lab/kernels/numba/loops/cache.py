@@ -20,8 +20,8 @@ from typing import Any
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from tinygrad_lab.errors import warn_once
+from tinygrad_lab.files.writing import refusal
 from tinygrad_lab.kernels import winograd
-from tinygrad_lab.writing import refusal
 
 _DIGEST = 32  # bytes
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tinygrad_lab.locking import locked
+from tinygrad_lab.files.locking import locked
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="folders have no locks there")
 
@@ -35,7 +35,7 @@ def test_one_thread_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_killed_process_locks_nobody_out(tmp_path: Path) -> None:
-    script = "import os, pathlib, sys\nfrom tinygrad_lab.locking import locked\n"
+    script = "import os, pathlib, sys\nfrom tinygrad_lab.files.locking import locked\n"
     script += "with locked(pathlib.Path(sys.argv[1])): os._exit(9)\n"
     assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False).returncode == 9
     with locked(tmp_path, wait=False):

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and why one cannot be written."""
+"""Atomic writing of files, and errors that say why a file cannot be written."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _ADVICE = {
     errno.EROFS: "the disk is read-only: choose another folder",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
-_KEPT_OF_NAME = 40  # characters of a file's name in that of its temporary file, which must not become too long
+_KEPT_OF_NAME = 40  # characters; the name of a temporary file must not become too long
 
 
 def write_atomically(path: Path, *parts: Any) -> None:
-    """Write a file, given in parts, so that its name stands for the whole old content or the whole new one.
+    """Write a file from its parts, so that a reader finds the whole old content or the whole new one.
 
-    The file is written beside its place under a name of its own, synced to the disk, and renamed: neither a kill nor a
-    power cut nor a second process that writes the same file leaves a piece of it. What a killed process leaves is
-    removed by `remove_leftovers`. A link stays one; to a device or a pipe the parts are written as they come.
+    The parts go into a temporary file in the same folder, which is synced to the disk and renamed. Neither a kill, nor
+    a power cut, nor a second process that writes the same file leaves an incomplete file. `remove_leftovers` removes
+    the temporary files of killed processes. A symbolic link is kept. Devices and pipes are written to directly.
     """
     if path.exists() and not path.is_file():
         with path.open("wb") as stream:
@@ -52,7 +52,7 @@ def write_atomically(path: Path, *parts: Any) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files of `write_atomically` from a folder that nobody else writes into."""
+    """Remove the temporary files of `write_atomically` from a folder that no other process writes into."""
     for leftover in folder.glob(".*.tmp"):
         if leftover.is_file():
             leftover.unlink(missing_ok=True)
@@ -60,16 +60,16 @@ def remove_leftovers(folder: Path) -> None:
 
 @contextlib.contextmanager
 def writing(kind: type[LabError], what: str, *, more: str = "") -> Iterator[None]:
-    """Raise an error of this project where the system refuses to write.
+    """Turn an OSError inside the ``with`` block into an error of this project.
 
     Parameters
     ----------
     kind : type
         The error to raise.
     what : str
-        Who complains, and what was expected; the system's reason and an advice are put behind it.
+        The beginning of the message: the subject and the expectation. The system's reason and advice follow it.
     more : str
-        What comes last.
+        The end of the message.
 
     Examples
     --------
@@ -81,19 +81,19 @@ def writing(kind: type[LabError], what: str, *, more: str = "") -> Iterator[None
     """
     try:
         yield
-    except LabError:  # some are OSErrors too
+    except LabError:  # may be an OSError too
         raise
     except OSError as error:
         raise kind(f"{what}, got {refusal(error)}{more}") from error
 
 
 def refusal(error: OSError) -> str:
-    """Return why the system refused, and what to do."""
+    """Return the system's reason and advice for the user."""
     return f"{error.strerror or error}; {_ADVICE.get(error.errno or 0, 'look at the folder')}"
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring a rename to the disk, where the system lets folders be synced."""
+    """Sync a rename to the disk, on systems that can sync folders."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

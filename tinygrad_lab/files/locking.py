@@ -1,4 +1,4 @@
-"""Locks on folders, so that one process at a time works in one."""
+"""Locks on folders, so that one process at a time writes into a folder."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # another system than Unix
-    fcntl = None  # type: ignore[assignment]  # the module is asked for before it is used
+except ImportError:  # not a Unix system
+    fcntl = None  # type: ignore[assignment]  # checked before use
 
 
 @contextmanager
 def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
     """Keep other processes, and other threads, out of a folder inside the ``with`` block.
 
-    The lock is the system's, on the folder itself: it leaves no file and ends with the process, however that ends.
-    Where the system or the disk has no such locks, there is none.
+    The operating system locks the folder itself. The lock leaves no file, and ends with the process even if that is
+    killed. It binds only those who use this function. Systems and disks without such locks are not protected.
 
     Parameters
     ----------
     folder : Path
-        What is locked, for those who ask for this lock.
+        The folder to lock.
     wait : bool
-        Whether to wait for a folder that is locked.
+        Whether to wait until a locked folder is free.
 
     Raises
     ------
     BlockingIOError
-        It is locked, and not waited for.
+        The folder is locked, and `wait` is False.
     OSError
-        There is no such folder.
+        The folder does not exist.
     """
     if fcntl is None:
         yield

@@ -1,4 +1,4 @@
-"""TOML and JSON that anybody may have written, read within bounds."""
+"""TOML and JSON from untrusted files, parsed within bounds on size, depth and integers."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from tinygrad_lab.errors import ConfigError
 
 _MOST_BYTES = 1 << 27
 _MOST_TOML, _LONGEST_LINE = 1 << 17, 1 << 13  # characters
-_MOST_DOTS = 500  # in a line: the time that tomllib takes for a key grows with the square of its parts
-_DEEPEST = 64  # tables and lists in one another; a network of layers in layers has a dozen
-_INTEGERS = range(-(2**63), 2**63)  # as TOML has them
+_MOST_DOTS = 500  # in a line: tomllib needs time quadratic in the number of a key's parts
+_DEEPEST = 64  # nested tables and lists; a network of layers inside of layers has a dozen
+_INTEGERS = range(-(2**63), 2**63)  # the range of TOML's integers
 
 
 def read_text(path: Path, who: str) -> str:
-    """Return what a file of text holds.
+    """Return the content of a text file.
 
     Raises
     ------
     ConfigError
-        The file cannot be read, is far too large, or is no text in UTF-8.
+        The file cannot be read, is larger than 128 MiB, or is not in UTF-8.
     """
     try:
         with path.open("rb") as file:
@@ -36,12 +36,12 @@ def read_text(path: Path, who: str) -> str:
 
 
 def from_toml(text: str, who: str) -> Any:
-    """Return what TOML says.
+    """Return the tables of a TOML text.
 
     Raises
     ------
     ConfigError
-        It is no TOML, or is longer, nested deeper or holds larger integers than anybody needs.
+        The text is not TOML, or it exceeds the bounds of this module.
 
     Examples
     --------
@@ -55,12 +55,12 @@ def from_toml(text: str, who: str) -> Any:
 
 
 def value_of(text: str, who: str) -> Any:
-    """Return the value that TOML's notation means; what it does not read is a word without quotes.
+    """Return a value in TOML's notation; a text that is not TOML is returned as it is, as if it were quoted.
 
     Raises
     ------
     ConfigError
-        It is longer, nested deeper or holds larger integers than anybody needs.
+        The text exceeds the bounds of this module.
 
     Examples
     --------
@@ -74,12 +74,12 @@ def value_of(text: str, who: str) -> Any:
 
 
 def from_json(text: str, who: str) -> Any:
-    """Return what JSON says.
+    """Return the content of a JSON text.
 
     Raises
     ------
     ConfigError
-        It is no JSON, or is nested deeper or holds larger integers than anybody needs.
+        The text is not JSON, or it exceeds the bounds of this module.
     """
     try:
         return _bounded(json.loads(text), who)
@@ -88,7 +88,7 @@ def from_json(text: str, who: str) -> Any:
 
 
 def _toml(text: str, who: str) -> Any:
-    """Return what TOML says; its own errors are left to the caller."""
+    """Parse TOML; the caller handles `tomllib.TOMLDecodeError`."""
     lines = text.split("\n")
     if len(text) > _MOST_TOML or any(len(line) > _LONGEST_LINE or line.count(".") > _MOST_DOTS for line in lines):
         most = f"{_MOST_TOML:,} characters of TOML, in a line {_LONGEST_LINE:,} and {_MOST_DOTS} dots"
@@ -97,7 +97,7 @@ def _toml(text: str, who: str) -> Any:
         return _bounded(tomllib.loads(text), who)
     except tomllib.TOMLDecodeError:
         raise
-    except (ValueError, RecursionError) as error:  # integers of thousands of digits, and what is nested too deep
+    except (ValueError, RecursionError) as error:  # integers of thousands of digits, deep nesting
         raise ConfigError(f"{who}: expected TOML that can be read, got {error}") from error
 
 
