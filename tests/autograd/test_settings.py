@@ -14,7 +14,7 @@ import pytest
 
 import tinygrad_lab as tgl
 from tests.autograd.conftest import Make, host
-from tinygrad_lab.autograd.settings import SETTINGS, using
+from tinygrad_lab.autograd.settings import OBSERVERS, SETTINGS, observing, using
 from tinygrad_lab.errors import NonFiniteError
 
 # ------------------------------------------------------------------------------------------------------------ recording
@@ -151,6 +151,27 @@ def test_a_kernel_takes_the_cases_it_is_for(halving: tgl.Primitive) -> None:
         assert halving(x).tolist() == [1.0 + 1e-9, 2.0 + 1e-9]
     assert halving.kernels[0].calls == 2
     assert host(tgl.grad(lambda x: halving(x).sum())(x)).tolist() == [0.5, 0.5]
+
+
+def test_an_observer_sees_every_operation_and_chooses_its_forward(halving: tgl.Primitive) -> None:
+    x, seen = np.array([2.0, 4.0]), []
+
+    def note(primitive: Any, xp: Any, values: list[Any], options: dict[str, Any]) -> None:
+        seen.append((str(primitive), xp, len(values), options))
+
+    with observing(note):
+        assert halving(x, by=4.0).tolist() == [0.5, 1.0]
+        assert halving(x).tolist() == [1.0, 2.0]  # the reference forward: the kernel adds 1e-9
+        thread = threading.Thread(target=halving, args=(x,))  # in another thread there is no observer
+        thread.start()
+        thread.join()
+        assert seen == [("halving", np, 1, {"by": 4.0}), ("halving", np, 1, {})]
+        assert host(tgl.grad(lambda x: halving(x).sum())(x)).tolist() == [0.5, 0.5]
+    assert {"halving", "sum_axes"} <= {name for name, *_ in seen}
+    with observing(lambda primitive, xp, values, options: lambda x: 0 * x):
+        assert halving(x).tolist() == [0.0, 0.0]
+    assert OBSERVERS == []
+    assert halving(x).tolist() == [1.0 + 1e-9, 2.0 + 1e-9]
 
 
 def test_a_kernel_of_numpys_does_not_serve_another_device(halving: tgl.Primitive) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from marshal import dumps
 from typing import Any
 
-from tinygrad_lab.autograd.settings import SETTINGS
+from tinygrad_lab.autograd.settings import OBSERVERS, SETTINGS
 from tinygrad_lab.backend import BACKENDS, ORDINARY, is_array
 from tinygrad_lab.errors import DTypeError, warn_once
 
@@ -140,7 +140,17 @@ class Demand:
 
 
 class KernelTable(list[Kernel]):
-    """The kernels of one primitive, newest first."""
+    """The kernels of one primitive, newest first.
+
+    Parameters
+    ----------
+    op : Primitive
+        The primitive.
+    """
+
+    def __init__(self, op: Any) -> None:
+        super().__init__()
+        self.op = op
 
     def register(
         self,
@@ -179,7 +189,10 @@ class KernelTable(list[Kernel]):
                 yield kernel
 
     def choose(self, xp: Any, values: list[Any], options: dict[str, Any]) -> Callable[..., Any] | None:
-        """Return the first enabled kernel that supports the call, or None."""
+        """Return the first enabled kernel that supports the call, or None; an observer chooses instead."""
+        if OBSERVERS and (observer := SETTINGS.get().observer):
+            chosen: Callable[..., Any] | None = observer(self.op, xp, values, options)
+            return chosen
         for kernel in self.serving(xp, values, options):
             kernel.calls += 1
             return kernel.run

@@ -13,7 +13,7 @@ from typing import Any
 
 from tinygrad_lab.autograd.anomaly import calling_line, check_result
 from tinygrad_lab.autograd.dispatch import Demand, KernelTable
-from tinygrad_lab.autograd.settings import SETTINGS
+from tinygrad_lab.autograd.settings import OBSERVERS, SETTINGS
 from tinygrad_lab.autograd.tape import LIKE, LIKES, OPTION, OUT, VALUE, WANTED, Box, Node, Rule, ShapeDtype, output_node
 from tinygrad_lab.backend import FLOATS, NAMESPACES, SCALARS, agree, carries_gradient
 from tinygrad_lab.errors import DTypeError, GradientError, RuleError, raise_forward_failed
@@ -41,7 +41,7 @@ class Primitive:
         self.variadic = next((i for i, p in enumerate(parameters) if p.kind is p.VAR_POSITIONAL), None)
         self.rules: dict[int, Rule] = {}  # by the position of an argument
         self.plans: dict[Any, tuple[Rule, ...]] = {}  # by which arguments are tracked: the distinct rules
-        self.demand, self.kernels = Demand(self), KernelTable()
+        self.demand, self.kernels = Demand(self), KernelTable(self)
         self.check, self.kernel = self.demand.register, self.kernels.register  # @op.check, @op.kernel("numba", ...)
         self.__name__, self.__module__, self.__doc__ = forward.__name__, forward.__module__, forward.__doc__
         self.__signature__ = inspect.Signature(parameters)
@@ -100,7 +100,7 @@ class Primitive:
                 xp, dtype = agree(self, values)
             if self.demand.rule:
                 self.demand(values, options)
-            kernel = self.kernels.choose(xp, values, options) if self.kernels else None
+            kernel = self.kernels.choose(xp, values, options) if self.kernels or OBSERVERS else None
             out = kernel(*values, **options) if kernel else self.forward(xp, *values, **options)
         except (ValueError, TypeError) as error:
             raise_forward_failed(self, values, options, error)

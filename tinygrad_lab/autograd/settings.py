@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -39,6 +39,10 @@ class Settings:
     providers : frozenset of str or None
         The kernel providers that may replace reference forwards; None for all providers.
         TINYGRAD_LAB_KERNELS (``all``, ``none``, ``numpy``, ``numpy,numba``) sets the initial value.
+    observer : callable or None
+        Sees every operation before it runs, and chooses its forward. ``observer(primitive, xp, values, options)``
+        returns a function of the values and options, or None for the reference forward. The conformance kit compares
+        kernels with their references this way. `observing` sets it.
     """
 
     recording: bool = True
@@ -46,8 +50,10 @@ class Settings:
     transforming: bool = False
     analytic: bool = False
     providers: frozenset[str] | None = None
+    observer: Callable[..., Any] | None = None
 
 
+OBSERVERS: list[Callable[..., Any]] = []  # of all threads: operations ask for theirs only if there is any
 SETTINGS = ContextVar("tinygrad_lab.autograd.settings", default=Settings(providers=_providers_from_environment()))
 
 
@@ -59,6 +65,17 @@ def using(**changes: Any) -> Iterator[None]:
         yield
     finally:
         SETTINGS.reset(token)
+
+
+@contextmanager
+def observing(observer: Callable[..., Any]) -> Iterator[None]:
+    """Let an observer choose the forwards inside the ``with`` block, for this thread and task alone; see `Settings`."""
+    OBSERVERS.append(observer)
+    try:
+        with using(observer=observer):
+            yield
+    finally:
+        OBSERVERS.remove(observer)
 
 
 def no_grad() -> AbstractContextManager[None]:

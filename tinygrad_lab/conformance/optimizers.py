@@ -11,12 +11,13 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
+from tinygrad_lab.autograd.settings import observing
 from tinygrad_lab.backend import Array, fresh, transfer
 from tinygrad_lab.conformance.cases.case import Case, Input, LayerCases
 from tinygrad_lab.conformance.cases.defaults import annotation_strategy
 from tinygrad_lab.conformance.checks import choose_profile, conclude
 from tinygrad_lab.conformance.properties.arrays import WIDTHS
-from tinygrad_lab.conformance.properties.kernels import Audit, auditing, ways
+from tinygrad_lab.conformance.properties.kernels import Audit, ways
 from tinygrad_lab.conformance.runner import Run, draw_and_judge
 from tinygrad_lab.conformance.trials.oracles import join
 from tinygrad_lab.conformance.trials.results import LayerResult
@@ -175,7 +176,7 @@ def kernels(trial: OptimizerTrial) -> Measure:
     for device, dtype, products in ways(trial.devices):
         if dtype in WIDTHS and products == "float32":  # weights are never narrower, and updates multiply no matrices
             parameters = trial.parameters(dtype, device)
-            with auditing(audit):
+            with observing(audit.observe):
                 for p in trial.walk(trial.optimizer(parameters), parameters, range(STEPS)):
                     average_update(fresh(p), p, weight=0.25)
     trial.reached |= audit.reached

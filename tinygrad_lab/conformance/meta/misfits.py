@@ -9,23 +9,22 @@ and with the kernels of each provider: the same result within the kernel's bound
 from __future__ import annotations
 
 import faulthandler
+import itertools
 import json
 import os
 import select
 import signal
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 
-from tinygrad_lab.autograd.dispatch import Kernel, KernelTable, provider_serves
+from tinygrad_lab.autograd.dispatch import Kernel, provider_serves
 from tinygrad_lab.autograd.primitive import Primitive
-from tinygrad_lab.autograd.settings import using
-from tinygrad_lab.autograd.tape import unbox
+from tinygrad_lab.autograd.settings import observing, using
 from tinygrad_lab.backend import Array, Shape, carries_gradient
 from tinygrad_lab.conformance.properties.arrays import every_second, fortran
 from tinygrad_lab.conformance.properties.kernels import ROUGH, compare_kernel, is_proper, reference_of, visible
@@ -55,22 +54,17 @@ def serving_kernels(primitive: Primitive) -> list[Kernel]:
     return [kernel for kernel in primitive.kernels if provider_serves(kernel.provider, np)]
 
 
-@contextmanager
-def noting(calls: Calls) -> Iterator[None]:
-    """Note the first calls inside the ``with`` block of each primitive that has kernels here."""
-    call = Primitive.__call__
+def noting(calls: Calls) -> AbstractContextManager[None]:
+    """Run reference forwards inside the ``with`` block, and note the first calls of each primitive with kernels."""
 
-    def call_noted(primitive: Primitive, *args: Any, **options: Any) -> Any:
+    def observe(primitive: Primitive, xp: Any, values: Sequence[Any], options: dict[str, Any]) -> None:
         noted = calls.setdefault(primitive, [])
         if len(noted) < MOST_CALLS and serving_kernels(primitive):
-            bound = primitive.__signature__.bind(*map(unbox, args), **options)
-            values = [np.array(v) if is_proper(v) else v for v in bound.args]
-            if all(v.size <= MOST_ELEMENTS for v in values if is_proper(v)):
-                noted.append(Call(values, bound.kwargs))
-        return call(primitive, *args, **options)
+            copies = [np.array(v) if is_proper(v) else v for v in values]
+            if all(v.size <= MOST_ELEMENTS for v in copies if is_proper(v)):
+                noted.append(Call(copies, dict(options)))
 
-    with patch.object(Primitive, "__call__", call_noted):
-        yield
+    return observing(observe)
 
 
 # ----------------------------------------------------------------------------------------------------- what is drawn
@@ -197,12 +191,12 @@ def outcome(primitive: Primitive, provider: str, arguments: Arguments) -> tuple[
     values, options = arguments
     ran: list[Kernel] = []
 
-    def choose(table: KernelTable, xp: Any, values: list[Any], options: dict[str, Any]) -> Any:
-        ran[:] = [k for k, _ in zip(table.serving(xp, values, options, any_size=True), range(1), strict=False)]
+    def observe(primitive: Primitive, xp: Any, values: list[Any], options: dict[str, Any]) -> Any:
+        ran[:] = itertools.islice(primitive.kernels.serving(xp, values, options, any_size=True), 1)
         return ran[0].run if ran else None
 
     try:
-        with using(providers=frozenset({provider} - {""})), patch.object(KernelTable, "choose", choose):
+        with using(providers=frozenset({provider} - {""})), observing(observe):
             out = primitive(*values, **options)
     except Exception as error:
         return f"{type(error).__name__}: {error}", None

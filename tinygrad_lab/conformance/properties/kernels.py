@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 
 import tinygrad_lab as tgl
-from tinygrad_lab.autograd.dispatch import Kernel, KernelTable, have_kernels
+from tinygrad_lab.autograd.dispatch import Kernel, have_kernels
 from tinygrad_lab.autograd.primitive import Primitive
-from tinygrad_lab.autograd.tape import unbox
+from tinygrad_lab.autograd.settings import observing
 from tinygrad_lab.autograd.trees import flatten
 from tinygrad_lab.backend import Array, carries_gradient, device_name, find_backend, fresh, is_array, transfer
 from tinygrad_lab.conformance.properties.arrays import WIDTHS, every_second, fortran
@@ -46,7 +46,7 @@ def kernels(trial: Trial) -> Measure | None:
     try:
         for device, dtype, products in ways(trial.effort.devices):
             arrays, vs = ([transfer(a, device) for a in part] for part in trial.cast(dtype))
-            with auditing(audit), using_gpu_options(products=products):
+            with observing(audit.observe), using_gpu_options(products=products):
                 use(trial.subject, arrays, vs)
         base, devices = audit.work, list(dict.fromkeys(device for device, _, _ in ways(trial.effort.devices)))
         factor = factor_for(trial, LARGE) if trial.case.seed % ONE_IN == 0 else 0
@@ -129,19 +129,30 @@ def outgrows(trial: Trial, factor: int) -> bool:
 
 def elements_of_forward(trial: Trial, factor: int) -> int:
     """Return the number of elements that primitives take and return with so many times as many rows; 0 if refused."""
-    count, call = 0, Primitive.__call__
+    count = 0
 
-    def call_counted(primitive: Primitive, *args: Any, **options: Any) -> Any:
-        nonlocal count
-        out = call(primitive, *args, **options)
-        count += sum(unbox(a).size for a in flatten((args, out))[0] if is_array(unbox(a)))
-        return out
+    def observe(primitive: Primitive, xp: Any, values: list[Any], options: dict[str, Any]) -> Callable[..., Any]:
+        kernel = next(primitive.kernels.serving(xp, values, options), None)
+        forward = kernel.run if kernel else functools.partial(primitive.forward, xp)
+
+        def run(*values: Any, **options: Any) -> Any:
+            nonlocal count
+            out = forward(*values, **options)
+            count += elements_in([*values, *flatten(out)[0]])
+            return out
+
+        return run
 
     subject, arrays = enlarged(trial, factor)
-    with patch.object(Primitive, "__call__", call_counted), suppress(LabError):
+    with observing(observe), suppress(LabError):
         subject.value(arrays)
         return count
     return 0
+
+
+def elements_in(values: Sequence[Any]) -> int:
+    """Return the number of elements of the arrays among some values."""
+    return sum(value.size for value in values if is_array(value))
 
 
 def enlarged(trial: Trial, factor: int) -> tuple[Subject, Arrays]:
@@ -156,7 +167,7 @@ def audit_large(trial: Trial, audit: Audit, device: str, factor: int) -> None:
     """Run the case with so many times as many rows."""
     subject, here = enlarged(trial, factor)
     arrays = [transfer(a, device) for a in here]
-    with auditing(audit):
+    with observing(audit.observe):
         try:
             ys = subject.value(arrays)
         except LabError:
@@ -180,11 +191,15 @@ class Audit:
     violations: list[Violation] = field(default_factory=list)
     reached: set[int] = field(default_factory=set)  # id of Kernel
 
-    def watched(self, primitive: Primitive, kernels: Sequence[Kernel]) -> Callable[..., Any]:
-        """Return the first kernel's forward, which also notes what is to be said about all of them.
+    def observe(
+        self, primitive: Primitive, xp: Any, values: list[Any], options: dict[str, Any]
+    ) -> Callable[..., Any] | None:
+        """Return the forward of the first kernel that takes the case, whatever its size, after examining all of them.
 
-        Violations are kept for later: raised inside of a walk, they would be taken for a failure of a rule.
+        The examination keeps violations for later: raised inside a backward pass, they would look like a failed rule.
         """
+        self.work += elements_in(values)
+        kernels = list(primitive.kernels.serving(xp, values, options, any_size=True))
 
         def run(*values: Any, **options: Any) -> Any:
             if is_update(primitive):  # it changes arrays: all look at copies
@@ -194,7 +209,7 @@ class Audit:
             first, *_ = [self.examine(primitive, kernel, values, options) for kernel in kernels]
             return first
 
-        return run
+        return run if kernels else None
 
     def examine(self, primitive: Primitive, kernel: Kernel, values: Sequence[Any], options: dict[str, Any]) -> Any:
         """Run a kernel, note what is to be said about it, and return its result."""
@@ -311,25 +326,6 @@ def both(
     moved = laid_out(here)
     got = visible(primitive, kernel.run(*there, **options), there)
     return got, visible(primitive, primitive.forward(np, *moved, **options), moved)
-
-
-@contextmanager
-def auditing(audit: Audit) -> Iterator[None]:
-    """Watch each kernel that takes a case inside the ``with`` block, whatever the size of the arrays."""
-    call = Primitive.__call__
-    owners: dict[int, Primitive] = {}
-
-    def call_noted(primitive: Primitive, *args: Any, **options: Any) -> Any:
-        owners[id(primitive.kernels)] = primitive
-        audit.work += sum(unbox(a).size for a in flatten(args)[0] if is_array(unbox(a)))
-        return call(primitive, *args, **options)
-
-    def choose_watched(table: KernelTable, xp: Any, values: list[Any], options: dict[str, Any]) -> Any:
-        found = list(table.serving(xp, values, options, any_size=True))
-        return audit.watched(owners[id(table)], found) if found else None
-
-    with patch.object(Primitive, "__call__", call_noted), patch.object(KernelTable, "choose", choose_watched):
-        yield
 
 
 def compare_kernel(
