@@ -1,41 +1,26 @@
-"""The ways in for programs: check a layer, a function or a derivative in one line of a test."""
+"""Checks of one layer, function or derivative, each in one line of a test."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from tinygrad_lab.conformance.cases.case import MARGIN, Case, LayerCases
 from tinygrad_lab.conformance.cases.defaults import default_cases
 from tinygrad_lab.conformance.properties import FUNCTION, RULES, Property
-from tinygrad_lab.conformance.runner import Run, add_adequacy, draw_and_judge, examine_layer
+from tinygrad_lab.conformance.runner import Run, add_adequacy, add_misfits, draw_and_judge, examine_layer, use_float32
+from tinygrad_lab.conformance.trials.options import Keywords, Options
 from tinygrad_lab.conformance.trials.results import LayerResult, NonconformanceError
-from tinygrad_lab.conformance.trials.search import PROFILES, Profile
 from tinygrad_lab.conformance.trials.subject import RuleSubject, Subject
-from tinygrad_lab.conformance.trials.trial import ATTEMPTS, Effort, Trial
+from tinygrad_lab.conformance.trials.trial import ATTEMPTS, Trial
 from tinygrad_lab.conformance.trials.values import constants_of, draw_input
 from tinygrad_lab.conformance.trials.verdict import Undecided
-from tinygrad_lab.errors import ConfigError, PluginError
+from tinygrad_lab.errors import PluginError
 from tinygrad_lab.registry import cases as registered_cases
 from tinygrad_lab.registry import layers
-
-
-def choose_profile(profile: str | Profile, examples: int | None, seed: int | None) -> Profile:
-    """Return a profile by name, with another number of examples or another seed.
-
-    Raises
-    ------
-    ConfigError
-        No example is to be drawn.
-    """
-    if examples is not None and examples < 1:
-        raise ConfigError(f"examples: expected at least 1, got {examples}")
-    chosen = PROFILES[profile] if isinstance(profile, str) else profile
-    changes = {"examples": examples, "seed": seed}
-    return replace(chosen, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]  # ints
 
 
 def find_layer(layer: Any, cases: Any) -> tuple[str, Any, LayerCases, list[str]]:
@@ -72,36 +57,15 @@ def conclude(result: LayerResult) -> LayerResult:
     return result
 
 
-def inspect_layer(
-    layer: Any,
-    cases: Any = None,
-    *,
-    profile: str | Profile = "ci",
-    examples: int | None = None,
-    seed: int | None = None,
-    properties: Collection[str] | None = None,
-    devices: Collection[str] = (),
-    case: Case | None = None,
-) -> LayerResult:
+def inspect_layer(layer: Any, cases: Any = None, **options: Unpack[Keywords]) -> LayerResult:
     """Check a layer as `check_layer` does, and return the result whether it passes or not."""
     name, cls, cases, notes = find_layer(layer, cases)
-    chosen = choose_profile(profile, examples, seed)
-    result = examine_layer(name, cls, cases, chosen, devices=tuple(devices), only=properties, case=case)
+    result = examine_layer(name, cls, cases, Options.pack(**options))
     result.notes = notes + result.notes
     return result
 
 
-def check_layer(
-    layer: Any,
-    cases: Any = None,
-    *,
-    profile: str | Profile = "ci",
-    examples: int | None = None,
-    seed: int | None = None,
-    properties: Collection[str] | None = None,
-    devices: Collection[str] = (),
-    case: Case | None = None,
-) -> LayerResult:
+def check_layer(layer: Any, cases: Any = None, **options: Unpack[Keywords]) -> LayerResult:
     """Check that a layer keeps every property of the kit.
 
     Parameters
@@ -144,18 +108,7 @@ def check_layer(
     >>> check_layer(Double, strategy, examples=5).passed
     True
     """
-    return conclude(
-        inspect_layer(
-            layer,
-            cases,
-            profile=profile,
-            examples=examples,
-            seed=seed,
-            properties=properties,
-            devices=devices,
-            case=case,
-        )
-    )
+    return conclude(inspect_layer(layer, cases, **options))
 
 
 def draw_inputs(case: Case, cases: LayerCases) -> tuple[Case, list[Any]]:
@@ -182,23 +135,23 @@ def inspect_function(
     make_subject: Callable[[Case, list[Any]], Subject],
     cases: LayerCases,
     properties: Mapping[str, Property],
-    profile: Profile,
+    options: Options,
     call: str,
     *,
-    devices: Collection[str] = (),
-    case: Case | None = None,
+    once: Collection[str] = ("adequacy",),
 ) -> LayerResult:
     """Check properties of a function of arrays, and return the result whether it passes or not."""
-    effort = Effort(profile.full, profile.sampled, tuple(devices))
 
     def make_trial(drawn: Case) -> Trial:
         seeded, inputs = draw_inputs(drawn, cases)
-        return Trial(seeded, cases, make_subject(seeded, inputs), None, effort)
+        return Trial(seeded, cases, make_subject(seeded, inputs), None, options.effort)
 
-    run = Run(name, cases, make_trial, dict(properties), profile, function, call, devices)
-    drawn = draw_and_judge(run, case)
+    run = Run(name, cases, make_trial, options.chosen(properties), options, function, call)
+    drawn = draw_and_judge(run)
     result = run.finish(drawn)
-    if case is None:
+    if "misfits" in once:
+        add_misfits(run, use_float32)
+    if "adequacy" in once:
         add_adequacy(run, drawn)
     return result
 
@@ -212,11 +165,7 @@ def check_function(
     complex_safe: bool = False,
     exemptions: Mapping[str, str] | None = None,
     margin: float = MARGIN,
-    profile: str | Profile = "ci",
-    examples: int | None = None,
-    seed: int | None = None,
-    devices: Collection[str] = (),
-    case: Case | None = None,
+    **options: Unpack[Keywords],
 ) -> LayerResult:
     """Check a function of tensors: its derivatives of first and second order, and how it handles arrays.
 
@@ -230,7 +179,7 @@ def check_function(
         As in `LayerCases`, but called with the inputs alone (and, for the reference, the options).
     complex_safe, exemptions, margin
         As in `LayerCases`.
-    profile, examples, seed, devices, case
+    **options
         As in `check_layer`.
 
     Raises
@@ -256,14 +205,12 @@ def check_function(
         )
 
     def make_subject(drawn: Case, inputs: list[Any]) -> Subject:
-        return Subject(lambda *xs: function(*xs, **drawn.options), inputs, constants_of(drawn))
+        return Subject(function, inputs, constants_of(drawn), drawn.options)
 
     name = getattr(function, "__name__", repr(function))
-    chosen = choose_profile(profile, examples, seed)
     call = f"check_function({name}, cases, case=case)"
-    return conclude(
-        inspect_function(name, function, make_subject, cases, FUNCTION, chosen, call, devices=devices, case=case)
-    )
+    packed = Options.pack(**options)
+    return conclude(inspect_function(name, function, make_subject, cases, FUNCTION, packed, call))
 
 
 def check_vjp(
@@ -276,10 +223,7 @@ def check_vjp(
     complex_safe: bool = False,
     exemptions: Mapping[str, str] | None = None,
     margin: float = MARGIN,
-    profile: str | Profile = "ci",
-    examples: int | None = None,
-    seed: int | None = None,
-    case: Case | None = None,
+    **options: Unpack[Keywords],
 ) -> LayerResult:
     """Check a vector-Jacobian product written by hand, or by another library, against its forward.
 
@@ -293,7 +237,7 @@ def check_vjp(
         What the report calls the arrays; by default x, or x0, x1, ...
     cases, kink_distance, complex_safe, exemptions, margin
         As in `check_function`.
-    profile, examples, seed, case
+    **options
         As in `check_layer`.
 
     Raises
@@ -318,7 +262,6 @@ def check_vjp(
             cases, kink_distance=kink_distance, complex_safe=complex_safe, exemptions=exemptions, margin=margin
         )
     name = getattr(forward, "__name__", repr(forward))
-    chosen = choose_profile(profile, examples, seed)
 
     def make_subject(drawn: Case, inputs: list[Any]) -> Subject:
         subject = RuleSubject(forward, vjp, inputs, constants_of(drawn))
@@ -326,4 +269,4 @@ def check_vjp(
         return subject
 
     call = f"check_vjp({name}, vjp, cases, case=case)"
-    return conclude(inspect_function(name, forward, make_subject, cases, RULES, chosen, call, case=case))
+    return conclude(inspect_function(name, forward, make_subject, cases, RULES, Options.pack(**options), call))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Unpack
 
 import numpy as np
 from hypothesis import strategies as st
 
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.conformance.cases.case import MARGIN, Case, Input, LayerCases
-from tinygrad_lab.conformance.checks import choose_profile, conclude, inspect_function
+from tinygrad_lab.conformance.checks import conclude, inspect_function
 from tinygrad_lab.conformance.properties import FUNCTION
+from tinygrad_lab.conformance.trials.options import Keywords, Options
 from tinygrad_lab.conformance.trials.results import LayerResult
-from tinygrad_lab.conformance.trials.search import Profile
 from tinygrad_lab.conformance.trials.subject import Subject
 from tinygrad_lab.conformance.trials.trial import Trial, magnitude
 from tinygrad_lab.conformance.trials.values import constants_of
@@ -58,7 +58,8 @@ def reductions(trial: Trial) -> Measure:
     """
     found = {}
     for name in REDUCTIONS:
-        subject = Subject(loss_of(trial, name), trial.inputs, constants_of(trial.case))
+        options = {**trial.case.options, "reduction": name}
+        subject = Subject(trial.subject.function, trial.inputs, constants_of(trial.case), options)
         (found[name],) = (np.asarray(unbox(y)) for y in subject(*trial.arrays))
     for name in ("mean", "sum"):
         demand(found[name].shape == (), f"reduction {name!r}: expected a scalar, got shape {found[name].shape}")
@@ -68,57 +69,27 @@ def reductions(trial: Trial) -> Measure:
     return Measure.worst([total, mean])
 
 
-def loss_of(trial: Trial, reduction: str) -> Callable[..., Any]:
-    """Return the trial's loss with its options but for the reduction."""
-    options = {**trial.case.options, "reduction": reduction}
-    function: Callable[..., Any] = trial.subject.function.__wrapped__  # type: ignore[attr-defined]  # set below
-    return lambda *xs: function(*xs, **options)
-
-
 LOSS = FUNCTION | {"reductions": reductions}
 
 
-def inspect_loss(
-    loss: Any,
-    cases: Any = None,
-    *,
-    reference: Callable[..., Any] | None = None,
-    kink_distance: Callable[..., float] | None = None,
-    complex_safe: bool = False,
-    exemptions: Mapping[str, str] | None = None,
-    margin: float = MARGIN,
-    profile: str | Profile = "ci",
-    examples: int | None = None,
-    seed: int | None = None,
-    properties: Collection[str] = tuple(LOSS),
-    devices: Collection[str] = (),
-    case: Case | None = None,
-) -> LayerResult:
-    """Check a loss as `check_loss` does, and return the result whether it passes or not."""
+def find_loss(loss: Any, cases: Any) -> tuple[str, Callable[..., Any], Any]:
+    """Return the name and the function of a loss given by name or as a function, and its cases or the default ones."""
     function = losses[loss] if isinstance(loss, str) else loss
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", repr(loss))
-    cases = default_loss_cases(function) if cases is None else cases
-    if not isinstance(cases, LayerCases):
-        cases = LayerCases(
-            cases,
-            reference=reference,
-            kink_distance=kink_distance,
-            complex_safe=complex_safe,
-            exemptions=exemptions,
-            margin=margin,
-        )
+    return name, function, default_loss_cases(function) if cases is None else cases
+
+
+def inspect_loss(loss: Any, cases: Any = None, **options: Unpack[Keywords]) -> LayerResult:
+    """Check a loss as `check_loss` does, and return the result whether it passes or not."""
+    name, function, cases = find_loss(loss, cases)
 
     def make_subject(drawn: Case, inputs: list[Any]) -> Subject:
-        def with_options(*xs: Any) -> Any:
-            return function(*xs, **drawn.options)
+        return Subject(function, inputs, constants_of(drawn), drawn.options)
 
-        with_options.__wrapped__ = function  # type: ignore[attr-defined]  # for `reductions`
-        return Subject(with_options, inputs, constants_of(drawn))
-
-    wanted = {k: v for k, v in LOSS.items() if k in properties}
     call = f"check_loss({name!r}, case=case)" if isinstance(loss, str) else f"check_loss({name}, cases, case=case)"
-    chosen = choose_profile(profile, examples, seed)
-    return inspect_function(name, function, make_subject, cases, wanted, chosen, call, devices=devices, case=case)
+    known = cases if isinstance(cases, LayerCases) else LayerCases(cases)
+    packed, once = Options.pack(**options), ("misfits", "adequacy")
+    return inspect_function(name, function, make_subject, known, LOSS, packed, call, once=once)
 
 
 def check_loss(
@@ -130,11 +101,7 @@ def check_loss(
     complex_safe: bool = False,
     exemptions: Mapping[str, str] | None = None,
     margin: float = MARGIN,
-    profile: str | Profile = "ci",
-    examples: int | None = None,
-    seed: int | None = None,
-    devices: Collection[str] = (),
-    case: Case | None = None,
+    **options: Unpack[Keywords],
 ) -> LayerResult:
     """Check a loss: its derivatives by the predictions, and its reductions.
 
@@ -148,7 +115,7 @@ def check_loss(
         of -1 and 1 if it takes no others.
     reference, kink_distance, complex_safe, exemptions, margin
         As in `check_function`.
-    profile, examples, seed, devices, case
+    **options
         As in `check_layer`.
 
     Raises
@@ -161,19 +128,13 @@ def check_loss(
     >>> check_loss("softmax_cross_entropy", examples=5).passed
     True
     """
-    return conclude(
-        inspect_loss(
-            loss,
-            cases,
+    if not isinstance(cases, LayerCases):
+        cases = LayerCases(
+            find_loss(loss, cases)[2],
             reference=reference,
             kink_distance=kink_distance,
             complex_safe=complex_safe,
             exemptions=exemptions,
             margin=margin,
-            profile=profile,
-            examples=examples,
-            seed=seed,
-            devices=devices,
-            case=case,
         )
-    )
+    return conclude(inspect_loss(loss, cases, **options))

@@ -18,6 +18,7 @@ from typing import Any
 
 from tinygrad_lab.conformance.cases.case import LayerCases
 from tinygrad_lab.conformance.meta.adequacy import UNASKED, source_file
+from tinygrad_lab.conformance.trials.options import Options
 from tinygrad_lab.conformance.trials.search import PROFILES, Profile
 from tinygrad_lab.registry import cases as registered_cases
 from tinygrad_lab.registry import layers
@@ -286,7 +287,7 @@ def first_failure(cls: Any, name: str, cases: LayerCases, profile: Profile) -> s
     """Return the property that tells a class from a right one, or None."""
     from tinygrad_lab.conformance.runner import examine_layer
 
-    result = examine_layer(name, cls, cases, profile, once=("bad_inputs",))
+    result = examine_layer(name, cls, cases, Options(profile), once=("bad_inputs",))
     return result.failures[0].name if result.failures else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from hypothesis import assume
@@ -15,14 +15,15 @@ from tinygrad_lab.autograd.settings import observing
 from tinygrad_lab.backend import Array, fresh, transfer
 from tinygrad_lab.conformance.cases.case import Case, Input, LayerCases
 from tinygrad_lab.conformance.cases.defaults import annotation_strategy
-from tinygrad_lab.conformance.checks import choose_profile, conclude
+from tinygrad_lab.conformance.checks import conclude
 from tinygrad_lab.conformance.properties.arrays import WIDTHS
 from tinygrad_lab.conformance.properties.kernels import Audit, ways
-from tinygrad_lab.conformance.runner import Run, draw_and_judge
+from tinygrad_lab.conformance.runner import Run, add_misfits, draw_and_judge
+from tinygrad_lab.conformance.trials.options import Keywords, Options
 from tinygrad_lab.conformance.trials.oracles import join
 from tinygrad_lab.conformance.trials.results import LayerResult
-from tinygrad_lab.conformance.trials.search import Profile
 from tinygrad_lab.conformance.trials.subject import read_only
+from tinygrad_lab.conformance.trials.trial import BaseTrial
 from tinygrad_lab.conformance.trials.values import draw_input
 from tinygrad_lab.conformance.trials.verdict import Measure, agree, demand, demand_finite
 from tinygrad_lab.errors import LabError
@@ -33,7 +34,7 @@ STEPS = 4
 RATES = (0.1, 0.01)
 
 
-class OptimizerTrial:
+class OptimizerTrial(BaseTrial):
     """An optimizer's options, and parameters and gradients for a few steps.
 
     Parameters
@@ -43,24 +44,23 @@ class OptimizerTrial:
     case : Case
         The options; its inputs are the parameters' shapes.
     devices : collection of str
-        Other backends whose kernels to check.
+        Other devices whose kernels to check.
     """
 
-    names: tuple[str, ...] = ()
-    remake = None
-    varied = False
-
     def __init__(self, make: Callable[..., Any], case: Case, devices: Collection[str] = ()) -> None:
-        self.devices, rng = devices, np.random.default_rng(case.seed)
-        self.make, self.case, self.reached, self.in_blocks = make, case, set[int](), set[int]()
-        self.start = [draw_input(i, rng) for i in case.inputs]
-        self.gradients = [[rng.uniform(-1, 1, a.shape) for a in self.start] for _ in range(STEPS)]
-        self.inputs = self.start
-        self.compared = sum(a.size for a in self.start)
+        rng = np.random.default_rng(case.seed)
+        super().__init__(case, [draw_input(i, rng) for i in case.inputs])
+        self.make, self.devices = make, devices
+        self.gradients = [[rng.uniform(-1, 1, a.shape) for a in self.inputs] for _ in range(STEPS)]
+
+    @property
+    def compared(self) -> int:
+        """The number of elements of all parameters."""
+        return sum(a.size for a in self.inputs)
 
     def parameters(self, dtype: str = "float64", device: str = "cpu") -> dict[str, tgl.Parameter]:
         """Return fresh parameters."""
-        arrays = [transfer(read_only(a.astype(dtype)), device) for a in self.start]
+        arrays = [transfer(read_only(a.astype(dtype)), device) for a in self.inputs]
         return {f"p{i}": tgl.Parameter(a) for i, a in enumerate(arrays)}
 
     def optimizer(self, parameters: Mapping[str, tgl.Parameter]) -> Any:
@@ -76,9 +76,9 @@ class OptimizerTrial:
             optimizer.step()
         return [p.value for p in parameters.values()]
 
-    def exercise(self) -> None:
+    def exercise(self, dtype: str = "float64") -> None:
         """Take a few steps."""
-        parameters = self.parameters()
+        parameters = self.parameters(dtype)
         self.walk(self.optimizer(parameters), parameters, range(STEPS))
 
 
@@ -106,7 +106,7 @@ def width(trial: OptimizerTrial) -> Measure:
     for dtype in ("float64", "float32"):
         parameters = trial.parameters(dtype)
         found[dtype] = trial.walk(trial.optimizer(parameters), parameters, range(STEPS))
-        for a, b in zip(found[dtype], trial.start, strict=True):
+        for a, b in zip(found[dtype], trial.inputs, strict=True):
             demand(a.dtype == dtype and a.shape == b.shape, f"{dtype} {b.shape} became {a.dtype} {a.shape}")
     tolerance = 1e-3 * (1 + float(np.abs(join(found["float64"])).max(initial=0.0)))
     return agree("parameters in float32", join(found["float32"]), join(found["float64"]), tolerance)
@@ -240,30 +240,24 @@ def inspect_optimizer(
     options: Any = None,
     *,
     exemptions: Mapping[str, str] | None = None,
-    profile: str | Profile = "ci",
-    examples: int | None = None,
-    seed: int | None = None,
-    properties: Collection[str] = tuple(OPTIMIZER),
-    devices: Collection[str] = (),
-    case: Case | None = None,
+    **others: Unpack[Keywords],
 ) -> LayerResult:
     """Check an optimizer as `check_optimizer` does, and return the result whether it passes or not."""
     make = optimizers[optimizer] if isinstance(optimizer, str) else optimizer
     name = optimizer if isinstance(optimizer, str) else getattr(make, "__name__", repr(make))
     strategy = optimizer_cases(make, default_options(make) if options is None else options)
-    cases = LayerCases(strategy, exemptions=exemptions)
     who = f'"{name}"' if isinstance(optimizer, str) else name
-    run: Any = Run(
-        name,
-        cases,
-        lambda drawn: OptimizerTrial(make, drawn, devices),  # type: ignore[arg-type,return-value]  # what a run needs of a trial
-        {k: v for k, v in OPTIMIZER.items() if k in properties},  # type: ignore[misc]  # properties of such trials
-        choose_profile(profile, examples, seed),
-        make,
-        f"check_optimizer({who}, case=case)",
-        devices,
-    )
-    return run.finish(draw_and_judge(run, case))  # type: ignore[no-any-return]  # a run of another kind of trials
+    call = f"check_optimizer({who}, case=case)"
+    packed = Options.pack(**others)
+
+    def make_trial(drawn: Case) -> OptimizerTrial:
+        return OptimizerTrial(make, drawn, packed.devices)
+
+    cases = LayerCases(strategy, exemptions=exemptions)
+    run = Run(name, cases, make_trial, packed.chosen(OPTIMIZER), packed, make, call)
+    result = run.finish(draw_and_judge(run))
+    add_misfits(run, lambda trial: trial.exercise("float32"))
+    return result
 
 
 def check_optimizer(
@@ -271,11 +265,7 @@ def check_optimizer(
     options: Any = None,
     *,
     exemptions: Mapping[str, str] | None = None,
-    profile: str | Profile = "ci",
-    examples: int | None = None,
-    seed: int | None = None,
-    devices: Collection[str] = (),
-    case: Case | None = None,
+    **others: Unpack[Keywords],
 ) -> LayerResult:
     """Check an optimizer: fresh arrays, private state, widths, frozen parameters, resuming, kernels, that it descends.
 
@@ -287,8 +277,8 @@ def check_optimizer(
         Its options; by default derived from annotations, with learning rates of 0.1 and 0.01.
     exemptions : mapping of property name to reason
         Properties that it does not have.
-    profile, examples, seed, devices, case
-        As in `check_layer`.
+    **others
+        The options of `check_layer`.
 
     Raises
     ------
@@ -300,15 +290,4 @@ def check_optimizer(
     >>> check_optimizer("sgd", examples=5).passed
     True
     """
-    return conclude(
-        inspect_optimizer(
-            optimizer,
-            options,
-            exemptions=exemptions,
-            profile=profile,
-            examples=examples,
-            seed=seed,
-            devices=devices,
-            case=case,
-        )
-    )
+    return conclude(inspect_optimizer(optimizer, options, exemptions=exemptions, **others))

@@ -8,9 +8,9 @@ import re
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -19,15 +19,16 @@ from tinygrad_lab.conformance.cases.nested import construct
 from tinygrad_lab.conformance.meta import adequacy
 from tinygrad_lab.conformance.meta.fresh_process import FRESH, rebuilt_here
 from tinygrad_lab.conformance.meta.misfits import IN_A_CHECK, Calls, judge_once, noting
-from tinygrad_lab.conformance.properties import LAYER, ONCE, Property
+from tinygrad_lab.conformance.properties import LAYER, ONCE
 from tinygrad_lab.conformance.properties.agreement import check_law
 from tinygrad_lab.conformance.properties.kernels import use
 from tinygrad_lab.conformance.properties.laws import find_law
 from tinygrad_lab.conformance.report.failure import explain
+from tinygrad_lab.conformance.trials.options import Options
 from tinygrad_lab.conformance.trials.results import Failure, LayerResult, PropertyResult, follows
-from tinygrad_lab.conformance.trials.search import Drawn, Profile, Rejected, explore, shrink
+from tinygrad_lab.conformance.trials.search import Drawn, Rejected, explore, shrink
 from tinygrad_lab.conformance.trials.subject import LayerSubject
-from tinygrad_lab.conformance.trials.trial import Effort, Trial, layer_trial
+from tinygrad_lab.conformance.trials.trial import BaseTrial, Trial, layer_trial
 from tinygrad_lab.conformance.trials.values import draw_input
 from tinygrad_lab.conformance.trials.verdict import Measure, Undecided, Violation
 from tinygrad_lab.errors import PluginError
@@ -38,10 +39,10 @@ MOST_REPORTS = 3  # failing properties that are shrunk and explained; a wrong ru
 SOME_CASES = 3  # of a layer, the latest, whose calls of primitives are turned into misfits
 ROUND_TRIPS = 40  # cases of a layer, the latest, that go through a fresh process
 
-MakeTrial = Callable[[Case], Trial]
+Made = TypeVar("Made", bound=BaseTrial)  # the kind of trial
 
 
-class Run:
+class Run(Generic[Made]):
     """One run of the kit over one layer or function.
 
     Parameters
@@ -54,35 +55,31 @@ class Run:
         From a case whose mode is decided to a trial.
     properties : dict
         The properties to check, by name.
-    profile : Profile
-        How long to look.
+    options : Options
+        How long to look, on which devices, at one case or at many.
     thing : object
         The class or function.
     call : str
         How to check one case again; ``{property}`` is replaced.
-    devices : collection of str
-        Other backends, whose kernels must be reached too.
     """
 
     def __init__(
         self,
         name: str,
         cases: LayerCases,
-        make_trial: MakeTrial,
-        properties: dict[str, Property],
-        profile: Profile,
+        make_trial: Callable[[Case], Made],
+        properties: Mapping[str, Callable[[Made], Measure | None]],
+        options: Options,
         thing: Any,
         call: str,
-        devices: Collection[str] = (),
     ) -> None:
         self.name, self.cases, self.make_trial = name, cases, make_trial
-        self.properties, self.profile, self.thing, self.call = properties, profile, thing, call
-        self.devices = tuple(devices)
+        self.properties, self.options, self.thing, self.call = properties, options, thing, call
         self.result = LayerResult(name)
         for key in properties:
             self.result.properties[key] = PropertyResult(key, exemption=cases.exemptions.get(key))
         self.first: dict[str, tuple[Case, Exception, Case]] = {}  # property -> the structure, the error, the case
-        self.kept: deque[Trial] = deque(maxlen=ROUND_TRIPS)  # the latest, for the round trip
+        self.kept: deque[Made] = deque(maxlen=ROUND_TRIPS)  # the latest, for the round trip
         self.in_blocks: set[int] = set()  # kernels that ran on several blocks
         self.compared = 0  # elements of gradients
         self.varied = False  # whether random numbers differed from step to step
@@ -99,7 +96,7 @@ class Run:
             The values never get clear of kinks.
         """
         for case in self.in_modes(drawn):
-            if self.profile.hasty and self.first:
+            if self.options.profile.hasty and self.first:
                 return
             try:
                 trial = self.attempt("forward", drawn, case, functools.partial(self.make_trial, case))
@@ -163,7 +160,7 @@ class Run:
             self.first.setdefault(name, (drawn, error, case))
             return None
 
-    def check(self, name: str, drawn: Case, trial: Trial) -> None:
+    def check(self, name: str, drawn: Case, trial: Made) -> None:
         """Check one property on one trial."""
         result, start = self.result.properties[name], time.perf_counter()
         try:
@@ -175,14 +172,14 @@ class Run:
                 result.add(measure)
         result.seconds += time.perf_counter() - start
 
-    def measure(self, name: str, trial: Trial) -> Measure | None:
+    def measure(self, name: str, trial: Made) -> Measure | None:
         """Return what a property measures on a trial; one beyond its tolerance is a violation."""
         measure = self.properties[name](trial)
         if measure is not None and not measure.holds:
             raise Violation(f"error {measure.error:.3g}, tolerance {measure.tolerance:.3g}", measure)
         return measure
 
-    def watch(self, trial: Trial) -> None:
+    def watch(self, trial: Made) -> None:
         """Run the layer once more and note which of its lines run."""
         if self.coverage is None:
             return
@@ -197,7 +194,7 @@ class Run:
         for number, (name, (structure, error, case)) in enumerate(self.first.items()):
             result = self.result.properties[name]
             shown = number < MOST_REPORTS and result.exemption is None and not follows(name, self.first)
-            if self.profile.shrink and shown:
+            if self.options.profile.shrink and shown:
                 small, error = self.smallest(name, structure, case, error)
                 trial, first = self.made_real(small), self.made_real(case)
                 call = self.call.replace("{property}", name)
@@ -218,7 +215,7 @@ class Run:
 
         if any(structure is example for example in self.cases.examples):
             return case, error
-        found = shrink(self.cases.strategy, self.profile, fails)
+        found = shrink(self.cases.strategy, self.options.profile, fails)
         if found is None:
             return case, error
         for candidate in self.in_modes(found[0]):
@@ -241,7 +238,7 @@ class Run:
             return case, error
         return case, None
 
-    def made_real(self, case: Case) -> Trial | None:
+    def made_real(self, case: Case) -> Made | None:
         """Return the trial of a case; None if it cannot be built."""
         try:
             return self.make_trial(case)
@@ -285,15 +282,7 @@ class Run:
 
 
 def examine_layer(
-    name: str,
-    cls: Any,
-    cases: LayerCases,
-    profile: Profile,
-    *,
-    devices: tuple[str, ...] = (),
-    only: Collection[str] | None = None,
-    case: Case | None = None,
-    once: Collection[str] = ONCE,
+    name: str, cls: Any, cases: LayerCases, options: Options, *, once: Collection[str] = ONCE
 ) -> LayerResult:
     """Check a layer and return what was found; nothing is raised for a layer that fails.
 
@@ -305,42 +294,37 @@ def examine_layer(
         The layer's class.
     cases : LayerCases
         Its valid uses.
-    profile : Profile
-        How long to look.
-    devices : tuple of str
-        Other backends to compare NumPy with.
-    only : collection of str
-        The properties to check; all by default.
-    case : Case
-        Check this one and draw none.
+    options : Options
+        How long to look, at which properties, on which devices.
     once : collection of str
-        Which of the properties to check that are of the layer as a whole.
+        The properties of the whole layer that may be checked.
     """
     start = time.perf_counter()
-    effort = Effort(profile.full, profile.sampled, devices)
     laws = {law.name: check_law(law) for law in map(find_law, cases.laws)}
-    properties = {k: p for k, p in (LAYER | laws).items() if only is None or k in only or k == "forward"}
     who = f'"{name}"' if name in layers else f"{name}, cases"
     call = f'check_layer({who}, case=case, properties=["{{property}}"])'
-    run = Run(name, cases, lambda c: layer_trial(cls, c, cases, effort), properties, profile, cls, call, devices)
-    drawn = draw_and_judge(run, case)
-    wanted = [p for p in once if (only is None and case is None) or (only is not None and p in only)]
-    if "bad_inputs" in wanted and not run.ended:
+
+    def make_trial(case: Case) -> Trial:
+        return layer_trial(cls, case, cases, options.effort)
+
+    run = Run(name, cases, make_trial, options.chosen(LAYER | laws), options, cls, call)
+    drawn = draw_and_judge(run)
+    if "bad_inputs" in once and options.includes("bad_inputs") and not run.ended:
         run.once("bad_inputs", lambda: check_bad_inputs(run))
     result = run.finish(drawn)
-    if "fresh_process" in wanted and not run.ended:
+    if "fresh_process" in once and options.includes("fresh_process") and not run.ended:
         run.once("fresh_process", lambda: round_trips(run))
-    if "misfits" in wanted and "forward" not in run.first:
-        run.once("misfits", lambda: check_misfits(run))
-    if "adequacy" in wanted:
+    if "misfits" in once:
+        add_misfits(run, use_float32)
+    if "adequacy" in once:
         add_adequacy(run, drawn)
     result.seconds = time.perf_counter() - start
     return result
 
 
-def draw_and_judge(run: Run, case: Case | None = None) -> Drawn:
+def draw_and_judge(run: Run[Made]) -> Drawn:
     """Check the properties on the author's examples and on drawn cases, or on one case alone."""
-    rejected = 0
+    rejected, case = 0, run.options.case
     for example in run.cases.examples if case is None else (case,):
         try:
             run.judge(example)
@@ -348,26 +332,26 @@ def draw_and_judge(run: Run, case: Case | None = None) -> Drawn:
             rejected += 1
     if case is not None:
         return Drawn()
-    explored = explore(run.cases.strategy, run.profile, run.judge)
+    explored = explore(run.cases.strategy, run.options.profile, run.judge)
     return Drawn(explored.structures, explored.rejected + rejected)
 
 
-def add_adequacy(run: Run, drawn: Drawn) -> None:
+def add_adequacy(run: Run[Made], drawn: Drawn) -> None:
     """Check that the cases test something, unless nothing runs at all."""
-    if not run.ended:
+    if run.options.includes("adequacy") and not run.ended:
         run.once("adequacy", lambda: check_adequacy(run, drawn))
 
 
-def check_adequacy(run: Run, drawn: Drawn) -> int:
+def check_adequacy(run: Run[Made], drawn: Drawn) -> int:
     """The strategy tests something, and reaches the kernels of the layer's own primitives."""
     if run.cases.random and "statistics" in run.properties and not run.varied:
         raise Violation("the cases declare the layer random, but in no case do its results differ from step to step")
     adequacy.demand_adequate(drawn, run.compared, len(run.cases.examples))
-    adequacy.demand_reached(adequacy.own_kernels(run.thing, run.devices), run.result.reached)
+    adequacy.demand_reached(adequacy.own_kernels(run.thing, run.options.devices), run.result.reached)
     return len(drawn.structures)
 
 
-def round_trips(run: Run) -> Measure:
+def round_trips(run: Run[Trial]) -> Measure:
     """config() and state() are all that a layer is: built from them in a fresh process it computes the same."""
     measures = []
     for trial in run.kept:
@@ -379,19 +363,30 @@ def round_trips(run: Run) -> Measure:
     return Measure.worst(measures)
 
 
-def check_misfits(run: Run) -> int:
+def add_misfits(run: Run[Made], use_kernels: Callable[[Made], None]) -> None:
+    """Check the misfits of the primitives that `use_kernels` calls for a trial, unless nothing runs at all."""
+    if run.options.includes("misfits") and "forward" not in run.first:
+        run.once("misfits", lambda: check_misfits(run, use_kernels))
+
+
+def use_float32(trial: Trial) -> None:
+    """Run a trial's forward and its derivatives in float32."""
+    use(trial.subject, *trial.cast("float32"))
+
+
+def check_misfits(run: Run[Made], use_kernels: Callable[[Made], None]) -> int:
     """Kernels take, or refuse, arguments that do not fit just as the reference forward does."""
     calls: Calls = {}
     for trial in list(run.kept)[-SOME_CASES:]:
         with noting(calls), np.errstate(all="ignore"):
-            use(trial.subject, *trial.cast("float32"))
+            use_kernels(trial)
     judged = judge_once(calls)
     if wrong := next(filter(None, judged.values()), ""):
         raise Violation(wrong)
     return IN_A_CHECK * len(judged)
 
 
-def check_bad_inputs(run: Run) -> int:
+def check_bad_inputs(run: Run[Trial]) -> int:
     """Each documented bad input raises the documented error, with a message that says what is wrong."""
     for bad in run.cases.bad_inputs:
         if run.coverage is None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Unpack
 
 from tinygrad_lab.backend import find_backend
-from tinygrad_lab.conformance.checks import choose_profile, inspect_layer
+from tinygrad_lab.conformance.checks import inspect_layer
 from tinygrad_lab.conformance.losses import inspect_loss
 from tinygrad_lab.conformance.meta.adequacy import demand_reached, kernels_in
 from tinygrad_lab.conformance.meta.fresh_process import FRESH
 from tinygrad_lab.conformance.optimizers import inspect_optimizer
+from tinygrad_lab.conformance.trials.options import Keywords, Options
 from tinygrad_lab.conformance.trials.results import Failure, LayerResult, PropertyResult
 from tinygrad_lab.conformance.trials.verdict import Violation
 from tinygrad_lab.registry import layers, losses, optimizers
@@ -20,13 +22,9 @@ SHARED = "(shared kernels)"
 def check_layers(
     names: Sequence[str] = (),
     *,
-    profile: str = "ci",
-    examples: int | None = None,
-    seed: int | None = None,
-    devices: Collection[str] = (),
-    properties: Collection[str] | None = None,
     mutants: bool = False,
     progress: Callable[[str], None] = lambda name: None,
+    **options: Unpack[Keywords],
 ) -> list[LayerResult]:
     """Check registered layers, all by default, and return the results.
 
@@ -37,12 +35,12 @@ def check_layers(
     ----------
     names : sequence of str
         Registered names.
-    profile, examples, seed, devices, properties
-        As in `check_layer`.
     mutants : bool
         Whether to damage each layer's own code and see whether the kit notices.
     progress : callable
         Called with each name before it is checked.
+    **options
+        As in `check_layer`.
 
     Raises
     ------
@@ -51,34 +49,19 @@ def check_layers(
     ConfigError, DeviceError
         No example is to be drawn, or a backend is unknown or not installed.
     """
-    return list(
-        check_each(
-            names,
-            profile=profile,
-            examples=examples,
-            seed=seed,
-            devices=devices,
-            properties=properties,
-            mutants=mutants,
-            progress=progress,
-        )
-    )
+    return list(check_each(names, mutants=mutants, progress=progress, **options))
 
 
 def check_each(
     names: Sequence[str] = (),
     *,
-    profile: str = "ci",
-    examples: int | None = None,
-    seed: int | None = None,
-    devices: Collection[str] = (),
-    properties: Collection[str] | None = None,
     mutants: bool = False,
     progress: Callable[[str], None] = lambda name: None,
+    **options: Unpack[Keywords],
 ) -> Iterator[LayerResult]:
     """Check as `check_layers` does, and yield each result when it is there."""
-    choose_profile(profile, examples, seed)
-    for device in devices:
+    packed = Options.pack(**options)
+    for device in packed.devices:
         find_backend(device)
     for name in names:
         layers.plugin(name)
@@ -87,7 +70,7 @@ def check_each(
     try:
         for name in names or list(layers):
             progress(name)
-            result = inspect_one(name, profile, examples, seed, devices, properties)
+            result = inspect_one(name, **options)
             if mutants and result.passed:
                 from tinygrad_lab.conformance.mutants import kill_mutants
 
@@ -95,47 +78,30 @@ def check_each(
                 result.mutants = kill_mutants(name)
             reached |= result.reached
             yield result
-        if not names and (properties is None or "kernels" in properties):
-            for result in beside_layers(profile, examples, seed, devices, progress) if devices else ():
+        if not names and packed.includes("kernels"):
+            for result in beside_layers(progress, **options) if packed.devices else ():
                 reached |= result.reached
                 yield result
-            yield from shared_kernels(reached, devices)
+            yield from shared_kernels(reached, packed.devices)
     finally:
         FRESH.stop()
 
 
-def beside_layers(
-    profile: str, examples: int | None, seed: int | None, devices: Collection[str], progress: Callable[[str], None]
-) -> Iterator[LayerResult]:
+def beside_layers(progress: Callable[[str], None], **options: Unpack[Keywords]) -> Iterator[LayerResult]:
     """Yield what the kernels of losses and optimizers do on other devices."""
+    options["properties"] = ("forward", "devices", "kernels")
     for kind, registry, inspect in (("loss", losses, inspect_loss), ("optimizer", optimizers, inspect_optimizer)):
         for name in registry:
             progress(f"{kind} {name}")
-            found = inspect(
-                name,
-                profile=profile,
-                examples=examples,
-                seed=seed,
-                devices=devices,
-                properties=("forward", "devices", "kernels"),
-            )
+            found = inspect(name, **options)
             found.name = f"{kind} {name}"
             yield found
 
 
-def inspect_one(
-    name: str,
-    profile: str,
-    examples: int | None,
-    seed: int | None,
-    devices: Collection[str],
-    properties: Collection[str] | None,
-) -> LayerResult:
+def inspect_one(name: str, **options: Unpack[Keywords]) -> LayerResult:
     """Check one layer; a plugin that cannot be loaded is a failure and does not keep the others from being checked."""
     try:
-        return inspect_layer(
-            name, profile=profile, examples=examples, seed=seed, devices=devices, properties=properties
-        )
+        return inspect_layer(name, **options)
     except Exception as error:
         broken = PropertyResult("forward", failure=Failure(None, error, f"{name}: {type(error).__name__}: {error}"))
         return LayerResult(name, {"forward": broken})

@@ -14,6 +14,7 @@ from tinygrad_lab.conformance.cases.case import Case, LayerCases
 from tinygrad_lab.conformance.checks import check_vjp, conclude, inspect_function
 from tinygrad_lab.conformance.properties import Property
 from tinygrad_lab.conformance.properties.agreement import REFERENCE
+from tinygrad_lab.conformance.trials.options import Options
 from tinygrad_lab.conformance.trials.results import LayerResult
 from tinygrad_lab.conformance.trials.search import Profile
 from tinygrad_lab.conformance.trials.subject import RuleSubject, Subject
@@ -100,7 +101,7 @@ def same_values(
     properties: dict[str, Property] = {"values": values, "inputs": inputs_stay(function)}
     cases = LayerCases(strategy, reference=reference)
     name = getattr(function, "__name__", "the function")
-    return conclude(inspect_function(name, function, make_subject, cases, properties, PROFILE, f"{name}(...)"))
+    return conclude(inspect_function(name, function, make_subject, cases, properties, Options(PROFILE), f"{name}(...)"))
 
 
 def inputs_stay(function: Callable[..., Any]) -> Property:

@@ -24,7 +24,14 @@ from tinygrad_lab.conformance.properties.arrays import (
     zero_size,
 )
 from tinygrad_lab.conformance.properties.behavior import attributes, checkpoint, modes, statistics
-from tinygrad_lab.conformance.properties.derivatives import accumulation, adjoint, gradients, second_order, ties
+from tinygrad_lab.conformance.properties.derivatives import (
+    accumulation,
+    adjoint,
+    finite_gradients,
+    gradients,
+    second_order,
+    ties,
+)
 from tinygrad_lab.conformance.properties.kernels import kernels
 from tinygrad_lab.conformance.trials.trial import Trial
 from tinygrad_lab.conformance.trials.verdict import Measure
@@ -59,6 +66,7 @@ FUNCTION = by_name(
     adjoint,
     accumulation,
     ties,
+    finite_gradients,
     shapes_and_dtypes,
     nothing_mutated,
     layouts,
@@ -80,6 +88,7 @@ LAYER = by_name(
     adjoint,
     accumulation,
     ties,
+    finite_gradients,
     shapes_and_dtypes,
     nothing_mutated,
     layouts,

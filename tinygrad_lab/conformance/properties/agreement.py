@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.autograd.settings import using
+from tinygrad_lab.autograd.settings import reference_only
 from tinygrad_lab.autograd.trees import flatten
 from tinygrad_lab.backend import backend_of, find_backend, transfer
 from tinygrad_lab.conformance.cases.case import Law
@@ -69,7 +69,7 @@ def float32(trial: Trial) -> Measure | None:
 
 def in_both_widths(trial: Trial, arrays: Arrays, vs: Arrays) -> tuple[Results, Results]:
     """Return results and gradients in float32 and in float64, for the same float32 numbers."""
-    with using(providers=frozenset()):
+    with reference_only():
         narrow = results_of(trial, arrays, vs)
         return narrow, results_of(trial, in_dtype(arrays, "float64"), in_dtype(vs, "float64"))
 
@@ -116,7 +116,7 @@ def check_law(law: Law) -> Callable[[Trial], Measure | None]:
         random = trial.cases.random and trial.case.training
         if law.training not in (None, trial.case.training) or (random and not law.training):
             return None  # of a random layer in training hold the laws that are declared for training alone
-        with restoring(trial.layer), using(providers=frozenset()):
+        with restoring(trial.layer), reference_only():
             error = law.check(trial.layer, *trial.inputs)
         if error is None:
             return Measure()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.autograd.settings import using
+from tinygrad_lab.autograd.settings import reference_only
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, namespace
 from tinygrad_lab.conformance.properties.derivatives import BACKWARD, SAFETY, alone
@@ -46,7 +46,7 @@ def forward(trial: Trial) -> Measure:
 
 def who_narrows(trial: Trial) -> str:
     """Say whether it is a kernel that gives another width than float64, or the forward itself."""
-    with using(providers=frozenset()):
+    with reference_only():
         alone = [unbox(y).dtype for y in trial.subject(*trial.arrays)]
     if all(dtype == "float64" for dtype in alone):
         return "a kernel does that, and its reference does not: return the arguments' width, or decline by `when`"
@@ -311,7 +311,7 @@ def batch_of_one(trial: Trial) -> Measure | None:
     floats = [inputs[i] for i in trial.subject.floats]
     arrays = floats + trial.arrays[len(floats) :]
     subject = trial.subject.at(inputs)
-    with documented_errors() as refused, using(providers=frozenset()):
+    with documented_errors() as refused, reference_only():
         ys, pull = subject.linearize(arrays)
     if refused:
         return None
@@ -324,7 +324,7 @@ def batch_of_one(trial: Trial) -> Measure | None:
         demand_finite(f"the gradient of {name} for a batch of one", g, argument=name)
     for _ in range(2):
         u = [rng.uniform(-1, 1, a.shape) for a in arrays]
-        with using(providers=frozenset()):
+        with reference_only():
             estimate = differences(subject.value, arrays, u)
         if not estimate.decided:
             raise Undecided("differences disagree")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 import tinygrad_lab as tgl
-from tinygrad_lab.autograd.settings import using
+from tinygrad_lab.autograd.settings import reference_only
 from tinygrad_lab.autograd.tape import Node, unbox
 from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.trials.oracles import (
@@ -145,7 +145,7 @@ def second_order(trial: Trial) -> Measure | None:
         return None
 
     def backward(arrays: Sequence[Array]) -> list[Array]:
-        with using(providers=frozenset()):
+        with reference_only():
             return trial.subject.linearize(arrays)[1](trial.cotangent)
 
     def recorded(*arguments: object) -> list[object]:
@@ -159,7 +159,7 @@ def second_order(trial: Trial) -> Measure | None:
         estimate = differences(backward, trial.arrays, u)
         if not estimate.decided:
             raise Undecided("differences of the gradient disagree")
-        with using(providers=frozenset()):
+        with reference_only():
             found = join([unbox(h) for h in tgl.jvp(recorded, tuple(trial.arrays), tuple(u))[1]])
         tolerance = SAFETY * estimate.error + BACKWARD * (1 + magnitude([estimate.value]) + sum(trial.scale.gradients))
         try:
@@ -190,7 +190,7 @@ def adjoint(trial: Trial) -> Measure | None:
         measures.append(agree(f"J^T (2v - 3w) by {name}", got, expected, tolerance, argument=name))
     if trial.subject.differentiable:
         u = [trial.rng.uniform(-1, 1, a.shape) for a in trial.arrays]
-        with using(providers=frozenset()):
+        with reference_only():
             pushed = tgl.jvp(trial.subject, tuple(trial.arrays), tuple(u))[1]
         left = np.dot(join(v), join([unbox(p) for p in pushed]))
         right = np.dot(join(trial.gradients[0]), join(u))
@@ -210,7 +210,7 @@ def accumulation(trial: Trial) -> Measure | None:
     v, w = trial.cotangents[0], trial.cotangents[1]
     leaves = [Tensor(a, Node(a)) for a in trial.arrays]
     others = [Tensor(a, Node(a)) for a in (trial.rng.permutation(a.reshape(-1)).reshape(a.shape) for a in trial.arrays)]
-    with using(providers=frozenset()):
+    with reference_only():
         first = trial.subject(*leaves)
         trial.subject(*others)  # a call in between, whose values must not show
         backward(first, v)
@@ -254,28 +254,35 @@ def compare_leaves(trial: Trial, leaves: Sequence[Tensor], expected: Arrays, wha
 def ties(trial: Trial) -> Measure | None:
     r"""Where values tie, J u lies between the slopes of the smooth pieces that meet there: min s <= (J u)_k <= max s.
 
-    Every convention that picks one of the winners of a maximum keeps this; handing the cotangent to all winners does
-    not: along u = 1 every piece of a maximum has slope 1. For layers that declare kinks and hold no others (in a chain,
-    no piece may have the slopes that the links pick).
-
-    For every layer: at zeros, as ReLUs, padding and black pixels deliver them, and far out, where exp(x) overflows,
-    gradients of a finite result are finite. Catches 0 * inf and 0 / 0 in a rule, as in that of x sqrt(x x), and
-    inf / inf, as in that of x tanh(log(1 + exp(x))).
+    Every convention that picks one of the winners of a maximum satisfies this. A rule that gives the cotangent to all
+    winners does not: along u = 1, every piece of a maximum has slope 1. The property applies to layers that declare
+    kinks and contain no other layers: in a chain, no piece may have the slopes that the links pick.
     """
     if not trial.subject.floats or not trial.outputs:
         return None
-    judged = [finite_at(trial, arrays, where) for where, arrays in extremes(trial)]
     declared = trial.cases.kink_distance is not None or any(given.distinct for given in trial.case.inputs)
     composed = isinstance(trial.subject, LayerSubject) and bool(trial.layer.children())
     if not declared or composed:
-        return Measure() if any(judged) else None
+        return None
     arrays = tied_arrays(trial)
     with blaming(arrays):
         return between_slopes_nearby(trial, arrays)
 
 
+def finite_gradients(trial: Trial) -> Measure | None:
+    """Gradients of a finite result are finite at zeros, and at numbers so large that exp(x) overflows.
+
+    ReLUs, padding and black pixels produce zeros. Catches 0 * inf and 0 / 0 in a rule, as in that of x sqrt(x x), and
+    inf / inf, as in that of x tanh(log(1 + exp(x))).
+    """
+    if not trial.subject.floats or not trial.outputs:
+        return None
+    judged = [finite_at(trial, arrays, where) for where, arrays in extremes(trial)]
+    return Measure() if any(judged) else None
+
+
 def finite_at(trial: Trial, arrays: Arrays, where: str) -> bool:
-    """Demand finite gradients where the results are finite, and tell whether they are; nothing where a layer refuses.
+    """Demand finite gradients, and return whether the result is finite; it is not judged where a layer refuses.
 
     Raises
     ------
@@ -288,7 +295,7 @@ def finite_at(trial: Trial, arrays: Arrays, where: str) -> bool:
         return False
     if not finite:
         return False
-    with using(providers=frozenset()):
+    with reference_only():
         gradients = trial.subject.linearize(arrays)[1](trial.cotangent)
     with blaming(arrays):
         for name, g in zip(trial.names, gradients, strict=True):
@@ -301,7 +308,7 @@ def finite_at(trial: Trial, arrays: Arrays, where: str) -> bool:
 def between_slopes_nearby(trial: Trial, arrays: Arrays) -> Measure:
     """Compare J u at tied arguments with the slopes of the pieces nearby."""
     count = len(trial.subject.floats)
-    with using(providers=frozenset()):
+    with reference_only():
         ys, pull = trial.subject.linearize(arrays)
         hots = cotangents(ys, trial.rng, dense=0, hot=16)
         rows, hot = [pull(v) for v in hots], [int(np.argmax(join(v))) for v in hots]

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinygrad_lab.autograd.settings import using
+from tinygrad_lab.autograd.settings import reference_only
 from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.cases.case import Case
 from tinygrad_lab.conformance.report.diagnosis import explanations, side_by_side, wrong_entries
 from tinygrad_lab.conformance.trials.oracles import join, numerical_jacobian, split
-from tinygrad_lab.conformance.trials.trial import Trial
+from tinygrad_lab.conformance.trials.trial import BaseTrial, Trial
 from tinygrad_lab.conformance.trials.verdict import Violation
 
 LARGEST = 4096  # entries of a Jacobian that is worked out for a report
@@ -21,7 +21,7 @@ FEW = 12  # numbers that a report writes out
 
 
 def explain(
-    name: str, prop: str, call: str, case: Case, error: Exception, trial: Trial | None, first: Trial | None
+    name: str, prop: str, call: str, case: Case, error: Exception, trial: BaseTrial | None, first: BaseTrial | None
 ) -> str:
     """Return the report of a failure.
 
@@ -35,16 +35,18 @@ def explain(
         The smallest case.
     error : Exception
         What the property said, or what was raised.
-    trial, first : Trial or None
+    trial, first : BaseTrial or None
         The smallest case made real, and the first one that failed: the larger one fits fewer explanations by chance.
     """
     lines = [f"{name}: {prop} does not hold", "", indent(describe(error)), "", f"  case: {case}"]
     argument = getattr(error, "argument", "")
     at = getattr(error, "at", None)
-    if isinstance(trial, Trial) and (given := values(trial.names, trial.arrays if at is None else at)):
-        lines += ["", indent(given)]
-    if trial is not None and argument in trial.names:
-        lines += ["", indent(jacobians(trial, first or trial, trial.names.index(argument)))]
+    if isinstance(trial, Trial):
+        if given := values(trial.names, trial.arrays if at is None else at):
+            lines += ["", indent(given)]
+        if argument in trial.names:
+            larger = first if isinstance(first, Trial) else trial
+            lines += ["", indent(jacobians(trial, larger, trial.names.index(argument)))]
     lines += ["", "Run it again:", "", indent(reproduction(call, case))]
     lines += ["", "Keep it, in the layer's cases or before a test of your own:", ""]
     lines += [f"    LayerCases(..., examples=({case},))", f"    @example(case={case})"]
@@ -83,7 +85,7 @@ def reproduction(call: str, case: Case) -> str:
 def both_jacobians(trial: Trial, which: int) -> tuple[Array, Array]:
     """Return the Jacobian of all results by one argument, by the rules and by differences."""
     rows = []
-    with using(providers=frozenset()):
+    with reference_only():
         for v in np.eye(join(trial.outputs).size):
             rows.append(np.asarray(trial.pull(split(v, trial.outputs))[which]).reshape(-1))
     return np.stack(rows), numerical_jacobian(trial.flat, trial.arrays, which)

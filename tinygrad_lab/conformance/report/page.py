@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_lab as tgl
-from tinygrad_lab.autograd.settings import using
+from tinygrad_lab.autograd.settings import reference_only
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.conformance.report.card import cells, columns, nearest, verdict
 from tinygrad_lab.conformance.trials.oracles import complex_step, errors_by_step, join
@@ -89,11 +89,11 @@ def remarks(results: Sequence[LayerResult]) -> str:
 def plot(result: LayerResult) -> str:
     """Return a section with the errors of differences against their step, for one case of a layer."""
     trial: Trial | None = result.sample
-    if trial is None or not trial.arrays or not trial.outputs:
+    if not isinstance(trial, Trial) or not trial.arrays or not trial.outputs:
         return ""
     rng = np.random.default_rng(0)
     u = [rng.uniform(-1, 1, a.shape) for a in trial.arrays]
-    with using(providers=frozenset()):
+    with reference_only():
         exact = join([unbox(p) for p in tgl.jvp(trial.subject, tuple(trial.arrays), tuple(u))[1]])
     errors = errors_by_step(trial.flat, trial.arrays, u, exact)
     if trial.cases.complex_safe:

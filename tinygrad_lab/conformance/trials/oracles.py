@@ -100,17 +100,6 @@ def one_hots(like: Array) -> list[Array]:
     return [e.reshape(like.shape) for e in np.eye(like.size)]
 
 
-def directions(like: Array, rng: np.random.Generator, *, full: int, sampled: int) -> list[Array]:
-    """Return the directions to differentiate along: all unit vectors where there are at most `full`.
-
-    Beyond, `sampled` random directions, in which every coordinate has its part (one alone misses an error of 1 % in one
-    coordinate of 1,000 more often than not), and as many random unit vectors.
-    """
-    if like.size <= full:
-        return one_hots(like)
-    return [dense_direction(like, rng) for _ in range(sampled)] + some_units(like, rng, sampled)
-
-
 def dense_direction(like: Array, rng: np.random.Generator) -> Array:
     """Return a random direction in which no coordinate is small."""
     return rng.uniform(0.5, 1.0, like.shape) * rng.choice((-1.0, 1.0), like.shape)

@@ -13,7 +13,7 @@ from tinygrad_lab.conformance.cases.case import Case
 from tinygrad_lab.conformance.trials.verdict import Measure
 
 # A wrong gradient is wrong for a batch of one too: what is broken for the reason that something else is.
-CONSEQUENCES = {"gradients": ("second_order", "ties", "zero_size", "batch_of_one")}
+CONSEQUENCES = {"gradients": ("second_order", "ties", "finite_gradients", "zero_size", "batch_of_one")}
 
 
 def follows(name: str, broken: Iterable[str]) -> bool:

@@ -8,8 +8,9 @@ mathematics, and the transforms of the engine apply to it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -41,12 +42,20 @@ class Subject:
         Where it is checked; integers are constants.
     constants : collection of int
         Which of the inputs are constants though they are floats.
+    options : mapping
+        The function's keyword arguments.
     """
 
     differentiable = True  # written in the engine's operations, so that every transform applies
 
-    def __init__(self, function: Callable[..., Any], inputs: Arrays, constants: Collection[int] = ()) -> None:
-        self.function, self.inputs = function, inputs
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        inputs: Arrays,
+        constants: Collection[int] = (),
+        options: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        self.function, self.inputs, self.options = function, inputs, options
         self.floats = [i for i, a in enumerate(inputs) if carries_gradient(a) and i not in constants]
         self.names = [f"x{i}" if len(inputs) > 1 else "x" for i in self.floats]
 
@@ -61,7 +70,7 @@ class Subject:
 
     def call(self, arguments: Sequence[Any]) -> Any:
         """Return the whole result for float arguments."""
-        return self.function(*self._all_inputs(arguments))
+        return self.function(*self._all_inputs(arguments), **self.options)
 
     def at(self, inputs: Arrays) -> Self:
         """Return the same function with other inputs, such as fewer rows."""

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from tinygrad_lab.autograd.settings import using
+from tinygrad_lab.autograd.settings import reference_only
 from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.cases.case import Case, Input, LayerCases
 from tinygrad_lab.conformance.trials.oracles import cotangents, join
@@ -56,7 +56,35 @@ class Scale:
     gradients: list[float]
 
 
-class Trial:
+class BaseTrial:
+    """One case made real: what a run needs of a layer, a function or an optimizer alike.
+
+    Parameters
+    ----------
+    case : Case
+        The structure and the seed.
+    inputs : list of arrays
+        The values drawn for the case's inputs.
+    """
+
+    def __init__(self, case: Case, inputs: Arrays) -> None:
+        self.case, self.inputs = case, inputs
+        self.reached: set[int] = set()  # the kernels that ran, by identity
+        self.in_blocks: set[int] = set()  # the kernels that ran on several blocks, in this trial or an earlier one
+        self.varied = False  # whether a layer drew different numbers in different steps
+        self.shapes_hold = True  # whether results have had the shapes that the layer says
+
+    @property
+    def compared(self) -> int:
+        """The number of elements of gradients that there are to compare."""
+        raise NotImplementedError
+
+    def exercise(self) -> None:
+        """Run everything that the author has written, to see which lines run."""
+        raise NotImplementedError
+
+
+class Trial(BaseTrial):
     """One case, its layer or function, and its arrays.
 
     Parameters
@@ -81,13 +109,9 @@ class Trial:
         remake: Callable[[], Layer] | None = None,
         effort: Effort = Effort(),
     ) -> None:
-        self.case, self.cases, self.subject, self.remake, self.effort = case, cases, subject, remake, effort
+        super().__init__(case, subject.inputs)
+        self.cases, self.subject, self.remake, self.effort = cases, subject, remake, effort
         self.names, self.arrays = subject.names, [read_only(a) for a in subject.arrays]
-        self.inputs = subject.inputs
-        self.reached: set[int] = set()  # the kernels that ran, by identity
-        self.in_blocks: set[int] = set()  # those that ran on several blocks, in this trial or in one before
-        self.varied = False  # whether a layer drew different numbers in different steps
-        self.shapes_hold = True  # whether results have had the shapes that the layer says
 
     @property
     def layer(self) -> Layer:
@@ -109,7 +133,7 @@ class Trial:
 
     @cached_property
     def _outputs(self) -> Arrays:
-        with using(providers=frozenset()):
+        with reference_only():
             return [read_only(y) for y in self.subject.value(self.arrays)]
 
     @cached_property
@@ -125,13 +149,13 @@ class Trial:
     @cached_property
     def pull(self) -> Pull:
         """The pull-back in float64, by the reference forwards and rules."""
-        with using(providers=frozenset()):
+        with reference_only():
             return self.subject.linearize(self.arrays)[1]
 
     @cached_property
     def gradients(self) -> list[Arrays]:
         """The gradients for each of the cotangents; all are finite."""
-        with using(providers=frozenset()):
+        with reference_only():
             found = [list(self.pull(v)) for v in self.cotangents]
         for gradients in found:
             for name, g in zip(self.names, gradients, strict=False):  # how many there are is judged elsewhere
@@ -154,7 +178,7 @@ class Trial:
             for a, g in zip(self.arrays, self.gradients[0], strict=True)
         ]
         for _ in range(2):
-            with using(providers=frozenset()):
+            with reference_only():
                 nudged = [a * (1 + NUDGE * rng.uniform(-1, 1, a.shape)) for a in self.arrays]
                 ys, pull = self.subject.linearize(nudged)
                 gs = pull(self.cotangent)
@@ -169,7 +193,7 @@ class Trial:
 
     def flat(self, arrays: Sequence[Array]) -> list[Array]:
         """Return the results by the reference forwards, for the oracles."""
-        with using(providers=frozenset()):
+        with reference_only():
             return self.subject.value(arrays)
 
     def cast(self, dtype: str) -> tuple[Arrays, Arrays]:
@@ -182,7 +206,7 @@ class Trial:
         return sum(a.size for a in self.arrays) if join(self._outputs).size else 0
 
     def exercise(self) -> None:
-        """Run everything that a layer's author has written, to see which lines run."""
+        """Run the forward, the rules and `output_shape`."""
         ys, pull = self.subject.linearize(self.arrays)
         pull([np.ones(y.shape, y.dtype) for y in ys])
         if self.remake is not None:
