@@ -216,7 +216,7 @@ three_columns = st.integers(1, 4).map(lambda n: Case(inputs=(Input((n, 3)),)))
 @pytest.mark.parametrize(
     ("cls", "said"),
     [
-        (DrawsOutside, "called twice, it gives two results: draw by self.random"),
+        (DrawsOutside, "two calls give two results: draw with self.random"),
         (ForgetsItsRng, "two layers of one seed differ in inner.weight: take rng"),
         (BuildsAtRandom, "two layers of one seed and state give two results"),
     ],
@@ -255,7 +255,7 @@ def test_a_forward_that_writes_into_its_argument_is_told():
             return grown(x)
 
     (failure,) = inspect_layer(Grows, row_cases, profile=QUICK).failures
-    assert "forward: something writes into an array that it was given" in failure.failure.headline
+    assert "forward: something writes into an array that belongs to its caller" in failure.failure.headline
 
 
 def test_raw_arrays_are_told_from_tensors():
@@ -328,7 +328,7 @@ def test_writing_into_an_argument_is_seen():
 
     result = inspect_layer(Writes, row_cases, profile=QUICK)
     assert not result.properties["nothing_mutated"].passed
-    assert "writes into an array that it was given" in result.properties["nothing_mutated"].failure.headline
+    assert "writes into an array that belongs to its caller" in result.properties["nothing_mutated"].failure.headline
 
 
 def test_nan_that_is_swallowed_is_seen():
@@ -354,7 +354,7 @@ def test_random_layers_must_vary_and_have_the_right_mean():
     assert failing(Square, random) == ["adequacy"]
     assert "determinism" not in failing(Noise, random)
     (note,) = [n for n in inspect_layer(Noise, row_cases, profile=QUICK).notes if "random" in n]
-    assert "say random=True in its cases" in note
+    assert "set random=True in its cases" in note
     assert not [n for n in inspect_layer(Square, row_cases, profile=QUICK).notes if "random" in n]
 
 

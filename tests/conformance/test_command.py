@@ -157,7 +157,7 @@ def test_pytest_under_xdist(stranger: Path, tmp_path: Path) -> None:
 def test_pytest_refuses_unknown_names(tmp_path: Path) -> None:
     done = run("-m", "pytest", "--conformance=nobody", "-p", "no:cacheprovider", folder=tmp_path)
     assert done.returncode == 4
-    assert "no such layer: nobody" in done.stderr
+    assert "unknown layer: nobody" in done.stderr
 
 
 def test_the_plugin_loads_nothing_of_the_kit() -> None:

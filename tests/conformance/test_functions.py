@@ -47,7 +47,7 @@ def test_several_inputs_options_and_integers() -> None:
 def test_complex_safety_is_checked() -> None:
     with pytest.raises(NonconformanceError, match="declares itself complex_safe") as caught:
         check_function(tgl.absolute, rows, complex_safe=True, examples=FEW)
-    assert "the rules agree with differences: it is the claim that is wrong" in str(caught.value)
+    assert "the rules agree with differences, so the claim is wrong" in str(caught.value)
     assert "remove it for abs, sign, max" in str(caught.value)
 
 

@@ -1,7 +1,7 @@
 """The conformance kit: properties that every layer must have, and the search for a case that breaks one.
 
-``tinygrad-lab check NAME``, ``pytest --conformance`` and `check_layer` run the same checks. Names are imported when
-they are asked for: the pytest plugin loads in every session and must be light.
+``tinygrad-lab check NAME``, ``pytest --conformance`` and `check_layer` run the same checks. Names are imported on first
+use, because the pytest plugin loads in every session and must be light.
 """
 
 from __future__ import annotations

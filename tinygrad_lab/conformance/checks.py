@@ -1,4 +1,4 @@
-"""Checks of one layer, function or derivative, each in one line of a test."""
+"""Checks of a layer, a function or a derivative, each in one line of a test."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tinygrad_lab.registry import layers
 
 
 def find_layer(layer: Any, cases: Any) -> tuple[str, Any, LayerCases, list[str]]:
-    """Return name, class and cases of a layer given by name or class, and what is to be said about them.
+    """Return the name, the class and the cases of a layer given by name or class, and notes for the report.
 
     Raises
     ------
     PluginError
-        There is no such plugin.
+        No plugin has this name.
     """
     cls = layers[layer] if isinstance(layer, str) else layer
     try:
@@ -39,13 +39,13 @@ def find_layer(layer: Any, cases: Any) -> tuple[str, Any, LayerCases, list[str]]
     if cases is None and name in registered_cases:
         cases = registered_cases[name]
     if cases is None:
-        note = "no cases are registered: the strategy is derived from annotations, and knows no reference and no law"
+        note = "no cases are registered: the strategy comes from annotations, without a reference or a law"
         return name, cls, default_cases(cls), [note]
     return name, cls, cases if isinstance(cases, LayerCases) else LayerCases(cases), []
 
 
 def conclude(result: LayerResult) -> LayerResult:
-    """Return a result that passes; raise the report of one that does not.
+    """Return a result that passes; raise its report otherwise.
 
     Raises
     ------
@@ -74,26 +74,21 @@ def check_layer(layer: Any, cases: Any = None, **options: Unpack[Keywords]) -> L
         Its registered name, or its class.
     cases : LayerCases or Hypothesis strategy of Case
         Its valid uses; by default those that its author registered, or else a strategy derived from its annotations.
-    profile : {"ci", "thorough"} or Profile
-        How long to look.
-    examples, seed : int
-        Other numbers than the profile's.
-    properties : collection of str
-        The properties to check; all by default.
-    devices : collection of str
-        Other backends to compare NumPy with.
-    case : Case
-        Check this one alone, as the report of a failure says.
+    **options
+        ``profile`` ("ci", "thorough" or a Profile): how long to look. ``examples`` and ``seed`` (int): the number of
+        drawn cases and their seed, in place of the profile's. ``properties`` (collection of str): the properties to
+        check; all by default. ``devices`` (collection of str): other devices to compare the CPU with. ``case`` (Case):
+        the only case to check, copied from the report of a failure.
 
     Returns
     -------
     LayerResult
-        What each property found.
+        The finding of each property.
 
     Raises
     ------
     NonconformanceError
-        A property does not hold. An AssertionError, whose message is the report.
+        A property does not hold. It is an AssertionError, and its message is the report.
 
     Examples
     --------
@@ -112,12 +107,12 @@ def check_layer(layer: Any, cases: Any = None, **options: Unpack[Keywords]) -> L
 
 
 def draw_inputs(case: Case, cases: LayerCases) -> tuple[Case, list[Any]]:
-    """Return a function's inputs, drawn again while a kink is too near.
+    """Return a function's inputs, drawn again while a kink is nearer than the margin.
 
     Raises
     ------
     Undecided
-        No draw got clear.
+        Every draw lies too near to a kink.
     """
     seeds = np.random.default_rng([case.seed, 2])
     for attempt in range(ATTEMPTS):
@@ -126,7 +121,7 @@ def draw_inputs(case: Case, cases: LayerCases) -> tuple[Case, list[Any]]:
         inputs = [draw_input(given, rng) for given in case.inputs]
         if cases.kink_distance is None or float(cases.kink_distance(*inputs)) >= cases.margin:
             return seeded, inputs
-    raise Undecided(f"{ATTEMPTS} draws of values all came nearer to a kink than {cases.margin}")
+    raise Undecided(f"each of {ATTEMPTS} draws of values lies nearer to a kink than {cases.margin}")
 
 
 def inspect_function(
@@ -172,11 +167,11 @@ def check_function(
     Parameters
     ----------
     function : callable
-        ``function(*inputs, **options)``, written in the engine's operations.
+        ``function(*inputs, **options)``, written in operations of the engine.
     cases : Hypothesis strategy, or LayerCases
         Draws a Case (its inputs and options), an Input, a shape, or a tuple of Inputs or shapes.
     reference, kink_distance : callable
-        As in `LayerCases`, but called with the inputs alone (and, for the reference, the options).
+        As in `LayerCases`, but called with the inputs alone; the reference gets the options too.
     complex_safe, exemptions, margin
         As in `LayerCases`.
     **options
@@ -230,11 +225,11 @@ def check_vjp(
     Parameters
     ----------
     forward : callable
-        ``forward(*arrays)``, NumPy arrays in, something that ``numpy.asarray`` takes out (or a tuple).
+        ``forward(*arrays)`` takes NumPy arrays and returns what ``numpy.asarray`` accepts, or a tuple of these.
     vjp : callable
-        ``vjp(cotangent, *arrays)``: the gradient of the one float array, or a tuple of one for each.
+        ``vjp(cotangent, *arrays)``: the gradient of the only float array, or a tuple with one gradient for each.
     names : sequence of str
-        What the report calls the arrays; by default x, or x0, x1, ...
+        The arrays' names in the report; by default x, or x0, x1, ...
     cases, kink_distance, complex_safe, exemptions, margin
         As in `check_function`.
     **options
@@ -247,8 +242,8 @@ def check_vjp(
 
     Notes
     -----
-    PyTorch takes no negative strides: ``torch.autograd.functional.vjp(f, tensor(x.copy()), tensor(g.copy()))[1]``.
-    JAX: ``lambda g, x: jax.vjp(f, x)[1](g)``, with ``jax_enable_x64``: differences need float64.
+    PyTorch accepts no negative strides: ``torch.autograd.functional.vjp(f, tensor(x.copy()), tensor(g.copy()))[1]``.
+    JAX: ``lambda g, x: jax.vjp(f, x)[1](g)``, with ``jax_enable_x64``, because differences need float64.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Checking losses: functions of predictions and targets with a reduction over the examples."""
+"""Checks of losses: functions of predictions and targets with a reduction over the examples."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def draw_loss_case(draw: Any, target: str) -> Case:
 
 
 def default_loss_cases(loss: Callable[..., Any]) -> Any:
-    """Return a strategy for a loss: its second argument is called ``labels``, or takes shares, or else signs."""
+    """Return a strategy for a loss: labels if its second argument is called so, else shares, or signs if it refuses."""
     if list(inspect.signature(loss).parameters)[1] == "labels":
         return draw_loss_case("labels")
     try:
@@ -52,7 +52,7 @@ def default_loss_cases(loss: Callable[..., Any]) -> Any:
 
 
 def reductions(trial: Trial) -> Measure:
-    """The reduction "sum" is the sum of "none", "mean" their mean, and both are scalars.
+    """The reduction "sum" is the sum of "none", "mean" is the mean of "none", and both are scalars.
 
     Catches a mean over classes, a mean over the batch alone, and a forgotten option.
     """
@@ -103,16 +103,16 @@ def check_loss(
     margin: float = MARGIN,
     **options: Unpack[Keywords],
 ) -> LayerResult:
-    """Check a loss: its derivatives by the predictions, and its reductions.
+    """Check a loss: its derivatives with respect to the predictions, and its reductions.
 
     Parameters
     ----------
     loss : str or callable
         Its registered name, or ``loss(predictions, targets, *, reduction)``.
     cases : Hypothesis strategy of Case, or LayerCases
-        Predictions and targets; targets are ``Input(..., kind="integer")`` or ``kind="constant"``. By default rows of
-        classes with a label each, if the second argument is called ``labels``, else with targets between 0 and 1, or
-        of -1 and 1 if it takes no others.
+        Predictions and targets; targets are ``Input(..., kind="integer")`` or ``kind="constant"``. By default,
+        predictions have the shape (rows, classes). The targets are one label a row if the second argument is called
+        ``labels``; otherwise numbers between 0 and 1, or -1 and 1 if the loss refuses these.
     reference, kink_distance, complex_safe, exemptions, margin
         As in `check_function`.
     **options

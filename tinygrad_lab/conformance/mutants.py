@@ -1,7 +1,6 @@
-"""Mutants: a layer's own code, damaged in one place at a time, to see whether its cases let the kit notice.
+"""Mutants: versions of a layer's own code, each damaged in one place, which the kit should notice.
 
-A survivor is a change that no property tells from the layer as it is: a weak strategy, a missing reference, or a change
-that makes no difference.
+No property notices a survivor: the strategy is weak, a reference is missing, or the change makes no difference.
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ from tinygrad_lab.registry import cases as registered_cases
 from tinygrad_lab.registry import layers
 
 MOST = 200  # mutants of one layer
-UNTOUCHED = UNASKED | {"output_shape", "__init__"}  # shapes and options are checked by their own properties
+UNTOUCHED = UNASKED | {"output_shape", "__init__"}  # other properties check shapes and options
 SWAPPED_CALLS = {"mean": "sum", "sum": "mean", "max": "min", "min": "max", "exp": "expm1", "sqrt": "square"}
 DROPPED_CALLS = {"sum_to", "transpose", "flip", "square", "moveaxis", "swapaxes"}
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One damage.
+    """One damaged version of a module.
 
     Parameters
     ----------
     line : int
-        Where.
+        The line of the damage.
     damage : str
-        What was done, with the expression before and after.
+        The kind of damage, with the expression before and after.
     tree : ast.Module
         The damaged module.
     """
@@ -53,7 +52,7 @@ class Mutant:
 
 @dataclass
 class Mutants:
-    """How many damaged versions of a layer the kit told from it.
+    """The damaged versions of a layer, killed and surviving.
 
     Parameters
     ----------
@@ -62,9 +61,9 @@ class Mutants:
     killed : dict
         The property that killed each mutant.
     survivors : list of Mutant
-        Those that no property noticed.
+        The mutants that no property noticed.
     equivalent : dict
-        The author's reason why a survivor is right, by its damage.
+        The author's reason why a survivor is correct, by its damage.
     """
 
     name: str
@@ -79,7 +78,7 @@ class Mutants:
 
     @property
     def rate(self) -> float:
-        """The share that was killed."""
+        """The share of killed mutants."""
         total = len(self.killed) + len(self.survivors)
         return len(self.killed) / total if total else 1.0
 
@@ -87,18 +86,18 @@ class Mutants:
         """Return the kill rate and the survivors."""
         total = len(self.killed) + len(self.survivors)
         if not total:
-            return f"{self.name}: no mutants: it has no arithmetic of its own"
+            return f"{self.name}: no mutants, because the layer has no arithmetic of its own"
         lines = [f"{self.name}: {len(self.killed)} of {total} mutants killed ({self.rate:.0%})"]
         for m in self.survivors:
             reason = self.equivalent.get(m.damage)
-            lines.append(f"  survives: {m}" + (f"; it makes no difference: {reason}" if reason else ""))
+            lines.append(f"  survives: {m}" + (f"; no difference: {reason}" if reason else ""))
         for damage in sorted(self.equivalent.keys() - {m.damage for m in self.survivors}):
-            lines.append(f"  a reason is given for what does not survive: {damage}")
+            lines.append(f"  a reason is given for a mutant that does not survive: {damage}")
         return "\n".join(lines)
 
 
 def changed(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
-    """Yield the damages of one expression, named."""
+    """Yield the damaged versions of one expression, with their names."""
     if isinstance(node, ast.BinOp):
         yield from changed_operation(node)
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
@@ -110,7 +109,7 @@ def changed(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
 
 
 def changed_operation(node: ast.BinOp) -> Iterator[tuple[str, ast.expr]]:
-    """Yield the damages of an arithmetic operation."""
+    """Yield the damaged versions of an arithmetic operation."""
     if isinstance(node.op, (ast.Add, ast.Sub)):
         yield "term dropped", node.left
         yield "term dropped", node.right if isinstance(node.op, ast.Add) else ast.UnaryOp(ast.USub(), node.right)
@@ -126,7 +125,7 @@ def changed_operation(node: ast.BinOp) -> Iterator[tuple[str, ast.expr]]:
 
 
 def changed_call(node: ast.Call) -> Iterator[tuple[str, ast.expr]]:
-    """Yield the damages of a call of an array function."""
+    """Yield the damaged versions of a call of an array function."""
     name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
     if name in SWAPPED_CALLS:
         other = copy.deepcopy(node)
@@ -152,12 +151,12 @@ def results(function: ast.FunctionDef | ast.Lambda) -> Iterator[ast.expr]:
 
 
 class Finder(ast.NodeVisitor):
-    """Finds the expressions that are a layer's own mathematics: in forwards, rules and what they call.
+    """Finds the expressions of a layer's own mathematics: in forwards, rules and the functions that they call.
 
     Parameters
     ----------
     class_name : str
-        The layer's class; other classes are left alone.
+        The layer's class; other classes are ignored.
     """
 
     def __init__(self, class_name: str) -> None:
@@ -166,20 +165,20 @@ class Finder(ast.NodeVisitor):
         self.returned: list[ast.expr] = []
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        """Look into the layer's class only."""
+        """Visit the layer's class only."""
         if node.name == self.class_name:
             for part in node.body:
                 self.visit(part)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        """Look into the body of a function, unless it is about shapes and options."""
+        """Visit the body of a function, unless it concerns shapes and options."""
         if node.name in UNTOUCHED:
             return
         self.returned += results(node)
         self._enter(node.body)
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
-        """Look into a rule."""
+        """Visit a rule."""
         self.returned += results(node)
         self._enter([node.body])
 
@@ -190,21 +189,21 @@ class Finder(ast.NodeVisitor):
         self.inside -= 1
 
     def visit_Raise(self, node: ast.Raise) -> None:
-        """Leave messages alone."""
+        """Ignore messages."""
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
-        """Leave indices alone."""
+        """Ignore indices."""
         self.visit(node.value)
 
     def generic_visit(self, node: ast.AST) -> None:
-        """Note an expression and go on inside it."""
+        """Note an expression and visit its parts."""
         if self.inside and isinstance(node, ast.expr) and not isinstance(node, ast.Tuple):
             self.found.append(node)
         super().generic_visit(node)
 
 
 class Replacer(ast.NodeTransformer):
-    """Puts one expression in the place of another.
+    """Replaces one expression by another.
 
     Parameters
     ----------
@@ -216,18 +215,18 @@ class Replacer(ast.NodeTransformer):
         self.old, self.new = old, new
 
     def visit(self, node: ast.AST) -> Any:
-        """Return the new expression for the old one."""
+        """Return the new expression in place of the old one."""
         return self.new if node is self.old else self.generic_visit(node)
 
 
 def short(node: ast.expr) -> str:
-    """Return an expression's source, not too long."""
+    """Return an expression's source, cut to 50 characters."""
     text = ast.unparse(node)
     return text if len(text) <= 50 else text[:47] + "..."
 
 
 def mutants_of(path: str, class_name: str) -> list[Mutant]:
-    """Return the damaged versions of a module, one damage each."""
+    """Return the damaged versions of a module, each with one damage."""
     text = Path(path).read_text(encoding="utf-8")
     finder = Finder(class_name)
     finder.visit(ast.parse(text))
@@ -242,7 +241,7 @@ def mutants_of(path: str, class_name: str) -> list[Mutant]:
 
 
 def nth_change(number: int, node: ast.expr) -> tuple[str, ast.expr]:
-    """Return one of the damages of an expression."""
+    """Return one of the damaged versions of an expression."""
     return list(changed(node))[number]
 
 
@@ -260,7 +259,7 @@ def damaged(
     *,
     returned: bool = False,
 ) -> Mutant | None:
-    """Return a fresh tree with one expression changed; None where a tuple is returned, which cannot be multiplied."""
+    """Return a fresh tree with one changed expression; None if the expression is a tuple."""
     tree = ast.parse(text)
     finder = Finder(class_name)
     finder.visit(tree)
@@ -275,7 +274,7 @@ def damaged(
 
 
 def compiled(mutant: Mutant, cls: Any, path: str) -> Any:
-    """Return the class that a damaged module defines."""
+    """Return the class of a damaged module."""
     original = sys.modules[cls.__module__]
     module = types.ModuleType(cls.__module__)
     module.__dict__.update(__file__=path, __package__=original.__package__, __name__=cls.__module__)
@@ -284,7 +283,7 @@ def compiled(mutant: Mutant, cls: Any, path: str) -> Any:
 
 
 def first_failure(cls: Any, name: str, cases: LayerCases, profile: Profile) -> str | None:
-    """Return the property that tells a class from a right one, or None."""
+    """Return the first property that fails for a class, or None."""
     from tinygrad_lab.conformance.runner import examine_layer
 
     result = examine_layer(name, cls, cases, Options(profile), once=("bad_inputs",))
@@ -301,7 +300,7 @@ def kill_mutants(layer: Any, cases: LayerCases | None = None, *, profile: Profil
     cases : LayerCases
         Its valid uses; by default the registered ones.
     profile : Profile
-        How long to look at each.
+        How long to look at each mutant.
     """
     cls = layers[layer] if isinstance(layer, str) else layer
     name = layer if isinstance(layer, str) else cls.__name__
@@ -314,7 +313,7 @@ def kill_mutants(layer: Any, cases: LayerCases | None = None, *, profile: Profil
         try:
             killer = first_failure(compiled(mutant, cls, path), name, cases, quick)
         except Exception as error:
-            killer = f"it does not even run ({type(error).__name__})"
+            killer = f"does not run ({type(error).__name__})"
         if killer is None:
             found.survivors.append(mutant)
         else:

@@ -1,4 +1,4 @@
-"""Checking optimizers: that a step is fresh, private, resumable and goes downhill."""
+"""Checks of optimizers: a step gives fresh arrays, keeps its state private, can be resumed and goes downhill."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ class OptimizerTrial(BaseTrial):
 
 
 def fresh_arrays(trial: OptimizerTrial) -> Measure:
-    """A step gives each parameter a fresh array: the old one keeps its values, and the gradient too.
+    """A step gives each parameter a fresh array: the old array and the gradient keep their values.
 
-    Catches updates in place, which change what others hold: saved activations, averages of weights.
+    Catches updates in place, which change the arrays that others hold: saved activations, averages of weights.
     """
     parameters = trial.parameters()
     optimizer = trial.optimizer(parameters)
@@ -94,14 +94,14 @@ def fresh_arrays(trial: OptimizerTrial) -> Measure:
         copies = [a.tobytes() for a in held]
         trial.walk(optimizer, parameters, range(k, k + 1))
         for p, a, copy in zip(parameters.values(), held, copies, strict=True):
-            demand(a.tobytes() == copy, "a step writes into the array that the parameter had")
+            demand(a.tobytes() == copy, "a step writes into the parameter's old array")
             demand(a.size == 0 or not np.shares_memory(p.value, a), "a step does not give a fresh array")
             demand(p.node is None or p.node.grad is None, "after a step the gradient is still there")
     return Measure()
 
 
 def width(trial: OptimizerTrial) -> Measure:
-    """Parameters keep their shape and dtype, and float32 follows float64 but for rounding."""
+    """Parameters keep their shape and dtype, and float32 agrees with float64 to rounding."""
     found = {}
     for dtype in ("float64", "float32"):
         parameters = trial.parameters(dtype)
@@ -113,7 +113,7 @@ def width(trial: OptimizerTrial) -> Measure:
 
 
 def leaves_alone(trial: OptimizerTrial) -> Measure:
-    """A parameter that is frozen, or that got no gradient, stays as it is."""
+    """A parameter that is frozen, or that has no gradient, does not change."""
     for how in ("frozen", "without a gradient"):
         parameters, other = trial.parameters(), tgl.Parameter(np.ones(2))
         first = next(iter(parameters.values()))
@@ -130,7 +130,7 @@ def leaves_alone(trial: OptimizerTrial) -> Measure:
 
 
 def resumes(trial: OptimizerTrial) -> Measure:
-    """Half of the steps, state(), a new optimizer, load_state() and the other half give the bits of all at once."""
+    """A run that is split by state() and load_state() into a new optimizer gives the bits of the whole run."""
     parameters = trial.parameters()
     expected = trial.walk(trial.optimizer(parameters), parameters, range(STEPS))
     half = trial.parameters()
@@ -144,7 +144,7 @@ def resumes(trial: OptimizerTrial) -> Measure:
 
 
 def private_state(trial: OptimizerTrial) -> Measure:
-    """What state() returned is finite and does not change when the optimizer goes on."""
+    """The arrays of state() are finite, and later steps do not change them."""
     parameters = trial.parameters()
     optimizer = trial.optimizer(parameters)
     trial.walk(optimizer, parameters, range(2))
@@ -154,27 +154,27 @@ def private_state(trial: OptimizerTrial) -> Measure:
     before = {k: v.tobytes() for k, v in state.items()}
     trial.walk(optimizer, parameters, range(2, STEPS))
     for key, value in state.items():
-        demand(value.tobytes() == before[key], f"{key} of a state that was handed out changes in later steps")
+        demand(value.tobytes() == before[key], f"later steps change {key} of a state that state() has returned")
     return Measure()
 
 
 def independence(trial: OptimizerTrial) -> Measure:
-    """Each parameter's steps depend on its own gradients alone."""
+    """Each parameter's steps depend on its own gradients only."""
     parameters = trial.parameters()
     together = trial.walk(trial.optimizer(parameters), parameters, range(STEPS))
     alone = {"p0": trial.parameters()["p0"]}
     (found,) = trial.walk(trial.optimizer(alone), alone, range(STEPS))
-    return agree("a parameter learned alone, against one learned with others", found, together[0], 1e-12)
+    return agree("a parameter learned alone, compared with the same one learned with others", found, together[0], 1e-12)
 
 
 def kernels(trial: OptimizerTrial) -> Measure:
     """Each kernel of an update changes parameters and the optimizer's arrays as its reference does, on every device.
 
-    The averages of the weights are taken too.
+    The update of averaged weights is checked too.
     """
     audit = Audit(np.random.default_rng([trial.case.seed, 1]))
     for device, dtype, products in ways(trial.devices):
-        if dtype in WIDTHS and products == "float32":  # weights are never narrower, and updates multiply no matrices
+        if dtype in WIDTHS and products == "float32":  # weights are never in float16, and updates multiply no matrices
             parameters = trial.parameters(dtype, device)
             with observing(audit.observe):
                 for p in trial.walk(trial.optimizer(parameters), parameters, range(STEPS)):
@@ -186,7 +186,7 @@ def kernels(trial: OptimizerTrial) -> Measure:
 
 
 def descends(trial: OptimizerTrial) -> Measure:
-    """On L(p) = |p - 1|^2 / 2, a hundred steps end nearer to 1 than they began."""
+    """On L(p) = |p - 1|^2 / 2, a hundred steps bring the parameters nearer to 1."""
     parameters = trial.parameters()
     optimizer = trial.optimizer(parameters)
     before = sum(float(((p.value - 1) ** 2).sum()) for p in parameters.values())
@@ -197,7 +197,7 @@ def descends(trial: OptimizerTrial) -> Measure:
         optimizer.step()
     demand_finite("the parameters after a hundred steps", join([p.value for p in parameters.values()]))
     after = sum(float(((p.value - 1) ** 2).sum()) for p in parameters.values())
-    demand(after < before, f"a hundred steps on |p - 1|^2 go from {before:.4g} to {after:.4g}")
+    demand(after < before, f"a hundred steps change |p - 1|^2 from {before:.4g} to {after:.4g}: expected less")
     return Measure()
 
 
@@ -220,7 +220,7 @@ def default_options(make: Callable[..., Any]) -> st.SearchStrategy[dict[str, Any
 
 
 def optimizer_cases(make: Callable[..., Any], options: Any) -> Any:
-    """Return a strategy of cases: options that the constructor takes, and one to three parameters."""
+    """Return a strategy of cases: options that the constructor accepts, and one to three parameters."""
 
     @st.composite
     def draw_case(draw: Any) -> Case:
@@ -267,7 +267,7 @@ def check_optimizer(
     exemptions: Mapping[str, str] | None = None,
     **others: Unpack[Keywords],
 ) -> LayerResult:
-    """Check an optimizer: fresh arrays, private state, widths, frozen parameters, resuming, kernels, that it descends.
+    """Check an optimizer: fresh arrays, private state, dtypes, frozen parameters, resuming, kernels, and descent.
 
     Parameters
     ----------
@@ -276,7 +276,7 @@ def check_optimizer(
     options : Hypothesis strategy of dict
         Its options; by default derived from annotations, with learning rates of 0.1 and 0.01.
     exemptions : mapping of property name to reason
-        Properties that it does not have.
+        Properties that the optimizer does not have.
     **others
         The options of `check_layer`.
 

@@ -1,7 +1,6 @@
-"""``pytest --conformance[=NAME,...]``: one test for each registered layer, wherever it comes from.
+"""The pytest plugin: ``pytest --conformance[=NAME,...]`` runs one test for each registered layer.
 
-This module is loaded in every pytest session of an environment that has tinygrad_lab, so it imports nothing of the kit
-until it is asked for.
+Every pytest session of an environment with tinygrad_lab loads this module, so it imports the kit only for that option.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ KEY = "conformance"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options."""
     group = parser.getgroup("tinygrad_lab")
-    help_text = "check every registered layer of tinygrad_lab by the conformance kit, or those named (commas between)"
+    help_text = "check every registered layer of tinygrad_lab with the conformance kit, or the named ones (NAME,NAME)"
     group.addoption("--conformance", nargs="?", const="", default=None, metavar="NAME", help=help_text)
-    group.addoption("--conformance-examples", type=int, metavar="N", help="cases drawn for each layer")
-    group.addoption("--conformance-seed", type=int, metavar="N", help="draw other cases than those of seed 0")
+    group.addoption("--conformance-examples", type=int, metavar="N", help="number of cases drawn for each layer")
+    group.addoption("--conformance-seed", type=int, metavar="N", help="seed of the drawn cases (default: 0)")
 
 
 def wanted_names(config: pytest.Config) -> list[str]:
@@ -38,12 +37,12 @@ def wanted_names(config: pytest.Config) -> list[str]:
 
     names = [name.strip() for name in wanted.split(",") if name.strip()] or list(layers)
     if unknown := [name for name in names if name not in layers]:
-        raise pytest.UsageError(f"--conformance: no such layer: {', '.join(unknown)}; there are {', '.join(layers)}")
+        raise pytest.UsageError(f"--conformance: unknown layer: {', '.join(unknown)}; known are {', '.join(layers)}")
     return names
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse unknown names before anything is collected: in a worker of xdist the message would be lost."""
+    """Refuse unknown names before tests are collected: a worker of xdist would lose the message."""
     wanted_names(config)
     examples = config.getoption("--conformance-examples")
     if examples is not None and examples < 1:
@@ -58,14 +57,14 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
 
 def pytest_sessionfinish() -> None:
-    """End the process in which layers are built again, if there is one."""
+    """End the process that builds layers again, if it is running."""
     module = sys.modules.get("tinygrad_lab.conformance.meta.fresh_process")
     if module is not None:
         module.FRESH.stop()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print what the kit notes beside passes and failures."""
+    """Print the kit's notes."""
     reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, [])]
     notes = [value for r in reports for key, value in getattr(r, "user_properties", []) if key == KEY]
     if any(notes):
@@ -87,7 +86,7 @@ class ConformanceItem(pytest.Item):
         conclude(result)
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
-        """Return the report alone, without the kit's own traceback."""
+        """Return the report without the kit's own traceback."""
         from tinygrad_lab.conformance.trials.results import NonconformanceError
 
         if isinstance(excinfo.value, NonconformanceError):
@@ -95,5 +94,5 @@ class ConformanceItem(pytest.Item):
         return super().repr_failure(excinfo)
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
-        """Return what the test is called."""
+        """Return the test's place and name."""
         return self.path, None, f"{KEY}: {self.name}"

@@ -1,4 +1,4 @@
-"""The runner: every property on every drawn case, and the smallest case for each property that fails."""
+"""The runner checks every property on every drawn case, and finds the smallest case for each one that fails."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from tinygrad_lab.errors import PluginError
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.registry import layers
 
-MOST_REPORTS = 3  # failing properties that are shrunk and explained; a wrong rule breaks many at once
-SOME_CASES = 3  # of a layer, the latest, whose calls of primitives are turned into misfits
-ROUND_TRIPS = 40  # cases of a layer, the latest, that go through a fresh process
+MOST_REPORTS = 3  # failing properties to shrink and explain; a wrong rule breaks many at once
+SOME_CASES = 3  # the latest cases of a layer, whose calls of primitives become misfits
+ROUND_TRIPS = 40  # the latest cases of a layer, which go through a fresh process
 
 Made = TypeVar("Made", bound=BaseTrial)  # the kind of trial
 
@@ -48,11 +48,11 @@ class Run(Generic[Made]):
     Parameters
     ----------
     name : str
-        What the report calls it.
+        The name in the report.
     cases : LayerCases
-        What its author says.
+        The author's description of the valid uses.
     make_trial : callable
-        From a case whose mode is decided to a trial.
+        Returns the trial of a case whose mode is decided.
     properties : dict
         The properties to check, by name.
     options : Options
@@ -60,7 +60,7 @@ class Run(Generic[Made]):
     thing : object
         The class or function.
     call : str
-        How to check one case again; ``{property}`` is replaced.
+        The call that checks one case again; ``{property}`` is replaced.
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class Run(Generic[Made]):
         self.result = LayerResult(name)
         for key in properties:
             self.result.properties[key] = PropertyResult(key, exemption=cases.exemptions.get(key))
-        self.first: dict[str, tuple[Case, Exception, Case]] = {}  # property -> the structure, the error, the case
-        self.kept: deque[Made] = deque(maxlen=ROUND_TRIPS)  # the latest, for the round trip
+        self.first: dict[str, tuple[Case, Exception, Case]] = {}  # drawn case, error, case in its mode
+        self.kept: deque[Made] = deque(maxlen=ROUND_TRIPS)  # the latest trials, for the round trip
         self.in_blocks: set[int] = set()  # kernels that ran on several blocks
         self.compared = 0  # elements of gradients
         self.varied = False  # whether random numbers differed from step to step
@@ -93,7 +93,7 @@ class Run(Generic[Made]):
         Raises
         ------
         Rejected
-            The values never get clear of kinks.
+            Every draw of values lies too near to a kink.
         """
         for case in self.in_modes(drawn):
             if self.options.profile.hasty and self.first:
@@ -122,14 +122,14 @@ class Run(Generic[Made]):
 
     @property
     def ended(self) -> bool:
-        """Whether a property is broken without which the others say nothing: it does not run, or never twice alike."""
+        """Whether nothing more can be judged: the layer does not run, or gives other results each time."""
         if "forward" in self.first:
             return True
         found = self.first.get("determinism")
         return found is not None and isinstance(found[1], Violation) and "determinism" not in self.cases.exemptions
 
     def in_modes(self, case: Case) -> list[Case]:
-        """Return the case in both modes if they can differ, else in one chosen by its seed."""
+        """Return the case in both modes if they can differ, else in one that its seed chooses."""
         if case.training is not None or not self.is_layer:
             return [case]
         both = [replace(case, training=True), replace(case, training=False)]
@@ -143,12 +143,12 @@ class Run(Generic[Made]):
         return both if differ else [both[case.seed % 2]]
 
     def attempt(self, name: str, drawn: Case, case: Case, action: Callable[[], Any]) -> Any:
-        """Run something that must not raise; what it raises is noted as a failure of a property.
+        """Run something that must not raise; an exception is noted as a failure of a property.
 
         Raises
         ------
         Undecided
-            The oracle cannot tell.
+            The oracle cannot decide.
         """
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -173,24 +173,24 @@ class Run(Generic[Made]):
         result.seconds += time.perf_counter() - start
 
     def measure(self, name: str, trial: Made) -> Measure | None:
-        """Return what a property measures on a trial; one beyond its tolerance is a violation."""
+        """Return a property's measure of a trial; an error beyond the tolerance is a violation."""
         measure = self.properties[name](trial)
         if measure is not None and not measure.holds:
             raise Violation(f"error {measure.error:.3g}, tolerance {measure.tolerance:.3g}", measure)
         return measure
 
     def watch(self, trial: Made) -> None:
-        """Run the layer once more and note which of its lines run."""
+        """Run the layer once more and note the lines that run."""
         if self.coverage is None:
             return
 
-        with warnings.catch_warnings(), contextlib.suppress(Exception):  # the properties say what is raised
+        with warnings.catch_warnings(), contextlib.suppress(Exception):  # the properties report what it raises
             warnings.simplefilter("ignore")
             with self.coverage.watching():
                 trial.exercise()
 
     def finish(self, drawn: Drawn) -> LayerResult:
-        """Shrink and explain the failures, and add what is checked once a layer."""
+        """Shrink and explain the failures, and return the result."""
         for number, (name, (structure, error, case)) in enumerate(self.first.items()):
             result = self.result.properties[name]
             shown = number < MOST_REPORTS and result.exemption is None and not follows(name, self.first)
@@ -225,7 +225,7 @@ class Run(Generic[Made]):
         return case, error
 
     def error_of(self, name: str, case: Case) -> tuple[Case, Exception | None]:
-        """Return the case with its final seed, and what a property raises for it."""
+        """Return the case with its final seed, and the error that a property raises for it."""
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
@@ -239,19 +239,19 @@ class Run(Generic[Made]):
         return case, None
 
     def made_real(self, case: Case) -> Made | None:
-        """Return the trial of a case; None if it cannot be built."""
+        """Return the trial of a case, or None if it cannot be built."""
         try:
             return self.make_trial(case)
         except Exception:
             return None
 
     def add_notes(self, drawn: Drawn) -> None:
-        """Note what the cases leave out and which exemptions are needless."""
+        """Note gaps of the cases and needless exemptions."""
         notes = self.result.notes
         if drawn.rejected:
-            notes.append(f"{drawn.rejection_rate:.0%} of the draws came too near to a kink and were drawn again")
+            notes.append(f"{drawn.rejection_rate:.0%} of the draws were too near to a kink and were drawn again")
         if self.varied and not self.cases.random and "statistics" in self.properties:
-            notes.append("it draws random numbers in training; say random=True in its cases, or nothing judges them")
+            notes.append("it draws random numbers in training; set random=True in its cases, or nothing judges them")
         if self.is_layer and not self.ended:
             notes += adequacy.options_never_drawn(self.thing, [*drawn.structures, *self.cases.examples])
             notes += adequacy.lines_never_run(self.thing, self.coverage) if self.coverage is not None else []
@@ -263,7 +263,7 @@ class Run(Generic[Made]):
             notes.append(f"exemptions from properties that do not exist: {', '.join(unknown)}")
 
     def once(self, name: str, check: Callable[[], Measure | int | None]) -> None:
-        """Check a property of the layer as a whole."""
+        """Check a property of the whole layer."""
         result = PropertyResult(name, exemption=self.cases.exemptions.get(name))
         start = time.perf_counter()
         try:
@@ -284,12 +284,12 @@ class Run(Generic[Made]):
 def examine_layer(
     name: str, cls: Any, cases: LayerCases, options: Options, *, once: Collection[str] = ONCE
 ) -> LayerResult:
-    """Check a layer and return what was found; nothing is raised for a layer that fails.
+    """Check a layer and return the result; a layer that fails raises nothing.
 
     Parameters
     ----------
     name : str
-        What the report calls it.
+        The name in the report.
     cls : type
         The layer's class.
     cases : LayerCases
@@ -323,7 +323,7 @@ def examine_layer(
 
 
 def draw_and_judge(run: Run[Made]) -> Drawn:
-    """Check the properties on the author's examples and on drawn cases, or on one case alone."""
+    """Check the properties on the author's examples and on drawn cases, or on one given case."""
     rejected, case = 0, run.options.case
     for example in run.cases.examples if case is None else (case,):
         try:
@@ -337,7 +337,7 @@ def draw_and_judge(run: Run[Made]) -> Drawn:
 
 
 def add_adequacy(run: Run[Made], drawn: Drawn) -> None:
-    """Check that the cases test something, unless nothing runs at all."""
+    """Check that the cases test something, unless the layer does not even run."""
     if run.options.includes("adequacy") and not run.ended:
         run.once("adequacy", lambda: check_adequacy(run, drawn))
 
@@ -345,26 +345,26 @@ def add_adequacy(run: Run[Made], drawn: Drawn) -> None:
 def check_adequacy(run: Run[Made], drawn: Drawn) -> int:
     """The strategy tests something, and reaches the kernels of the layer's own primitives."""
     if run.cases.random and "statistics" in run.properties and not run.varied:
-        raise Violation("the cases declare the layer random, but in no case do its results differ from step to step")
+        raise Violation("the cases declare random=True, but in no case do the results differ from step to step")
     adequacy.demand_adequate(drawn, run.compared, len(run.cases.examples))
     adequacy.demand_reached(adequacy.own_kernels(run.thing, run.options.devices), run.result.reached)
     return len(drawn.structures)
 
 
 def round_trips(run: Run[Trial]) -> Measure:
-    """config() and state() are all that a layer is: built from them in a fresh process it computes the same."""
+    """A layer that a fresh process builds from config() and state() computes the same."""
     measures = []
     for trial in run.kept:
         assert isinstance(trial.subject, LayerSubject)
         try:
             measures.append(FRESH.round_trip(trial.layer, trial.inputs))
-        except PluginError:  # a class that nobody has registered
+        except PluginError:  # the class is not registered
             measures.append(rebuilt_here(trial.layer, trial.inputs))
     return Measure.worst(measures)
 
 
 def add_misfits(run: Run[Made], use_kernels: Callable[[Made], None]) -> None:
-    """Check the misfits of the primitives that `use_kernels` calls for a trial, unless nothing runs at all."""
+    """Check misfits of the primitives that `use_kernels` calls for a trial, unless `forward` fails."""
     if run.options.includes("misfits") and "forward" not in run.first:
         run.once("misfits", lambda: check_misfits(run, use_kernels))
 
@@ -375,7 +375,7 @@ def use_float32(trial: Trial) -> None:
 
 
 def check_misfits(run: Run[Made], use_kernels: Callable[[Made], None]) -> int:
-    """Kernels take, or refuse, arguments that do not fit just as the reference forward does."""
+    """Kernels accept or refuse arguments that do not fit exactly as the reference forward does."""
     calls: Calls = {}
     for trial in list(run.kept)[-SOME_CASES:]:
         with noting(calls), np.errstate(all="ignore"):
@@ -387,7 +387,7 @@ def check_misfits(run: Run[Made], use_kernels: Callable[[Made], None]) -> int:
 
 
 def check_bad_inputs(run: Run[Trial]) -> int:
-    """Each documented bad input raises the documented error, with a message that says what is wrong."""
+    """Each documented bad input raises the documented error, with a message that matches."""
     for bad in run.cases.bad_inputs:
         if run.coverage is None:
             provoke(run.thing, bad)
@@ -398,12 +398,12 @@ def check_bad_inputs(run: Run[Trial]) -> int:
 
 
 def provoke(make: Any, bad: BadInput) -> None:
-    """Use a layer in a forbidden way and demand its error.
+    """Use a layer in a forbidden way and demand the documented error.
 
     Raises
     ------
     Violation
-        No error, another error, or a message that does not match.
+        There is no error, another error, or a message that does not match.
     """
     rng = np.random.default_rng(0)
     given = [i if isinstance(i, Input) else Input(tuple(i)) for i in bad.inputs]

@@ -1,4 +1,4 @@
-"""A session: the registered layers one after another, and what only shows over all of them."""
+"""A session checks the registered layers one after another, and the kernels that they share."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def check_layers(
 ) -> list[LayerResult]:
     """Check registered layers, all by default, and return the results.
 
-    With all of them, every kernel that belongs to no layer must be reached too. The kernels of other devices are also
-    those of losses and of optimizers, which are then run for their sake.
+    If all layers are checked, their cases must also reach every kernel that belongs to no layer. On other devices, the
+    kernels of losses and optimizers count too, so losses and optimizers run as well.
 
     Parameters
     ----------
     names : sequence of str
         Registered names.
     mutants : bool
-        Whether to damage each layer's own code and see whether the kit notices.
+        Whether to damage each layer's own code in turn, and check that the kit notices.
     progress : callable
         Called with each name before it is checked.
     **options
@@ -47,7 +47,7 @@ def check_layers(
     PluginError
         A name is not registered, or a plugin is broken.
     ConfigError, DeviceError
-        No example is to be drawn, or a backend is unknown or not installed.
+        The number of examples is below 1, or a device is unknown or its library not installed.
     """
     return list(check_each(names, mutants=mutants, progress=progress, **options))
 
@@ -59,7 +59,7 @@ def check_each(
     progress: Callable[[str], None] = lambda name: None,
     **options: Unpack[Keywords],
 ) -> Iterator[LayerResult]:
-    """Check as `check_layers` does, and yield each result when it is there."""
+    """Check as `check_layers` does, and yield each result as soon as it is known."""
     packed = Options.pack(**options)
     for device in packed.devices:
         find_backend(device)
@@ -88,7 +88,7 @@ def check_each(
 
 
 def beside_layers(progress: Callable[[str], None], **options: Unpack[Keywords]) -> Iterator[LayerResult]:
-    """Yield what the kernels of losses and optimizers do on other devices."""
+    """Yield the results of losses and optimizers for kernels on other devices."""
     options["properties"] = ("forward", "devices", "kernels")
     for kind, registry, inspect in (("loss", losses, inspect_loss), ("optimizer", optimizers, inspect_optimizer)):
         for name in registry:
@@ -99,7 +99,7 @@ def beside_layers(progress: Callable[[str], None], **options: Unpack[Keywords]) 
 
 
 def inspect_one(name: str, **options: Unpack[Keywords]) -> LayerResult:
-    """Check one layer; a plugin that cannot be loaded is a failure and does not keep the others from being checked."""
+    """Check one layer; a plugin that cannot be loaded counts as a failure, so that the others are still checked."""
     try:
         return inspect_layer(name, **options)
     except Exception as error:
@@ -108,9 +108,9 @@ def inspect_one(name: str, **options: Unpack[Keywords]) -> LayerResult:
 
 
 def shared_kernels(reached: Collection[int], devices: Collection[str] = ()) -> list[LayerResult]:
-    """Return a result for the kernels that no layer owns: every one must be reached by a case of something.
+    """Return a result for the kernels that no layer owns: some case must reach each of them.
 
-    Those of losses and optimizers are among them where these are run too, for the sake of other devices.
+    The kernels of losses and optimizers count only if there are other devices, because only then do these run.
     """
     kernels = kernels_in("tinygrad_lab.", devices)
     beside = kernels_in("tinygrad_lab.losses.", devices)

@@ -41,7 +41,7 @@ WORDS = {
     "leaves_alone": "a parameter without a gradient must stay as it is",
     "modes": "training and evaluation are mixed up",
     "non_finite": "a NaN that goes in does not come out",
-    "nothing_mutated": "something writes into an array that it was given; work on a copy",
+    "nothing_mutated": "something writes into an array that belongs to its caller; work on a copy",
     "output_shape": "output_shape does not say the shape of the result",
     "own_gradients": "a gradient shares memory with what was given; return a copy",
     "private_state": "a state that was handed out changes later; hand out copies",
@@ -150,7 +150,7 @@ def comparison(prop: str, trial: Trial, argument: str) -> str:
     try:
         if reference is not None:
             return results_beside(trial, reference)
-        if argument in trial.names:
+        if argument and argument in trial.names:
             return jacobians_beside(trial, trial.names.index(argument))
     except Exception:
         return ""  # what was raised is not the learner's business: the headline says what is wrong
@@ -161,7 +161,7 @@ def results_beside(trial: Trial, reference: Any) -> str:
     """Return the expected and the given results."""
     layer = isinstance(trial.subject, LayerSubject)
     expected = as_arrays(call_reference(trial) if layer else reference(*trial.inputs, **trial.case.options))
-    got = as_arrays(trial.outputs if layer else trial.subject.function(*trial.inputs))
+    got = as_arrays(trial.outputs if layer else trial.subject.function(*trial.inputs, **trial.subject.options))
     lines = []
     for k, (right, given) in enumerate(zip(expected, got, strict=False)):
         number = "" if len(expected) == 1 else f" {k + 1}"

@@ -38,7 +38,7 @@ def test_a_strategy_from_annotations() -> None:
     result = inspect_layer(Shifted, profile=Profile(examples=12))
     assert result.passed
     assert result.properties["gradients"].examples > 8
-    assert any("derived from annotations" in note for note in result.notes)
+    assert any("comes from annotations" in note for note in result.notes)
 
 
 def test_every_annotation_is_drawn() -> None:

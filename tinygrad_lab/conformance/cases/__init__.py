@@ -1,1 +1,1 @@
-"""Cases: how the inputs and options of a layer are drawn."""
+"""Cases: strategies that draw the inputs and options of a layer."""

@@ -1,7 +1,7 @@
-"""Cases: what the author of a layer says about it, so that the kit can prove the rest.
+"""Cases: the author's description of a layer's valid uses, and of what is known about them.
 
 A strategy draws the *structure* of a case: constructor arguments and the shapes of the inputs. The kit adds a seed, and
-NumPy fills in the values (drawing them one by one by Hypothesis is some thirty times slower).
+NumPy draws the values from it. If Hypothesis drew them one by one, that would take about thirty times as long.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 from tinygrad_lab.errors import LabError
 
-LOW, HIGH = -2.0, 2.0  # where values are drawn from unless an Input says otherwise
-MARGIN = 0.01  # how far from a kink or a tie values are drawn
+LOW, HIGH = -2.0, 2.0  # default range of values
+MARGIN = 0.01  # smallest distance of drawn values from a kink or a tie
 
 
 class _Pasteable:
-    """A dataclass whose repr names only what differs from the default, so that it can be pasted into a file."""
+    """A dataclass whose repr shows only values that differ from their defaults, as code to paste into a file."""
 
     def __repr__(self) -> str:
         given = []
@@ -33,20 +33,20 @@ class _Pasteable:
 
 @dataclass(frozen=True, repr=False)
 class Input(_Pasteable):
-    """One array that a layer is called with: values uniform in [low, high), or integers.
+    """One input array of a layer: uniform values in [low, high), or integers.
 
     Parameters
     ----------
     shape : tuple of int
         The shape, batch axis first.
     low, high : float
-        The range of the values. Left as they are, one value in eight is drawn from a range five times as wide.
+        The range of the values. In the default range, one value in eight is drawn from a range five times as wide.
     kind : {"float", "constant", "integer"}
-        Constants are floats by which nothing is differentiated (a target, a mask); integers are constants too.
+        Constants are floats without a gradient (a target, a mask); integers are constants too.
     below : int
         The exclusive bound of integers; they start at 0.
     distinct : bool
-        Whether the values are kept pairwise apart, so that a maximum has no ties.
+        Whether all values differ clearly, so that a maximum has no ties.
     values : tuple of float
         The only values to draw.
 
@@ -69,14 +69,14 @@ class Input(_Pasteable):
 
 @dataclass(frozen=True, repr=False)
 class Inner(_Pasteable):
-    """A layer among the constructor arguments of a case, built from the case's seed when the case is.
+    """A layer among the constructor arguments of a case; the kit builds it with the case's seed.
 
     Parameters
     ----------
     layer : str or type
         The registered name, or the class.
     args, options : tuple, dict
-        Its own constructor arguments, which may hold an `Inner` again.
+        Its own constructor arguments, which may contain another `Inner`.
 
     Examples
     --------
@@ -93,18 +93,18 @@ class Inner(_Pasteable):
 
 @dataclass(frozen=True, repr=False)
 class Case(_Pasteable):
-    """One configuration of a layer and the inputs that it is called with.
+    """One configuration of a layer, and its inputs.
 
     Parameters
     ----------
     args, options : tuple, dict
         The constructor's positional and keyword arguments; a layer among them is written as an `Inner`.
     inputs : tuple of Input
-        What the layer is called with.
+        The inputs of the call.
     training : bool or None
         The mode; None tries both.
     seed : int
-        From which weights and values are drawn; the kit draws it.
+        The seed of weights and values; the kit draws it.
 
     Examples
     --------
@@ -126,13 +126,13 @@ class BadInput(_Pasteable):
     Parameters
     ----------
     args, options : tuple, dict
-        The constructor's arguments; the error may come from the constructor already.
+        The constructor's arguments; the constructor itself may raise the error.
     inputs : tuple of shapes or Inputs
-        What the layer is called with.
+        The inputs of the call.
     error : type
         The documented exception.
     match : str
-        A regular expression found in its message.
+        A regular expression that its message must contain.
     training : bool
         The mode of the call.
     """
@@ -147,21 +147,21 @@ class BadInput(_Pasteable):
 
 @dataclass(frozen=True)
 class Law:
-    """A law that a layer keeps, written by its author.
+    """A law that a layer satisfies, written by its author.
 
     Parameters
     ----------
     name : str
-        What the card calls it.
+        The name on the card.
     check : callable
-        ``check(layer, *inputs)``, on a float64 layer and float64 NumPy arrays, returns the largest error, which should
-        be 0 but for rounding; or raises AssertionError.
+        ``check(layer, *inputs)`` gets a float64 layer and float64 NumPy arrays. It returns the largest error, which
+        should be 0 up to rounding, or raises AssertionError.
     formula : str
-        The law, for the report.
+        The formula of the law, for the report.
     tolerance : float
         The largest error that passes.
     training : bool or None
-        The mode in which it holds; None for both.
+        The mode in which the law holds; None for both.
 
     Examples
     --------
@@ -184,36 +184,36 @@ class LayerCases:
     strategy : Hypothesis strategy of Case
         Draws the structure of valid uses.
     reference : callable
-        ``reference(layer, *inputs)``: the forward again, written independently (plain loops, SciPy) on float64 NumPy
-        arrays; parameters by ``layer.state()``. Gradient checks prove a layer consistent with its own forward only.
+        ``reference(layer, *inputs)`` computes the forward independently (plain loops, SciPy) on float64 NumPy arrays,
+        with parameters from ``layer.state()``. Gradient checks only prove that a layer fits its own forward.
     kink_distance : callable
-        ``kink_distance(layer, *inputs)``: how far the nearest kink or tie is; omitted for a smooth layer. Draws nearer
-        than `margin` are drawn again.
+        ``kink_distance(layer, *inputs)`` returns the distance of the nearest kink or tie; omit it for a smooth layer.
+        The kit draws values again if it is below `margin`.
     complex_safe : bool
-        Whether the forward is analytic and written in operations that take complex numbers, so that the complex step
-        may replace differences. (``abs``, comparisons and maxima are not: their imaginary parts are silently lost.)
+        Whether the forward is analytic and its operations accept complex numbers, so that the complex step may replace
+        differences. ``abs``, comparisons and maxima are not analytic: they silently lose imaginary parts.
     laws : sequence of str or Law
         Names of the kit's laws (`tinygrad_lab.conformance.properties.laws`): ``linear``, ``affine``,
         ``batch_independent``, ``channel_independent``, ``elementwise``, ``permutation_equivariant``,
         ``shift_equivariant``, ``translation_invariant``, ``scale_invariant``, ``positively_homogeneous``, ``monotone``,
         ``unit_sum``, ``identity_at_zero_weights``), or laws of the layer's own.
     bad_inputs : sequence of BadInput
-        Documented errors.
+        Forbidden uses with their documented errors.
     exemptions : mapping of property name to reason
-        Properties that the layer does not have. They run all the same, and one that passes is flagged.
+        Properties that the layer does not have. The kit checks them anyway, and notes those that hold.
     random : bool
         Whether the layer draws random numbers in training.
     statistics : callable
-        ``statistics(layer)`` raises AssertionError if many draws have the wrong distribution. By default: the mean of
-        the training outputs is the output in evaluation.
+        ``statistics(layer)`` raises AssertionError if many draws have the wrong distribution. By default, the mean of
+        the training outputs must equal the output in evaluation.
     updated_buffers : callable
-        ``updated_buffers(layer, *inputs)``: the buffers after one training call, by path, written independently.
+        ``updated_buffers(layer, *inputs)`` returns the buffers after one training call by path, computed independently.
     examples : sequence of Case
         Cases that are always tried, such as one that failed before.
     margin : float
-        The least kink distance.
+        The smallest accepted kink distance.
     equivalent : mapping of damage to reason
-        Damages, as ``--mutants`` names them, under which the layer is still right, and why.
+        Damages, as ``--mutants`` names them, that leave the layer correct, and the reasons.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""A strategy for a layer whose author registers none, derived from the annotations of its constructor.
+"""Default cases of a layer without registered ones, derived from the annotations of its constructor.
 
-It draws small numbers for ``int``, both values of ``bool``, the members of a ``Literal``, the default of everything
-else, and input shapes that the layer's `output_shape` accepts. It is a beginning: it knows no reference and no law.
+The strategy draws small numbers for ``int``, both values of ``bool``, the members of a ``Literal``, the default of
+every other argument, and input shapes that the layer's `output_shape` accepts. It has no reference and no laws.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from tinygrad_lab.conformance.cases.nested import construct
 from tinygrad_lab.errors import ConfigError
 
 UNDRAWN = {"self", "rng", "init"}
-SHAPES = ((2, 0), (3, 0), (2, 2, 0), (2, 5, 6, 0), (1, 4), (2, 3, 4), (2, 4, 4, 3))  # 0: as long as an argument says
+SHAPES = ((2, 0), (3, 0), (2, 2, 0), (2, 5, 6, 0), (1, 4), (2, 3, 4), (2, 4, 4, 3))  # 0: an argument
 
 
 def annotation_strategy(annotation: Any, default: Any) -> st.SearchStrategy[Any] | None:
-    """Return a strategy for an annotation, or None if nothing is known about it."""
+    """Return a strategy for an annotation, or None for an unknown one."""
     known = inspect.Parameter.empty
     origin, members = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation is bool:
@@ -46,12 +46,12 @@ def annotation_strategy(annotation: Any, default: Any) -> st.SearchStrategy[Any]
 
 
 def arguments_strategy(cls: Any) -> st.SearchStrategy[dict[str, Any]]:
-    """Return a strategy of a constructor's keyword arguments.
+    """Return a strategy for a constructor's keyword arguments.
 
     Raises
     ------
     ConfigError
-        An argument has neither a default nor an annotation to draw from.
+        An argument has neither a default nor an annotation that the kit can draw from.
     """
     try:
         hints = typing.get_type_hints(cls.__init__)
@@ -73,7 +73,7 @@ def arguments_strategy(cls: Any) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def accepted_shapes(cls: Any, options: dict[str, Any]) -> list[tuple[int, ...]]:
-    """Return the input shapes that a layer with these options accepts, judged by its `output_shape`."""
+    """Return the input shapes that a layer with these options accepts, according to its `output_shape`."""
     try:
         layer = construct(cls, (), options, np.random.default_rng(0))
     except Exception:
@@ -92,7 +92,7 @@ def accepted_shapes(cls: Any, options: dict[str, Any]) -> list[tuple[int, ...]]:
 
 
 def default_cases(cls: Any) -> LayerCases:
-    """Return cases for a layer whose author has registered none."""
+    """Return cases for a layer without registered ones."""
     arguments = arguments_strategy(cls)
 
     @st.composite

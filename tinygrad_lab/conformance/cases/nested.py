@@ -1,7 +1,7 @@
-"""Layers inside layers: how a case builds them, and what their own cases know for the layer around them.
+"""Layers inside layers: cases build them, and their own cases provide references for the outer layer.
 
-The author of a layer that is put together from others writes down how; what the others compute is said by the
-references of their own cases.
+The author of a layer composed of others writes a reference for the composition only. The references of the other
+layers' cases compute the parts.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def cases_of(layer: Layer) -> LayerCases:
 
 
 def reference_of(layer: Layer, *inputs: Array) -> Any:
-    """Return what the reference of a registered layer gives.
+    """Return the result of a registered layer's reference.
 
     Raises
     ------
     ConfigError
-        Its cases have no reference.
+        The layer's cases have no reference.
     """
     reference = cases_of(layer).reference
     if reference is None:
@@ -40,13 +40,13 @@ def reference_of(layer: Layer, *inputs: Array) -> Any:
 
 
 def kink_distance_of(layer: Layer, *inputs: Array) -> float:
-    """Return how far the nearest kink of a registered layer is: infinitely far, if it is smooth."""
+    """Return the distance of the nearest kink of a registered layer; infinity if the layer is smooth."""
     distance = cases_of(layer).kink_distance
     return float("inf") if distance is None else float(distance(layer, *inputs))
 
 
 def realize(value: Any, rng: np.random.Generator) -> Any:
-    """Return a constructor's argument with every `Inner` in it built."""
+    """Return a constructor's argument with a layer in place of every `Inner`."""
     if isinstance(value, Inner):
         cls = registry.layers[value.layer] if isinstance(value.layer, str) else value.layer
         return construct(cls, value.args, value.options, rng)
@@ -58,7 +58,7 @@ def realize(value: Any, rng: np.random.Generator) -> Any:
 
 
 def construct(make: Callable[..., Any], args: Any, options: Any, rng: np.random.Generator) -> Any:
-    """Call a constructor with the arguments of a case, and with the generator if it takes one."""
+    """Call a constructor with the arguments of a case, and with the generator if it accepts `rng`."""
     args, options = realize(tuple(args), rng), realize(dict(options), rng)
     if "rng" not in options and "rng" in inspect.signature(make).parameters:
         options["rng"] = rng

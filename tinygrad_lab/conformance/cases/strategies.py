@@ -1,6 +1,6 @@
-"""Strategies for the sizes and options that layers of images and of features have in common.
+"""Strategies for sizes and options that many layers share.
 
-All draw small numbers: a wrong rule shows on small arrays, and a small one can be read.
+All of them draw small numbers: small arrays show a wrong rule, and people can read them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from tinygrad_lab.conformance.cases.case import HIGH, Case, Input
 
 Pair = tuple[int, int]
-FAR_OUT = (30.0, 200.0)  # e^30 swamps what is added to it, and e^200 is infinite in float32
+FAR_OUT = (30.0, 200.0)  # e^30 + 1 rounds to e^30 in float32, and e^200 overflows
 
 
 def batch_sizes(high: int = 3) -> st.SearchStrategy[int]:
-    """Draw 1, 2, ... images or rows."""
+    """Draw a number of images or rows."""
     return st.integers(1, high)
 
 
@@ -36,7 +36,7 @@ def image_sizes(low: int = 1, high: int = 7) -> st.SearchStrategy[Pair]:
 
 
 def pairs(low: int, high: int) -> st.SearchStrategy[Any]:
-    """Draw one number for both axes, or a pair of them."""
+    """Draw one number for both axes, or a pair."""
     one = st.integers(low, high)
     return st.one_of(one, st.tuples(one, one))
 
@@ -47,7 +47,7 @@ def windows(high: int = 3) -> st.SearchStrategy[Any]:
 
 
 def strides(high: int = 3) -> st.SearchStrategy[Any]:
-    """Draw a stride, larger than the window at times."""
+    """Draw a stride, sometimes larger than the window."""
     return pairs(1, high)
 
 
@@ -57,7 +57,7 @@ def dilations(high: int = 2) -> st.SearchStrategy[Any]:
 
 
 def explicit_paddings(high: int = 2) -> st.SearchStrategy[Any]:
-    """Draw a number, a pair for the axes, or ((top, bottom), (left, right)), asymmetric at times."""
+    """Draw a number, a pair for the axes, or ((top, bottom), (left, right)), sometimes asymmetric."""
     edge = st.integers(0, high)
     sides = st.tuples(edge, edge)
     return st.one_of(edge, sides, st.tuples(sides, sides))
@@ -69,7 +69,7 @@ def paddings(high: int = 2) -> st.SearchStrategy[Any]:
 
 
 def as_pair(value: Any) -> Pair:
-    """Return a number twice, or a pair as it is; for strategies that compute with what they drew."""
+    """Return a pair: a number twice, or the given pair; for strategies that compute with a drawn option."""
     return (value, value) if isinstance(value, int) else tuple(value)
 
 
@@ -85,7 +85,7 @@ def image_shapes(high: int = 6) -> st.SearchStrategy[tuple[int, ...]]:
 
 
 def reaches() -> st.SearchStrategy[float]:
-    """Draw how far from 0 the values of an input lie: most often as usual, at times where functions saturate."""
+    """Draw the largest absolute value of an input: usually the default, sometimes one where functions saturate."""
     return st.sampled_from((HIGH, HIGH, HIGH, *FAR_OUT))
 
 

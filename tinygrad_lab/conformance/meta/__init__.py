@@ -1,1 +1,1 @@
-"""Checks of the check: whether cases reach everything, and layers rebuilt in a fresh process."""
+"""Checks beyond single cases: their adequacy, fresh processes, and misfits of kernels."""

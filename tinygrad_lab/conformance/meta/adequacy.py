@@ -1,7 +1,7 @@
-"""How much of a layer its cases reach: a kit is only as strong as the strategy that feeds it.
+"""Adequacy of cases: the options that they draw and the lines of the layer that they reach.
 
-Noted: options that are never drawn, lines of the layer's class that never run, draws that could not be used. A
-strategy under which nothing is tested fails.
+A report notes options that are never drawn, lines of the layer's class that never run, and draws that could not be
+used. A strategy that tests nothing fails.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from tinygrad_lab.conformance.cases.case import Case
 from tinygrad_lab.conformance.trials.search import Drawn
 from tinygrad_lab.conformance.trials.verdict import Violation
 
-MOST_REJECTED = 0.5  # the share of draws that may be unusable
-FEW = 4  # structures after which a strategy must have drawn more than one
-UNASKED = {"__repr__", "multiply_adds", "upgrade", "config", "from_config"}  # not the business of cases
+MOST_REJECTED = 0.5  # largest share of unusable draws
+FEW = 4  # a strategy that draws more structures than this must draw different ones
+UNASKED = {"__repr__", "multiply_adds", "upgrade", "config", "from_config"}  # methods that cases need not reach
 
 
 class Coverage:
@@ -45,7 +45,7 @@ class Coverage:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Note the lines that run inside the ``with`` block; nothing if a debugger or a coverage tool is at work."""
+        """Note the lines that run inside the ``with`` block, unless a debugger or a coverage tool is active."""
         if sys.gettrace() is not None:
             yield
             return
@@ -64,7 +64,7 @@ class Coverage:
 
 
 def source_file(thing: Any) -> str | None:
-    """Return the file that a class or function was written in, if there is one."""
+    """Return the source file of a class or function, if there is one."""
     try:
         path = inspect.getsourcefile(thing)
     except TypeError:
@@ -73,7 +73,7 @@ def source_file(thing: Any) -> str | None:
 
 
 def methods_of(thing: Any, path: str) -> set[str]:
-    """Return the qualified names of the methods of a class, without those that are not the business of cases."""
+    """Return the qualified names of the methods of a class that cases should reach."""
     name = getattr(thing, "__name__", "")
     classes = [n for n in ast.parse(Path(path).read_text(encoding="utf-8")).body if isinstance(n, ast.ClassDef)]
     methods = [f.name for c in classes if c.name == name for f in c.body if isinstance(f, ast.FunctionDef)]
@@ -81,7 +81,7 @@ def methods_of(thing: Any, path: str) -> set[str]:
 
 
 def code_objects(code: CodeType) -> Iterator[CodeType]:
-    """Yield a code object and all that are nested in it."""
+    """Yield a code object and all code objects nested in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -89,7 +89,7 @@ def code_objects(code: CodeType) -> Iterator[CodeType]:
 
 
 def expected_lines(thing: Any, path: str) -> tuple[set[int], set[int]]:
-    """Return the lines of a layer's methods that can run, and those among them that raise an error."""
+    """Return the lines of a layer's methods that can run, and those of them that raise an error."""
     text = Path(path).read_text(encoding="utf-8")
     wanted, lines = methods_of(thing, path), set()
     for code in code_objects(compile(text, path, "exec")):
@@ -129,12 +129,12 @@ def lines_never_run(thing: Any, coverage: Coverage) -> list[str]:
     if missed := lines - raising - coverage.lines:
         notes.append(f"no case runs {name}, lines {ranges(missed)}")
     if silent := raising - coverage.lines:
-        notes.append(f"no BadInput provokes the errors in {name}, lines {ranges(silent)}")
+        notes.append(f"no BadInput reaches the errors in {name}, lines {ranges(silent)}")
     return notes
 
 
 def options_never_drawn(make: Any, structures: list[Case]) -> list[str]:
-    """Return notes on constructor arguments that no case varies, and flags that have only one value."""
+    """Return notes on constructor arguments that no case sets, and on flags that have only one value."""
     try:
         parameters = list(inspect.signature(make).parameters.values())
     except (TypeError, ValueError):
@@ -154,17 +154,17 @@ def options_never_drawn(make: Any, structures: list[Case]) -> list[str]:
 
 
 def structure(case: Case) -> str:
-    """Return a case without its seed, to tell structures apart."""
+    """Return a case without its seed, as text for comparison."""
     return repr((case.args, case.options, case.inputs, case.training))
 
 
 def demand_adequate(drawn: Drawn, compared: int, fixed: int) -> None:
-    """Raise a Violation for a strategy under which nothing is tested.
+    """Raise a Violation for a strategy that tests nothing.
 
     Parameters
     ----------
     drawn : Drawn
-        What was drawn.
+        The drawn cases.
     compared : int
         The number of elements of gradients that were compared.
     fixed : int
@@ -173,15 +173,15 @@ def demand_adequate(drawn: Drawn, compared: int, fixed: int) -> None:
     if not drawn.structures and not fixed:
         raise Violation(f"vacuous strategy: no case could be used ({drawn.rejected} were drawn)")
     if drawn.rejection_rate > MOST_REJECTED:
-        raise Violation(f"{drawn.rejection_rate:.0%} of the draws could not be used: they come too near to kinks")
+        raise Violation(f"{drawn.rejection_rate:.0%} of the draws could not be used: they are too near to kinks")
     if compared == 0:
-        raise Violation("vacuous strategy: no case has an argument to differentiate by and a result")
+        raise Violation("vacuous strategy: no case has both a float argument and a result")
     if len(drawn.structures) > FEW and len({structure(case) for case in drawn.structures}) == 1:
         raise Violation("vacuous strategy: every draw is the same case; draw shapes and options")
 
 
 def own_kernels(thing: Any, devices: Collection[str] = ()) -> dict[int, tuple[Primitive, Kernel]]:
-    """Return the kernels that serve here or on other devices, of the primitives defined in a layer's own package."""
+    """Return the kernels, for the CPU or the given devices, of the primitives defined in a layer's own package."""
     package = getattr(thing, "__module__", "").rpartition(".")[0]
     return kernels_in(package + ".", devices) if package and not (package + ".").startswith("tinygrad_lab.") else {}
 
@@ -189,17 +189,17 @@ def own_kernels(thing: Any, devices: Collection[str] = ()) -> dict[int, tuple[Pr
 def kernels_in(
     prefix: str, devices: Collection[str] = (), *, differentiable: bool = True
 ) -> dict[int, tuple[Primitive, Kernel]]:
-    """Return the kernels that are switched on, of primitives defined in modules whose names begin so, by identity.
+    """Return the enabled kernels of primitives that are defined in some modules, by the kernels' ids.
 
     Parameters
     ----------
     prefix : str
-        Of the modules' names.
+        The beginning of the modules' names.
     devices : collection of str
-        The kernels for NumPy's arrays are returned, and those for these backends'.
+        The devices whose kernels are returned besides those of the CPU.
     differentiable : bool
-        Whether the primitives have derivative rules. Those without, such as an optimizer's update, are no part of a
-        layer.
+        Whether to return the kernels of primitives with derivative rules, or of those without, such as an optimizer's
+        update.
     """
     found = {}
     namespaces, allowed = [np, *(find_backend(d).namespace for d in devices)], SETTINGS.get().providers
@@ -217,7 +217,7 @@ def kernels_in(
 
 
 def demand_reached(kernels: dict[int, tuple[Primitive, Kernel]], reached: set[int]) -> None:
-    """Raise a Violation for kernels that no case has run: nothing would tell if they were wrong."""
+    """Raise a Violation for kernels that no case has run, because nothing would show their errors."""
     missed = sorted(f"{p} ({k.provider})" for key, (p, k) in kernels.items() if key not in reached)
     if missed:
-        raise Violation(f"no case reaches the kernel of {', '.join(missed)}: add a case that `when` lets pass")
+        raise Violation(f"no case reaches the kernel of {', '.join(missed)}: add a case that its `when` accepts")

@@ -1,7 +1,7 @@
-"""The round trip through a fresh process: configuration and state are all that a layer is.
+"""Round trips through a fresh process, which builds a layer again from its configuration and state.
 
-A layer is written as its description (JSON) and state (NumPy's own format, without objects); another process, started
-once for all layers, builds it again from these by its registered name and must compute the same.
+The kit writes a layer as its description (JSON) and state (NumPy's own format, without objects). Another process,
+started once for all layers, builds it from these by its registered name and must compute the same.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def result_of(layer: Layer, inputs: Arrays) -> Array:
 
 
 def write(folder: Path, layer: Layer, inputs: Arrays) -> None:
-    """Write a layer, as it is after one call, and its inputs into a folder."""
+    """Write a layer and its inputs into a folder."""
     description = {"layer": describe(layer), "training": layer.training, "seed": layer.seed}
     description["state"] = list(layer.state())
     (folder / "layer.json").write_text(json.dumps(description), encoding="utf-8")
@@ -43,7 +43,7 @@ def write(folder: Path, layer: Layer, inputs: Arrays) -> None:
 
 
 def read(folder: Path) -> Array:
-    """Build the layer in a folder again and return its result."""
+    """Build the layer of a folder again and return its result."""
     description = json.loads((folder / "layer.json").read_text(encoding="utf-8"))
     with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
         state = {path: arrays[f"state{i}"] for i, path in enumerate(description["state"])}
@@ -55,8 +55,8 @@ def read(folder: Path) -> Array:
 
 
 def serve() -> None:
-    """Answer on standard output for each folder named on standard input."""
-    out, sys.stdout = sys.stdout, sys.stderr  # what plugins print must not mix with the answers
+    """Read names of folders from standard input, and write an answer for each to standard output."""
+    out, sys.stdout = sys.stdout, sys.stderr  # the output of plugins must not mix with the answers
     for line in sys.stdin:
         folder = Path(json.loads(line))
         try:
@@ -69,13 +69,13 @@ def serve() -> None:
 
 
 class FreshProcess:
-    """Another Python, started when first needed, that has never seen the layers."""
+    """Another Python process, started on first use, which knows the layers only by their registered names."""
 
     def __init__(self) -> None:
         self.process: Any = None
 
     def start(self) -> None:
-        """Start it, so that it is ready when it is asked."""
+        """Start the process early, so that it is ready for the first request."""
         if self.process is None or self.process.poll() is not None:
             code = "from tinygrad_lab.conformance.meta.fresh_process import serve; serve()"
             pipe = subprocess.PIPE
@@ -83,7 +83,7 @@ class FreshProcess:
             atexit.register(self.stop)
 
     def stop(self) -> None:
-        """End it."""
+        """End the process."""
         if self.process is not None:
             process, self.process = self.process, None
             process.stdin.close()
@@ -91,12 +91,12 @@ class FreshProcess:
             process.wait(timeout=30)
 
     def round_trip(self, layer: Layer, inputs: Arrays) -> Measure:
-        """Compare a layer's result with that of the same layer built again over there.
+        """Compare a layer's result with the one that the process computes.
 
         Raises
         ------
         Violation
-            It cannot be built again, or computes something else.
+            The process cannot build the layer, or computes something else.
         """
         self.start()
         with tempfile.TemporaryDirectory() as name:
@@ -117,7 +117,7 @@ FRESH = FreshProcess()
 
 
 def rebuilt_here(layer: Layer, inputs: Arrays) -> Measure:
-    """Do the round trip in this process, for a class that is not registered: layer(**config()), with the same state."""
+    """Do the round trip in this process, for a class that is not registered: layer(**config()) with the same state."""
     twin = type(layer).from_config(layer.config()) if hasattr(layer, "from_config") else type(layer)(**layer.config())
     twin = twin.astype("float64")
     twin.load_state(layer.state())

@@ -1,9 +1,10 @@
-"""Misfits: calls whose arguments do not fit together, which a kernel must refuse, or take, as the reference does.
+"""Misfits: calls whose arguments do not fit together, which a kernel must accept or refuse as its reference does.
 
-A compiled kernel that is given shapes it was not written for reads and writes outside of arrays. What it then returns
-is what happens to be in memory, and the process may end much later. So right calls of a primitive are noted and changed
-at random, in shapes, widths, layouts and options, and made in a process of their own, by the reference forward alone
-and with the kernels of each provider: the same result within the kernel's bound, or the same error, is demanded.
+A compiled kernel reads and writes outside of arrays if it gets shapes that it was not written for. It then returns
+whatever is in memory, and the process may crash much later. So the kit notes valid calls of a primitive and changes
+them at random, in shapes, dtypes, layouts and options. It makes these calls in a process of their own, with the
+reference forward and with the kernels of each provider, and demands the same result within the kernel's bound, or the
+same error.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from tinygrad_lab.conformance.properties.arrays import every_second, fortran
 from tinygrad_lab.conformance.properties.kernels import ROUGH, compare_kernel, is_proper, reference_of, visible
 from tinygrad_lab.conformance.trials.verdict import Violation, demand
 
-MOST_CALLS = 8  # right calls of a primitive to start from
-MOST_ELEMENTS = 1 << 16  # of an array that is given
+MOST_CALLS = 8  # valid calls of a primitive to start from
+MOST_ELEMENTS = 1 << 16  # of an argument
 WIDTHS = ("float16", "float32", "float64", ">f4", "longdouble", "int64", "uint8", "bool")
 PATIENCE = 120.0  # seconds for one misfit; kernels may have to be compiled
 
@@ -40,7 +41,7 @@ Arguments = tuple[list[Any], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Call:
-    """A right call of a primitive: its arrays (and None) by position, its options by name."""
+    """A valid call of a primitive: its arrays (and None) by position, its options by name."""
 
     values: list[Any]
     options: dict[str, Any]
@@ -50,7 +51,7 @@ Calls = dict[Primitive, list[Call]]
 
 
 def serving_kernels(primitive: Primitive) -> list[Kernel]:
-    """Return the kernels of a primitive that serve NumPy's arrays on this machine."""
+    """Return the kernels of a primitive that run on NumPy arrays on this machine."""
     return [kernel for kernel in primitive.kernels if provider_serves(kernel.provider, np)]
 
 
@@ -67,20 +68,20 @@ def noting(calls: Calls) -> AbstractContextManager[None]:
     return observing(observe)
 
 
-# ----------------------------------------------------------------------------------------------------- what is drawn
+# ----------------------------------------------------------------------------------------------------- drawing calls
 
 
 def draw_misfit(call: Call, rng: np.random.Generator, *, wild: bool = False) -> Arguments:
-    """Return the arguments of a right call with one or two changes.
+    """Return the arguments of a valid call with one or two changes.
 
     Parameters
     ----------
     call : Call
-        The right call.
+        The valid call.
     rng : numpy.random.Generator
-        Where the changes are drawn from.
+        The generator that draws the changes.
     wild : bool
-        Whether arguments of other types, options that are missing or unknown, and huge numbers are drawn too.
+        Whether to draw arguments of other types, missing or unknown options, and huge numbers too.
     """
     values = [np.array(v) if is_proper(v) else v for v in call.values]
     options = dict(call.options)
@@ -120,7 +121,7 @@ def _other_array(values: Sequence[Any], which: int, rng: np.random.Generator, wi
 
 
 def _filled(array: Array, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Return an array of another shape: random floats, or integers like those that there are and beyond them."""
+    """Return an array of another shape: random floats, or integers of the same range and beyond it."""
     if array.dtype.kind == "f":
         return np.asarray(rng.standard_normal(shape)).astype(array.dtype)
     if array.dtype.kind not in "iu":
@@ -179,15 +180,15 @@ def _other_option(value: Any, rng: np.random.Generator, wild: bool) -> Any:
 def describe(primitive: Primitive, arguments: Arguments) -> str:
     """Return a call in words: dtypes and shapes of arrays, and options."""
     values, options = arguments
-    told = [f"{v.dtype}{v.shape}" if hasattr(v, "dtype") else f"{v!r:.40}" for v in values]
-    return f"{primitive}({', '.join([*told, *(f'{name}={value!r:.60}' for name, value in options.items())])})"
+    given = [f"{v.dtype}{v.shape}" if hasattr(v, "dtype") else f"{v!r:.40}" for v in values]
+    return f"{primitive}({', '.join([*given, *(f'{name}={value!r:.60}' for name, value in options.items())])})"
 
 
-# --------------------------------------------------------------------------------------------------- what is demanded
+# ----------------------------------------------------------------------------------------------------- judging calls
 
 
 def outcome(primitive: Primitive, provider: str, arguments: Arguments) -> tuple[str | list[Array], Kernel | None]:
-    """Return the error of a call, or what it has done, with the kernels of one provider ("": none), and which ran."""
+    """Return a call's error or effects with the kernels of one provider ("": none), and the kernel that ran."""
     values, options = arguments
     ran: list[Kernel] = []
 
@@ -209,16 +210,16 @@ def judge(primitive: Primitive, make: Callable[[], Arguments], providers: Collec
     Parameters
     ----------
     primitive : Primitive
-        What is called.
+        The primitive to call.
     make : callable
-        Returns the same arguments anew each time, for an update changes them.
+        Returns new copies of the arguments, because an update changes them.
     providers : collection of str
-        Whose kernels are asked.
+        The providers of the kernels.
 
     Raises
     ------
     Violation
-        It has another one.
+        The outcomes differ.
     """
     expected, _ = outcome(primitive, "", make())
     if isinstance(expected, str) and expected.startswith("MemoryError"):
@@ -245,8 +246,8 @@ def _compare(
     wide = [v.astype("float64") if carries_gradient(v) else v for v in values]
     try:
         exact = reference_of(primitive, wide, options)
-        size = reference_of(primitive, [abs(v) if carries_gradient(v) else v for v in wide], options)
-    except Exception:  # whatever the reference says of wider arrays
+        size = reference_of(primitive, [np.asarray(abs(v)) if carries_gradient(v) else v for v in wide], options)
+    except Exception:  # the reference may refuse float64
         exact = size = same
     for a, x, b, s in zip(got, exact, same, size, strict=True):
         if not carries_gradient(b):
@@ -255,15 +256,15 @@ def _compare(
         compare_kernel(what, kernel, a, x, b, np.where(np.isfinite(s), s, x), rough=ROUGH)
 
 
-# --------------------------------------------------------------------------------------------------- where it happens
+# --------------------------------------------------------------------------------------------------- child processes
 
 
 IN_A_CHECK = 60  # misfits of each primitive that a layer runs
-JUDGED: dict[Primitive, tuple[list[Kernel], str]] = {}  # with which kernels, and what was wrong
+JUDGED: dict[Primitive, tuple[list[Kernel], str]] = {}  # the kernels at that time, and what was wrong
 
 
 def judge_once(calls: Calls) -> dict[Primitive, str]:
-    """Return what is wrong with the primitives of some calls, each held to `IN_A_CHECK` misfits once in a process."""
+    """Return what is wrong with the primitives of some calls; a process checks `IN_A_CHECK` misfits of each once."""
     here = {primitive: serving_kernels(primitive) for primitive in calls if calls[primitive]}
     new = {p: calls[p] for p in here if p not in JUDGED or [*map(id, JUDGED[p][0])] != [*map(id, here[p])]}
     found = hold_to_misfits(new, IN_A_CHECK)
@@ -272,16 +273,16 @@ def judge_once(calls: Calls) -> dict[Primitive, str]:
 
 
 def hold_to_misfits(calls: Calls, count: int, *, seed: int = 0, wild: bool = False) -> dict[Primitive, str]:
-    """Make misfits of right calls in a child process and return what is wrong, by primitive.
+    """Make misfits of valid calls in a child process and return what is wrong, by primitive.
 
-    Where processes cannot be forked they are made right here.
+    If the system cannot fork, this process makes the calls.
 
     Parameters
     ----------
     calls : dict
-        Right calls of primitives.
+        Valid calls of primitives.
     count : int
-        How many misfits of each primitive.
+        The number of misfits of each primitive.
     seed, wild
         As in `draw_misfit`.
     """
@@ -300,7 +301,7 @@ def hold_to_misfits(calls: Calls, count: int, *, seed: int = 0, wild: bool = Fal
         verdicts = [word for word in said if not isinstance(word, int)]
         found.update((p, verdict) for p, verdict in zip(waiting, verdicts, strict=False) if verdict)
         waiting = waiting[len(verdicts) :]
-        if waiting:  # the child ended before it was done with this one
+        if waiting:  # the child ended in the middle of this one
             number = next((word for word in reversed(said) if isinstance(word, int)), 0)
             found[waiting[0]] = f"{describe(waiting[0], make(waiting[0], number))}, or a misfit before it: {end}"
             waiting = waiting[1:]
@@ -308,7 +309,7 @@ def hold_to_misfits(calls: Calls, count: int, *, seed: int = 0, wild: bool = Fal
 
 
 def try_all(primitive: Primitive, make: Callable[[int], Arguments], count: int, say: Callable[[Any], None]) -> str:
-    """Return what is wrong with the first misfit that shows it, or nothing; the number of each is said before it."""
+    """Return what is wrong with the first misfit that fails, or ""; `say` gets the number of each misfit first."""
     providers = sorted({kernel.provider for kernel in serving_kernels(primitive)})
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -322,14 +323,14 @@ def try_all(primitive: Primitive, make: Callable[[int], Arguments], count: int, 
 
 
 def in_a_child(work: Callable[[Callable[[Any], None]], None]) -> tuple[list[Any], str]:
-    """Run a function in a fork of this process, where there are any; return what it said, and how it ended."""
+    """Run a function in a fork of this process, if possible; return its messages, and how the fork ended."""
     said: list[Any] = []
     if not hasattr(os, "fork"):
         work(said.append)
         return said, ""
     ours, theirs = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of threads: they are at rest, and ours start anew
+        warnings.simplefilter("ignore", DeprecationWarning)  # about threads: they are idle, the child starts its own
         child = os.fork()
     if not child:
         _serve(work, theirs)
@@ -351,7 +352,7 @@ def in_a_child(work: Callable[[Callable[[Any], None]], None]) -> tuple[list[Any]
 
 
 def _serve(work: Callable[[Callable[[Any], None]], None], pipe: int) -> None:
-    """Work as the child, silently, and end."""
+    """Do the child's work without output, and end the process."""
     try:
         faulthandler.disable()
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -360,7 +361,7 @@ def _serve(work: Callable[[Callable[[Any], None]], None], pipe: int) -> None:
         with open(pipe, "w", encoding="utf-8") as answers:
             try:
                 work(lambda word: print(json.dumps(word), file=answers, flush=True))
-            except Exception as error:  # of the kit itself
+            except Exception as error:  # in the kit itself
                 print(json.dumps([f"{type(error).__name__}: {error}"]), file=answers)
     finally:
         os._exit(0)

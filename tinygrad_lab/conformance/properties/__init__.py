@@ -1,7 +1,7 @@
-"""The properties, by name. Each is a short function from a trial to a `Measure`, or None where it does not apply.
+"""Properties by name: each is a short function from a trial to a `Measure`, or to None where it does not apply.
 
-``LAYER`` is what a layer must have; ``FUNCTION`` applies to any function written in the engine's operations, ``RULES``
-to a pair of forward and vector-Jacobian product of any library. Four more are checked once a layer and not case by
+``LAYER`` applies to layers, ``FUNCTION`` to functions written in operations of the engine, and ``RULES`` to a forward
+and a vector-Jacobian product written with any library. Four more are checked once for a whole layer and not for each
 case: `fresh_process`, `bad_inputs`, `misfits` and `adequacy`.
 """
 

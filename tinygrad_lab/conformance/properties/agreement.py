@@ -1,4 +1,4 @@
-"""Properties of agreement: with an independent reference, between float widths, kernels and devices, and with laws."""
+"""Properties of agreement: with an independent reference, with laws, and between dtypes and between devices."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from tinygrad_lab.conformance.trials.verdict import Measure, Undecided, Violatio
 
 Results = tuple[Arrays, Arrays]
 
-UNSEEN = 16.0  # times its tolerance that an error may be where terms cancel that neither results nor gradients show
-NEARBY = 12  # points nearby that tell rounding from a wrong rule
-REFERENCE = 1e-9  # how far, relative to the largest value, two ways to compute the same in float64 may be apart
+UNSEEN = 16.0  # largest error, in tolerances, that may come from terms that cancel inside the layer
+NEARBY = 12  # points nearby that distinguish rounding from a wrong rule
+REFERENCE = 1e-9  # largest difference of two float64 computations, relative to the largest value
 
 
 def reference(trial: Trial) -> Measure | None:
-    """The forward agrees with the independent one that the author wrote.
+    """The forward agrees with the independent reference that the author wrote.
 
-    Catches what no gradient shows: a derivative can be right of the wrong function (max-pooling that pads with 0).
+    Catches errors that no gradient shows: the right derivative of the wrong function, as of a max-pooling that pads
+    with 0.
     """
     if trial.cases.reference is None or (trial.cases.random and trial.case.training):
         return None
@@ -41,7 +42,7 @@ def reference(trial: Trial) -> Measure | None:
 
 
 def call_reference(trial: Trial) -> Any:
-    """Return what the author's reference computes."""
+    """Return the result of the author's reference."""
     assert trial.cases.reference is not None
     if not isinstance(trial.subject, LayerSubject):
         return trial.cases.reference(*trial.inputs, **trial.case.options)
@@ -50,10 +51,10 @@ def call_reference(trial: Trial) -> Any:
 
 
 def float32(trial: Trial) -> Measure | None:
-    """Results and gradients in float32 are those of float64 but for rounding.
+    """Results and gradients in float32 agree with those in float64 to rounding.
 
-    Rounding is measured by how much small random changes of the arguments change the result. Catches rules that work in
-    one width only, and formulas that lose digits.
+    Small random changes of the arguments show how much rounding changes the result. Catches rules that are right in one
+    dtype only, and formulas that lose digits.
     """
     if not trial.arrays:
         return None
@@ -63,7 +64,7 @@ def float32(trial: Trial) -> Measure | None:
         return Measure.worst(compare_results(trial, "float32 against float64", narrow, exact, "float32"))
     except Violation as violation:
         if violation.measure.ratio <= UNSEEN and is_noise(trial, arrays, vs):
-            raise Undecided("large terms cancel inside, and what is left is their rounding") from violation
+            raise Undecided("large terms cancel inside the layer and leave their rounding") from violation
         raise
 
 
@@ -75,9 +76,9 @@ def in_both_widths(trial: Trial, arrays: Arrays, vs: Arrays) -> tuple[Results, R
 
 
 def is_noise(trial: Trial, arrays: Arrays, vs: Arrays) -> bool:
-    """Tell whether float32 is off by rounding alone: at points nearby, the error has another size and sign each time.
+    """Return whether the float32 error is rounding: at points nearby, its size and sign differ each time.
 
-    A wrong rule or constant is off by nearly the same everywhere.
+    The error of a wrong rule or constant is nearly the same at all of them.
     """
     rng, errors = trial.rng, []
     for _ in range(NEARBY):
@@ -90,9 +91,9 @@ def is_noise(trial: Trial, arrays: Arrays, vs: Arrays) -> bool:
 
 
 def devices(trial: Trial) -> Measure | None:
-    """Other array libraries give what NumPy gives, in results and gradients.
+    """Results and gradients on other devices agree with those of NumPy.
 
-    Catches forwards and rules that name NumPy, mix devices or rely on what only NumPy does.
+    Catches forwards and rules that call NumPy itself, mix devices, or rely on behavior that only NumPy has.
     """
     measures = []
     for device in trial.effort.devices:
@@ -103,7 +104,7 @@ def devices(trial: Trial) -> Measure | None:
             there = results_of(trial, [transfer(a, device) for a in arrays], [transfer(v, device) for v in vs])
             for result in (*there[0], *there[1]):
                 name = backend_of(result).name
-                demand(name == device, f"device {device}: a result or gradient came out on {name}")
+                demand(name == device, f"device {device}: a result or gradient is on {name}")
             here = tuple([transfer(a, "cpu") for a in part] for part in there)
             measures += compare_results(trial, f"device {device}, {dtype}", here, expected, dtype, factor=4)  # type: ignore[arg-type]  # a pair
     return Measure.worst(measures) if measures else None
@@ -115,7 +116,7 @@ def check_law(law: Law) -> Callable[[Trial], Measure | None]:
     def holds(trial: Trial) -> Measure | None:
         random = trial.cases.random and trial.case.training
         if law.training not in (None, trial.case.training) or (random and not law.training):
-            return None  # of a random layer in training hold the laws that are declared for training alone
+            return None  # a random layer in training satisfies only laws declared for training
         with restoring(trial.layer), reference_only():
             error = law.check(trial.layer, *trial.inputs)
         if error is None:

@@ -1,4 +1,4 @@
-"""Properties of how arrays are handled: shapes, widths, layouts, empty ones, and values that are not finite."""
+"""Properties of array handling: shapes, dtypes, layouts, empty arrays, and values that are not finite."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from tinygrad_lab.conformance.trials.verdict import Measure, Undecided, Violatio
 from tinygrad_lab.errors import LabError
 
 WIDTHS = ("float64", "float32")
-MOST_BROKEN = 4  # arguments of one case that NaN is put into
+MOST_BROKEN = 4  # arguments of one case that get a NaN
 
 
 def forward(trial: Trial) -> Measure:
-    """The case runs without a warning, and the results of finite arguments are finite floats of their width."""
+    """The case runs without a warning, and finite float64 arguments give finite float64 results."""
     with naming_writes("forward"), np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("error")
         results = trial.subject(*trial.arrays)
@@ -45,31 +45,31 @@ def forward(trial: Trial) -> Measure:
 
 
 def who_narrows(trial: Trial) -> str:
-    """Say whether it is a kernel that gives another width than float64, or the forward itself."""
+    """Return advice that depends on whether a kernel or the forward itself gives another dtype than float64."""
     with reference_only():
         alone = [unbox(y).dtype for y in trial.subject(*trial.arrays)]
     if all(dtype == "float64" for dtype in alone):
-        return "a kernel does that, and its reference does not: return the arguments' width, or decline by `when`"
+        return "a kernel does that, and its reference does not: return the arguments' dtype, or decline by `when`"
     return "differences need float64"
 
 
 @contextmanager
 def naming_writes(where: str) -> Iterator[None]:
-    """Make a Violation of an error that comes from writing into a read-only array."""
+    """Turn an error about writing into a read-only array into a Violation."""
     try:
         yield
     except Exception as error:
         cause = str(error.__cause__ or error)
         if "read-only" not in cause:
             raise
-        text = f"{where}: something writes into an array that it was given: {cause}"
+        text = f"{where}: something writes into an array that belongs to its caller: {cause}"
         raise Violation(text) from error
 
 
 def raw_arrays(trial: Trial) -> Measure:
-    """A layer gives for raw arrays what it gives for tensors.
+    """A layer gives the same results for raw arrays as for tensors.
 
-    Catches forwards that use a tensor's own methods and attributes.
+    Catches forwards that use methods and attributes of tensors.
     """
     boxed = [unbox(y) for y in trial.subject(*trial.arrays)]
     with restoring(trial.layer):
@@ -81,7 +81,7 @@ def raw_arrays(trial: Trial) -> Measure:
 
 
 def shape_tree(result: Any) -> Any:
-    """Return the shapes of a layer's result, nested as the result is."""
+    """Return the shapes of a layer's result, nested like the result."""
     if isinstance(result, dict):
         return {k: shape_tree(v) for k, v in result.items()}
     if isinstance(result, (tuple, list)):
@@ -97,7 +97,7 @@ def as_tuples(shapes: Any) -> Any:
 
 
 def output_shape(trial: Trial) -> Measure:
-    """output_shape(shapes) = the shapes of the results, and multiply_adds(shapes) is a number of operations."""
+    """output_shape(shapes) returns the shapes of the results, and multiply_adds(shapes) a number of operations."""
     shapes = [a.shape for a in trial.inputs]
     expected, got = shape_tree(trial.subject.call(trial.arrays)), as_tuples(trial.layer.output_shape(*shapes))
     demand(got == expected, f"output_shape{tuple(shapes)}: expected {expected}, the shape of the result, got {got}")
@@ -109,7 +109,7 @@ def output_shape(trial: Trial) -> Measure:
 
 
 def shapes_and_dtypes(trial: Trial) -> Measure:
-    """A result has the width of the arguments, and a gradient the shape and dtype of its argument.
+    """A result has the dtype of the arguments, and a gradient has the shape and dtype of its argument.
 
     Catches a forgotten sum over broadcast axes, and constants that widen float32 to float64.
     """
@@ -125,9 +125,9 @@ def shapes_and_dtypes(trial: Trial) -> Measure:
 
 
 def nothing_mutated(trial: Trial) -> Measure:
-    """Arguments, buffers, results and cotangents hold the same bytes after the walk as before; all are read-only.
+    """Arguments, buffers, results and cotangents, all read-only, have the same bytes after the backward pass.
 
-    Catches in-place writes into what belongs to others, in forwards, rules and kernels.
+    Catches forwards, rules and kernels that write into arrays of others.
     """
     for dtype in WIDTHS:
         arrays, vs = trial.cast(dtype)
@@ -140,17 +140,17 @@ def nothing_mutated(trial: Trial) -> Measure:
             results = [y.tobytes() for y in ys]
             pull(vs)
         for (what, a), old in zip(held, before, strict=True):
-            demand(a.tobytes() == old, f"{dtype}: {what} of shape {a.shape} was changed")
+            demand(a.tobytes() == old, f"{dtype}: {what} of shape {a.shape} has changed")
         for y, old in zip(ys, results, strict=True):
-            demand(y.tobytes() == old, f"{dtype}: the backward walk changed the result")
+            demand(y.tobytes() == old, f"{dtype}: the backward pass changes the result")
     return Measure()
 
 
 def own_gradients(trial: Trial) -> Measure:
     """Gradients share no memory with the cotangent, the arguments or each other.
 
-    For derivatives on plain arrays, which their holders may write into. Catches the caller's cotangent handed back as a
-    gradient.
+    This concerns derivatives on plain arrays, which their owners may write into. Catches rules that return the caller's
+    cotangent as a gradient.
     """
     vs = [np.array(v) for v in trial.cotangent]
     arrays = [np.array(a) for a in trial.arrays]
@@ -163,18 +163,18 @@ def own_gradients(trial: Trial) -> Measure:
 
 
 def fortran(a: Array) -> Array:
-    """Return a copy whose first axis is the contiguous one."""
+    """Return a copy in Fortran order: its first axis is contiguous."""
     return namespace(a).asfortranarray(a)
 
 
 def reversed_strides(a: Array) -> Array:
-    """Return the same values behind negative strides."""
+    """Return the same values in an array with negative strides."""
     everywhere = (slice(None, None, -1),) * a.ndim
     return np.ascontiguousarray(a[everywhere])[everywhere]
 
 
 def every_second(a: Array) -> Array:
-    """Return the same values as every second element of a larger array, NaN in between."""
+    """Return the same values as every second element of a larger array, with NaN in between."""
     wide = namespace(a).full(tuple(2 * n for n in a.shape), np.nan if a.dtype.kind in "fc" else 0, a.dtype)
     view = wide[(slice(None, None, 2),) * a.ndim]
     view[...] = a
@@ -189,9 +189,9 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
 
 
 def layouts(trial: Trial) -> Measure:
-    """Transposed, strided and reversed arguments and cotangents give what contiguous ones give, kernels on.
+    """Transposed, strided and reversed arguments and cotangents give the same as contiguous ones, with kernels on.
 
-    Also a cotangent of zero strides, as the derivative of a sum is. Catches raw memory read in the wrong order.
+    So do cotangents with zero strides, as the derivative of a sum has. Catches raw memory read in the wrong order.
     """
     measures = []
     for dtype in WIDTHS:
@@ -208,12 +208,12 @@ def layouts(trial: Trial) -> Measure:
 
 
 def rearranged(arrays: Arrays, change: Callable[[Array], Array]) -> Arrays:
-    """Return read-only arrays of the same values in another layout; a number has but one."""
+    """Return read-only arrays of the same values in another layout; a 0-d array has only one."""
     return [read_only(change(a)) if a.ndim else a for a in arrays]
 
 
 def results_of(trial: Trial, arrays: Arrays, vs: Arrays) -> tuple[Arrays, Arrays]:
-    """Return the results and the gradients, kernels on."""
+    """Return the results and the gradients, with kernels on."""
     ys, pull = trial.subject.linearize(arrays)
     return ys, pull(vs)
 
@@ -226,7 +226,7 @@ def compare_results(
     dtype: str,
     factor: float = 1.0,
 ) -> list[Measure]:
-    """Compare results and gradients within the rounding of a float width."""
+    """Compare results and gradients within the rounding of a dtype."""
     allowed, measures = trial.tolerances(dtype), []
     for y, e, t in zip(got[0], expected[0], allowed.outputs, strict=True):
         measures.append(agree(f"{what}: result", y, e, factor * t))
@@ -236,7 +236,7 @@ def compare_results(
 
 
 def sliced(trial: Trial, size: int) -> Arrays | None:
-    """Return the inputs with `size` (0 or 1) rows of their batch axis; None if they do not share one."""
+    """Return the first `size` (0 or 1) rows of the inputs; None if they share no batch axis."""
     lengths = {a.shape[0] if a.ndim else None for a in trial.inputs}
     if len(lengths) != 1 or None in lengths or 0 in lengths:
         return None
@@ -245,12 +245,12 @@ def sliced(trial: Trial, size: int) -> Arrays | None:
 
 @contextmanager
 def documented_errors() -> Iterator[list[bool]]:
-    """Run a block in which the layer may refuse with an error of its own; warnings are errors.
+    """Run a block in which the layer may raise a documented error; warnings are errors.
 
     Yields
     ------
     list
-        Empty; it holds True once the layer has refused.
+        Empty at first; it contains True once the layer has raised.
     """
     refused: list[bool] = []
     with warnings.catch_warnings():
@@ -264,9 +264,9 @@ def documented_errors() -> Iterator[list[bool]]:
 
 
 def zero_size(trial: Trial) -> Measure | None:
-    """A batch of zero rows gives an empty result, empty gradients and zeros for parameters, or a documented error.
+    """A batch of 0 rows gives empty results, empty gradients and zeros for parameters, or a documented error.
 
-    Catches divisions by the batch size, and reshapes that must guess a length.
+    Catches divisions by the batch size, and reshapes that have to infer a length.
     """
     inputs = sliced(trial, 0)
     if inputs is None:
@@ -301,7 +301,7 @@ def check_empty_gradients(trial: Trial, subject: Subject, arrays: Arrays) -> Non
 
 
 def batch_of_one(trial: Trial) -> Measure | None:
-    """The gradients are right for the first row alone, along random directions.
+    """The gradients for the first row alone are right, along random directions.
 
     Catches squeezes, and statistics that need a second row.
     """
@@ -336,10 +336,10 @@ def batch_of_one(trial: Trial) -> Measure | None:
 
 
 def non_finite(trial: Trial) -> Measure | None:
-    """NaN in an argument shows in every result that depends on it, and NaN in a cotangent in every gradient.
+    """NaN in an argument reaches every result that depends on it, and NaN in a cotangent reaches every gradient.
 
-    "Depends" is: the derivative is not 0. Both float widths, kernels on. Catches maxima, masks and fast-math kernels
-    that swallow NaN.
+    A result depends on an argument if the derivative is not 0. This is checked in both dtypes, with kernels on. Catches
+    maxima, masks and fast-math kernels that lose NaN.
     """
     if not trial.arrays or not trial.outputs:
         return None
@@ -362,7 +362,7 @@ def most_influential(trial: Trial, which: int) -> int:
 
 
 def check_nan_in_argument(trial: Trial, which: int, at: int, depends: Array, name: str) -> None:
-    """Put NaN into one element and demand that no result which depends on it is finite."""
+    """Put NaN into one element and demand that no dependent result is finite."""
     for dtype in WIDTHS:
         arrays, _ = trial.cast(dtype)
         broken = np.array(arrays[which])
@@ -380,7 +380,7 @@ def check_nan_in_argument(trial: Trial, which: int, at: int, depends: Array, nam
 
 
 def check_nan_in_cotangent(trial: Trial) -> None:
-    """Put NaN into one element of the cotangent and demand that the gradients through it are not finite."""
+    """Put NaN into one element of the cotangent and demand that the gradients which depend on it are not finite."""
     hot = trial.cotangents[-1]
     rows = trial.gradients[-1]
     for dtype in WIDTHS:
@@ -395,16 +395,16 @@ def check_nan_in_cotangent(trial: Trial) -> None:
 
 
 def determinism(trial: Trial) -> Measure:
-    """The same case built and run twice gives the same bits, and the same pull-back twice the same gradients.
+    """The same case, built and run twice, gives the same bits; so does the same pullback, called twice.
 
-    Catches state that a call leaves behind, global random numbers, and rules that use up what they saved.
+    Catches state that a call leaves behind, global random numbers, and rules that consume their saved values.
     """
 
     def once(subject: Subject) -> tuple[Arrays, Pull]:
-        return subject.linearize(trial.cast("float32")[0])  # copies, as a write is the business of nothing_mutated
+        return subject.linearize(trial.cast("float32")[0])  # copies: nothing_mutated checks for writes
 
     ys, pull = once(trial.subject)
-    text = "called twice, it gives two results: draw by self.random(x).uniform(), keep what changes in a Buffer"
+    text = "two calls give two results: draw with self.random(x).uniform(), and keep state in a Buffer"
     demand_same_bits(text, ys, once(trial.subject)[0])
     if isinstance(trial.subject, LayerSubject):
         other = LayerSubject(trial.twin(), trial.inputs, constants_of(trial.case))
@@ -412,11 +412,11 @@ def determinism(trial: Trial) -> Measure:
             same = other.state[path].tobytes() == value.tobytes()
             text = f"two layers of one seed differ in {path}: take rng, as the constructor's last argument, and pass it"
             demand(same, f"{text} on to inner layers and initializers", argument=path)
-        text = "two layers of one seed and state give two results: does the constructor draw by anything but its rng?"
+        text = "two layers of one seed and state give two results: does the constructor draw without its rng?"
         demand_same_bits(text, ys, once(other)[0])
     one, two = (pull(trial.cast("float32")[1]) for _ in range(2))
     for name, a, b in zip(trial.names, one, two, strict=True):
-        demand(a.tobytes() == b.tobytes(), f"the gradient of {name} differs when it is asked for again", argument=name)
+        demand(a.tobytes() == b.tobytes(), f"two calls of the pullback give two gradients of {name}", argument=name)
     return Measure()
 
 

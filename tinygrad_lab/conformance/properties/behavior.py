@@ -20,23 +20,23 @@ from tinygrad_lab.conformance.trials.verdict import Measure, agree, demand, dema
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.tensor import Tensor
 
-DRAWS = 1000  # of a random layer
-FEW_DRAWS = 100  # where the author has a check of the distribution; every draw must be finite all the same
-SIGMAS = 7.0  # standard errors that a mean of draws may be off; beyond 7 lies one in 400 thousand million
+DRAWS = 1000  # results of a random layer
+FEW_DRAWS = 100  # results, if the author checks the distribution; the kit checks that they are finite
+SIGMAS = 7.0  # tolerance of a mean, in standard errors; one mean in 400 billion is off by more than 7
 
 
 def modes(trial: Trial) -> Measure | None:
-    """Evaluation changes no buffer, counts no step and draws nothing; training changes buffers once a call.
+    """Evaluation changes no buffer, counts no step and draws no random numbers; training updates buffers once a call.
 
-    Buffers after a call must not depend on whether it was recorded and walked back; where the author gives
-    ``updated_buffers``, they must be those.
+    Buffers after a call must not depend on whether the call was recorded and a backward pass ran. They must equal the
+    author's ``updated_buffers``, if there are any.
     """
     layer = trial.twin()
     before = {path: np.array(cell.value) for path, cell in layer.buffers().items()}
     finite = finite_buffers(layer)
     if not trial.case.training:
         one, two = (run_raw(layer, trial.inputs) for _ in range(2))
-        demand(one.tobytes() == two.tobytes(), "in evaluation, the result differs from call to call")
+        demand(one.tobytes() == two.tobytes(), "in evaluation, two calls give two results")
         demand(layer.steps == 0, "in evaluation, a call counts as a step")
         for path, cell in layer.buffers().items():
             demand(cell.value.tobytes() == before[path].tobytes(), f"in evaluation, a call changes the buffer {path}")
@@ -49,15 +49,15 @@ def modes(trial: Trial) -> Measure | None:
     backward([y if isinstance(y, Tensor) else Tensor(y) for y in ys], trial.cotangent)
     for path, cell in walked.buffers().items():
         same = cell.value.tobytes() == once[path].tobytes()
-        demand(same, f"buffer {path}: a call that is walked back leaves another value than one that is not")
+        demand(same, f"buffer {path}: a call with a backward pass leaves another value than a call without")
     return Measure.worst(check_updates(trial, once))
 
 
 def attributes(trial: Trial) -> Measure:
-    """A call changes no attribute of the layer, nor of a layer inside it.
+    """A call changes no attribute of the layer or of a layer inside it.
 
-    What changes from call to call is a Buffer, which checkpoints keep. Catches counters, histories that hold every
-    tape in memory, and modes that a forward sets.
+    State belongs in a Buffer, which checkpoints save. Catches counters, histories that keep every tape in memory, and
+    modes that a forward sets.
     """
     layer = trial.twin()
     before = attributes_of(layer)
@@ -65,15 +65,15 @@ def attributes(trial: Trial) -> Measure:
     after = attributes_of(layer)
     for path in [*before, *(after.keys() - before.keys())]:
         (old, was), (new, became) = (found.get(path, ("", "nothing")) for found in (before, after))
-        advice = "a forward sets none; what changes from call to call is a Buffer, changed by self.update"
+        advice = "a forward must set none; keep state in a Buffer and change it with self.update"
         demand(old == new, f"a call changes the attribute {path} from {was} to {became}: {advice}")
     return Measure()
 
 
 def attributes_of(layer: Layer) -> dict[str, tuple[Any, str]]:
-    """Return by path what the attributes of a layer and of those inside it hold, to compare and to show.
+    """Return by path the attributes of a layer and of the layers inside it, in a form to compare and one to show.
 
-    The values of parameters and buffers, and the number of steps, are the business of other properties.
+    Other properties check the values of parameters and buffers, and the number of steps.
     """
     found = {}
     for path, inner in layer.layers().items():
@@ -84,7 +84,7 @@ def attributes_of(layer: Layer) -> dict[str, tuple[Any, str]]:
 
 
 def held(value: Any) -> Any:
-    """Return what an attribute holds, in a form that does not change with it; of layers and such their identity."""
+    """Return a snapshot of an attribute's value; for layers and other objects, their identity."""
     if isinstance(value, Mapping):
         return [(key, held(entry)) for key, entry in value.items()]
     if isinstance(value, (list, tuple)):
@@ -99,7 +99,7 @@ def held(value: Any) -> Any:
 
 
 def run_raw(layer: Layer, inputs: Arrays) -> Array:
-    """Return the float results of a layer in one vector, with nothing recorded; all are finite."""
+    """Return the float results of a layer in one vector, without recording; all are finite."""
     with tgl.no_grad():
         found = join([unbox(y) for y in float_leaves(layer(*inputs))])
     demand_finite("the result in training" if layer.training else "the result in evaluation", found)
@@ -107,12 +107,12 @@ def run_raw(layer: Layer, inputs: Arrays) -> Array:
 
 
 def leaves_of(trial: Trial) -> list[Tensor]:
-    """Return a trial's inputs as tensors, those that it is differentiated by as leaves of the tape."""
+    """Return a trial's inputs as tensors; those that get gradients are leaves of the tape."""
     return [Tensor(a, Node(a) if i in trial.subject.floats else None) for i, a in enumerate(trial.inputs)]
 
 
 def check_updates(trial: Trial, found: dict[str, Array]) -> list[Measure]:
-    """Compare the buffers after one call with the author's."""
+    """Compare the buffers after one call with the author's values."""
     if trial.cases.updated_buffers is None:
         return []
     layer = trial.twin()
@@ -126,9 +126,9 @@ def check_updates(trial: Trial, found: dict[str, Array]) -> list[Measure]:
 
 
 def checkpoint(trial: Trial) -> Measure | None:
-    """Under tgl.checkpoint, which computes the forward again in the walk, results, gradients and buffers are the same.
+    """Results, gradients and buffers are the same under tgl.checkpoint, which computes the forward twice.
 
-    Catches masks that are drawn anew, and running statistics that are updated twice.
+    Catches masks that are drawn again, and running statistics that are updated twice.
     """
     if not trial.outputs:
         return None
@@ -144,7 +144,7 @@ def checkpoint(trial: Trial) -> Measure | None:
 
 
 def walk(trial: Trial, layer: Layer, recompute: bool) -> tuple[Array, Arrays, dict[str, Array], int]:
-    """Run a layer and walk back; return the result, all gradients, the buffers and the steps."""
+    """Run a layer and its backward pass; return the result, all gradients, the buffers and the steps."""
     inputs = leaves_of(trial)
 
     def joined(*xs: Any) -> Any:
@@ -160,7 +160,7 @@ def walk(trial: Trial, layer: Layer, recompute: bool) -> tuple[Array, Arrays, di
 
 
 def draws_in_training(trial: Trial, layer: Layer) -> bool:
-    """Return whether another step gives another result though all variables are the same."""
+    """Return whether another step gives another result although all variables are the same."""
     found = []
     for step in (0, 1):
         layer.steps = step
@@ -170,10 +170,10 @@ def draws_in_training(trial: Trial, layer: Layer) -> bool:
 
 
 def statistics(trial: Trial) -> Measure | None:
-    r"""A layer that draws random numbers repeats them with the seed; every draw is finite, and their mean is right.
+    r"""A random layer repeats its results for the same seed; all results are finite, and their mean is right.
 
-    |mean of n training outputs - evaluation output| <= 7 s / sqrt(n), s their standard deviation, unless the author
-    gives another check. Numbers that are the same in every step of every case make the strategy inadequate.
+    |mean of n training outputs - evaluation output| <= 7 s / sqrt(n), where s is their standard deviation, unless the
+    author gives another check. A strategy is inadequate if no case gives results that differ from step to step.
     """
     if not trial.case.training:
         return None
@@ -193,7 +193,7 @@ def statistics(trial: Trial) -> Measure | None:
     layer.eval()
     expected = run_raw(layer, trial.inputs)
     deviation = draws.std(axis=0)
-    # A rare event that never happened in n draws leaves no deviation to see: allow for one of probability 7 / n.
+    # A rare event that never happened in n draws does not show in the deviation: allow for a probability of 7 / n.
     rare = np.abs(draws - expected).max(axis=0, initial=0.0) if draws.size else deviation
     bound = SIGMAS * deviation / np.sqrt(DRAWS) + SIGMAS**2 / DRAWS * (rare + np.abs(expected))
-    return agree("the mean of training outputs, against evaluation", draws.mean(axis=0), expected, bound + 1e-12)
+    return agree("the mean of training outputs, compared with evaluation", draws.mean(axis=0), expected, bound + 1e-12)

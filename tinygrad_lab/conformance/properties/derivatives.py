@@ -1,4 +1,4 @@
-"""Properties of derivatives: against oracles that use no rule, and against each other."""
+"""Properties of derivatives: they agree with oracles that use no rule, and with each other."""
 
 from __future__ import annotations
 
@@ -29,17 +29,18 @@ from tinygrad_lab.conformance.trials.verdict import Measure, NotFinite, Undecide
 from tinygrad_lab.errors import LabError
 from tinygrad_lab.tensor import Tensor
 
-SAFETY = 10.0  # how many times the oracle's own error a mismatch must be
-UNITS = 3  # times as many unit vectors as random directions, shared by the arguments
-BACKWARD = 1e-10  # what a float64 backward may lose to rounding, relative to the terms that it adds up
+SAFETY = 10.0  # a mismatch must exceed the oracle's own error by this factor
+UNITS = 3  # unit vectors per random direction, divided among the arguments
+BACKWARD = 1e-10  # rounding error of a float64 backward pass, relative to the terms that it adds up
 
-Direction = list[Array | None]  # for each argument; None: it stays
+Direction = list[Array | None]  # for each argument; None: it does not move
 
 
 def gradients(trial: Trial) -> Measure | None:
     r"""For directions u and cotangents v: v^T (J u) by an oracle = (J^T v) u by the rules, for every argument.
 
-    The oracle knows no rule: complex step, or differences at two step sizes. Catches every wrong derivative rule.
+    The oracle uses no rule: it is the complex step, or differences at two step sizes. Catches every wrong derivative
+    rule.
     """
     if not trial.arrays or not trial.outputs:
         return None
@@ -59,10 +60,11 @@ def gradients(trial: Trial) -> Measure | None:
 
 
 def directions_of(trial: Trial) -> Iterator[tuple[str, Direction]]:
-    """Yield the directions to differentiate along, with the name of their argument.
+    """Yield the directions to differentiate along, each with the name of its argument.
 
-    All unit vectors where there are few; else random directions of all arguments together, under no name, and some unit
-    vectors of each.
+    They are all unit vectors if there are at most `Effort.full`. Otherwise they are random directions of all arguments
+    together, with "" for a name, in which no coordinate is small, and some unit vectors of each argument: a single
+    random direction misses an error of 1 % in one coordinate of 1,000 more often than not.
     """
     rng, effort, count = trial.rng, trial.effort, len(trial.arrays)
     units = effort.full
@@ -85,7 +87,7 @@ def check_column(trial: Trial, name: str, direction: Direction) -> Measure:
     oracle = complex_step if trial.cases.complex_safe else differences
     estimate = oracle(trial.flat, trial.arrays, direction)
     if not estimate.decided:
-        raise Undecided(f"differences by {name or 'all arguments'} disagree")
+        raise Undecided(f"differences with respect to {name or 'all arguments'} disagree")
     vs = np.stack([join(v) for v in trial.cotangents])
     by_rule, terms = np.zeros(len(vs)), np.abs(vs) @ np.abs(estimate.value)
     for which, u in enumerate(direction):
@@ -109,7 +111,7 @@ def check_column(trial: Trial, name: str, direction: Direction) -> Measure:
 
 
 def blame_one(trial: Trial, direction: Direction) -> None:
-    """Raise the Violation of the first argument whose own part of a direction is wrong."""
+    """Raise the Violation of the first argument that is wrong along its own part of a direction."""
     for which, u in enumerate(direction):
         if u is not None:
             with contextlib.suppress(Undecided):
@@ -117,7 +119,7 @@ def blame_one(trial: Trial, direction: Direction) -> None:
 
 
 def check_complex_safety(trial: Trial) -> None:
-    """Hold the claim that a forward takes complex numbers against differences, along one direction of everything."""
+    """Compare the complex step with differences along one direction of all arguments."""
     u = [trial.rng.uniform(-1, 1, a.shape) for a in trial.arrays]
     by_differences = differences(trial.flat, trial.arrays, u)
     if not by_differences.decided:
@@ -130,18 +132,18 @@ def check_complex_safety(trial: Trial) -> None:
         v = join(trial.cotangent)
         by_rule = sum(float(np.sum(g * d)) for g, d in zip(trial.gradients[0], u, strict=True))
         right = abs(by_rule - v @ by_differences.value) <= tolerance * np.abs(v).sum()
-        rule = "the rules agree with differences: it is the claim that is wrong. " if right else ""
+        rule = "the rules agree with differences, so the claim is wrong. " if right else ""
         claim = "complex_safe=True claims that the forward is analytic: remove it for abs, sign, max and comparisons"
         raise Violation(f"{violation}; {rule}{claim}", violation.measure) from violation
 
 
 def second_order(trial: Trial) -> Measure | None:
-    r"""With g(x) = J(x)^T v: J_g u by differentiating the backward walk = differences of g along u.
+    r"""With g(x) = J(x)^T v: J_g u by differentiating the backward pass = differences of g along u.
 
-    Catches a value that a rule treats as a constant though it depends on the arguments (a saved float residual), which
-    leaves first derivatives right.
+    Catches rules that treat a saved value as a constant although it depends on the arguments. Such rules give right
+    first derivatives.
     """
-    if not trial.arrays or not trial.outputs or not trial.gradients:  # which are finite, or differences decide nothing
+    if not trial.arrays or not trial.outputs or not trial.gradients:  # checks that they are finite
         return None
 
     def backward(arrays: Sequence[Array]) -> list[Array]:
@@ -176,9 +178,9 @@ def confirm_second_order(f: Function, arrays: Arrays, u: Arrays, found: Array, t
 
 
 def adjoint(trial: Trial) -> Measure | None:
-    r"""<v, J u> = <J^T v, u>, with J u found by differentiating the pull-back, and J^T (2v - 3w) = 2 J^T v - 3 J^T w.
+    r"""<v, J u> = <J^T v, u>, with J u found by differentiating the pullback, and J^T (2v - 3w) = 2 J^T v - 3 J^T w.
 
-    Catches a rule that is not linear in its cotangent, or that cannot itself be differentiated by it.
+    Catches rules that are not linear in the cotangent, or cannot be differentiated with respect to it.
     """
     if not trial.arrays or not trial.outputs:
         return None
@@ -187,7 +189,7 @@ def adjoint(trial: Trial) -> Measure | None:
     measures = []
     for name, got, a, b, s in zip(trial.names, mixed, *trial.gradients[:2], trial.scale.gradients, strict=True):
         expected, tolerance = 2 * a - 3 * b, 1e3 * BACKWARD * s
-        measures.append(agree(f"J^T (2v - 3w) by {name}", got, expected, tolerance, argument=name))
+        measures.append(agree(f"J^T (2v - 3w) with respect to {name}", got, expected, tolerance, argument=name))
     if trial.subject.differentiable:
         u = [trial.rng.uniform(-1, 1, a.shape) for a in trial.arrays]
         with reference_only():
@@ -200,9 +202,9 @@ def adjoint(trial: Trial) -> Measure | None:
 
 
 def accumulation(trial: Trial) -> Measure | None:
-    r"""Leaves gather sums: two backward passes give 2 J^T v, and f(x) used twice gives J^T v + J^T w.
+    r"""Gradients add up: two backward passes give 2 J^T v, and f(x) used twice gives J^T v + J^T w.
 
-    Also: a walk after another call of the layer is not disturbed by it, and the gradients do not change when the caller
+    Another call of the layer before the backward pass does not change the gradients, and neither does a caller who
     overwrites the cotangent. Catches gradients cached on the layer, written in place, or shared with the caller.
     """
     if not trial.arrays or not trial.outputs:
@@ -212,7 +214,7 @@ def accumulation(trial: Trial) -> Measure | None:
     others = [Tensor(a, Node(a)) for a in (trial.rng.permutation(a.reshape(-1)).reshape(a.shape) for a in trial.arrays)]
     with reference_only():
         first = trial.subject(*leaves)
-        trial.subject(*others)  # a call in between, whose values must not show
+        trial.subject(*others)  # another call, whose values must not matter
         backward(first, v)
         measures = compare_leaves(trial, leaves, trial.gradients[0], "after another call of the layer, the gradient")
         backward(trial.subject(*leaves), v)
@@ -226,7 +228,7 @@ def accumulation(trial: Trial) -> Measure | None:
 
 
 def backward(ys: Sequence[Tensor], vs: Arrays) -> None:
-    """Walk back from sum <v, y>, and overwrite the cotangents afterwards; from no results there is no way back."""
+    """Run the backward pass of sum <v, y>, and overwrite the cotangents afterwards; do nothing without results."""
     if not ys:
         return
     written = [np.array(v) for v in vs]
@@ -243,7 +245,7 @@ def backward(ys: Sequence[Tensor], vs: Arrays) -> None:
 
 
 def compare_leaves(trial: Trial, leaves: Sequence[Tensor], expected: Arrays, what: str) -> list[Measure]:
-    """Compare the gradients that leaves have gathered; a leaf without one has zeros."""
+    """Compare the gradients of leaves; a leaf without a gradient counts as zeros."""
     measures = []
     for name, x, g, s in zip(trial.names, leaves, expected, trial.scale.gradients, strict=True):
         got = np.zeros(x.shape) if x.grad is None else x.grad.numpy()
@@ -330,10 +332,10 @@ def tie_directions(arrays: Arrays, rng: np.random.Generator) -> list[Arrays]:
 def slopes_nearby(
     f: Function, arrays: Arrays, u: Sequence[Array | None], rows: list[int], rng: np.random.Generator
 ) -> Array:
-    """Return the slopes along u of some results at points around.
+    """Return the slopes along u of some results at points nearby.
 
-    All moved up and all down are the pieces to either side of 0; a ramp and its reverse break ties for the last and for
-    the first element; some are random.
+    The points are: all coordinates moved up or down, for the pieces on either side of 0; moved along a ramp and its
+    reverse, which break ties for the last and for the first element; and moved at random.
     """
     ramps = [None if d is None else np.linspace(-1, 1, d.size).reshape(d.shape) for d in u]
     ways = [[None if d is None else sign * np.ones(d.shape) for d in u] for sign in (1.0, -1.0)]

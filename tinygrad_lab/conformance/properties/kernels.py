@@ -1,4 +1,4 @@
-"""The property of kernels: each does what the reference forward of its primitive does, and no more."""
+"""The property of kernels: each agrees with the reference forward of its primitive."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from tinygrad_lab.errors import LabError
 from tinygrad_lab.kernels.cupy.options import PRODUCTS, using_gpu_options
 
 LARGE = 1 << 14  # elements of a large batch
-ONE_IN = 3  # cases that are also run with a large batch
-BLOCK = 1 << 17  # elements of the largest block that a kernel is expected to have, if its `least` is not larger
-SEVERAL = 2.5  # times as many elements: two blocks and a part of one
-MOST_WORK = 1 << 25  # elements that primitives may be given in all when a case is run on several blocks
-STEP = 8  # by which a batch grows at a time, lest it take more memory than there is
-ROUGH = 1e-2  # relative to the result: a block that is wrong, and not the rounding of long sums
+ONE_IN = 3  # one case in so many also runs with a large batch
+BLOCK = 1 << 17  # elements of the largest block that kernels are expected to use, unless `min_size` is larger
+SEVERAL = 2.5  # blocks of a large run: two whole ones and a part
+MOST_WORK = 1 << 25  # largest total of elements passed to primitives when a case runs on several blocks
+STEP = 8  # factor by which a batch grows at a time, so that a run can stop before it fills the memory
+ROUGH = 1e-2  # relative tolerance that finds a wrong block but not the rounding of long sums
 DEVICE_WIDTHS = (*WIDTHS, "float16")
 
 
 def kernels(trial: Trial) -> Measure | None:
     """Each kernel that the case reaches agrees with its reference forward to its declared error.
 
-    Also in other layouts of memory; it changes no argument; and where the reference shows NaN, so does the kernel. Held
-    to that in forwards, walks and derivatives of walks, in all widths, whether or not a launch would pay, and with a
-    large batch; on other devices too, with each rounding of products, against NumPy's reference. Once for each kernel
-    so many elements are given that there are several blocks, where that is cheap.
+    It agrees in other memory layouts too, changes no argument, and gives NaN where the reference does. It is checked in
+    forwards, backward passes and their derivatives, in all dtypes, at sizes below `min_size` too, and with a large
+    batch. On other devices it is compared with NumPy's reference for each rounding of products. Where that is cheap,
+    each kernel runs once on so many elements that it needs several blocks.
     """
     audit = Audit(trial.rng)
     try:
@@ -57,13 +57,13 @@ def kernels(trial: Trial) -> Measure | None:
             audit_blocks(trial, audit, base, devices)
     finally:
         trial.reached |= audit.reached
-        if audit.violations:  # what a wrong result led to is of less interest
+        if audit.violations:  # errors that a wrong result caused are less interesting
             raise audit.violations[0]
     return Measure.worst(audit.measures) if audit.measures else None
 
 
 def ways(devices: Collection[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield the devices, widths and roundings of products in which kernels are held to their references."""
+    """Yield the devices, dtypes and roundings of products in which kernels are compared with their references."""
     for dtype in WIDTHS:
         yield "cpu", dtype, "float32"
     for device in devices:
@@ -75,7 +75,7 @@ def ways(devices: Collection[str]) -> Iterator[tuple[str, str, str]]:
 
 
 def use(subject: Subject, arrays: Arrays, vs: Arrays) -> None:
-    """Run a subject forwards, with a tape and without, backwards, and along a direction."""
+    """Run a subject's forward with and without a tape, its backward pass, and a directional derivative."""
     subject.value(arrays)
     _, pull = subject.linearize(arrays)
     pull(vs)
@@ -84,9 +84,9 @@ def use(subject: Subject, arrays: Arrays, vs: Arrays) -> None:
 
 
 def factor_for(trial: Trial, elements: int) -> int:
-    """Return how many times as many rows make an input of so many elements.
+    """Return the factor by which the batch must grow until an input has so many elements.
 
-    0 if not all have rows, or if results have other shapes than the layer says.
+    It is 0 if some input has no rows, or if results have other shapes than announced.
     """
     inputs = trial.case.inputs
     if not trial.shapes_hold or not inputs or not all(given.shape and given.shape[0] for given in inputs):
@@ -95,10 +95,10 @@ def factor_for(trial: Trial, elements: int) -> int:
 
 
 def audit_blocks(trial: Trial, audit: Audit, base: int, devices: Sequence[str]) -> None:
-    """Run a cheap case on several blocks of each kernel that it reaches, if one of them has not run on any.
+    """Run a cheap case on several blocks of each kernel that it reaches, if some kernel has not had such a run.
 
-    What it costs is told by the elements that primitives are given: `base` in the runs on the case as it is. A case
-    whose work grows faster than its batch, such as the products of all pairs of rows, is left alone.
+    The number of elements passed to primitives estimates the cost; `base` is this number for the case itself. A case
+    whose work grows faster than its batch, such as the products of all pairs of rows, is skipped.
     """
     unseen = audit.reached - trial.in_blocks
     least = max((audit.least[key] for key in unseen), default=0)
@@ -120,7 +120,7 @@ def audit_blocks(trial: Trial, audit: Audit, base: int, devices: Sequence[str]) 
 def outgrows(trial: Trial, factor: int) -> bool:
     """Return whether a forward's arrays grow faster than its batch, as where shapes (N, 1, C) and (N, C) broadcast.
 
-    Looked at on fewer rows than `factor` times as many, before such arrays fill the memory.
+    Two batches smaller than the one of `factor` answer this before such arrays fill the memory.
     """
     large = min(factor, STEP**2)
     small = max(1, large // STEP)
@@ -128,7 +128,7 @@ def outgrows(trial: Trial, factor: int) -> bool:
 
 
 def elements_of_forward(trial: Trial, factor: int) -> int:
-    """Return the number of elements that primitives take and return with so many times as many rows; 0 if refused."""
+    """Return the number of elements that primitives take and return with a larger batch; 0 if the layer refuses it."""
     count = 0
 
     def observe(primitive: Primitive, xp: Any, values: list[Any], options: dict[str, Any]) -> Callable[..., Any]:
@@ -156,7 +156,7 @@ def elements_in(values: Sequence[Any]) -> int:
 
 
 def enlarged(trial: Trial, factor: int) -> tuple[Subject, Arrays]:
-    """Return the subject with so many times as many rows of its inputs, and its float32 arguments."""
+    """Return the subject with a batch `factor` times as large, and its float32 arguments."""
     inputs, rng = trial.case.inputs, trial.rng
     grown = [draw_input(replace(i, shape=(factor * i.shape[0], *i.shape[1:])), rng) for i in inputs]
     subject = trial.subject.at(grown)
@@ -164,32 +164,32 @@ def enlarged(trial: Trial, factor: int) -> tuple[Subject, Arrays]:
 
 
 def audit_large(trial: Trial, audit: Audit, device: str, factor: int) -> None:
-    """Run the case with so many times as many rows."""
+    """Run the case with a batch `factor` times as large."""
     subject, here = enlarged(trial, factor)
     arrays = [transfer(a, device) for a in here]
     with observing(audit.observe):
         try:
             ys = subject.value(arrays)
         except LabError:
-            return  # the first axis is no batch
+            return  # the first axis is not a batch
         vs = [read_only(trial.rng.uniform(0.5, 1.5, y.shape).astype(y.dtype)) for y in ys]
         use(subject, arrays, [transfer(v, device) for v in vs])
 
 
 @dataclass
 class Audit:
-    """What is known of the kernels that ran: how far each was off, what was wrong, and which ran at all.
+    """The record of the kernels that ran: their errors, their violations, and which ones ran.
 
-    A `rough` one looks for wrong blocks alone: not to rounding, other layouts and NaN, which smaller arrays show.
+    A rough audit looks only for wrong blocks. Rounding, other layouts and NaN show on smaller arrays.
     """
 
     rng: np.random.Generator
     rough: bool = False
-    work: int = 0  # elements that primitives were given
-    least: dict[int, int] = field(default_factory=dict)  # id of Kernel -> how many elements make it pay
+    work: int = 0  # elements passed to primitives
+    least: dict[int, int] = field(default_factory=dict)  # `min_size` of each Kernel, by its id
     measures: list[Measure] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
-    reached: set[int] = field(default_factory=set)  # id of Kernel
+    reached: set[int] = field(default_factory=set)  # ids of the Kernels that ran
 
     def observe(
         self, primitive: Primitive, xp: Any, values: list[Any], options: dict[str, Any]
@@ -202,7 +202,7 @@ class Audit:
         kernels = list(primitive.kernels.serving(xp, values, options, any_size=True))
 
         def run(*values: Any, **options: Any) -> Any:
-            if is_update(primitive):  # it changes arrays: all look at copies
+            if is_update(primitive):  # it changes arrays, so every kernel gets copies
                 for kernel in kernels:
                     self.examine(primitive, kernel, [fresh(v) for v in values], options)
                 return kernels[0].run(*values, **options)
@@ -212,7 +212,7 @@ class Audit:
         return run if kernels else None
 
     def examine(self, primitive: Primitive, kernel: Kernel, values: Sequence[Any], options: dict[str, Any]) -> Any:
-        """Run a kernel, note what is to be said about it, and return its result."""
+        """Run a kernel, note its errors, and return its result."""
         self.reached.add(id(kernel))
         self.least[id(kernel)] = kernel.min_size
         here = [fresh(transfer(v, "cpu")) if is_proper(v) else v for v in values]
@@ -233,20 +233,20 @@ class Audit:
         options: dict[str, Any],
         out: Any,
     ) -> None:
-        """Compare a kernel with the reference on what it was given, in other layouts, and with NaN.
+        """Compare a kernel with the reference on its arguments, in other layouts, and with NaN.
 
         Parameters
         ----------
         primitive, kernel
             A primitive and one of its kernels.
         here : sequence
-            The arguments as they were before the kernel ran, with NumPy's arrays.
+            The arguments before the kernel ran, as NumPy arrays.
         values : sequence
             The arguments themselves.
         options : dict
             The options.
         out : array or tuple
-            What the kernel returned.
+            The kernel's result.
         """
         what, update = f"{primitive}: kernel {kernel.provider!r}", is_update(primitive)
         if not update:
@@ -256,12 +256,12 @@ class Audit:
         wide = [v.astype("float64") if carries_gradient(v) else v for v in here]
         sizes = [np.asarray(abs(v)) if carries_gradient(v) else v for v in wide]
         exact, same, size = (reference_of(primitive, given, options) for given in (wide, here, sizes))
-        if update:  # a step from p is as exact as p
+        if update:  # the result is p plus a step, so its rounding is relative to p
             size = [s + abs(wide[0]) for s in size]
         if self.rough:
             largest = max(v.size for v in values if is_proper(v))
             for found in zip(visible(primitive, out, values), exact, same, size, strict=True):
-                with blaming([]):  # they are many
+                with blaming([]):  # too many values for a report
                     compare_kernel(f"{what}, {largest} elements", kernel, *found, rough=ROUGH)
             return
         for found in zip(visible(primitive, out, values), exact, same, size, strict=True):
@@ -282,28 +282,28 @@ class Audit:
 
 
 def is_proper(value: Any) -> bool:
-    """Tell whether a value is an array and no mere number of NumPy."""
+    """Return whether a value is an array and not a NumPy scalar."""
     return is_array(value) and not isinstance(value, np.generic)
 
 
 def is_update(primitive: Primitive) -> bool:
-    """Tell whether a primitive is an optimizer's: it changes its own arrays in place, and has no rules."""
+    """Return whether a primitive is an optimizer's update: it has no rules, and changes arrays in place."""
     return not primitive.rules
 
 
 def is_own(primitive: Primitive, which: int) -> bool:
-    """Tell whether an argument is an optimizer's own array: all are, but parameter and gradient."""
+    """Return whether an argument is an optimizer's own array: any but the parameter and the gradient."""
     return is_update(primitive) and primitive.arguments[which] not in ("p", "g")
 
 
 def visible(primitive: Primitive, out: Any, values: Sequence[Any]) -> Arrays:
-    """Return what a forward has done, as NumPy's arrays: its results, and the arrays that it was to change."""
+    """Return the effects of a forward as NumPy arrays: its results, and the arrays that it changes in place."""
     changed = [v for i, v in enumerate(values) if is_proper(v) and is_own(primitive, i)]
     return [transfer(a, "cpu") for a in (*flatten(out)[0], *changed)]
 
 
 def reference_of(primitive: Primitive, given: Sequence[Any], options: dict[str, Any]) -> Arrays:
-    """Return what the reference forward does on NumPy."""
+    """Return the effects of the reference forward on NumPy arrays."""
     given = [fresh(v) if is_update(primitive) and is_proper(v) else v for v in given]
     return visible(primitive, primitive.forward(np, *given, **options), given)
 
@@ -316,7 +316,7 @@ def both(
     device: str,
     change: Callable[[Array], Array] = fresh,
 ) -> tuple[Arrays, Arrays]:
-    """Return what a kernel does on its device, and the reference on NumPy, with arguments laid out anew by `change`."""
+    """Return the effects of a kernel on its device and of the reference on NumPy, after `change` of the layouts."""
 
     def laid_out(values: Sequence[Any]) -> list[Any]:
         plain = [is_own(primitive, i) or not is_proper(v) or not v.ndim for i, v in enumerate(here)]
@@ -331,11 +331,11 @@ def both(
 def compare_kernel(
     what: str, kernel: Kernel, got: Array, exact: Array, same: Array, size: Array, rough: float = 0.0
 ) -> Measure:
-    """Compare a kernel's result with the reference's, in float64 and in the kernel's own width.
+    """Compare a kernel's result with the reference's, in float64 and in the kernel's own dtype.
 
-    What the declared error is relative to: the root mean square of the result, or of the result for absolute values,
-    which is larger where a sum of products cancels; for an entry that is larger than these, its own of the same. With
-    `rough` another error is allowed on top. Where the reference overflows in the kernel's width, so may the kernel.
+    The declared error is relative to the root mean square of the result, or of the result for absolute values, which is
+    larger where a sum of products cancels. For an entry larger than these, it is relative to that entry. `rough` is
+    added to the declared error. Where the reference overflows in the kernel's dtype, the kernel may overflow too.
     """
     alike = got.shape == same.shape and got.dtype == same.dtype
     demand(alike, f"{what}: expected {same.shape} {same.dtype}, got {got.shape} {got.dtype}")
@@ -354,6 +354,6 @@ def compare_kernel(
 
 
 def root_mean_square(array: Array) -> float:
-    """Return sqrt(mean(a^2)), 0 for an empty array; squares of large numbers do not overflow."""
+    """Return sqrt(mean(a^2)), or 0 for an empty array; squares of large numbers do not overflow."""
     largest = float(abs(array).max(initial=0.0))
     return largest * float(np.sqrt(np.square(array / largest).mean())) if largest else 0.0

@@ -1,8 +1,8 @@
 """Laws that layers may declare by name: ``laws=("batch_independent", "unit_sum")``.
 
-A law's check is called with a float64 layer and float64 arrays and returns an error relative to the size of the
-results; it holds if that is rounding. `in_evaluation` restricts a law to one mode: batch normalization treats images
-one by one in evaluation only.
+The kit calls a law's check with a float64 layer and float64 arrays. The check returns an error relative to the size of
+the results; the law holds if this error is mere rounding. `in_evaluation` restricts a law to one mode: batch
+normalization treats images independently only in evaluation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tinygrad_lab.nn.layer import Layer
 
 
 def result(layer: Layer, *inputs: Array) -> Array:
-    """Return a layer's first float result at its first step; all numbers are finite."""
+    """Return a layer's first float result at its first step, and demand that it is finite."""
     layer.steps = 0
     found = np.asarray(unbox(float_leaves(layer(*inputs))[0]))
     demand_finite("the result", found)
@@ -37,7 +37,7 @@ def difference(a: Array, b: Array) -> float:
 
 
 def other(x: Array) -> Array:
-    """Return other values of an array's size, always the same."""
+    """Return an array of the same shape with other values, which depend only on the size."""
     return np.random.default_rng(x.size).uniform(-1, 1, x.shape)
 
 
@@ -64,19 +64,19 @@ def batch_independent(layer: Layer, *inputs: Array) -> float:
 
 
 def channel_independent(layer: Layer, x: Array) -> float:
-    """Each channel of the result depends on its own channel alone."""
+    """Each channel of the result depends only on its own channel."""
     kept = np.arange(x.shape[-1]) % 2 == 0
     return max(change_elsewhere(layer, x, np.broadcast_to(k, x.shape)) for k in (kept, ~kept))
 
 
 def elementwise(layer: Layer, x: Array) -> float:
-    """Each element of the result depends on its own element alone."""
+    """Each element of the result depends only on its own element."""
     kept = np.random.default_rng(0).random(x.shape) < 0.5
     return max(change_elsewhere(layer, x, k) for k in (kept, ~kept))
 
 
 def change_elsewhere(layer: Layer, x: Array, kept: Array) -> float:
-    """Return how much kept places of the result change when the inputs of all others do."""
+    """Return how much the kept places of the result change when the inputs at all other places change."""
     before, after = result(layer, x), result(layer, np.where(kept, x, other(x)))
     if before.shape[-1:] != x.shape[-1:]:
         return float("inf")
@@ -85,13 +85,13 @@ def change_elsewhere(layer: Layer, x: Array, kept: Array) -> float:
 
 
 def permutation_equivariant(layer: Layer, *inputs: Array) -> float:
-    """Permuting the second axis of every input (positions, tokens) permutes that of the result."""
+    """Permuting the second axis of every input (positions, tokens) permutes the second axis of the result."""
     order = np.random.default_rng(0).permutation(inputs[0].shape[1])
     return difference(result(layer, *(x[:, order] for x in inputs)), result(layer, *inputs)[:, order])
 
 
 def shift_equivariant(layer: Layer, x: Array) -> float:
-    """An image moved on a black ground by one period of the layer gives the result moved: f(T x) = T f(x)."""
+    """An image shifted on a black background by one period of the layer gives the shifted result: f(T x) = T f(x)."""
     n, height, width, channels = x.shape
     steps = [period(layer, x.shape, axis) for axis in (1, 2)]
     ground = [2 * (length + step[0]) + 12 for length, step in zip((height, width), steps, strict=True)]
@@ -108,7 +108,7 @@ def shift_equivariant(layer: Layer, x: Array) -> float:
 
 
 def period(layer: Layer, shape: Sequence[int], axis: int) -> tuple[int, int]:
-    """Return by how many pixels an axis must grow for the result to grow alike each time, and by how many it does."""
+    """Return the smallest growth of an axis for which the result grows equally each time, and the result's growth."""
 
     def length(size: int) -> int:
         grown = (*shape[:axis], size, *shape[axis + 1 :])
@@ -177,7 +177,7 @@ LAWS: dict[str, Law] = {
 
 
 def find_law(law: str | Law) -> Law:
-    """Return a law by its name, or as it is.
+    """Return the law of a name; return a Law as it is.
 
     Raises
     ------
@@ -192,10 +192,10 @@ def find_law(law: str | Law) -> Law:
 
 
 def in_evaluation(law: str | Law) -> Law:
-    """Return a law that is to hold in evaluation only."""
+    """Return the law, restricted to evaluation."""
     return replace(find_law(law), training=False)
 
 
 def in_training(law: str | Law) -> Law:
-    """Return a law that is to hold in training only."""
+    """Return the law, restricted to training."""
     return replace(find_law(law), training=True)

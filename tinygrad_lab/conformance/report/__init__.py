@@ -1,1 +1,1 @@
-"""Reports: a failure explained, and the card and the page of a layer."""
+"""Reports: explanations of failures, and the card and the page of results."""

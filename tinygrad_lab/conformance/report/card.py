@@ -1,4 +1,4 @@
-"""The report card in the terminal: a row a layer, a column a property; for a few layers, a row a property."""
+"""The report card in the terminal: one row for each layer, or one row for each property if there are few layers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rich.table import Table
 from tinygrad_lab.conformance.properties import LAYER, ONCE
 from tinygrad_lab.conformance.trials.results import LayerResult, PropertyResult
 
-DETAILED = 3  # up to so many layers are shown property by property
+DETAILED = 3  # largest number of layers to show property by property
 LAWS = "laws"  # the column that the declared laws share
 
 
 def columns(results: Sequence[LayerResult]) -> list[str]:
-    """Return the properties that appear in some result, in the kit's order; declared laws share one column."""
+    """Return the properties of all results in the kit's order; declared laws share one column."""
     present = {name for result in results for name in result.properties}
     known = [name for name in (*LAYER, *ONCE) if name in present]
     return known + ([LAWS] if present - set(known) else [])
@@ -31,7 +31,7 @@ def cells(result: LayerResult, column: str) -> list[PropertyResult]:
 
 
 def verdict(found: Sequence[PropertyResult]) -> str:
-    """Return "passed", "failed", "exempt", or "" where there was nothing to judge."""
+    """Return "passed", "failed", "exempt", or "" if no case was judged."""
     if any(not p.passed for p in found):
         return "failed"
     if any(p.exemption is not None for p in found):
@@ -45,13 +45,13 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def nearest(result: LayerResult) -> str:
-    """Return the property whose error came nearest to its tolerance, and how near."""
+    """Return the property with the largest ratio of error to tolerance, and this ratio."""
     worst = max(result.properties.values(), key=lambda p: p.worst.ratio, default=None)
     return f"{worst.name} {worst.worst.ratio:.1%}" if worst is not None and worst.worst.ratio else ""
 
 
 def overview(results: Sequence[LayerResult]) -> Table:
-    """Return a table with a row a layer and a letter a property; the caption names them."""
+    """Return a table with one row for each layer and one letter for each property; the caption names the letters."""
     shown = columns(results)
     letters = LETTERS[: len(shown)]
     names = "  ".join(f"{letter}\u00a0{name}" for letter, name in zip(letters, shown, strict=True))
@@ -70,7 +70,7 @@ def overview(results: Sequence[LayerResult]) -> Table:
 
 
 def details(result: LayerResult) -> Table:
-    """Return a table with a row a property, the range of the inputs above it and what the marks mean below."""
+    """Return a table with one row for each property, the range of the inputs above it and a legend below."""
     title = f"{escape(result.name)}  ({result.seconds:.1f} s{', inputs from ' + result.range if result.range else ''})"
     table = Table(box=None, padding=(0, 2, 0, 0), title=title, title_justify="left", caption=LEGEND)
     table.caption_justify = "left"
@@ -89,9 +89,9 @@ def details(result: LayerResult) -> Table:
 
 
 def print_card(results: Sequence[LayerResult], console: Any = None) -> None:
-    """Print the card, what is noted beside it, and the reports of failures."""
+    """Print the card, the notes, and the reports of failures."""
     console = console or Console(soft_wrap=True)
-    console.width = max(console.width, 100)  # narrower, the table would cut names
+    console.width = max(console.width, 100)  # a narrower table would cut names
     if len(results) <= DETAILED:
         for result in results:
             console.print(details(result))

@@ -1,4 +1,4 @@
-"""What a wrong Jacobian looks like, and which mistake would explain it."""
+"""Diagnosis of a wrong Jacobian: the mistakes that would explain it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 
 from tinygrad_lab.backend import Array
 
-CLOSE = 1e-6  # relative: the numerical Jacobian is itself only known so well
+CLOSE = 1e-6  # relative accuracy of the numerical Jacobian
 
 
 def same(a: Array, b: Array, scale: float) -> bool:
-    """Tell whether two arrays agree within the accuracy of differences."""
+    """Return whether two arrays agree within the accuracy of differences."""
     return bool(a.shape == b.shape and np.isfinite(a).all() and np.abs(a - b).max(initial=0.0) <= CLOSE * scale)
 
 
@@ -29,7 +29,7 @@ def explanations(analytic: Array, numerical: Array, x: Array, shape: Sequence[in
     Parameters
     ----------
     analytic, numerical : arrays of shape (m, n)
-        The Jacobian by the rules, and by differences.
+        The Jacobian from the rules, and from differences.
     x : array of n elements
         The argument.
     shape : tuple of int
@@ -45,7 +45,7 @@ def explanations(analytic: Array, numerical: Array, x: Array, shape: Sequence[in
 
 
 def factor(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
-    """Recognize one factor throughout."""
+    """Recognize a Jacobian whose entries all have the same wrong factor."""
     if not np.abs(b).max(initial=0.0):
         return ""
     c = float(np.sum(a * b) / np.sum(b * b))
@@ -54,7 +54,7 @@ def factor(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -
     if abs(c + 1) < 1e-6:
         return "every entry has the wrong sign"
     if np.count_nonzero(b) == 1 and not any(abs(r - round(r)) < 1e-6 for r in (c, 1 / c if c else 0.0)):
-        return ""  # some factor fits a single number always
+        return ""  # some factor always fits a single number
     ratio = c if abs(c) > 1 else 1 / c if c else 0.0
     sizes = {"rows of the batch": shape[0] if shape else 0, "elements of the argument": x.size, "results": b.shape[0]}
     sizes |= {f"elements along axis {k} of the argument": n for k, n in enumerate(x.shape)}
@@ -65,7 +65,7 @@ def factor(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -
 
 
 def transposed(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
-    """Recognize two axes of the argument, or of the result, exchanged."""
+    """Recognize two exchanged axes of the argument or of the result."""
     for what, lengths, axis in (("the argument", x.shape, 1), ("the result", shape, 0)):
         for i in range(len(lengths)):
             for j in range(i + 1, len(lengths)):
@@ -80,7 +80,7 @@ def transposed(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: floa
 
 
 def zero_parts(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
-    """Recognize elements of the argument that get no gradient though they matter, the others being right."""
+    """Recognize elements of the argument that should have a gradient but get none, if all others are right."""
     lost = ~a.any(axis=0) & (np.abs(b).max(axis=0, initial=0.0) > CLOSE * scale)
     if not lost.any() or not same(a[:, ~lost], b[:, ~lost], scale):
         return ""
@@ -89,7 +89,7 @@ def zero_parts(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: floa
 
 
 def lost_rows(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
-    """Recognize results that contribute nothing, the others being right: a sum that leaves terms out."""
+    """Recognize results that contribute nothing, as from a sum without some terms, if all others are right."""
     lost = ~a.any(axis=1) & (np.abs(b).max(axis=1, initial=0.0) > CLOSE * scale)
     if not lost.any() or not same(a[~lost], b[~lost], scale):
         return ""
@@ -100,7 +100,7 @@ def lost_rows(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float
 
 
 def off_diagonal(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
-    """Recognize a diagonal where the right Jacobian has cross terms."""
+    """Recognize a diagonal matrix in place of a Jacobian with cross terms."""
     if a.shape[0] != a.shape[1] or a.shape[0] == 1:
         return ""
     diagonal = np.diag(np.diag(a))
@@ -110,7 +110,7 @@ def off_diagonal(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: fl
 
 
 def common_term(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
-    """Recognize a difference that is the same for all elements of the argument: a missing mean or sum."""
+    """Recognize an error that is the same for all elements of the argument: a missing mean or sum."""
     missing = b - a
     if missing.shape[1] > 1 and same(missing, missing[:, :1] * np.ones((1, missing.shape[1])), scale) and missing.any():
         return "the same term is missing for all elements of the argument: a sum or mean over the cotangent?"
@@ -129,11 +129,11 @@ def rank_one(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float)
     length = float(np.linalg.norm(centered))
     if length and abs(abs(float(v[0] @ centered)) / length - 1) < 1e-4:
         return "a term of rank one, proportional to x - mean(x), is missing: the derivative of a variance?"
-    return "a term of rank one is missing or too many: a product of the cotangent's sum with one vector"
+    return "a term of rank one is missing or superfluous: a product of the cotangent's sum with one vector"
 
 
 def some_rows_only(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
-    """Recognize errors that are confined to one index of an axis of the result."""
+    """Recognize errors at only one index of an axis of the result."""
     wrong = wrong_entries(a, b).any(axis=1)
     if wrong.all() or not wrong.any():
         return ""
@@ -147,7 +147,7 @@ def some_rows_only(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: 
 
 
 def shown(numbers: Array) -> str:
-    """Return a few numbers."""
+    """Return the first few numbers as text."""
     return ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
 
 
@@ -158,7 +158,7 @@ def side_by_side(
     *,
     titles: tuple[str, str] = ("by the rules", "by differences"),
 ) -> str:
-    """Return two matrices beside each other, wrong entries of the first marked with ``*``."""
+    """Return two matrices side by side; ``*`` marks wrong entries of the first."""
     wrong = wrong_entries(analytic, numerical)
     rows, columns = min(most, analytic.shape[0]), min(most, analytic.shape[1])
     lines = [f"{titles[0]:<{13 * columns}}  |  {titles[1]}"]

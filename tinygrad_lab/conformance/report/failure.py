@@ -1,4 +1,4 @@
-"""The report of one failure, as text: what broke, the two Jacobians, what would explain it, how to run it again."""
+"""The report of one failure: the violation, the two Jacobians, likely mistakes, and code that runs the case again."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tinygrad_lab.conformance.trials.oracles import join, numerical_jacobian, sp
 from tinygrad_lab.conformance.trials.trial import BaseTrial, Trial
 from tinygrad_lab.conformance.trials.verdict import Violation
 
-LARGEST = 4096  # entries of a Jacobian that is worked out for a report
-FEW = 12  # numbers that a report writes out
+LARGEST = 4096  # entries of the largest Jacobian that a report computes
+FEW = 12  # largest number of values that a report prints
 
 
 def explain(
@@ -30,13 +30,14 @@ def explain(
     name, prop : str
         The layer and the property.
     call : str
-        How to check one case again, such as ``check_layer("dense", case=case)``.
+        The call that checks one case again, such as ``check_layer("dense", case=case)``.
     case : Case
         The smallest case.
     error : Exception
-        What the property said, or what was raised.
+        The property's Violation, or another exception.
     trial, first : BaseTrial or None
-        The smallest case made real, and the first one that failed: the larger one fits fewer explanations by chance.
+        The trials of the smallest case and of the first one that failed; fewer explanations fit a larger case by
+        chance.
     """
     lines = [f"{name}: {prop} does not hold", "", indent(describe(error)), "", f"  case: {case}"]
     argument = getattr(error, "argument", "")
@@ -48,18 +49,18 @@ def explain(
             larger = first if isinstance(first, Trial) else trial
             lines += ["", indent(jacobians(trial, larger, trial.names.index(argument)))]
     lines += ["", "Run it again:", "", indent(reproduction(call, case))]
-    lines += ["", "Keep it, in the layer's cases or before a test of your own:", ""]
+    lines += ["", "Keep it, in the layer's cases or above a test of your own:", ""]
     lines += [f"    LayerCases(..., examples=({case},))", f"    @example(case={case})"]
     return "\n".join(lines)
 
 
 def indent(text: str, by: str = "  ") -> str:
-    """Return a text moved to the right."""
+    """Return a text with every line indented."""
     return "\n".join(by + line if line else line for line in text.splitlines())
 
 
 def describe(error: Exception) -> str:
-    """Return what a property said, or where in which file something was raised."""
+    """Return the message of a Violation, or an exception's type, message and place."""
     if isinstance(error, Violation):
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)
@@ -69,21 +70,21 @@ def describe(error: Exception) -> str:
 
 
 def values(names: Sequence[str], arrays: Sequence[Array]) -> str:
-    """Return the inputs and parameters as they are written in Python, a line each; "" if they are many."""
+    """Return the inputs and parameters as Python code, one line for each; "" if they have many values."""
     if not 0 < sum(array.size for array in arrays) <= FEW:
         return ""
     return "\n".join(f"{name} = {array.tolist()}" for name, array in zip(names, arrays, strict=True))
 
 
 def reproduction(call: str, case: Case) -> str:
-    """Return three lines that check the one case again."""
+    """Return three lines of code that check the case again."""
     kinds = [kind for kind in ("Case", "Inner", "Input") if f"{kind}(" in repr(case)]
     imports = ", ".join([*kinds, call.partition("(")[0]])
     return f"from tinygrad_lab.conformance import {imports}\ncase = {case}\n{call}"
 
 
 def both_jacobians(trial: Trial, which: int) -> tuple[Array, Array]:
-    """Return the Jacobian of all results by one argument, by the rules and by differences."""
+    """Return the Jacobian of all results with respect to one argument, from the rules and from differences."""
     rows = []
     with reference_only():
         for v in np.eye(join(trial.outputs).size):
@@ -92,7 +93,7 @@ def both_jacobians(trial: Trial, which: int) -> tuple[Array, Array]:
 
 
 def why_wrong(first: Trial, which: int) -> list[str]:
-    """Return what would explain the wrong Jacobian of a case, if it is small enough."""
+    """Return the mistakes that would explain the wrong Jacobian of a case, if it is small enough."""
     m, x = join(first.outputs).size, first.arrays[which]
     if not 0 < m * x.size <= LARGEST:
         return []
@@ -103,7 +104,7 @@ def why_wrong(first: Trial, which: int) -> list[str]:
 
 
 def jacobians(trial: Trial, first: Trial, which: int) -> str:
-    """Return the two Jacobians by one argument side by side, and what would explain the difference."""
+    """Return the two Jacobians with respect to one argument side by side, and the likely mistakes."""
     m, x = join(trial.outputs).size, trial.arrays[which]
     if m * x.size > LARGEST or m * x.size == 0:
         return f"(the Jacobian by {trial.names[which]} has {m} x {x.size} entries)"

@@ -1,4 +1,4 @@
-"""The report card as one self-contained HTML page, with a plot of the oracles' errors against the step size."""
+"""The report card as a self-contained HTML page, with a plot of the oracles' errors over the step size."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SIGNS = {"passed": "✓", "failed": "✗", "exempt": "○", "": ""}
 
 
 def tooltip(found: Sequence[PropertyResult]) -> str:
-    """Return what a cell says when pointed at."""
+    """Return the text that appears when the pointer is on a cell."""
     lines = []
     for p in found:
         line = f"{p.name}: {p.examples} cases"
@@ -50,7 +50,7 @@ def tooltip(found: Sequence[PropertyResult]) -> str:
 
 
 def table(results: Sequence[LayerResult]) -> str:
-    """Return the card: a row a layer, a column a property."""
+    """Return the card: one row for each layer, one column for each property."""
     shown = columns(results)
     head = "".join(f'<th class="property">{html.escape(name)}</th>' for name in shown)
     head = (
@@ -87,7 +87,7 @@ def remarks(results: Sequence[LayerResult]) -> str:
 
 
 def plot(result: LayerResult) -> str:
-    """Return a section with the errors of differences against their step, for one case of a layer."""
+    """Return a section with the errors of differences over their step size, for one case of a layer."""
     trial: Trial | None = result.sample
     if not isinstance(trial, Trial) or not trial.arrays or not trial.outputs:
         return ""
@@ -99,16 +99,16 @@ def plot(result: LayerResult) -> str:
     if trial.cases.complex_safe:
         off = float(np.abs(complex_step(trial.flat, trial.arrays, u).value - exact).max(initial=0.0))
         errors["complex step (any step)"] = [off] * len(errors["step"])
-    figure = draw(errors, f"{result.name}: how far each oracle is from J u by the rules")
+    figure = draw(errors, f"{result.name}: distance of each oracle from J u by the rules")
     text = (
-        "Large steps are wrong by the next terms of Taylor's series, small ones by rounding. "
-        "The kit differences at 2.5e-4 and twice that, and takes their disagreement for the error."
+        "Differences with large steps lack the next terms of the Taylor series; with small ones, rounding dominates. "
+        "The kit uses steps of 2.5e-4 and twice that, and estimates the error by their disagreement."
     )
     return f"<h2>Error against step size</h2><p>{text}</p>{figure}<pre>{html.escape(str(trial.case))}</pre>"
 
 
 def draw(errors: dict[str, list[float]], title: str) -> str:
-    """Return a plot of errors against steps as SVG."""
+    """Return a plot of errors over steps as SVG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
@@ -133,9 +133,9 @@ def write_page(path: Path, results: Sequence[LayerResult], *, plot_of: str | Non
     path : Path
         The file.
     results : sequence of LayerResult
-        What was found.
+        The results.
     plot_of : str
-        The layer whose errors are plotted; the first with a case by default.
+        The layer whose errors are plotted; by default the first one with a case.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def write_page(path: Path, results: Sequence[LayerResult], *, plot_of: str | Non
         f"<h1>Conformance of tinygrad_lab layers</h1><p>{summary}, version {html.escape(tgl.__version__)}.</p>",
         table(results),
         "<p>✓ holds, ✗ broken, ○ exempt; empty: not applicable, or not judged on any case. Point at a cell for its "
-        "numbers. Nothing is checked beyond the range of the inputs.</p>",
+        "numbers. The kit checks nothing beyond the range of the inputs.</p>",
         remarks(results),
         plot(chosen) if chosen is not None else "",
     ]

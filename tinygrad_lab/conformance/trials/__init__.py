@@ -1,1 +1,1 @@
-"""Trials: one case made real, the oracles that judge it, and the search for a case that fails."""
+"""Trials: layers and arrays built from cases, oracles for their derivatives, and the search for a failing case."""

@@ -1,13 +1,13 @@
-r"""Oracles: derivatives found without any derivative rule, and how far each may itself be wrong.
+r"""Oracles: derivatives found without any derivative rule, each with a bound of its own error.
 
 - The *complex step* f'(x) = Im f(x + ih) / h has no subtraction, so h may be 1e-30 and the result is exact to rounding.
   It needs an analytic forward that takes complex numbers; ``abs`` or ``max`` make it silently wrong, so a case must
-  declare itself safe, and the claim is checked against differences.
+  declare itself safe, and the kit compares it with differences.
 - *Five-point differences* in float64, (f(x-2h) - 8 f(x-h) + 8 f(x+h) - f(x+2h)) / 12h, are off by h^4 f^(5) / 30 and by
-  rounding, about eps |f| / h. Two step sizes, h and 2h, are off by different amounts: their disagreement bounds the
-  error, and a large one betrays a kink.
+  rounding, about eps |f| / h. Two step sizes, h and 2h, have different errors. Their disagreement bounds the error; a
+  large one reveals a kink.
 
-Nothing is ever differenced in float32, where the two errors leave three digits.
+No oracle takes differences in float32, where the two errors leave three digits.
 
 References
 ----------
@@ -27,11 +27,11 @@ from tinygrad_lab.conformance.trials.verdict import Undecided
 
 Function = Callable[[Sequence[Array]], list[Array]]
 
-STEP = 2.5e-4  # h; the points reach 4h = 1e-3 to either side, well inside the margin that draws keep from kinks
-LADDER = (1e-2, 3e-3, 1e-3, 1e-4, 1e-5)  # other steps, to confirm a mismatch before it is called one
+STEP = 2.5e-4  # h; the points reach 4h = 1e-3 to either side, well inside the margin between draws and kinks
+LADDER = (1e-2, 3e-3, 1e-3, 1e-4, 1e-5)  # other steps, which confirm a mismatch
 COMPLEX_STEP = 1e-30
 EPS = float(np.finfo(float).eps)
-KINK = 1e-3  # a relative disagreement beyond which differences say nothing
+KINK = 1e-3  # relative disagreement of two step sizes beyond which differences decide nothing
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Estimate:
 
     @property
     def decided(self) -> bool:
-        """Whether the error is small beside the derivative."""
+        """Whether the error is small relative to the derivative."""
         scale = float(np.abs(self.value).max(initial=0.0))
         return bool(np.isfinite(self.error) and self.error <= KINK * max(scale, 1e-3))
 
@@ -69,7 +69,7 @@ def split(vector: Array, like: Sequence[Array]) -> list[Array]:
 
 
 def moved(arrays: Sequence[Array], direction: Sequence[Array | None], step: complex) -> list[Array]:
-    """Return x + step * u; an argument whose direction is None stays."""
+    """Return x + step * u; an argument whose direction is None does not move."""
     return [a if u is None else a + step * u for a, u in zip(arrays, direction, strict=True)]
 
 
@@ -106,13 +106,13 @@ def dense_direction(like: Array, rng: np.random.Generator) -> Array:
 
 
 def some_units(like: Array, rng: np.random.Generator, count: int) -> list[Array]:
-    """Return some unit vectors of an array's shape, chosen at random; all of them where there are no more."""
+    """Return `count` unit vectors of an array's shape, chosen at random, or all if there are fewer."""
     chosen = rng.choice(like.size, size=min(count, like.size), replace=False)
     return [np.eye(1, like.size, int(i)).reshape(like.shape) for i in chosen]
 
 
 def cotangents(like: Sequence[Array], rng: np.random.Generator, *, dense: int = 2, hot: int = 3) -> list[list[Array]]:
-    """Return random cotangents and random one-hot ones: all ones would be blind to whatever sums to zero."""
+    """Return random cotangents and random one-hot ones; a cotangent of ones would miss errors that sum to zero."""
     m = sum(a.size for a in like)
     vectors = [rng.uniform(0.5, 1.5, m) * rng.choice((-1.0, 1.0), m) for _ in range(dense)]
     vectors += [np.eye(1, m, int(i))[0] for i in rng.choice(m, size=min(hot, m), replace=False)]
@@ -122,12 +122,12 @@ def cotangents(like: Sequence[Array], rng: np.random.Generator, *, dense: int = 
 def confirmed(
     f: Function, arrays: Sequence[Array], direction: Sequence[Array | None], matches: Callable[[Estimate], bool]
 ) -> bool:
-    """Tell whether a mismatch shows at every other step size too.
+    """Return True if every other step size shows the mismatch too.
 
     Raises
     ------
     Undecided
-        Some step size agrees with the rule: the first one was deceived by a kink or by rounding.
+        Some step size agrees with the rule, so a kink or rounding caused the mismatch.
     """
     if any(matches(differences(f, arrays, direction, step)) for step in LADDER):
         raise Undecided("step sizes disagree about a derivative")
@@ -135,7 +135,7 @@ def confirmed(
 
 
 def numerical_jacobian(f: Function, arrays: Sequence[Array], which: int) -> Array:
-    """Return the whole Jacobian of all results by one argument, of shape (m, n), by differences."""
+    """Return the Jacobian of all results with respect to one argument, of shape (m, n), by differences."""
     columns = []
     for unit in one_hots(arrays[which]):
         direction: list[Array | None] = [None] * len(arrays)
@@ -147,7 +147,7 @@ def numerical_jacobian(f: Function, arrays: Sequence[Array], which: int) -> Arra
 def errors_by_step(
     f: Function, arrays: Sequence[Array], direction: Sequence[Array], exact: Array
 ) -> dict[str, list[float]]:
-    """Return how far forward, central and five-point differences are from J u, for steps of 1, 1e-1, ..., 1e-12."""
+    """Return the errors of forward, central and five-point differences for steps from 1 down to 1e-12."""
     here = join(f(arrays))
     found: dict[str, list[float]] = {"step": [], "forward": [], "central": [], "five-point": []}
     for step in 10.0 ** -np.arange(0, 12.5, 0.5):

@@ -1,4 +1,4 @@
-"""What a run of the kit found, layer by layer and property by property."""
+"""Results of a run of the kit, by layer and by property."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 from tinygrad_lab.conformance.cases.case import Case
 from tinygrad_lab.conformance.trials.verdict import Measure
 
-# A wrong gradient is wrong for a batch of one too: what is broken for the reason that something else is.
+# Properties that break because another one does: a wrong gradient is wrong for a batch of one too.
 CONSEQUENCES = {"gradients": ("second_order", "ties", "finite_gradients", "zero_size", "batch_of_one")}
 
 
 def follows(name: str, broken: Iterable[str]) -> bool:
-    """Tell whether a property is broken because another one is, as far as one can tell."""
+    """Return whether a property probably breaks only because another one does."""
     return any(name in CONSEQUENCES.get(cause, ()) for cause in broken)
 
 
@@ -28,13 +28,13 @@ class Failure:
     Parameters
     ----------
     case : Case or None
-        The smallest one found; None where the finding is about the layer as a whole.
+        The smallest case found; None if the finding is about the whole layer.
     error : Exception
-        What the property said, or what the layer raised.
+        The property's Violation, or the layer's own exception.
     report : str
         The explanation for people.
-    trial : Trial or None
-        The case made real, for those who write another report.
+    trial : BaseTrial or None
+        The layer and arrays of the case, for code that writes another report.
     """
 
     case: Case | None
@@ -52,24 +52,24 @@ class Failure:
 
 @dataclass
 class PropertyResult:
-    """What one property said over all cases.
+    """The result of one property over all cases.
 
     Parameters
     ----------
     name : str
         The property.
     examples : int
-        How many cases it was judged on.
+        The number of judged cases.
     worst : Measure
         The error that came nearest to its tolerance.
     undecided : int
-        Cases that lay at a kink.
+        The number of cases at a kink.
     failure : Failure or None
         The smallest case that breaks it.
     exemption : str or None
-        The author's reason why the layer need not have it.
+        The author's reason why the layer does not need the property.
     seconds : float
-        The time that it took.
+        The time that the checks took.
     """
 
     name: str
@@ -82,12 +82,12 @@ class PropertyResult:
 
     @property
     def passed(self) -> bool:
-        """Whether it holds, or the layer is exempt."""
+        """Whether the property holds or the layer is exempt."""
         return self.failure is None or self.exemption is not None
 
     @property
     def needless(self) -> bool:
-        """Whether an exemption is claimed that the layer does not need."""
+        """Whether the layer is exempt from a property that it has."""
         return self.exemption is not None and self.failure is None and self.examples > 0
 
     def add(self, measure: Measure) -> None:
@@ -96,7 +96,7 @@ class PropertyResult:
         self.worst = Measure.worst([self.worst, measure])
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values; an error that is no number is None."""
+        """Return plain values; an error that is not finite is None."""
         measure = self.failure.error.measure if self.failure and hasattr(self.failure.error, "measure") else self.worst
         if self.failure and not hasattr(self.failure.error, "measure"):
             measure = Measure(math.inf, 0.0)
@@ -112,28 +112,28 @@ class PropertyResult:
 
 @dataclass
 class LayerResult:
-    """What the kit says of one layer.
+    """The result of the kit for one layer.
 
     Parameters
     ----------
     name : str
-        Its registered name, or that of the class or function.
+        Its registered name, or the name of the class or function.
     properties : dict
         The results by property.
     seconds : float
-        The time that it took.
+        The time that the checks took.
     notes : list of str
-        What the strategy leaves out, needless exemptions, and the like.
+        Gaps of the strategy, needless exemptions, and the like.
     mutants : Mutants or None
-        How many damaged versions of the layer the kit tells from it.
-    sample : Trial or None
+        The damaged versions of the layer, killed and surviving.
+    sample : BaseTrial or None
         One of the cases, for a plot.
     reached : set of int
         The kernels that ran, by identity.
     drawn : int
-        How many structures were drawn and used; the author's own examples are not among them.
+        The number of drawn cases that were used, without the author's own examples.
     low, high : float
-        The range of all float inputs; beyond it nothing was checked. NaN where there were none.
+        The range of all float inputs, beyond which nothing was checked; NaN if there were none.
     """
 
     name: str
@@ -148,14 +148,14 @@ class LayerResult:
     high: float = math.nan
 
     def widen(self, values: Any) -> None:
-        """Count an input's values in, where they are floats."""
+        """Extend the range by an input's values, if they are floats."""
         if values.size and values.dtype.kind == "f":
             self.low = float(np.fmin(self.low, values.min()))
             self.high = float(np.fmax(self.high, values.max()))
 
     @property
     def range(self) -> str:
-        """The range of the inputs in words; "" where there were no floats."""
+        """The range of the inputs in words, or "" if there were no floats."""
         return "" if math.isnan(self.low) else f"{self.low:.3g} to {self.high:.3g}"
 
     @property
@@ -169,21 +169,21 @@ class LayerResult:
         return [p for p in self.properties.values() if not p.passed]
 
     def reports(self) -> list[str]:
-        """Return the report of each failure; of what follows from another, or says the same, one line."""
-        texts, told = [], set[str]()
+        """Return the report of each failure: one line if it follows from another failure or repeats its headline."""
+        texts, reported = [], set[str]()
         broken = [p.name for p in self.failures]
         for p in self.failures:
-            failure = p.failure or Failure(None, Exception("it was not judged"))
-            if failure.headline in told or follows(p.name, broken):
+            failure = p.failure or Failure(None, Exception("the property was not judged"))
+            if failure.headline in reported or follows(p.name, broken):
                 texts.append(f"{self.name}: {p.name} does not hold either: {failure.headline}")
             else:
                 texts.append(failure.report or f"{self.name}: {p.name} does not hold: {failure.headline}")
-            told.add(failure.headline)
+            reported.add(failure.headline)
         return texts
 
     @property
     def examples(self) -> int:
-        """The number of cases that were run."""
+        """The number of cases that ran."""
         return max((p.examples for p in self.properties.values()), default=0)
 
     def as_json(self) -> dict[str, Any]:
@@ -205,7 +205,7 @@ class NonconformanceError(AssertionError):
     message : str
         The report.
     result : LayerResult
-        All that was found.
+        The results of all properties.
     """
 
     def __init__(self, message: str, result: LayerResult) -> None:

@@ -1,4 +1,4 @@
-"""The search: Hypothesis draws structures, and shrinks one that breaks a property to the smallest."""
+"""The search for failing cases: Hypothesis draws structures, and shrinks a failure to the smallest one."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from tinygrad_lab.conformance.cases.case import Case, Input
 
 log = logging.getLogger(__name__)
 
-MOST_SHRINKS = 400  # trials spent on making a failure smaller
+MOST_SHRINKS = 400  # trials for making a failure smaller
 
 Body = Callable[[Case], None]
 
 
 @dataclass(frozen=True)
 class Profile:
-    """How long to look.
+    """The effort of a search: the number of cases, and the work for each.
 
     Parameters
     ----------
     examples : int
-        Structures drawn for each layer.
+        The number of structures drawn for each layer.
     seed : int
-        Of Hypothesis; the same seed draws the same structures.
+        The seed of Hypothesis; the same seed draws the same structures.
     shrink : bool
         Whether to look for the smallest case of a failure.
     hasty : bool
-        Whether to check no more cases after a failure.
+        Whether to stop at the first failure.
     full, sampled : int
         See `tinygrad_lab.conformance.trials.trial.Effort`.
     """
@@ -51,7 +51,7 @@ PROFILES = {"ci": Profile(), "thorough": Profile(examples=1000, full=128, sample
 
 @dataclass
 class Drawn:
-    """What was drawn: how often, and how much of it could not be used."""
+    """The drawn structures that were used, and the number of those that could not be."""
 
     structures: list[Case] = field(default_factory=list)
     rejected: int = 0
@@ -63,11 +63,11 @@ class Drawn:
 
 
 class Rejected(Exception):
-    """A drawn case cannot be used: its values never get clear of kinks."""
+    """A drawn case cannot be used: every draw of its values lies too near to a kink."""
 
 
 def as_case(drawn: Any) -> Case:
-    """Return what a strategy drew as a case: a Case, an Input, a shape, or a tuple of Inputs or shapes."""
+    """Return the case of a strategy's draw: a Case, an Input, a shape, or a tuple of Inputs or shapes."""
     if isinstance(drawn, Case):
         return drawn
     if isinstance(drawn, Input):
@@ -78,13 +78,13 @@ def as_case(drawn: Any) -> Case:
 
 
 def seeded(strategy: Any) -> st.SearchStrategy[Case]:
-    """Return cases with a seed, and with a mode where the author leaves it open."""
+    """Return a strategy of cases with a seed."""
     parts = st.tuples(strategy, st.integers(0, 2**32 - 1))
     return parts.map(lambda pair: replace(as_case(pair[0]), seed=pair[1]))
 
 
 def settings(examples: int, *phases: Phase) -> hypothesis.settings:
-    """Return Hypothesis settings under which a run depends on its seed alone."""
+    """Return Hypothesis settings under which a run depends only on its seed."""
     return hypothesis.settings(
         max_examples=examples,
         phases=phases,
@@ -99,7 +99,7 @@ def settings(examples: int, *phases: Phase) -> hypothesis.settings:
 
 
 def explore(strategy: Any, profile: Profile, body: Body) -> Drawn:
-    """Call `body` with drawn cases; it may raise Rejected, and nothing else.
+    """Call `body` with drawn cases; the only exception that it may raise is Rejected.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def explore(strategy: Any, profile: Profile, body: Body) -> Drawn:
 
 
 def shrink(strategy: Any, profile: Profile, check: Callable[[Case], Exception | None]) -> tuple[Case, Exception] | None:
-    """Return the smallest case for which `check` returns an error, and that error; None if the failure is not found."""
+    """Return the smallest case for which `check` returns an error, and that error; None if no case fails."""
     verdicts: dict[str, Exception | None] = {}
     failed: list[tuple[Case, Exception]] = []
 
@@ -152,4 +152,4 @@ def shrink(strategy: Any, profile: Profile, check: Callable[[Case], Exception | 
 
 
 class _Broken(Exception):
-    """Tells Hypothesis that a case fails; one type for all, lest it take them for different bugs."""
+    """A case fails. Hypothesis takes two types of exceptions for two bugs, so there is only this one."""

@@ -1,8 +1,8 @@
-"""Subjects: a layer, a function or a pair of forward and derivative, seen as a function of arrays alone.
+"""Subjects: layers, functions, or pairs of forward and derivative, seen as functions of arrays.
 
-A layer's result depends on its parameters, its buffers, its mode and the number of steps that it has taken. A subject
-sets all of these before each call, so that it is a function of its float inputs and parameters in the sense of
-mathematics, and the transforms of the engine apply to it.
+A layer's result depends on its parameters, its buffers, its mode and the number of its training steps. A subject sets
+all of these before each call. So it is a mathematical function of its float inputs and parameters, and the transforms
+of the engine apply to it.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ Pull = Callable[[Sequence[Array]], Arrays]
 
 
 def float_leaves(tree: Any) -> list[Any]:
-    """Return the leaves of a layer's result that carry gradients: boxed or raw arrays of floats."""
+    """Return the leaves of a layer's result that can have gradients: tensors or raw arrays of floats."""
     return [leaf for leaf in flatten(tree)[0] if carries_gradient(unbox(leaf))]
 
 
 class Subject:
-    """A function of tensors, some of whose arguments are floats to be differentiated by and others constants.
+    """A function of tensors, with float arguments to differentiate with respect to, and constants.
 
     Parameters
     ----------
     function : callable
         Called with one tensor for each input.
     inputs : list of arrays
-        Where it is checked; integers are constants.
+        The point at which the function is checked; integers are constants.
     constants : collection of int
-        Which of the inputs are constants though they are floats.
+        The positions of inputs that are constants although they are floats.
     options : mapping
         The function's keyword arguments.
     """
 
-    differentiable = True  # written in the engine's operations, so that every transform applies
+    differentiable = True  # written in operations of the engine, so that every transform applies
 
     def __init__(
         self,
@@ -61,11 +61,11 @@ class Subject:
 
     @property
     def arrays(self) -> Arrays:
-        """The float arguments, where the subject is checked."""
+        """The float arguments at which the subject is checked."""
         return [self.inputs[i] for i in self.floats]
 
     def __call__(self, *arguments: Any) -> list[Any]:
-        """Return the float results for float arguments, boxed or raw."""
+        """Return the float results for float arguments, which are tensors or raw arrays."""
         return float_leaves(self.call(arguments))
 
     def call(self, arguments: Sequence[Any]) -> Any:
@@ -73,7 +73,7 @@ class Subject:
         return self.function(*self._all_inputs(arguments), **self.options)
 
     def at(self, inputs: Arrays) -> Self:
-        """Return the same function with other inputs, such as fewer rows."""
+        """Return the same function at other inputs, such as fewer rows."""
         other = copy.copy(self)
         other.inputs = inputs
         return other
@@ -85,12 +85,12 @@ class Subject:
         return [v if isinstance(v, Tensor) else Tensor(v) for v in values]
 
     def value(self, arrays: Sequence[Array]) -> Arrays:
-        """Return the raw float results; nothing is recorded."""
+        """Return the raw float results, without recording."""
         with tgl.no_grad():
             return [unbox(y) for y in self(*arrays)]
 
     def linearize(self, arrays: Sequence[Array]) -> tuple[Arrays, Pull]:
-        """Return the raw float results and the function from their cotangents to the arguments' gradients."""
+        """Return the raw float results and the pullback, which maps their cotangents to the arguments' gradients."""
         ys, pull = tgl.vjp(self, *arrays)
         return [unbox(y) for y in ys], lambda cotangents: list(pull(list(cotangents)))
 
@@ -101,7 +101,7 @@ class LayerSubject(Subject):
     Parameters
     ----------
     layer : Layer
-        Its variables' present values are where it is checked.
+        The layer, which is checked at the present values of its variables.
     inputs, constants
         As in `Subject`.
     """
@@ -120,7 +120,7 @@ class LayerSubject(Subject):
         return super().arrays + [self.state[path] for path in self.learned]
 
     def call(self, arguments: Sequence[Any]) -> Any:
-        """Return the layer's result with its variables, mode and step set as the case says."""
+        """Return the layer's result with the variables and the step of the case."""
         given = dict(zip(self.learned, arguments[len(self.floats) :], strict=True))
         like = unbox(arguments[0]) if arguments else None
         kept = {path: (cell.value, cell.node) for path, cell in self.cells.items()}
@@ -140,14 +140,14 @@ class LayerSubject(Subject):
 
 
 class RuleSubject(Subject):
-    """A forward and its vector-Jacobian product, written as plain functions of arrays, by whatever library.
+    """A forward and its vector-Jacobian product, written as plain functions of arrays with any library.
 
     Parameters
     ----------
     forward : callable
-        ``forward(*arrays)``, to one array or a tuple of them.
+        ``forward(*arrays)`` returns one array or a tuple of arrays.
     vjp : callable
-        ``vjp(cotangent, *arrays)``, to one gradient for each float array (a tuple of them if there are several);
+        ``vjp(cotangent, *arrays)`` returns one gradient for each float array, in a tuple if there are several;
         `cotangent` is a tuple if the forward returns one.
     inputs, constants
         As in `Subject`.
@@ -171,7 +171,7 @@ class RuleSubject(Subject):
         return [np.asarray(y) for y in (ys if isinstance(ys, (tuple, list)) else (ys,))]
 
     def linearize(self, arrays: Sequence[Array]) -> tuple[Arrays, Pull]:
-        """Return the results, and the given product at these arrays."""
+        """Return the results, and the vector-Jacobian product at these arrays."""
         result = self.call(arrays)
         several = isinstance(result, (tuple, list))
 
@@ -185,7 +185,7 @@ class RuleSubject(Subject):
 
 @contextmanager
 def restoring(layer: Layer) -> Iterator[None]:
-    """Undo, when the ``with`` block ends, what calls of the layer did to its variables, modes and steps."""
+    """Restore the layer's variables, modes and steps when the ``with`` block ends."""
     kept = [(cell, cell.value, cell.node) for cell in layer.variables().values()]
     modes = [(inner, inner.training, inner.steps) for inner in layer.layers().values()]
     try:
@@ -198,7 +198,7 @@ def restoring(layer: Layer) -> Iterator[None]:
 
 
 def read_only(array: Array) -> Array:
-    """Return a view of an array that cannot be written to."""
+    """Return a read-only view of an array."""
     view = array.view()
     if isinstance(view, np.ndarray):
         view.flags.writeable = False
@@ -206,7 +206,7 @@ def read_only(array: Array) -> Array:
 
 
 def convert(array: Array, like: Array | None) -> Array:
-    """Return a float array in the width and on the device of another (complex counts as float64)."""
+    """Return a float array in the float width and on the device of another; for a complex one, in float64."""
     if like is None or array.dtype.kind != "f":
         return array if like is None else transfer(array, device_name(like))
     dtype = "float64" if like.dtype.kind == "c" else like.dtype

@@ -1,4 +1,4 @@
-"""A trial: one drawn case made real, with what several properties need worked out once."""
+"""Trials: the layer and arrays of one drawn case, with values that several properties share."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from tinygrad_lab.conformance.trials.values import (
 from tinygrad_lab.conformance.trials.verdict import Undecided, demand_finite
 from tinygrad_lab.nn.layer import Layer
 
-ATTEMPTS = 25  # draws of values to get clear of kinks
-NUDGE = 1e-6  # relative size of the changes that measure how strongly a result amplifies rounding
-ROUNDINGS = 64  # how many roundings of everything a result may be off by
+ATTEMPTS = 25  # draws of values before a case is given up, because all are too near to a kink
+NUDGE = 1e-6  # relative size of the small changes that measure how much a result amplifies rounding
+ROUNDINGS = 64  # tolerance of a comparison, in roundings of `Scale`
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much work a property puts into one case.
+    """The work that a property puts into one case.
 
     Parameters
     ----------
     full : int
-        The largest number of columns of which all are differenced.
+        The largest number of columns for which the whole Jacobian is compared.
     sampled : int
-        The numbers of random directions and of unit vectors beyond that.
+        The number of random directions if there are more columns.
     devices : tuple of str
-        Backends to compare NumPy with.
+        Other devices to compare the CPU with.
     """
 
     full: int = 64
@@ -50,14 +50,14 @@ class Effort:
 
 @dataclass(frozen=True)
 class Scale:
-    """How large results and gradients are once the rounding of everything they are made of is counted in."""
+    """Magnitudes of results and gradients, relative to which rounding errors are judged."""
 
     outputs: list[float]
     gradients: list[float]
 
 
 class BaseTrial:
-    """One case made real: what a run needs of a layer, a function or an optimizer alike.
+    """One case of a layer, a function or an optimizer: the part that every run needs.
 
     Parameters
     ----------
@@ -72,15 +72,15 @@ class BaseTrial:
         self.reached: set[int] = set()  # the kernels that ran, by identity
         self.in_blocks: set[int] = set()  # the kernels that ran on several blocks, in this trial or an earlier one
         self.varied = False  # whether a layer drew different numbers in different steps
-        self.shapes_hold = True  # whether results have had the shapes that the layer says
+        self.shapes_hold = True  # whether results have had the announced shapes
 
     @property
     def compared(self) -> int:
-        """The number of elements of gradients that there are to compare."""
+        """The number of elements of all gradients."""
         raise NotImplementedError
 
     def exercise(self) -> None:
-        """Run everything that the author has written, to see which lines run."""
+        """Run all code of the author's that cases can reach, to see which lines run."""
         raise NotImplementedError
 
 
@@ -92,13 +92,13 @@ class Trial(BaseTrial):
     case : Case
         The structure and the seed; its mode is decided.
     cases : LayerCases
-        What the author says.
+        The author's description of the valid uses.
     subject : Subject
-        What is checked; for a layer a `LayerSubject`.
+        The function to check; for a layer a `LayerSubject`.
     remake : callable
-        Returns the layer of the case once more; None for a function.
+        Builds the layer of the case again; None for a function.
     effort : Effort
-        How much to do.
+        The work for this case.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Trial(BaseTrial):
 
     @cached_property
     def outputs(self) -> Arrays:
-        """The float results in float64, by the reference forwards; all are finite."""
+        """The float results in float64, computed by the reference forwards; all are finite."""
         for y in self._outputs:
             demand_finite("the result", y)
         return self._outputs
@@ -148,27 +148,27 @@ class Trial(BaseTrial):
 
     @cached_property
     def pull(self) -> Pull:
-        """The pull-back in float64, by the reference forwards and rules."""
+        """The pullback in float64, computed by the reference forwards and the rules."""
         with reference_only():
             return self.subject.linearize(self.arrays)[1]
 
     @cached_property
     def gradients(self) -> list[Arrays]:
-        """The gradients for each of the cotangents; all are finite."""
+        """The gradients for each cotangent; all are finite."""
         with reference_only():
             found = [list(self.pull(v)) for v in self.cotangents]
         for gradients in found:
-            for name, g in zip(self.names, gradients, strict=False):  # how many there are is judged elsewhere
+            for name, g in zip(self.names, gradients, strict=False):  # another property checks their number
                 demand_finite(f"the gradient of {name}", g, argument=name)
         return found
 
     @cached_property
     def scale(self) -> Scale:
-        r"""What a rounding error is measured against, for each result and each gradient.
+        r"""The magnitude relative to which rounding errors are judged, for each result and each gradient.
 
-        max |y| + max |x| + max |y(x (1 + d)) - y(x)| / |d| for small random d: the last is large where terms cancel. In
-        a gradient, products cancel that neither shows (v - sum v y of softmax, v (1 - y^2) of tanh), so they count:
-        max |v| max(1, |y / x|).
+        It is max |y| + max |x| + max |y(x (1 + d)) - y(x)| / |d| for small random d; the last term is large where terms
+        cancel. A gradient also gets max |v| max(1, |y / x|), because products may cancel in it that neither x nor y
+        shows (v - sum v y in softmax, v (1 - y^2) in tanh).
         """
         rng = self.rng
         outputs = [magnitude([y]) + magnitude(self.arrays) for y in self.outputs]
@@ -187,12 +187,12 @@ class Trial(BaseTrial):
         return Scale(outputs, gradients)
 
     def tolerances(self, dtype: str = "float64") -> Scale:
-        """Return how far results and gradients may be off after the rounding of a float width."""
+        """Return the largest rounding errors to accept in a float width."""
         unit = ROUNDINGS * float(np.finfo(dtype).eps)
         return Scale([unit * s for s in self.scale.outputs], [unit * s for s in self.scale.gradients])
 
     def flat(self, arrays: Sequence[Array]) -> list[Array]:
-        """Return the results by the reference forwards, for the oracles."""
+        """Return the results of the reference forwards, for the oracles."""
         with reference_only():
             return self.subject.value(arrays)
 
@@ -202,7 +202,7 @@ class Trial(BaseTrial):
 
     @property
     def compared(self) -> int:
-        """The number of elements of gradients that there are to compare."""
+        """The number of elements of all gradients."""
         return sum(a.size for a in self.arrays) if join(self._outputs).size else 0
 
     def exercise(self) -> None:
@@ -213,13 +213,13 @@ class Trial(BaseTrial):
             self.twin().output_shape(*(a.shape for a in self.inputs))
 
     def twin(self) -> Layer:
-        """Return another layer of the same case in the same state."""
+        """Return a second layer of the same case in the same state."""
         assert self.remake is not None
         return self.remake()
 
 
 def spread(nudged: Array, base: Array) -> float:
-    """Return the largest change that a nudge made, in units of the nudge."""
+    """Return the largest change caused by a nudge, in units of the nudge."""
     with np.errstate(all="ignore"):
         change = np.abs(np.asarray(nudged) - base).max(initial=0.0) / NUDGE
     return float(change) if np.isfinite(change) else 0.0
@@ -231,7 +231,7 @@ def clear_of_kinks(make: Callable[..., Layer], case: Case, cases: LayerCases) ->
     Raises
     ------
     Undecided
-        No draw got clear.
+        Every draw lies too near to a kink.
     """
     seeds = np.random.default_rng([case.seed, 2])
     for attempt in range(ATTEMPTS):
@@ -241,7 +241,7 @@ def clear_of_kinks(make: Callable[..., Layer], case: Case, cases: LayerCases) ->
             clear = cases.kink_distance is None or float(cases.kink_distance(layer, *inputs)) >= cases.margin
         if clear:
             return seeded, layer, inputs
-    raise Undecided(f"{ATTEMPTS} draws of values all came nearer to a kink than {cases.margin}")
+    raise Undecided(f"each of {ATTEMPTS} draws of values lies nearer to a kink than {cases.margin}")
 
 
 def layer_trial(make: Callable[..., Layer], case: Case, cases: LayerCases, effort: Effort) -> Trial:
@@ -255,7 +255,7 @@ def layer_trial(make: Callable[..., Layer], case: Case, cases: LayerCases, effor
 
 
 def tied_arrays(trial: Trial) -> Arrays:
-    """Return the trial's arguments with inputs of which many are equal."""
+    """Return the trial's arguments with many equal values among the inputs."""
     rng = trial.rng
     drawn = [draw_tied(given, rng) for given in trial.case.inputs]
     floats = [drawn[i] for i in trial.subject.floats]
@@ -263,7 +263,7 @@ def tied_arrays(trial: Trial) -> Arrays:
 
 
 def replaced(trial: Trial, takes: Callable[[Input], bool], put: Callable[[Array], Array]) -> Arrays:
-    """Return the trial's arguments with other values for the inputs that take them; nothing if none does."""
+    """Return the trial's arguments with other values for the inputs that may have them; none if no input may."""
     count = len(trial.subject.floats)
     inputs = [(a, takes(trial.case.inputs[i])) for a, i in zip(trial.arrays, trial.subject.floats, strict=False)]
     if not any(a.size for a, taken in inputs if taken):
@@ -272,9 +272,9 @@ def replaced(trial: Trial, takes: Callable[[Input], bool], put: Callable[[Array]
 
 
 def extremes(trial: Trial) -> list[tuple[str, Arrays]]:
-    """Return where inputs are put, in words, and the trial's arguments with them there.
+    """Return extreme values, in words, and the trial's arguments with these values for the inputs.
 
-    At zeros, at zeros in half of their places, and far out on the side of 0 that they are on.
+    The inputs are all 0, or 0 in half of their places, or so large that exp(x) overflows, each with its own sign.
     """
     rng = trial.rng
     found = [

@@ -1,4 +1,4 @@
-"""From the structure of a case to arrays and layers: NumPy draws the values from the case's seed."""
+"""Values of a case: NumPy draws the inputs and the layer's parameters from the case's seed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tinygrad_lab.conformance.trials.verdict import demand_finite
 from tinygrad_lab.nn.layer import Layer
 
 Generator = np.random.Generator
-FAR = 5.0  # how many times further out the rare values of a default range lie
-OVERFLOWS = 1000.0  # where exp(x) overflows in float64 too
-NOISE = 0.25  # how far parameters are moved from their initial values, lest ones and zeros hide an error
+FAR = 5.0  # factor by which the rare values of a default range are larger
+OVERFLOWS = 1000.0  # exp(1000) overflows in float64 too
+NOISE = 0.25  # largest change of an initial parameter, because ones and zeros would hide errors
 
 
 def draw_input(given: Input, rng: Generator) -> Array:
@@ -42,12 +42,12 @@ def _distinct(given: Input, rng: Generator) -> Array:
 
 
 def constants_of(case: Case) -> list[int]:
-    """Return which inputs of a case are floats by which nothing is differentiated."""
+    """Return the positions of a case's inputs that are floats but have no gradient."""
     return [i for i, given in enumerate(case.inputs) if given.kind == "constant"]
 
 
 def draw_tied(given: Input, rng: Generator) -> Array:
-    """Return values of which many are equal, and many lie on the kinks of the usual piecewise functions."""
+    """Return whole numbers, so that many values are equal and many lie on the kinks of common functions."""
     if given.kind != "float":
         return draw_input(given, rng)
     low, high = np.ceil(given.low), np.floor(given.high)
@@ -57,36 +57,36 @@ def draw_tied(given: Input, rng: Generator) -> Array:
 
 
 def takes_zero(given: Input) -> bool:
-    """Tell whether 0 is among the values of an input."""
+    """Return whether 0 is a valid value of an input."""
     return 0 in given.values if given.values else given.low <= 0 <= given.high
 
 
 def takes_all(given: Input) -> bool:
-    """Tell whether an input's values are drawn from both sides of 0, without a bound that says otherwise."""
+    """Return whether every number is a valid value of an input: its range is the default one, or wider."""
     return not given.values and given.low <= LOW and given.high >= HIGH
 
 
 def finite_buffers(layer: Layer) -> list[str]:
-    """Return the paths of the buffers without NaN and infinity."""
+    """Return the paths of the buffers that are finite."""
     return [path for path, cell in layer.buffers().items() if np.isfinite(cell.value).all()]
 
 
 def demand_finite_buffers(layer: Layer, paths: list[str]) -> None:
-    """Raise a Violation unless some buffers are finite after a call."""
+    """Raise a Violation unless the buffers at these paths are finite after a call."""
     buffers = layer.buffers()
     for path in paths:
         demand_finite(f"buffer {path} after a call in training", buffers[path].value)
 
 
 def build_layer(make: Callable[..., Layer], case: Case, *, training: bool) -> tuple[Layer, list[Array]]:
-    """Return the float64 layer of a case, its parameters moved off their initial values, and its inputs.
+    """Return the float64 layer of a case, with noise added to its initial parameters, and its inputs.
 
-    Two calls in training give buffers such as running means the values that they have in use.
+    Two calls in training give buffers, such as running means, realistic values.
 
     Raises
     ------
     NotFinite
-        These calls leave NaN or infinity in a buffer that held none.
+        These calls leave NaN or infinity in a buffer that was finite.
     """
     rng = np.random.default_rng(case.seed)
     layer = construct(make, case.args, case.options, rng).astype("float64")

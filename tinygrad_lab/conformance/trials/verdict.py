@@ -1,4 +1,4 @@
-"""What a property says of one case: how large its error is, that it is broken, or that it cannot be judged."""
+"""Verdicts of a property on one case: an error with its tolerance, a violation, or no decision."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Measure:
-    """The largest error that a property found in one case, and the one that it would have let pass.
+    """The largest error that a property found in one case, and its tolerance.
 
     Raises
     ------
     ValueError
-        The tolerance is NaN or infinite: nothing would exceed it.
+        The tolerance is NaN or infinite, so that no error would exceed it.
     """
 
     error: float = 0.0
@@ -29,19 +29,19 @@ class Measure:
 
     @property
     def holds(self) -> bool:
-        """Whether the error is within its tolerance; an error of NaN is not."""
+        """Whether the error is within its tolerance; NaN is not."""
         return self.error <= self.tolerance
 
     @property
     def ratio(self) -> float:
-        """The error in units of its tolerance; infinite for an error of NaN."""
+        """The error in units of its tolerance; infinite if the error is NaN."""
         if self.error == 0:
             return 0.0
         return self.error / self.tolerance if self.tolerance > 0 and not math.isnan(self.error) else math.inf
 
     @staticmethod
     def worst(measures: list[Measure]) -> Measure:
-        """Return the measure that is nearest to its tolerance, or furthest beyond it."""
+        """Return the measure with the largest ratio of error to tolerance."""
         return max(measures, key=lambda m: m.ratio, default=Measure())
 
 
@@ -51,16 +51,16 @@ class Violation(AssertionError):
     Parameters
     ----------
     message : str
-        What was compared, and by how much it differs.
+        The quantities that were compared, and their difference.
     measure : Measure
         The error and its tolerance.
     argument : str
-        The argument of the layer that the finding is about, if one is.
+        The layer's argument that the finding is about, if there is one.
 
     Attributes
     ----------
     at : list of arrays or None
-        The float arguments for which it does not hold, where they are others than the trial's.
+        The float arguments for which the property does not hold; None for those of the trial.
     """
 
     def __init__(self, message: str, measure: Measure | None = None, *, argument: str = "") -> None:
@@ -75,12 +75,12 @@ class NotFinite(Violation):
 
 
 class Undecided(Exception):
-    """The oracle cannot tell: the case lies at a kink, or its numbers are too large to be differenced."""
+    """The oracle cannot decide: the case is at a kink, or its numbers are too large for differences."""
 
 
 @contextmanager
 def blaming(arrays: list[Any]) -> Iterator[None]:
-    """Note in a Violation of the ``with`` block that it holds for these arguments and not for the trial's."""
+    """Note in a Violation of the ``with`` block that it concerns these arguments instead of the trial's."""
     try:
         yield
     except Violation as violation:
@@ -89,11 +89,11 @@ def blaming(arrays: list[Any]) -> Iterator[None]:
 
 
 def demand_bound(what: str, tolerance: Any) -> None:
-    """Raise a ValueError for a tolerance, a number or an array, that is NaN or infinite: nothing would exceed it."""
+    """Raise a ValueError if a tolerance, a number or an array, is not finite, because no error would exceed it."""
     bound = np.asarray(tolerance, dtype=float)
     if not np.isfinite(bound).all():
         got = bound[~np.isfinite(bound)][0]
-        raise ValueError(f"{what}: expected a finite tolerance, got {got}: it comes from numbers that are not finite")
+        raise ValueError(f"{what}: expected a finite tolerance, got {got}, from numbers that are not finite")
 
 
 def demand_finite(what: str, array: Any, *, argument: str = "", entries: str = "entries") -> None:
@@ -107,7 +107,7 @@ def demand_finite(what: str, array: Any, *, argument: str = "", entries: str = "
 
 
 def place(at: Sequence[Any]) -> str:
-    """Return an index in words; a number has none."""
+    """Return an index in words, or "" for that of a single number."""
     return f" at {tuple(map(int, at))}" if len(at) else ""
 
 
@@ -126,18 +126,17 @@ def agree(
     Parameters
     ----------
     what : str
-        What is compared, for the message.
+        The name of the compared quantity in the message.
     got, expected : arrays
-        The two.
+        The two arrays.
     tolerance : float or array
-        The largest error that passes, of all entries or of each.
+        The largest error that passes, for all entries or for each.
     argument : str
-        The argument of the layer that the finding would be about.
+        The layer's argument that a finding would be about.
     entries : str
-        What stands in the arrays.
+        The word for the arrays' entries.
     finite : bool
-        Whether all numbers must be finite. If they need not be, NaN agrees with NaN, and infinity with the same
-        infinity.
+        Whether all numbers must be finite. Otherwise, NaN agrees with NaN, and infinity with the same infinity.
 
     Raises
     ------
@@ -153,7 +152,7 @@ def agree(
         return Measure()
     if finite:
         demand_finite(what, got, argument=argument, entries=entries)
-        demand_finite(f"{what}, what it is compared with", expected, argument=argument, entries=entries)
+        demand_finite(f"{what}, the expected value", expected, argument=argument, entries=entries)
     demand_bound(what, tolerance)
     with np.errstate(all="ignore"):
         same = (got == expected) | ((got != got) & (expected != expected))
