@@ -1,4 +1,4 @@
-"""Small layers, right and wrong, to see what the kit says of them."""
+"""Small correct and wrong layers for tests of the kit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tinygrad-lab check and new-layer, pytest --conformance."""
+"""The commands check and new-layer, and pytest --conformance."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def install(project: Path, site: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A site with two distributions of strangers: one as new-layer writes it, and a broken one."""
+    """A site with two third-party distributions: one written by new-layer, and a broken one."""
     pytest.importorskip("hatchling")
     folder = tmp_path_factory.mktemp("stranger")
     assert main(["new-layer", "acme.swish", str(folder / "swish")]) == 0
@@ -180,7 +180,7 @@ def test_names_that_mean_something_else_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("layer", ["x", "tgl", "self", "np", "float", "lambda"])
-def test_a_layer_may_be_called_as_something_in_the_template(layer: str, tmp_path: Path) -> None:
+def test_a_layer_may_have_a_name_that_the_template_uses(layer: str, tmp_path: Path) -> None:
     assert main(["new-layer", f"acme.{layer}", str(tmp_path / "new")]) == 0
     code = f"import sys; from acme_{layer} import {layer.capitalize()} as cls; from acme_{layer}.cases import cases"
     code += "; from tinygrad_lab.conformance import check_layer; check_layer(cls, cases, examples=2)"
@@ -209,7 +209,7 @@ def test_an_unknown_device_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     assert "nonsense" in capsys.readouterr().err
 
 
-def test_a_failure_is_told_once(stranger: Path, tmp_path: Path) -> None:
+def test_a_failure_is_reported_once(stranger: Path, tmp_path: Path) -> None:
     done = run("-m", "tinygrad_lab", "check", "acme.wrong", folder=tmp_path, site=stranger)
     assert done.stdout.count("Run it again:") == 1
     assert "acme.wrong: batch_of_one does not hold either: " in done.stdout

@@ -1,4 +1,4 @@
-"""Correct layers with which the kit once found fault, and wrong ones that what mended it must not let pass."""
+"""Correct layers that the kit once rejected, and wrong layers that it must still reject."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ONCE_BLAMED = {
             seed=3,
         ),
     ),
-    # Normalized over a large batch, single pixels lie eight standard deviations out; their error is relative to that.
+    # In a large normalized batch, single pixels are as large as eight standard deviations, and so are their errors.
     "entries far larger than their root mean square": (
         "bottleneck",
         "kernels",
@@ -66,7 +66,7 @@ class Third(Elementwise):
 
 
 def test_a_constant_that_is_rounded_in_one_width_is_still_seen() -> None:
-    """It is off by a few times the tolerance, where rounding might be blamed."""
+    """Its error is a few times the tolerance, so that rounding might explain it."""
     cases = st.integers(1, 4).map(lambda n: Case(inputs=(Input((n,), low=-1.0, high=1.0),)))
     found = inspect_layer(Third, cases, examples=5, properties=["float32"]).properties["float32"]
     assert found.failure is not None

@@ -1,4 +1,4 @@
-"""Checking functions, derivatives of other libraries, losses and optimizers."""
+"""Checks of functions, of derivatives from other libraries, of losses and of optimizers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_kinks_of_functions() -> None:
     assert check_function(tgl.relu, rows, examples=FEW, **distance).passed
 
 
-def test_the_report_of_a_function_says_how_to_call_it() -> None:
+def test_the_report_of_a_function_shows_how_to_call_it() -> None:
     with pytest.raises(NonconformanceError, match=r"check_function\(square_halved, cases, case=case\)"):
         check_function(square_halved, rows, examples=FEW)
 
@@ -89,7 +89,7 @@ def test_several_results() -> None:
     assert check_vjp(both, pull, rows, examples=FEW).passed
 
 
-def test_a_cotangent_handed_back_is_seen() -> None:
+def test_a_cotangent_returned_as_a_gradient_is_seen() -> None:
     assert broken(check_vjp, lambda x: x + 1, lambda g, x: g, rows) == ["own_gradients"]
 
 
@@ -121,7 +121,7 @@ def test_registered_losses(name: str) -> None:
 
 @st.composite
 def smoothed(draw: Any, shares: bool) -> Case:
-    """Draw logits with labels or probabilities, and how much these are smoothed."""
+    """Draw logits, labels or probabilities, and an amount of smoothing."""
     rows, classes = draw(st.integers(1, 4)), draw(st.integers(1, 5))
     target = Input((rows, classes), 0.0, 1.0) if shares else Input((rows,), kind="integer", below=classes)
     options = {"reduction": draw(st.sampled_from(("mean", "none"))), "label_smoothing": draw(st.sampled_from((0, 0.3)))}
@@ -153,7 +153,7 @@ def test_registered_optimizers(name: str) -> None:
 
 
 class Descent:
-    """The smallest optimizer, whose steps the wrong ones below take."""
+    """A minimal correct optimizer, the base class of the wrong ones below."""
 
     def __init__(self, parameters: Any, *, lr: float) -> None:
         self.parameters, self.lr, self.count = parameters, lr, 0

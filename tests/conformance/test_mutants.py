@@ -1,4 +1,4 @@
-"""Mutants: the damages, and who survives."""
+"""Mutants: the kinds of damage, and the survivors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NaN and infinity, planted in whatever a property judges: the property says that a number is not finite."""
+"""NaN and infinity, planted in every quantity that a property checks: the property must report them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tinygrad_lab.optim.updates import momentum_update
 QUICK = Profile(examples=3, shrink=False)
 VALUES = (np.nan, -np.inf)
 
-# What each property must find, wherever in a layer or function it is planted. The others compare shapes or bits.
+# The parts of a layer or function in which each property must find NaN. Properties without any compare shapes or bits.
 NO_NUMBERS: set[str] = set()
 RESULT = {"result"}
 WALK = {"result", "gradient"}
@@ -84,7 +84,7 @@ def test_every_property_is_tried() -> None:
 
 
 def spoiled(xp: Any, array: Any, where: str, value: float) -> Any:
-    """An array with a number that is not finite everywhere, or in place of its largest."""
+    """An array in which all numbers, or the largest one, are not finite."""
     if not array.size:
         return array
     hit = array == xp.max(array) if where == "one entry" else array >= xp.min(array)
@@ -92,7 +92,7 @@ def spoiled(xp: Any, array: Any, where: str, value: float) -> Any:
 
 
 def broken_product(part: str, where: str = "everywhere", value: float = np.nan) -> Any:
-    """(x w)^2 / 2 as a function, of which one part is not finite."""
+    """(x w)^2 / 2 as a function with one part that is not finite."""
 
     @tgl.primitive
     def planted(xp: Any, x: Any) -> Any:
@@ -127,7 +127,7 @@ def broken_product(part: str, where: str = "everywhere", value: float = np.nan) 
 
 
 def layer_of(part: str, where: str = "everywhere", value: float = np.nan) -> Any:
-    """A layer, one part of which is not finite."""
+    """A layer with one part that is not finite."""
     product = broken_product(part, where, value)
 
     class Broken(tgl.Layer):
@@ -154,7 +154,7 @@ def reference(layer: Any, x: Any) -> Any:
 
 
 def trial_of(part: str, where: str, value: float, *, training: bool = True) -> Trial:
-    """A case of a layer, one part of which is not finite."""
+    """A case of a layer with one part that is not finite."""
     case = Case(args=(3, 2), inputs=(Input((4, 3), distinct=True),), seed=3, training=training)
     cases = LayerCases(st.just(case), reference=reference, random=part == "draw")
     return layer_trial(layer_of(part, where, value), case, cases, Effort(devices=("strict",)))
@@ -162,20 +162,20 @@ def trial_of(part: str, where: str, value: float, *, training: bool = True) -> T
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    """Let NumPy say nothing of NaN, as the kit does where it judges."""
+    """Silence NumPy's warnings about NaN, as the kit does."""
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         yield
 
 
 def finds_nothing(judge: Callable[[], Any]) -> None:
-    """Demand that a property passes, or does not apply."""
+    """Demand that a property holds or does not apply."""
     found = judge()
     assert found is None or found.holds
 
 
 def finds_it(judge: Callable[[], Any]) -> None:
-    """Demand that a property says that a number is not finite."""
+    """Demand that a property reports a number that is not finite."""
     with pytest.raises(NotFinite, match=r"expected finite numbers, got -?(nan|inf)|finite and the gradient .* is not"):
         judge()
 
@@ -255,7 +255,7 @@ def test_reductions_of_a_loss(value: float) -> None:
 
 
 class Descent:
-    """The smallest optimizer, which writes into one entry of what it changes."""
+    """A minimal optimizer that writes a bad number into one entry of its state or of a parameter."""
 
     def __init__(self, parameters: Any, *, lr: float, part: str, value: float) -> None:
         self.parameters, self.lr, self.part, self.value = parameters, lr, part, value
@@ -302,7 +302,7 @@ def test_the_kernel_of_an_optimizer(value: float) -> None:
 
 
 def headlines(result: LayerResult) -> dict[str, str]:
-    """What a check says, by property."""
+    """The headlines of the failures by property."""
     return {p.name: p.failure.headline for p in result.failures if p.failure}
 
 

@@ -1,4 +1,4 @@
-"""How far out the values lie that a layer is checked with, and that a report says so."""
+"""Ranges of the values with which layers are checked; reports state them."""
 
 from __future__ import annotations
 

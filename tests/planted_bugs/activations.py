@@ -45,7 +45,7 @@ plant(
 plant(
     "last_axis_backward",
     "softmax",
-    "the forward heeds the axis, the rule sums along the last one",
+    "the forward uses the axis, the rule sums along the last one",
     rules={softmax: {"x": lambda g, out, axis: out * (g - total(g * out, -1))}},
 )
 plant(
@@ -90,27 +90,27 @@ def _positive_or_zero(xp: Any, x: Any) -> Any:
 plant(
     "nan_swallowed",
     "relu",
-    "NaN compares as not positive and comes out as 0",
+    "NaN compares as not positive and becomes 0",
     by="non_finite",
     forwards={relu: _positive_or_zero},
 )
 plant(
     "mask_of_cotangent",
     "relu",
-    "the rule lets pass where the cotangent is positive, not where the result is",
+    "the mask is where the cotangent is positive, not where the result is",
     rules={relu: {"x": lambda g: tgl.where(g > 0, g, 0.0)}},
 )
 plant(
     "nan_cotangent_swallowed",
     "relu",
-    "the rule cleans the cotangent of what is not finite",
+    "the rule replaces numbers of the cotangent that are not finite",
     by="non_finite",
     rules={relu: {"x": lambda g, out: tgl.where(out > 0, tgl.where(tgl.isfinite(g), g, 0.0), 0.0)}},
 )
 plant(
     "mask_off_by_a_half",
     "relu",
-    "the rule lets pass where the result is above 0.5",
+    "the mask is where the result is above 0.5",
     rules={relu: {"x": lambda g, out: tgl.where(out > 0.5, g, 0.0)}},
 )
 
@@ -118,7 +118,7 @@ plant(
 @planted(
     "mask_of_previous_call",
     "relu",
-    "the mask is kept on the layer, where the next call overwrites it before the walk",
+    "the mask is kept on the layer, where the next call overwrites it before the backward pass",
     by="accumulation",
 )
 class MaskOnLayer(ReLU):
@@ -162,7 +162,7 @@ plant(
 plant(
     "sign_wrong_far_out",
     "tanh",
-    "below -4, where few values lie and slopes are small, the sign is wrong",
+    "below -4, where values are rare and slopes are small, the sign is wrong",
     rules={tanh: {"x": lambda g, x, out: tgl.where(x < -4.0, -g, g) * (1.0 - out * out)}},
 )
 plant(
@@ -174,7 +174,7 @@ plant(
 plant(
     "sign_wrong_in_the_tail",
     "elu",
-    "below -5, where few values lie, the sign is wrong",
+    "below -5, where values are rare, the sign is wrong",
     rules={elu: {"x": lambda g, x, out, alpha: tgl.where(x < -5.0, -g, g) * tgl.where(out > 0, 1.0, out + alpha)}},
 )
 plant(

@@ -40,7 +40,7 @@ plant(
 plant(
     "not_scaled_at_all",
     "dropout",
-    "what stays does not grow by 1 / (1 - p): the mean of training is not that of evaluation",
+    "kept elements are not scaled by 1 / (1 - p), so the means of training and evaluation differ",
     by="kept_or_dropped",
     rules={dropout: {"x": lambda g, key, rate, shared: dropout(g, key=key, rate=rate, shared=shared) * (1.0 - rate)}},
     forwards={
@@ -52,7 +52,7 @@ plant(
 plant(
     "kept_and_dropped_exchanged",
     "dropout",
-    "an element stays with probability p and not 1 - p",
+    "an element is kept with probability p and not 1 - p",
     by="statistics",
     rules={dropout: {"x": lambda g, key, rate, shared: dropout(g, key=key, rate=1.0 - rate, shared=shared)}},
     forwards={dropout: lambda xp, x, *, key, rate, shared=(): _dropout(xp, x, key=key, rate=1.0 - rate, shared=shared)},
@@ -75,7 +75,7 @@ class OwnCounter(Dropout):
         return tgl.dropout(x, key=next(self.masks), rate=self.rate) if self.training and self.rate else x
 
 
-@planted("dropped_in_evaluation", "dropout", "elements are left out in evaluation too", by="identity_in_evaluation")
+@planted("dropped_in_evaluation", "dropout", "elements are dropped in evaluation too", by="identity_in_evaluation")
 class DroppedInEvaluation(Dropout):
     def forward(self, x: Any) -> Any:
         return tgl.dropout(x, key=self.random(x).key, rate=self.rate)
@@ -96,7 +96,7 @@ class GlobalGenerator(Dropout):
         return tgl.dropout(x, key=int(self.generator.integers(2**62)), rate=self.rate)
 
 
-@planted("pixels_dropped_one_by_one", "spatial_dropout2d", "single pixels are left out, not planes", by="whole_planes")
+@planted("pixels_dropped_one_by_one", "spatial_dropout2d", "single pixels are dropped, not planes", by="whole_planes")
 class PixelsDropped(SpatialDropout2d):
     def forward(self, x: Any) -> Any:
         self.output_shape(x.shape)
@@ -149,7 +149,7 @@ class WeightsKept(Dense):
         super().load_state({**state, **{path: v.value for path, v in self.parameters().items() if path == "weight"}})
 
 
-@planted("widened", "layer_norm", "float32 comes out as float64", by="shapes_and_dtypes")
+@planted("widened", "layer_norm", "float32 becomes float64", by="shapes_and_dtypes")
 class Widened(LayerNorm):
     def forward(self, x: Any) -> Any:
         return tgl.astype(super().forward(x), dtype="float64")
@@ -170,7 +170,7 @@ class InPlace(ReLU):
 
 @tgl.primitive
 def tanh_in_place(xp: Any, x: Any) -> Any:
-    """The hyperbolic tangent, whose rule spares a temporary."""
+    """The hyperbolic tangent, with a rule that saves a temporary array."""
     return xp.tanh(x)
 
 
@@ -220,7 +220,7 @@ class RaisesABareError(Dropout):
 
 
 def sigmoid_with_kernel() -> tgl.Primitive:
-    """Return the logistic function with a faster forward, which forgets the last of an odd number."""
+    """Return the logistic function with a kernel that skips the last of an odd number of elements."""
 
     @tgl.primitive
     def logistic(xp: Any, x: Any) -> Any:
@@ -239,7 +239,7 @@ def sigmoid_with_kernel() -> tgl.Primitive:
 
 
 def prelu_with_kernel() -> tgl.Primitive:
-    """Return PReLU with a faster forward, which takes for granted that there is a slope for each channel."""
+    """Return PReLU with a kernel that assumes one slope for each channel."""
 
     @tgl.primitive
     def leak(xp: Any, x: Any, slope: Any) -> Any:
@@ -258,7 +258,7 @@ def prelu_with_kernel() -> tgl.Primitive:
     return leak
 
 
-@planted("kernel_reads_beyond", "prelu", "a kernel reads slopes beyond those that there are", by="misfits")
+@planted("kernel_reads_beyond", "prelu", "a kernel reads slopes beyond the end of the array", by="misfits")
 class KernelReadsBeyond(PReLU):
     leak = staticmethod(prelu_with_kernel())
 
@@ -267,7 +267,7 @@ class KernelReadsBeyond(PReLU):
         return self.leak(x, self.slope)
 
 
-@planted("kernel_forgets_the_tail", "sigmoid", "a kernel leaves out the last of an odd number", by="kernels")
+@planted("kernel_forgets_the_tail", "sigmoid", "a kernel skips the last of an odd number of elements", by="kernels")
 class KernelForgetsTail(Sigmoid):
     logistic = staticmethod(sigmoid_with_kernel())
 

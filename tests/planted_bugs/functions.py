@@ -1,4 +1,4 @@
-"""Planted bugs of derivatives written by hand on plain arrays, where nothing but the kit looks after them."""
+"""Planted bugs of derivatives written by hand on plain arrays, without the engine."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Workspace:
 
 
 class FirstCall:
-    """A derivative that is worked out once and kept for the next call."""
+    """A derivative that is computed once and kept for later calls."""
 
     def __init__(self) -> None:
         self.slopes: dict[Any, Any] = {}
@@ -75,7 +75,7 @@ def _in_place(g: Any, x: Any) -> Any:
 
 plant_vjp(
     "cotangent_handed_back",
-    "the caller's cotangent itself comes back as the gradient of x",
+    "the caller's cotangent itself is returned as the gradient of x",
     by="own_gradients",
     forward=plus,
     right=lambda g, x, y: (g.copy(), g.copy()),
@@ -91,7 +91,7 @@ def _one_array_twice(g: Any, x: Any, y: Any) -> Any:
 
 plant_vjp(
     "one_array_for_two",
-    "two arguments get one and the same array as their gradients",
+    "two arguments get the same array as their gradients",
     by="own_gradients",
     forward=plus,
     right=lambda g, x, y: (g.copy(), g.copy()),
@@ -127,7 +127,7 @@ plant_vjp(
 )
 plant_vjp(
     "slopes_of_the_first_call",
-    "the slopes are worked out in the first call with a shape and used ever after",
+    "the slopes of the first call with a shape are used in all later ones",
     by="gradients",
     forward=np.tanh,
     right=tanh_vjp,

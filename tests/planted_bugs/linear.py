@@ -89,7 +89,7 @@ plant(
 
 @tgl.primitive
 def as_it_lies(xp: Any, x: Any) -> Any:
-    """The elements in the order of memory, as a kernel that takes a pointer reads them."""
+    """The elements in the order of memory, as a kernel with a pointer reads them."""
     return xp.reshape(x.ravel(order="K"), x.shape)
 
 
@@ -98,14 +98,14 @@ as_it_lies.defvjp(x=lambda g: g)
 plant(
     "contiguous_cotangent_only",
     "dense",
-    "the rule reads the cotangent's memory in the order in which it lies",
+    "the rule reads the cotangent in its order in memory",
     by="layouts",
     rules={matmul_matrices: {"x": lambda g, y: matmul_matrices(as_it_lies(g), tgl.swapaxes(y, -1, -2))}},
 )
 plant(
     "contiguous_input_only",
     "dense",
-    "the forward reads the input's memory in the order in which it lies",
+    "the forward reads the input in its order in memory",
     by="layouts",
     forwards={matmul_matrices: lambda xp, x, y: xp.matmul(as_it_lies.forward(xp, x), y)},
 )
@@ -285,7 +285,7 @@ plant(
 
 @tgl.primitive
 def scatter_last(xp: Any, g: Any, *, index: Any, shape: Any) -> Any:
-    """The last of several cotangents for one place stays."""
+    """The last of several cotangents for one place wins."""
     out = xp.zeros(shape, dtype=g.dtype)
     out[index] = g
     return out
@@ -296,7 +296,7 @@ scatter_last.defvjp(g=lambda v, index: gather(v, index=index))
 plant(
     "repeated_words_counted_once",
     "embedding",
-    "a word that stands twice gets the gradient of one place",
+    "a word that occurs twice gets the gradient of one place",
     rules={gather: {"x": lambda g, x_like, index: scatter_last(g, index=index, shape=x_like.shape)}},
 )
 
@@ -311,6 +311,6 @@ def _first_word_left_out(g: Any, x_like: Any, index: Any) -> Any:
 plant(
     "first_word_has_no_gradient",
     "embedding",
-    "word 0 is taken for padding and gets no gradient",
+    "word 0 is treated as padding and gets no gradient",
     rules={gather: {"x": _first_word_left_out}},
 )

@@ -1,7 +1,6 @@
-"""How a bug is planted: a correct, registered layer runs with a wrong rule or forward, or a subclass gets a part wrong.
+"""Planting of bugs: a registered layer with a wrong rule or forward, or a subclass with a wrong part.
 
-The cases are those of the correct layer, so that the kit is asked what it is asked in earnest: it must let the layer
-pass and not its damaged double.
+The damaged layer has the cases of the correct one. The kit must pass the correct layer and reject the damaged one.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from tinygrad_lab.conformance.trials.verdict import Undecided
 from tinygrad_lab.registry import cases as registered_cases
 from tinygrad_lab.registry import layers
 
-CI = replace(PROFILES["ci"], shrink=False)  # that it fails is what counts here, not how small the case is
+CI = replace(PROFILES["ci"], shrink=False)  # failures need no smallest case here
 
-Rules = Mapping[str, Any]  # argument, or arguments of a rule that they share -> rule
+Rules = Mapping[str, Any]  # rules by argument, or by the arguments that share a rule
 Inspect = Callable[[Collection[str] | None, Profile], LayerResult]
 
 
@@ -37,17 +36,17 @@ class Bug:
     Parameters
     ----------
     name : str
-        What it is called in the tests and in the table.
+        Its name in the tests and in the table.
     layer : str
-        The correct layer, or pair of functions, that was damaged.
+        The correct layer, or pair of functions, before the damage.
     wrong : str
-        What is wrong.
+        The mistake in words.
     by : str
-        The property that is there to see it.
+        The property that must find the bug.
     inspect, inspect_twin : callable
-        Run the kit, all of it or some properties, on the damaged and on the correct one.
+        Check all or some properties of the damaged and of the correct layer.
     subjects : callable
-        Yields what is damaged as functions of arrays, on the kit's cases.
+        Yields the damaged layer or function as functions of arrays, on the kit's cases.
     file : str
         The module that plants it.
     """
@@ -66,7 +65,7 @@ BUGS: dict[str, Bug] = {}
 
 
 def add(bug: Bug) -> None:
-    """Put a bug into the corpus."""
+    """Add a bug to the corpus."""
     if bug.name in BUGS:
         raise ValueError(f"two planted bugs are called {bug.name!r}")
     BUGS[bug.name] = bug
@@ -74,7 +73,7 @@ def add(bug: Bug) -> None:
 
 @contextmanager
 def damage(primitive: Primitive, rules: Rules, forward: Callable[..., Any] | None) -> Iterator[None]:
-    """Give a primitive other rules, or another forward, inside the ``with`` block; the tape keeps what it saw there."""
+    """Give a primitive other rules or another forward inside the ``with`` block; tapes from there keep the rules."""
     kept = dict(primitive.rules)
     for names, rule in rules.items():
         if "," in names:
@@ -98,7 +97,7 @@ def plant(
     rules: Mapping[Primitive, Rules] | None = None,
     forwards: Mapping[Primitive, Callable[..., Any]] | None = None,
 ) -> None:
-    """Plant wrong derivative rules or forwards of primitives: they hold while the layer's forward runs."""
+    """Plant wrong rules or forwards of primitives, which are active while the layer's forward runs."""
     correct, rules, forwards = layers[layer], rules or {}, forwards or {}
 
     def forward(self: Any, *inputs: Any) -> Any:
@@ -140,7 +139,7 @@ def planting_file() -> str:
 
 
 def drawn_cases(cases: LayerCases, profile: Profile) -> list[Case]:
-    """Return the cases that the kit would use."""
+    """Return the cases that the kit uses."""
     return [*cases.examples, *explore(cases.strategy, profile, lambda case: None).structures]
 
 
@@ -169,7 +168,7 @@ def plant_vjp(
     def inspect_with(vjp: Callable[..., Any]) -> Inspect:
         def inspect(properties: Collection[str] | None, profile: Profile) -> LayerResult:
             try:
-                return check_vjp(forward, vjp, cases, profile=profile)
+                return check_vjp(forward, vjp, cases, profile=profile, properties=properties)
             except NonconformanceError as error:
                 return error.result
 

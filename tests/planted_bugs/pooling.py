@@ -46,7 +46,7 @@ plant(
 
 @tgl.primitive
 def overwrite_maxima(xp: Any, g: Any, index: Any, *, size: Any, kernel_size: Any, stride: Any, padding: Any) -> Any:
-    """Hand cotangents to the maxima; a pixel that wins twice keeps the last."""
+    """Give cotangents to the maxima; a pixel that wins twice keeps the last."""
     out = xp.zeros((g.shape[0], *size, g.shape[3]), dtype=g.dtype)
     for n, p, q, c in np.ndindex(g.shape):
         row, column = divmod(int(index[n, p, q, c]), kernel_size[1])

@@ -1,4 +1,4 @@
-"""Write docs/results/planted_bugs.md: which property kills which planted bug, and which ones PyTorch's gradcheck kills.
+"""Table of planted bugs for docs/results/planted_bugs.md, with the verdicts of the kit and of PyTorch's gradcheck.
 
 Run as ``python -m tests.planted_bugs.table`` from the root of the repository, with PyTorch installed; a few minutes.
 """
@@ -28,7 +28,7 @@ MOST_NAMED = 4  # properties in a row of the table
 
 
 def gradcheck_passes(subject: Subject) -> bool:
-    """Tell whether PyTorch's gradcheck, with its default settings, finds nothing wrong."""
+    """Return whether PyTorch's gradcheck with its default settings passes."""
     import torch  # optional
 
     class Wrapped(torch.autograd.Function):  # type: ignore[misc]  # torch may be missing
@@ -51,7 +51,7 @@ def gradcheck_passes(subject: Subject) -> bool:
 
 
 def killed_by_gradcheck(bug: Bug) -> bool:
-    """Tell whether gradcheck kills a bug on one of the cases that the kit draws."""
+    """Return whether gradcheck kills a bug on one of the cases that the kit draws."""
     try:
         return not all(gradcheck_passes(subject) for subject in bug.subjects(CI))
     except Exception:  # the layer cannot even be called
@@ -59,9 +59,9 @@ def killed_by_gradcheck(bug: Bug) -> bool:
 
 
 def killers(bug: Bug) -> list[str]:
-    """Return the properties that kill a bug, the one that is there to see it first."""
+    """Return the properties that kill a bug; the one that must find it comes first."""
     found = {p.name for p in bug.inspect(None, CI).failures} - {"adequacy"}
-    if bug.by not in ONCE:  # of a layer with a wrong forward everything differs in a fresh process
+    if bug.by not in ONCE:  # a fresh process has the correct forward, so any wrong one differs
         found -= {"fresh_process"}
     return sorted(found, key=lambda name: (name != bug.by, name))
 
@@ -115,7 +115,7 @@ def main() -> None:
         f"`ci` profile ({CI.examples} drawn cases a layer) kills {kills} of {len(BUGS)}; their correct twins pass.",
         "",
         f"`torch.autograd.gradcheck` with its default settings, given the same cases, kills {gradcheck}:",
-        "it looks at first derivatives in float64 alone, and takes the forward for right.",
+        "it checks only first derivatives in float64, and assumes that the forward is right.",
         "",
         f"Written by `python -m tests.planted_bugs.table` ({versions}, PyTorch {torch.__version__}).",
         "",

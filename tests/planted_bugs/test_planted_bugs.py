@@ -1,4 +1,4 @@
-"""The kit kills every planted bug in a `ci` run, by the property that is there to see it, and no correct twin."""
+"""The kit kills every planted bug in a `ci` run, by the expected property, and passes every correct twin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.planted_bugs.planting import CI
 from tinygrad_lab.conformance.trials.verdict import Violation
 from tinygrad_lab.errors import LabError
 
-ANYTHING = {  # where the error that shows the bug is not the kit's or the framework's own
+ANYTHING = {  # bugs that show as another error than the kit's or the framework's own
     "empty_batch_divides": ZeroDivisionError,
     "kept_and_dropped_exchanged": AssertionError,  # from the statistics of the layer's author
     "frozen_noise": AssertionError,
@@ -33,7 +33,7 @@ def test_killed(name: str) -> None:
 @pytest.mark.parametrize("layer", TWINS)
 def test_correct_twin_passes(layer: str) -> None:
     properties = {bug.by for bug in BUGS.values() if bug.layer == layer}
-    properties -= {"kernels", "misfits"}  # the correct one has no kernels
+    properties -= {"kernels", "misfits"}  # the correct layer has no kernels
     result = TWINS[layer].inspect_twin(properties, CI)
     assert not [f"{p.name}: {p.failure.headline}" for p in result.failures if p.failure]
     assert all(result.properties[name].examples for name in properties)

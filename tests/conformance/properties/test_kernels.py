@@ -1,4 +1,4 @@
-"""Kernels: the kit holds each to its reference."""
+"""Kernels: the kit compares each with its reference."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tinygrad_lab.optim.updates import momentum_update
 
 @pytest.fixture(autouse=True)
 def _providers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no other test hold the strict device for one that has kernels."""
+    """Keep the providers of this test's kernels from other tests."""
     monkeypatch.setattr(dispatch, "PROVIDERS", set(dispatch.PROVIDERS))
 
 
@@ -38,7 +38,7 @@ def headline(
     least: int = 0,
     provider: str = "numpy",
 ) -> str:
-    """What the kit says of a kernel of 3 x, or "" if it passes."""
+    """The kit's finding about a kernel of 3 x, or "" if the kernel passes."""
 
     @tgl.primitive
     def triple(xp: Any, x: Any) -> Any:
@@ -59,7 +59,7 @@ def headline(
 
 
 def through_memory(x: Any) -> Any:
-    """Read the elements in the order in which they lie in memory."""
+    """Read the elements in their order in memory."""
     return (3 * x.ravel(order="K")).reshape(x.shape)
 
 
@@ -123,7 +123,7 @@ def test_each_kernel_runs_on_several_blocks_once() -> None:
         return 3 * x
 
     assert headline(kernel, least=1 << 18) == ""
-    assert 0 < sum(size > 2 << 18 for size in sizes) <= 8  # forwards and walks of one case
+    assert 0 < sum(size > 2 << 18 for size in sizes) <= 8  # forwards and backward passes of one case
 
 
 def test_work_that_grows_with_the_square_of_the_batch_is_left_alone() -> None:
@@ -161,7 +161,7 @@ class Gate(Elementwise):
 
 @pytest.mark.parametrize("rows", [1, 3])
 def test_shapes_that_broadcast_by_mistake_fill_no_memory(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither where the announced shape is already wrong, nor where one row hides it."""
+    """The announced shape is wrong for three rows; for one row it is right by chance."""
     sizes: list[int] = []
     forward = tgl.Tensor.__mul__
 
@@ -171,7 +171,7 @@ def test_shapes_that_broadcast_by_mistake_fill_no_memory(rows: int, monkeypatch:
         return out
 
     monkeypatch.setattr(tgl.Tensor, "__mul__", noted)
-    case = Case(inputs=(Input((rows, 1, 1, 4)),), seed=3)  # one in three is run with a large batch
+    case = Case(inputs=(Input((rows, 1, 1, 4)),), seed=3)  # one case in three runs with a large batch
     result = inspect_layer(Gate, properties=["output_shape", "kernels"], case=case, cases=row_cases)
     assert result.properties["output_shape"].passed == (rows == 1)
     assert result.properties["kernels"].passed
@@ -191,13 +191,13 @@ def test_a_kernel_that_no_case_reaches() -> None:
 
 
 def in_place_on_a_device(x: Any) -> Any:
-    """As a raw kernel does, that asks nobody."""
+    """Write into the memory behind the array, as a raw kernel can."""
     in_place(x._behind_the_wall)
     return x
 
 
 def rounded(x: Any) -> Any:
-    """3 x as it may come out where products are rounded."""
+    """3 x with rounded products."""
     return x * x.dtype.type(3 * (1 + 0.5 * rounding_of_products()))
 
 
@@ -246,7 +246,7 @@ def test_the_kernels_of_a_device_must_be_reached() -> None:
 
 
 def test_wrong_updates() -> None:
-    """An optimizer's own arrays are changed in place, and held to that."""
+    """The kit demands that a kernel changes the optimizer's own arrays in place."""
     kernels = momentum_update.kernels
 
     def kernel(p: Any, g: Any, v: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Laws: each holds for a layer that keeps it and not for one that does not."""
+"""Laws: each holds for a layer that satisfies it, and fails for one that does not."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Pool(tgl.Layer):
 
 
 class Corner(Pool):
-    """Every second pixel, the more of it the further to the right."""
+    """Every second pixel, with weights that grow to the right."""
 
     def forward(self, x: Any) -> Any:
         y = x[:, ::2, ::2]

@@ -1,4 +1,4 @@
-"""Wrong Jacobians and what explains them."""
+"""Wrong Jacobians and the mistakes that explain them."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_large_jacobians_are_cut():
 
 
 @pytest.mark.parametrize(("x", "told"), [([0.5, -2.25], True), ([1.0] * 50, False)])
-def test_few_values_are_written_out_so_that_they_can_be_redone_by_hand(x, told):
+def test_a_report_prints_values_if_there_are_few(x, told):
     case = Case(inputs=(Input((len(x),)),))
     trial = Trial(case, LayerCases(None), Subject(lambda x: x * x, [np.array(x)]))
     text = explain("square", "gradients", "check_layer(...)", case, Violation("wrong"), trial, None)

@@ -1,4 +1,4 @@
-"""Oracles: exact where they should be, and aware of where they are not."""
+"""Oracles: exact derivatives, and bounds of their errors."""
 
 from __future__ import annotations
 

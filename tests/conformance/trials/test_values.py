@@ -1,4 +1,4 @@
-"""Cases made real: values, layers, and their way around kinks."""
+"""Values of cases: inputs and layers, drawn away from kinks."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ def test_values_are_drawn_again_until_kinks_are_far():
     cases = LayerCases(None, kink_distance=lambda layer, x: abs(x).min(), margin=0.5)
     case, _, (x,) = clear_of_kinks(Square, Case(inputs=(Input((2, 2)),), seed=3), cases)
     assert abs(x).min() >= 0.5
-    assert np.array_equal(build_layer(Square, case, training=False)[1][0], x)  # the case holds the final seed
+    assert np.array_equal(build_layer(Square, case, training=False)[1][0], x)  # the case has the final seed
 
 
-def test_no_draw_gets_clear():
+def test_every_draw_is_too_near_to_a_kink():
     with pytest.raises(Undecided, match="nearer to a kink"):
         clear_of_kinks(Square, Case(inputs=(Input((2,)),)), LayerCases(None, kink_distance=lambda layer, x: 0.0))
 

@@ -1,4 +1,4 @@
-"""Comparing arrays."""
+"""Verdicts: comparisons of arrays, measures and tolerances."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tinygrad_lab.conformance.trials.results import PropertyResult
 from tinygrad_lab.conformance.trials.verdict import Measure, NotFinite, Violation, agree, demand
 
 
-def test_what_agrees_is_measured():
+def test_agreement_is_measured():
     measure = agree("y", np.array([1.0, 2.0]), np.array([1.0, 2.5]), 1.0)
     assert measure == Measure(0.5, 1.0)
     assert measure.ratio == 0.5
 
 
-def test_what_does_not_agree_names_the_entry():
+def test_disagreement_names_the_entry():
     with pytest.raises(Violation, match=r"y: expected 2, got 2.1 at \(1,\)") as caught:
         agree("y", np.array([1.0, 2.1]), np.array([1.0, 2.0]), 1e-3)
     assert caught.value.measure.error > caught.value.measure.tolerance
