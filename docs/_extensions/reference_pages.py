@@ -40,6 +40,7 @@ SESSIONS = {
     "results": ("@train --set training.epochs=2 --quiet", "results"),
     "summary": ("summary lenet5", "summary lenet5 --set image=[28,28,1] --set padding=zero"),
     "train": ("train --set training.epochs=3 --seeds 2",),
+    "tune": ("tune lenet5 --set optimizer.lr=0.02,0.08 --set training.epochs=2",),
     "weights": ("@train --set training.epochs=1 --quiet", "weights show runs/*/weights.safetensors"),
 }
 

@@ -117,7 +117,7 @@ def test_pictures_without_a_test_split_are_judged_by_the_part_that_is_set_aside(
     told = capsys.readouterr().out
     assert "validation accuracy " in told
     assert "validation accuracy over 2 seeds, last epoch" in told
-    assert told.count("there is no test split") == 2
+    assert told.count("no test image was read") == 2
     assert "held" not in told
     assert "\n1 epoch in" in told
     result = json.loads(next(tmp_path.glob("runs/*/result.json")).read_text())

@@ -19,6 +19,7 @@ from tinygrad_lab.cli import main
 from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.train.evaluation import best_epoch, headline_accuracies, spread
 from tinygrad_lab.train.folder import recipe_text
+from tinygrad_lab.train.ledger import LEDGER, read_ledger
 from tinygrad_lab.train.provenance import describe, revision
 from tinygrad_lab.train.recipe import find_recipe
 from tinygrad_lab.train.results import changes, gather, page, read_results, read_runs, write_results
@@ -230,7 +231,9 @@ def test_the_page_tells_the_first_epoch_that_reaches_a_milestone(tmp_path: Path)
 
 def test_the_kept_page_is_that_of_the_kept_results() -> None:
     folder = Path(__file__).parents[2] / "docs" / "results" / "experiments"
-    assert (folder / "index.md").read_text(encoding="utf-8") == page(read_results(folder))
+    assert (folder / "index.md").read_text(encoding="utf-8") == page(
+        read_results(folder), read_ledger(folder / LEDGER)
+    )
 
 
 def test_the_command_gathers_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

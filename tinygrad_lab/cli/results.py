@@ -12,16 +12,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("runs", nargs="?", default="runs", help="the folder that holds run folders (default: runs)")
     parser.add_argument("--write", metavar="DIR", help="write a JSON file an experiment, and a page, into this folder")
+    parser.add_argument(
+        "--ledger", action="append", default=[], metavar="FILE", help="with --write: add a tuning's ledger"
+    )
     parser.add_argument("--json", action="store_true", help="print a list of objects")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the three figures of each experiment, or write them."""
+    from tinygrad_lab.train.ledger import read_ledger
     from tinygrad_lab.train.results import gather, read_runs, write_results
 
     results = gather(read_runs(Path(arguments.runs)))
     if arguments.write:
-        write_results(results, Path(arguments.write))
+        ledgers = sorted(Path(ledger) for ledger in arguments.ledger)
+        write_results(results, Path(arguments.write), [trial for path in ledgers for trial in read_ledger(path)])
     if arguments.json:
         print(json.dumps(results, indent=2))
     else:

@@ -20,6 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", nargs="?", default=DEFAULT, help="a recipe's name or TOML file (default: lenet5)")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="replace a setting")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run N times, from the recipe's seed on")
+    parser.add_argument(
+        "--until-decided", metavar="OTHER", help="add seeds, of this other recipe too, until a verdict is decided"
+    )
+    parser.add_argument("--at-most", type=int, default=10, metavar="N", help="seeds with --until-decided (default: 10)")
     parser.add_argument("--data", metavar="DIR", help="where data sets lie (default: TINYGRAD_LAB_DATA, then a cache)")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="where the run's folder goes (default: runs)")
     parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
@@ -36,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     from tinygrad_lab.train.recipe import find_recipe
 
     if arguments.resume is not None:
-        if arguments.recipe != DEFAULT or arguments.set or arguments.seeds != 1:
+        if arguments.recipe != DEFAULT or arguments.set or arguments.seeds != 1 or arguments.until_decided:
             raise ConfigError(
                 "--resume: expected the run's folder alone, got a recipe or settings; a run keeps its own"
             )
@@ -48,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.seeds < 1:
         raise ConfigError(f"--seeds: expected at least 1, got {arguments.seeds}")
     recipe = find_recipe(arguments.recipe).override(arguments.set)
+    if arguments.until_decided:
+        return _until_decided(recipe, find_recipe(arguments.until_decided).override(arguments.set), arguments)
     first, results = recipe["training"].get("seed", 0), []
     for seed in range(first, first + arguments.seeds):
         seeded = recipe.override([f"training.seed={seed}"])
@@ -55,6 +61,35 @@ def run(arguments: argparse.Namespace) -> int:
         _show(results[-1], arguments)
     if len(results) > 1 and not arguments.json:
         _show_spread(results)
+    return 0
+
+
+def _until_decided(recipe: Recipe, other: Recipe, arguments: argparse.Namespace) -> int:
+    """Train both recipes seed by seed until their difference is decided, or the seeds are used up."""
+    from tinygrad_lab.errors import ConfigError
+    from tinygrad_lab.train.results import finished_run
+    from tinygrad_lab.train.statistics import repeated, verdict
+
+    if arguments.at_most < 2 or arguments.seeds != 1:
+        raise ConfigError(
+            f"--until-decided: expected --at-most of at least 2, and no --seeds, got {arguments.at_most} and "
+            f"{arguments.seeds}"
+        )
+    runs, first, level = Path(arguments.runs), recipe["training"].get("seed", 0), repeated(arguments.at_most - 1)
+    results: tuple[list[dict[str, Any]], ...] = ([], [])
+    for seed in range(first, first + arguments.at_most):
+        for one, done in zip((recipe, other), results, strict=True):
+            seeded = one.override([f"training.seed={seed}"])
+            done.append(finished_run(runs, seeded) or _train(seeded, arguments, runs=runs))
+            _show(done[-1], arguments)
+        honest = all("chosen_on_validation" in done[-1]["figures"] for done in results)
+        name = "chosen_on_validation" if honest else "last"
+        sides = ([result["figures"][name]["accuracy"] for result in done] for done in results)
+        found = verdict(*sides, images=results[0][-1].get(_judged(results[0][-1]), {}).get("images"), level=level)
+        if found.decided:
+            break
+    if not arguments.json:
+        print(f"{recipe.name} compared with {other.name}: {found}")
     return 0
 
 
@@ -101,9 +136,7 @@ def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
     if "ended_early" in result:
         print(f"ended early: {result['ended_early']}")
     if "test" not in result:
-        print(
-            "there is no test split: the figures are those of the validation part, set aside from the training images"
-        )
+        print("no test image was read: the figures are those of the validation images")
     epochs = f"{result['epochs']} epoch{'s' * (result['epochs'] != 1)}"
     print(f"{epochs} in {result['seconds']:.1f} s, {result['images_per_second']:,.0f} images/s")
     print(f"run folder: {result['run']}", flush=True)

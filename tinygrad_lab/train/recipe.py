@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -283,6 +284,13 @@ def _marked(tables: Table, marks: Mapping[str, str], gone: Set[str] = frozenset(
         if _mark_of(path, origin) != mark:
             origin[mark] = [*origin.get(mark, []), path]
     return {**tables, "origin": origin}
+
+
+def setting_text(value: Any) -> str:
+    """Return a value of a recipe as TOML has it, in one line."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(key)} = {setting_text(v)}' for key, v in value.items())}}}"
+    return f"[{', '.join(map(setting_text, value))}]" if isinstance(value, list) else json.dumps(value)
 
 
 def _value(text: str, old: Any) -> Any:

@@ -18,7 +18,8 @@ from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.files.parsing import from_json, read_text
 from tinygrad_lab.files.writing import write_atomically, writing
 from tinygrad_lab.train.evaluation import FIGURES, percent, spread
-from tinygrad_lab.train.recipe import check_name, find_recipe, recipe_names, split_name
+from tinygrad_lab.train.ledger import LEDGER, Trial, append, read_ledger, trials_page
+from tinygrad_lab.train.recipe import Recipe, check_name, find_recipe, recipe_names, setting_text, split_name
 from tinygrad_lab.train.statistics import Verdict, by_seed, verdict
 
 Result = dict[str, Any]
@@ -114,6 +115,15 @@ def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
     return found
 
 
+def finished_run(root: Path, recipe: Recipe) -> Result | None:
+    """Return the newest result below a folder of a run of this recipe and seed with these settings; None if none is."""
+    if not any(root.glob("**/result.json")):
+        return None
+    seed, settings = recipe["training"].get("seed", 0), _flat({"name": recipe.name, **recipe.tables})
+    same = [r for tables, r in read_runs(root) if r["seed"] == seed and _flat(tables) == settings and "test" in r]
+    return same[-1] if same else None
+
+
 def _read(path: Path, kinds: Mapping[str, Any]) -> dict[str, Any]:
     """Return the table in a file, if it holds what is needed, in the types that are needed."""
     return _checked(path, from_json(read_text(path, "results"), f"results: {path}"), kinds)
@@ -142,6 +152,7 @@ def gather(runs: Iterable[tuple[dict[str, Any], Result]]) -> list[Result]:
     for tables, result in runs:
         settings = {table: tables[table] for table in tables if table not in _NO_SETTINGS}
         settings["training"] = {k: v for k, v in tables["training"].items() if k not in _SAME_TRAINING}
+        settings["evaluated on"] = "test" if "test" in result else "validation"
         groups.setdefault(json.dumps(settings, sort_keys=True), {})[result["seed"]] = (tables, result)
     return sorted((_summary(list(group.values())) for group in groups.values()), key=lambda one: str(one["recipe"]))
 
@@ -222,22 +233,16 @@ def distinctions(results: Sequence[Result]) -> list[list[str]]:
     for result in results:
         others = [_flat(r.get("settings", {})) for r in results if r["recipe"] == result["recipe"]]
         own = _flat(result.get("settings", {}))
-        among = [f"{path}={_toml(value)}" for path, value in own.items() if any(o.get(path) != value for o in others)]
+        unlike = {path: value for path, value in own.items() if any(o.get(path) != value for o in others)}
+        among = [f"{path}={setting_text(value)}" for path, value in unlike.items()]
         found.append([*among, *(told for told in changes(result) if told not in among)])
     return found
 
 
 def _differences(tables: dict[str, Any], others: dict[str, Any]) -> list[str]:
     then, now = _flat(tables), _flat(others)
-    new = [f"{path}={_toml(value)}" for path, value in then.items() if now.get(path) != value]
+    new = [f"{path}={setting_text(value)}" for path, value in then.items() if now.get(path) != value]
     return [*new, *(f"no {path}" for path in now if path not in then)]
-
-
-def _toml(value: Any) -> str:
-    """Return a value of a recipe as TOML has it, in one line."""
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{json.dumps(key)} = {_toml(v)}' for key, v in value.items())}}}"
-    return f"[{', '.join(map(_toml, value))}]" if isinstance(value, list) else json.dumps(value)
 
 
 def _flat(tables: dict[str, Any]) -> dict[str, Any]:
@@ -249,8 +254,8 @@ def _flat(tables: dict[str, Any]) -> dict[str, Any]:
     return {path: value for path, value in flat.items() if path.removeprefix("training.") not in _SAME_TRAINING}
 
 
-def write_results(results: Sequence[Result], folder: Path) -> None:
-    """Write a JSON file an experiment, and the page of all that lie in the folder.
+def write_results(results: Sequence[Result], folder: Path, trials: Sequence[Trial] = ()) -> None:
+    """Write a JSON file an experiment, the trials into the ledger, and the page of all that lie in the folder.
 
     Raises
     ------
@@ -269,7 +274,10 @@ def write_results(results: Sequence[Result], folder: Path) -> None:
         for result in results:
             text = json.dumps(result, indent=2) + "\n"
             write_atomically(folder / f"{result['recipe'].replace(':', '-')}.json", text.encode())
-        write_atomically(folder / "index.md", page(read_results(folder)).encode())
+        known = read_ledger(folder / LEDGER)
+        if new := [trial for trial in trials if trial not in known]:
+            append(folder / LEDGER, new)
+        write_atomically(folder / "index.md", page(read_results(folder), read_ledger(folder / LEDGER)).encode())
 
 
 def read_results(folder: Path) -> list[Result]:
@@ -297,7 +305,7 @@ def _experiment(path: Path, result: Result) -> Result:
     return result
 
 
-def page(results: Sequence[Result]) -> str:
+def page(results: Sequence[Result], trials: Sequence[Trial] = ()) -> str:
     """Return the page of experiments, in Markdown: the recipes that ran, their variants compared, and what did not."""
     done = {result["recipe"]: result for result in results}
     parts, missing = [HEAD], []
@@ -308,6 +316,8 @@ def page(results: Sequence[Result]) -> str:
         missing += [n + first for n in names if n not in done]
         if ran := [done[n] for n in names if n in done]:
             parts.append(_section(name, ran))
+    if trials:
+        parts.append(trials_page(trials))
     if missing:
         lines = "\n".join(f"tinygrad-lab train {name}" for name in missing)
         parts.append(f"## Not yet run in full\n\nThese recipes have no results yet:\n\n```sh\n{lines}\n```\n")

@@ -1,0 +1,151 @@
+"""Tuning reads no test image, keeps every trial and ranks by validation; seeds are added until a verdict decides."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinygrad_lab.cli import main
+from tinygrad_lab.data.sources.digits import Digits
+from tinygrad_lab.errors import ConfigError, StateError
+from tinygrad_lab.train import find_recipe, tuning
+from tinygrad_lab.train.ledger import LEDGER, read_ledger, trials_page
+from tinygrad_lab.train.progress import Reporter
+from tinygrad_lab.train.recipe import recipe_text
+from tinygrad_lab.train.results import gather, page, read_results, read_runs, write_results
+from tinygrad_lab.train.tuning import candidates, lead, ranking, tune
+
+RECIPE = find_recipe("lenet5").override(["data.per_class=20", "training.epochs=2"])
+
+
+@pytest.fixture
+def splits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The splits that were read; the test split raises."""
+    read, found = Digits.read, []
+
+    def refusing(self: Digits, split: str, **options: Any) -> Any:
+        found.append(split)
+        assert split != "test", "the test split was read"
+        return read(self, split, **options)
+
+    monkeypatch.setattr(Digits, "read", refusing)
+    monkeypatch.setattr(tuning, "revision", lambda: "a1")
+    return found
+
+
+def test_combinations_are_all_tried_in_order() -> None:
+    assert candidates([]) == [[]]
+    assert candidates(["a.b=1,2", 'c.d="x","y"', "augment=[]"]) == [
+        [f"a.b={n}", f'c.d="{word}"', "augment=[]"] for n in (1, 2) for word in "xy"
+    ]
+    assert candidates(['augment=[{name = "flip"}],[]']) == [['augment=[{"name" = "flip"}]'], ["augment=[]"]]
+    for wrong in ("optimizer.lr", "optimizer.lr="):
+        with pytest.raises(ConfigError, match=r"expected table\.key=VALUE,VALUE"):
+            candidates([wrong])
+
+
+def test_it_reads_no_test_image_and_keeps_every_trial(tmp_path: Path, splits: list[str]) -> None:
+    trials = tune(RECIPE, ["optimizer.lr=0.05,1e20"], Reporter(), seeds=2, folder=tmp_path)
+    assert set(splits) == {"train"}
+    kept = read_ledger(tmp_path / LEDGER)
+    assert kept == trials
+    assert [(trial["settings"], trial["seed"]) for trial in kept] == [
+        ([f"optimizer.lr={lr}"], seed) for lr in ("0.05", "1e+20") for seed in (0, 1)
+    ]
+    assert [trial["status"].partition(":")[0] for trial in kept] == ["finished", "finished", "diverged", "diverged"]
+    ((settings, by_seed),) = ranking(trials)
+    assert (settings, by_seed) == (["optimizer.lr=0.05"], {t["seed"]: t["accuracy"] for t in trials[:2]})
+    assert lead(ranking(trials), 145) is None
+    for trial in kept:
+        assert trial.keys() >= {"machine", "revision", "command"}
+        assert str(tmp_path) not in json.dumps(trial), "a ledger names no path of a machine"
+    text = trials_page(kept)
+    assert "| `lenet5` | `optimizer.lr=1e+20` | 2 | -; seed 0 diverged; seed 1 diverged | a1 |" in text
+
+
+def test_a_finished_trial_is_not_run_again_by_the_same_code(
+    tmp_path: Path, splits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tune(RECIPE, ["optimizer.lr=0.05"], Reporter(), seeds=1, folder=tmp_path)
+    runs = len(splits)
+    again = tune(RECIPE, ["optimizer.lr=0.05,0.06"], Reporter(), seeds=1, folder=tmp_path)
+    assert len(splits) == 2 * runs
+    assert again[0] == first[0]
+    monkeypatch.setattr(tuning, "revision", lambda: "b2+")
+    for _ in range(2):
+        tune(RECIPE, ["optimizer.lr=0.05"], Reporter(), seeds=1, folder=tmp_path)
+    assert len(read_ledger(tmp_path / LEDGER)) == 4, "edited code runs again each time"
+
+
+def test_a_trial_that_is_stopped_stays_listed(
+    tmp_path: Path, splits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopping(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tuning, "run_recipe", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        tune(RECIPE, ["optimizer.lr=0.05,0.06"], Reporter(), folder=tmp_path)
+    (trial,) = read_ledger(tmp_path / LEDGER)
+    assert trial["status"] == "stopped"
+
+
+def test_without_validation_images_there_is_nothing_to_choose_by(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no data\.validation"):
+        tune(RECIPE, ["data.validation=0.0"], Reporter(), folder=tmp_path)
+    with pytest.raises(ConfigError, match="expected at least 1, got 0"):
+        tune(RECIPE, [], Reporter(), seeds=0, folder=tmp_path)
+
+
+@pytest.mark.parametrize("line", ["[]", "{", '{"recipe": "lenet5"}'])
+def test_a_damaged_ledger_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / LEDGER).write_text(line + "\n")
+    with pytest.raises((ConfigError, StateError), match=r"ledger.*line 1"):
+        read_ledger(tmp_path / LEDGER)
+
+
+def test_the_command_prints_the_ranking_and_the_page_shows_the_ledger(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = ["--set", "data.per_class=20", "--set", "training.epochs=2"]
+    arguments = ["--set", "optimizer.lr=0.001,0.08", *short, "--folder", str(tmp_path / "tuning")]
+    assert main(["tune", "lenet5", *arguments]) == 0
+    text = capsys.readouterr().out
+    assert "145 images, 2 seeds; no test image was read" in text
+    assert "the best compared with the second: " in text
+    assert "train it: tinygrad-lab train lenet5 --set optimizer.lr=" in text
+    assert main(["train", "lenet5", "--json", *short, "--runs", str(tmp_path / "runs")]) == 0
+    capsys.readouterr()
+    ledger, out = str(tmp_path / "tuning" / LEDGER), tmp_path / "out"
+    for _ in range(2):  # a second time adds nothing
+        assert main(["results", str(tmp_path / "runs"), "--write", str(out), "--ledger", ledger]) == 0
+    assert len(read_ledger(out / LEDGER)) == 4
+    shown = (out / "index.md").read_text()
+    assert shown == page(read_results(out), read_ledger(out / LEDGER))
+    assert "## Trials" in shown
+    (one,) = gather(read_runs(tmp_path / "runs"))
+    assert one["test_looks"] == [1 + (one["chosen_epochs"] != [2])]
+    with pytest.raises(ConfigError, match="expected folders of finished runs"):
+        write_results(gather(read_runs(tmp_path / "none")), out)
+
+
+def test_seeds_are_added_until_the_verdict_decides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    slow = tmp_path / "slow.toml"
+    slow.write_text(recipe_text("lenet5").replace("0.08", "1e-5"))
+    arguments = ["train", "lenet5", "--set", "training.epochs=3", "--until-decided", str(slow), "--at-most", "6"]
+    arguments += ["--runs", str(tmp_path / "runs")]
+    assert main([*arguments, "--quiet"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("lenet5 compared with slow: different: ")
+    assert "(99 % interval" in last, "five looks share the 5 %"
+    seeds = sorted(json.loads(p.read_text())["seed"] for p in (tmp_path / "runs").glob("*/result.json"))
+    assert seeds == [seed for seed in range(len(seeds) // 2) for _ in "ab"]
+    assert len(seeds) < 12
+    assert main([*arguments, "--quiet"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == last, "finished runs count, and are not run again"
+    assert len(list((tmp_path / "runs").glob("*/result.json"))) == len(seeds)
+    assert main(["train", "lenet5", "--until-decided", str(slow), "--at-most", "1"]) == 1
+    assert "--at-most of at least 2" in capsys.readouterr().err

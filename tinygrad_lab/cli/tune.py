@@ -1,0 +1,66 @@
+"""Choose settings of a recipe on validation images, never on test images, and keep a ledger of every trial."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("recipe", help="a recipe's name or TOML file; it needs data.validation")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="TABLE.KEY=VALUE,VALUE", help="values to try, in all combinations"
+    )
+    parser.add_argument("--seeds", type=int, default=2, metavar="N", help="seeds for each combination (default: 2)")
+    parser.add_argument("--data", metavar="DIR", help="the data folder (default: TINYGRAD_LAB_DATA, then a cache)")
+    parser.add_argument("--folder", default="tuning", metavar="DIR", help="the ledger and the runs (default: tuning)")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, or cuda for an NVIDIA GPU (cpu)")
+    parser.add_argument("--json", action="store_true", help="print the trials as a list of objects, and nothing else")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the trials and print the ranking."""
+    from tinygrad_lab.train.progress import Reporter
+    from tinygrad_lab.train.recipe import find_recipe
+    from tinygrad_lab.train.tuning import tune
+
+    trials = tune(
+        find_recipe(arguments.recipe),
+        arguments.set,
+        Reporter(),
+        seeds=arguments.seeds,
+        folder=Path(arguments.folder),
+        root=arguments.data,
+        device=arguments.device,
+    )
+    if arguments.json:
+        print(json.dumps(trials, indent=2))
+    else:
+        _show(trials, arguments)
+    return 0
+
+
+def _show(trials: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
+    import shlex
+
+    from tinygrad_lab.train.evaluation import percent, spread
+    from tinygrad_lab.train.ledger import LEDGER
+    from tinygrad_lab.train.tuning import lead, ranking
+
+    ranked = ranking(trials)
+    for settings, by_seed in ranked:
+        print(f"{percent(spread(list(by_seed.values()))):14} {' '.join(settings) or 'the recipe as it is'}")
+    for trial in trials:
+        if trial["status"] != "finished":
+            print(f"{'-':14} {' '.join(trial['settings'])} (seed {trial['seed']}): {trial['status']}")
+    if ranked:
+        images = next(trial["images"] for trial in trials if trial["status"] == "finished")
+        print(f"validation accuracy in % on {images:,} images, {arguments.seeds} seeds; no test image was read")
+        if (found := lead(ranked, images)) is not None:
+            print(f"the best compared with the second: {found}")
+        sets = "".join(f" --set {shlex.quote(setting)}" for setting in ranked[0][0])
+        print(f"train it: tinygrad-lab train {arguments.recipe}{sets} --seeds 3")
+    print(f"ledger: {Path(arguments.folder) / LEDGER}")

@@ -1,0 +1,86 @@
+"""Ledger of tuning: a line of JSON for every trial, and the section of the results page that lists them.
+
+A trial gets its line when it ends, whichever way: finished, diverged or stopped. No line is ever removed, so that a
+published figure can be read beside everything that was tried for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tinygrad_lab.arguments import check_state
+from tinygrad_lab.errors import StateError
+from tinygrad_lab.locking import locked
+from tinygrad_lab.texts import from_json, read_text
+from tinygrad_lab.train.evaluation import percent, spread
+
+Trial = dict[str, Any]
+LEDGER = "ledger.jsonl"
+_TRIAL = {
+    "recipe": str,
+    "settings": list[str],
+    "seed": int,
+    "status": str,
+    "machine": dict,
+    "revision": str,
+    "command": str,
+}
+_DONE = {"accuracy": float, "loss": float, "images": int, "epochs": int, "seconds": float}
+
+
+def append(ledger: Path, trials: Iterable[Trial]) -> None:
+    """Add lines to a ledger, each written whole and synced to the disk."""
+    with locked(ledger.parent), ledger.open("ab") as file:
+        for trial in trials:
+            file.write(json.dumps(trial).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_ledger(path: Path) -> list[Trial]:
+    """Return the trials of a ledger; none if there is no such file.
+
+    Raises
+    ------
+    ConfigError, StateError
+        A line cannot be read, lacks something, or holds it in another type.
+    """
+    if not path.exists():
+        return []
+    trials = []
+    for number, line in enumerate(read_text(path, "ledger").splitlines(), 1):
+        who = f"ledger: {path}: line {number}"
+        trial = from_json(line, who)
+        if not isinstance(trial, dict):
+            raise StateError(f"{who}: expected a trial, got {type(trial).__name__}")
+        kinds = _TRIAL | (_DONE if trial.get("status") == "finished" else {})
+        check_state(who, {name: trial[name] for name in kinds.keys() & trial.keys()}, kinds)
+        trials.append(trial)
+    return trials
+
+
+def trials_page(trials: Sequence[Trial]) -> str:
+    """Return the section of the page of experiments that lists every trial, in Markdown."""
+    lines = [
+        "## Trials",
+        "",
+        "Every trial of `tinygrad-lab tune`, including those that were thrown away: accuracy on validation images. No",
+        "trial looked at the test images.",
+        "",
+        "| recipe | settings | seeds | validation accuracy | revision |",
+        "|---|---|---|---|---|",
+    ]
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(json.dumps([trial["recipe"], trial["settings"], trial["revision"]]), []).append(trial)
+    for group in groups.values():
+        done = [trial for trial in group if trial["status"] == "finished"]
+        told = percent(spread([trial["accuracy"] for trial in done])) if done else "-"
+        told += "".join(f"; seed {t['seed']} {t['status'].partition(':')[0]}" for t in group if t not in done)
+        settings = ", ".join(f"`{setting}`" for setting in group[0]["settings"])
+        lines.append(f"| `{group[0]['recipe']}` | {settings} | {len(group)} | {told} | {group[0]['revision']} |")
+    return "\n".join(lines) + "\n"
