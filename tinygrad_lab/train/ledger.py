@@ -14,8 +14,8 @@ from typing import Any
 
 from tinygrad_lab.arguments import check_state
 from tinygrad_lab.errors import StateError
-from tinygrad_lab.locking import locked
-from tinygrad_lab.texts import from_json, read_text
+from tinygrad_lab.files.locking import locked
+from tinygrad_lab.files.parsing import from_json, read_text
 from tinygrad_lab.train.evaluation import percent, spread
 
 Trial = dict[str, Any]

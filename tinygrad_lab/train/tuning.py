@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tinygrad_lab.errors import ConfigError, NonFiniteError
-from tinygrad_lab.texts import value_of
+from tinygrad_lab.files.parsing import value_of
+from tinygrad_lab.files.writing import writing
 from tinygrad_lab.train.ledger import LEDGER, Trial, append, read_ledger
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.provenance import describe, revision
 from tinygrad_lab.train.recipe import Recipe, setting_text
 from tinygrad_lab.train.run import run_recipe
 from tinygrad_lab.train.statistics import Verdict, by_seed, verdict
-from tinygrad_lab.writing import writing
 
 
 def candidates(settings: Sequence[str]) -> list[list[str]]:
