@@ -1,11 +1,9 @@
-"""The tutorials: what each must say, and that it runs."""
+"""Form of the tutorials. `sphinx-build` executes them."""
 
 from __future__ import annotations
 
 import re
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -56,35 +54,3 @@ def test_shown_code_is_there(page: Path) -> None:
 def test_what_switches_to_the_real_run_says_so(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert ("TINYGRAD_LAB_TUTORIALS" in text) == bool(re.search(r"^:full: \S", text, re.MULTILINE))
-
-
-@pytest.fixture
-def read() -> Any:
-    """The reader of notebooks written as text; skipped where the documentation's packages are not installed."""
-    for package in ("nbclient", "ipykernel"):
-        pytest.importorskip(package, reason="pip install -e '.[docs]'")
-    return pytest.importorskip("myst_nb.core.read", reason="pip install -e '.[docs]'").read_myst_markdown_notebook
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("default")  # of the packages that run notebooks; a page's own warnings are its own
-@each_page
-def test_it_runs(page: Path, read: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import nbclient
-
-    monkeypatch.setenv("TINYGRAD_LAB_NUM_THREADS", "1")
-    if find_spec("numba") is None:
-        monkeypatch.setenv("TINYGRAD_LAB_KERNELS", "numpy")  # as the documentation does: without a line that says so
-    monkeypatch.delenv("MPLBACKEND", raising=False)  # notebooks draw into themselves
-    monkeypatch.delenv("TINYGRAD_LAB_TUTORIALS", raising=False)
-    text = page.read_text(encoding="utf-8")
-    notebook = read(text)
-    assert len([cell for cell in notebook.cells if cell.cell_type == "code"]) == text.count("{code-cell}")
-    resources = {"metadata": {"path": str(tmp_path)}}  # as if it had been downloaded: nothing lies beside it
-    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
-    for cell in notebook.cells:
-        drawn = [o for o in cell.get("outputs", ()) if {"image/png", "image/svg+xml"} & o.get("data", {}).keys()]
-        assert not drawn or cell.metadata["mystnb"]["image"]["alt"], cell.source
-        printed = [o["text"] for o in cell.get("outputs", ()) if o.output_type == "stream" and o["name"] == "stderr"]
-        printed = [text for text in printed if "compiling kernels" not in text]  # once for each machine
-        assert not printed, f"expected no warnings, got {printed}"
