@@ -18,12 +18,13 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-# `ci` draws the same examples everywhere, `thorough` new ones each time: HYPOTHESIS_PROFILE=thorough pytest
-# Neither has a deadline: no test is timed, the slow first call of a kernel least of all.
+# `quick` and `ci` draw the same examples everywhere, `thorough` new ones each time: HYPOTHESIS_PROFILE=thorough pytest
+# None has a deadline: no test is judged by its time.
 COMMON = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", COMMON, derandomize=True, max_examples=15)
 settings.register_profile("ci", COMMON, derandomize=True, max_examples=50)
 settings.register_profile("thorough", COMMON, max_examples=1000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -146,6 +146,7 @@ def test_pytest_from_an_empty_folder(stranger: Path, tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout
 
 
+@pytest.mark.slow
 def test_pytest_under_xdist(stranger: Path, tmp_path: Path) -> None:
     pytest.importorskip("xdist")
     (tmp_path / "pytest.ini").write_text("[pytest]\n")

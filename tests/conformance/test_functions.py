@@ -133,6 +133,7 @@ def test_cross_entropy_of_labels_and_probabilities_smoothed(shares: bool) -> Non
     assert check_loss("softmax_cross_entropy", smoothed(shares)).passed
 
 
+@pytest.mark.slow
 def test_every_kernel_of_the_losses_is_reached() -> None:
     results = [inspect_loss(name, examples=FEW, properties=["kernels"]) for name in registry.losses]
     demand_reached(kernels_in("tinygrad_lab.losses."), {key for result in results for key in result.reached})

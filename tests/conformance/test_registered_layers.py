@@ -10,12 +10,18 @@ from tinygrad_lab.conformance.session import shared_kernels
 from tinygrad_lab.conformance.trials.search import Profile
 from tinygrad_lab.registry import layers
 
+COMPOSITE = {"bottleneck", "inception", "lstm", "residual"}  # take ten times as long as others
 
-@pytest.mark.parametrize("name", [name for name in layers if "." not in name])
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in COMPOSITE)) for name in layers if "." not in name],
+)
 def test_conforms(name: str) -> None:
     check_layer(name, devices=("strict",))
 
 
+@pytest.mark.slow
 def test_every_shared_kernel_is_reached() -> None:
     results = [inspect_layer(name, properties=["kernels"], profile=Profile(shrink=False)) for name in layers]
     reached = {key for result in results for key in result.reached}

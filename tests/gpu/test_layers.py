@@ -20,6 +20,7 @@ from tinygrad_lab.kernels.cupy import launch
 pytestmark = needs_a_compiler
 
 
+@pytest.mark.slow
 def test_the_whole_kit() -> None:
     """Layers, losses and optimizers, and every kernel that is registered for CuPy reached by one of them."""
     with simulated_gpu(), using(providers=frozenset({"cupy"})):

@@ -49,6 +49,7 @@ def errors_of(script: str, **environment: str) -> str:
     return subprocess.run(command, env=variables, capture_output=True, text=True, check=True, timeout=300).stderr
 
 
+@pytest.mark.slow
 def test_the_first_compilation_says_so_and_the_next_program_finds_the_kernels(tmp_path: Path) -> None:
     pytest.importorskip("numba")
     first = errors_of(USE, NUMBA_CACHE_DIR=str(tmp_path))
@@ -59,6 +60,7 @@ def test_the_first_compilation_says_so_and_the_next_program_finds_the_kernels(tm
     assert "compiling kernels" in errors_of(CHANGED + USE, NUMBA_CACHE_DIR=str(tmp_path))
 
 
+@pytest.mark.slow
 def test_damaged_kernels_are_compiled_again(tmp_path: Path) -> None:
     pytest.importorskip("numba")
     errors_of(USE, NUMBA_CACHE_DIR=str(tmp_path))
@@ -72,6 +74,7 @@ def test_damaged_kernels_are_compiled_again(tmp_path: Path) -> None:
     assert errors_of(USE, NUMBA_CACHE_DIR=str(tmp_path)) == "", "they are mended"
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_no_kernels_and_costs_no_result() -> None:
     pytest.importorskip("numba")
     said = errors_of(FULL + USE).splitlines()
@@ -80,6 +83,7 @@ def test_a_full_disk_keeps_no_kernels_and_costs_no_result() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_nowhere_to_keep_them() -> None:
     pytest.importorskip("numba")
     said = errors_of(NOWHERE + USE).splitlines()

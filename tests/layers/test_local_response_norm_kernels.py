@@ -162,6 +162,7 @@ for before, after in ((2, 2), (0, 3), (3, 0), (9, 9)):
 """
 
 
+@pytest.mark.slow
 def test_compiled_kernels_stay_in_their_arrays(tmp_path: Path) -> None:
     pytest.importorskip("numba")
     checked = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}

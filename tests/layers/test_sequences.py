@@ -16,6 +16,7 @@ def sequences(*shape: int, seed: int = 0) -> Any:
     return np.random.default_rng(seed).normal(size=shape)
 
 
+@pytest.mark.slow
 def test_a_long_sequence_is_walked_back() -> None:
     layer = LSTM(1, 2, rng=0)
     x = tgl.tensor(sequences(1, 3000, 1).astype("float32"), requires_grad=True)

@@ -117,6 +117,7 @@ class TestMessages:
             peer.receive()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.name)
 def test_the_solution_passes(exercise: Exercise) -> None:
     verdict = grade_apart(exercise, exercise.solution)
@@ -131,6 +132,7 @@ def compare(exercise: Exercise, files: dict[str, str]) -> None:
         assert (apart.what, apart.shown) == (here.what, here.shown)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["matmul", "scalar_tape", "complex_step", "dropout", "momentum", "two_vjps", "plugin"])
 def test_a_mistake_gets_the_same_verdict(name: str) -> None:
     """In one exercise of each kind."""

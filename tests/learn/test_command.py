@@ -153,6 +153,7 @@ def test_progress_that_cannot_be_kept_is_no_failure(
     assert "cannot" in captured.err
 
 
+@pytest.mark.slow
 def test_the_plugin_is_a_whole_distribution(desk: Path, capsys: Capture) -> None:
     assert learn("start", "plugin") == 0
     folder = desk / "21-plugin"

@@ -274,6 +274,7 @@ def pushing(f: Callable[..., Any], xs: list[Any], vs: list[Any]) -> Callable[...
     return lambda *us: gradient(lambda *vs: second(f, list(vs), list(us))(*xs), vs)
 
 
+@pytest.mark.slow
 def test_the_table_reaches_every_rule(rules_run: set[str]) -> None:
     """A rule that no drawn call reaches would be unchecked, however many examples pass."""
 

@@ -213,6 +213,7 @@ def test_a_full_disk_at_the_beginning_leaves_no_folder(
 TITLES = ["a $x_$ b", r"$\phantom$", "$$", "\\", "[/] [bold", "line\nline", "x" * 9999, "\udcff", "\U0001f600", ""]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", TITLES)
 def test_no_title_costs_a_result(title: str, tmp_path: Path) -> None:
     recipe = short("training.epochs=1")
@@ -226,6 +227,7 @@ def test_no_title_costs_a_result(title: str, tmp_path: Path) -> None:
         assert run_recipe(read_run(folder), Reporter(), resume=folder)["epochs"] == 1
 
 
+@pytest.mark.slow
 def test_a_picture_that_cannot_be_drawn_is_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tinygrad_lab", *ONE_EPOCH, "--runs", str(tmp_path)]
     environment = {**os.environ, "MPLBACKEND": "nonsense"}
@@ -293,6 +295,7 @@ def test_a_run_is_gone_on_with_by_one_process_at_a_time(tmp_path: Path, capsys: 
     assert not list(folder.glob(".*"))
 
 
+@pytest.mark.slow
 def test_two_processes_that_resume_one_run_show_no_half_of_a_file(tmp_path: Path) -> None:
     """Each goes on, one after the other, or says that the other does; whatever lies in the folder is whole."""
     assert main([*ONE_EPOCH, "--set", "training.epochs=3", "--runs", str(tmp_path)]) == 0

@@ -50,8 +50,8 @@ VARIANTS: list[tuple[str, dict[str, Any], int]] = [
     ("gap7", {"padding": "none"}, 7_842),
     ("gap7", {"reduction": "dense"}, 7_842 + 980 * 20 + 20),
     ("resnet20", {"shortcut": "projected"}, 269_722 + 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64),
-    ("ten_layer", {"windows": (5, 3, 1)}, 1_898_250 - 2_688),
-    ("ten_layer", {"windows": (5, 3, 1), "widths": (80, 160, 320)}, 2_961_610 - 3_360),
+    ("ten_layer", {"kernel_sizes": (5, 3, 1)}, 1_898_250 - 2_688),
+    ("ten_layer", {"kernel_sizes": (5, 3, 1), "widths": (80, 160, 320)}, 2_961_610 - 3_360),
     ("vgg16", {"classes": 10}, 138_357_544 - 990 * 4097),
 ]
 MULTIPLY_ADDS = [
@@ -60,7 +60,7 @@ MULTIPLY_ADDS = [
     ("lenet5", {}, 416_520),
     ("resnet20", {}, 40_551_040),
     ("ten_layer", {}, 159_885_824),
-    ("ten_layer", {"windows": (5, 3, 1)}, 64_099_840),
+    ("ten_layer", {"kernel_sizes": (5, 3, 1)}, 64_099_840),
     ("vgg16", {}, 15_470_264_320),
 ]
 
