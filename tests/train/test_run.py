@@ -410,3 +410,16 @@ def test_a_network_may_be_put_together_from_layers_in_the_recipe(tmp_path: Path)
     wrong = short(" ".join(NETWORK.replace("784", "700").split()))
     with pytest.raises(ConfigError, match=r"the network takes, got 32x32x1 of 'digits': Dense.*700.*784.*layer '3'"):
         run_recipe(wrong, Reporter(), runs=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"data": {"name": "digits", "held_out": 0.1}}, r"held_out \(now validation\)"),
+        ({"model": {"name": "sequential", "layers": [{"name": "max_pool2d", "window": 2}]}}, r"window \(now kernel"),
+    ],
+)
+def test_a_run_of_an_earlier_version_is_refused(settings: dict[str, Any], names: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_text(json.dumps({"name": "lenet5", **short().tables, **settings}))
+    with pytest.raises(ConfigError, match=rf"written by an earlier version, .* {names}.*; begin a new run"):
+        read_run(tmp_path)

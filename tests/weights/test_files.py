@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+import tinygrad_lab as tgl
 from tinygrad_lab.errors import CallError, OptionError, StateError
 from tinygrad_lab.weights import load_weights, save_weights
+from tinygrad_lab_layers.batch_norm import BatchNorm
 from tinygrad_lab_layers.dense import Dense
 
 
@@ -50,3 +53,11 @@ def test_another_content_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dense.safetensors").write_bytes(b"something else")
     with pytest.raises(StateError, match=r"load_weights .*dense\.safetensors: expected a safetensors file"):
         load_weights(Dense(2, 3, rng=0), tmp_path / "dense.safetensors")
+
+
+def test_the_old_name_of_a_running_variance_is_read(tmp_path: Path) -> None:
+    model = tgl.Sequential({"norm": BatchNorm(3)})
+    state = {path.replace("running_var", "running_variance"): a + 2.0 for path, a in model.state().items()}
+    save_file(state, tmp_path / "old.safetensors")
+    load_weights(model, tmp_path / "old.safetensors")
+    assert np.array_equal(model.norm.running_var.value, np.full(3, 3.0))

@@ -45,9 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
                 "--resume: expected the run's folder alone, got a recipe or settings; a run keeps its own"
             )
         folder = Path(arguments.resume)
+        recipe = read_run(folder)
         if (folder / "result.json").exists() and not arguments.json:
             print("this run is already finished; its result:")
-        _show(_train(read_run(folder), arguments, resume=folder), arguments)
+        _show(_train(recipe, arguments, resume=folder), arguments)
         return 0
     if arguments.seeds < 1:
         raise ConfigError(f"--seeds: expected at least 1, got {arguments.seeds}")

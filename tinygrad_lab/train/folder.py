@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from tinygrad_lab.errors import ConfigError, StateError
 from tinygrad_lab.files.locking import locked
@@ -18,6 +19,7 @@ from tinygrad_lab.files.writing import refusal, remove_leftovers, write_atomical
 from tinygrad_lab.train.recipe import Recipe, check_name, checked
 
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
+_RENAMED = {"held_out": "validation", "window": "kernel_size", "windows": "kernel_sizes"}  # by earlier versions
 
 
 def new_run_folder(root: Path, recipe: Recipe) -> Path:
@@ -80,12 +82,12 @@ def recipe_text(recipe: Recipe) -> bytes:
 
 
 def read_run(folder: Path) -> Recipe:
-    """Return the recipe that a run folder was made by.
+    """Return the recipe in a run's folder.
 
     Raises
     ------
     ConfigError
-        It is no run folder.
+        The folder holds no valid recipe, or one of an earlier version.
     """
     path = folder / "recipe.json"
     if not path.is_file():
@@ -94,7 +96,20 @@ def read_run(folder: Path) -> Recipe:
     if not isinstance(tables, dict) or "name" not in tables:
         raise ConfigError(f"--resume: expected the tables of a recipe and its name in {path}, got others")
     name = tables.pop("name")
+    if old := [f"{key} (now {_RENAMED[key]})" for key in _RENAMED if key in _keys(tables)]:
+        raise ConfigError(
+            f"--resume: {path} was written by an earlier version, with the settings {', '.join(old)}; begin a new run "
+            f"with tinygrad-lab train {name}"
+        )
     return Recipe(name, checked(tables, name))
+
+
+def _keys(tables: Any) -> Iterator[str]:
+    """Yield all keys of tables, at any depth."""
+    if isinstance(tables, dict):
+        yield from tables
+    for value in tables.values() if isinstance(tables, dict) else tables if isinstance(tables, list) else ():
+        yield from _keys(value)
 
 
 @contextmanager

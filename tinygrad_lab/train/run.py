@@ -100,7 +100,7 @@ def _naming_checkpoints(folder: Path) -> Iterator[None]:
         yield
     except (StateError, OptionError) as error:
         who = f"checkpoints {folder / 'checkpoints'}"
-        raise StateError(f"{who}: expected those of this run, got others: {error}") from error
+        raise StateError(f"{who}: expected those of this run, got others: {error}; begin a new run") from error
 
 
 def _train(

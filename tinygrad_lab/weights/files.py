@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -63,4 +64,6 @@ def load_weights(model: Layer, path: str | os.PathLike[str]) -> None:
         The file cannot be read, or its names or shapes are not the model's.
     """
     _check_model("load_weights", model, path)
-    model.load_state(read_safetensors(Path(path), who="load_weights"))
+    arrays = read_safetensors(Path(path), who="load_weights")
+    renamed = {re.sub(r"\brunning_variance$", "running_var", name): array for name, array in arrays.items()}
+    model.load_state(renamed)  # earlier versions wrote running_variance
