@@ -1,8 +1,8 @@
-"""Arguments held against a signature: what does not fit is told at once, and by name.
+"""Checks of call arguments against signatures; errors name the argument.
 
-Annotations mean what Python's programmers mean by them: an ``int`` does for a ``float``, NumPy's numbers are numbers, a
-list or an array does for a tuple, and a ``bool`` is no number. A default fits, whatever the annotation says. Of an
-annotation that says something else, everything fits.
+An ``int`` is accepted for a ``float``, NumPy's numbers for Python's, and a list or an array for a tuple; a ``bool`` is
+not accepted for a number. A default is always accepted. An annotation of a kind that `fits` does not know accepts
+everything.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CLASSES: dict[Any, Any] = {
 
 
 def fits(value: Any, annotation: Any) -> bool:
-    """Tell whether a value is what an annotation says.
+    """Return whether a value fits an annotation.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def fits(value: Any, annotation: Any) -> bool:
 
 
 def _fit(values: Any, annotation: Any) -> bool:
-    """Tell whether the entries of a sequence or array are what its annotation says of them."""
+    """Return whether the entries of a sequence or array fit its annotation."""
     members = get_args(annotation)
     if get_origin(annotation) is tuple and Ellipsis not in members:
         return len(values) == len(members) and all(map(fits, values, members))
@@ -64,13 +64,13 @@ def _fit(values: Any, annotation: Any) -> bool:
 
 
 def _is(value: Any, member: Any) -> bool:
-    """Tell whether a value is a member of a `Literal`, or equals it and is of its type: ``True`` is not 1 here."""
+    """Return whether a value is a member of a `Literal`, or equals it and has its type: ``True`` is not 1 here."""
     alike = isinstance(value, type(member)) and isinstance(value, bool) is isinstance(member, bool)
     return value is member or (alike and bool(value == member))
 
 
 def to_python(value: Any) -> Any:
-    """Return a number of NumPy as Python's, also within tuples and lists: it would widen float32 arrays to float64."""
+    """Return NumPy's numbers as Python's, also in tuples and lists: theirs would widen float32 arrays to float64."""
     if isinstance(value, np.generic):
         return value.item()
     if type(value) not in (tuple, list):
@@ -80,12 +80,12 @@ def to_python(value: Any) -> Any:
 
 
 def check_types(who: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments, by name, that are not what the annotations of a function or class say.
+    """Check arguments against the annotations of a function or class.
 
     Raises
     ------
     OptionError
-        One is of another type.
+        An argument does not fit its annotation.
     """
     while isinstance(function, partial):
         function = function.func
@@ -97,12 +97,12 @@ def check_types(who: str, function: Callable[..., Any], arguments: Mapping[str, 
 
 
 def expect(who: str, name: str, value: Any, kind: Any, what: str) -> None:
-    """Refuse an argument that is not an instance of a class, or of one of several.
+    """Check that an argument is an instance of a class, or of one of several.
 
     Raises
     ------
     OptionError
-        It is none.
+        It is not.
     """
     if not isinstance(value, kind):
         text = f"shape {value.shape}" if isinstance(value, np.ndarray) else f"{value!r:.60}"
@@ -113,23 +113,23 @@ def expect(who: str, name: str, value: Any, kind: Any, what: str) -> None:
 def check_state(
     who: str, state: Any, kinds: Mapping[str, Any], optional: Mapping[str, Any] = MappingProxyType({})
 ) -> None:
-    """Refuse saved values that lack a name, have one too many, or hold one that is not what an annotation says.
+    """Check saved values: none may be missing or unknown, and each must fit its annotation.
 
     Parameters
     ----------
     who : str
-        Who complains.
+        The subject of the message.
     state : mapping
-        What was saved, perhaps by somebody else.
+        The saved values, perhaps from an untrusted file.
     kinds : mapping
-        From each name that must be there to an annotation; see `fits`.
+        The annotation of each required name; see `fits`.
     optional : mapping
-        The same of names that may be there.
+        The annotation of each optional name.
 
     Raises
     ------
     StateError
-        It does.
+        A value is missing, unknown, or does not fit its annotation.
 
     Examples
     --------
@@ -152,12 +152,12 @@ def check_state(
 
 
 def _is_default(value: Any, default: Any) -> bool:
-    """Tell whether a value is a default, or one like it; what equals it by being of another type is not."""
+    """Return whether a value is the default, or equals it and has its type."""
     if value is default or type(value) is not type(default):
         return value is default
     try:
         return bool(value == default)
-    except ValueError:  # arrays, which have no one answer
+    except ValueError:  # arrays, whose comparison has many results
         return False
 
 
@@ -168,25 +168,25 @@ def _in_words(annotation: Any) -> str:
 
 
 class Checked(ABCMeta):
-    """The class of classes whose constructors, called as they cannot be, say who they are, what they take and got.
+    """Metaclass that checks constructor calls against the signature and its annotations.
 
-    It is that of abstract classes too, so that one may be derived from both.
+    It extends ABCMeta, so abstract classes can use it.
     """
 
     @property
     def __signature__(cls) -> inspect.Signature:
-        """The constructor's signature; `inspect` would show that of `__call__` below."""
+        """The constructor's signature; without this, `inspect` would show that of `__call__` below."""
         return constructor(cls.__init__)  # type: ignore[misc]  # of the class, not of an instance
 
     def __call__(cls, /, *args: Any, **options: Any) -> Any:
-        """Make an instance. NumPy's numbers become Python's (see `to_python`).
+        """Make an instance, with NumPy's numbers converted to Python's (see `to_python`).
 
         Raises
         ------
         CallError
-            The arguments are too many, too few, or of other names.
+            An argument is missing or unknown, or there are too many.
         OptionError
-            One is of another type.
+            An argument does not fit its annotation.
         """
         args, options = tuple(map(to_python, args)), {name: to_python(value) for name, value in options.items()}
         try:
@@ -198,7 +198,7 @@ class Checked(ABCMeta):
 
 
 def _remembered(work: Callable[[Any], Found]) -> Callable[[Any], Found]:
-    """Return a function that remembers what it found; of what cannot be hashed it finds it anew each time."""
+    """Cache a function's results, except for arguments that cannot be hashed."""
     cached = lru_cache(maxsize=1024)(work)
 
     @wraps(work)
@@ -212,29 +212,29 @@ def _remembered(work: Callable[[Any], Found]) -> Callable[[Any], Found]:
 
 
 def as_call(name: str, init: Callable[..., Any], given: Mapping[str, Any]) -> str:
-    """Return a constructor's call: by position what may, the rest by name where it is not the default.
+    """Return a constructor call as text: positional arguments first, then options that differ from their defaults.
 
-    The numbers that go in and come out are shown as one: ``Dense(784 -> 10)``.
+    An ``in_*`` and ``out_*`` pair is shown with an arrow: ``Dense(784 -> 10)``.
     """
     parameters, rest = constructor(init).parameters, dict(given)
-    told: list[str] = []
+    shown: list[str] = []
     for parameter in parameters.values():
         if parameter.name not in rest or parameter.kind is parameter.KEYWORD_ONLY:
             break
         several = parameter.kind is parameter.VAR_POSITIONAL
-        told += [repr(value) for value in (rest[parameter.name] if several else [rest[parameter.name]])]
+        shown += [repr(value) for value in (rest[parameter.name] if several else [rest[parameter.name]])]
         del rest[parameter.name]
     first, second = [*parameters, "", ""][:2]
-    if first.startswith("in_") and second == first.replace("in_", "out_", 1) and len(told) > 1:
-        told[:2] = [f"{told[0]} -> {told[1]}"]
+    if first.startswith("in_") and second == first.replace("in_", "out_", 1) and len(shown) > 1:
+        shown[:2] = [f"{shown[0]} -> {shown[1]}"]
     usual = {key: repr(p.default) for key, p in parameters.items() if p.default is not p.empty}
     named = {key: repr(rest[key]) for key in [*parameters, *rest] if key in rest}  # in the signature's order
-    told += [f"{key}={text}" for key, text in named.items() if text != usual.get(key)]
-    return listing(f"{name}(", told, ")")
+    shown += [f"{key}={text}" for key, text in named.items() if text != usual.get(key)]
+    return listing(f"{name}(", shown, ")")
 
 
 def listing(opening: str, items: Sequence[str], closing: str, *, width: int = 100) -> str:
-    """Return items between brackets, each on lines of its own where several do not fit on one."""
+    """Return items between brackets, each on its own line if several do not fit on one line."""
     line = f"{opening}{', '.join(items)}{closing}"
     if len(items) == 1 or (len(line) <= width and "\n" not in line):
         return line
@@ -251,10 +251,10 @@ def constructor(init: Callable[..., Any]) -> inspect.Signature:
 
 @_remembered
 def _declared(function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the evaluated annotations of a function's arguments, without those that cannot be, and the defaults."""
+    """Return the annotations of a function's arguments, as far as they can be evaluated, and the defaults."""
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # one that Python did not compile
+    except (TypeError, ValueError):  # a function that is not written in Python
         return {}, {}
     several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     names = getattr(inspect.unwrap(function), "__globals__", {})
@@ -263,6 +263,6 @@ def _declared(function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, A
         if p.annotation is not p.empty and p.kind not in several:
             try:
                 kinds |= get_type_hints(SimpleNamespace(__annotations__={p.name: p.annotation}), names)
-            except Exception:  # whatever a stranger's annotation raises
+            except Exception:  # a stranger's annotation may raise anything
                 continue
     return kinds, {p.name: p.default for p in parameters}

@@ -164,7 +164,7 @@ def transfer(array: Array, device: str) -> Array:
 
 
 def is_array(value: object) -> bool:
-    """Tell whether a value is an array of a known backend."""
+    """Return whether a value is an array of a known backend."""
     return type(value) in NAMESPACES
 
 
@@ -250,7 +250,7 @@ def zeros_like(array: Array) -> Array:
 
 
 def is_finite(array: Array) -> bool:
-    """Tell whether an array holds neither infinities nor NaN."""
+    """Return whether an array holds neither infinities nor NaN."""
     return bool(namespace(array).isfinite(array).all())
 
 

@@ -1,7 +1,7 @@
-"""Every exception that tinygrad_lab raises on purpose, and its warnings.
+"""Exceptions and warnings of tinygrad_lab.
 
 Each derives from `LabError` and from the built-in exception that a Python programmer would expect to catch.
-A message says who complains, what was expected, what was given and what to do.
+A message names its subject, what was expected, what was given and what to do.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 
 def hint(name: str, known: Collection[str]) -> str:
-    """Return what a message says at the end of a name that is none of the known ones: which was meant, or all of them.
+    """Return the end of a message about an unknown name: the closest known names, or all of them.
 
     Examples
     --------
@@ -27,12 +27,12 @@ def hint(name: str, known: Collection[str]) -> str:
 
 @functools.cache
 def warn_once(text: str) -> None:
-    """Log a warning, the first time it is given; a program that configures no logging writes it to standard error."""
+    """Log a warning once. A program that does not configure logging writes it to standard error."""
     logging.getLogger("tinygrad_lab").warning("tinygrad_lab: %s", text)
 
 
 class LabError(Exception):
-    """The base of all errors raised by tinygrad_lab."""
+    """Base class of all errors of tinygrad_lab."""
 
 
 class ShapeError(LabError, ValueError):
@@ -40,7 +40,7 @@ class ShapeError(LabError, ValueError):
 
     @classmethod
     def unlike(cls, expected: Any, got: Any) -> ShapeError:
-        """Report cotangents that are not like the outputs, or directions that are not like the arguments."""
+        """Report cotangents that do not match the outputs, or directions that do not match the arguments."""
 
         def say(tree: Any) -> str:
             if hasattr(tree, "shape"):
@@ -52,7 +52,7 @@ class ShapeError(LabError, ValueError):
 
 
 class OptionError(LabError, ValueError):
-    """An option has a value that means nothing here."""
+    """An option has an invalid value."""
 
 
 class DTypeError(LabError, TypeError):
@@ -67,7 +67,7 @@ class DTypeError(LabError, TypeError):
 
     @classmethod
     def foreign(cls, name: str, known: Collection[str] = ()) -> DTypeError:
-        """Report a function of NumPy that is no operation here; of `known` ones the nearest is told."""
+        """Report a NumPy function without an operation here; suggest the nearest of the `known` ones."""
         return cls(
             f"np.{name}: expected arrays, got a Tensor, which it cannot keep on the tape; "
             f"use {_named(name.rpartition('.')[2], known)}, or t.numpy() for a constant"
@@ -93,7 +93,7 @@ class DTypeError(LabError, TypeError):
 
     @classmethod
     def cut_off(cls, conversion: str) -> DTypeError:
-        """Report a conversion of a tracked value, inside a transform, to what is not on the tape."""
+        """Report a conversion of a tracked value, inside a transform, to a type that the tape cannot follow."""
         return cls(
             f"{conversion}: expected a constant inside a transform such as grad, got a tracked value, which would be "
             "cut off the tape; use the functions of tinygrad_lab, or stop_gradient(x) where a constant is meant"
@@ -109,7 +109,7 @@ class DTypeError(LabError, TypeError):
 
 
 class CallError(LabError, TypeError):
-    """Something is called with arguments that it does not take."""
+    """A call does not fit its signature."""
 
     @classmethod
     def misfit(cls, name: str, signature: Any, args: Any, options: Any, error: TypeError) -> CallError:
@@ -120,7 +120,7 @@ class CallError(LabError, TypeError):
                 names.append("*")
             names.append({p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "") + p.name)
         given = ", ".join([*map(_short, args), *(f"{n}={_short(v)}" for n, v in options.items())])
-        hint = "; what stands after the * is given by name" if "*" in names else ""
+        hint = "; arguments after the * are given by name" if "*" in names else ""
         return cls(f"{name}: expected {name}({', '.join(names)}), got {name}({given}): {error}{hint}")
 
 
@@ -129,25 +129,25 @@ def _named(name: str, known: Collection[str]) -> str:
 
 
 def _short(value: Any) -> str:
-    """Return an argument as it was written, if that is short; else of what type it is."""
+    """Return an argument's repr if it is short, else its type."""
     text = repr(value)
     return text if len(text) <= 40 and "\n" not in text else f"<{type(value).__name__}>"
 
 
 class DeviceError(LabError, RuntimeError):
-    """Arrays of different devices meet, or a device is not there."""
+    """Arrays of different devices meet, or a device is missing."""
 
 
 class CaptureError(LabError, RuntimeError):
-    """A step of training that cannot be captured as a graph."""
+    """A training step cannot be captured as a graph."""
 
 
 class GradientError(LabError, RuntimeError):
-    """A derivative cannot be had: no rule, no tape, or a rule that failed."""
+    """A derivative cannot be computed: no rule, no tape, or a rule that failed."""
 
     @classmethod
     def walked(cls, op: Any) -> GradientError:
-        """Report a tape whose values an earlier walk dropped."""
+        """Report a tape whose values an earlier backward pass released."""
         return cls(
             f"{op}: expected a tape that was not walked before, got one whose values were dropped; "
             "pass keep_graph=True to the first backward()"
@@ -155,7 +155,7 @@ class GradientError(LabError, RuntimeError):
 
     @classmethod
     def not_repeated(cls) -> GradientError:
-        """Report a function that computes something else when it is computed again."""
+        """Report a function that computes a different result when it is recomputed."""
         return cls(
             "checkpoint: expected a function that repeats what it did, got other operations or other variables in the "
             "backward walk; assign to parameters and change modes before the forward or after the backward"
@@ -179,7 +179,7 @@ class GradientError(LabError, RuntimeError):
 
     @classmethod
     def misfit(cls, expected: Any, got: Any) -> GradientError:
-        """Report a gradient whose shape or dtype is not that of what it belongs to."""
+        """Report a gradient whose shape or dtype differs from its argument's."""
         return cls(
             f"gradient of a leaf: expected {expected.shape} {expected.dtype}, got {got.shape} {got.dtype}; "
             + (
@@ -207,7 +207,7 @@ class NonFiniteError(LabError, FloatingPointError):
 
 
 class RuleError(LabError, NameError):
-    """A derivative rule asks for something that its primitive does not have."""
+    """A derivative rule asks for a value that its primitive does not have."""
 
 
 class PluginError(LabError, LookupError):
@@ -231,7 +231,7 @@ class DataError(LabError, OSError):
 
 
 def raise_forward_failed(op: Any, values: list[Any], options: dict[str, Any], error: Exception) -> NoReturn:
-    """Raise what a forward's ValueError or TypeError means for its caller; our own errors are raised as they are."""
+    """Raise the error that a forward's ValueError or TypeError means for its caller; errors of ours pass unchanged."""
     if isinstance(error, LabError) and (op.variadic is not None or len(values) <= len(op.arguments)):
         raise error
     if isinstance(error, ValueError):
@@ -246,7 +246,7 @@ def raise_forward_failed(op: Any, values: list[Any], options: dict[str, Any], er
 
 
 def raise_rule_failed(node: Any, targets: Any, g: Any, error: Exception) -> NoReturn:
-    """Raise what an exception inside a derivative rule means, with the shapes that the rule was given."""
+    """Raise a GradientError for an exception inside a derivative rule, with the shapes of its arguments."""
     if isinstance(error, NonFiniteError):
         raise error
     shapes = ", ".join(str(getattr(c, "shape", None)) for c in (g if isinstance(g, tuple) else (g,)))

@@ -129,7 +129,7 @@ def test_ctrl_c_in_the_last_evaluation_ends_all_seeds(
     (folder,) = tmp_path.iterdir()
     assert not (folder / "result.json").exists()
     told = capsys.readouterr().err.splitlines()
-    assert told == [f"tinygrad-lab train: stopped in epoch 1 of 1; go on with --resume {folder}"]
+    assert told == [f"tinygrad-lab train: stopped in epoch 1 of 1; continue with --resume {folder}"]
     saved = CheckpointFolder(folder / "checkpoints").latest()
     assert saved is not None
     assert saved["epoch"] == 1
@@ -288,8 +288,8 @@ def test_a_run_is_gone_on_with_by_one_process_at_a_time(tmp_path: Path, capsys: 
     (folder,) = tmp_path.iterdir()
     assert others == [1]
     assert capsys.readouterr().err == (
-        f"tinygrad-lab train: run {folder}: expected a run that no other process goes on with, got one in use; wait "
-        "for its end, or begin another run\n"
+        f"tinygrad-lab train: run {folder}: expected a run that no other process uses, got one in use; wait until "
+        "that ends, or begin a new run\n"
     )
     assert main(["train", "--resume", str(folder)]) == 0
     assert not list(folder.glob(".*"))
@@ -356,7 +356,7 @@ def test_ctrl_c_in_the_first_epoch_says_where_it_was_and_how_to_go_on(
         patch.setattr(Trainer, "forward", interrupted)
         assert main([*arguments, "--runs", str(tmp_path)]) == 130
     (folder,) = tmp_path.iterdir()
-    assert capsys.readouterr().err == f"tinygrad-lab train: stopped in epoch 1 of 2; go on with --resume {folder}\n"
+    assert capsys.readouterr().err == f"tinygrad-lab train: stopped in epoch 1 of 2; continue with --resume {folder}\n"
     assert main(["train", "--quiet", "--resume", str(folder)]) == 0
 
 

@@ -1,1 +1,1 @@
-"""The benchmark of whole steps: this framework and others, each in a process of its own, in turns."""
+"""Benchmark of whole steps: this framework and others take turns, each in its own process."""

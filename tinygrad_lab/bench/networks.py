@@ -1,4 +1,4 @@
-"""The networks of the benchmark: registered names, with a batch as large as they are usually trained with."""
+"""Networks of the benchmark: registered names with the usual batch sizes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from tinygrad_lab.errors import ConfigError
 
 @dataclass(frozen=True)
 class Network:
-    """A network, and what it is trained on.
+    """A network with the size of its batches and images.
 
     Parameters
     ----------
     name : str
         Its registered name.
     batch : int
-        Images in a step.
+        The number of images in a step.
     image : (height, width, channels)
-        Their size.
+        The shape of an image.
     classes : int
-        How many there are.
+        The number of classes.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Network:
     classes: int = 10
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values, to be handed to another process."""
+        """Return plain values for another process."""
         return asdict(self)
 
 
@@ -49,12 +49,12 @@ NETWORKS = {
 
 
 def named(names: list[str], batch: int | None = None) -> list[Network]:
-    """Return the networks of those names (all where none is given), with another batch if one is given.
+    """Return the networks of these names (all by default), with another batch size if one is given.
 
     Raises
     ------
     ConfigError
-        There is no such network here, or no such batch.
+        The network or the batch size is not valid.
     """
     if unknown := [name for name in names if name not in NETWORKS]:
         raise ConfigError(f"bench: expected some of {', '.join(NETWORKS)}, got {', '.join(unknown)}")

@@ -1,4 +1,4 @@
-"""The benchmark's own side: networks of this framework."""
+"""Networks of this framework in the benchmark."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinygrad_lab.train.allocator import keep_freed_memory
 
 
 class Subject:
-    """A network with something to learn, and what is measured of it."""
+    """A network with a batch, and the steps that are measured."""
 
     def __init__(self, network: Network, variant: str) -> None:
         keep_freed_memory()  # as the trainer does
@@ -28,7 +28,7 @@ class Subject:
         self.labels = rng.integers(0, network.classes, network.batch)
 
     def parameters(self) -> int:
-        """Return how many numbers are learned."""
+        """Return the number of parameters."""
         return sum(int(p.value.size) for p in self.model.parameters().values())
 
     def train(self) -> float:
@@ -47,10 +47,10 @@ class Subject:
 
 
 def multiply_adds(network: Network) -> tuple[int, int]:
-    """Return those of a step of training and of inference: of convolutions and dense layers, for the whole batch.
+    """Return the multiply-adds of a training step and of an inference step, for convolutions and dense layers.
 
-    Training takes them three times: forward, for the gradient of what goes in, and of the weights. What goes into the
-    first layer with weights is the image, whose gradient nobody needs.
+    Training needs them three times: for the forward pass, for the gradient of the input and for that of the weights.
+    The first layer with weights needs no gradient of its input, the image.
     """
     from tinygrad_lab.nn.initializers import shapes_only
 

@@ -1,4 +1,4 @@
-"""PyTorch's side of the benchmark: the same networks, written by hand. It is imported only when it is asked for."""
+"""PyTorch networks of the benchmark: the same networks, written by hand, and imported only on request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LAYOUTS = {"default": torch.contiguous_format, "channels_last": torch.channels_l
 
 
 class Subject:
-    """A network with something to learn, and what is measured of it."""
+    """A network with a batch, and the steps that are measured."""
 
     def __init__(self, network: Network, variant: str) -> None:
         torch.manual_seed(0)
@@ -27,7 +27,7 @@ class Subject:
         self.labels = torch.randint(0, network.classes, (network.batch,))
 
     def parameters(self) -> int:
-        """Return how many numbers are learned."""
+        """Return the number of parameters."""
         return sum(p.numel() for p in self.model.parameters())
 
     def train(self) -> float:
@@ -51,7 +51,7 @@ def _conv(before: int, after: int, kernel_size: int, padding: int = 0, **options
 
 
 def _dense(*widths: int, dropout: float = 0.0) -> list[Any]:
-    """Return dense layers from width to width, with ReLU between them."""
+    """Return dense layers of these widths, with ReLU between them."""
     layers: list[Any] = []
     for before, after in itertools.pairwise(widths[:-1]):
         layers += [nn.Linear(before, after), nn.ReLU(inplace=True), *([nn.Dropout(dropout)] if dropout else [])]
@@ -97,7 +97,7 @@ def _lenet5(network: Network) -> Any:
 
 
 class _Residual(nn.Module):
-    """Two convolutions and a shortcut that is padded with zeros."""
+    """Residual block of two convolutions, whose shortcut is padded with zeros."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Rounds of a benchmark: each process has a turn in each, so that what slows the machine down slows all of them."""
+"""Rounds of a benchmark: each process has a turn in each round, so a slow machine slows all of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tinygrad_lab.errors import LabError
 
 TURN_SECONDS = 0.2  # a turn has as many steps as fit, but at least one
 MOST_STEPS = 50
-PAUSE_SECONDS = 0.02  # for the threads of the process whose turn it was to go to sleep
+PAUSE_SECONDS = 0.02  # until the threads of the last process sleep
 WARM_UP = 3
 KINDS = ("train", "infer")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TINYGRAD_LAB_NUM_THREADS")
@@ -28,7 +28,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 @dataclass
 class Turns:
-    """A process, and what it took in each round: the median of the steps of its turn."""
+    """A process and its time in each round: the median of the steps of its turn."""
 
     name: str
     process: subprocess.Popen[str]
@@ -39,7 +39,7 @@ class Turns:
 
     @classmethod
     def begin(cls, name: str, threads: int, spec: dict[str, Any], *, kernels: str = "all") -> Turns:
-        """Start a process; it builds its network while others do."""
+        """Start a process; processes build their networks at the same time."""
         variables = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), "TINYGRAD_LAB_KERNELS": kernels}
         command = [sys.executable, "-m", "tinygrad_lab.bench.worker", json.dumps(spec)]
         pipe = subprocess.PIPE
@@ -51,7 +51,7 @@ class Turns:
         Raises
         ------
         LabError
-            It ended instead; what it had to say stands on standard error.
+            The process ended instead; its message is on standard error.
         """
         line = self.process.stdout.readline() if self.process.stdout else ""
         if not line:
@@ -61,20 +61,20 @@ class Turns:
     def ask(self, question: Any) -> Any:
         """Send a line and return the answer."""
         if self.process.stdin:
-            with contextlib.suppress(BrokenPipeError):  # it has ended, as `read` will tell
+            with contextlib.suppress(BrokenPipeError):  # it has ended; `read` raises
                 self.process.stdin.write(json.dumps(question) + "\n" if question else "\n")
                 self.process.stdin.flush()
         return self.read()
 
     def warm_up(self, kinds: Sequence[str]) -> None:
-        """Run each kind of step until its code is compiled and its memory there; see how many fit into a turn."""
+        """Run each kind of step until its code is compiled and its memory allocated; count how many fit into a turn."""
         for kind in kinds:
             least = min(self.ask([kind, WARM_UP]))
             self.counts[kind] = max(1, min(MOST_STEPS, int(TURN_SECONDS / least)))
             self.seconds[kind] = []
 
     def take(self, kind: str) -> None:
-        """Take a turn, if it is in for this kind: one step that finds the caches again, then the steps that count."""
+        """Take a turn if the process measures this kind: one step to fill the caches, then the measured steps."""
         if kind in self.counts:
             self.seconds[kind].append(statistics.median(self.ask([kind, 1 + self.counts[kind]])[1:]))
             time.sleep(PAUSE_SECONDS)
@@ -109,7 +109,7 @@ def compare(ours: Turns, peers: Sequence[Turns], kind: str) -> dict[str, Any]:
 
 
 def row(ours: Turns, peers: Sequence[Turns], work: Sequence[int], rate: float) -> dict[str, Any]:
-    """Return what is known of one of this framework's processes beside its peers'."""
+    """Return the figures of one of this framework's processes, compared with its peers'."""
     training, inference = (compare(ours, peers, kind) for kind in KINDS)
     for found, multiply_adds_each in zip((training, inference), work, strict=True):
         found["gflops"] = round(2e-9 * multiply_adds_each / found["seconds"], 1)
@@ -120,12 +120,12 @@ def row(ours: Turns, peers: Sequence[Turns], work: Sequence[int], rate: float) -
 def measure(
     network: Network, *, against: str | None, without_numba: bool, rounds: int, threads: int
 ) -> tuple[dict[str, Any], float]:
-    """Measure a network in rounds; return its row, and the machine's rate of matrix products meanwhile, in GFLOP/s.
+    """Measure a network in rounds; return its row, and the machine's speed of matrix products, in GFLOP/s.
 
     Raises
     ------
     LabError
-        A process could not do its work.
+        A process failed.
     """
     spec = {"framework": "tinygrad_lab", "variant": "", "network": network.as_json()}
     everybody = [Turns.begin("tinygrad_lab", threads, spec)]
@@ -161,7 +161,7 @@ def measure(
 
 
 def take_turns(everybody: Sequence[Turns], product: Turns, rounds: int) -> None:
-    """Warm up one after the other, then take turns."""
+    """Warm up each process, then let them take turns."""
     for turns in (*everybody, product):
         turns.parameters = turns.read()
     learned = {turns.parameters for turns in everybody}

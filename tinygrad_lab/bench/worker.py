@@ -1,8 +1,8 @@
-"""A process that waits for its turn: reads what to do, line by line, does it, and answers with how long it took.
+"""Worker process of the benchmark: it reads requests line by line and answers with the time that each took.
 
-It is given one JSON object as its argument: the framework, the variant and the network (or none, for matrix products).
-On standard input come lines of JSON, [what, how often]; each is answered by a line, the seconds of each time. The first
-answer is the number of parameters, the last, to an empty line, the peak memory of the process in MiB.
+Its argument is one JSON object: the framework, the variant and the network (or none, for matrix products). Requests on
+standard input are lines of JSON, [what, how often]. An answer is a line with the seconds of each repetition. The first
+answer is the number of parameters. An empty line ends the process; its answer is the peak memory in MiB.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 
 from tinygrad_lab.bench.networks import Network
 
-MATRIX = 2048  # rows of the square matrices whose product shows what the machine can do
+MATRIX = 2048  # rows of the square matrices whose product measures the machine's speed
 
 
 class Product:
-    """A product of large matrices: as fast as this machine gets at multiplying and adding."""
+    """Product of large matrices, which measures the machine's peak speed."""
 
     def __init__(self) -> None:
         import numpy as np
@@ -29,16 +29,16 @@ class Product:
         self.matrix = np.ones((MATRIX, MATRIX), np.float32)
 
     def parameters(self) -> int:
-        """Nothing is learned."""
+        """Return 0: a product has no parameters."""
         return 0
 
     def infer(self) -> Any:
-        """Multiply."""
+        """Multiply the matrices."""
         return self.matrix @ self.matrix
 
 
 def subject(framework: str, variant: str, network: dict[str, Any] | None) -> Any:
-    """Return what is measured; the framework is imported here and nowhere else."""
+    """Return the subject of the measurement. The framework is imported only here."""
     if network is None:
         return Product()
     given = Network(**{**network, "image": tuple(network["image"])})
@@ -52,7 +52,7 @@ def subject(framework: str, variant: str, network: dict[str, Any] | None) -> Any
 
 
 def peak_mib() -> float:
-    """Return the most memory that this process has held; the parent's is not in it where the system tells."""
+    """Return the peak memory of this process, without the parent's on systems that report it."""
     status = Path("/proc/self/status")
     if status.exists():
         fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
@@ -61,14 +61,14 @@ def peak_mib() -> float:
 
 
 def timed(work: Callable[[], Any]) -> float:
-    """Return how many seconds a call takes."""
+    """Return the seconds that a call takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def main(arguments: list[str]) -> None:
-    """Serve until an empty line, or the end of the input."""
+    """Answer requests until an empty line, or the end of the input."""
     what = subject(**json.loads(arguments[0]))
     answer(what.parameters())
     for line in sys.stdin:
@@ -80,7 +80,7 @@ def main(arguments: list[str]) -> None:
 
 
 def answer(result: Any) -> None:
-    """Write a line."""
+    """Write one line."""
     sys.stdout.write(json.dumps(result) + "\n")
     sys.stdout.flush()
 

@@ -1,7 +1,7 @@
-"""The command line: ``tinygrad-lab COMMAND``, one module a command.
+"""Command line ``tinygrad-lab COMMAND``, with one module for each command.
 
 A command's module has a one-line docstring, ``add_arguments(parser)`` and ``run(arguments)``, which returns the exit
-status. It is imported only when it is the one that is called.
+status. It is imported only when its command is called.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = argv[0] if argv else ""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a sign is no reason to fail
+            stream.reconfigure(errors="replace")  # a character that the terminal lacks is no reason to fail
     try:
         status = _run(argv)
-        if sys.stdout is not None:  # it is closed where nobody wants it
+        if sys.stdout is not None:  # it may be closed
             sys.stdout.flush()
         return status
     except LabError as error:
-        text = str(error).removeprefix(f"{command}: ")  # the library names who complains; here the program does
+        text = str(error).removeprefix(f"{command}: ")  # the library's prefix; the program adds its own
         notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", []))
         print(f"tinygrad-lab {command}: {_shortened(text + notes)}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # the reader has seen enough, as `head` has
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         _forget_output()
         return 0
-    except (OSError, MemoryError) as error:  # of the machine, not of this program
+    except (OSError, MemoryError) as error:  # an error of the machine, not of this program
         print(f"tinygrad-lab {command}: {_shortened(_of_the_machine(error))}", file=sys.stderr)
         _forget_output()
         return 1
@@ -65,22 +65,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _shortened(text: str) -> str:
-    """Return a message without its middle where somebody's name or value makes it too long to be read."""
+    """Return a message, without its middle if it is too long to read."""
     half = _LONGEST_MESSAGE // 2
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:half]} ... {text[-half:]}"
 
 
 def _of_the_machine(error: OSError | MemoryError) -> str:
-    """Return what the machine refused: memory, a file, or the output."""
+    """Return in words what the machine refused: memory, a file or the output."""
     if isinstance(error, MemoryError):
         return f"the memory does not suffice: {str(error) or 'of this machine'}"
     return str(error) if error.filename is not None else f"the system refused to read or write: {refusal(error)}"
 
 
 def _forget_output() -> None:
-    """Send what is not yet written nowhere, so that the end of the program does not fail on it again."""
+    """Discard unwritten output, so that the end of the program does not fail on it again."""
     if sys.stdout is not None:
-        with contextlib.suppress(OSError):  # one that is no file
+        with contextlib.suppress(OSError):  # not a file
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -13,11 +13,11 @@ from typing import Any
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("networks", nargs="*", metavar="NET", help="registered names, such as lenet5; none for all")
-    parser.add_argument("--against", choices=["torch"], help="measure the same networks in PyTorch as well, in turns")
-    parser.add_argument("--without-numba", action="store_true", help="measure NumPy's kernels alone as well")
-    parser.add_argument("--rounds", type=int, default=9, help="how often everybody takes a turn (9)")
-    parser.add_argument("--threads", type=int, help="threads of each (all cores)")
-    parser.add_argument("--batch", type=int, help="images in a step, other than usual")
+    parser.add_argument("--against", choices=["torch"], help="measure the same networks in PyTorch too, in turns")
+    parser.add_argument("--without-numba", action="store_true", help="measure NumPy's kernels without Numba too")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds, in each of which every process has a turn (9)")
+    parser.add_argument("--threads", type=int, help="threads of each process (all cores)")
+    parser.add_argument("--batch", type=int, help="images in a step, in place of the usual number")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

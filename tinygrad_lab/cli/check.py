@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile", choices=("ci", "thorough"), default="ci", help="thorough: 1000 cases, larger Jacobians"
     )
-    parser.add_argument("--seed", type=int, metavar="N", help="draw other cases than those of seed 0")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of the cases (0)")
     parser.add_argument(
         "--device",
         action="append",
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compare NumPy with this backend too, and check its kernels",
     )
     parser.add_argument(
-        "--mutants", action="store_true", help="damage the layer's own code and see whether the kit notices"
+        "--mutants", action="store_true", help="damage the layer's own code and check that the kit notices"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the report card as a page")

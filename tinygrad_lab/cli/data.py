@@ -17,8 +17,8 @@ _DIR = "where data sets lie (default: TINYGRAD_LAB_DATA, then the user's cache f
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="show what data sets there are, and where those lie that are here")
-    fetch = actions.add_parser("fetch", help="download a data set; goes on where it broke off, and checks what came")
+    listing = actions.add_parser("list", help="list the data sets, and the folders of those on this machine")
+    fetch = actions.add_parser("fetch", help="download a data set, or the rest of one, and verify it")
     verify = actions.add_parser(
         "verify", help="compare a data set's files with their published checksums, and read them"
     )
@@ -27,12 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for action in (listing, fetch, verify):
         action.add_argument("--data", metavar="DIR", help=_DIR)
     for action in (listing, verify):
-        action.add_argument("--json", action="store_true", help="print JSON, and nothing else")
+        action.add_argument("--json", action="store_true", help="print only JSON")
     fetch.add_argument("--quiet", action="store_true", help="show no progress")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what is asked for; the status is 1 where a data set does not pass."""
+    """Run the subcommand; the status is 1 if a data set does not pass."""
     return {"list": _list, "fetch": _fetch, "verify": _verify}[arguments.action](arguments)
 
 
@@ -86,7 +86,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Any]:
-    """Give a callable that shows how far each file is: a bar in a terminal, a line for each finished file elsewhere."""
+    """Yield a function that shows the progress of each file: a bar in a terminal, elsewhere a line when it is done."""
     if quiet or not sys.stderr.isatty():
         yield lambda name, done, total: None if quiet or done < total else print(f"{name}: {done:,} bytes")
         return

@@ -1,4 +1,4 @@
-"""Draw a network as SVG: blocks with shapes, branches side by side, without running it."""
+"""Draw a network as SVG, from shapes alone: blocks with their shapes, branches side by side."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of the network: padding=none"
     )
-    parser.add_argument("--unfolded", action="store_true", help="draw equal groups of layers as often as they occur")
+    parser.add_argument("--unfolded", action="store_true", help="draw repeated groups of layers each time")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -31,6 +31,6 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     headings = {key: key.capitalize() for key in ("name", "class", "distribution", "version", "status")}
     widths = {key: max(len(row[key]) for row in [headings, *rows]) for key in headings}
-    for row in [headings, *rows]:  # whole names, however narrow the terminal: they are there to be copied
+    for row in [headings, *rows]:  # whole names even in a narrow terminal, so that they can be copied
         print("  ".join(row[key].ljust(width) for key, width in widths.items()).rstrip())
     return 0

@@ -22,22 +22,22 @@ DAY = 86_400  # seconds
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", help="without one: list the exercises")
-    actions.add_parser("list", help="show the exercises and how far you are")
+    actions.add_parser("list", help="show the exercises and your progress")
     start = actions.add_parser("start", help="copy an exercise: its story, and a file with holes")
     check = actions.add_parser("check", help="grade your answer; the exit status is 1 if it does not pass")
-    hint = actions.add_parser("hint", help="show a hint; the next time, a stronger one, three in all")
+    hint = actions.add_parser("hint", help="show a hint; each of the three is stronger than the one before")
     solution = actions.add_parser("solution", help="show the reference solution, once you have passed")
     for action in (start, check, hint, solution):
         action.add_argument("which", metavar="N", help="the exercise's number, or its name")
-    start.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="where to; ./NN-name by default")
-    start.add_argument("--again", action="store_true", help="begin afresh; your work is kept under a new name")
-    check.add_argument("path", nargs="?", type=Path, metavar="FILE", help="your file, or the folder it lies in")
-    check.add_argument("--seconds", type=float, default=60.0, metavar="S", help="how long it may take (60)")
-    solution.add_argument("--show", action="store_true", help="show it before you have passed")
+    start.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="the new folder; ./NN-name by default")
+    start.add_argument("--again", action="store_true", help="start again; your work is kept under a new name")
+    check.add_argument("path", nargs="?", type=Path, metavar="FILE", help="your file, or its folder")
+    check.add_argument("--seconds", type=float, default=60.0, metavar="S", help="the time limit in seconds (60)")
+    solution.add_argument("--show", action="store_true", help="show it although you have not passed")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what is asked for; the status is 1 where an answer does not pass."""
+    """Run the subcommand; the status is 1 if an answer does not pass."""
     actions = {"start": _start, "check": _check, "hint": _hint, "solution": _solution}
     return actions.get(arguments.action, _list)(arguments)
 
@@ -66,7 +66,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _state(entry: Entry) -> str:
-    """Return how far an exercise is, in a few words."""
+    """Return the progress of an exercise in a few words."""
     words = ["✓ passed"] if entry.passed else ["started"] if entry.where or entry.attempts else []
     if entry.attempts:
         words.append(f"{entry.attempts} attempt{'s' * (entry.attempts > 1)}")
@@ -130,7 +130,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _print_verdict(exercise: Exercise, verdict: Verdict) -> None:
-    """Print the steps that passed, and what is wrong with the first that did not."""
+    """Print the steps that passed, and the error of the first that did not."""
     for step in verdict.steps:
         print(f"  ✓ {step}")
     if verdict.failed:
@@ -148,7 +148,7 @@ def _print_verdict(exercise: Exercise, verdict: Verdict) -> None:
 
 
 def _indent(text: str, by: str = "  ") -> str:
-    """Return a text moved to the right."""
+    """Return a text, indented."""
     return "\n".join((by + line).rstrip() for line in text.splitlines())
 
 
@@ -180,7 +180,7 @@ def _solution(arguments: argparse.Namespace) -> int:
 
 
 def _progress() -> Progress:
-    """Return the progress; say so if its file is damaged."""
+    """Return the progress; print a warning if its file is damaged."""
     from tinygrad_lab.learn.progress import load_progress
 
     progress = load_progress()
@@ -190,7 +190,7 @@ def _progress() -> Progress:
 
 
 def _keep(progress: Progress) -> None:
-    """Save the progress; that it cannot be saved is no reason to fail."""
+    """Save the progress; print a warning if that fails."""
     try:
         if kept := progress.save():
             print(f"tinygrad-lab learn: the damaged progress is kept in {kept}", file=sys.stderr)

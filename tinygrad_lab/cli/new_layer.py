@@ -1,4 +1,4 @@
-"""Write a complete distribution with a new layer, that installs, is found and passes the conformance kit."""
+"""Write a complete distribution with a new layer, which installs and passes the conformance kit."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ FILES = {
     "cases.py.in": "@PACKAGE@/cases.py",
     "test.py.in": "tests/test_@LAYER@.py",
 }
-# What a function cannot be called where the template, or what is likely to be added to it, needs the name.
+# Names that a function must not have, because the template or a likely addition to it uses them.
 TAKEN = {*keyword.kwlist, *dir(builtins), "beta", "g", "np", "out", "s", "self", "shape", "tgl", "x", "xp"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("name", metavar="PREFIX.NAME", help="what recipes will call it, such as acme.swish")
-    parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="where to write; ./PREFIX-NAME by default")
+    parser.add_argument("name", metavar="PREFIX.NAME", help="the layer's registered name, such as acme.swish")
+    parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="the new folder; ./PREFIX-NAME by default")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the files, and say what to do next."""
+    """Write the files, and print what to do next."""
     names = names_for(arguments.name)
     folder = arguments.folder if arguments.folder is not None else Path(names["DISTRIBUTION"])
     written = write_distribution(folder, names)
@@ -46,13 +46,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def names_for(name: str) -> dict[str, str]:
-    """Return the names that follow from a registered name: of the distribution, package, class and function.
+    """Return the names of distribution, package, class and function that follow from a registered name.
 
     Raises
     ------
     ConfigError
-        The name has no prefix, is made of anything but small letters, digits and underscores, or gives the package or
-        the class a name that means something else already.
+        The name has no prefix, contains other characters than small letters, digits and underscores, or leads to a
+        package or class name that is already taken.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def write_distribution(folder: Path, names: dict[str, str]) -> list[Path]:
     Raises
     ------
     ConfigError
-        The folder holds something already, or cannot be written into.
+        The folder is not empty, or cannot be written into.
     """
     written = []
     with writing(ConfigError, f"expected a folder to write into, {folder}"):

@@ -40,18 +40,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _marked(text: str, recipe: Recipe, variants: list[str]) -> Iterator[str]:
-    """Yield the lines of a recipe's file, of its variants only some, each setting with its origin behind it."""
-    place, before = "", []  # comments and empty lines stand before what they tell of
+    """Yield the lines of a recipe's file, with the chosen variants, each setting with its origin as a comment."""
+    place, before = "", []  # comments and empty lines belong to the line after them
     for line in text.splitlines():
         if not line or line.startswith("#"):
             before.append(line)
             continue
         if header := re.fullmatch(r"\[+(.+?)\]+", line):
             place = header[1].replace('"', "")
-        told, before = before, []
+        comments, before = before, []
         if place.startswith("variants.") and place.removeprefix("variants.") not in variants:
             continue
-        yield from told
+        yield from comments
         setting = re.match(r'"?([\w.]+)"? = "?([\w.]*)', line)
         if setting is None or place in ("", "recipe", "origin"):
             yield line

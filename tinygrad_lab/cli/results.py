@@ -1,4 +1,4 @@
-"""Gather finished runs: accuracy over seeds, experiment by experiment."""
+"""Summarize finished runs: the accuracy of each experiment over its seeds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("runs", nargs="?", default="runs", help="the folder that holds run folders (default: runs)")
-    parser.add_argument("--write", metavar="DIR", help="write a JSON file an experiment, and a page, into this folder")
+    parser.add_argument("--write", metavar="DIR", help="write a JSON file per experiment, and a page, into this folder")
     parser.add_argument(
         "--ledger", action="append", default=[], metavar="FILE", help="with --write: add a tuning's ledger"
     )
@@ -39,13 +39,13 @@ def _print_table(results: list[dict[str, Any]]) -> None:
     from tinygrad_lab.train.results import comparisons, distinctions
 
     width = max(len(result["recipe"]) for result in results)
-    figures = {name.partition("_")[0]: told for name, told in FIGURES.items()}
+    figures = {name.partition("_")[0]: meaning for name, meaning in FIGURES.items()}
     print(f"{'recipe':{width}} seeds epochs {' '.join(f'{figure:12}' for figure in figures)}".rstrip())
     for result, differs in zip(results, distinctions(results), strict=True):
         cells = " ".join(f"{percent(result.get(name)):12}" for name in FIGURES)
         print(f"{result['recipe']:{width}} {len(result['seeds']):5} {result['epochs']:6} {cells}".rstrip())
         if differs:
             print(f"  with {'; '.join(differs)}")
-    print("Accuracy in %: " + "; ".join(f"{figure}, {told}" for figure, told in figures.items()))
+    print("Accuracy in %: " + "; ".join(f"{figure}, {meaning}" for figure, meaning in figures.items()))
     for line in comparisons(results):
         print(line.replace("`", ""))

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-_WIDTH = 200  # columns: what is wider than a terminal is better wrapped by it than cut off
+_WIDTH = 200  # columns; the terminal wraps longer lines, which are not cut off then
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,12 +32,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def expect_network(name: str) -> None:
-    """Refuse a recipe where a network is asked for.
+    """Check that a name is not a recipe's.
 
     Raises
     ------
     ConfigError
-        The name is that of a recipe alone, or of a TOML file.
+        The name is that of a recipe and no network, or of a TOML file.
     """
     from tinygrad_lab.errors import ConfigError
     from tinygrad_lab.registry import models
@@ -83,5 +83,5 @@ def _print_table(summary: Any) -> None:
 
 
 def _binary(size: int) -> str:
-    """Return a number of bytes in KiB or, from one on, MiB."""
+    """Return a number of bytes in KiB or MiB."""
     return f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size / 2**10:,.1f} KiB"

@@ -19,22 +19,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "tinygrad-lab recipes lists the recipes; tinygrad-lab recipes NAME prints one with its settings."
     parser.add_argument("recipe", nargs="?", default=DEFAULT, help="a recipe's name or TOML file (default: lenet5)")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="replace a setting")
-    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run N times, from the recipe's seed on")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run N times, each with the next seed")
     parser.add_argument(
         "--until-decided", metavar="OTHER", help="add seeds, of this other recipe too, until a verdict is decided"
     )
     parser.add_argument("--at-most", type=int, default=10, metavar="N", help="seeds with --until-decided (default: 10)")
-    parser.add_argument("--data", metavar="DIR", help="where data sets lie (default: TINYGRAD_LAB_DATA, then a cache)")
-    parser.add_argument("--runs", default="runs", metavar="DIR", help="where the run's folder goes (default: runs)")
-    parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
+    parser.add_argument("--data", metavar="DIR", help="folder of data sets (default: TINYGRAD_LAB_DATA, then a cache)")
+    parser.add_argument("--runs", default="runs", metavar="DIR", help="folder for the run's own folder (default: runs)")
+    parser.add_argument("--resume", metavar="RUN", help="resume the run in this folder")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, or cuda for an NVIDIA GPU (cpu)")
     parser.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard into the run's folder")
-    parser.add_argument("--quiet", action="store_true", help="print the result alone")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a run, and nothing else")
+    parser.add_argument("--quiet", action="store_true", help="print only the result")
+    parser.add_argument("--json", action="store_true", help="print only one JSON object for each run")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, and print the accuracy on held-out images."""
+    """Train, and print the result."""
     from tinygrad_lab.errors import ConfigError
     from tinygrad_lab.train.folder import read_run
     from tinygrad_lab.train.recipe import find_recipe
@@ -128,10 +128,10 @@ def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
         return
     from tinygrad_lab.train.evaluation import FIGURES
 
-    told = result["figures"]
-    last = told["last"]
+    figures = result["figures"]
+    last = figures["last"]
     print(f"{_judged(result)} accuracy {last['accuracy']:.2%}, loss {last['loss']:.4f} (seed {result['seed']})")
-    for name, figure in told.items():
+    for name, figure in figures.items():
         if name != "last":
             print(f"  {FIGURES[name]}: {figure['accuracy']:.2%} (epoch {figure['epoch']})")
     if "ended_early" in result:

@@ -1,4 +1,4 @@
-"""Show the arrays in a file of weights, or bring another framework's weights into one of the networks."""
+"""List the arrays in a file of weights, or convert another framework's weights for a network."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     show = actions.add_parser("show", help="list the arrays of an .npz or .safetensors file")
     show.add_argument("file", help="the file")
-    show.add_argument("--json", action="store_true", help="print JSON, and nothing else")
-    bring = actions.add_parser("import", help="write another framework's weights as those of a network here")
+    show.add_argument("--json", action="store_true", help="print only JSON")
+    bring = actions.add_parser("import", help="convert another framework's weights into those of a network")
     bring.add_argument("model", help="a network's registered name, such as resnet20")
     bring.add_argument("file", help="the .npz or .safetensors file of the other framework")
     bring.add_argument("output", help="the .safetensors file to write")
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what is asked for."""
+    """Run the subcommand."""
     return {"show": _show, "import": _import}[arguments.action](arguments)
 
 
@@ -57,7 +57,7 @@ def _import(arguments: argparse.Namespace) -> int:
     if output.suffix != ".safetensors":
         raise OptionError(f"weights import: expected a .safetensors file to write, got {output}")
     options = dict(map(option, arguments.set))
-    outline(arguments.model, options)  # names what is wrong with the options
+    outline(arguments.model, options)  # the error names the wrong option
     model = models[arguments.model](**options, rng=0)
     taken = import_weights(model, arguments.file, **_settings(arguments.rules))
     save_weights(model, output)
@@ -68,7 +68,7 @@ def _import(arguments: argparse.Namespace) -> int:
 
 
 def _settings(path: str | None) -> dict[str, Any]:
-    """Return the options of the import that a file of rules holds."""
+    """Return the import options in a file of rules."""
     from tinygrad_lab.errors import ConfigError
     from tinygrad_lab.files.parsing import from_toml, read_text
 

@@ -1,6 +1,6 @@
 """Data sets, augmentation and the loader.
 
-`load` brings a data set into memory as a `Dataset`; a `Loader` gives its batches, augmented, in a reproducible order.
+`load` reads a data set into memory as a `Dataset`. A `Loader` yields its augmented batches in a reproducible order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Unpacking archives that may be hostile: named members only, into named files only."""
+"""Safe unpacking of archives: only the named members, only into the named files."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tinygrad_lab.errors import DataError
 
 _DAMAGE = (
     tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, ValueError, OverflowError, RecursionError
-)  # fmt: skip  # the last where headers extend headers
+)  # fmt: skip  # the last: headers that extend headers
 _UNPACKERS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 """By the first bytes of an archive, what opens it to be read."""
-_MARGIN = 1 << 20  # bytes of headers and paddings, beside the contents
+_MARGIN = 1 << 20  # bytes of headers and padding, in addition to the contents
 _MOST_MEMBERS = 100_000
 
 
 class _Bounded(io.BufferedIOBase):
-    """What an archive unpacks to, and a refusal to unpack more: a small file can fill any memory and any disk."""
+    """Stream of an archive's unpacked bytes with an upper bound: a small file could fill memory and disk."""
 
     def __init__(self, stream: IO[bytes], limit: int, archive: Path) -> None:
         self._stream, self._limit, self._archive = stream, limit, archive
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return the next bytes; all that are left are too many."""
+        """Return the next bytes; a read without a size is refused."""
         size = self._limit + 1 if size is None or size < 0 else size
         self._check(self.tell() + size)
         return self._stream.read(size)
@@ -41,7 +41,7 @@ class _Bounded(io.BufferedIOBase):
         return self._stream.tell()
 
     def seek(self, position: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go to a position, which unpacks all that is before it."""
+        """Seek to a position, which unpacks all bytes before it."""
         self._check(position)
         return self._stream.seek(position, whence)
 
@@ -54,9 +54,8 @@ def extract_tar(archive: Path, root: Path, wanted: tuple[DataFile, ...]) -> None
     """Unpack the wanted files of a tar archive, compressed or not.
 
     An archive is refused as a whole when a member's path leaves the folder, when it unpacks to more than twice the size
-    of what is wanted (and a mebibyte), or when a wanted member is a link, a device, or has not the published size.
-    Members that are not wanted are left alone. Each file is written under a temporary name, compared with its checksum
-    and then renamed.
+    of the wanted files (and a mebibyte), or when a wanted member is a link, a device, or not of the published size.
+    Other members are skipped. Each file is written under a temporary name, compared with its checksum and then renamed.
 
     Parameters
     ----------
@@ -92,7 +91,7 @@ def extract_tar(archive: Path, root: Path, wanted: tuple[DataFile, ...]) -> None
 
 
 def _unpacked(archive: Path) -> IO[bytes]:
-    """Return a file of the bytes that a compressed or plain archive holds."""
+    """Return a stream of the bytes in a compressed or plain archive."""
     with archive.open("rb") as file:
         first = file.read(max(map(len, _UNPACKERS)))
     unpack = next((unpack for magic, unpack in _UNPACKERS.items() if first.startswith(magic)), None)
@@ -101,7 +100,7 @@ def _unpacked(archive: Path) -> IO[bytes]:
 
 
 def _few(tar: tarfile.TarFile, archive: Path) -> Iterator[tarfile.TarInfo]:
-    """Yield the members until they are too many."""
+    """Yield the members, up to a maximal number."""
     for number, member in enumerate(tar):
         if number == _MOST_MEMBERS:
             raise DataError(f"{archive}: refused, for it has more than {_MOST_MEMBERS} members")

@@ -1,4 +1,4 @@
-"""The data sets by name: loading, listing, fetching and verifying them."""
+"""Data sets by name: loading, listing, fetching and verifying them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def find_source(name: str) -> Source:
     Raises
     ------
     PluginError
-        There is no data set of that name, or its plugin is broken.
+        The data set is unknown, or its plugin is broken.
     """
     source = datasets[name]
     if not (isinstance(source, type) and issubclass(source, Source)):
@@ -46,8 +46,8 @@ def load(
 ) -> Dataset:
     """Load a data set, or a part of it, into memory.
 
-    The parts are taken in this order, and choose the same images whatever else is asked for: first a fraction of the
-    training images is held out, then the classes are chosen, then their images are limited.
+    First a fraction of the training images is set aside for validation, then the classes are chosen, then the number of
+    their images is limited. Each choice is independent of the others.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def load(
     split : str
         ``"train"``, ``"test"``, or ``"validation"``: the part of the training images that `validation` sets aside.
     root : path, optional
-        The data folder, in the layout that torchvision uses. Without it, or where it lacks the files, the folder named
-        by ``TINYGRAD_LAB_DATA`` and then the user's cache folder are looked through.
+        The data folder, in the layout that torchvision uses. If it is not given or lacks the files, the folder in
+        ``TINYGRAD_LAB_DATA`` and then the user's cache folder are searched.
     classes : sequence of str, optional
         Keep these classes, renumbered in this order.
     per_class : int, optional
@@ -66,7 +66,7 @@ def load(
     validation : float
         The fraction of the training images that is not trained on; see `Dataset.split`.
     seed : int
-        Which images are held out or kept.
+        The seed that decides which images are set aside or kept.
     size : (int, int), optional
         Height and width to resize to.
 
@@ -83,9 +83,9 @@ def load(
     DataError
         The files are missing or damaged.
     PluginError
-        There is no data set of that name.
+        The data set is unknown.
     OptionError
-        A class, split, fraction, limit or size means nothing here.
+        A class, split, fraction, limit or size is not valid.
 
     Examples
     --------
@@ -116,20 +116,20 @@ def load(
 
 @dataclass(frozen=True)
 class Listing:
-    """What is known of a data set without reading it.
+    """Facts about a data set that need no reading of its files.
 
     Parameters
     ----------
     name, title, homepage : str
-        Who it is.
+        The registered name, a title, and the publisher's page.
     images : dict
-        From each split to its number of images, as published; empty where that is not known.
+        From each split to its number of images, as published; empty if that is unknown.
     download : int
-        Bytes to fetch; 0 when there is nothing to fetch.
+        The number of bytes to fetch; 0 if nothing has to be fetched.
     root : Path, optional
         The data folder that holds it.
     problem : str
-        Why its plugin cannot be used; empty if it can.
+        The reason why the plugin cannot be used; empty if it can.
     """
 
     name: str
@@ -142,7 +142,7 @@ class Listing:
 
 
 def listing(*, root: str | os.PathLike[str] | None = None) -> tuple[Listing, ...]:
-    """Return what data sets there are, and where those lie that have been fetched."""
+    """Return all data sets, with the folders of those that have been fetched."""
     return tuple(_list(name, root) for name in datasets)
 
 
@@ -160,9 +160,9 @@ def _list(name: str, root: str | os.PathLike[str] | None) -> Listing:
 
 
 def fetch(name: str, *, root: str | os.PathLike[str] | None = None, progress: Progress = no_progress) -> Path:
-    """Download a data set; files that are there and right are left alone, and broken ones are replaced.
+    """Download a data set. Complete files are kept, and broken ones are replaced.
 
-    Of several processes that fetch the same files at once, one does and the others wait.
+    If several processes fetch the same files at once, one downloads and the others wait.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def fetch(name: str, *, root: str | os.PathLike[str] | None = None, progress: Pr
     root : path, optional
         The data folder; without it the one named by ``TINYGRAD_LAB_DATA``, or the user's cache folder.
     progress : callable
-        Called with a file's name, the bytes that are there and the bytes that there will be.
+        Called with a file's name, the number of bytes so far and the total.
 
     Returns
     -------
@@ -181,9 +181,9 @@ def fetch(name: str, *, root: str | os.PathLike[str] | None = None, progress: Pr
     Raises
     ------
     DataError
-        It could not be had from any address, or cannot be written.
+        No address delivered a file, or a file cannot be written.
     PluginError
-        There is no data set of that name.
+        The data set is unknown.
     """
     source = find_source(name)
     folder = next(iter(data_roots(root).values()))
@@ -198,8 +198,8 @@ def _delivered(item: Download, folder: Path) -> bool:
 
 
 def _deliver(item: Download, folder: Path, progress: Progress) -> None:
-    """Download and unpack, unless another process that was waited for has done it."""
-    from tinygrad_lab.data.archives import extract_tar  # asked for only here: reading needs no network
+    """Download and unpack, unless another process has done it meanwhile."""
+    from tinygrad_lab.data.archives import extract_tar  # imported only here: reading needs no network
     from tinygrad_lab.data.download import download
 
     packed = folder / item.file.path
@@ -221,20 +221,20 @@ def _deliver(item: Download, folder: Path, progress: Progress) -> None:
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found.
+    """Result of `verify`.
 
     Parameters
     ----------
     name : str
         The data set.
     root : Path, optional
-        The data folder that it was found in.
+        The data folder with its files.
     files : tuple of FileStatus
         The size and checksum of each file.
     images : dict
-        From each split to the images that could be read.
+        From each split to the number of images that were read.
     problem : str
-        Why they could not be read; empty if they could.
+        The reason why they could not be read; empty if they could.
     """
 
     name: str
@@ -245,7 +245,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether every file is the published one and every split reads as it should."""
+        """Whether every file is the published one and every split can be read."""
         return not self.problem and all(file.ok for file in self.files)
 
 
@@ -262,7 +262,7 @@ def verify(name: str, *, root: str | os.PathLike[str] | None = None) -> Verifica
     Raises
     ------
     PluginError
-        There is no data set of that name.
+        The data set is unknown.
     """
     source = find_source(name)
     roots = data_roots(root).values()

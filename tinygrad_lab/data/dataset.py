@@ -1,4 +1,4 @@
-"""A data set in memory, and the ways to take parts of it."""
+"""Data sets in memory, and ways to take parts of them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tinygrad_lab.data.resizing import as_size, resize_bilinear
 from tinygrad_lab.data.sampling import SPLIT, keys
 from tinygrad_lab.errors import DTypeError, OptionError, ShapeError
 
-_HELD = 1 << 30  # bytes of resized images up to which all of them are kept
+_HELD = 1 << 30  # bytes; larger resized data sets are not kept in memory
 
 
 def _frozen(array: Array) -> Array:
-    """Return a read-only view, so that nobody changes the data behind everybody's back."""
+    """Return a read-only view, so that the data cannot be changed by accident."""
     view = array.view()
     view.flags.writeable = False
     return view
@@ -32,16 +32,16 @@ class Dataset:
     Parameters
     ----------
     images : array of uint8 or float32, (N, H, W, C)
-        Bytes stand for brightness from 0 to 255; floats for brightness from 0 to 1.
+        Bytes are brightness from 0 to 255; floats are brightness from 0 to 1.
     labels : array of integers, (N,)
         The number of each image's class, 0 .. number of classes - 1; kept as int64.
     classes : sequence of str, optional
         The classes' names; by default their numbers.
     name : str
-        What errors and summaries call it.
+        The name in errors and summaries.
     index : array of int64, (N,), optional
-        Where each image stood in the set that this one was taken from; by default 0 .. N - 1. Splits and limits draw by
-        it, so they choose the same images whichever part is taken first.
+        The position of each image in the original set; by default 0 .. N - 1. Splits and limits draw by it, so they
+        choose the same images whichever is applied first.
 
     Raises
     ------
@@ -50,7 +50,7 @@ class Dataset:
     DTypeError
         The images are neither uint8 nor float32, or the labels no integers.
     OptionError
-        A label has no class, or floats have the range of bytes.
+        A label has no class, or float images are not between 0 and 1.
 
     Examples
     --------
@@ -118,11 +118,11 @@ class Dataset:
 
     @property
     def held(self) -> bool:
-        """Whether `images` lie in memory, or may: whether a loader takes its batches from there."""
+        """Whether `images` are in memory, or may be, so that a loader takes its batches from there."""
         return True
 
     def batch(self, positions: Array | slice) -> Array:
-        """Return the images at the given positions, and prepare no others.
+        """Return the images at the given positions, without resizing any others.
 
         Shapes
         ------
@@ -143,8 +143,8 @@ class Dataset:
     def resize(self, size: tuple[int, int]) -> Dataset:
         """Return the images in another size; see `resize_bilinear`.
 
-        They are resized when they are used: all of them where `images` is asked for, those of a batch where a `Loader`
-        takes batches of a data set whose resized images would fill more than a gibibyte.
+        They are resized when they are used: all of them if `images` is read, and batch by batch in a `Loader` if all
+        resized images would need more than a gibibyte.
 
         Examples
         --------
@@ -165,7 +165,7 @@ class Dataset:
         Raises
         ------
         OptionError
-            A name is unknown or stands twice.
+            A name is unknown or occurs twice.
         """
         unknown = [name for name in classes if name not in self.classes]
         if unknown or isinstance(classes, str) or not classes or len(set(classes)) != len(classes):
@@ -181,7 +181,7 @@ class Dataset:
         return replace(self, labels=labels[kept], classes=tuple(classes), **parts)
 
     def _ranks(self, seed: int) -> tuple[Array, Array]:
-        """Return each image's rank by random key among its class, and the size of its class."""
+        """Return each image's rank by random key within its class, and the size of its class."""
         key = keys(int(self.index.max(initial=-1)) + 1, seed, SPLIT)[self.index]
         order = np.lexsort((key, self.labels))
         sizes = np.bincount(self.labels, minlength=len(self.classes))
@@ -191,11 +191,11 @@ class Dataset:
         return rank, sizes[self.labels]
 
     def split(self, fraction: float, *, seed: int = 0) -> tuple[Dataset, Dataset]:
-        """Hold out a fraction of every class.
+        """Set aside a fraction of every class for validation.
 
-        Each image has a 64-bit key: output number `index` of PCG64 seeded by (seed, split). Of a class of n images the
-        round(fraction * n) with the smallest keys are held out (halves round up, one image at least stays). Both parts
-        keep the order of the whole. This never changes: the same seed gives the same split in every version.
+        Each image has a 64-bit key: output number `index` of PCG64 seeded by (seed, split). Of a class of n images, the
+        round(fraction * n) with the smallest keys are set aside (halves round up, at least one image stays). Both parts
+        keep their order. The same seed gives the same split in every version.
 
         Parameters
         ----------
@@ -211,7 +211,7 @@ class Dataset:
         Raises
         ------
         OptionError
-            The fraction does not lie between 0 and 1.
+            The fraction is not between 0 and 1.
 
         Examples
         --------
@@ -227,9 +227,9 @@ class Dataset:
         return self.take(np.flatnonzero(~out)), self.take(np.flatnonzero(out))
 
     def limit(self, per_class: int, *, seed: int = 0) -> Dataset:
-        """Return `per_class` images of every class: those with the smallest keys (see `split`), in the present order.
+        """Return `per_class` images of every class: those with the smallest keys (see `split`), in their current order.
 
-        A smaller limit takes a subset of what a larger one takes.
+        A smaller limit takes a subset of a larger one.
 
         Parameters
         ----------
@@ -254,7 +254,7 @@ class Dataset:
 
 
 class _ResizedDataset(Dataset):
-    """A data set whose images are resized when they are used, so that parts of it can be taken first."""
+    """Data set whose images are resized when they are used, so that parts can be taken before."""
 
     _stored: Dataset
     _size: tuple[int, int]

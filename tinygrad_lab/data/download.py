@@ -1,4 +1,4 @@
-"""Downloading: mirrors, progress, resuming, checksums; and nothing half-done is ever left under a final name."""
+"""Downloads with mirrors, progress, resuming and checksums; incomplete files never get their final name."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tinygrad_lab.data.files import CHUNK, DataFile, Download, Progress, cannot_
 from tinygrad_lab.errors import DataError
 
 _TIMEOUT = 30.0  # seconds without a byte
-_ATTEMPTS = 5  # per address; each goes on where the one before broke off
-_MARGIN = 1 << 20  # bytes of headers, beside twice those of the file
+_ATTEMPTS = 5  # per address; each continues where the last one stopped
+_MARGIN = 1 << 20  # bytes of headers, in addition to twice the size of the file
 _PAUSE = 1.0  # seconds before the second attempt; doubled before each further one
 _BROKEN = (urllib.error.URLError, http.client.HTTPException, OSError)
-_NO_ADDRESS = (http.client.InvalidURL, OverflowError, ValueError)  # by a port, a bracket or a letter that there is not
+_NO_ADDRESS = (http.client.InvalidURL, OverflowError, ValueError)  # an invalid port, bracket or letter
 
 
 class _WrongAnswerError(Exception):
-    """An address gave something that is not the file: the next one is asked."""
+    """An address delivered something else than the file; the next address is tried."""
 
 
 class _Bounded(io.RawIOBase):
-    """What comes from a server, headers included, and a refusal of more: some answers are read to their end at once."""
+    """Stream of a server's answer with an upper bound, headers included: some answers are read as a whole."""
 
     def __init__(self, stream: io.RawIOBase, most: int) -> None:
         self._stream, self._left, self._most = stream, most, most
@@ -48,7 +48,7 @@ class _Bounded(io.RawIOBase):
 
 
 class _Web(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
-    """Connections whose answers have at most so many bytes."""
+    """Connection whose answers have a bounded number of bytes."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -67,14 +67,14 @@ class _Web(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
 def download(item: Download, root: Path, *, progress: Progress = no_progress, pause: float = _PAUSE) -> Path:
     """Fetch a file into a folder.
 
-    The bytes are collected in a file with the suffix ``.part``, which a later call goes on with; it gets its final name
-    when its size and checksum are right. No more is read than the file's published size. One process at a time may
-    fetch a file: see `locked`.
+    The bytes are collected in a file with the suffix ``.part``, which a later call continues. It gets its final name
+    when its size and checksum are right. At most the published size is read. One process at a time may fetch a file;
+    see `locked`.
 
     Parameters
     ----------
     item : Download
-        What to fetch, and from where.
+        The file and its addresses.
     root : Path
         The data folder.
     progress : callable
@@ -90,7 +90,7 @@ def download(item: Download, root: Path, *, progress: Progress = no_progress, pa
     Raises
     ------
     DataError
-        No address delivered the file (the message says what each answered), or it cannot be written.
+        No address delivered the file (the message gives each answer), or it cannot be written.
     """
     target = root / item.file.path
     part = target.with_name(target.name + ".part")
@@ -114,12 +114,12 @@ def download(item: Download, root: Path, *, progress: Progress = no_progress, pa
 
 
 def _fetch_from(address: str, file: DataFile, part: Path, progress: Progress, pause: float) -> None:
-    """Fetch the whole of a file from one address, in as many attempts as it takes.
+    """Fetch a whole file from one address, in several attempts if necessary.
 
     Raises
     ------
     _WrongAnswerError
-        It is not to be had there.
+        The address does not deliver the file.
     """
     try:
         scheme = urllib.parse.urlsplit(address).scheme
@@ -139,7 +139,7 @@ def _fetch_from(address: str, file: DataFile, part: Path, progress: Progress, pa
             part.unlink()
             if not resumed:
                 raise _WrongAnswerError(f"the wrong content: it does not have {file.checksum}")
-            resumed, trouble = False, "the wrong content"  # what lay there was perhaps of another file: start anew
+            resumed, trouble = False, "the wrong content"  # the old part may belong to another file: start anew
     raise _WrongAnswerError(trouble)
 
 
@@ -152,12 +152,12 @@ def _has_checksum(path: Path, checksum: str) -> bool:
 
 
 def _go_on(address: str, file: DataFile, part: Path, progress: Progress) -> str:
-    """Append what is missing; return what went wrong, an empty text if the size is now right.
+    """Append the missing bytes; return the problem, or an empty text if the size is now right.
 
     Raises
     ------
     _WrongAnswerError
-        The server says that there is no such file, or sends another one.
+        The server has no such file, or sends another one.
     """
     done = part.stat().st_size if part.exists() else 0
     if done == file.size:
@@ -172,12 +172,12 @@ def _go_on(address: str, file: DataFile, part: Path, progress: Progress) -> str:
         response = urllib.request.build_opener(_Web(2 * file.size + _MARGIN)).open(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416:  # the range does not suit: begin again
+        if error.code == 416:  # the range is refused: begin again
             part.unlink(missing_ok=True)
-        if error.code in (408, 416, 429) or error.code >= 500:  # may pass
+        if error.code in (408, 416, 429) or error.code >= 500:  # possibly temporary
             return f"HTTP {error.code} {error.reason}"
         raise _WrongAnswerError(f"HTTP {error.code} {error.reason}") from error
-    except _NO_ADDRESS as error:  # this one, or the one that it redirects to
+    except _NO_ADDRESS as error:  # this address, or one that it redirects to
         raise _WrongAnswerError(f"not an address of the web: {error}") from error
     except _BROKEN as error:
         return str(getattr(error, "reason", error))
@@ -186,12 +186,12 @@ def _go_on(address: str, file: DataFile, part: Path, progress: Progress) -> str:
 
 
 def _continues(response: Any, done: int) -> bool:
-    """Tell whether a response begins at the byte asked for (a server may ignore the range and send everything)."""
+    """Return whether a response begins at the requested byte (a server may ignore the range and send everything)."""
     return response.status == 206 and str(response.headers.get("Content-Range", "")).startswith(f"bytes {done}-")
 
 
 def _store(response: Any, file: DataFile, part: Path, done: int, progress: Progress) -> str:
-    """Write a response behind the first `done` bytes; return what went wrong, an empty text if the size is right."""
+    """Write a response after the first `done` bytes; return the problem, or an empty text if the size is right."""
     trouble = ""
     with part.open("r+b" if done else "wb") as stream:
         stream.seek(done)

@@ -1,4 +1,4 @@
-"""Where data sets lie on the disk, and reading their files against their checksums."""
+"""Files of data sets: their folders, and reading them after a check of their checksums."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def no_progress(name: str, done: int, total: int) -> None:
-    """Show nothing."""
+    """Show no progress."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class DataFile:
     checksum : str
         Algorithm and digest: ``"sha256:..."`` or ``"md5:..."``.
     content_size, content_checksum : int, str, optional
-        The same of the unpacked content of a ``.gz`` file, which may lie there instead of it.
+        Size and checksum of the unpacked content of a ``.gz`` file, which may replace the file.
 
     Raises
     ------
@@ -59,33 +59,33 @@ class DataFile:
             )
 
     def forms(self) -> tuple[tuple[str, int, str], ...]:
-        """Return (path, size, checksum) of the file and, where it may lie there unpacked, of its content."""
+        """Return (path, size, checksum) of the file and, if that may replace it, of its unpacked content."""
         packed = (self.path, self.size, self.checksum)
         if self.content_size is None or self.content_checksum is None:
             return (packed,)
         return packed, (self.path.removesuffix(".gz"), self.content_size, self.content_checksum)
 
     def find(self, root: Path) -> Path | None:
-        """Return where the file lies under a folder, None if it does not."""
+        """Return the file's path below a folder, or None if it is not there."""
         return next((root / path for path, _, _ in self.forms() if (root / path).is_file()), None)
 
     def expected(self, found: Path) -> tuple[int, str]:
-        """Return the size and the checksum that a file found by `find` must have."""
+        """Return the published size and checksum of a file found by `find`."""
         return next((size, sum_) for path, size, sum_ in self.forms() if Path(path).name == found.name)
 
 
 @dataclass(frozen=True)
 class Download:
-    """A file to fetch.
+    """File to fetch, with its addresses.
 
     Parameters
     ----------
     addresses : tuple of str
-        The same file at several places, the official one first.
+        The addresses of the file, the official one first.
     file : DataFile
-        What must arrive, and under which path.
+        The file, with its path, size and checksum.
     delivers : tuple of DataFile
-        The files of the data set that it brings: itself, or an archive's members.
+        The files of the data set that it contains: itself, or an archive's members.
     """
 
     addresses: tuple[str, ...]
@@ -95,14 +95,14 @@ class Download:
 
 @dataclass(frozen=True)
 class FileStatus:
-    """What `check_file` found: ``state`` is ``"ok"`` or says what is wrong."""
+    """Result of `check_file`: ``state`` is ``"ok"`` or names the problem."""
 
     path: str
     state: str
 
     @property
     def ok(self) -> bool:
-        """Whether the file is there and is the published one."""
+        """Whether the file exists and is the published one."""
         return self.state == "ok"
 
 
@@ -112,7 +112,7 @@ def new_hash(checksum: str) -> Any:
 
 
 def matches(digest: Any, checksum: str) -> bool:
-    """Tell whether a hash has a checksum's digest."""
+    """Return whether a hash has a checksum's digest."""
     return bool(digest.hexdigest() == checksum.partition(":")[2])
 
 
@@ -137,7 +137,7 @@ def check_file(file: DataFile, root: Path) -> FileStatus:
 
 
 def read_file(file: DataFile, root: Path) -> bytes:
-    """Return the unpacked content of a file, checked against its published size and checksum before anything reads it.
+    """Return the unpacked content of a file after a check of its size and checksum.
 
     Raises
     ------
@@ -167,16 +167,16 @@ def read_file(file: DataFile, root: Path) -> bytes:
 
 
 def gunzip(content: bytes, size: int, *, name: str) -> bytes:
-    """Unpack gzip-compressed bytes of one member, but never into more than `size`.
+    """Unpack gzip-compressed bytes of one member into at most `size` bytes.
 
     Parameters
     ----------
     content : bytes
         The compressed bytes.
     size : int
-        What they must unpack to.
+        The unpacked size.
     name : str
-        What errors call them.
+        The name in errors.
 
     Raises
     ------
@@ -201,19 +201,19 @@ def gunzip(content: bytes, size: int, *, name: str) -> bytes:
 
 
 def cannot_write(target: Path, size: int, error: OSError) -> DataError:
-    """Return the error that says why a file of a size cannot be written."""
+    """Return an error with the reason why a file of this size cannot be written."""
     if error.errno == errno.ENOSPC:
         return DataError(f"{target}: the disk is full; {size} bytes are needed there. Free some room and fetch again")
     return DataError(f"{target}: cannot be written: {error.strerror or error}; choose another folder with --data")
 
 
 def with_home(path: str | os.PathLike[str]) -> Path:
-    """Return a path whose ``~`` or ``~user`` is a home folder.
+    """Return a path with ``~`` or ``~user`` replaced by the home folder.
 
     Raises
     ------
     DataError
-        There is no such user.
+        The user is unknown.
     """
     try:
         return Path(path).expanduser()
@@ -222,7 +222,7 @@ def with_home(path: str | os.PathLike[str]) -> Path:
 
 
 def data_roots(root: str | os.PathLike[str] | None = None) -> dict[str, Path]:
-    """Return the folders in which data sets are looked for, in order, by what named them.
+    """Return the folders that are searched for data sets, in order, by the setting that names each.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ def data_roots(root: str | os.PathLike[str] | None = None) -> dict[str, Path]:
     >>> list(data_roots("photos"))[0], list(data_roots("photos"))[-1]
     ('--data', 'cache')
     """
-    from platformdirs import user_cache_path  # asked for only here, to keep the import of the package light
+    from platformdirs import user_cache_path  # imported only here, to keep the import of the package light
 
     named = {"--data": root, VARIABLE: os.environ.get(VARIABLE)}
     chosen = {origin: with_home(path) for origin, path in named.items() if path}

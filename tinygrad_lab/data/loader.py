@@ -1,4 +1,4 @@
-"""The loader: batches of a data set in a reproducible order, made ahead of time by threads."""
+"""Loader of batches in a reproducible order, prepared ahead of time by threads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Batch = tuple[Array, Array]
 
 @dataclass(frozen=True)
 class Position:
-    """A place in the stream of batches: the next one to come is number `batch` of epoch `epoch`."""
+    """Position in the stream of batches: the next one is number `batch` of epoch `epoch`."""
 
     epoch: int = 0
     batch: int = 0
@@ -33,35 +33,35 @@ class Position:
 class Loader(metaclass=Checked):
     """Batches of a data set, epoch after epoch.
 
-    A ``for`` loop over the loader gives one epoch of pairs (images, labels). Images are float32 with brightness from 0
+    A ``for`` loop over the loader yields one epoch of pairs (images, labels). Images are float32 with brightness from 0
     to 1 (unless the pipeline normalizes them), labels int64 (or probabilities, after `Mixup`).
 
-    What a batch holds depends on (seed, epoch, batch number) alone: the order of an epoch, and the random numbers of
-    each batch's augmentation, are keyed by them. So any number of workers gives the same batches in the same order, and
-    a loader that is set to a position goes on as if it had never stopped.
+    A batch depends only on (seed, epoch, batch number), which key the order of an epoch and the random numbers of each
+    batch's augmentation. Any number of workers therefore yields the same batches in the same order, and a loader that
+    is set to a position continues as if it had never stopped.
 
     Parameters
     ----------
     dataset : Dataset
-        What to load from.
+        The data set.
     batch_size : int
-        Images in a batch.
+        The number of images in a batch.
     shuffle : bool
-        Whether each epoch has an order of its own; otherwise the data set's.
+        Whether each epoch has its own random order; otherwise it has the data set's.
     seed : int
-        Of the orders and the augmentation.
+        The seed of the orders and of the augmentation.
     augment : Compose or sequence of Augmentation, optional
-        What is done to each batch. Fit it before (`Compose.fit`); for evaluation use `Compose.for_evaluation`.
+        The augmentation of each batch. Fit it first (`Compose.fit`); for evaluation use `Compose.for_evaluation`.
     workers : int
-        Threads that make batches ahead; 0 makes them when they are asked for.
+        The number of threads that prepare batches ahead; 0 prepares each batch when it is needed.
     prefetch : int
-        Finished batches that each worker may be ahead.
+        The number of finished batches by which each worker may be ahead.
     drop_last : bool
         Whether to leave out a last batch that is not full.
     device : str
-        Where batches are made. Elsewhere than with NumPy the whole data set is moved there once, its batches are put
-        together and augmented there; the order of an epoch is sent at its beginning, and for each batch only the random
-        numbers of the augmentation. There are no workers then, since the device itself runs behind.
+        The device on which batches are made. A GPU gets the whole data set once, and gathers and augments the batches
+        itself. The order is sent once an epoch, and the random numbers of the augmentation for each batch. There are no
+        workers then, because the device works asynchronously.
 
     Shapes
     ------
@@ -110,7 +110,7 @@ class Loader(metaclass=Checked):
         self._labels = transfer(dataset.labels, device)
         if not len(self):
             raise OptionError(f"Loader({dataset.name}): expected {batch_size} images for a batch, got {len(dataset)}")
-        self._position = self._begin = Position()  # what comes next; where the next loop begins
+        self._position = self._begin = Position()  # the next batch; the start of the next loop
         self._loop: Callable[[], Generator[Batch, None, None] | None] = lambda: None
 
     def __len__(self) -> int:
@@ -123,22 +123,22 @@ class Loader(metaclass=Checked):
 
     @property
     def position(self) -> Position:
-        """The batch that comes next. While a batch is being worked on, it is the one after."""
+        """The position of the next batch. While a batch is in use, it is that of the one after."""
         return self._position
 
     def seek(self, epoch: int, batch: int = 0) -> None:
-        """Let the next loop begin at a batch; a loop that is running ends.
+        """Make the next loop begin at a batch; a running loop ends.
 
         Parameters
         ----------
         epoch, batch : int
-            As in `Position`. The number of batches in an epoch stands for its end: the loop gives none, and the one
-            after begins the next epoch.
+            As in `Position`. If `batch` is the number of batches in an epoch, the next loop yields nothing, and the one
+            after it begins the next epoch.
 
         Raises
         ------
         OptionError
-            There is no such batch.
+            The batch does not exist.
         """
         if epoch < 0 or not 0 <= batch <= len(self):
             raise OptionError(
@@ -149,16 +149,16 @@ class Loader(metaclass=Checked):
         self._position = self._begin = Position(epoch, batch)
 
     def state(self) -> dict[str, int]:
-        """Return the position and what the batches depend on, as plain numbers."""
+        """Return the position and the settings that determine the batches, as plain numbers."""
         return {**asdict(self._position), **self._identity()}
 
     def load_state(self, state: dict[str, int]) -> None:
-        """Go on from where `state` was called.
+        """Continue from a `state`.
 
         Raises
         ------
         StateError
-            It belongs to a loader that gives other batches.
+            The state belongs to a loader with other batches.
         """
         expected = self._identity()
         check_state(f"Loader({self.dataset.name})", state, dict.fromkeys(self.state(), int))
@@ -180,19 +180,18 @@ class Loader(metaclass=Checked):
         }
 
     def __iter__(self) -> Generator[Batch, None, None]:
-        """Give the rest of the epoch: from the position that was set or restored, otherwise from its beginning.
+        """Yield the rest of the epoch, from the position that was set or restored, or else from its beginning.
 
-        A loop that is left early ends its threads and is not gone on with: the next loop begins the same epoch again.
-        To go on, restore the position: ``loader.load_state(loader.state())``. There is one loop at a time; a
-        new one ends the one before.
+        Leaving a loop early stops its threads. The next loop restarts that epoch, unless the position is restored with
+        ``loader.load_state(loader.state())``. There is one loop at a time: a new one ends the one before.
         """
         self.close()
         loop = self._epoch()
-        self._loop = weakref.ref(loop)  # weak, so that leaving a loop ends it at once
+        self._loop = weakref.ref(loop)  # weak, so that leaving a loop ends it immediately
         return loop
 
     def close(self) -> None:
-        """End a loop that is running, and its threads; nothing happens if there is none."""
+        """End a running loop and its threads, if there is one."""
         loop = self._loop()
         if loop is not None:
             loop.close()
@@ -210,7 +209,7 @@ class Loader(metaclass=Checked):
         self._position = self._begin = Position(epoch + 1)
 
     def _batches(self, order: Array, epoch: int, numbers: range) -> Generator[Batch, None, None]:
-        """Yield the batches of some numbers, made by the workers in any order, in their own order."""
+        """Yield the batches of these numbers in order, although the workers make them in any order."""
         if not self.workers:
             for number in numbers:
                 yield self._make(order, epoch, number)
@@ -220,7 +219,7 @@ class Loader(metaclass=Checked):
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="tinygrad_lab-loader")
         try:
             for number in numbers:
-                context = contextvars.copy_context()  # the choice of kernels holds for the workers too
+                context = contextvars.copy_context()  # the workers use the same kernels
                 pending.append(pool.submit(context.run, self._make, order, epoch, number))
                 if len(pending) > ahead:
                     yield pending.popleft().result()

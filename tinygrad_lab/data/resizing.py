@@ -12,17 +12,17 @@ from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.limits import check_memory
 
-_VALUES = 1 << 17  # that are interpolated at a time, so that the numbers in between stay in the cache
+_VALUES = 1 << 17  # interpolated at a time, so that intermediate values stay in the cache
 _MOST_PIXELS = 1 << 26  # of an image
 
 
 def as_size(size: Any, who: str = "size") -> tuple[int, int]:
-    """Return the height and width of an image that a list, a tuple or an array holds.
+    """Return the height and width in a list, a tuple or an array.
 
     Raises
     ------
     OptionError
-        It is not two whole numbers, one is smaller than 1, or there are more than 2^26 pixels.
+        The size is not two whole numbers from 1 on, or has more than 2^26 pixels.
     """
     if not fits(size, tuple[int, int]) or min(size) < 1:
         raise OptionError(f"{who}: expected two whole numbers from 1 on, (height, width), got {size!r}")
@@ -44,15 +44,14 @@ def resize_bilinear(images: Array, size: tuple[int, int]) -> Array:
     """Resize images by bilinear interpolation.
 
     The target pixel i of n samples the source at (i + 1/2) m / n - 1/2, clipped to the outermost centers: pixels are
-    squares whose centers lie at the half, and the corners of both images coincide. There is no smoothing when an image
-    shrinks.
+    squares whose centers are at half-integers, and the corners of both images coincide. Shrinking does not smooth.
 
     Parameters
     ----------
     images : array
         A batch of images of any real dtype.
     size : (int, int)
-        Height and width wanted.
+        The new height and width.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""Keyed random numbers for data: the same bits for ever, whatever the number of workers.
+"""Keyed random numbers for data, the same in every version and for any number of workers.
 
 Every random decision has a key: a seed, the purpose and a position. Orders and splits use the raw 64-bit stream of
-PCG64, which NumPy promises never to change, and a stable sort; no method of `numpy.random.Generator`, whose streams
-may change between versions of NumPy, takes part in them.
+PCG64, which NumPy promises never to change, and a stable sort; they use no method of
+`numpy.random.Generator`, whose streams may change between versions of NumPy.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError
 
-SPLIT, ORDER, BATCH = 1, 2, 3  # the purposes that a key can have; numbers, because they are hashed into the key
+SPLIT, ORDER, BATCH = 1, 2, 3  # the purposes of keys; numbers, because they are hashed into the key
 
 
 def sequence(seed: int, *position: int) -> np.random.SeedSequence:
@@ -23,7 +23,7 @@ def sequence(seed: int, *position: int) -> np.random.SeedSequence:
     seed : int
         At least 0.
     *position : int
-        The purpose (`SPLIT`, `ORDER`, `BATCH`) and what it is counted by.
+        The purpose (`SPLIT`, `ORDER`, `BATCH`) and its counters.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def keys(count: int, seed: int, *position: int) -> Array:
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Array:
-    """Return the order in which an epoch visits `count` images: the stable argsort of one key an image.
+    """Return the order in which an epoch visits `count` images: the stable argsort of one key per image.
 
     Returns
     -------
@@ -73,5 +73,5 @@ def epoch_order(count: int, seed: int, epoch: int) -> Array:
 
 
 def batch_generator(seed: int, epoch: int, batch: int) -> np.random.Generator:
-    """Return the random numbers of one batch, keyed by (seed, epoch, batch) and never by the worker that makes it."""
+    """Return the random numbers of one batch, keyed by (seed, epoch, batch) and independent of the worker."""
     return np.random.Generator(np.random.PCG64(sequence(seed, BATCH, epoch, batch)))

@@ -1,4 +1,4 @@
-"""A network as blocks one after another and side by side: what `draw` draws."""
+"""Blocks of a network, in sequence and side by side, which `draw` draws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network in a drawing: blocks with their shapes, branches side by side, as SVG and from shapes alone."""
+"""Drawings of networks as SVG: blocks with their shapes, branches side by side, from shapes alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinygrad_lab.inspect.blocks import Block, Chain, Frame, Part, Ways, blocks_
 from tinygrad_lab.inspect.trace import outline, trace
 from tinygrad_lab.nn.layer import Layer
 
-# Light fill, border, dark fill. Text stands on these fills, so that it can be read on a page of any color.
+# Light fill, border, dark fill. Text is on these fills, so it can be read on a page of any color.
 _COLOURS = {
     "convolution": ("#d9e8fb", "#3d78b8", "#1d3a5c"),
     "pooling": ("#d6efdb", "#3f8f54", "#1c4529"),
@@ -35,9 +35,9 @@ _STYLE = "@media (prefers-color-scheme: dark) {{ {} }}".format(
     " ".join(f".tgl-{name} {{ fill: {dark} }}" for name, (_, _, dark) in _COLOURS.items())
     + f" .tgl-ink {{ fill: {_DARK_INK} }}"
 )
-_GAP, _FAN, _PAD, _LABEL = 18.0, 20.0, 10.0, 22.0  # between blocks; where ways part and meet; inside frames
-_TITLE_EM, _DETAIL_EM = 7.9, 6.6  # how wide a letter may be, at 13 and at 11 pixels
-_TALL, _WIDE = 820.0, 860.0  # a taller drawing goes on in a second column, while it is not wider
+_GAP, _FAN, _PAD, _LABEL = 18.0, 20.0, 10.0, 22.0  # between blocks; where branches part and meet; inside frames
+_TITLE_EM, _DETAIL_EM = 7.9, 6.6  # the width of a letter, at 13 and at 11 pixels
+_TALL, _WIDE = 820.0, 860.0  # a taller drawing continues in a second column, unless that makes it wider than tall
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class Drawing:
     Parameters
     ----------
     title : str
-        What the drawing shows, in a sentence.
+        The caption.
     description : str
-        The layers in words, for those who cannot see it.
+        The layers in words, for screen readers.
     boxes : list of Box
-        Where each block is.
+        The position of each block.
     width, height : float
         In pixels.
     """
@@ -101,7 +101,7 @@ class Drawing:
         Raises
         ------
         ConfigError
-            The file's name does not end in ``.svg``, or it cannot be written.
+            The file's name does not end in ``.svg``, or the file cannot be written.
         """
         path = svg_path(path)
         with writing(ConfigError, f"draw: expected to write {path}"):
@@ -128,12 +128,12 @@ class Drawing:
 
 
 def svg_path(path: str | Path) -> Path:
-    """Return a path whose name ends in ``.svg``.
+    """Return a path after a check that it ends in ``.svg``.
 
     Raises
     ------
     ConfigError
-        It ends in something else.
+        It does not.
     """
     path = Path(path)
     if path.suffix.lower() != ".svg":
@@ -142,7 +142,7 @@ def svg_path(path: str | Path) -> Path:
 
 
 def draw(model: Layer, image: Sequence[Any], *, name: str | None = None, fold: bool = True) -> Drawing:
-    """Return a drawing of a network, which is not run.
+    """Return a drawing of a network, without running it.
 
     Parameters
     ----------
@@ -151,14 +151,14 @@ def draw(model: Layer, image: Sequence[Any], *, name: str | None = None, fold: b
     image : sequence of int
         The shape of one example, without the batch axis; for a layer of several inputs a sequence of their shapes.
     name : str or None
-        The network's name; None is that of its class.
+        The network's name; by default that of its class.
     fold : bool
-        Whether equal groups of layers one after another are drawn once, with their number.
+        Whether to draw repeated groups of layers once, with their number.
 
     Raises
     ------
     ShapeError
-        A layer does not take the shape that comes to it.
+        A layer does not accept the shape of its input.
 
     Examples
     --------
@@ -175,14 +175,14 @@ def draw(model: Layer, image: Sequence[Any], *, name: str | None = None, fold: b
 
 
 def draw_blocks(chain: Chain, *, title: str) -> Drawing:
-    """Return a drawing of blocks, put together by hand or by `blocks_of`.
+    """Return a drawing of blocks, made by hand or by `blocks_of`.
 
     Parameters
     ----------
     chain : Chain
         The blocks from top to bottom.
     title : str
-        What they show, in a sentence.
+        The caption.
 
     Examples
     --------
@@ -335,7 +335,7 @@ def _layout(part: Part, width: float | None = None) -> _Layout:
 
 
 def _width(block: Block) -> float:
-    """Return how wide a block must be for its text."""
+    """Return the width that a block needs for its text."""
     detail = len(block.name) + len(block.shape) + 3 if block.shape else 0
     return max(96.0, _TITLE_EM * len(block.title) + 20, _DETAIL_EM * detail + 16)
 

@@ -134,7 +134,7 @@ def _ending(model: Any, *kinds: str) -> list[Any]:
 
 
 def _run(layers: Sequence[Layer], x: Any) -> Array:
-    """Return what layers make of a batch, in evaluation mode; their modes afterwards are what they were."""
+    """Return the layers' result for a batch in evaluation mode, and restore their modes."""
     part = Sequential(*layers)
     modes = [(layer, layer.training) for layer in part.layers().values()]
     try:

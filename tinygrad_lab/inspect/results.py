@@ -1,4 +1,4 @@
-"""What full runs of recipes reached, from the files in docs/results."""
+"""Results of full runs of recipes, from the files in docs/results."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tinygrad_lab.train.results import comparisons, read_results
 
 _FIGURES = ("chosen_on_validation", "last", "best_on_test")  # test accuracy at three epochs
 _HEAD = ("recipe", "epochs × seeds", "test %, epoch chosen on validation", "test %, last epoch", "test %, best epoch")
-FOLDER = Path(__file__).resolve().parents[2] / "docs" / "results"  # in a clone alone
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "results"  # only in a clone of the repository
 
 
 @dataclass(frozen=True)
 class Results:
-    """Results of recipes as a table, which shows itself in a notebook.
+    """Table of the results of recipes, which a notebook displays.
 
     Parameters
     ----------
     rows : tuple of (str, dict or None)
-        Recipes by name with what they reached; None is one that was not run.
+        Recipes by name with their results; None for one that was not run.
     folder : path or None
-        Where results were looked for, if there is no such folder.
+        The folder of results, if it does not exist.
     """
 
     rows: tuple[tuple[str, Mapping[str, Any] | None], ...]
@@ -61,21 +61,21 @@ class Results:
         return notes + ([f"Not yet run in full: tinygrad-lab train {', '.join(missing)}"] if missing else [])
 
     def _remarks(self) -> list[str]:
-        """Return what recipes say of their own figures, such as how settings were chosen."""
+        """Return the remarks of recipes on their own figures, such as how settings were chosen."""
         names = dict.fromkeys(split_name(name)[0] for name, found in self.rows if found is not None)
         remarks = ((name, find_recipe(name)["recipe"].get("remark")) for name in names if name in recipe_names())
         return [f"{name}: {remark}." for name, remark in remarks if remark]
 
 
 def results(*recipes: str, folder: Path = FOLDER) -> Results:
-    """Return what full runs of recipes reached, as far as they were done.
+    """Return the results of full runs of recipes, as far as they exist.
 
     Parameters
     ----------
     *recipes : str
-        Their names; ``NAME:VARIANT`` is a variant.
+        The recipes' names; ``NAME:VARIANT`` is a variant.
     folder : path
-        Where the JSON files of `tinygrad-lab results --write` are, or folders of them.
+        The folder of the JSON files that `tinygrad-lab results --write` made, or of folders of them.
 
     Examples
     --------

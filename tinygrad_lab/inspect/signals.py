@@ -1,4 +1,4 @@
-"""What goes through a network, forward and backward: each layer's output and its gradient."""
+"""Signals in a network: each layer's output and its gradient."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinygrad_lab.tensor import Tensor, tensor
 
 @dataclass(frozen=True)
 class Signal:
-    """What one layer gave, and what came back to it.
+    """Output of one layer, and the gradients that reached it.
 
     Parameters
     ----------
@@ -26,11 +26,11 @@ class Signal:
     kind : str
         Its registered name.
     output : array
-        Its result.
+        The layer's result.
     gradient : array or None
-        That of the loss by the result; None if the loss does not depend on it.
+        The gradient of the loss with respect to the result; None if the loss does not depend on it.
     weight_gradients : dict of arrays
-        Those of the loss by the layer's own parameters, by name.
+        The gradients with respect to the layer's own parameters, by name.
     """
 
     path: str
@@ -46,15 +46,15 @@ class Signal:
 
     @property
     def gradient_rms(self) -> float:
-        """The root of the mean square of the gradient by the output; 0 if there is none."""
+        """The root of the mean square of the output's gradient; 0 if there is none."""
         return 0.0 if self.gradient is None else _rms(self.gradient)
 
 
 def signals(model: Layer, x: Any, labels: Any, loss: Callable[[Any, Any], Any]) -> list[Signal]:
-    """Return what goes through the layers of a network for one batch, in the order in which they finish.
+    """Return the signals of a network's layers for one batch, in the order in which the layers finish.
 
-    Layers without layers inside count. The model is run once, in the mode it is in, and is afterwards as it was; only
-    gradients that its parameters may have held are gone.
+    Only layers without inner layers are listed. The model runs once, in its current mode, and is unchanged afterwards,
+    except that its parameters lose their gradients.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def signals(model: Layer, x: Any, labels: Any, loss: Callable[[Any, Any], Any]) 
     x : array or Tensor
         A batch.
     labels : array
-        What the loss compares with.
+        The labels that the loss compares with.
     loss : callable
         ``loss(output, labels)``, a scalar.
 
@@ -100,7 +100,7 @@ def signals(model: Layer, x: Any, labels: Any, loss: Callable[[Any, Any], Any]) 
 
 
 def _keep_gradient(out: Tensor, gradients: dict[int, Array]) -> None:
-    """Put a tensor's gradient under its id when a walk reaches it."""
+    """Store a tensor's gradient under its id when the backward pass reaches it."""
 
     def keep(g: Any) -> None:
         gradients[id(out)] = unbox(g)
@@ -110,7 +110,7 @@ def _keep_gradient(out: Tensor, gradients: dict[int, Array]) -> None:
 
 @contextmanager
 def _noted(model: Layer, outputs: list[tuple[str, Layer, Tensor]]) -> Iterator[None]:
-    """Note the results of a model's innermost layers within the ``with`` block."""
+    """Record the results of a model's innermost layers inside the ``with`` block."""
     inner = {id(layer): (path, layer) for path, layer in model.layers().items() if not layer.children()}
 
     def watch(path: str, layer: Layer) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""A network in a table: its layers, their shapes, parameters and multiply-adds, from shapes alone."""
+"""Tables of a network's layers, with shapes, parameters and multiply-adds, from shapes alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.sequential import Sequential
 from tinygrad_lab.nn.variables import Parameter, Variable
 
-_SIDE_BY_SIDE = ("parallel_concat", "residual")  # of their layers the longest way counts, of all others the sum
+_SIDE_BY_SIDE = ("parallel_concat", "residual")  # the longest of their branches counts; in other layers the sum does
 _FLOAT32 = 4  # bytes
 
 
@@ -27,11 +27,11 @@ class Row:
     name : str
         Its path in the network.
     kind : str
-        Its registered name, or its class's where it has none.
+        Its registered name, or else the name of its class.
     output_shape : tuple of int
-        Of one example, without the batch axis.
+        The result's shape for one example, without the batch axis.
     parameters : int
-        Numbers that it holds, learned or not.
+        The number of its parameters and statistics.
     multiply_adds : int
         For one example.
     """
@@ -52,13 +52,13 @@ class Summary:
     model : str
         Its name.
     total_parameters, trainable_parameters, non_trainable_parameters : int
-        All numbers that it holds; those that are learned; frozen ones and statistics.
+        The number of all values; of those that are learned; of frozen ones and statistics.
     multiply_adds : int
         For one example.
     depth : int
-        Convolutions and dense layers on the longest way from input to output.
+        Convolutions and dense layers on the longest path from input to output.
     layers : tuple of Row
-        In the order in which they are applied, the input first.
+        The layers in the order in which they are applied, after the input.
     """
 
     model: str
@@ -98,17 +98,17 @@ def summarize(model: Layer, image: Sequence[int], *, name: str | None = None) ->
     image : sequence of int
         The shape of one example, without the batch axis.
     name : str or None
-        The network's name; None is that of its class.
+        The network's name; by default that of its class.
 
     Raises
     ------
     ShapeError
-        A layer does not take the shape that comes to it.
+        A layer does not accept the shape of its input.
 
     Notes
     -----
-    A layer gets a row if it has no layers inside, or holds variables of its own. Layers are found where they are asked
-    for their `output_shape`; one that is applied several times appears once, with the multiply-adds of all its calls.
+    A layer gets a row if it has no inner layers, or has variables of its own. Layers are found when their
+    `output_shape` is called. One that is applied several times appears once, with the multiply-adds of all its calls.
 
     Examples
     --------
@@ -166,11 +166,11 @@ def summarize_model(name: str, options: Mapping[str, Any] | None = None) -> Summ
     return summarize(model, image, name=name)
 
 
-Calls = list[tuple[tuple[Shape, ...], Shape]]  # what was taken and what was returned
+Calls = list[tuple[tuple[Shape, ...], Shape]]  # the shapes of arguments and result
 
 
 def _trace(model: Layer, shape: Shape) -> list[tuple[str, Layer, Calls]]:
-    """Return the layers in the order in which they gave their first result, by path, with their calls."""
+    """Return the layers with their calls by path, in the order of their first results."""
     found: dict[int, tuple[str, Layer, Calls]] = {}
     for call in trace(model, shape).finished():
         found.setdefault(id(call.layer), (call.path, call.layer, []))[2].append((call.taken, call.returned))
@@ -184,9 +184,9 @@ def _own_variables(layer: Layer) -> list[Variable]:
 
 
 def _depth(layer: Layer, products: Mapping[int, int]) -> int:
-    """Return how many layers of products are on the longest way through a layer.
+    """Return the number of layers with products on the longest path through a layer.
 
-    A `Sequential` may have more inside than what is on its way: auxiliary classifiers.
+    A `Sequential` may hold more layers than are on its path, such as auxiliary classifiers.
     """
     inner = layer.inner if isinstance(layer, Sequential) else layer.children()
     ways = [_depth(child, products) for child in inner.values()]

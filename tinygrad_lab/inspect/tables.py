@@ -1,4 +1,4 @@
-"""Tables that show themselves in notebooks."""
+"""HTML tables for notebooks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from html import escape
 
 
 def html_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()) -> str:
-    """Return a table in HTML, which scrolls sideways where it is too wide.
+    """Return a table in HTML, which scrolls sideways if it is too wide.
 
     Parameters
     ----------
@@ -16,7 +16,7 @@ def html_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: S
     rows : sequence of sequences of str
         The cells, as text.
     numbers : sequence of int
-        The columns that hold numbers, which are set to the right.
+        The columns of numbers, which are aligned to the right.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a network's layers are given and what they return, from shapes alone."""
+"""Trace of the shapes that a network's layers take and return, without running it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Call:
     layer : Layer
         The layer.
     taken : tuple of shapes
-        What it was given.
+        The shapes of its inputs.
     returned : shape
-        What it returned: an object of its own, by which a later call that was given it can be told.
+        The shape of its result, as a new object: a later call with that object as input follows this one.
     inner : list of Call
-        The calls that it made, in order.
+        The calls that it made itself, in order.
     """
 
     path: str
@@ -47,19 +47,19 @@ class Call:
 
 
 def trace(model: Layer, *shapes: Shape) -> Call:
-    """Return the calls that asking a network for its output's shape leads to.
+    """Return the calls of a network's `output_shape` and of its layers'.
 
     Parameters
     ----------
     model : Layer
-        The network, which stays as it is.
+        The network, which is not changed.
     *shapes : tuple of int
         The inputs' shapes, batch axis included.
 
     Raises
     ------
     ShapeError
-        A layer does not take the shape that comes to it.
+        A layer does not accept the shape of its input.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def trace(model: Layer, *shapes: Shape) -> Call:
                 result = original(*shapes)
             finally:
                 inner = open_calls.pop()
-            result = (*result,)  # an object of its own
+            result = (*result,)  # a new object
             open_calls[-1].append(Call(paths[id(layer)], layer, shapes, result, inner))
             return result
 
@@ -93,7 +93,7 @@ def trace(model: Layer, *shapes: Shape) -> Call:
 
 @contextmanager
 def _replaced(model: Layer, watch: Callable[[Layer], Callable[..., Any]]) -> Iterator[None]:
-    """Exchange the `output_shape` of all layers of a model within the ``with`` block."""
+    """Replace the `output_shape` of all layers of a model inside the ``with`` block."""
     layers = {id(layer): layer for layer in model.layers().values()}.values()
     for layer in layers:
         vars(layer)["output_shape"] = watch(layer)
@@ -105,25 +105,25 @@ def _replaced(model: Layer, watch: Callable[[Layer], Callable[..., Any]]) -> Ite
 
 
 def outline(name: str, options: Mapping[str, Any] | None = None) -> tuple[Layer, tuple[int, ...]]:
-    """Return a registered network that has shapes but no weights, and the shape of the image that it takes.
+    """Return a registered network with shapes but no weights, and the shape of its input image.
 
     Parameters
     ----------
     name : str
         The network's registered name.
     options : mapping or None
-        Its options; `image` says what it is given, and is the network's default if left out.
+        Its options. `image` is the shape of its input; if it is left out, the network's default is used.
 
     Raises
     ------
     PluginError
-        There is no such network.
+        The network is unknown.
     ConfigError
-        The network has no such option, or does not say what image it takes.
+        The network has no such option, or has no option `image`.
     OptionError
         An option is of another type.
     ShapeError
-        A window is larger than its map; the error names the layer and the map.
+        A window is larger than its feature map; the error names both.
 
     Examples
     --------
@@ -133,7 +133,7 @@ def outline(name: str, options: Mapping[str, Any] | None = None) -> tuple[Layer,
     """
     table = {"name": name, **(options or {})}
     known = inspect.signature(registry.models.bind(table)).parameters
-    image = known["image"].default if "image" in known else None  # the given one, if there is one
+    image = known["image"].default if "image" in known else None  # the bound one, or the default
     if not isinstance(image, (tuple, list)) or not all(type(n) is int and n > 0 for n in image):
         raise ConfigError(f"{name}: expected an option image of (height, width, channels), got {image!r}")
     with shapes_only():

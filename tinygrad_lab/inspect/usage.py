@@ -1,4 +1,4 @@
-"""How often each pixel is used by the windows of a network."""
+"""Usage map: how often the windows of a network use each pixel."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from tinygrad_lab.ops.windows import Window
 
 
 def usage_map(model: Layer, image: Sequence[int]) -> Array:
-    r"""Return on how many ways each pixel reaches the output, through layers with windows and past them.
+    r"""Return the number of paths by which each pixel reaches the output.
 
     .. math:: u = \frac{\partial}{\partial x} \sum f_n(\dots f_1(x)), \qquad f_i(x) = x * 1
 
-    All filters are set to ones and all else is left out, so that the gradient counts: for a single convolution it says
-    in how many windows a pixel lies. The ways through branches side by side, and the way through a residual layer and
-    its shortcut, are added up.
+    All filters are replaced by ones and all other layers are left out, so the gradient counts paths: for a single
+    convolution, the windows that contain a pixel. Paths through parallel branches, and through a residual layer and its
+    shortcut, are added.
 
     Parameters
     ----------
     model : Layer
-        A layer with a window, or a network; those of its layers that have none are passed over.
+        A layer with a window, or a network; layers without windows are skipped.
     image : sequence of int
         The shape of one example: (height, width, channels).
 
@@ -44,10 +44,9 @@ def usage_map(model: Layer, image: Sequence[int]) -> Array:
     Raises
     ------
     OptionError
-        No layer has a window, or one is dilated; layers are connected otherwise; the size of maps changes in another
-        way than by windows that sum.
+        No layer has a window, a window is dilated, or layers are connected in a way that the count does not cover.
     ShapeError
-        A layer does not take the shape that comes to it.
+        A layer does not accept the shape of its input.
 
     Examples
     --------
@@ -73,7 +72,7 @@ def _has_window(call: Call) -> bool:
 
 
 def _reached(call: Call, x: Any) -> Any:
-    """Return the ways that end at each place of a layer's result, given those that end at each place before it."""
+    """Return the number of paths to each position of a layer's result, given those to each position of its input."""
     layer: Any = call.layer
     if _has_window(call):
         return _summed(call, x)

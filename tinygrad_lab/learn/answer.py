@@ -1,4 +1,4 @@
-"""A learner's answer: its files, read, looked over and run, with a clear word for whatever keeps them from running."""
+"""Answer of a learner: its files, read, checked and run, with a clear message for every error."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-PACKAGE = "tinygrad_lab_answer"  # under which the learner's modules are known while they are graded
-MOST_TEXT, MOST_LINE = 2000, 200  # characters of a message, and of a line or name, that are kept
+PACKAGE = "tinygrad_lab_answer"  # the package of the learner's modules during grading
+MOST_TEXT, MOST_LINE = 2000, 200  # characters of a message, and of a line or name
 
 
 def cut(text: str, most: int = MOST_TEXT) -> str:
-    r"""Return the beginning of a text, and how much is missing; control characters are replaced.
+    r"""Return the beginning of a text and the length of the rest, with control characters replaced.
 
     Examples
     --------
@@ -29,14 +29,14 @@ def cut(text: str, most: int = MOST_TEXT) -> str:
 
 
 class WrongAnswer(Exception):
-    """Something is wrong with an answer, said in plain words.
+    """An answer is wrong; the message says why in plain words.
 
     Parameters
     ----------
     message : str
-        What.
+        The reason.
     shown : str
-        An example of it: what was computed, and what should have been.
+        An example: the computed value and the expected one.
     """
 
     def __init__(self, message: str, shown: str = "") -> None:
@@ -45,17 +45,17 @@ class WrongAnswer(Exception):
 
 
 class Stopped(BaseException):
-    """An answer's process is of no use any more; no exception that a check of the kit would catch.
+    """An answer's process cannot be used any more. Checks of the kit do not catch this exception.
 
     Parameters
     ----------
     message : str
-        Why.
+        The reason.
     """
 
 
 class Raised(Exception):
-    """An exception of an answer's process, as the grader knows it.
+    """An exception of an answer's process, as the grader represents it.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Raised(Exception):
     text : str
         Its message.
     place : tuple of str, int and str, or None
-        File, number and text of the learner's line in which it arose.
+        File, number and text of the learner's line that raised it.
     """
 
     def __init__(self, kind: str, text: str, place: tuple[str, int, str] | None) -> None:
@@ -73,16 +73,16 @@ class Raised(Exception):
 
 
 class Answer:
-    """The names that a learner's file defines, each as an attribute.
+    """Names that a learner's file defines, as attributes.
 
-    Functions are wrapped so that one without a ``return`` is told so.
+    Functions are wrapped so that a missing ``return`` is an error that says so.
 
     Parameters
     ----------
     files : mapping of name to source
         The learner's files.
     folder : Path or None
-        Where they lie; None for text that lies nowhere.
+        The folder of the files; None for text without a folder.
     """
 
     def __init__(self, files: Mapping[str, str], folder: Path | None = None) -> None:
@@ -97,7 +97,7 @@ class Answer:
         Raises
         ------
         WrongAnswer
-            A file is no Python, has a hole that is not filled, or raises an exception.
+            A file is not valid Python, has an open hole, or raises an exception.
         """
         no_holes(self._sources)
         for name, path in self._files.items():
@@ -121,12 +121,12 @@ class Answer:
         return returning(value, name) if inspect.isfunction(value) else value
 
     def named(self, name: str) -> Any:
-        """Return what the files call by a name, as it is.
+        """Return the value of a name in the files, without a wrapper.
 
         Raises
         ------
         WrongAnswer
-            They define no such name.
+            The name is not defined.
         """
         if name not in self._names:
             files = " and ".join(self._files)
@@ -134,15 +134,15 @@ class Answer:
         return self._names[name]
 
     def put_on(self, bench: Any) -> None:
-        """Take the exercise's bench: a module of functions that are called with the answer first."""
+        """Set the exercise's bench: a module of functions whose first argument is the answer."""
         self._bench = bench
 
     def bench(self, name: str) -> Callable[..., Any]:
-        """Return a function of the exercise's bench, for this answer."""
+        """Return a function of the exercise's bench, bound to this answer."""
         return functools.partial(getattr(self._bench, name), self)
 
     def line_of(self, error: BaseException) -> tuple[str, int, str] | None:
-        """Return file, number and text of the learner's line in which an exception arose; None if it was not there."""
+        """Return file, number and text of the learner's line that raised an exception, or None for other code."""
         paths = {path: name for name, path in self._files.items()}
         place = None
         link: BaseException | None = error
@@ -159,7 +159,7 @@ class Answer:
         return place
 
     def blame(self, error: BaseException) -> str:
-        """Say what an exception was, and in which of the learner's lines it arose."""
+        """Return an exception in words, with the learner's line that raised it."""
         root = root_of(error)
         what = f"{kind_of(root)}: {root}" if str(root) else kind_of(root)
         place = self.line_of(error)
@@ -167,14 +167,14 @@ class Answer:
 
 
 def root_of(error: BaseException) -> BaseException:
-    """Return the exception that an exception was raised from in the first place."""
+    """Return the first exception in a chain of causes."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
 
 
 def kind_of(error: BaseException) -> str:
-    """Return the name of an exception's type, in the process in which it was raised."""
+    """Return the name of an exception's type in the process that raised it."""
     return error.kind if isinstance(error, Raised) else type(error).__name__
 
 
@@ -197,7 +197,7 @@ def compiled(text: str, name: str, path: str) -> types.CodeType:
     Raises
     ------
     WrongAnswer
-        It is no Python.
+        The source is not valid Python.
     """
     try:
         return compile(text, path, "exec")
@@ -226,12 +226,12 @@ def returning(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def no_holes(files: Mapping[str, str]) -> None:
-    """Look for holes.
+    """Check that no hole is open.
 
     Raises
     ------
     WrongAnswer
-        A file is no Python, or has a hole that is not filled.
+        A file is not valid Python, or has an open hole.
     """
     for name, text in files.items():
         compiled(text, name, f"<{name}>")
@@ -241,7 +241,7 @@ def no_holes(files: Mapping[str, str]) -> None:
 
 
 def holes(files: Mapping[str, str]) -> list[str]:
-    r"""Return where holes are still open, as "FILE, line N (in FUNCTION)".
+    r"""Return the positions of open holes, as "FILE, line N (in FUNCTION)".
 
     Examples
     --------
@@ -253,7 +253,7 @@ def holes(files: Mapping[str, str]) -> list[str]:
         try:
             tree = ast.parse(text)
         except (SyntaxError, ValueError):
-            continue  # running it says what is wrong
+            continue  # running it reports the error
 
         def walk(node: ast.AST, inside: str, name: str = name) -> None:
             for child in ast.iter_child_nodes(node):

@@ -1,4 +1,4 @@
-"""The exercises and their order; from one marked source both the file with holes and the solution."""
+"""Catalog of the exercises in order; one marked source gives the file with holes and the solution."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class Mistake:
     Parameters
     ----------
     name : str
-        What tests and the progress call it.
+        The name in tests and in the progress.
     old, new : str
-        What stands in the solution, once, and what learners write instead.
+        A text that occurs once in the solution, and the mistake that replaces it.
     says : str
-        What to tell whoever made it.
+        The explanation for the learner.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Exercise:
     Parameters
     ----------
     number : int
-        Its place, from 1.
+        Its position, from 1.
     name : str
         The name of its folder, and of the learner's file.
     """
@@ -86,7 +86,7 @@ class Exercise:
 
     @cached_property
     def story(self) -> str:
-        """What it is about, in Markdown."""
+        """The task, in Markdown."""
         return (self.folder / "story.md").read_text(encoding="utf-8")
 
     @property
@@ -96,7 +96,7 @@ class Exercise:
 
     @property
     def library(self) -> bool:
-        """Whether its answers run beside `tinygrad_lab`; else with NumPy alone."""
+        """Whether its answers may use `tinygrad_lab`; otherwise they may use only NumPy."""
         return bool(self._table.get("library")) or any("import tinygrad_lab" in text for text in self._marked.values())
 
     @property
@@ -119,7 +119,7 @@ class Exercise:
 
     @property
     def bench(self) -> str:
-        """The source of what runs beside an answer, in its process; empty for most exercises."""
+        """The source of code that runs in an answer's process; empty for most exercises."""
         path = self.folder / "bench.py"
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
@@ -129,7 +129,7 @@ class Exercise:
 
     @property
     def hints(self) -> list[str]:
-        """Three hints of rising strength."""
+        """Three hints, each stronger than the last."""
         return [hint["text"].strip() for hint in self._table["hints"]]
 
     @property
@@ -147,12 +147,12 @@ class Exercise:
 
     @property
     def with_holes(self) -> dict[str, str]:
-        """The learner's files, as they are handed out."""
+        """The learner's files with their holes."""
         return {name: open_holes(text) for name, text in self._marked.items()}
 
     @property
     def solution(self) -> dict[str, str]:
-        """The learner's files, as the reference has them."""
+        """The learner's files with the reference solution."""
         return {name: close_holes(text) for name, text in self._marked.items()}
 
     def wrong(self, mistake: Mistake) -> dict[str, str]:
@@ -161,7 +161,7 @@ class Exercise:
         Raises
         ------
         ConfigError
-            What the mistake replaces does not stand in the solution exactly once.
+            The text that the mistake replaces does not occur exactly once in the solution.
         """
         files = self.solution
         places = [name for name, text in files.items() for _ in range(text.count(mistake.old))]
@@ -171,7 +171,7 @@ class Exercise:
 
 
 def open_holes(text: str) -> str:
-    r"""Return a marked source with a task and an error where the solution stood.
+    r"""Return a marked source with a task and an error in place of the solution.
 
     Examples
     --------
@@ -217,7 +217,7 @@ def find_exercise(which: str) -> Exercise:
     Raises
     ------
     ConfigError
-        There is none such.
+        The exercise is unknown.
 
     Examples
     --------
@@ -227,5 +227,5 @@ def find_exercise(which: str) -> Exercise:
     for exercise in exercises():
         if which.strip() in (str(exercise.number), f"{exercise.number:02}", exercise.name):
             return exercise
-    told = hint(which.strip(), [exercise.name for exercise in exercises()])
-    raise ConfigError(f"expected a number from 1 to {len(ORDER)} or a name, got {which!r}; {told}")
+    advice = hint(which.strip(), [exercise.name for exercise in exercises()])
+    raise ConfigError(f"expected a number from 1 to {len(ORDER)} or a name, got {which!r}; {advice}")

@@ -1,4 +1,4 @@
-"""A failure of the kit in a learner's words: which result is wrong, on which smallest case, expected and given."""
+"""Explanations of the kit's failures for learners: the wrong result, the smallest case, expected and given values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tinygrad_lab.conformance.trials.verdict import NotFinite, Violation
 from tinygrad_lab.learn.answer import Answer, WrongAnswer
 from tinygrad_lab.learn.judge import as_arrays, names_of
 
-# What it means for a learner that a property does not hold.
+# The meaning of a failed property for a learner.
 WORDS = {
     "accumulation": "gradients do not add up over two backward passes",
     "adjoint": "the backward is not the adjoint of the forward",
@@ -56,18 +56,18 @@ WORDS = {
     "width": "float32 parameters do not stay float32, or go another way than float64 ones",
     "zero_size": "a batch without rows goes wrong",
 }
-ROUNDING = re.compile(r" \(error [^()]*\)$")  # of no interest where a result is plainly wrong
+ROUNDING = re.compile(r" \(error [^()]*\)$")  # irrelevant if the result itself is wrong
 LAW = re.compile(r"law \w+(?: \((?P<formula>.*)\))?: error (?P<error>\S+), tolerance \S+$")
-GUESS = re.compile(r"^ *=> (.*)$", re.MULTILINE)  # what would explain a wrong Jacobian, in the kit's report
-NOISE = 1e-9  # what differences make of a 0, relative to the other entries
-MOST = 120  # elements of an array that is shown
+GUESS = re.compile(r"^ *=> (.*)$", re.MULTILINE)  # explanations of a wrong Jacobian in the kit's report
+NOISE = 1e-9  # the error of numerical differences at a 0, relative to the other entries
+MOST = 120  # elements of a printed array
 
 
 def explain_failure(result: LayerResult, answer: Answer) -> tuple[str, str, list[str]]:
-    """Return what is wrong, the smallest counterexample, and what would explain it."""
+    """Return the error, the smallest counterexample, and possible explanations."""
     first = result.failures[0]
     failure = first.failure
-    if failure is None:  # which it is not, by the meaning of failures
+    if failure is None:  # the message of the failure covers it
         return "", "", []
     error, trial = failure.error, failure.trial
     if isinstance(root := origin(error), WrongAnswer):
@@ -82,13 +82,13 @@ def explain_failure(result: LayerResult, answer: Answer) -> tuple[str, str, list
         argument = getattr(error, "argument", "")
         shown = comparison(first.name, trial, argument)
     plain = not isinstance(error, NotFinite)
-    if first.name == "gradients" and shown and plain:  # which says more than the one product that was found to differ
+    if first.name == "gradients" and shown and plain:  # more informative than the product that differs
         what = f"the gradient of {argument} is wrong"
     return what, "\n\n".join(filter(None, (arguments(trial), shown))), GUESS.findall(failure.report)
 
 
 def in_words(prop: str, error: Exception, answer: Answer) -> str:
-    """Return what it means that a property or law does not hold."""
+    """Return the meaning of a failed property or law."""
     if not isinstance(error, Violation):
         return answer.blame(error)
     if isinstance(error, NotFinite):
@@ -123,7 +123,7 @@ def arguments(trial: Any) -> str:
 
 
 def names_of_inputs(trial: Any) -> list[str]:
-    """Return what the arguments of a case are called by the function that says what is right."""
+    """Return the names of a case's arguments in the reference function."""
     count = len(trial.inputs)
     subject, cases = getattr(trial, "subject", None), getattr(trial, "cases", None)
     function = getattr(subject, "function", None)
@@ -145,7 +145,7 @@ def array(name: str, values: Array, digits: int = 4) -> str:
 
 
 def comparison(prop: str, trial: Trial, argument: str) -> str:
-    """Return expected and given side by side, if that can be had."""
+    """Return expected and given results, if they can be computed."""
     reference = trial.cases.reference if prop in ("values", "reference") else None
     try:
         if reference is not None:
@@ -153,7 +153,7 @@ def comparison(prop: str, trial: Trial, argument: str) -> str:
         if argument and argument in trial.names:
             return jacobians_beside(trial, trial.names.index(argument))
     except Exception:
-        return ""  # what was raised is not the learner's business: the headline says what is wrong
+        return ""  # the headline already names the error
     return ""
 
 

@@ -1,7 +1,7 @@
-"""Grading: the steps of an exercise one after another, and what to say of the first that fails.
+"""Grading of an answer: the steps of an exercise in order, up to the first that fails.
 
-A typical mistake is known by what it does: the learner's answer is put to the exercise's probes, and so is the solution
-with each mistake in it. Where a mistake changes what a probe gives, and the answer gives the same, that is it.
+A typical mistake is recognized by its results: the exercise's probes run on the learner's answer, and on the solution
+with each mistake in it. If a mistake changes the result of a probe, and the answer has the same result, it is found.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from tinygrad_lab.learn.answer import Answer, Raised, Stopped, WrongAnswer, kind
 from tinygrad_lab.learn.catalog import Exercise, Mistake
 from tinygrad_lab.learn.verdict import Verdict
 
-ALIKE = 1e-6  # how near, relatively, two results of a probe are that come from one mistake
+ALIKE = 1e-6  # relative tolerance between results of the same mistake
 
 
 def grade(exercise: Exercise, files: Mapping[str, str], folder: Path | None = None) -> Verdict:
-    """Return the verdict on an answer that is trusted: it is run in this process, unconfined.
+    """Return the verdict on a trusted answer, which runs in this process without confinement.
 
     Parameters
     ----------
     exercise : Exercise
-        What was asked.
+        The exercise.
     files : mapping of name to source
         The answer.
     folder : Path or None
-        Where its files lie.
+        The folder of its files.
     """
     verdict = Verdict()
     judge(exercise, local_answer(exercise, files, folder), verdict)
@@ -48,16 +48,16 @@ def local_answer(exercise: Exercise, files: Mapping[str, str], folder: Path | No
 
 
 def judge(exercise: Exercise, answer: Answer, verdict: Verdict) -> None:
-    """Run an answer, check one step after another, and enter what is found into a verdict.
+    """Run an answer, check each step, and record the findings in a verdict.
 
     Parameters
     ----------
     exercise : Exercise
-        What was asked.
+        The exercise.
     answer : Answer
-        Runs here, or in a process of its own.
+        The answer, in this process or in another.
     verdict : Verdict
-        Is filled in as steps pass, so that it holds them if the answer's process is stopped.
+        The verdict, which records each step as it passes, in case the answer's process is stopped.
     """
     rules = importlib.import_module(f"tinygrad_lab.learn.exercises.{exercise.name}.grade")
     try:
@@ -74,7 +74,7 @@ def judge(exercise: Exercise, answer: Answer, verdict: Verdict) -> None:
                 step.check()
         except Stopped:
             raise
-        except BaseException as error:  # a learner's sys.exit() included
+        except BaseException as error:  # including a learner's sys.exit()
             describe(verdict, error, answer)
             recognize(verdict, exercise, answer, rules.probes)
             return
@@ -87,7 +87,7 @@ def judge(exercise: Exercise, answer: Answer, verdict: Verdict) -> None:
 
 
 def describe(verdict: Verdict, error: BaseException, answer: Answer) -> None:
-    """Enter what a step raised into a verdict."""
+    """Record a step's exception in a verdict."""
     from tinygrad_lab.conformance.trials.results import NonconformanceError
     from tinygrad_lab.learn.explaining import explain_failure
 
@@ -100,7 +100,7 @@ def describe(verdict: Verdict, error: BaseException, answer: Answer) -> None:
 
 
 def recognize(verdict: Verdict, exercise: Exercise, answer: Answer, probes: Callable[[Answer], list[Any]]) -> None:
-    """Enter the typical mistakes that an answer holds, in place of the kit's guesses."""
+    """Record the typical mistakes in an answer, in place of the kit's guesses."""
     right = results(probes, local_answer(exercise, exercise.solution).run())
     given = results(probes, answer)
     found: list[tuple[set[int], Mistake]] = []
@@ -112,7 +112,7 @@ def recognize(verdict: Verdict, exercise: Exercise, answer: Answer, probes: Call
     explained: set[int] = set()
     says = []
     for changed, mistake in sorted(found, key=lambda pair: -len(pair[0])):
-        if not changed <= explained:  # what an earlier one explains needs no second reason
+        if not changed <= explained:  # an earlier mistake explains it already
             explained |= changed
             verdict.mistakes.append(mistake.name)
             says.append(mistake.says)
@@ -120,7 +120,7 @@ def recognize(verdict: Verdict, exercise: Exercise, answer: Answer, probes: Call
 
 
 def results(probes: Callable[[Answer], list[Any]], answer: Answer) -> list[Any]:
-    """Return what each probe of an answer gives: a list of arrays, or the name of an exception."""
+    """Return the result of each probe of an answer: a list of arrays, or the name of an exception."""
     found: list[Any] = []
     for probe in probes(answer):
         try:
@@ -131,18 +131,18 @@ def results(probes: Callable[[Answer], list[Any]], answer: Answer) -> list[Any]:
             found.append([np.asarray(unbox(part), dtype="float64") for part in parts])
         except Stopped:
             raise
-        except BaseException as error:  # a learner's sys.exit() included
+        except BaseException as error:  # including a learner's sys.exit()
             found.append(kind_of(root_of(error)))
     return found
 
 
 def is_finite(result: Any) -> bool:
-    """Return whether a probe has given finite numbers, or an exception."""
+    """Return whether a probe's result is finite numbers or an exception."""
     return isinstance(result, str) or all(np.isfinite(part).all() for part in result)
 
 
 def alike(a: Any, b: Any) -> bool:
-    """Tell whether two results of a probe are the same but for rounding."""
+    """Return whether two results of a probe agree up to rounding."""
     if isinstance(a, str) or isinstance(b, str):
         return bool(a is b or (isinstance(a, str) and a == b))
     if len(a) != len(b) or any(x.shape != y.shape for x, y in zip(a, b, strict=True)):

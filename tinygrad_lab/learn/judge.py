@@ -1,4 +1,4 @@
-"""What the exercises' steps are made of: short ways into the conformance kit, for answers written on plain arrays."""
+"""Checks for the steps of exercises: shortcuts to the conformance kit, for answers on plain arrays."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tinygrad_lab.conformance.trials.verdict import Measure, agree, demand
 from tinygrad_lab.learn.answer import WrongAnswer
 
 PROFILE = Profile(examples=12)
-LAYER_STEPS = (  # what is asked of layers, beyond values and laws
+LAYER_STEPS = (  # properties of layers, in addition to values and laws
     "gradients",
     "second_order",
     "adjoint",
@@ -42,14 +42,14 @@ ONE_WIDTH = "exercises are about the mathematics, not about float32"
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that is checked.
+    """One check of an exercise.
 
     Parameters
     ----------
     name : str
-        What is right once it passes.
+        What the check shows.
     check : callable
-        Raises what the kit finds, or a WrongAnswer.
+        Raises the kit's finding, or a WrongAnswer.
     """
 
     name: str
@@ -66,16 +66,16 @@ def same_values(
     *,
     tolerance: float = REFERENCE,
 ) -> LayerResult:
-    """Check that a function of arrays (and of a case's options) gives what its reference does.
+    """Check that a function of arrays (and of a case's options) agrees with its reference.
 
     Parameters
     ----------
     function, reference : callable
-        ``f(*arrays, **options)``, to an array or a tuple of arrays.
+        ``f(*arrays, **options)``, which returns an array or a tuple of arrays.
     strategy : Hypothesis strategy
-        Draws what `check_function` takes.
+        Draws the cases of `check_function`.
     tolerance : float
-        How far apart the two may be, relative to the largest value.
+        The largest difference, relative to the largest value.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def same_values(
         return RuleSubject(lambda *xs: function(*xs, **drawn.options), no_rule, inputs, constants_of(drawn))
 
     def values(trial: Trial) -> Measure:
-        """The result is that of the reference."""
+        """The result equals that of the reference."""
         found, expected = (as_arrays(f(*trial.inputs, **trial.case.options)) for f in (function, reference))
         demand(len(found) == len(expected), f"expected {len(expected)} results, got {len(found)}")
         measures = []
@@ -105,10 +105,10 @@ def same_values(
 
 
 def inputs_stay(function: Callable[..., Any]) -> Property:
-    """Return the property that a function writes into none of its arguments."""
+    """Return the property that a function does not write into its arguments."""
 
     def inputs(trial: Trial) -> Measure:
-        """No argument is written into."""
+        """The function does not write into its arguments."""
         copies = [np.array(a) for a in trial.inputs]
         function(*copies, **trial.case.options)
         for copy, a in zip(copies, trial.inputs, strict=True):
@@ -126,7 +126,7 @@ def right_gradient(
     kink_distance: Callable[..., float] | None = None,
     complex_safe: bool = False,
 ) -> LayerResult:
-    """Check a vector-Jacobian product with the kit's `check_vjp`, exempt from what a first attempt need not mind.
+    """Check a vector-Jacobian product with the kit's `check_vjp`, without the properties that a first attempt may fail.
 
     Raises
     ------
@@ -156,7 +156,7 @@ def right_gradient(
 
 
 def check_gradients(found: Any, arguments: dict[str, Array], *, finite: bool) -> None:
-    """Raise a WrongAnswer unless there is a gradient for each argument, of its shape, and finite if it is to be."""
+    """Raise a WrongAnswer unless each argument has a gradient of its shape, finite if required."""
     parts = list(found) if isinstance(found, (tuple, list)) else [found]
     if len(parts) != len(arguments):
         wanted = f"{len(arguments)} gradient{'s' * (len(arguments) > 1)} ({', '.join(arguments)})"
@@ -175,13 +175,13 @@ def check_gradients(found: Any, arguments: dict[str, Array], *, finite: bool) ->
 
 
 def names_of(function: Callable[..., Any]) -> list[str]:
-    """Return what a function calls its positional arguments."""
+    """Return the names of a function's positional arguments."""
     parameters = inspect.signature(function).parameters.values()
     return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
 
 
 def no_rule(*arrays: Any) -> Any:
-    """Stand for a derivative that nobody asks for."""
+    """Placeholder of a derivative that is not needed."""
     raise WrongAnswer("no derivative is asked for here")
 
 

@@ -1,4 +1,4 @@
-"""Grading with the answer in a process of its own, which gets inputs and returns numbers, and knows no verdict."""
+"""Grading with the answer in its own process, which gets inputs, returns numbers and knows no verdict."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from tinygrad_lab.learn.apart.wire import LOST, Malformed
 from tinygrad_lab.learn.catalog import FOLDER, Exercise
 from tinygrad_lab.learn.verdict import Verdict
 
-SECONDS = 60.0  # a right answer takes three at most
-GRACE = 5.0  # more, for the process to end by itself
+SECONDS = 60.0  # a right answer takes at most three
+GRACE = 5.0  # extra, for the process to end by itself
 MEMORY = 4 << 30  # bytes that an answer may use
-MOST_PRINTED = 2000  # characters that are kept of what a learner's code prints
+MOST_PRINTED = 2000  # characters of a learner's output
 MOST_SHOWN = 20_000  # characters of a counterexample
 MOST_SOURCE = 1 << 20  # characters of an answer
 MOST_TRACE = 100_000  # bytes
-TRACE_SECONDS = 0.5  # for the process to write down where it is
+TRACE_SECONDS = 0.5  # for the process to write its current line
 HERE = Path(__file__).parent
 PACKAGES = {"tinygrad_lab": str(HERE.parent), "tinygrad_lab.learn": str(HERE)}
 FRAME = re.compile(r'File "(?P<path>[^"]*)", line (?P<line>\d+) in (?P<name>\S+)')
 
 
 class AnswerProcess:
-    """A process that runs an answer's functions for the grader, for a limited time.
+    """Process that runs an answer's functions for the grader within limits.
 
     Parameters
     ----------
     exercise : Exercise
-        What was asked.
+        The exercise.
     files : mapping of name to source
         The answer.
     folder : Path or None
-        Where its files lie.
+        The folder of its files.
     seconds : float
-        How long it may take.
+        The time limit.
     memory : int
-        How many bytes it may use.
+        The memory limit in bytes.
     """
 
     def __init__(
@@ -86,21 +86,21 @@ class AnswerProcess:
 
     @property
     def streams(self) -> tuple[BinaryIO, BinaryIO]:
-        """The connection: where its messages come from, and where ours go."""
+        """The connection: the streams of its messages and of ours."""
         return cast(BinaryIO, self.running.stdout), cast(BinaryIO, self.running.stdin)
 
     @property
     def printed(self) -> str:
-        """The beginning of what was printed, once the process has ended."""
+        """The beginning of the output, after the process has ended."""
         return cut(self.kept.decode("utf-8", "replace")[:MOST_PRINTED])
 
     def why_lost(self, malformed: str) -> str:
-        """Return why the connection is of no use any more, after ending the process.
+        """End the process and return why the connection cannot be used any more.
 
         Parameters
         ----------
         malformed : str
-            What was wrong with the last message; empty if there was none.
+            The problem of the last message; empty if there was none.
         """
         if malformed and not self.timed_out:
             self.close()
@@ -117,7 +117,7 @@ class AnswerProcess:
         return f"your code ended the process in which it was graded ({ended}): os._exit, or memory that ran out?"
 
     def close(self) -> None:
-        """End the process, with all that it has started."""
+        """End the process and all processes that it started."""
         self.clock.cancel()
         self.running.terminate()  # the guard ends the rest
         try:
@@ -139,7 +139,7 @@ class AnswerProcess:
         self.running.kill()
 
     def _time_is_up(self) -> None:
-        """Ask where the process is, and end it."""
+        """Ask the process for its current line, and end it."""
         self.timed_out = True
         if hasattr(signal, "SIGUSR1"):
             self.running.send_signal(signal.SIGUSR1)
@@ -151,7 +151,7 @@ class AnswerProcess:
         self.running.terminate()
 
     def _keep_printed(self) -> None:
-        """Read what is printed to its end, and keep the beginning."""
+        """Read the output to its end, and keep the beginning."""
         stream = cast(BinaryIO, self.running.stderr)
         with stream:
             while chunk := os.read(stream.fileno(), 1 << 16):
@@ -167,20 +167,20 @@ def grade_apart(
     seconds: float = SECONDS,
     memory: int = MEMORY,
 ) -> Verdict:
-    """Return the verdict on an answer, which runs in another process.
+    """Return the verdict on an answer that runs in another process.
 
     Parameters
     ----------
     exercise : Exercise
-        What was asked.
+        The exercise.
     files : mapping of name to source
         The answer.
     folder : Path or None
-        Where its files lie.
+        The folder of its files.
     seconds : float
-        How long it may take.
+        The time limit.
     memory : int
-        How many bytes it may use.
+        The memory limit in bytes.
     """
     verdict = Verdict()
     if (size := sum(map(len, files.values()))) > MOST_SOURCE:
@@ -197,21 +197,21 @@ def grade_apart(
 
 
 def judge_in(process: AnswerProcess, exercise: Exercise, verdict: Verdict) -> None:
-    """Judge an answer by what its process returns."""
+    """Grade an answer by the results of its process."""
     from tinygrad_lab.learn.apart.remote import RemoteAnswer  # while the process starts
     from tinygrad_lab.learn.grading import judge
 
     try:
         judge(exercise, RemoteAnswer(process.files, *process.streams, process.folder), verdict)
     except Stopped as error:
-        if not verdict.what:  # else it was stopped while mistakes were looked for
+        if not verdict.what:  # otherwise it was stopped during the search for mistakes
             verdict.what = process.why_lost(str(error) if isinstance(error, Malformed) else "")
 
 
 def task_of(
     exercise: Exercise, files: Mapping[str, str], folder: Path | None, seconds: float, memory: int
 ) -> dict[str, Any]:
-    """Return what an answer's process is told."""
+    """Return the task of an answer's process."""
     path = [entry for entry in sys.path if entry and Path(entry).exists()]
     kept = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     kept |= {entry for entry in path if Path(entry).name in ("site-packages", "dist-packages", "lib-dynload")}
@@ -244,7 +244,7 @@ def layer_folders() -> list[Path]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Return the environment of an answer's process: nothing of ours but what programs need to start."""
+    """Return the environment of an answer's process: only the variables that programs need to start."""
     kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
     own = {"HOME": home, "TMPDIR": home, "HYPOTHESIS_STORAGE_DIRECTORY": home / "hypothesis"}
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # arrays are small
@@ -253,7 +253,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def took_too_long(trace: str, files: Mapping[str, str], folder: Path | None, seconds: float) -> str:
-    """Say that the time is over, and in which of the learner's lines."""
+    """Record that the time is over, with the learner's current line."""
     paths = {ascii_text(str(folder / name) if folder else f"<{name}>"): name for name in files}
     said = f"after {seconds:g} s it was still running; an endless loop?"
     for frame in FRAME.finditer(trace):

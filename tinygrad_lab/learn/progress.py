@@ -1,4 +1,4 @@
-"""What a learner has done so far, kept in a file of the user's data folder."""
+"""Progress of a learner, stored in a file of the user's data folder."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ import platformdirs
 
 from tinygrad_lab.errors import StateError
 
-FOLDER_VARIABLE = "TINYGRAD_LAB_LEARN"  # where progress is kept instead
+FOLDER_VARIABLE = "TINYGRAD_LAB_LEARN"  # another place for the progress
 FORMAT = 1
 
 
 @dataclass
 class Entry:
-    """What was done about one exercise.
+    """Progress in one exercise.
 
     Parameters
     ----------
     where : str
-        The folder in which the learner's files lie; empty before it was started.
+        The folder of the learner's files; empty before the exercise is started.
     attempts, hints : int
-        How often it was checked, and how many hints were shown.
+        The number of checks, and of hints shown.
     passed : bool
-        Whether it has passed.
+        Whether the answer has passed.
     """
 
     where: str = ""
@@ -39,16 +39,16 @@ class Entry:
 
 @dataclass
 class Progress:
-    """The entries of all exercises that were touched.
+    """Progress in all exercises that were started.
 
     Parameters
     ----------
     path : Path
         The file.
     entries : dict
-        By the exercise's name.
+        The entries by the exercise's name.
     damage : str
-        Why the file cannot be read; empty if it can. It is kept beside the new one as soon as there is one.
+        The reason why the file cannot be read; empty if it can. A damaged file is kept under another name.
     """
 
     path: Path
@@ -60,7 +60,7 @@ class Progress:
         return self.entries.setdefault(name, Entry())
 
     def save(self) -> str:
-        """Write the file, all or nothing, and return where a damaged one was moved, or an empty text.
+        """Write the file atomically; return the new path of a damaged one, or an empty text.
 
         Raises
         ------
@@ -84,13 +84,13 @@ class Progress:
 
 
 def progress_file() -> Path:
-    """Return the file in which progress is kept."""
+    """Return the path of the progress file."""
     folder = os.environ.get(FOLDER_VARIABLE) or platformdirs.user_data_dir("tinygrad_lab", appauthor=False)
     return Path(folder) / "learn.json"
 
 
 def load_progress(path: Path | None = None) -> Progress:
-    """Return the progress that a file holds; none if there is no file; none, and a damage, if it cannot be read.
+    """Return the progress in a file: empty if there is no file, and with `damage` set if it cannot be read.
 
     Examples
     --------
@@ -119,7 +119,7 @@ def entry(given: Any) -> Entry:
     Raises
     ------
     TypeError
-        They are not those of an entry.
+        The values are not those of an entry.
     """
     found = Entry(**given)
     if any(type(getattr(found, name)) is not type(value) for name, value in asdict(Entry()).items()):
@@ -128,7 +128,7 @@ def entry(given: Any) -> Entry:
 
 
 def damaged(path: Path, error: Exception) -> str:
-    """Say that a file cannot be read, and what becomes of it."""
+    """Return a message that a file cannot be read, and where it is moved."""
     return (
         f"the progress in {path} cannot be read ({type(error).__name__}: {error}); it is not lost: mend the file, or "
         "go on, and it will be kept beside a new one"
@@ -136,7 +136,7 @@ def damaged(path: Path, error: Exception) -> str:
 
 
 def free_name(path: Path) -> Path:
-    """Return a path that does not exist: this one with a number after it."""
+    """Return a path that does not exist yet: this one with a number."""
     number = 1
     while (candidate := path.with_name(f"{path.name}-{number}")).exists():
         number += 1
@@ -144,7 +144,7 @@ def free_name(path: Path) -> Path:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader finds the old text or the new, and never a part."""
+    """Write a file atomically, so that a reader finds the old text or the new one."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""The verdict on an answer: which steps passed, and what is to be said of the first that did not."""
+"""Verdict on an answer: the steps that passed, and the explanation of the first that did not."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Verdict:
-    """What is said of an answer.
+    """Result of grading an answer.
 
     Parameters
     ----------
     passed : bool
         Whether all steps passed.
     steps : list of str
-        Those that passed.
+        The steps that passed.
     failed : str
-        The one that did not; empty where the answer could not be run at all.
+        The step that failed; empty if the answer could not be run at all.
     what : str
-        What is wrong.
+        The error.
     shown : str
         The smallest counterexample: arguments, expected and given.
     because : list of str
-        What would explain it, likeliest first.
+        Possible explanations, the likeliest first.
     mistakes : list of str
         The names of the typical mistakes that were recognized.
     printed : str
-        What the learner's code printed.
+        The output of the learner's code.
     """
 
     passed: bool = False

@@ -1,4 +1,4 @@
-"""The learner's files: handing them out without overwriting work, and finding them again."""
+"""Files of the learner: copying them without overwriting work, and finding them again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinygrad_lab.learn.progress import free_name
 
 
 def default_folder(exercise: Exercise) -> Path:
-    """Return where an exercise is copied to if nothing else is said.
+    """Return the default folder of an exercise.
 
     Examples
     --------
@@ -23,30 +23,30 @@ def default_folder(exercise: Exercise) -> Path:
 
 
 def answers_folder(exercise: Exercise, folder: Path) -> Path:
-    """Return where in an exercise's folder the answer lies: in a distribution, in its package."""
+    """Return the folder of the answer inside an exercise's folder: in a distribution, that of its package."""
     return folder / exercise.distribution.replace(".", "_") if exercise.distribution else folder
 
 
 def hand_out(
     exercise: Exercise, folder: Path, *, again: bool = False, new_distribution: Callable[[Path], object]
 ) -> tuple[list[Path], list[Path]]:
-    """Copy an exercise into a folder; return the paths that were written, and those under which old work was kept.
+    """Copy an exercise into a folder; return the paths that were written, and the new paths of old work.
 
     Parameters
     ----------
     exercise : Exercise
-        Which.
+        The exercise.
     folder : Path
-        Where to.
+        The target folder.
     again : bool
-        Whether files that differ are replaced; the old ones get another name.
+        Whether to replace files that differ; the old ones are renamed.
     new_distribution : callable
-        Writes the distribution that some exercises fill in, into a new folder.
+        Writes the distribution that some exercises fill in into a new folder.
 
     Raises
     ------
     ConfigError
-        There is work that would be overwritten.
+        Work would be overwritten.
     """
     if exercise.distribution:
         return hand_out_distribution(exercise, folder, again, new_distribution)
@@ -79,7 +79,7 @@ def hand_out_distribution(
         kept.append(set_aside(folder))
     new_distribution(folder)
     for page in (folder / "docs").rglob("*.md"):
-        page.unlink()  # it tells of another layer
+        page.unlink()  # it describes another layer
     (folder / "docs").rmdir()
     texts = {folder / "README.md": exercise.story}
     texts |= {answers_folder(exercise, folder) / name: text for name, text in exercise.with_holes.items()}
@@ -93,7 +93,7 @@ def hand_out_distribution(
 
 
 def set_aside(path: Path) -> Path:
-    """Give a file or folder another name, and return it."""
+    """Rename a file or folder, and return the new path."""
     aside = free_name(path.with_name(f"{path.name}.old"))
     path.rename(aside)
     return aside
@@ -105,16 +105,16 @@ def find_answer(exercise: Exercise, given: Path | None, remembered: str) -> Path
     Parameters
     ----------
     exercise : Exercise
-        Which.
+        The exercise.
     given : Path or None
-        A file or folder that was named.
+        A file or folder that the learner named.
     remembered : str
-        The folder that the exercise was copied to the last time; empty if it was not.
+        The folder of the last copy of the exercise; empty if there is none.
 
     Raises
     ------
     ConfigError
-        There is no answer there.
+        No answer is found.
     """
     if given is not None and given.is_file():
         return given
@@ -145,12 +145,12 @@ def read_answers(exercise: Exercise, place: Path) -> dict[str, str]:
 
 
 def read_answer(path: Path) -> str:
-    """Return what a file holds.
+    """Return the text of a file.
 
     Raises
     ------
     ConfigError
-        It is no text.
+        The file is not text.
     """
     try:
         return path.read_text(encoding="utf-8")

@@ -1,8 +1,8 @@
-"""What becomes of memory that large arrays leave behind.
+"""Setting of the C library's allocator that keeps freed memory, so that large arrays reuse it.
 
-The C library of Linux gives blocks above a threshold (128 KiB at first, 32 MiB at most) back to the system as soon as
-they are freed, and the system clears each page of the next one before the program sees it: filling 40 MiB that way
-takes four times as long as filling memory that the program kept.
+On Linux the C library returns freed blocks above a threshold (128 KiB at first, 32 MiB at most) to the system at once.
+The system then clears each page of the next block before the program sees it: filling 40 MiB takes four times as long
+as filling memory that the program kept.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _KEPT_BYTES = 1 << 30
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Tell the C library to keep freed memory for the next array, and tell whether it understood.
+    """Make the C library keep freed memory for the next array, and return whether that succeeded.
 
-    It changes the whole process, so programs do it (the trainer and the command line), never an import. Where the C
-    library is another one, nothing happens.
+    This changes the whole process, so programs do it (the trainer and the benchmark), never an import. With a C library
+    other than glibc, nothing happens.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,4 +1,4 @@
-"""Callbacks: what is told of every step and every epoch of training, and may end it."""
+"""Callbacks, called after every step and every epoch of training; they may end it."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ Metrics = dict[str, Any]
 
 
 class Callback:
-    """Listens to training; override what is of interest."""
+    """Base class of callbacks, which does nothing; override `step` or `epoch`."""
 
     def step(self, metrics: Metrics) -> None:
-        """Hear of an update: the epoch's metrics so far, with its ``epoch``, ``step`` and ``steps``."""
+        """Handle an update: `metrics` are those of the epoch so far, with its ``epoch``, ``step`` and ``steps``."""
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
-        """Hear of the end of an epoch.
+        """Handle the end of an epoch.
 
         Parameters
         ----------
         history : sequence of dict
-            The metrics of all epochs so far, those before a resumption included.
+            The metrics of all epochs so far, including those before the run was resumed.
 
         Returns
         -------
         str or None
-            A reason to end the training here.
+            A reason to end the training after this epoch, or None to continue.
         """
         return None
 
 
 class EarlyStopping(Callback):
-    """Ends training when the accuracy on the validation part has not risen for some epochs.
+    """Ends training when the accuracy on the validation data has not risen for some epochs.
 
     Parameters
     ----------
     patience : int
-        How many epochs without a better one are waited for.
+        The number of epochs to wait for a better one.
 
     Raises
     ------
@@ -66,7 +66,7 @@ class EarlyStopping(Callback):
         self.patience = patience
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
-        """Ask for the end once the best epoch lies `patience` epochs back."""
+        """Return a reason to end once the best epoch is `patience` epochs old."""
         accuracies = [metrics["validation"]["accuracy"] for metrics in history]
         best = accuracies.index(max(accuracies))  # the first: an equal one has not risen
         if len(history) - 1 - best < self.patience:
@@ -77,9 +77,9 @@ class EarlyStopping(Callback):
 
 
 class GradientNorms(Callback):
-    """Adds to an epoch's metrics the norm of every parameter's gradient at the epoch's last update.
+    """Adds the norm of every parameter's gradient at the epoch's last update to the metrics.
 
-    Its method `look` goes to the trainer as `clip`. On a GPU each update then waits for the device.
+    Pass the method `look` to the trainer as `clip`. On a GPU each update then waits for the device.
 
     Examples
     --------
@@ -96,23 +96,23 @@ class GradientNorms(Callback):
         self.norms: dict[str, float] = {}
 
     def look(self, parameters: Mapping[str, Parameter]) -> None:
-        """Note the norms of an update's gradients."""
+        """Record the norms of an update's gradients."""
         self.norms = {path: gradient_norm({path: parameter}) for path, parameter in parameters.items()}
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
         """Add the newest norms to the newest metrics."""
-        if self.norms:  # none if the run was resumed behind the last update
+        if self.norms:  # there are none if the run was resumed after the last update
             history[-1]["gradient_norms"], self.norms = self.norms, {}
         return None
 
 
 class TensorBoard(Callback):
-    """Writes the curves where TensorBoard finds them; used in a ``with`` block.
+    """Writes curves for TensorBoard; used in a ``with`` block.
 
     Parameters
     ----------
     folder : Path
-        The run's folder; ``tensorboard --logdir`` of it, or of the one above, shows the run.
+        The run's folder. ``tensorboard --logdir`` shows the run, given this folder or its parent.
 
     Raises
     ------

@@ -1,21 +1,21 @@
-"""Training steps as graphs: a step is recorded once, and from then on launched as a whole.
+"""Graph capture of training steps: a step is recorded once, then launched as a whole.
 
-At small batches a GPU waits for Python, which asks it for one kernel after the other. A graph holds all kernels of a
-step with all their arguments, so that one launch does the same work without waiting for anybody. But a launch repeats
-exactly what was recorded, at the same places in memory, and so what differs from step to step must lie in memory:
+At small batches a GPU waits for Python, which launches one kernel after another. A graph holds all kernels of a step
+with their arguments, so one launch does the same work without waiting. A launch repeats exactly what was recorded, at
+the same addresses. Everything that differs between steps must therefore be in device memory:
 
-- the batch is copied to where it lay when the step was recorded;
-- parameters, statistics and the optimizer's arrays are changed where they lie, against the rule elsewhere that they get
-  fresh arrays: whoever wants to keep a value of a captured training must copy it;
-- the number of the step lies there too; each launch adds one, and works out the keys of its random draws from it;
-- the rates of the update (learning rate, and what frees Adam's means of their bias) are worked out on the host, exactly
-  as without a graph, for many steps to come, and sent there together; each launch takes the next ones.
+- The batch is copied into the arrays of the recorded batch.
+- Parameters, statistics and the optimizer's arrays are updated in place. (Elsewhere updates write fresh arrays; copy
+  the values of a captured training to keep them.)
+- The step number is an array; each launch adds one and computes the keys of its random draws from it.
+- The rates of the update (learning rate, bias corrections of Adam) are computed on the host, exactly as without a
+  graph, for many steps ahead, and sent together; each launch takes the next row.
 
-So a launch sends nothing to the GPU, but for the rates of up to 64 steps once they are used up or turn out otherwise.
+So a launch sends nothing to the GPU, except the rates of up to 64 steps when they are used up or turn out wrong.
 
-A graph holds for one shape of batch, for the parameters that learned when it was recorded, and for the optimizer's
-options and the modes of the layers then. The first step of each kind is taken as usual; the second is rehearsed, so
-that every kernel is compiled and loaded before, undone, and recorded.
+A graph is valid for one shape of batch, the set of parameters that learn, the optimizer's options and the layers'
+modes. The first step of each kind is taken as usual. The second is rehearsed, which compiles and loads every kernel,
+then undone and recorded.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ MOST_AHEAD = 64  # steps whose rates are sent together
 
 
 def check_graphs(device: str) -> None:
-    """Refuse a device that captures no steps.
+    """Check that a device supports graphs.
 
     Raises
     ------
     CaptureError
-        It has no graphs.
+        The device has no graphs.
     """
     if device not in MAKERS:
         raise CaptureError(
@@ -64,17 +64,17 @@ class CapturedSteps:
     Parameters
     ----------
     model : Layer
-        What is trained, on a device that has graphs.
+        The model to train, on a device with graphs.
     optimizer : Optimizer
-        Of its parameters.
+        The optimizer of its parameters.
     forward : callable
         ``forward(x, labels)``: the loss and the logits, boxed.
     device : str
-        Where all that is.
+        The device.
     arithmetic : Arithmetic
-        How loss and update are computed.
+        The precision of loss and update.
     coming : callable, optional
-        ``coming(k)`` is the learning rate in k steps, as far as is known; by default the present one.
+        ``coming(k)`` is the expected learning rate in k steps; by default the current one.
 
     Raises
     ------
@@ -106,13 +106,13 @@ class CapturedSteps:
         self.steps: dict[Any, _Step] = {}
 
     def session(self) -> AbstractContextManager[None]:
-        """Return a ``with`` block for all work beside the graphs."""
-        return self.graphs.session()  # type: ignore[no-any-return]  # of the device's own making
+        """Return a ``with`` block for all work outside of the graphs."""
+        return self.graphs.session()  # type: ignore[no-any-return]  # the device's own type
 
     def take(self, x: Array, labels: Array, usual: Callable[[], Array]) -> Array:
-        """Take a step on a batch and return what it adds to the sums; `usual` takes one without a graph."""
+        """Take a step on a batch and return its contribution to the sums; `usual` takes a step without a graph."""
         kind = x.shape, x.dtype, labels.shape, labels.dtype, self._settings()
-        if not self.places.hold() or self.optimizer.memory is not self.memory:  # somebody gave them other arrays
+        if not self.places.hold() or self.optimizer.memory is not self.memory:  # they were given other arrays
             self.steps.clear()
             self.memory = self.optimizer.memory
         if kind not in self.seen:
@@ -125,7 +125,7 @@ class CapturedSteps:
         return self.steps[kind].launch(x, labels)
 
     def _settings(self) -> tuple[Any, ...]:
-        """Return what a program may change between steps and a graph holds fast."""
+        """Return the settings that a program may change between steps, and that a graph fixes."""
         learning = tuple(p.node is not None for p in self.optimizer.parameters.values())
         options = tuple(tuple(own.values()) for own in self.optimizer.options.values())
         return learning, options, tuple((layer.training, layer.frozen) for layer in self.layers)
@@ -142,7 +142,7 @@ class CapturedSteps:
             raise
         except Exception as error:
             raise CaptureError(
-                f"capture: expected a step that waits for nothing and moves nothing, got {type(error).__name__}: "
+                f"capture: expected a step that neither waits nor moves arrays, got {type(error).__name__}: "
                 f"{error}; train with capture=False"
             ) from error
         finally:
@@ -151,7 +151,7 @@ class CapturedSteps:
         return step
 
     def _rehearse(self, step: _Step) -> None:
-        """Do a step's work and undo what it changed."""
+        """Do a step's work and undo its changes."""
         own = [array for arrays in self.memory.values() for array in arrays.values()]
         changed = [*self.places.arrays, *own, *self.arithmetic.memory(), step.draws.step, step.rates.row]
         before = [_copy(array) for array in changed]
@@ -164,7 +164,7 @@ class CapturedSteps:
 
 
 class Places:
-    """Where the variables of a model lie while its steps are captured."""
+    """Fixed arrays that hold the variables of a model while its steps are captured."""
 
     def __init__(self, model: Layer) -> None:
         self.variables: list[Variable] = list(model.variables().values())
@@ -172,7 +172,7 @@ class Places:
         self.settle(moved=False)
 
     def hold(self) -> bool:
-        """Tell whether all variables are where they were; if not, note where they are now."""
+        """Return whether all variables are in their arrays; if not, make new arrays of their values."""
         if all(v.value is a for v, a in zip(self.variables, self.arrays, strict=True)):
             return True
         both = zip(self.variables, self.arrays, strict=True)
@@ -181,7 +181,7 @@ class Places:
         return False
 
     def settle(self, *, moved: bool = True) -> None:
-        """Bring the variables' values to their places, if they moved, and let the variables be there."""
+        """Make the variables use their arrays, after copying their values there if they moved."""
         for variable, array in zip(self.variables, self.arrays, strict=True):
             if variable.value is not array:
                 if moved:
@@ -192,7 +192,7 @@ class Places:
 
 
 class Draws:
-    """The keys of a step's random draws, worked out on the device from the number of the step, which it counts.
+    """Keys of a step's random draws, computed on the device from the step number, which the device counts.
 
     Parameters
     ----------
@@ -207,12 +207,12 @@ class Draws:
         self.names: list[tuple[str, int]] = []  # path and number of each draw, in the order of the step
         self.bases, self.step = xp.zeros(MOST_DRAWS, xp.uint64), xp.zeros(1, xp.uint64)
         self.one = xp.ones(1, xp.uint64)
-        self.seed: int | None = None  # that the bases there are of
-        self.at = 0  # what the device has counted to
+        self.seed: int | None = None  # the seed of `bases`
+        self.at = 0  # the step number on the device
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """Go on by a step, and let draws inside the ``with`` block have their keys from the device."""
+        """Count a step, and give draws inside the ``with`` block their keys from the device."""
         self.names.clear()
         self.step += self.one
         keys = keys_in_step(self.bases, self.step)
@@ -230,7 +230,7 @@ class Draws:
             KEY_PLACES.reset(token)
 
     def expect(self, seed: int, step: int) -> None:
-        """See to it that the next launch counts to a step of a seed."""
+        """Prepare the next launch for a step number and a seed."""
         if self.seed != seed and self.names:
             bases = np.array([draw_base(seed, path, number) for path, number in self.names], np.uint64)
             self.bases[: len(bases)] = transfer(bases, self.device)
@@ -240,7 +240,7 @@ class Draws:
 
 
 class Rates:
-    """The rates of the coming updates, of which each launch takes the next ones.
+    """Rates of the coming updates; each launch takes the next row.
 
     Parameters
     ----------
@@ -249,27 +249,27 @@ class Rates:
     device : str
         Its name.
     shape : (int, int)
-        The numbers of parameters and of rates of each.
+        The number of parameters, and of rates per parameter.
     dtype : dtype
-        Of the parameters.
+        The dtype of the parameters.
     """
 
     def __init__(self, xp: Any, device: str, shape: tuple[int, int], dtype: Any) -> None:
         self.device = device
         self.table, self.row = xp.zeros((MOST_AHEAD, *shape), dtype), xp.zeros(1, xp.int64)
         self.now = xp.zeros((1, *shape), dtype)
-        self.known = np.zeros((0, *shape), dtype)  # the rows that were sent
+        self.known = np.zeros((0, *shape), dtype)  # the rows on the device
         self.used = 0
 
     def advance(self) -> None:
-        """Take the next row."""
+        """Advance to the next row."""
         self.now[...] = self.table.take(self.row, axis=0)
         self.row += 1
 
     def expect(self, rates: Array, coming: Callable[[int], Array]) -> None:
-        """See to it that the next launch takes these rates; ``coming(k)`` tells those in k steps.
+        """Prepare the next launch for these rates; ``coming(k)`` predicts the rates in k steps.
 
-        As many rows are sent as proved right before, and once more that many.
+        The number of rows sent is twice the number of rows that were right before.
         """
         sent = len(self.known)
         if self.used == sent or not np.array_equal(self.known[self.used], rates):
@@ -282,7 +282,7 @@ class Rates:
 
 
 class _Step:
-    """One recorded step: its graph, and the places of what differs from launch to launch."""
+    """One recorded step: its graph, and the arrays that differ between launches."""
 
     graph: Any
 
@@ -298,17 +298,17 @@ class _Step:
         self.batch: Any = None
 
     def work(self) -> None:
-        """Do what a step does, for the recording: the forward, the walk back, the updates, all into their places."""
+        """Do a step's work for the recording: forward pass, backward pass and update, all in place."""
         optimizer = self.owner.optimizer
         with self.draws.inside():
             loss, logits = self.owner.forward(self.x, self.labels)
-            self.owner.arithmetic.backward(loss)  # where a checkpoint draws again
+            self.owner.arithmetic.backward(loss)  # gradient checkpointing draws again here
         self.batch = of_batch(unbox(loss), logits, self.labels)
         self.rates.advance()
         with self.owner.arithmetic.guarding(optimizer):
             self._update()
         for variable, array in zip(self.owner.places.variables, self.owner.places.arrays, strict=True):
-            if variable.value is not array:  # a statistic that the forward gave another array
+            if variable.value is not array:  # a statistic that the forward pass replaced
                 array[...] = variable.value
 
     def _update(self) -> None:
@@ -323,7 +323,7 @@ class _Step:
                 parameter.value[...] = new
 
     def launch(self, x: Array, labels: Array) -> Array:
-        """Bring what differs to its place and launch the graph; return what the batch adds to the sums."""
+        """Copy the batch, update counters and rates, launch the graph, and return the contribution to the sums."""
         model, optimizer = self.owner.model, self.owner.optimizer
         self.x[...], self.labels[...] = x, labels
         model.steps += 1
@@ -334,7 +334,7 @@ class _Step:
         return self.batch
 
     def _coming(self, k: int) -> Array:
-        """Return the rates of the update that comes k steps after the present one."""
+        """Return the rates of the update k steps from now."""
         optimizer = self.owner.optimizer
         lr, optimizer.lr = optimizer.lr, self.owner.coming(k)
         try:

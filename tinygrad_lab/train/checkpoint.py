@@ -1,11 +1,11 @@
-"""Checkpoints: everything that a run needs to go on, in one file that is whole or not there.
+"""Checkpoints of a run: its whole state in one file, written atomically.
 
-A checkpoint is a safetensors file. Arrays are its tensors, named by their place in the contents
-(``model/features.0.weight``), so that any reader of the format finds them; the plain values around them are JSON in its
-metadata, and with them a checksum over everything. Nothing in it is ever executed.
+A checkpoint is a safetensors file. Its tensors are the arrays of the state, named by their paths
+(``model/features.0.weight``), so any reader of the format finds them. The other values are JSON in the metadata,
+together with a checksum of everything. Reading a checkpoint never executes anything in it.
 
-It is written beside its place, synced to the disk, and renamed: at every moment, a kill or a power cut included, the
-name stands for the whole old file or for the whole new one.
+A checkpoint is written to a temporary file, synced to the disk and renamed, so a kill or a power cut at any moment
+leaves the whole old file or the whole new one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tinygrad_lab.files.writing import remove_leftovers, write_atomically, writi
 from tinygrad_lab.nn.layer import Layer
 
 FORMAT = "tinygrad_lab checkpoint 1"
-REFERENCE = "$array"  # {"$array": name} stands in the JSON where the array of that name belongs
+REFERENCE = "$array"  # in the JSON, {"$array": name} refers to the array of that name
 CODES = {  # safetensors' names of dtypes
     "bool": "BOOL",
     "uint8": "U8",
@@ -47,20 +47,20 @@ CODES = {  # safetensors' names of dtypes
 
 
 def save(path: str | Path, contents: Mapping[str, Any]) -> None:
-    """Write a checkpoint in one piece; what was there stays until the new one is safe on the disk.
+    """Write a checkpoint atomically; an older file stays until the new one is safely on the disk.
 
     Parameters
     ----------
     path : str or Path
-        Where; missing folders are made.
+        The file; missing folders are made.
     contents : mapping
-        Dicts and lists, nested as you like, of arrays, tensors, numbers, strings, booleans and None. Tuples come back
-        as lists.
+        Dicts and lists, at any depth, of arrays, tensors, numbers, strings, booleans and None. Tuples come back as
+        lists.
 
     Raises
     ------
     CheckpointError
-        The file cannot be written, or the contents hold something else.
+        The file cannot be written, or the contents hold a value of another type.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def save(path: str | Path, contents: Mapping[str, Any]) -> None:
     path = Path(path)
     arrays: dict[str, Array] = {}
     text = json.dumps(_to_json(contents, (), arrays))
-    arrays = dict(sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0])))  # aligned, as readers like it
+    arrays = dict(sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0])))  # aligned
     what = f"checkpoint {path}: expected to write {sum(array.nbytes for array in arrays.values()) / 1e6:.1f} MB"
     with writing(CheckpointError, what, more=" (an older checkpoint there is still good)"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,17 +79,17 @@ def save(path: str | Path, contents: Mapping[str, Any]) -> None:
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint and check it against its checksum.
+    """Read a checkpoint and verify its checksum.
 
     Parameters
     ----------
     path : str or Path
-        What `save` wrote.
+        A file that `save` wrote.
 
     Returns
     -------
     dict
-        The contents, arrays as NumPy's.
+        The contents, with NumPy arrays.
 
     Raises
     ------
@@ -132,10 +132,10 @@ def load(path: str | Path) -> dict[str, Any]:
 
 
 def provenance(model: Layer) -> dict[str, dict[str, Any]]:
-    """Return who ships a model's layers: by registered name the distribution, its version, and the layer's own version.
+    """Return distribution, release and version of each registered layer of a model.
 
-    It belongs into a checkpoint, so that one that does not load elsewhere says what is missing there. Layers that are
-    not registered are left out.
+    A checkpoint can include this, so that a reader without those layers learns what to install. Layers that are not
+    registered are left out.
 
     Examples
     --------
@@ -153,19 +153,19 @@ def provenance(model: Layer) -> dict[str, dict[str, Any]]:
 
 
 class CheckpointFolder:
-    """The checkpoints of one run: the newest few, and the best. Another run takes another folder.
+    """The newest few checkpoints of one run, and the best. Each run needs a folder of its own.
 
     Parameters
     ----------
     folder : str or Path
-        Where; it is made when the first one is saved.
+        The folder, which is made when the first checkpoint is saved.
     keep : int
-        How many of the newest to keep; two let a run go on even if the disk damages one.
+        The number of newest checkpoints to keep. With two, a run can be resumed even if the disk damages one.
 
     Raises
     ------
     OptionError
-        Not even one is to be kept.
+        `keep` is less than 1.
 
     Examples
     --------
@@ -186,28 +186,28 @@ class CheckpointFolder:
         return self.folder / f"step-{step:09d}.safetensors"
 
     def steps(self) -> list[int]:
-        """Return the steps of which there is a file, in order."""
+        """Return the steps that have a checkpoint, in order."""
         names = (re.fullmatch(r"step-(\d+)\.safetensors", path.name) for path in self.folder.glob("step-*.safetensors"))
         return sorted(int(name[1]) for name in names if name)
 
     def save(self, step: int, contents: Mapping[str, Any], *, best: bool = False) -> None:
-        """Write the checkpoint of a step, then remove those that are too many.
+        """Write the checkpoint of a step, then remove the oldest ones beyond `keep`.
 
         Parameters
         ----------
         step : int
-            Its number, which grows during a run.
+            The number of the step, which grows during a run.
         contents : mapping
             See the function `save`.
         best : bool
-            Whether it is the best so far, and is to be kept whatever comes.
+            Whether it is the best so far; it is then kept in a file of its own.
 
         Raises
         ------
         CheckpointError
-            It cannot be written; those of before are untouched.
+            The file cannot be written. Earlier checkpoints are unchanged.
         """
-        if best:  # first, so that a run that is killed in between does this step again and loses nothing
+        if best:  # first: a run that is killed in between repeats this step and loses nothing
             save(self.folder / "best.safetensors", contents)
         save(self.path(step), contents)
         for old in [s for s in self.steps() if s != step][: -self.keep + 1 or None]:
@@ -215,17 +215,17 @@ class CheckpointFolder:
         remove_leftovers(self.folder)
 
     def latest(self) -> dict[str, Any] | None:
-        """Return the contents of the newest checkpoint that is whole, None if there is none yet.
+        """Return the contents of the newest undamaged checkpoint, or None if there is none yet.
 
         Warns
         -----
         UserWarning
-            A newer one was damaged.
+            A newer checkpoint is damaged.
 
         Raises
         ------
         CheckpointError
-            There are some, and all are damaged.
+            All checkpoints are damaged.
         """
         failures: list[CheckpointError] = []
         for step in reversed(self.steps()):
@@ -250,13 +250,13 @@ class CheckpointFolder:
         Raises
         ------
         CheckpointError
-            There is none, or it is damaged.
+            The file is missing or damaged.
         """
         return load(self.folder / "best.safetensors")
 
 
 def _to_json(value: Any, place: tuple[str, ...], arrays: dict[str, Array]) -> Any:
-    """Return what JSON can hold; arrays go into `arrays` and leave their names behind."""
+    """Return values that JSON can hold; arrays move into `arrays` and are replaced by references."""
     value = unbox(value)
     if isinstance(value, np.generic):
         value = value.item()
@@ -279,7 +279,7 @@ def _to_json(value: Any, place: tuple[str, ...], arrays: dict[str, Array]) -> An
 
 
 def _restored(value: Any, arrays: Mapping[str, Array]) -> Any:
-    """Return what `_to_json` was given."""
+    """Invert `_to_json`."""
     if isinstance(value, dict):
         if REFERENCE in value:
             return arrays[value[REFERENCE]]

@@ -15,7 +15,7 @@ from tinygrad_lab.train.callbacks import Callback, EarlyStopping
 
 
 def check_parts(model: Any, loss: Any, optimizer: Any, batches: Any, judging: Mapping[str, Any]) -> None:
-    """Refuse arguments that nothing can be trained with."""
+    """Check the types of the arguments, and that the optimizer updates parameters of the model."""
     expect("Trainer", "model", model, Layer, "a layer")
     expect("Trainer", "loss", loss, Callable, "a function of logits and labels")
     expect("Trainer", "optimizer", optimizer, Optimizer, "one, such as SGD(model.parameters(), lr=0.1)")
@@ -47,7 +47,7 @@ def check_compatible(schedule: Any, callbacks: Any, clip: Any, validation: Loade
 
 
 def check_steps(accumulate: int, clip: Any, capture: bool, read_every: int | None) -> None:
-    """Check how steps are taken; refuse what steps that are captured as graphs cannot do."""
+    """Check how steps are taken; refuse options that graph capture does not support."""
     if accumulate < 1:
         raise OptionError(f"Trainer: expected at least one batch an update, got accumulate={accumulate}")
     if capture and accumulate > 1:

@@ -1,4 +1,4 @@
-"""Folder of a run: made with its recipe in it, and written by one process at a time."""
+"""Folder of a run: created with its recipe, read back, and locked against other processes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _RENAMED = {"held_out": "validation", "window": "kernel_size", "windows": "kerne
 
 
 def new_run_folder(root: Path, recipe: Recipe) -> Path:
-    """Make and return a folder of its own for a run: the recipe's name and the time, and a number if that is taken.
+    """Make a new folder for a run, named after the recipe, the time and, if that name is taken, a number.
 
-    The folder gets its name when ``recipe.json`` is in it, so that a run that is killed at once can be resumed too.
+    The folder gets its name after ``recipe.json`` is written, so a run that is killed at once can be resumed too.
 
     Raises
     ------
     ConfigError
-        The recipe's name is no name of a file, or the folder cannot be made.
+        The recipe's name is not a valid file name, or the folder cannot be made.
     """
     check_name(recipe.name, "runs")
     unnamed = root / f".{secrets.token_hex(4)}.tmp"
@@ -45,7 +45,7 @@ def new_run_folder(root: Path, recipe: Recipe) -> Path:
 
 
 def _named(unnamed: Path, wanted: Path) -> Path:
-    """Give a folder the name that is wanted, or the next that is free."""
+    """Rename a folder to the wanted name, or to the next free one."""
     for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
         folder = wanted.with_name(wanted.name + suffix)
         if folder.exists():
@@ -59,20 +59,20 @@ def _named(unnamed: Path, wanted: Path) -> Path:
 
 
 def write_into(folder: Path, name: str, content: bytes) -> None:
-    """Write one file of a run in one piece.
+    """Write one file of a run atomically.
 
     Raises
     ------
     StateError
-        The system refuses to write it, for one when the disk is full.
+        The file cannot be written, for example because the disk is full.
     """
     with writing_into(folder, name):
         write_atomically(folder / name, content)
 
 
 def writing_into(folder: Path, name: str) -> AbstractContextManager[None]:
-    """Return what raises a StateError that names the run where the system refuses to write a file of it."""
-    how = f"; then go on with --resume {folder}"
+    """Return a context manager that turns an OSError into a StateError with advice on how to resume the run."""
+    how = f"; then continue with --resume {folder}"
     return writing(StateError, f"run {folder}: expected to write {name}", more=how)
 
 
@@ -114,28 +114,28 @@ def _keys(tables: Any) -> Iterator[str]:
 
 @contextmanager
 def used_alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from training in a run's folder inside the ``with`` block, and remove what dead ones left.
+    """Lock a run's folder inside the ``with`` block, and remove temporary files of killed processes.
 
-    Where there are no locks, two processes may write into one run, each file of which stays whole.
+    On systems without locks, two processes may write into one run; each file is still written atomically.
 
     Raises
     ------
     StateError
-        Another process trains there.
+        Another process uses the folder.
     ConfigError
-        There is no such folder.
+        The folder does not exist.
     """
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(folder, wait=False))
         except BlockingIOError as error:
             raise StateError(
-                f"run {folder}: expected a run that no other process goes on with, got one in use; wait for its end, "
-                "or begin another run"
+                f"run {folder}: expected a run that no other process uses, got one in use; wait until that ends, or "
+                "begin a new run"
             ) from error
         except OSError as error:
             raise ConfigError(f"run {folder}: expected the folder of a run, got {refusal(error)}") from error
-        with suppress(OSError):  # a folder that is only read, say
+        with suppress(OSError):  # for example a read-only folder
             for place in (folder, folder / "checkpoints"):
                 remove_leftovers(place)
         yield

@@ -1,4 +1,4 @@
-"""The arithmetic of training: in which width a step computes, while the weights stay float32.
+"""Precision of training steps; the weights stay in float32.
 
 ========== ============================================= =========================================== ================
 precision  arrays between layers                         factors of products                         where
@@ -9,7 +9,7 @@ bf16       float32                                       rounded to 7 bits      
 float16    float16 (float32 in layers with statistics)   float16, sums float32                       everywhere
 ========== ============================================= =========================================== ================
 
-CuPy has no bfloat16 arrays, so that bf16 speeds up products, and leaves memory traffic as it is.
+CuPy has no bfloat16 arrays, so bf16 speeds up products but does not reduce memory traffic.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.tensor import Tensor, tensor
 
 PRECISIONS = ("float32", "tf32", "bf16", "float16")
-LEAST_SCALE = 1.0  # at which the walk back has the range of float16 itself
-MOST_SKIPPED = 20  # updates in a row, after which a scale that is least is no longer to blame
+LEAST_SCALE = 1.0  # the backward pass then has float16's own range
+MOST_SKIPPED = 20  # updates in a row; more of them at the least scale mean that the loss itself diverges
 NEEDS_RANGE = ("batch_norm", "group_norm", "layer_norm", "local_response_norm", "log_softmax", "softmax")
 
 
 class Arithmetic:
-    """Steps in the width of the weights.
+    """Steps that compute in the width of the weights.
 
     Parameters
     ----------
     products : str
-        What the factors of products are rounded to on a GPU.
+        The format to which a GPU rounds the factors of products.
     """
 
     def __init__(self, products: str = "float32") -> None:
@@ -55,7 +55,7 @@ class Arithmetic:
         Raises
         ------
         OptionError
-            The device cannot compute like that.
+            The device does not support the rounding.
         """
         if self.products == "float32":
             return nullcontext()
@@ -68,7 +68,7 @@ class Arithmetic:
         return model(tensor(x))
 
     def backward(self, loss: Tensor) -> None:
-        """Walk back from a loss."""
+        """Run the backward pass of a loss."""
         loss.backward()
 
     def not_finite(self, optimizer: Optimizer) -> str | None:
@@ -87,12 +87,12 @@ class Arithmetic:
         return []
 
     def check(self) -> None:
-        """Look whether updates still change anything, where the device is waited for.
+        """Check that updates still change parameters; called when the trainer waits for the device anyway.
 
         Raises
         ------
         NonFiniteError
-            None did for a while.
+            Many updates in a row were skipped.
         """
 
     def state(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Arithmetic:
         Raises
         ------
         StateError
-            It is not the state of such arithmetic.
+            The state belongs to another precision.
         """
         check_state(type(self).__name__, state, dict.fromkeys(self.state(), float))
 
@@ -113,32 +113,32 @@ class Arithmetic:
 class HalfPrecision(Arithmetic):
     """Steps in float16 with float32 master weights and a scaled loss.
 
-    Weights are rounded for each forward; their gradients come back in float32. Gradients too small for float16 would
-    be lost, so that the loss is multiplied by a scale before the walk back, and the gradients are divided by it. If one
-    of them is not finite, the scale was too large: the update leaves everything as it was, and the scale is halved, but
-    not below 1. After `patience` updates without that it is doubled. All of this is decided on the device, so that
-    nothing waits. Gradients that are never finite, at the least scale either, are told where metrics are read.
+    Weights are rounded for each forward pass; their gradients are float32. Gradients too small for float16 would be
+    lost. The loss is therefore multiplied by a scale before the backward pass, and the gradients are divided by it. If
+    a gradient is not finite, the scale was too large: the update is undone, and the scale is halved, but not below 1.
+    After `patience` good updates the scale is doubled. The device decides all of this, so the trainer does not wait.
+    If the gradients are not finite at the smallest scale either, `check` raises when the metrics are read.
 
-    Layers with buffers, such as batch normalization, and those that sum many squares or powers compute in float32.
+    Layers with buffers, such as batch normalization, and layers that sum many squares or powers compute in float32.
 
     Parameters
     ----------
     scale : float
-        What the loss is multiplied by at first.
+        The first factor of the loss.
     patience : int
-        After how many good updates the scale is doubled.
+        The number of good updates after which the scale is doubled.
 
     References
     ----------
-    P. Micikevicius et al., "Mixed precision training", ICLR 2018, sections 3.1 and 3.2. A skipped update counts for the
-    optimizer's number of steps.
+    P. Micikevicius et al., "Mixed precision training", ICLR 2018, sections 3.1 and 3.2. A skipped update counts as a
+    step of the optimizer.
     """
 
     def __init__(self, *, scale: float = 2.0**15, patience: int = 2000) -> None:
         super().__init__()
         self.patience = patience
         self._first = {"scale": float(scale), "good": 0.0}
-        self._scale: Any = None  # on the device, once it is known
+        self._scale: Any = None  # on the device, once that is known
         self._good: Any = None
 
     def forward(self, model: Layer, x: Array) -> Any:
@@ -148,12 +148,12 @@ class HalfPrecision(Arithmetic):
         return tuple(_wide(o) for o in out) if isinstance(out, tuple) else _wide(out)
 
     def backward(self, loss: Tensor) -> None:
-        """Walk back from the scaled loss."""
-        with np.errstate(over="ignore", invalid="ignore"):  # too large a scale is expected now and then
+        """Run the backward pass of the scaled loss."""
+        with np.errstate(over="ignore", invalid="ignore"):  # a scale that is too large now and then is normal
             (loss * self._scale).backward()
 
     def not_finite(self, optimizer: Optimizer) -> str | None:
-        """Return None: `guarding` decides, and leaves such an update out."""
+        """Return None: `guarding` skips updates whose gradients are not finite."""
         return None
 
     @contextmanager
@@ -193,11 +193,11 @@ class HalfPrecision(Arithmetic):
         self._good[...] = xp.where(finite, xp.where(enough, xp.zeros_like(good), good), skipped)
 
     def memory(self) -> list[Array]:
-        """Return scale and count."""
+        """Return the scale and the count of good updates."""
         return [self._scale, self._good]
 
     def check(self) -> None:
-        """Look whether updates still change anything."""
+        """Raise a NonFiniteError if too many updates in a row were skipped at the smallest scale."""
         state = self.state()
         if state["scale"] <= LEAST_SCALE and state["good"] <= -MOST_SKIPPED:
             raise NonFiniteError(
@@ -212,7 +212,7 @@ class HalfPrecision(Arithmetic):
             self._scale, self._good = (xp.full((), first[name], xp.float32) for name in ("scale", "good"))
 
     def state(self) -> dict[str, Any]:
-        """Return the scale, and how many updates in a row were good (below 0: skipped); this waits for the device."""
+        """Return the scale and the number of good updates in a row (below 0: skipped); waits for the device."""
         if self._scale is None:
             return dict(self._first)
         return {"scale": float(self._scale), "good": float(self._good)}
@@ -231,7 +231,7 @@ def arithmetic_of(precision: str) -> Arithmetic:
     Raises
     ------
     OptionError
-        It is none of `PRECISIONS`.
+        The precision is unknown.
     """
     if precision not in PRECISIONS:
         raise OptionError(f"precision: expected one of {list(PRECISIONS)}, got {precision!r}")
@@ -245,7 +245,7 @@ class _Wide(Layer):
         self.inner = inner
 
     def forward(self, *inputs: Any) -> Any:
-        """Widen what comes in, and round what goes out."""
+        """Widen the inputs to float32 and round the result to float16."""
         return self.inner(*(_wide(x) for x in inputs)).astype("float16")
 
 
@@ -259,14 +259,14 @@ def _choose(new_is_good: Array, new: Array, old: Array) -> None:
 
 
 def _needs_range(layer: Layer) -> bool:
-    """Tell whether a layer is to compute in float32."""
+    """Return whether a layer must compute in float32."""
     with suppress(PluginError):
         return bool(layer.buffers()) or registry.layers.name_of(type(layer)) in NEEDS_RANGE
     return bool(layer.buffers())
 
 
 def _half_twin(model: Layer) -> Layer:
-    """Return the same model with rounded weights, tied to the masters; layers that need it compute in float32."""
+    """Return the model with rounded weights, tied to the float32 masters; some layers compute in float32."""
     wide = [layer for layer in model.layers().values() if not layer.children() and _needs_range(layer)]
     untouched = {id(v) for layer in wide for v in layer.variables().values()}
     rounded = {

@@ -17,7 +17,7 @@ def _clock(seconds: float) -> str:
 
 
 def describe_epoch(metrics: dict[str, Any], epochs: int, *, first: bool = False) -> str:
-    """Return one line about a finished epoch; the time of a process's first one has starting up in it."""
+    """Return one line about a finished epoch. The time of a process's first epoch includes its start-up."""
     test, validation = metrics.get("test"), metrics.get("validation")
     return (
         f"epoch {metrics['epoch']:>3}/{epochs}  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.2%}  "
@@ -29,16 +29,16 @@ def describe_epoch(metrics: dict[str, Any], epochs: int, *, first: bool = False)
 
 
 class Reporter(Callback):
-    """Says nothing; the base of those that do."""
+    """Base class of reporters, which prints nothing."""
 
     @contextmanager
     def training(self, recipe: Recipe, epochs: int) -> Iterator[None]:
-        """Report on what happens inside the ``with`` block."""
+        """Report on the training inside the ``with`` block."""
         yield
 
 
 class LineReporter(Reporter):
-    """Writes a line an epoch, for logs and pipes."""
+    """Prints one line for each epoch, for logs and pipes."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stdout
@@ -47,16 +47,16 @@ class LineReporter(Reporter):
 
     @contextmanager
     def training(self, recipe: Recipe, epochs: int) -> Iterator[None]:
-        """Write a headline first."""
+        """Print the title of the recipe first."""
         self.epochs = epochs
         print(recipe["recipe"].get("title", recipe.name), file=self.stream, flush=True)
         yield
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
-        """Write the epoch's line, with the time that is left."""
+        """Print the epoch's line, with the remaining time."""
         self.reported, now = self.reported + 1, time.perf_counter()
         line = describe_epoch(history[-1], self.epochs, first=self.reported == 1)
-        if self.reported == 1:  # it had starting up in it, so that nothing follows from its time
+        if self.reported == 1:  # its time includes the start-up, so it predicts nothing
             self.after_first = now
         else:
             pace = (now - self.after_first) / (self.reported - 1)
@@ -66,7 +66,7 @@ class LineReporter(Reporter):
 
 
 class LiveReporter(LineReporter):
-    """Shows a bar with epoch, step, loss, accuracy, images a second and the time left; keeps a line an epoch."""
+    """Shows a progress bar with epoch, step, loss, accuracy, speed and remaining time, above it one line per epoch."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream)
@@ -89,7 +89,7 @@ class LiveReporter(LineReporter):
             yield
 
     def step(self, metrics: Metrics) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         steps = metrics["steps"]
         state = (
             f"step {metrics['step']}/{steps}  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.1%}  "

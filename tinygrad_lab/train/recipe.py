@@ -1,13 +1,13 @@
 """Recipes: experiments as TOML files, in the names of the registry.
 
 A recipe has the tables ``recipe`` (title, source, published figure), ``model``, ``data``, ``loss``, ``optimizer``,
-``training``, and perhaps ``schedule``, the list ``augment``, ``transfer`` (trained weights to begin with, and what of
-them stays frozen), and ``origin``: which settings the source states, and which are inferred from it; all others are
-ours, and so is what ``--set`` replaces. The ``name`` in a table is a registered one; what else stands there are the
-options of that thing.
+``training``, and optionally ``schedule``, the list ``augment``, ``transfer`` (trained weights to begin with, and which
+of them stay frozen), and ``origin``: the settings that the source states or that are inferred from it. All others are
+ours, and so is every setting that ``--set`` replaces. The ``name`` in a table is a registered name; the other entries
+are the options of that plugin.
 
-Experiments that differ in a few settings are variants of one recipe: ``[variants.edge]`` holds the settings that are
-other there, as ``"model.padding" = "edge"``, and ``NAME:edge`` is that recipe.
+Experiments that differ in a few settings are variants of one recipe: ``[variants.edge]`` holds the settings that
+differ, as ``"model.padding" = "edge"``, and ``NAME:edge`` is the name of that variant.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tinygrad_lab.registry import one_of
 Table = dict[str, Any]
 
 TEST = ("end", "epoch", "never")  # when the test images are looked at; the first is the default
-BATCH_SIZE = 128  # where a recipe says nothing
+BATCH_SIZE = 128  # the default of data.batch_size
 
 _DATA: dict[str, Any] = {
     "name": str,
@@ -81,7 +81,7 @@ _PLUGINS: dict[str, registry.Registry] = {
     "schedule": registry.schedules,
     "augment": registry.augmentations,
 }
-_ALIKE = ("model", "loss", "optimizer")  # options of one name mean the same there; ``start`` of schedules does not
+_ALIKE = ("model", "loss", "optimizer")  # plugins that share the meaning of an option's name
 _LEAST = {("training", "epochs"): 1, ("training", "seed"): 0, ("data", "batch_size"): 1, ("data", "seed"): 0}
 _REQUIRED = ("model", "data", "loss", "optimizer", "training")
 _KNOWN = ("recipe", "origin", *_REQUIRED, "augment", "schedule", "transfer", "variants")
@@ -94,22 +94,22 @@ class Recipe:
     Parameters
     ----------
     name : str
-        What the command line calls it.
+        The name on the command line.
     tables : dict
-        The content of its TOML file, checked.
+        The checked content of its TOML file.
     """
 
     name: str
     tables: Table
 
     def __getitem__(self, table: str) -> Table:
-        """Return one table; an optional one that is missing is empty."""
+        """Return one table, or an empty one if it is missing."""
         return self.tables.get(table, {})  # type: ignore[no-any-return]  # TOML holds Any
 
     def origin(self, path: str) -> str:
         """Return where a setting comes from: ``"stated"`` by the source, ``"inferred"`` from it, or ``"ours"``.
 
-        What holds of a table or a variant holds of all in it that is not marked itself.
+        The mark of a table or a variant applies to everything in it that has no mark of its own.
 
         Parameters
         ----------
@@ -130,21 +130,21 @@ class Recipe:
         return list(self.tables.get("augment", []))
 
     def options(self, table: str) -> Table:
-        """Return what stands in a table besides the name."""
+        """Return the entries of a table except its name."""
         return {key: value for key, value in self[table].items() if key != "name"}
 
     def override(self, settings: Sequence[str]) -> Recipe:
         """Return the recipe with some settings replaced, each given as ``table.key=value`` in TOML's notation.
 
-        An option of an augmentation is ``augment.NAME.key=value``; ``augment=[...]`` or ``table={...}`` is all of it.
-        Values are held to the types that the plugin declares, others to the type of what they replace. Of another
-        optimizer (loss, network) by name, options of the old one that it does not take are left out, and said; of
-        another schedule or augmentation all of them are.
+        An option of an augmentation is ``augment.NAME.key=value``; ``augment=[...]`` or ``table={...}`` replaces the
+        whole table. Values must be of the types that the plugin declares, or else of the type of the old value. If the
+        name of the optimizer (loss, network) changes, old options that the new one does not take are dropped with a
+        warning. A new schedule or augmentation drops all old options.
 
         Raises
         ------
         ConfigError
-            A setting has another form, or what it names is unknown or of the wrong type.
+            A setting has another form, names something unknown, or has a value of the wrong type.
 
         Examples
         --------
@@ -189,7 +189,7 @@ class Recipe:
         Raises
         ------
         ConfigError
-            There is no such variant.
+            The recipe has no such variant.
 
         Examples
         --------
@@ -212,7 +212,7 @@ class Recipe:
 
 
 class _Given(NamedTuple):
-    """One setting of `Recipe.override`: where it went, what was there before, and what is instead."""
+    """One setting of `Recipe.override`: its place, the old value and the new one."""
 
     text: str
     table: str
@@ -223,12 +223,12 @@ class _Given(NamedTuple):
 
     @property
     def changed(self) -> bool:
-        """Whether it is another value."""
+        """Whether the new value differs from the old one."""
         return bool(self.value != self.old)
 
     @property
     def path(self) -> str:
-        """What its origin is noted by; an augmentation that got another name is new altogether."""
+        """Path under which the setting's origin is recorded. A renamed augmentation counts as new."""
         if self.key == self.table:
             return self.table
         steps = ["augment", self.place["name"]] if self.table == "augment" else [self.table]
@@ -236,7 +236,7 @@ class _Given(NamedTuple):
 
 
 def _leave_out(named: _Given, given: set[str]) -> None:
-    """Take away the old plugin's options that the new one does not take, but for those that were given for it."""
+    """Drop old options that a newly named plugin does not take, except those given for it."""
     kind, name = _PLUGINS[named.table], named.place["name"]
     if name not in kind or (known := kind.options_of(name) if named.table in _ALIKE else []) is None:
         return
@@ -252,7 +252,7 @@ def _listed(options: Table) -> str:
 
 
 def _augmentation(steps: list[Table], path: str) -> tuple[Table, str]:
-    """Return the step that ``NAME.key`` is of, and the key."""
+    """Return the augmentation of ``NAME.key``, and the key."""
     name, dot, key = path.rpartition(".")
     if not dot:
         raise ConfigError(f"--set: expected augment.NAME.key=value, or augment=[...], got augment.{path}")
@@ -268,9 +268,9 @@ def _mark_of(path: str, origin: Table) -> str:
 
 
 def _marked(tables: Table, marks: Mapping[str, str], gone: Set[str] = frozenset()) -> Table:
-    """Return the tables with the origins of settings that were replaced; what was marked below them is forgotten.
+    """Return the tables with new marks of origin for replaced settings.
 
-    So are the marks of settings that are gone.
+    Marks inside of replaced settings, and of settings that are gone, are removed.
     """
     if not isinstance(tables.get("origin"), dict) or not tables["origin"]:
         return tables
@@ -299,7 +299,7 @@ def _value(text: str, old: Any) -> Any:
 
 
 def _check_type(given: _Given) -> None:
-    """Refuse a value of another type than is declared, or, where none is, than the one that it replaces."""
+    """Check that a value is of the declared type, or, if none is declared, of the type of the old value."""
     kind, name = _PLUGINS.get(given.table), given.place.get("name")
     if kind is None or not isinstance(name, str) or name not in kind or given.key in ("name", given.table):
         return _check_like(given)
@@ -314,16 +314,16 @@ def _check_type(given: _Given) -> None:
 
 
 def _check_like(given: _Given) -> None:
-    """Refuse a value of another type than the one that it replaces, but for what its table may hold."""
+    """Check that a value is of the type of the old value, or of a type that the recipe format allows."""
     old, value, kinds = given.old, given.value, _KINDS.get(given.table, {})
     if given.key == given.table and not isinstance(value, kind := list if given.table == "augment" else dict):
         what = "a list of tables, [{...}]" if kind is list else "a table, {...}"
         raise ConfigError(f"--set {given.text}: expected {what}, got {value}")
-    whole = type(old) is int and type(value) is float and given.table == "augment"  # written there without a point
+    whole = type(old) is int and type(value) is float and given.table == "augment"  # written without a decimal point
     if old is None or type(value) is type(old) or whole or (given.key in kinds and fits(value, kinds[given.key])):
         return
-    told = f"expected a value of type {type(old).__name__} like {old!r}, got {value}"
-    raise ConfigError(f"--set {given.text}: {told}")
+    expected = f"a value of type {type(old).__name__} like {old!r}"
+    raise ConfigError(f"--set {given.text}: expected {expected}, got {value}")
 
 
 def _check_table(table: Mapping[str, Any], kinds: Mapping[str, Any], who: str) -> None:
@@ -345,7 +345,7 @@ def _settings(tables: Table) -> list[str]:
 
 
 def _paths(path: str, content: Any) -> Iterator[str]:
-    """Yield what can be marked: a table or list, what is in it, and what is in that."""
+    """Yield the paths that a mark of origin may name: a table or list, and everything inside of it."""
     yield path
     if path == "augment":
         content = {step.get("name"): step for step in content if isinstance(step, dict)}
@@ -355,12 +355,12 @@ def _paths(path: str, content: Any) -> Iterator[str]:
 
 
 def check_name(name: Any, who: str) -> None:
-    """Refuse a name that would lead files elsewhere: it may come from anybody's file.
+    """Check a recipe's name: it may come from an untrusted file, and becomes part of a path.
 
     Raises
     ------
     ConfigError
-        It is more than letters, digits, and some of ``_.:-``.
+        The name has characters other than letters, digits and ``_.:-``.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[\w.:-]+", name):
         raise ConfigError(f"{who}: expected a name of letters, digits and _ . : - alone, got {name!r}")
@@ -372,15 +372,15 @@ def checked(tables: Table, name: str) -> Table:
     Raises
     ------
     ConfigError
-        A table or key is missing, unknown or of the wrong type, or a name is no name.
+        A table or key is missing, unknown or of the wrong type, or a name is not valid.
     """
     check_name(name, "recipe")
     who = f"recipe {name!r}"
     for table in tables:
         one_of(table, _KNOWN, who)
     if wrong := [t for t in tables if not isinstance(tables[t], list if t == "augment" else dict)]:
-        told = "each of [[augment]]" if "augment" in wrong else "as [name]"
-        raise ConfigError(f"{who}: expected {wrong[0]} {told}, got {str(tables[wrong[0]])[:60]}")
+        form = "each of [[augment]]" if "augment" in wrong else "as [name]"
+        raise ConfigError(f"{who}: expected {wrong[0]} {form}, got {str(tables[wrong[0]])[:60]}")
     if missing := [t for t in _REQUIRED if t not in tables]:
         raise ConfigError(f"{who}: expected the tables {list(_REQUIRED)}, missing {missing}")
     named = [(table, tables[table]) for table in ("model", "data", "loss", "optimizer", "schedule") if table in tables]
@@ -391,7 +391,7 @@ def checked(tables: Table, name: str) -> Table:
         _check_table(tables.get(table, {}), kinds, f"{who}: {table}")
     _check_origin(tables, who)
     if (reduction := tables["loss"].get("reduction", "mean")) != "mean":
-        raise ConfigError(f"{who}: expected loss.reduction 'mean', which training counts on, got {reduction!r}")
+        raise ConfigError(f"{who}: expected loss.reduction 'mean', which training relies on, got {reduction!r}")
     for variant, settings in tables.get("variants", {}).items():
         check_name(variant, f"{who}: variants")
         if not isinstance(settings, dict):
@@ -412,7 +412,7 @@ def _check_amounts(tables: Table, who: str) -> None:
 
 
 def recipe_names() -> list[str]:
-    """Return the names of the recipes that come with the package."""
+    """Return the names of the package's recipes."""
     folder = resources.files("tinygrad_lab") / "recipes"
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
@@ -423,7 +423,7 @@ def find_recipe(name: str) -> Recipe:
     Raises
     ------
     ConfigError
-        There is no such recipe or variant, or it is not well formed.
+        The recipe or variant is unknown, or not well formed.
     """
     base, variant = split_name(name)
     recipe = _read_recipe(base)
@@ -431,7 +431,7 @@ def find_recipe(name: str) -> Recipe:
 
 
 def split_name(name: str) -> tuple[str, str | None]:
-    """Return a recipe's name or path, and the variant's if there is one; a path may hold colons of its own."""
+    """Return a recipe's name or path, and its variant or None. A path may contain colons itself."""
     both = re.fullmatch(r"(.*\.toml|[^:]*)(?::(.*))?", name, re.DOTALL)
     base, variant = both.groups() if both else (name, None)
     return base, variant
@@ -443,7 +443,7 @@ def recipe_text(name: str) -> str:
     Raises
     ------
     ConfigError
-        There is no such recipe, or its file cannot be read.
+        The recipe is unknown, or its file cannot be read.
     """
     if not name.endswith(".toml"):
         one_of(name, recipe_names(), "recipe")

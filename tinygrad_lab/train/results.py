@@ -55,7 +55,7 @@ _PROVENANCE: Mapping[str, Any] = {"machine": dict, "revision": str}  # of runs t
 _LATER: Mapping[str, Any] = {**_PROVENANCE, "test_looks": int}  # what older runs lack
 _FIGURE: Mapping[str, Any] = {"epoch": int, "accuracy": float}
 _METRICS: Mapping[str, Any] = {"accuracy": float}
-_NO_SETTINGS = ("recipe", "origin", "variants")  # tables that tell of a recipe and change nothing in a run
+_NO_SETTINGS = ("recipe", "origin", "variants")  # tables about a recipe, which change nothing in a run
 
 _SAME_TRAINING = ("seed", "test")  # settings of `training` that make no other experiment
 
@@ -125,12 +125,12 @@ def finished_run(root: Path, recipe: Recipe) -> Result | None:
 
 
 def _read(path: Path, kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the table in a file, if it holds what is needed, in the types that are needed."""
+    """Return the table in a file after a check of the entries that are needed, and their types."""
     return _checked(path, from_json(read_text(path, "results"), f"results: {path}"), kinds)
 
 
 def _checked(path: Path, table: Any, kinds: Mapping[str, Any], within: str = "") -> dict[str, Any]:
-    """Return a table of a file, if what is needed is there; what else it holds is left alone."""
+    """Return a table after a check of the entries that are needed; other entries are not checked."""
     who = f"results: {path}" + (f": {within}" if within else "")
     if not isinstance(table, dict):
         raise ConfigError(f"{who}: expected a table with {sorted(kinds)}, got {type(table).__name__}")
@@ -141,13 +141,13 @@ def _checked(path: Path, table: Any, kinds: Mapping[str, Any], within: str = "")
 
 
 def _in_order(path: Path) -> tuple[list[str | int], Path]:
-    """Return the key by which runs are sorted: folders' names, with numbers in them as numbers."""
+    """Return the sort key of a run: its folder's name, with the numbers in it as numbers."""
     parts = re.split(r"(\d+)", path.parent.name)  # text and numbers in turn
     return [int(part) if part.isdecimal() else part for part in parts], path
 
 
 def gather(runs: Iterable[tuple[dict[str, Any], Result]]) -> list[Result]:
-    """Return one summary an experiment, in the order of their names; of two runs of one seed the later one counts."""
+    """Return one summary per experiment, sorted by name. If a seed has two runs, the later one counts."""
     groups: dict[str, dict[int, tuple[dict[str, Any], Result]]] = {}
     for tables, result in runs:
         settings = {table: tables[table] for table in tables if table not in _NO_SETTINGS}
@@ -158,9 +158,9 @@ def gather(runs: Iterable[tuple[dict[str, Any], Result]]) -> list[Result]:
 
 
 def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
-    tables, results = runs[-1][0], [result for _, result in runs]  # told as the newest run tells it
+    tables, results = runs[-1][0], [result for _, result in runs]  # as in the newest run
     about = tables.get("recipe", {})
-    told = {
+    figures = {
         name: spread([result["figures"][name]["accuracy"] for result in results])
         for name in FIGURES
         if all(name in result["figures"] for result in results)
@@ -173,7 +173,7 @@ def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
         "seeds": [result["seed"] for result in results],
         "epochs": max(result["epochs"] for result in results),
         "epochs_by_seed": [result["epochs"] for result in results],  # fewer where early stopping ended a run
-        **told,
+        **figures,
         "chosen_epochs": [r["figures"].get("chosen_on_validation", r["figures"]["last"])["epoch"] for r in results],
         "training_accuracy": spread([result["training_accuracy"] for result in results]),
         "training_curves": [result.get("training_curve", []) for result in results],
@@ -203,7 +203,7 @@ def command(result: Result) -> str:
 
     Seeds that do not follow one another take a command for each unbroken series.
     """
-    settings = "".join(f" --set {shlex.quote(told)}" for told in changes(result))
+    settings = "".join(f" --set {shlex.quote(change)}" for change in changes(result))
     lines, seeds = [], sorted(result["seeds"])
     while seeds:
         count = next((n for n in range(1, len(seeds)) if seeds[n] != seeds[0] + n), len(seeds))
@@ -214,7 +214,7 @@ def command(result: Result) -> str:
 
 
 def changes(result: Result) -> list[str]:
-    """Return in what an experiment differs from the recipe of its name, as ``--set`` takes it.
+    """Return the settings in which an experiment differs from its recipe, as ``--set`` takes them.
 
     A recipe that does not come with the package is not compared, nor a result that holds no settings.
     """
@@ -228,14 +228,14 @@ def changes(result: Result) -> list[str]:
 
 
 def distinctions(results: Sequence[Result]) -> list[list[str]]:
-    """Return for each experiment what tells it from its recipe, and from the others of its name."""
+    """Return for each experiment the settings that differ from its recipe, or from other experiments of its name."""
     found = []
     for result in results:
         others = [_flat(r.get("settings", {})) for r in results if r["recipe"] == result["recipe"]]
         own = _flat(result.get("settings", {}))
         unlike = {path: value for path, value in own.items() if any(o.get(path) != value for o in others)}
         among = [f"{path}={setting_text(value)}" for path, value in unlike.items()]
-        found.append([*among, *(told for told in changes(result) if told not in among)])
+        found.append([*among, *(change for change in changes(result) if change not in among)])
     return found
 
 
@@ -246,7 +246,7 @@ def _differences(tables: dict[str, Any], others: dict[str, Any]) -> list[str]:
 
 
 def _flat(tables: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that make an experiment, each by its path; a list is one setting."""
+    """Return the settings that define an experiment, by path; a list is one setting."""
     flat: dict[str, Any] = {}
     for table, content in tables.items():
         if table not in _NO_SETTINGS:
@@ -255,7 +255,7 @@ def _flat(tables: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_results(results: Sequence[Result], folder: Path, trials: Sequence[Trial] = ()) -> None:
-    """Write a JSON file an experiment, the trials into the ledger, and the page of all that lie in the folder.
+    """Write a JSON file for each experiment, the trials into the ledger, and the page of the folder.
 
     Raises
     ------
@@ -265,9 +265,10 @@ def write_results(results: Sequence[Result], folder: Path, trials: Sequence[Tria
     names = [str(result["recipe"]) for result in results]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         one, other, *_ = [r for r in results if r["recipe"] == twice[0]]
-        told = "; ".join(_differences(one["settings"], other["settings"]))
+        differences = "; ".join(_differences(one["settings"], other["settings"]))
         raise ConfigError(
-            f"results: expected one experiment a name, got other settings too for {twice} ({told}); move trials away"
+            f"results: expected one experiment a name, got other settings too for {twice} "
+            f"({differences}); move trials away"
         )
     with writing(ConfigError, f"results: expected a folder to write into, {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -290,7 +291,7 @@ def read_results(folder: Path) -> list[Result]:
 
 
 def _experiment(path: Path, result: Result) -> Result:
-    """Return what an experiment's file holds, if the page can show it."""
+    """Return an experiment's result after a check that the page can show it."""
     given = {name: kind for name, kind in _EXPERIMENT.items() if name in result}
     _checked(path, result, {**_SHOWN, **given})
     several: dict[str, Any] = {name: result[name] for name in ("seeds", "epochs_by_seed") if name in result}

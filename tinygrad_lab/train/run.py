@@ -121,7 +121,7 @@ def _train(
             if interruption.between_steps:
                 checkpoints.save(trainer.steps, trainer.state())
             where = f"in epoch {min(trainer.epoch + 1, epochs)} of {epochs}"
-            then = f"go on with --resume {folder}" if checkpoints.steps() else f"no checkpoint yet in {folder}"
+            then = f"continue with --resume {folder}" if checkpoints.steps() else f"no checkpoint yet in {folder}"
             raise KeyboardInterrupt(f"{where}; {then}") from None
         except NonFiniteError as error:
             checkpoints.save(trainer.steps, trainer.state())

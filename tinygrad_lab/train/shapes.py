@@ -1,4 +1,4 @@
-"""Whether a network takes the images of a recipe: found by their shape, before they are loaded where that is known."""
+"""Checks that a recipe's images fit its network, made before the data are loaded where possible."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tinygrad_lab.train.sizes import check_step
 
 
 def dummy_images(source: Source, size: tuple[int, int] | None = None) -> Dataset | None:
-    """Return two images of noise of the shape that a source's have; None if its files decide on that."""
+    """Return two noise images of the shape of a source's images, or None if only its files determine the shape."""
     if source.image is None:
         return None
     shape = (2, *(size or source.image[:2]), source.image[2])
@@ -28,23 +28,24 @@ def dummy_images(source: Source, size: tuple[int, int] | None = None) -> Dataset
 
 
 def check_images(recipe: Recipe, model: Layer, augment: Compose, data: Dataset) -> None:
-    """Refuse images that the network does not take as they come out of the augmentation, in training or evaluation.
+    """Check that the network accepts the augmented images, in training and in evaluation, and has enough outputs.
 
-    A network without `output_shape` is not asked; of one with several outputs, their number is its own affair.
+    A network without `output_shape` is not checked, nor is the number of classes of one with several outputs.
 
     Raises
     ------
     ConfigError
-        It takes others, or has fewer outputs than there are classes; the message says what to set.
+        The network expects images of another shape, or has fewer outputs than there are classes. The message says
+        what to set.
     """
     for pipeline in (augment, augment.for_evaluation()):
         shape = _shape_after(pipeline, data)
         try:
             out = model.output_shape((1, *shape))
         except LabError as error:
-            told = "; ".join([str(error), *getattr(error, "__notes__", [])])
-            raise _misfit(recipe, data, shape, told) from error
-        except NotImplementedError:  # a network may train without telling shapes
+            problem = "; ".join([str(error), *getattr(error, "__notes__", [])])
+            raise _misfit(recipe, data, shape, problem) from error
+        except NotImplementedError:  # a network may train without output_shape
             continue
         batch_size = recipe["data"].get("batch_size", BATCH_SIZE) if pipeline is augment else 1
         check_step(f"recipe {recipe.name!r}", model, shape, batch_size=min(batch_size, len(data)))
@@ -59,23 +60,23 @@ def check_images(recipe: Recipe, model: Layer, augment: Compose, data: Dataset) 
 
 def _shape_after(pipeline: Compose, data: Dataset) -> Shape:
     images = data.batch(slice(2)).astype(np.float32)
-    with reference_only():  # two images are not worth compiling for
+    with reference_only():  # compiling would take longer than two images do
         images, _ = pipeline(images / 255, data.labels[:2], rng=np.random.default_rng(0))
     return tuple(images.shape[1:])
 
 
-def _misfit(recipe: Recipe, data: Dataset, shape: Shape, told: str) -> ConfigError:
+def _misfit(recipe: Recipe, data: Dataset, shape: Shape, problem: str) -> ConfigError:
     name, who = recipe["model"]["name"], f"recipe {recipe.name!r}"
     got = f"{_words(data.shape)} of {data.name!r}" + (f", {_words(shape)} augmented" if shape != data.shape else "")
     option = _option(recipe, "image")
     if option is None:
-        return ConfigError(f"{who}: expected images that the network takes, got {got}: {told}")
+        return ConfigError(f"{who}: expected images that the network takes, got {got}: {problem}")
     expected, setting = _words(recipe["model"].get("image", option.default)), f"model.image={[*shape]}".replace(" ", "")
     return ConfigError(f"{who}: expected images of {expected} for {name!r}, got {got}; --set '{setting}'")
 
 
 def _option(recipe: Recipe, option: str) -> inspect.Parameter | None:
-    """Return an option of the recipe's network, or None if it has none such."""
+    """Return an option of the recipe's network, or None if the network has no such option."""
     name = recipe["model"]["name"]
     return inspect.signature(registry.models[name]).parameters.get(option) if name in registry.models else None
 

@@ -1,4 +1,4 @@
-"""Sizes of a network in training, estimated from shapes before its memory is asked for."""
+"""Memory that a network needs in training, estimated from shapes before it is allocated."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def check_weights(who: str, model: Layer) -> None:
     Parameters
     ----------
     who : str
-        Who complains.
+        The subject of the message.
     model : Layer
         The network; its shapes suffice (see `shapes_only`).
 
     Raises
     ------
     ConfigError
-        There is not that much memory.
+        The machine has too little memory.
     """
     numbers = sum(math.prod(parameter.shape) for parameter in model.parameters().values())
     what = f"{who}: {numbers:,} weights and their gradients"
@@ -38,13 +38,13 @@ def check_weights(who: str, model: Layer) -> None:
 def check_step(who: str, model: Layer, image: Shape, *, batch_size: int) -> None:
     """Refuse a network and batches whose values do not fit into the memory of this machine during one step.
 
-    Counted is what a step cannot do without: the inputs of layers with weights, which gradients need, and the largest
-    result. A network that does not tell shapes is not asked.
+    The estimate is a lower bound: the inputs of layers with weights, which gradients need, and the largest result. A
+    network without `output_shape` is not checked.
 
     Raises
     ------
     ConfigError
-        There is not that much memory.
+        The machine has too little memory.
     """
     kept: list[int] = [math.prod(image)]
     largest = 0
@@ -65,7 +65,7 @@ def check_step(who: str, model: Layer, image: Shape, *, batch_size: int) -> None
 
 
 def _numbers(shapes: Any) -> int:
-    """Return how many numbers a shape, or several in tuples, stand for."""
+    """Return the number of elements of an array of this shape, or of several arrays."""
     if any(isinstance(entry, (tuple, list)) for entry in shapes):
         return sum(map(_numbers, shapes))
     return math.prod(shapes)
@@ -73,7 +73,7 @@ def _numbers(shapes: Any) -> int:
 
 @contextmanager
 def _watched(model: Layer, note: Callable[..., None]) -> Iterator[None]:
-    """Call a function after each call of a layer's `output_shape` within the ``with`` block."""
+    """Call `note` after each call of a layer's `output_shape` inside the ``with`` block."""
 
     def watch(layer: Layer) -> Callable[..., Any]:
         original = layer.output_shape

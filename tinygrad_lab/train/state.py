@@ -1,4 +1,4 @@
-"""State of a training run, checked before anything of it is taken over: it may come from anybody's file."""
+"""Checks of a trainer's saved state, which may come from an untrusted file."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _COUNTS = range(2**63)
 
 
 def check_trainer_state(state: Any, splits: Collection[str]) -> None:
-    """Refuse what no trainer returned: parts that are missing, of other types, or that contradict each other.
+    """Check a trainer's state: no part may be missing, of another type, or contradict the others.
 
     Parameters
     ----------
     state : dict
-        What `Trainer.state` is to have returned.
+        A result of `Trainer.state`.
     splits : collection of str
-        What the trainer evaluates after each epoch, out of ``"test"`` and ``"validation"``.
+        The splits that the trainer evaluates after each epoch, out of ``"test"`` and ``"validation"``.
 
     Raises
     ------
     StateError
-        It is none.
+        The state is not valid.
     """
     check_state("Trainer", state, _PARTS, _OPTIONAL)
     check_state("Trainer: sums", state["sums"], _SUMS)
@@ -53,12 +53,12 @@ def check_trainer_state(state: Any, splits: Collection[str]) -> None:
 
 
 def check_history(history: Collection[Mapping[str, Any]], splits: Collection[str]) -> None:
-    """Refuse metrics of epochs that lack something, or hold it in another type; a callback may have added others.
+    """Check the metrics of all epochs for missing entries and wrong types; callbacks may have added others.
 
     Raises
     ------
     StateError
-        They do.
+        An entry is missing, or of another type.
     """
     for number, metrics in enumerate(history, 1):
         who = f"metrics of epoch {number}"

@@ -1,4 +1,4 @@
-"""Strategies of taking steps: when their results are looked at, and what a failed step takes back."""
+"""Strategies of taking steps: when results are read, and how far a failed step rolls back."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class SteppedTraining(Training, Protocol):
         """Return the loss and the logits of a batch."""
 
     def rate_in(self, steps: int) -> float:
-        """Return the learning rate in so many steps."""
+        """Return the learning rate `steps` steps from now."""
 
 
 class PlainSteps:
-    """Steps whose loss and gradients are checked before each update; a failed one takes back its update alone.
+    """Steps whose loss and gradients are checked before each update; a failed step rolls back its own update.
 
     Parameters
     ----------
@@ -59,24 +59,27 @@ class PlainSteps:
         self.current = Transaction(self.trainer, batch=self.trainer.batches.position.batch)
 
     def transaction(self, number: int) -> Transaction:
-        """Return the transaction that batch `number` belongs to: a new one for the first batch of an update."""
+        """Return the transaction of batch `number`: the first batch of an update begins a new one."""
         if (number - 1) % self.trainer.accumulate == 0:
             self.current = Transaction(self.trainer, batch=number - 1)
         return self.current
 
     def take(self, x: Array, labels: Array, *, share: float, update: bool) -> Array:
-        """Take a step and return what it adds to the sums."""
+        """Take a step and return its contribution to the sums."""
         loss, logits = self.trainer.train_step(x, labels, share=share, update=update)
         return of_batch(loss, logits, labels)
 
     def read(self, *, last: bool) -> bool:
-        """Read the metrics after an update, the last of the epoch or not; return False after going back."""
+        """Read the metrics after an update; return False if the trainer was rolled back.
+
+        `last` says whether this is the last update of the epoch.
+        """
         self.trainer.sums.read()
         self._check_updates()
         return True
 
     def last_state(self) -> dict[str, Any] | None:
-        """Return the trainer's state at the last reading, if it was kept."""
+        """Return the trainer's state at the last reading, or None if it was not saved."""
         return self.current.state
 
     def _check_updates(self) -> None:
@@ -84,15 +87,15 @@ class PlainSteps:
         try:
             self.trainer.arithmetic.check()
         except NonFiniteError:
-            batches.load_state(batches.state())  # so that the next loop goes on here
+            batches.load_state(batches.state())  # so that the next loop continues here
             raise
 
 
 class LateSteps(PlainSteps):
-    """Steps that wait for nothing: their losses are looked at every so many updates.
+    """Steps that do not wait for the device: their losses are read every few updates.
 
-    If a loss was not finite, the trainer goes back to the last reading and takes the steps from there as `PlainSteps`,
-    until one raises the error that it raises everywhere.
+    If a loss is not finite, the trainer is rolled back to the last reading and repeats the steps as `PlainSteps`, of
+    which one then raises the usual error.
 
     Parameters
     ----------
@@ -107,7 +110,7 @@ class LateSteps(PlainSteps):
         self.every = every
 
     def begin(self) -> None:
-        """Remember the state that the first reading may go back to."""
+        """Save the state to which the first reading may roll back."""
         self.current = Transaction(self.trainer, everything=True)
 
     def transaction(self, number: int) -> Transaction:
@@ -115,12 +118,12 @@ class LateSteps(PlainSteps):
         return self.current
 
     def take(self, x: Array, labels: Array, *, share: float, update: bool) -> Array:
-        """Take a step without a look at its loss, and return what it adds to the sums."""
+        """Take a step without a check of its loss, and return its contribution to the sums."""
         loss, logits = self.trainer.train_step(x, labels, share=share, update=update, check=False)
         return of_batch(loss, logits, labels)
 
     def read(self, *, last: bool) -> bool:
-        """Read the metrics if it is time; go back to the last reading if the loss is not finite."""
+        """Read the metrics if that is due; roll back to the last reading if the loss is not finite."""
         if not last and self.trainer.steps % self.every:
             return True
         if not math.isfinite(self.trainer.sums.read()["loss"]):
@@ -142,7 +145,7 @@ class GraphSteps(LateSteps):
     every : int
         The number of updates between two readings.
     device : str
-        Where the model is; a device with graphs.
+        The model's device, which must have graphs.
     """
 
     def __init__(self, trainer: SteppedTraining, every: int, device: str) -> None:
@@ -152,11 +155,11 @@ class GraphSteps(LateSteps):
         )
 
     def session(self) -> AbstractContextManager[None]:
-        """Return a ``with`` block for all work beside the graphs."""
+        """Return a ``with`` block for all work outside of the graphs."""
         return self.graphs.session()
 
     def take(self, x: Array, labels: Array, *, share: float, update: bool) -> Array:
-        """Launch the graph of a step, or take the step where it is not recorded yet."""
+        """Launch the graph of a step, or take the step as usual if there is no graph yet."""
         usual = super().take
         return self.graphs.take(x, labels, lambda: usual(x, labels, share=share, update=update))
 

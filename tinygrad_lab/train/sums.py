@@ -1,4 +1,4 @@
-"""Sums over batches, gathered where the batches are and read only when somebody asks."""
+"""Sums of loss and right answers, kept on the device until they are read."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tinygrad_lab.errors import ShapeError
 
 
 def right_answers(logits: Any, labels: Array) -> Array:
-    """Return how many rows have their largest logit at the label (or at the largest of a row of probabilities).
+    """Return the number of rows whose largest logit is at the label (or at the largest of a row of probabilities).
 
-    One logit alone is that of class 1 against class 0: it is right where it is above 0 and the label above a half, or
-    neither. Of a tuple the first logits count: the others are those of auxiliary classifiers.
+    A single logit is a binary classifier: it is right if ``(logit > 0) == (label > 0.5)``. If `logits` is a tuple, the
+    first entry counts; the others belong to auxiliary classifiers.
     """
     given = unbox(logits[0] if isinstance(logits, tuple) else logits)
     if given.shape[1] == 1:
@@ -25,12 +25,12 @@ def right_answers(logits: Any, labels: Array) -> Array:
 
 
 def scalar(loss: Any) -> Any:
-    """Return a batch's loss, which is to be the mean over its images.
+    """Return a batch's loss after a check that it is a scalar, the mean over the images.
 
     Raises
     ------
     ShapeError
-        It is no scalar.
+        The loss is not a scalar.
     """
     if shape := unbox(loss).shape:
         raise ShapeError(f"loss: expected a scalar, the mean over a batch, got shape {shape}; use reduction='mean'")
@@ -38,7 +38,7 @@ def scalar(loss: Any) -> Any:
 
 
 def of_batch(loss: Array, logits: Any, labels: Array) -> Array:
-    """Return what a batch adds to `Sums`, where the batch is: its summed loss and its right answers, in float64."""
+    """Return a batch's summed loss and number of right answers, in float64 on the batch's device, for `Sums.add`."""
     xp = namespace(loss)
     right = right_answers(logits, labels)
     both = xp.empty((2,), xp.float64)
@@ -47,15 +47,15 @@ def of_batch(loss: Array, logits: Any, labels: Array) -> Array:
 
 
 class Sums:
-    """Loss and right answers over a number of images.
+    """Summed loss and right answers over a number of images.
 
-    On a GPU, `add` waits for nothing; `read` waits once for all that was added since. They are summed in float64, in
-    the order of the batches, so that every device finds the same sum for the same losses.
+    On a GPU, `add` does not wait; `read` waits once for everything added before. The sums are float64, in the order of
+    the batches, so every device returns the same sum for the same losses.
 
     Parameters
     ----------
     loss, right, images : float
-        What to begin with.
+        The initial values.
 
     Examples
     --------
@@ -71,15 +71,15 @@ class Sums:
         self._images = float(images)
 
     def add(self, batch: Array, images: int) -> None:
-        """Add what `of_batch` returned, and how many images the batch has."""
+        """Add the result of `of_batch` and the number of the batch's images."""
         before = self._there
-        if before is None and any(self.known.values()):  # going on from what was read before
+        if before is None and any(self.known.values()):  # continue from the values that were read before
             before = transfer(np.array([self.known["loss"], self.known["right"]]), device_name(batch))
         self._there = fresh(batch) if before is None else before + batch
         self._images += images
 
     def read(self) -> dict[str, float]:
-        """Return the sums over all batches so far; only this waits for the device."""
+        """Return the sums over all batches so far. Only this method waits for the device."""
         if self._images != self.known["images"]:
             loss, right = (float(total) for total in backend_of(self._there).to_numpy(self._there))
             self.known = {"loss": loss, "right": right, "images": self._images}

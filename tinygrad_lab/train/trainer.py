@@ -32,33 +32,32 @@ class Trainer:
     """Trains a model epoch by epoch, on the device that the model is on.
 
     `train_epoch` and `train_step` are the training loop. The strategies of `tinygrad_lab.train.steps` decide when the
-    results of a step are looked at: before each update where nothing has to be waited for, and every `read_every`
-    updates on other devices.
+    results of a step are read: on a CPU before each update, on other devices every `read_every` updates.
 
     Parameters
     ----------
     model : Layer
-        What is trained.
+        The model to train.
     loss : callable
         ``loss(logits, labels)``, a scalar: the mean over the batch. (A sum would make the reported loss wrong, and the
-        gradient of an update from several batches.) Evaluation uses it too: with smoothed labels, the losses on test
-        images are those of smoothed labels.
+        gradient of an update from several batches.) Evaluation uses the same function, with label smoothing if it
+        has any.
     optimizer : Optimizer
-        Of the model's parameters.
+        The optimizer of the model's parameters.
     batches : Loader
         The training data.
     test : Loader, optional
         The test data: evaluated after each epoch, never trained on, and no choice depends on it.
     validation : Loader, optional
-        A part of the training data that is set aside, by which choices are made: evaluated after each epoch.
+        A part of the training data that is set aside for choices: evaluated after each epoch.
     schedule : Schedule, optional
-        Maps the position in training, in epochs and their fractions, to a factor of the optimizer's own rate. One that
-        is driven by a metric observes it on the validation data after each epoch.
+        Maps the position in training, in epochs and their fractions, to a factor of the optimizer's own rate. A
+        metric-driven schedule observes its metric on the validation data after each epoch.
     callbacks : sequence of Callback
         Called after every update and every epoch.
     accumulate : int
-        The number of batches of one update: its gradient is that of the mean over all of their images, as if they were
-        one batch that is too large for the memory. (Batch normalization still computes statistics of each batch.)
+        The number of batches in one update. The gradient is that of the mean loss over all their images, as for one
+        larger batch. (Batch normalization still computes statistics of each batch.)
     clip : callable, optional
         A function of the optimizer's parameters, called before each update to change their gradients, such as
         ``partial(clip_by_norm, max_norm=1.0)``.
@@ -76,14 +75,14 @@ class Trainer:
         The metrics of each epoch so far: epoch, lr, loss, accuracy, seconds, images_per_second, and for the data above
         ``test`` and ``validation``, each with loss and accuracy.
     ended : str or None
-        Why a callback ended the training; part of the state. Set it to None to train on.
+        The reason for which a callback ended the training; part of the state. Set it to None to continue.
 
     Raises
     ------
     OptionError
         `accumulate` is less than one batch, or the schedule is driven by a metric and there is no validation data.
     ShapeError
-        The loss is no scalar.
+        The loss is not a scalar.
     CaptureError
         The steps cannot be captured.
     NonFiniteError
@@ -127,9 +126,9 @@ class Trainer:
         self.strategy: PlainSteps | None = None  # how steps are taken; chosen when the device is known
 
     def train(self, epochs: int) -> str | None:
-        """Train until so many epochs are done in all, or a callback ends it; return its reason.
+        """Train up to a total number of epochs, or until a callback ends the training; return the callback's reason.
 
-        After ``train(2)``, ``train(5)`` trains for three more, and a second ``train(2)`` for none.
+        After ``train(2)``, ``train(5)`` trains for three more epochs, and a second ``train(2)`` for none.
         """
         expect("Trainer.train", "epochs", epochs, int, "a number of epochs")
         while not self.ended and self.epoch < epochs:
@@ -146,7 +145,7 @@ class Trainer:
         steps = self.strategy = choose_steps(self, device, self.strategy)
         with steps.session(), self.arithmetic.on(device):
             while not self._take_steps(steps, device):
-                steps = PlainSteps(self)  # a loss was not finite: look at each step from the last reading on
+                steps = PlainSteps(self)  # a loss was not finite: check each step since the last reading
         metrics = {"epoch": self.epoch + 1, "lr": self.optimizer.lr, **self._metrics()}
         self.epoch += 1
         self.sums, self.seconds = Sums(), 0.0
@@ -154,7 +153,7 @@ class Trainer:
         return self.history[-1]
 
     def _take_steps(self, steps: PlainSteps, device: str) -> bool:
-        """Take the steps of the rest of the epoch; return False if it went back to the last reading of the metrics."""
+        """Take the remaining steps of the epoch; return False after a rollback to the last reading of the metrics."""
         start, count = time.perf_counter() - self.seconds, len(self.batches)
         steps.begin()
         for x, labels in self.batches:
@@ -211,7 +210,7 @@ class Trainer:
         return scalar(self.loss(logits, labels)), logits
 
     def rate_in(self, steps: int) -> float:
-        """Return the learning rate in so many steps."""
+        """Return the learning rate `steps` steps from now."""
         position = self.epoch + (self.batches.position.batch - 1 + steps) / len(self.batches)
         return self.base_lr * self.schedule(position)
 
@@ -261,9 +260,9 @@ class Trainer:
         return metrics
 
     def state(self) -> dict[str, Any]:
-        """Return all that a resumed training needs to go on bit for bit: after an epoch, or between two steps.
+        """Return everything that training needs to resume bit for bit, after an epoch or between two steps.
 
-        If the loss is not finite, this is the state at the last reading, when it was.
+        If the loss is not finite, this is the state at the last reading, when it still was.
         """
         sums = self.sums.read()
         if self.strategy is not None and not math.isfinite(sums["loss"]) and (before := self.strategy.last_state()):
@@ -293,7 +292,7 @@ class Trainer:
         Raises
         ------
         StateError
-            The state is not one of such a trainer.
+            The state does not fit this trainer.
         """
         judged = {"test": self.test, "validation": self.validation}
         check_trainer_state(state, [split for split, batches in judged.items() if batches is not None])

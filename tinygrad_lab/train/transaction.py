@@ -1,4 +1,4 @@
-"""Transactions: what an update changes before it is done, and the way back."""
+"""Transaction of an update: it restores the trainer if the loss or a gradient is not finite."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class Training(Protocol):
 
 
 class Transaction:
-    """A part of training that leaves no trace if its loss or gradients are not finite.
+    """A part of training that is undone if its loss or gradients are not finite.
 
-    In a ``with`` block, a `NonFiniteError` rolls it back: step counters, buffers and gradients get the values that they
-    had when the transaction was made. A failed update has not changed the weights.
+    A `NonFiniteError` inside the ``with`` block rolls it back: step counters, buffers and gradients get the values that
+    they had when the transaction was made. (Weights do not change before the check.)
 
     Parameters
     ----------
     trainer : Training
         The trainer that takes the update.
     batch : int, optional
-        The batch of this epoch that comes next after a rollback. By default the loader stays where it is.
+        The batch of this epoch at which the loader continues after a rollback. By default the loader does not move.
     everything : bool
-        Whether to remember the whole state of the trainer, weights included, because errors are found some updates
+        Whether to save the whole state of the trainer, including the weights: errors are then found some updates
         after they happened.
     """
 
@@ -55,7 +55,7 @@ class Transaction:
         self.position = None if batch is None else (trainer.batches.position.epoch, batch)
 
     def roll_back(self) -> None:
-        """Restore what was there when the transaction was made."""
+        """Restore the state at the time when the transaction was made."""
         if self.state is not None:
             self.trainer.load_state(self.state)
             return

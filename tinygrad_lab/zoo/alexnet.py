@@ -1,4 +1,4 @@
-"""AlexNet, the network that won ImageNet's challenge of 2012 and began the era.
+"""AlexNet, the network that won the ImageNet challenge of 2012.
 
 | layer | output | parameters (two groups) | (one group) |
 |---|---|---|---|
@@ -49,27 +49,27 @@ def alexnet(
     dropout: float = 0.5,
     rng: Rng = None,
 ) -> Sequential:
-    """Return AlexNet, its logits as output.
+    """Return AlexNet, which returns logits.
 
     Parameters
     ----------
     image : (height, width, channels)
-        (227, 227, 3) gives the paper's maps; its 224 does not, with no padding.
+        (227, 227, 3) gives the paper's maps; the 224 in its text does not, without padding.
     classes : int
         1000 in the paper.
     groups : int
-        Over how many groups of planes, the paper's two GPUs, convolutions 2, 4 and 5 are divided.
+        The number of groups of convolutions 2, 4 and 5: the paper's two GPUs.
     normalization : {"before_pool", "after_pool", "none"}
-        Where local response normalization stands: the paper has it before the pool, the often used CaffeNet after it.
+        The position of local response normalization: before the pool in the paper, after it in CaffeNet.
     normalized : sequence of int
-        After which of the convolutions 1, 2 and 5, those with a pool, it stands: 1 and 2 in the paper; after 5 too, as
-        it is sometimes drawn.
+        The convolutions that are followed by it, out of 1, 2 and 5, which have a pool: 1 and 2 in the paper; some
+        drawings add 5.
     pool_size : int
         3 overlaps at the stride of 2, 2 does not; the maps are the same.
     dropout : float
         The rate after the two hidden dense layers.
     rng : int or numpy.random.Generator
-        Where the weights are drawn from.
+        The source of the initial weights.
 
     Shapes
     ------
@@ -78,7 +78,7 @@ def alexnet(
     Raises
     ------
     ShapeError
-        The image is too small; it names the layer and the map.
+        The image is too small. The message names the layer and the map.
     OptionError
         An option is out of range.
 

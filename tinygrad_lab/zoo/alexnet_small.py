@@ -1,4 +1,4 @@
-"""A small AlexNet for images of 32x32 pixels, told apart: airplane or ship.
+"""Small AlexNet for images of 32x32 pixels of airplanes and ships.
 
 | layer | output | parameters |
 |---|---|---|
@@ -39,7 +39,7 @@ def alexnet_small(
     init: str | float = "he_normal",
     rng: Rng = None,
 ) -> Sequential:
-    """Return the small AlexNet, its logits as output.
+    """Return the small AlexNet, which returns logits.
 
     Parameters
     ----------
@@ -48,15 +48,15 @@ def alexnet_small(
     classes : int
         2 in the source.
     padding : {"zero", "edge", "none"}
-        What surrounds the maps before convolutions. Without padding nothing of a 32x32 image is left for the fifth.
+        The padding of convolutions. Without padding a 32x32 image is too small for the fifth convolution.
     pool_size : int
         2, or 3 for windows that overlap at the stride of 2.
     activation : str
         The registered name of an activation: ``"relu"``, ``"tanh"``, ``"sigmoid"``, ...
     init : str or float
-        How the weights of all layers are drawn: a rule or a standard deviation.
+        The rule or the standard deviation of the initial weights of all layers.
     rng : int or numpy.random.Generator
-        Where the weights are drawn from.
+        The source of the initial weights.
 
     Shapes
     ------
@@ -65,7 +65,7 @@ def alexnet_small(
     Raises
     ------
     ShapeError
-        A window is larger than its map; it names the layer and the map.
+        A window is larger than its map. The message names the layer and the map.
     OptionError
         An option is out of range.
 

@@ -1,4 +1,4 @@
-"""The four-layer network with which the AlexNet paper shows what local response normalization does on CIFAR-10.
+"""Four-layer network of the AlexNet paper's experiment with local response normalization on CIFAR-10.
 
 | layer | output | parameters |
 |---|---|---|
@@ -37,7 +37,7 @@ def cuda_convnet(
     activation: str = "relu",
     rng: Rng = None,
 ) -> Sequential:
-    """Return cuda-convnet's four-layer network, its logits as output.
+    """Return cuda-convnet's four-layer network, which returns logits.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def cuda_convnet(
         The registered name of an activation: ``"relu"``, ``"tanh"``, ``"sigmoid"``, ... (figure 1 of the paper compares
         the first two).
     rng : int or numpy.random.Generator
-        Where the weights are drawn from.
+        The source of the initial weights.
 
     Shapes
     ------
@@ -63,7 +63,7 @@ def cuda_convnet(
     ----------
     A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet classification with deep convolutional neural networks", 2012,
     section 3.3; the layers are those of cuda-convnet's example "conv-local-11pct". Deviations: layers 3 and 4 are
-    convolutions, there they are locally connected, with filters of their own at every place; initial weights by He's
+    convolutions; there they are locally connected, with different filters at each position. Initial weights follow He's
     rule.
 
     Examples

@@ -1,4 +1,4 @@
-"""Global average pooling in place of dense layers: the same convolutions with both ends.
+"""Networks with global average pooling or dense layers after the same convolutions.
 
 | layer | output, padded | output, not padded | parameters |
 |---|---|---|---|
@@ -42,7 +42,7 @@ def cnn7(
     widths: Sequence[int] = (20, 20, 20),
     rng: Rng = None,
 ) -> Sequential:
-    """Return three convolutions with three dense layers behind them, the logits as output.
+    """Return three convolutions with three dense layers after them, which return logits.
 
     Parameters
     ----------
@@ -51,11 +51,11 @@ def cnn7(
     classes : int
         2 in the source.
     padding : {"zero", "edge", "none"}
-        What surrounds the maps before convolutions; not stated in the source.
+        The padding of convolutions; not stated in the source.
     widths : sequence of int
         The channels of the convolutions, of which the first two are followed by a pool.
     rng : int or numpy.random.Generator
-        Where the weights are drawn from.
+        The source of the initial weights.
 
     Shapes
     ------
@@ -64,7 +64,7 @@ def cnn7(
     Raises
     ------
     ShapeError
-        A window is larger than its map; it names the layer and the map.
+        A window is larger than its map. The message names the layer and the map.
     OptionError
         The padding is unknown, or there are no widths.
 
@@ -99,7 +99,7 @@ def gap7(
     reduction: str = "mean",
     rng: Rng = None,
 ) -> Sequential:
-    """Return three convolutions with global average pooling and one dense layer behind them, the logits as output.
+    """Return three convolutions with global average pooling and one dense layer after them, which return logits.
 
     Parameters
     ----------
@@ -108,13 +108,13 @@ def gap7(
     classes : int
         2 in the source.
     padding : {"zero", "edge", "none"}
-        What surrounds the maps before convolutions; not stated in the source.
+        The padding of convolutions; not stated in the source.
     widths : sequence of int
         The channels of the convolutions, of which the first two are followed by a pool; more make it wider and deeper.
     reduction : {"mean", "dense"}
-        What makes one number of each plane: its mean, or, to compare, as many neurons that see all planes.
+        The reduction of each plane to one number: its mean or, for comparison, as many neurons that see all planes.
     rng : int or numpy.random.Generator
-        Where the weights are drawn from.
+        The source of the initial weights.
 
     Shapes
     ------
@@ -123,7 +123,7 @@ def gap7(
     Raises
     ------
     ShapeError
-        A window is larger than its map; it names the layer and the map.
+        A window is larger than its map. The message names the layer and the map.
     OptionError
         The padding or the reduction is unknown, or there are no widths.
 

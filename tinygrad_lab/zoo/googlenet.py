@@ -1,4 +1,4 @@
-"""GoogLeNet, Inception v1: windows of several sizes side by side, 22 layers deep.
+"""GoogLeNet (Inception v1): 22 layers deep, with windows of several sizes in parallel.
 
 Table 1 of the paper; the numbers of a module are its 1x1; reduced and 3x3; reduced and 5x5; and pooled planes.
 
@@ -23,7 +23,7 @@ Table 1 of the paper; the numbers of a module are its 1x1; reduced and 3x3; redu
 | global average pool, dropout 0.4 | 1024 |
 | dense 1000 | 1000 |
 
-6,998,552 parameters in all. In training two more classifiers, after 4a and 4d, bring gradients to the layers below:
+6,998,552 parameters in all. In training, two auxiliary classifiers after 4a and 4d send gradients to the layers below:
 
 | layer | output | parameters after 4a | after 4d |
 |---|---|---|---|
@@ -69,14 +69,14 @@ MODULES = {
 
 
 class WithAuxiliary(Sequential):
-    """Layers one after another, with classifiers beside some of them that only training asks.
+    """Sequence of layers with auxiliary classifiers, which run only in training.
 
     Parameters
     ----------
     layers : dict of layers
-        In the order of application.
+        The layers in order.
     heads : mapping of name to Layer
-        By the layer whose result they take; in the network they are called ``auxiliary_NAME``.
+        The classifiers by the layer whose result they take. Their paths begin with ``auxiliary_NAME``.
 
     Shapes
     ------
@@ -108,7 +108,7 @@ class WithAuxiliary(Sequential):
         return (inputs[0], *results) if self.training else inputs[0]
 
     def output_shape(self, *shapes: Any) -> Any:
-        """Return the shape after the last layer; the heads are asked whether they take what comes to them."""
+        """Return the shape after the last layer, after a check of the heads' inputs."""
         for name, layer in self.inner.items():
             shapes = (layer.output_shape(*shapes),)
             if self.training and name in self.heads:
@@ -143,21 +143,21 @@ def googlenet(
     auxiliary: bool = False,
     rng: Rng = None,
 ) -> Sequential:
-    """Return GoogLeNet, its logits as output.
+    """Return GoogLeNet, which returns logits.
 
     Parameters
     ----------
     image : (height, width, channels)
-        (224, 224, 3) in the paper; any size will do.
+        (224, 224, 3) in the paper; any size is accepted.
     classes : int
         1000 in the paper.
     dropout : float
         The rate before the dense layer.
     auxiliary : bool
-        Whether to have the two classifiers that help it to train. In training it then returns three logits, of which
-        the loss ``auxiliary_cross_entropy`` makes one number; in evaluation they do not take part.
+        Whether to add the two auxiliary classifiers. In training the network then returns three logits, which the loss
+        ``auxiliary_cross_entropy`` combines; in evaluation they do not run.
     rng : int or numpy.random.Generator
-        Where the weights are drawn from.
+        The source of the initial weights.
 
     Shapes
     ------

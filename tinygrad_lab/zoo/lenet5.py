@@ -1,4 +1,4 @@
-"""LeNet-5, the network that read the digits of cheques.
+"""LeNet-5, the network that read handwritten digits on checks.
 
 | layer | output | parameters |
 |---|---|---|
@@ -27,7 +27,7 @@ from tinygrad_lab_layers.max_pool2d import MaxPool2d
 
 
 def lenet5(*, image: Image = (32, 32, 1), classes: int = 10, padding: str = "none", rng: Rng = None) -> Sequential:
-    """Return LeNet-5, its logits as output.
+    """Return LeNet-5, which returns logits.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ def lenet5(*, image: Image = (32, 32, 1), classes: int = 10, padding: str = "non
     classes : int
         10 in the paper.
     padding : {"none", "zero", "edge"}
-        What surrounds the maps before convolutions: nothing in the paper.
+        The padding of convolutions: nothing in the paper.
     rng : int or numpy.random.Generator
-        Where the weights are drawn from.
+        The source of the initial weights.
 
     Shapes
     ------
@@ -47,7 +47,7 @@ def lenet5(*, image: Image = (32, 32, 1), classes: int = 10, padding: str = "non
     Raises
     ------
     ShapeError
-        A window is larger than its map; it names the layer and the map.
+        A window is larger than its map. The message names the layer and the map.
     OptionError
         The padding is unknown.
 

@@ -1,4 +1,4 @@
-"""Network in network: 1x1 convolutions between the others, and planes that are averaged to be the logits.
+"""Network in network: 1x1 convolutions between the others, and averaged planes as logits.
 
 | layer | output | parameters |
 |---|---|---|
@@ -30,18 +30,18 @@ from tinygrad_lab_layers.max_pool2d import MaxPool2d
 
 
 def nin(*, image: Image = (32, 32, 3), classes: int = 10, dropout: float = 0.5, rng: Rng = None) -> Sequential:
-    """Return network in network for CIFAR, its logits as output.
+    """Return network in network for CIFAR, which returns logits.
 
     Parameters
     ----------
     image : (height, width, channels)
-        (32, 32, 3) in the paper; any size will do.
+        (32, 32, 3) in the paper; any size is accepted.
     classes : int
         10 in the paper.
     dropout : float
         The rate after each pool.
     rng : int or numpy.random.Generator
-        Where the weights are drawn from.
+        The source of the initial weights.
 
     Shapes
     ------

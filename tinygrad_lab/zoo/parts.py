@@ -1,4 +1,4 @@
-"""What several papers' networks are put together from."""
+"""Parts that several papers' networks share."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _PADDINGS = {"none": ("valid", "zero"), "zero": ("same", "zero"), "edge": ("same
 
 
 def features_after(layers: Mapping[str, Layer], image: Image) -> int:
-    """Return how many numbers of an image leave the last layer, which is what a dense layer after it takes."""
+    """Return the number of outputs of the last layer for one image, the inputs of a dense layer after it."""
     return math.prod(Sequential(dict(layers)).output_shape((1, *image))[1:])
 
 
 def padded(kind: str) -> dict[str, Any]:
-    """Return the options of a convolution that shrinks maps, or surrounds them so that they keep their size.
+    """Return the options of a convolution that shrinks maps, or pads them so that they keep their size.
 
     Raises
     ------

@@ -1,8 +1,7 @@
-"""Networks with weights that others trained and published.
+"""Pretrained networks, with weights that others published.
 
-The files are not part of the project: get them from where `Pretrained.source` says, and put them into a folder of your
-own. `load_pretrained` looks into the folder that it is told, or that the environment variable TINYGRAD_LAB_WEIGHTS
-names.
+The files are not part of the project: download them from `Pretrained.source` into a folder of your own.
+`load_pretrained` searches its argument `folder`, or the folder in the environment variable TINYGRAD_LAB_WEIGHTS.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ FOLDER = "TINYGRAD_LAB_WEIGHTS"
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Published weights, and what it takes to use them.
+    """Published weights, with the settings to use them.
 
     Parameters
     ----------
@@ -37,13 +36,13 @@ class Pretrained:
     digest : str
         The beginning of the SHA-256 of the arrays; see `digest_of`.
     rules : mapping
-        How names become ours; see `import_weights`.
+        The renaming rules; see `import_weights`.
     convention : str
-        Whose names and axes they are.
+        The framework whose names and axes the file uses.
     mean, std : sequence of float
-        With which brightness from 0 to 1 is normalized, by channel: the options of the augmentation ``normalize``.
+        Mean and deviation of each channel for brightness from 0 to 1: the options of the augmentation ``normalize``.
     source, license : str
-        Where the weights are from, and on what terms.
+        The address of the weights, and their license.
     """
 
     model: str
@@ -89,12 +88,12 @@ def load_pretrained(name: str, *, folder: str | os.PathLike[str] | None = None) 
     name : str
         A key of `PRETRAINED`.
     folder : path, optional
-        Where the file lies; by default the folder that TINYGRAD_LAB_WEIGHTS names.
+        The folder of the file; by default that in TINYGRAD_LAB_WEIGHTS.
 
     Raises
     ------
     OptionError
-        There are no such weights.
+        The name is unknown.
     StateError
         The file is missing, damaged, or holds other numbers than the published ones.
 
@@ -128,7 +127,7 @@ def load_pretrained(name: str, *, folder: str | os.PathLike[str] | None = None) 
 def digest_of(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 over the arrays of a file: for each, by name, its name, dtype, shape and bytes.
 
-    Unlike a file's own checksum it does not depend on when or how the arrays were packed.
+    Unlike a file's own checksum, it does not depend on how and when the arrays were packed.
     """
     digest = hashlib.sha256()
     for name, array in sorted(read_arrays(path).items()):

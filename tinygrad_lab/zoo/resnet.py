@@ -1,6 +1,6 @@
-"""Residual networks, and their plain twins, which train the worse the deeper they are.
+"""Residual networks, and plain ones of the same layers, which train worse the deeper they are.
 
-For ImageNet (table 1 of the paper), n blocks a stage:
+For ImageNet (table 1 of the paper), n blocks per stage:
 
 | stage | output | 18 | 34 | 50 | 101 | 152 |
 |---|---|---|---|---|---|---|
@@ -15,7 +15,7 @@ For ImageNet (table 1 of the paper), n blocks a stage:
 
 18 and 34 have basic blocks (3x3, 3x3), the deeper ones bottlenecks (1x1, 3x3, 1x1 to the channels in parentheses).
 
-For CIFAR (section 4.2), n basic blocks a stage and depth 6 n + 2:
+For CIFAR (section 4.2), n basic blocks per stage and depth 6 n + 2:
 
 | stage | output |
 |---|---|
@@ -58,22 +58,22 @@ def resnet(
     shortcut: str = "projected",
     rng: Rng = None,
 ) -> Sequential:
-    """Return a residual network for ImageNet, its logits as output; `resnet18` is ``resnet(depth=18)``.
+    """Return a residual network for ImageNet, which returns logits; `resnet18` is ``resnet(depth=18)``.
 
     Parameters
     ----------
     depth : {18, 34, 50, 101, 152}
-        How many layers have weights, on the way without projections.
+        The number of layers with weights, without projections.
     image : (height, width, channels)
-        (224, 224, 3) in the paper; any size will do.
+        (224, 224, 3) in the paper; any size is accepted.
     classes : int
         1000 in the paper.
     residual : bool
-        Whether there are shortcuts; False gives the plain twin, of depth 18 or 34.
+        Whether there are shortcuts; False gives the plain network, of depth 18 or 34.
     shortcut : {"projected", "padded"}
-        How a shortcut changes the shape: option B or A of the paper. Bottlenecks project.
+        The kind of shortcut where the shape changes: option B or A of the paper. Bottlenecks project.
     rng : int or numpy.random.Generator
-        Where the weights are drawn from.
+        The source of the initial weights.
 
     Shapes
     ------
@@ -82,7 +82,7 @@ def resnet(
     Raises
     ------
     OptionError
-        There is no network of that depth, or no plain one.
+        The depth is unknown, or there is no plain network of that depth.
 
     References
     ----------
@@ -125,23 +125,23 @@ def resnet_cifar(
     shortcut: str = "padded",
     rng: Rng = None,
 ) -> Sequential:
-    """Return a residual network for CIFAR, its logits as output; `resnet20` is ``resnet_cifar(depth=20)``.
+    """Return a residual network for CIFAR, which returns logits; `resnet20` is ``resnet_cifar(depth=20)``.
 
     Parameters
     ----------
     depth : int
-        6 n + 2 for n blocks a stage: 20, 32, 44, 56 and 110 in the paper.
+        6 n + 2 for n blocks per stage: 20, 32, 44, 56 and 110 in the paper.
     image : (height, width, channels)
-        (32, 32, 3) in the paper; any size will do.
+        (32, 32, 3) in the paper; any size is accepted.
     classes : int
         10 in the paper.
     residual : bool
-        Whether there are shortcuts; False gives the plain twin.
+        Whether there are shortcuts; False gives the plain network.
     shortcut : {"padded", "padded_around", "projected"}
-        How a shortcut changes the shape: option A of the paper, which adds no parameters, or B. The paper does not say
-        where the new channels go: behind the others, or around them, as in some published weights.
+        The kind of shortcut where the shape changes: option A of the paper, which adds no parameters, or B. The paper
+        does not say where the new channels go: after the others, or around them, as in some published weights.
     rng : int or numpy.random.Generator
-        Where the weights are drawn from.
+        The source of the initial weights.
 
     Shapes
     ------
@@ -192,7 +192,7 @@ def _basic(blocks: int, before: int, after: int, stride: int, shortcut: str | No
 
 
 def _block(before: int, after: int, stride: int, shortcut: str | None, rng: Rng) -> Layer:
-    """Return two 3x3 convolutions with a shortcut past them, or without."""
+    """Return two 3x3 convolutions with or without a shortcut."""
     layers: dict[str, Layer] = {
         "conv1": Conv2d(before, after, kernel_size=3, stride=stride, padding=1, bias=False, rng=rng),
         "norm1": BatchNorm(after, activation="relu"),

@@ -1,4 +1,4 @@
-"""Networks for CIFAR-10 in the manner of VGG and of Inception, small enough for a desk computer; the tables are ours.
+"""Small networks for CIFAR-10 in the style of VGG and Inception; the sizes are our own.
 
 `vgg_small`: two 3x3 convolutions and a 2x2 pool, three times:
 
@@ -55,18 +55,18 @@ MODULES = {  # conv1x1, reduce3x3, conv3x3, reduce5x5, conv5x5, pool_proj
 
 
 def vgg_small(*, image: Image = (32, 32, 3), classes: int = 10, dropout: float = 0.5, rng: Rng = None) -> Sequential:
-    """Return a small network in the manner of VGG, its logits as output.
+    """Return a small network in the style of VGG, which returns logits.
 
     Parameters
     ----------
     image : (height, width, channels)
         (32, 32, 3), or any that is at least 8 high and wide.
     classes : int
-        How many.
+        The number of classes.
     dropout : float
         The rate before the last layer.
     rng : int or numpy.random.Generator
-        Where the weights are drawn from.
+        The source of the initial weights.
 
     Shapes
     ------
@@ -75,7 +75,7 @@ def vgg_small(*, image: Image = (32, 32, 3), classes: int = 10, dropout: float =
     Raises
     ------
     ShapeError
-        The image is too small; it names the layer and the map.
+        The image is too small. The message names the layer and the map.
 
     References
     ----------
@@ -106,16 +106,16 @@ def vgg_small(*, image: Image = (32, 32, 3), classes: int = 10, dropout: float =
 
 
 def inception_small(*, image: Image = (32, 32, 3), classes: int = 10, rng: Rng = None) -> Sequential:
-    """Return a small network of Inception modules, its logits as output.
+    """Return a small network of Inception modules, which returns logits.
 
     Parameters
     ----------
     image : (height, width, channels)
         (32, 32, 3), or any that is at least 4 high and wide.
     classes : int
-        How many.
+        The number of classes.
     rng : int or numpy.random.Generator
-        Where the weights are drawn from.
+        The source of the initial weights.
 
     Shapes
     ------
@@ -124,12 +124,12 @@ def inception_small(*, image: Image = (32, 32, 3), classes: int = 10, rng: Rng =
     Raises
     ------
     ShapeError
-        The image is too small; it names the layer and the map.
+        The image is too small. The message names the layer and the map.
 
     References
     ----------
     After C. Szegedy et al., "Going deeper with convolutions", CVPR 2015; normalization after S. Ioffe, C. Szegedy,
-    "Batch normalization", ICML 2015, here once behind each module.
+    "Batch normalization", ICML 2015, here once after each module.
 
     Examples
     --------

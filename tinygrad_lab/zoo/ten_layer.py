@@ -1,4 +1,4 @@
-"""The ten-layer network that reaches 90 % on CIFAR-10: windows that grow inside each block, and no padding.
+"""Ten-layer network that reaches 90 % on CIFAR-10, with windows that grow inside each block and no padding.
 
 | layer | output | parameters |
 |---|---|---|
@@ -51,7 +51,7 @@ def ten_layer(
     eps: float = 1e-3,
     rng: Rng = None,
 ) -> Sequential:
-    """Return the ten-layer network, its logits as output.
+    """Return the ten-layer network, which returns logits.
 
     Parameters
     ----------
@@ -60,18 +60,18 @@ def ten_layer(
     classes : int
         10 in the source.
     kernel_sizes : sequence of int
-        The windows inside a block, in their order; (5, 3, 1) is the source's first attempt.
+        The windows inside a block, in order; (5, 3, 1) is the source's first attempt.
     widths : sequence of int
         The channels of each block. With the windows (5, 3, 1) the network has 1,898,250 parameters, and with widths
         (80, 160, 320) 2,961,610, nearly as many as in the order of the table.
     dropout : float
         The rate at the end of each block; 0 leaves the layers out.
     init : str or float
-        How weights are drawn.
+        The rule or the standard deviation of initial weights.
     momentum, eps : float
-        Of batch normalization. Like `init` they are Keras's defaults, which the source does not mention.
+        Options of batch normalization. Like `init`, they are Keras's defaults, which the source does not mention.
     rng : int or numpy.random.Generator
-        Where the weights are drawn from.
+        The source of the initial weights.
 
     Shapes
     ------
@@ -80,7 +80,7 @@ def ten_layer(
     Raises
     ------
     ShapeError
-        A window is larger than its map; it names the layer and the map.
+        A window is larger than its map. The message names the layer and the map.
     OptionError
         There are no windows or no widths.
 

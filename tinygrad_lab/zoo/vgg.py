@@ -1,6 +1,6 @@
-"""VGG: nothing but 3x3 convolutions, 11 to 19 layers deep.
+"""VGG networks: only 3x3 convolutions, 11 to 19 layers deep.
 
-Table 1 of the paper, where a number is a 3x3 convolution with padding 1 to so many channels, with ReLU:
+Table 1 of the paper, where a number is a 3x3 convolution with padding 1 and that number of channels, with ReLU:
 
 | block | output | VGG-11 (A) | VGG-13 (B) | VGG-16 (D) | VGG-19 (E) |
 |---|---|---|---|---|---|
@@ -45,12 +45,12 @@ def vgg(
     dropout: float = 0.5,
     rng: Rng = None,
 ) -> Sequential:
-    """Return a VGG network, its logits as output; `vgg16` is ``vgg(depth=16)``.
+    """Return a VGG network, which returns logits; `vgg16` is ``vgg(depth=16)``.
 
     Parameters
     ----------
     depth : {11, 13, 16, 19}
-        How many layers have weights.
+        The number of layers with weights.
     image : (height, width, channels)
         (224, 224, 3) in the paper, at least 32 high and wide.
     classes : int
@@ -60,7 +60,7 @@ def vgg(
     dropout : float
         The rate after each of them.
     rng : int or numpy.random.Generator
-        Where the weights are drawn from.
+        The source of the initial weights.
 
     Shapes
     ------
@@ -69,9 +69,9 @@ def vgg(
     Raises
     ------
     ShapeError
-        The image is too small; it names the layer and the map.
+        The image is too small. The message names the layer and the map.
     OptionError
-        There is no VGG of that depth.
+        The depth is unknown.
 
     References
     ----------

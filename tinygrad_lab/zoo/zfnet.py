@@ -1,4 +1,4 @@
-"""ZFNet: AlexNet seen through, with a finer first layer.
+"""ZFNet: AlexNet with a finer first layer, after a study of its filters.
 
 | layer | output | parameters |
 |---|---|---|
@@ -33,7 +33,7 @@ from tinygrad_lab_layers.max_pool2d import MaxPool2d
 
 
 def zfnet(*, image: Image = (224, 224, 3), classes: int = 1000, dropout: float = 0.5, rng: Rng = None) -> Sequential:
-    """Return ZFNet, its logits as output.
+    """Return ZFNet, which returns logits.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def zfnet(*, image: Image = (224, 224, 3), classes: int = 1000, dropout: float =
     dropout : float
         The rate after the two hidden dense layers.
     rng : int or numpy.random.Generator
-        Where the weights are drawn from.
+        The source of the initial weights.
 
     Shapes
     ------
@@ -53,7 +53,7 @@ def zfnet(*, image: Image = (224, 224, 3), classes: int = 1000, dropout: float =
     Raises
     ------
     ShapeError
-        The image is too small; it names the layer and the map.
+        The image is too small. The message names the layer and the map.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""What an augmentation is."""
+"""Base classes of augmentations."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from tinygrad_lab.errors import OptionError
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation(metaclass=Checked):
-    """A change of a batch of images, drawn anew for every image.
+    """A random change of a batch of images, drawn anew for every image.
 
     A subclass is a frozen dataclass whose fields are its options, and implements `change`; one that changes the labels
     too overrides `__call__`. Third parties register it in the group ``tinygrad_lab.augmentations``.
 
     Images are float32, (N, H, W, C), with brightness from 0 to 1 (until they are normalized). All random numbers come
-    from the generator that is handed over, so the same generator gives the same images.
+    from the given generator, so the same generator gives the same images.
 
     Attributes
     ----------
     random : bool
-        Whether it is for training alone; `Compose.for_evaluation` leaves it out then.
+        Whether it is for training only; `Compose.for_evaluation` then leaves it out.
     bounded : bool
-        Whether it takes brightness to lie between 0 and 1, so that it must come before a `Normalize`.
+        Whether it expects brightness from 0 to 1, so that it must come before a `Normalize`.
     """
 
     random: ClassVar[bool] = True
     bounded: ClassVar[bool] = False
 
     def __call__(self, images: Array, labels: Array, *, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Return the changed images and their labels; the arrays handed over stay as they are."""
+        """Return the changed images and their labels; the given arrays are not changed."""
         return self.change(images, rng=rng), labels
 
     def change(self, images: Array, *, rng: np.random.Generator) -> Array:
@@ -49,7 +49,7 @@ class Augmentation(metaclass=Checked):
         raise NotImplementedError(f"{type(self).__name__}: expected a method change(images, *, rng)")
 
     def fit(self, data: Dataset) -> Self:
-        """Return the same augmentation with everything filled in that is measured on the training images."""
+        """Return the augmentation with the values that are measured on the training images."""
         return self
 
     def config(self) -> dict[str, Any]:
@@ -68,16 +68,16 @@ class Geometric(Augmentation):
     Attributes
     ----------
     filling : str or None
-        What comes in from outside; None if nothing ever does.
+        The filling outside of the image; None if it is never visible.
     """
 
     @property
     def filling(self) -> Fill | None:
-        """What comes in from outside of the image; None where nothing does."""
+        """The filling outside of the image; None if it is never visible."""
         return None
 
     def maps(self, count: int, size: tuple[int, int], *, rng: np.random.Generator) -> Array:
-        """Return one map an image, from output to input pixels.
+        """Return one map per image, from output to input pixels.
 
         Shapes
         ------
@@ -86,7 +86,7 @@ class Geometric(Augmentation):
         raise NotImplementedError(f"{type(self).__name__}: expected a method maps(count, size, *, rng)")
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return the height and width that images of a height and width get."""
+        """Return the height and width of the output for images of a height and width."""
         return size
 
     def change(self, images: Array, *, rng: np.random.Generator) -> Array:
@@ -107,5 +107,5 @@ class Filled(Geometric):
 
     @property
     def filling(self) -> Fill | None:
-        """What comes in from outside of the image."""
+        """The filling outside of the image."""
         return self.fill

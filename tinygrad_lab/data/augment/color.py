@@ -1,4 +1,4 @@
-"""Augmentations that change brightness and color, and the normalization that ends every pipeline."""
+"""Augmentations of brightness and color, and the normalization that ends every pipeline."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tinygrad_lab.errors import OptionError
 
 
 def _affine(images: Array, scale: Array, shift: Array, *, clip: bool) -> Array:
-    """Return scale * images + shift with numbers for each image and channel, cut off at 0 and 1 if asked to.
+    """Return scale * images + shift with numbers for each image and channel, optionally clipped to 0 and 1.
 
-    The row is treated as one axis, so that NumPy's inner loop runs over all of it and not over three channels.
+    The row is one axis, so that NumPy's inner loop runs over all of it and not over three channels.
 
     Shapes
     ------
@@ -46,7 +46,7 @@ def _means(images: Array) -> Array:
 
 
 def _about_means(images: Array, factor: Array) -> Array:
-    """Return images stretched about the mean color of each by a factor (N, C), cut off at 0 and 1."""
+    """Return images stretched about their mean colors by factors (N, C), clipped to 0 and 1."""
     there, back = _beside(images, factor, 1 - factor)
     width = images.shape[2]
     xp = namespace(images)
@@ -76,7 +76,7 @@ class ChannelShift(Augmentation):
 
     References
     ----------
-    Keras, ``ImageDataGenerator(channel_shift_range=...)``, which cuts off at the image's own extremes, not at 0 and 1.
+    Keras, ``ImageDataGenerator(channel_shift_range=...)``, which clips to the image's own extremes, not to 0 and 1.
 
     Examples
     --------
@@ -106,7 +106,7 @@ class Brightness(Augmentation):
     Parameters
     ----------
     amount : float
-        How far the factor may be from 1.
+        The largest distance of the factor from 1.
 
     References
     ----------
@@ -141,7 +141,7 @@ class Contrast(Augmentation):
     Parameters
     ----------
     amount : float
-        How far the factor may be from 1.
+        The largest distance of the factor from 1.
 
     References
     ----------
@@ -185,7 +185,7 @@ class PCAColor(Augmentation):
     References
     ----------
     Krizhevsky, Sutskever and Hinton 2012, "ImageNet classification with deep convolutional neural networks", section
-    4.1. Deviations: the result is cut off at 0 and 1. The paper does not name the range of brightness; as eigenvalues
+    4.1. Deviations: the result is clipped to 0 and 1. The paper does not name the range of brightness; as eigenvalues
     are variances, its formula is meaningful for 0 to 1, where a tenth of the largest is about 2 % of full brightness,
     and would swamp the picture for bytes.
 
@@ -209,7 +209,7 @@ class PCAColor(Augmentation):
             object.__setattr__(self, "eigenvectors", tuple(tuple(row) for row in self.eigenvectors))
 
     def fit(self, data: Dataset) -> PCAColor:
-        """Return the same with the principal colors of a data set, unless they were given."""
+        """Return the augmentation with the principal colors of a data set, unless they were given."""
         if self.eigenvalues is not None:
             return self
         _, covariance = color_statistics(data)
@@ -265,7 +265,7 @@ class Normalize(Augmentation):
             self._require(len(self.std) == len(self.mean), "std", f"for {len(self.mean)} channels")
 
     def fit(self, data: Dataset) -> Normalize:
-        """Return the same with the mean and deviation of a data set, unless they were given.
+        """Return the normalization with the mean and deviation of a data set, unless they were given.
 
         A channel that never varies is only shifted.
         """
@@ -301,7 +301,7 @@ def color_statistics(data: Dataset) -> tuple[Array, Array]:
         raise OptionError(f"Dataset({data.name}): expected images to measure, got none")
     channels = data.shape[2]
     pixels, total, products = 0, np.zeros(channels), np.zeros((channels, channels))
-    for first in range(0, len(data), 1000):  # a part at a time, in float64, where the sums of bytes are exact
+    for first in range(0, len(data), 1000):  # in parts and in float64, in which sums of bytes are exact
         part = data.batch(slice(first, first + 1000)).reshape(-1, channels).astype(float)  # (N, H, W, C) -> (N*H*W, C)
         pixels += len(part)
         total += part.sum(axis=0)

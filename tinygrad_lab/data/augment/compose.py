@@ -22,12 +22,12 @@ Step = Callable[..., tuple[Array, Array]]
 
 
 class Compose(metaclass=Checked):
-    """Do one augmentation after another; neighbors that move pixels are done as one warp.
+    """Sequence of augmentations; neighbors that move pixels are combined into one warp.
 
     Parameters
     ----------
     steps : sequence of Augmentation
-        In order. Brightness lies between 0 and 1 until a `Normalize`.
+        The steps in order. Brightness is between 0 and 1 until a `Normalize`.
 
     Raises
     ------
@@ -52,14 +52,14 @@ class Compose(metaclass=Checked):
         for step in self.steps:
             if normalized and step.bounded:
                 raise OptionError(
-                    f"Compose: expected {type(step).__name__} before Normalize, for it takes brightness to lie between "
-                    "0 and 1; move Normalize to the end"
+                    f"Compose: expected {type(step).__name__} before Normalize, which expects brightness from 0 to "
+                    "1; move Normalize to the end"
                 )
             normalized = normalized or isinstance(step, Normalize)
         self._parts: list[Step] = list(_parts(self.steps))
 
     def __call__(self, images: Array, labels: Array, *, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Return the images and labels after all steps; the arrays handed over stay as they are.
+        """Return the images and labels after all steps; the given arrays are not changed.
 
         Parameters
         ----------
@@ -68,7 +68,7 @@ class Compose(metaclass=Checked):
         labels : array
             Class numbers.
         rng : numpy.random.Generator
-            Where all random numbers come from.
+            The source of all random numbers.
 
         Shapes
         ------
@@ -82,7 +82,7 @@ class Compose(metaclass=Checked):
         return f"Compose([{', '.join(map(repr, self.steps))}])"
 
     def fit(self, data: Dataset) -> Compose:
-        """Return a pipeline with everything filled in that is measured on the training images; this one stays."""
+        """Return a pipeline with the values that are measured on the training images; this one is unchanged."""
         return Compose([step.fit(data) for step in self.steps])
 
     def for_evaluation(self) -> Compose:
@@ -100,12 +100,12 @@ class Compose(metaclass=Checked):
         Parameters
         ----------
         steps : sequence of dict
-            Each has a ``"name"``, by which the augmentation is registered, and its options.
+            Each has the registered ``"name"`` of an augmentation, and its options.
 
         Raises
         ------
         PluginError
-            No augmentation has that name.
+            An augmentation is unknown.
         ConfigError
             An option is unknown, missing, or of the wrong kind.
 
@@ -118,7 +118,7 @@ class Compose(metaclass=Checked):
 
 
 def _parts(steps: Sequence[Augmentation]) -> Iterator[Step]:
-    """Yield the steps, neighbors that move pixels and fill alike as one."""
+    """Yield the steps; neighbors that move pixels with the same filling are combined."""
     for moves, group in groupby(steps, key=lambda step: isinstance(step, Geometric)):
         if moves:
             yield from (functools.partial(_warp, run) for run in _alike(list(group)))  # type: ignore[arg-type] # Geometric
@@ -127,7 +127,7 @@ def _parts(steps: Sequence[Augmentation]) -> Iterator[Step]:
 
 
 def _alike(steps: list[Geometric]) -> list[list[Geometric]]:
-    """Split where the filling changes; a step that fills nothing goes with any."""
+    """Split at changes of the filling; a step without a filling joins any group."""
     runs: list[list[Geometric]] = []
     filling = None
     for step in steps:
@@ -140,7 +140,7 @@ def _alike(steps: list[Geometric]) -> list[list[Geometric]]:
 
 
 def _warp(steps: Sequence[Geometric], images: Array, labels: Array, *, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Do several geometric steps as one resampling."""
+    """Apply several geometric steps as one resampling."""
     size = images.shape[1:3]
     maps = []
     for step in steps:

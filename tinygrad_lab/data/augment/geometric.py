@@ -55,18 +55,18 @@ class Flip(Geometric):
 
 @dataclass(frozen=True, kw_only=True)
 class RandomCrop(Filled):
-    """Cut a window out of each padded image, at a random place.
+    """Cut a window out of each padded image, at a random position.
 
     out[i, j] = padded[i + a, j + b], a uniform in 0 .. H + 2 padding - height, b likewise
 
     Parameters
     ----------
     padding : int
-        Pixels added on each side before.
+        The number of pixels added on each side first.
     size : (int, int), optional
         Height and width of the window; by default those of the image.
     fill : str
-        What is added: ``"zero"``, ``"edge"`` or ``"reflect"``.
+        The filling of the padding: ``"zero"``, ``"edge"`` or ``"reflect"``.
 
     References
     ----------
@@ -95,7 +95,7 @@ class RandomCrop(Filled):
         return self.size or size
 
     def _room(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return how far the window can move down and to the right."""
+        """Return the range of the window's position, down and to the right."""
         height, width = self.output_size(size)
         room = size[0] + 2 * self.padding - height, size[1] + 2 * self.padding - width
         if min(room) < 0:
@@ -115,16 +115,16 @@ class RandomCrop(Filled):
 
 @dataclass(frozen=True, kw_only=True)
 class CenterCrop(RandomCrop):
-    """Cut the middle out of each padded image; where it cannot be the middle, half a pixel further up and left.
+    """Cut the center out of each padded image; an odd remainder moves the window half a pixel up and left.
 
     Parameters
     ----------
     padding : int
-        Pixels added on each side before; with `size` left out, images grow by twice as much.
+        The number of pixels added on each side first. Without `size`, images grow by twice as much.
     size : (int, int), optional
         Height and width of the window; by default those of the padded image.
     fill : str
-        What is added: ``"zero"``, ``"edge"`` or ``"reflect"``.
+        The filling of the padding: ``"zero"``, ``"edge"`` or ``"reflect"``.
 
     Examples
     --------
@@ -151,7 +151,7 @@ class CenterCrop(RandomCrop):
 
 @dataclass(frozen=True, kw_only=True)
 class Rotation(Filled):
-    """Turn each image about its middle by a random angle.
+    """Rotate each image about its center by a random angle.
 
     (y, x) - c = R(a) ((i, j) - c), c = ((H - 1)/2, (W - 1)/2), a uniform in [-degrees, degrees]
 
@@ -160,7 +160,7 @@ class Rotation(Filled):
     degrees : float
         The largest angle.
     fill : str
-        What comes in at the corners: ``"zero"``, ``"edge"`` or ``"reflect"``.
+        The filling of the corners: ``"zero"``, ``"edge"`` or ``"reflect"``.
 
     Units
     -----
@@ -196,7 +196,7 @@ class Rotation(Filled):
 
 @dataclass(frozen=True, kw_only=True)
 class Shift(Filled):
-    """Move each image by a random part of its height and width.
+    """Shift each image by a random fraction of its height and width.
 
     (y, x) = (i - a H, j - b W), a uniform in [-height, height], b uniform in [-width, width]
 
@@ -205,7 +205,7 @@ class Shift(Filled):
     height, width : float
         The largest shifts down or up, and to the right or left.
     fill : str
-        What comes in: ``"zero"``, ``"edge"`` or ``"reflect"``.
+        The filling: ``"zero"``, ``"edge"`` or ``"reflect"``.
 
     Units
     -----
@@ -240,16 +240,16 @@ class Shift(Filled):
 
 @dataclass(frozen=True, kw_only=True)
 class Zoom(Filled):
-    """Magnify or shrink each image about its middle, both sides alike.
+    """Magnify or shrink each image about its center, both axes alike.
 
     (y, x) - c = ((i, j) - c) / z, c = ((H - 1)/2, (W - 1)/2), z uniform in [1 - amount, 1 + amount]
 
     Parameters
     ----------
     amount : float
-        How far the magnification may be from 1; below 1.
+        The largest distance of the magnification from 1; below 1.
     fill : str
-        What comes in around a smaller image: ``"zero"``, ``"edge"`` or ``"reflect"``.
+        The filling around a smaller image: ``"zero"``, ``"edge"`` or ``"reflect"``.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Augmentations that cut out and mix: cutout, mixup."""
+"""Cutout and mixup, augmentations that cover or blend images."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tinygrad_lab.errors import OptionError
 
 @dataclass(frozen=True, kw_only=True)
 class Cutout(Augmentation):
-    """Cover a square of each image, whose center is any of its pixels; the part outside of the image is lost.
+    """Cover a square of each image, centered at a random pixel and clipped at the border.
 
-    out[i, j] = value where ``|i - a|`` and ``|j - b|`` lie within the square about (a, b), in[i, j] elsewhere
+    out[i, j] = value where ``|i - a|`` and ``|j - b|`` are within the square around (a, b), in[i, j] elsewhere
 
     Parameters
     ----------
     size : int
         The square's side.
     value : float
-        The brightness of the square: 0 is the mean color after a `Normalize`, where the paper does it.
+        The brightness of the square. After a `Normalize`, as in the paper, 0 is the mean color.
 
     Units
     -----
@@ -57,7 +57,7 @@ class Cutout(Augmentation):
         last = np.maximum(first + self.size, 0)
         first = np.maximum(first, 0)
         xp = namespace(images)
-        if xp is np:  # a slice an image is quicker than a mask over all
+        if xp is np:  # one slice per image is faster than a mask over all
             out = images.copy()
             for image, (top, left), (bottom, right) in zip(out, first.tolist(), last.tolist(), strict=True):
                 image[top:bottom, left:right] = self.value
@@ -82,9 +82,9 @@ class Mixup(Augmentation):
     Parameters
     ----------
     classes : int, optional
-        How many classes there are. `fit` takes those of the training images.
+        The number of classes. `fit` takes that of the training images.
     alpha : float
-        Small: hardly mixed; 1: any mixture is equally likely. The paper's are 0.2 to 1.
+        Small values hardly mix; with 1 any mixture is equally likely. The paper uses 0.2 to 1.
 
     Returns
     -------
@@ -112,7 +112,7 @@ class Mixup(Augmentation):
         self._require(self.classes is None or self.classes >= 1, "classes", "of at least 1")
 
     def fit(self, data: Dataset) -> Self:
-        """Return the same with the number of classes of a data set, unless it was given.
+        """Return the augmentation with the number of classes of a data set, unless it was given.
 
         Raises
         ------
@@ -145,7 +145,7 @@ def _probabilities(labels: Array, classes: int) -> Array:
     if labels.ndim == 2 and labels.shape[1] == classes:
         return labels
     xp = namespace(labels)
-    if labels.ndim != 1 or (xp is np and labels.size and labels.max() >= classes):  # else: not waited for
+    if labels.ndim != 1 or (xp is np and labels.size and labels.max() >= classes):  # other devices: no wait
         most = labels.max(initial=0) if xp is np else "?"
         raise OptionError(
             f"Mixup: expected labels below {classes} classes, got up to {most} in an array of shape {labels.shape}"

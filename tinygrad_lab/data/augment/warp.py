@@ -1,11 +1,11 @@
-"""Affine warps of image batches: one bilinear resampling, whatever is composed into it.
+"""Affine warps of image batches by one bilinear resampling, however many maps are composed.
 
-A *map* is a 2x3 matrix that takes an output pixel (row, column) to the place in the input where its brightness is read:
+A *map* is a 2x3 matrix that takes an output pixel (row, column) to the position in the input from which it is read:
 
     (y, x)' = L (i, j)' + t,  map = [L | t]
 
 Maps compose like functions, so any number of rotations, shifts, zooms, flips and crops is one map, and the image is
-touched once: there is no blurring by repeated interpolation, and nothing is lost at a border in between.
+resampled once: repeated interpolation would blur it, and lose pixels at the borders in between.
 """
 
 from __future__ import annotations
@@ -23,26 +23,24 @@ from tinygrad_lab.limits import check_memory
 Fill = Literal["zero", "edge", "reflect"]
 FILLS: tuple[Fill, ...] = ("zero", "edge", "reflect")
 
-_MUCH = 1 << 30  # bytes from which on it is worth a look whether the memory holds them
-_BLOCK = (
-    16_384  # pixels interpolated at a time: what they need fits into a cache (a whole batch takes three times longer)
-)
+_MUCH = 1 << 30  # bytes; larger batches are compared with the available memory
+_BLOCK = 16_384  # pixels interpolated at a time, which fit into a cache (a whole batch takes three times longer)
 
 
 def check_fill(who: str, fill: str) -> None:
-    """Raise an error for a way of filling that there is not.
+    """Check the name of a filling.
 
     Raises
     ------
     OptionError
-        It is none of `FILLS`.
+        The filling is unknown.
     """
     if fill not in FILLS:
         raise OptionError(f"{who}: expected a fill out of {list(FILLS)}, got {fill!r}")
 
 
 def affine_maps(count: int) -> Array:
-    """Return `count` identical maps that leave everything where it is.
+    """Return `count` identity maps.
 
     Shapes
     ------
@@ -52,9 +50,9 @@ def affine_maps(count: int) -> Array:
 
 
 def compose_maps(first: Array, second: Array) -> Array:
-    """Return the maps of doing `first` to the images, then `second`.
+    """Return the maps of applying `first` to the images, then `second`.
 
-    Maps lead from the output back to the input, so the one that is done last is applied to the pixel first:
+    Maps lead from the output to the input, so the last operation's map is applied first:
     [L1 | t1] after [L2 | t2] = [L1 L2 | L1 t2 + t1].
 
     Shapes
@@ -67,7 +65,7 @@ def compose_maps(first: Array, second: Array) -> Array:
 
 
 def about_center(linear: Array, size: tuple[int, int]) -> Array:
-    """Return the maps of linear transformations that leave the middle of an image where it is.
+    """Return the maps of linear transformations about the center of an image.
 
     Shapes
     ------
@@ -87,9 +85,9 @@ def warp(images: Array, maps: Array, *, fill: Fill = "edge", size: tuple[int, in
     images : array of float32
         A batch, on any device; not changed.
     maps : array of float64
-        One map an image, from output to input pixels; an array of NumPy, which is moved to the images.
+        One map per image, from output to input pixels: a NumPy array, which is moved to the images' device.
     fill : str
-        What lies outside of an image: ``"zero"``; ``"edge"``, the nearest pixel; ``"reflect"``, the image
+        The filling outside of an image: ``"zero"``; ``"edge"``, the nearest pixel; ``"reflect"``, the image
         mirrored about the centers of its outermost pixels (as ``numpy.pad(mode="reflect")``).
     size : (int, int), optional
         Height and width of the output; by default those of the input.
@@ -105,7 +103,7 @@ def warp(images: Array, maps: Array, *, fill: Fill = "edge", size: tuple[int, in
     Raises
     ------
     ShapeError
-        There is not one map for each image, or no pixel to take.
+        The numbers of maps and images differ, or the images are empty.
     OptionError
         The fill is unknown, or the images would not fit into the memory of this machine.
 
@@ -149,7 +147,7 @@ def _compiled() -> bool:
 
 
 def _serves(provider: str, xp: Any) -> bool:
-    """Tell whether a provider's kernels are switched on and run on arrays of a namespace."""
+    """Return whether a provider's kernels are enabled and run on arrays of a namespace."""
     providers = SETTINGS.get().providers
     return (providers is None or provider in providers) and provider_serves(provider, xp)
 
@@ -158,7 +156,7 @@ def _run_kernel(images: Array, maps: Array, fill: Fill, size: tuple[int, int]) -
     from tinygrad_lab.kernels.numba.loops import warp as kernel  # imports Numba
 
     out = np.empty((len(images), *size, images.shape[3]), np.float32)
-    layout: list[Literal["C", "W"]] = ["C", "W"]  # a read-only or strided array would be compiled for anew
+    layout: list[Literal["C", "W"]] = ["C", "W"]  # Numba would compile again for a read-only or strided array
     images, maps = np.require(images, np.float32, layout), np.require(maps, np.float64, layout)
     kernel.warp(images, maps, FILLS.index(fill), out, 0, len(images))
     return out
@@ -169,7 +167,7 @@ def _whole(positions: Array) -> bool:
 
 
 def _inside(positions: Array, count: int, fill: Fill) -> Array:
-    """Return the pixel that stands for each position along an axis of `count`, -1 where a zero does."""
+    """Return the pixel that is read at each position along an axis of `count`, or -1 for a zero."""
     xp = namespace(positions)
     positions = positions.astype(xp.int64)
     if fill == "zero":
@@ -182,7 +180,7 @@ def _inside(positions: Array, count: int, fill: Fill) -> Array:
 
 
 def _gather(images: Array, rows: Array, columns: Array, fill: Fill) -> Array:
-    """Return the pixels at whole rows and columns of each image, zeros where `fill` says so.
+    """Return the pixels at whole rows and columns of each image, zeros outside if `fill` is "zero".
 
     Shapes
     ------
@@ -201,7 +199,7 @@ def _gather(images: Array, rows: Array, columns: Array, fill: Fill) -> Array:
 
 def _interpolate(images: Array, maps: Array, size: tuple[int, int], fill: Fill) -> Array:
     xp = namespace(images)
-    if fill == "zero":  # a border of zeros, from which every place outside is read
+    if fill == "zero":  # a border of zeros, from which all positions outside are read
         images = xp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
         maps = maps + np.array([[0, 0, 1], [0, 0, 1]])
     count, height, width, channels = images.shape
@@ -219,7 +217,7 @@ def _interpolate(images: Array, maps: Array, size: tuple[int, int], fill: Fill) 
 
 
 def _corner_and_weight(places: Array, length: int, fill: Fill) -> tuple[Array, Array]:
-    """Return the first of the two pixels of an axis that a place lies between, and the weight of the second."""
+    """Return the first of the two pixels next to a position on an axis, and the weight of the second."""
     xp = namespace(places)
     if fill == "reflect" and length > 1:
         places = xp.abs(places) % (2 * length - 2)

@@ -1,4 +1,4 @@
-"""The built-in data sets."""
+"""Built-in data sets."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class CIFAR10(Source):
     def read(
         self, split: str, *, root: str | os.PathLike[str] | None = None, size: tuple[int, int] | None = None
     ) -> Dataset:
-        """Return a split; images are (N, 32, 32, 3) unless `size` says otherwise. See `Source.read`."""
+        """Return a split; images are (N, 32, 32, 3) unless `size` is given. See `Source.read`."""
         self.check_split(split)
         folder = self.locate(root)
         parts = [self._read_batch(file, folder) for file in self.batches[split]]

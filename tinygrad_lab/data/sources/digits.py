@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn: real data without a download."""
+"""Handwritten digits of scikit-learn: real data without a download."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tinygrad_lab.data.sources.source import Source
 from tinygrad_lab.errors import DataError
 
 _TEST_FRACTION = 0.2
-_PARTS = 60  # that are resized one after another, for in between they are numbers of 64 bits
+_PARTS = 60  # resized at a time, because resizing computes in 64 bits
 
 
 class Digits(Source):
     """Handwritten digits: 1,797 images of 8x8 gray pixels, 10 classes, from scikit-learn.
 
-    The publisher's values from 0 to 16 become 0 to 255, and the images are resized to 32x32 (LeNet's input) unless told
-    otherwise. Of each class a fifth is the test set: `Dataset.split(0.2, seed=0)` of the whole in scikit-learn's order.
+    The publisher's values from 0 to 16 become 0 to 255, and the images are resized to 32x32 (LeNet's input) by default.
+    A fifth of each class is the test set: `Dataset.split(0.2, seed=0)` of all images in scikit-learn's order.
 
     References
     ----------
@@ -38,7 +38,7 @@ class Digits(Source):
     def read(
         self, split: str, *, root: str | os.PathLike[str] | None = None, size: tuple[int, int] | None = None
     ) -> Dataset:
-        """Return a split; images are (N, 32, 32, 1) unless `size` says otherwise. See `Source.read`."""
+        """Return a split; images are (N, 32, 32, 1) unless `size` is given. See `Source.read`."""
         self.check_split(split)
         try:
             from sklearn.datasets import load_digits  # optional, and slow to import

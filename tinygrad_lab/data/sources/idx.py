@@ -1,4 +1,4 @@
-"""The IDX format of the MNIST family: a header that says the shape, then bytes."""
+"""IDX files of the MNIST family: a header with the shape, then bytes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def parse_idx(content: bytes, *, axes: int, name: str = "idx") -> Array:
     """Read an IDX file of unsigned bytes.
 
     The file holds two zero bytes, a byte for the type (0x08: unsigned byte), a byte for the number of axes, each axis'
-    length as a big-endian 32-bit number, then the values in row-major order, and nothing behind them.
+    length as a big-endian 32-bit number, then the values in row-major order, and nothing after them.
 
     Parameters
     ----------
     content : bytes
         The whole file, unpacked.
     axes : int
-        How many axes it must have.
+        The expected number of axes.
     name : str
-        What errors call it.
+        The name in errors.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def parse_idx(content: bytes, *, axes: int, name: str = "idx") -> Array:
     Raises
     ------
     DataError
-        The header is another one, or the file is shorter or longer than it says.
+        The header is not as expected, or the file is shorter or longer than it says.
 
     References
     ----------
@@ -61,6 +61,6 @@ def parse_idx(content: bytes, *, axes: int, name: str = "idx") -> Array:
             f"{name}: expected {math.prod(shape)} values, as its header says with shape {shape}, "
             f"got {len(content) - start}"
         )
-    if math.prod(max(length, 1) for length in shape) > _LARGEST:  # where a length is 0, any other fits the file
+    if math.prod(max(length, 1) for length in shape) > _LARGEST:  # if a length is 0, the others could be anything
         raise DataError(f"{name}: expected a shape that there can be, got a header that says {shape}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

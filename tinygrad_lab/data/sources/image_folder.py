@@ -1,4 +1,4 @@
-"""A folder of pictures with one subfolder for each class."""
+"""Folder of pictures with one subfolder for each class."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tinygrad_lab.errors import DataError
 from tinygrad_lab.limits import check_memory
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")  # of all that Pillow knows, one starts a program
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")  # one of the other formats of Pillow starts a program
 
 
 class ImageFolder(Source):
     """Pictures in ``root/train/CLASS/*`` and ``root/test/CLASS/*``; without these folders ``root/CLASS/*`` to train on.
 
-    The classes are the subfolders' names in sorted order: of both splits those of ``train``, where there is such a
-    folder. Pictures of 8 bits a channel are read in sorted order, turned upright as their EXIF data says, converted to
-    RGB, and resized with smoothing (both sides independently) when `size` is given; without it they must be of one
-    size.
+    The classes are the names of the subfolders in sorted order. If there is a folder ``train``, its subfolders count
+    for both splits. Pictures of 8 bits per channel are read in sorted order, turned upright by their EXIF data,
+    converted to RGB, and, if `size` is given, resized with smoothing (both axes independently). Without `size` they
+    must all have the same size.
     """
 
     name = "image_folder"
@@ -34,7 +34,7 @@ class ImageFolder(Source):
     sizes: ClassVar[dict[str, int]] = {}
 
     def splits(self, root: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
-        """Return ``"train"`` and, where there is such a folder, ``"test"``."""
+        """Return ``"train"`` and, if there is such a folder, ``"test"``."""
         return ("train", "test") if _has_classes(self._root(root) / "test") else ("train",)
 
     def _root(self, root: str | os.PathLike[str] | None) -> Path:
@@ -50,8 +50,8 @@ class ImageFolder(Source):
         Raises
         ------
         DataError
-            The folder is missing, has no pictures, or holds one that cannot be read; there is nothing to learn a class
-            from; or the pictures differ in size and none is given.
+            The folder is missing, has no pictures, or holds one that cannot be read; a class has no training pictures;
+            or the pictures differ in size and `size` is not given.
         """
         self.check_split(split, root)
         top = self._root(root)
@@ -81,7 +81,7 @@ class ImageFolder(Source):
 
 
 def _has_classes(folder: Path) -> bool:
-    """Tell whether a folder is a split, and not a class that is called so: whether there are folders in it."""
+    """Return whether a folder is a split and not a class of that name: whether it contains folders."""
     return folder.is_dir() and bool(_classes(folder))
 
 
@@ -116,14 +116,14 @@ def _read(path: Path, size: tuple[int, int] | None) -> Array:
     pillow, exif = _pillow()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd notes beside the pixels
+            warnings.simplefilter("ignore")  # unusual metadata
             warnings.simplefilter("error", pillow.DecompressionBombWarning)  # a small file can claim any size
             with pillow.open(path, formats=_FORMATS) as picture:
                 mode = picture.mode
                 upright = exif.exif_transpose(picture).convert("RGB")
     except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
         raise DataError(f"{path}: cannot be read as a picture: {error}") from error
-    if mode.startswith(("I", "F")):  # integers or floats, which Pillow would cut off at 255
+    if mode.startswith(("I", "F")):  # integers or floats, which Pillow would clip at 255
         raise DataError(
             f"{path}: expected a picture of 8 bits a channel, got more (Pillow's mode {mode!r}); convert it to 8 bits"
         )

@@ -15,7 +15,7 @@ _IMAGES, _LABELS = 16, 8  # bytes of the headers
 
 
 def _files(folder: str, sums: dict[str, tuple[int, str, str]]) -> tuple[DataFile, ...]:
-    """Return the files of a folder from the size, the checksum and the content's checksum of each."""
+    """Return the files of a folder, given each file's size, checksum and content checksum."""
     content = {
         "train-images-idx3-ubyte.gz": _IMAGES + 60_000 * 28 * 28,
         "train-labels-idx1-ubyte.gz": _LABELS + 60_000,
@@ -81,7 +81,7 @@ class MNIST(Source):
     def read(
         self, split: str, *, root: str | os.PathLike[str] | None = None, size: tuple[int, int] | None = None
     ) -> Dataset:
-        """Return a split; images are (N, 28, 28, 1) unless `size` says otherwise. See `Source.read`."""
+        """Return a split; images are (N, 28, 28, 1) unless `size` is given. See `Source.read`."""
         self.check_split(split)
         folder = self.locate(root)
         images_file, labels_file = self.files[:2] if split == "train" else self.files[2:]

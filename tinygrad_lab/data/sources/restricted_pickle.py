@@ -1,13 +1,12 @@
-"""A reader for the pickles of CIFAR that cannot run anything: the only place in the project where pickle is imported.
+"""Restricted reader of CIFAR's pickles, which cannot run code: the only module of the project that imports pickle.
 
-CIFAR's publisher distributes its batches as Python 2 pickles, so there is no way around reading them, and an ordinary
-unpickler would run whatever code a file names. This one looks no name up. It knows the three that an array of bytes
-consists of and gives inert stand-ins for them, which take nothing but plain values; any other name is refused. What
-comes out is a dictionary of text, numbers, lists and arrays of bytes.
+CIFAR's publisher distributes its batches as Python 2 pickles, so they have to be read, and an ordinary unpickler would
+run any code that a file names. This one looks up no name. It replaces the three names that an array of bytes needs by
+inert classes, which accept only plain values, and refuses all others. The result is a dictionary of text, numbers,
+lists and arrays of bytes.
 
-A small file cannot ask for much either. Of the format's operations only those are admitted that such a dictionary
-needs, and a bounded number of them; a dictionary has keys of text alone; and what a file repeats by reference counts as
-often as it is repeated.
+A small file cannot request much memory either. Only the operations that such a dictionary needs are admitted, and only
+a bounded number of them. Keys are text, and a value that is repeated by reference counts each time.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import numpy as np
 from tinygrad_lab.errors import DataError
 
 _MOST_OPERATIONS = 2_000_000  # a batch of 10,000 images has 30,098
-_SMALL = 1 << 20  # what any file may grow to, in bytes of text and numbers of items
+_SMALL = 1 << 20  # the largest result of any file, in bytes of text and numbers of items
 _DEEPEST = 8  # lists in lists
 _SHOWN = 60  # characters of a name in an error
 _DAMAGE = (pickle.UnpicklingError, EOFError, struct.error, AttributeError, LookupError, TypeError, ValueError)
@@ -31,7 +30,7 @@ _DAMAGE = (pickle.UnpicklingError, EOFError, struct.error, AttributeError, Looku
 
 
 class _DType:
-    """Stands for `numpy.dtype`; only unsigned bytes are admitted."""
+    """Replacement of `numpy.dtype`, which admits only unsigned bytes."""
 
     def __init__(self, code: object = None, *_: object) -> None:
         if code not in (b"u1", "u1"):
@@ -39,24 +38,24 @@ class _DType:
             raise pickle.UnpicklingError(f"an array of {given}; only unsigned bytes are admitted")
 
     def __setstate__(self, state: object) -> None:
-        """Ignore the byte order and the like, which bytes do not have."""
+        """Ignore byte order and alignment, which bytes do not have."""
 
 
 class _NDArray:
-    """Stands for `numpy.ndarray`, which is named in the file but never called."""
+    """Replacement of `numpy.ndarray`, which a file names but never calls."""
 
     def __init__(self) -> None:
         raise pickle.UnpicklingError("an array that is built in an unknown way")
 
 
 class _Bytes:
-    """Stands for an array under construction: numpy's `_reconstruct`, followed by its state."""
+    """Replacement of an array under construction: numpy's `_reconstruct`, followed by its state."""
 
     def __init__(self, *_: object) -> None:
         self.array = np.empty(0, np.uint8)
 
     def __setstate__(self, state: object) -> None:
-        """Take (version, shape, dtype, Fortran order, bytes)."""
+        """Set (version, shape, dtype, Fortran order, bytes)."""
         match state:
             case (int(), (int(rows), int(columns)), _DType(), bool(fortran), bytes(content)):
                 if rows * columns != len(content) or min(rows, columns) < 1:
@@ -80,11 +79,11 @@ _OPERATIONS = """
     EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3
     BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD
 """
-_Operation = Callable[[Any], None]  # on an unpickler
+_Operation = Callable[[Any], None]  # of an unpickler
 
 
 class _Operations(dict[int, _Operation]):
-    """The admitted operations by their codes, and a count of those that a file has used."""
+    """Admitted operations by their codes, which counts the operations of a file."""
 
     used = 0
 
@@ -99,7 +98,7 @@ class _Operations(dict[int, _Operation]):
 
 
 class _RestrictedUnpickler(pickle._Unpickler):
-    """The unpickler written in Python: the one written in C lets a file of ten bytes ask for gigabytes (its memo)."""
+    """Unpickler in Python: the one in C lets a file of ten bytes allocate gigabytes (its memo)."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(io.BytesIO(content), encoding="bytes")
@@ -109,14 +108,14 @@ class _RestrictedUnpickler(pickle._Unpickler):
         self.dispatch = _Operations(admitted | checked)  # type: ignore[misc]  # one for each file, since it counts
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return the stand-in for a name; never import anything."""
+        """Return the replacement of a name; never import anything."""
         if (module, name) not in _ADMITTED:
             raise pickle.UnpicklingError(f"it names {f'{module}.{name}'[:_SHOWN]}, which is not admitted")
         return _ADMITTED[module, name]
 
 
 def _check_keys(keys: list[Any]) -> None:
-    """Admit text alone: the hash of nested tuples that repeat by reference takes forever."""
+    """Admit only text: the hash of nested tuples that repeat by reference takes forever."""
     if not all(isinstance(key, (bytes, str)) for key in keys):
         raise pickle.UnpicklingError("a dictionary with a key that is no text")
 
@@ -127,20 +126,20 @@ def _set_item(unpickler: Any) -> None:
 
 
 def _set_items(unpickler: Any) -> None:
-    _check_keys(unpickler.stack[::2])  # all that came after the mark
+    _check_keys(unpickler.stack[::2])  # all values after the mark
     unpickler.load_setitems()
 
 
 def _build(unpickler: Any) -> None:
-    if not isinstance(unpickler.stack[-2], (_DType, _Bytes)):  # not of a class: it would be changed for all files
+    if not isinstance(unpickler.stack[-2], (_DType, _Bytes)):  # not of a class, which would change it for all files
         raise pickle.UnpicklingError("a state of something that has none")
     unpickler.load_build()
 
 
 class _Plain:
-    """Copies values that are made of text, numbers, lists and arrays alone.
+    """Copies values that consist only of text, numbers, lists and arrays.
 
-    What a file repeats by reference is copied as often, so the copies are bounded by the file's size.
+    A value that a file repeats by reference is copied each time; the copies are bounded by the file's size.
     """
 
     def __init__(self, name: str, size: int) -> None:
@@ -169,7 +168,7 @@ def read_pickle(content: bytes, *, name: str) -> dict[str, Any]:
     content : bytes
         The file.
     name : str
-        What errors call it.
+        The name in errors.
 
     Returns
     -------
@@ -179,7 +178,7 @@ def read_pickle(content: bytes, *, name: str) -> dict[str, Any]:
     Raises
     ------
     DataError
-        The content is no pickle, is damaged, asks for much more memory than it has bytes, or holds anything else.
+        The content is not a pickle, is damaged, needs much more memory than it has bytes, or holds other values.
     """
     try:
         value = _RestrictedUnpickler(content).load()

@@ -1,4 +1,4 @@
-"""What a data set's source must offer.
+"""Base class of data sets' sources.
 
 Third parties derive from `Source` and register the class in the group ``tinygrad_lab.datasets``.
 """
@@ -16,24 +16,24 @@ from tinygrad_lab.errors import DataError, OptionError
 
 
 class Source(abc.ABC):
-    """Where a data set comes from, what its files are, and how they are read.
+    """Source of a data set: its addresses, its files, and how to read them.
 
-    A subclass says what stands here and implements `read`.
+    A subclass sets these attributes and implements `read`.
 
     Attributes
     ----------
     name : str
-        The name it is registered under.
+        The registered name.
     title, homepage : str
-        For people.
+        A title and the publisher's page, for people.
     sizes : dict
         From each split, ``"train"`` and ``"test"``, to its published number of images.
     image : (int, int, int) or None
-        Height, width and channels of an image, unless a size is asked for; None where the files decide on it.
+        Height, width and channels of an image, unless a size is given; None if the files determine it.
     files : tuple of DataFile
-        What must lie in the data folder.
+        The files that must be in the data folder.
     downloads : tuple of Download
-        What has to be fetched to get them.
+        The downloads that contain them.
     """
 
     name: ClassVar[str]
@@ -66,7 +66,7 @@ class Source(abc.ABC):
         Raises
         ------
         DataError
-            None does; the message says which folders were looked through and how to fetch the data.
+            No folder has them. The message names the folders, and the command that fetches the data.
         """
         roots = data_roots(root)
         missing = {}
@@ -88,12 +88,12 @@ class Source(abc.ABC):
         return tuple(self.sizes)
 
     def check_split(self, split: str, root: str | os.PathLike[str] | None = None) -> None:
-        """Raise an error for a split that there is not.
+        """Check the name of a split.
 
         Raises
         ------
         OptionError
-            The split is none of `splits`.
+            The split is unknown.
         """
         if split not in self.splits(root):
             raise OptionError(f"{self.name}: expected a split out of {list(self.splits(root))}, got {split!r}")

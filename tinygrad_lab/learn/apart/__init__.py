@@ -1,4 +1,4 @@
-"""The process of an answer: what it runs, what it may do, and how the grader calls it.
+"""Process of an answer: what it runs, what it may do, and how the grader calls it.
 
 The answer's process gets inputs and returns numbers; the grader compares them with numbers of its own. No verdict, no
 expected value and no reference solution is in that process, so nothing that an answer does there can change a verdict.

@@ -1,8 +1,8 @@
-"""Limits of an answer's process: namespaces, resources, and what an audit hook refuses.
+"""Confinement of an answer's process by namespaces, resource limits and an audit hook.
 
-What the operating system offers is used where it is there: namespaces of Linux take the network away and end every
-process with the first one. The audit hook works everywhere, but it runs beside the answer: it keeps honest and careless
-code in, and is no wall against code that corrupts its own interpreter. No verdict depends on either.
+On Linux, namespaces remove the network and end all processes with the first one. The audit hook works on every system,
+but in the same process as the answer: it stops honest and careless code, but not code that corrupts its own
+interpreter. No verdict depends on either.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 MEMORY = 4 << 30  # bytes of address space
-FILE_SIZE = 1 << 20  # bytes of a file that is written
+FILE_SIZE = 1 << 20  # bytes of a written file
 OPEN_FILES = 64
-NEW_USER, NEW_PID, NEW_NET, NEW_IPC = 0x10000000, 0x20000000, 0x40000000, 0x08000000  # of unshare(2)
-DEATH_SIGNAL, SUBREAPER, NO_NEW_PRIVILEGES = 1, 36, 38  # of prctl(2)
+NEW_USER, NEW_PID, NEW_NET, NEW_IPC = 0x10000000, 0x20000000, 0x40000000, 0x08000000  # flags of unshare(2)
+DEATH_SIGNAL, SUBREAPER, NO_NEW_PRIVILEGES = 1, 36, 38  # an option of prctl(2)
 
 PROCESSES = "an answer may not start or signal processes"
 NETWORK = "an answer may not use the network"
@@ -44,7 +44,7 @@ REFUSED = {  # beginnings of the names of audit events
     "resource.": INSIDE,
     "sys.addaudithook": INSIDE,
 }
-CHANGES = (  # audit events whose first arguments are paths that are changed
+CHANGES = (  # audit events whose first arguments are changed paths
     "os.chflags",
     "os.chmod",
     "os.chown",
@@ -61,7 +61,7 @@ CHANGES = (  # audit events whose first arguments are paths that are changed
     "shutil.chown",
     "shutil.rmtree",
 )
-MODULES = {  # that open a way around what is refused above
+MODULES = {  # events that would allow a way around the refusals above
     "_ctypes": INSIDE,
     "_interpreters": INSIDE,
     "_multiprocessing": PROCESSES,
@@ -75,9 +75,9 @@ DEVICES = frozenset(("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"))
 
 
 def isolate() -> None:
-    """Take the network and the sight of other processes away from children to come, where Linux lets us.
+    """Remove the network and the view of other processes from future children, if Linux allows it.
 
-    The calling process adopts what its descendants leave behind, so that it can end that too.
+    The calling process adopts orphans of its descendants, so that it can end them too.
     """
     if sys.platform != "linux":
         return
@@ -88,11 +88,11 @@ def isolate() -> None:
     libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     for flags in (NEW_USER | NEW_PID | NEW_NET | NEW_IPC, NEW_USER | NEW_NET):
         if libc.unshare(flags) == 0:
-            return  # the others were refused: a container, or a system that forbids it
+            return  # the other flags were refused, as in some containers
 
 
 def limit_resources(seconds: float, memory: int = MEMORY) -> None:
-    """Limit processor time, memory, files and core dumps of this process and its children, where there are limits."""
+    """Limit processor time, memory, files and core dumps of this process and its children, if the system has limits."""
     if sys.platform == "win32":
         return
     import resource
@@ -107,19 +107,19 @@ def limit_resources(seconds: float, memory: int = MEMORY) -> None:
     for name, most in limits.items():
         _, hard = resource.getrlimit(kind := getattr(resource, name))
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        with contextlib.suppress(OSError, ValueError):  # a system that does not know this limit
+        with contextlib.suppress(OSError, ValueError):  # the system has no such limit
             resource.setrlimit(kind, (most, most))
 
 
 def confine(readable: Sequence[str], denied: Sequence[str], writable: str, modules: dict[str, str]) -> None:
-    """Refuse, from now on, what an answer need not do; there is no way back.
+    """Refuse, from now on and irrevocably, everything that an answer does not need.
 
     Parameters
     ----------
     readable, denied : sequence of str
         Folders whose files may be read, and folders inside them whose files may not.
     writable : str
-        The one folder that may be written to, and read.
+        The only folder that may be written to; it may be read too.
     modules : dict
         Modules that may not be imported from now on, with the reason.
     """
@@ -143,7 +143,7 @@ def confine(readable: Sequence[str], denied: Sequence[str], writable: str, modul
 
 
 def no_processes() -> types.ModuleType:
-    """Return a module in place of the one that starts processes without an audit event."""
+    """Return a replacement of the module that starts processes without an audit event."""
 
     def fork_exec(*arguments: Any) -> NoReturn:
         raise PermissionError(PROCESSES)
@@ -156,7 +156,7 @@ def no_processes() -> types.ModuleType:
 
 
 def within_modules(name: str, refused: Collection[str]) -> str:
-    """Return which of the refused modules a module is, or is part of; an empty text if none.
+    """Return the refused module that a module is or belongs to, or an empty text.
 
     Examples
     --------
@@ -168,7 +168,7 @@ def within_modules(name: str, refused: Collection[str]) -> str:
 
 
 def reader(readable: Sequence[str], denied: Sequence[str], writable: str) -> Callable[[str], bool]:
-    """Return a function that tells whether a file may be read, by its real path."""
+    """Return a function that decides by its real path whether a file may be read."""
     inside = tuple(os.path.realpath(folder) for folder in (*readable, writable))
     outside = tuple(os.path.realpath(folder) for folder in denied)
 
@@ -182,7 +182,7 @@ def reader(readable: Sequence[str], denied: Sequence[str], writable: str) -> Cal
 
 
 def is_within(path: str, folder: str) -> bool:
-    """Return whether a real path is that of a folder or of something in it.
+    """Return whether a real path is a folder or is inside of it.
 
     Examples
     --------
@@ -198,9 +198,9 @@ def check_open(path: Any, mode: Any, flags: Any, *, may_read: Callable[[str], bo
     Raises
     ------
     PermissionError
-        It may not.
+        The file is not allowed.
     """
-    if not isinstance(path, (str, bytes)):  # a descriptor that is open already
+    if not isinstance(path, (str, bytes)):  # an open descriptor
         return
     real = os.path.realpath(os.fsdecode(path))
     writes = bool(flags & WRITING) if isinstance(flags, int) else bool(set(mode or "r") & set("wax+"))
@@ -218,7 +218,7 @@ def check_import(name: str, refused: dict[str, str]) -> None:
     Raises
     ------
     ImportError
-        It is one of those refused.
+        The module is refused.
     """
     if found := within_modules(name, refused):
         raise ImportError(f"{refused[found]} (import of {name})")
@@ -230,7 +230,7 @@ def check_change(paths: Sequence[Any], writable: str) -> None:
     Raises
     ------
     PermissionError
-        They lie elsewhere.
+        The files are elsewhere.
     """
     for path in paths[:2]:
         if isinstance(path, (str, bytes)) and not is_within(os.path.realpath(os.fsdecode(path)), writable):
@@ -238,12 +238,12 @@ def check_change(paths: Sequence[Any], writable: str) -> None:
 
 
 def check_event(event: str) -> None:
-    """Refuse what has to do with processes, the network or the interpreter.
+    """Refuse events of processes, the network and the interpreter.
 
     Raises
     ------
     PermissionError
-        The event is one of those.
+        The event is refused.
     """
     for beginning, reason in REFUSED.items():
         if event.startswith(beginning):

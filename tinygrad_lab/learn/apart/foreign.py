@@ -1,4 +1,4 @@
-"""Layers, optimizers and cases whose methods run in an answer's process, made of what that process says of them."""
+"""Layers, optimizers and cases whose methods run in an answer's process."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from tinygrad_lab.learn.answer import WrongAnswer
 from tinygrad_lab.learn.apart.programs import Program, Remote
 from tinygrad_lab.learn.apart.wire import Malformed
 
-MOST_ELEMENTS = 10_000  # of an input that a learner's cases draw
+MOST_ELEMENTS = 10_000  # elements of an input of a learner's cases
 MOST_PARAMETERS = 100
 
 
 class ForeignLayer(tgl.Layer):
-    """A layer of an answer. Its parameters are here, its methods run there."""
+    """Layer of an answer, whose parameters are in the grader and whose methods run in the answer's process."""
 
     answer: Any
     number: int
-    paths: tuple[str, ...]  # of the parameters, in the order of the learner's layer
+    paths: tuple[str, ...]  # the parameters' paths in the order of the learner's layer
 
     def forward(self, *inputs: Any) -> Any:
-        """Return the result for the parameters' present values."""
+        """Return the result for the current values of the parameters."""
         call = self._current_call("forward")
         spec = {
             "layer": self.number,
@@ -47,21 +47,21 @@ class ForeignLayer(tgl.Layer):
         return Program(self.answer, spec)(*inputs, *parameters)
 
     def output_shape(self, *shapes: Any) -> Any:
-        """Return what the learner's method returns."""
+        """Return the result of the learner's method."""
         return self.answer.ask("shape", {"layer": self.number, "shapes": shapes})
 
 
 def layer_class(answer: Remote, name: str, parameters: Any) -> type[ForeignLayer]:
-    """Return a class whose instances stand for those of a learner's layer.
+    """Return a class whose instances represent those of a learner's layer.
 
     Parameters
     ----------
     answer : Remote
-        Whose layer.
+        The answer that defines the layer.
     name : str
         Its name.
     parameters : list
-        Those of its constructor: name, kind, whether there is a default, the default.
+        The constructor's parameters: name, kind, whether there is a default, the default.
     """
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
     signature = inspect.Signature([own, *constructor_parameters(parameters)])
@@ -86,7 +86,7 @@ def constructor_parameters(plain: Any) -> list[inspect.Parameter]:
     Raises
     ------
     Malformed
-        They are none.
+        The values are not valid.
     """
     found = []
     try:
@@ -100,12 +100,12 @@ def constructor_parameters(plain: Any) -> list[inspect.Parameter]:
 
 
 def place_parameters(layer: tgl.Layer, plain: Any) -> tuple[str, ...]:
-    """Put a layer's parameters into its attributes, or those of empty layers inside of it; return their paths.
+    """Set a layer's parameters as attributes, of it or of empty layers inside it; return their paths.
 
     Raises
     ------
     Malformed
-        They are not paths and arrays.
+        The values are not paths and arrays.
     """
     if not isinstance(plain, list) or len(plain) > MOST_PARAMETERS:
         raise Malformed("expected a layer's parameters")
@@ -126,19 +126,19 @@ def place_parameters(layer: tgl.Layer, plain: Any) -> tuple[str, ...]:
 
 
 def optimizer_class(answer: Remote, name: str) -> type:
-    """Return a class whose instances stand for those of a learner's optimizer."""
+    """Return a class whose instances represent those of a learner's optimizer."""
     return type(name, (ForeignOptimizer,), {"answer": answer, "__module__": __name__})
 
 
 class ForeignOptimizer:
-    """An optimizer of an answer. The parameters and states are here, and follow what happens there.
+    """Optimizer of an answer. Its parameters and states are in the grader, and follow those in the answer's process.
 
     Parameters
     ----------
     parameters : mapping of path to parameter
-        What it learns.
+        The parameters.
     **options
-        Its constructor's.
+        The constructor's options.
     """
 
     answer: Any
@@ -151,7 +151,7 @@ class ForeignOptimizer:
         self.number = self.answer.ask("optimizer", given)
 
     def step(self) -> None:
-        """Take a step there, and do here what it did to parameters, and to states that were handed out."""
+        """Take a step in the answer's process, and apply its changes of parameters and states here."""
         cells = self.parameters.items()
         given = {
             "optimizer": self.number,
@@ -195,12 +195,12 @@ class ForeignOptimizer:
 
 
 def cases_from(answer: Remote, name: str) -> LayerCases:
-    """Return a learner's cases: those that its strategy has drawn, and its reference, which runs there.
+    """Return a learner's cases: those that its strategy drew, and its reference, which runs in the answer's process.
 
     Raises
     ------
     Malformed
-        They are not cases of plain values.
+        The values are not those of cases.
     """
     found = answer.ask("cases", {"name": name})
     try:
@@ -240,7 +240,7 @@ def input_from(plain: dict[str, Any]) -> Input:
     Raises
     ------
     WrongAnswer
-        It is larger than an exercise need be.
+        The input is larger than an exercise needs.
     """
     shape = tuple(int(n) for n in plain["shape"])
     if min(shape, default=0) < 0 or int(np.prod(shape, dtype=object)) > MOST_ELEMENTS:
@@ -258,5 +258,5 @@ def bad_input_from(plain: dict[str, Any]) -> BadInput:
 
 
 def size(case: Case) -> tuple[int, str]:
-    """Return what the smallest case is the smallest by."""
+    """Return the sort key of cases by size."""
     return sum(int(np.prod(given.shape)) for given in case.inputs), repr(case)

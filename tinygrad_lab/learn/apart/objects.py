@@ -1,7 +1,7 @@
-"""Layers, functions, optimizers and cases of an answer, in its process: made, set, run and differentiated there.
+"""Objects of an answer in its process: layers, functions, optimizers and cases that the grader uses.
 
-A function of tensors is a *program*: a name, or a layer with its mode and step. The derivative of a program is one
-again, so that the grader's tape can ask for derivatives of any order.
+A function of tensors is a *program*: a name, or a layer with its mode and step. The derivative of a program is a
+program, so that the grader's tape can ask for derivatives of any order.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Program = Callable[..., list[Any]]
 
 
 class Objects:
-    """The objects that the grader has asked for, by number.
+    """Objects that the grader has requested, by number.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Objects:
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self.held: list[Any] = []
-        self.states: list[tuple[dict[str, Any], dict[str, bytes]]] = []  # handed out, and as they were sent the last
+        self.states: list[tuple[dict[str, Any], dict[str, bytes]]] = []  # the states sent, and their last bytes
         self.actions = {
             "cases": self.cases,
             "evaluate": self.evaluate,
@@ -66,7 +66,7 @@ class Objects:
         return len(self.held) - 1
 
     def describe(self, value: Any) -> dict[str, Any]:
-        """Return what the grader must know of a class, or of another value."""
+        """Return the facts that the grader needs about a class or another value."""
         if not isinstance(value, type):
             return {"kind": "cases" if hasattr(value, "strategy") else "value"}
         signature = inspect.signature(value)
@@ -85,7 +85,7 @@ class Objects:
         return {"layer": self.hold((layer, cells)), "parameters": [[path, p.value] for path, p in cells.items()]}
 
     def shape(self, layer: int, shapes: tuple[Any, ...]) -> Any:
-        """Return what a layer says of the shape of its result."""
+        """Return the result of a layer's `output_shape`."""
         return self.held[layer][0].output_shape(*shapes)
 
     def evaluate(self, program: dict[str, Any], arrays: tuple[Any, ...]) -> list[Any]:
@@ -107,7 +107,7 @@ class Objects:
         count, cells = len(spec["boxed"]), list(named.values())
         if layer.training is not spec["training"]:
             layer.train(spec["training"])
-        layer.seed, layer.steps = spec["seed"], spec["step"] - spec["training"]  # a call in training counts one
+        layer.seed, layer.steps = spec["seed"], spec["step"] - spec["training"]  # a call in training adds one
         kept = [(cell.value, cell.node) for cell in cells]
         try:
             for cell, value in zip(cells, arguments[count:], strict=True):
@@ -120,12 +120,12 @@ class Objects:
     # ---------------------------------------------------------------------------------------------------- optimizers
 
     def optimizer(self, name: str, parameters: dict[str, Any], options: dict[str, Any]) -> int:
-        """Make an optimizer of parameters of these values."""
+        """Make an optimizer of parameters with these values."""
         cells = {path: tgl.Parameter(value) for path, value in parameters.items()}
         return self.hold((self.answer.named(name)(cells, **options), cells))
 
     def step(self, optimizer: int, values: dict[str, Any], gradients: dict[str, Any], frozen: list[str]) -> Any:
-        """Take a step from these values; return what became of the parameters, and of states that were handed out."""
+        """Take a step from these values; return the new parameters, and changes of states that were sent."""
         made, cells = self.held[optimizer]
         for path, cell in cells.items():
             if cell.value.tobytes() != values[path].tobytes():
@@ -143,7 +143,7 @@ class Objects:
         return {"parameters": found, "states": self.changed_states()}
 
     def changed_states(self) -> list[list[Any]]:
-        """Return the arrays of states handed out that have changed since: which state, which entry, what it is now."""
+        """Return the changed arrays of states that were sent: the state, the entry and its value."""
         changed = []
         for number, (state, sent) in enumerate(self.states):
             for key, old in sent.items():
@@ -166,7 +166,7 @@ class Objects:
     # --------------------------------------------------------------------------------------------------------- cases
 
     def cases(self, name: str) -> dict[str, Any]:
-        """Return a learner's cases as plain values: a number of draws, laws, and uses that are forbidden."""
+        """Return a learner's cases as plain values: a number of draws, laws, and forbidden uses."""
         from tinygrad_lab.conformance.trials.search import Profile, explore
 
         cases = self.answer.named(name)
@@ -181,7 +181,7 @@ class Objects:
         }
 
     def reference(self, name: str, layer: int, state: dict[str, Any], inputs: tuple[Any, ...], call: Any) -> Any:
-        """Return what the reference in a learner's cases gives; a layer that it calls is the grader's."""
+        """Return the result of the reference in a learner's cases; a layer that it calls is the grader's."""
         stand_in = copy.copy(self.held[layer][0])
         stand_in.__class__ = types.new_class(type(stand_in).__name__, (type(stand_in),))
         type(stand_in).forward = lambda self, *xs: tgl.tensor(call(*map(unbox, xs)))
@@ -208,7 +208,7 @@ def derivative(program: Program, count: int, wanted: Sequence[int]) -> Program:
 
 
 def boxed(spec: dict[str, Any], xs: Sequence[Any]) -> list[Any]:
-    """Return inputs as tensors where they were tensors in the grader."""
+    """Return inputs as tensors if they are tensors in the grader."""
     pairs = zip(xs, spec["boxed"], strict=True)
     return [Tensor(x) if is_tensor and isinstance(x, np.ndarray) else x for x, is_tensor in pairs]
 
@@ -219,7 +219,7 @@ def leaves(name: str, result: Any) -> list[Any]:
     Raises
     ------
     WrongAnswer
-        Something else is among them.
+        The result contains something else.
     """
     found = flatten(result)[0]
     for part in found:

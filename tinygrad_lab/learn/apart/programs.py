@@ -1,4 +1,4 @@
-"""Programs: functions of tensors that run in an answer's process, and whose derivatives are programs again."""
+"""Programs, functions of tensors that run in an answer's process; their derivatives are programs too."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Program:
     Parameters
     ----------
     answer : Remote
-        Whose process.
+        The answer's process.
     spec : dict
-        What runs there: a function or layer of the answer, or the derivative of such a program.
+        A function or layer of the answer, or the derivative of such a program.
     """
 
     def __init__(self, answer: Remote, spec: dict[str, Any]) -> None:
@@ -41,7 +41,7 @@ class Program:
         Raises
         ------
         Malformed
-            The process returns something else than arrays.
+            The process returns other values than arrays.
         """
         found = self.answer.ask("evaluate", {"program": self.spec, "arrays": arrays})
         if not isinstance(found, list) or any(not isinstance(part, np.ndarray) for part in found):
@@ -49,7 +49,7 @@ class Program:
         return found
 
     def derivative(self, count: int, wanted: list[int]) -> Program:
-        """Return the vector-Jacobian product by some of its arguments."""
+        """Return the vector-Jacobian product with respect to some of its arguments."""
         return Program(self.answer, {"derivative": self.spec, "count": count, "wanted": wanted})
 
 

@@ -1,4 +1,4 @@
-"""An answer as the grader sees it: its names are stand-ins, whose functions run in the answer's process."""
+"""Answer in another process: its names are proxies, whose functions run in the answer's process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RemoteAnswer(Answer):
     source, sink : binary streams
         The connection to the process.
     folder : Path or None
-        Where the files lie.
+        The folder of the files.
     """
 
     def __init__(self, files: Mapping[str, str], source: BinaryIO, sink: BinaryIO, folder: Path | None = None) -> None:
@@ -40,12 +40,12 @@ class RemoteAnswer(Answer):
         return self
 
     def ask(self, what: str, given: dict[str, Any]) -> Any:
-        """Have something done in the process, and return the result.
+        """Send a request to the process and return the result.
 
         Raises
         ------
         WrongAnswer, Raised
-            What was raised there.
+            The process raised an exception.
         """
         kept = len(self._callbacks)
         plain = {name: encode(value, self._unusual) for name, value in given.items()}
@@ -56,7 +56,7 @@ class RemoteAnswer(Answer):
         return decode(message.get("result"), refuse)
 
     def named(self, name: str) -> Any:
-        """Return a stand-in for what the files call by a name."""
+        """Return a proxy of a name in the files."""
         if name not in self._names:
             found = self.ask("describe", {"name": name})
             self._names[name] = self._stand_in(name, with_entry(found, "kind", str)["kind"], found)
@@ -69,7 +69,7 @@ class RemoteAnswer(Answer):
         return returning(value, name) if isinstance(value, RemoteFunction) else value
 
     def bench(self, name: str) -> Callable[..., Any]:
-        """Return a function of the exercise's bench, which runs beside the answer."""
+        """Return a function of the exercise's bench, which runs in the answer's process."""
         return RemoteFunction(self, name, bench=True)
 
     def _stand_in(self, name: str, kind: str, found: dict[str, Any]) -> Any:
@@ -84,7 +84,7 @@ class RemoteAnswer(Answer):
         raise WrongAnswer(f"{' and '.join(self._files)}: expected {name} to be a function or class")
 
     def _unusual(self, value: Any) -> Any:
-        """Return what is sent for a value that is none of the usual."""
+        """Return the plain values of a tensor, a generator or a function."""
         if isinstance(value, Box):
             return encode(unbox(value), self._unusual)
         if isinstance(value, np.random.Generator):
@@ -95,7 +95,7 @@ class RemoteAnswer(Answer):
         return {"callback": len(self._callbacks) - 1}
 
     def _serve(self, what: str, given: dict[str, Any]) -> dict[str, Any]:
-        """Run a function that was handed to the answer."""
+        """Run a function that was passed to the answer."""
         number, arguments = given.get("callback"), given.get("arguments")
         if what != "callback" or type(number) is not int or not isinstance(arguments, list):
             raise Malformed("expected the number of a function, and its arguments")
@@ -111,18 +111,18 @@ class RemoteFunction:
     Parameters
     ----------
     answer : RemoteAnswer
-        Whose.
+        The answer.
     name : str
         Its name.
     bench : bool
-        Whether it is one of the exercise's bench.
+        Whether it belongs to the exercise's bench.
     """
 
     def __init__(self, answer: RemoteAnswer, name: str, *, bench: bool = False) -> None:
         self.answer, self.bench, self.__name__ = answer, bench, name
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """Return its result; of tensors a tensor, on the tape."""
+        """Return its result; for tensors a tensor on the tape."""
         if any(isinstance(a, Box) for a in arguments):
             spec = {"function": self.__name__, "options": options, "boxed": [isinstance(a, Box) for a in arguments]}
             return Program(self.answer, spec)(*arguments)
@@ -143,7 +143,7 @@ def with_entry(found: Any, name: str, kind: type) -> dict[str, Any]:
     Raises
     ------
     Malformed
-        It is none, or the entry is missing or of another type.
+        The value is not a dict, or the entry is missing or of another type.
     """
     if not isinstance(found, dict) or not isinstance(found.get(name), kind):
         raise Malformed(f"expected {name}")
@@ -151,7 +151,7 @@ def with_entry(found: Any, name: str, kind: type) -> dict[str, Any]:
 
 
 def refuse(plain: dict[str, Any]) -> Any:
-    """Refuse plain values that mean nothing.
+    """Refuse plain values without a meaning.
 
     Raises
     ------
@@ -162,9 +162,9 @@ def refuse(plain: dict[str, Any]) -> Any:
 
 
 def error_from(plain: Any) -> Exception:
-    """Return an exception of the answer's process, so that it may be raised here, with its root for a cause.
+    """Return an exception of the answer's process to raise here, with the first exception as its cause.
 
-    An error of the library is one here too, so that cases can ask for it.
+    An error of the library has its type here too, so that cases can expect it.
 
     Raises
     ------
@@ -199,12 +199,12 @@ def known_error(name: Any) -> type[errors.LabError] | None:
 
 
 def explain_callback(error: BaseException) -> dict[str, Any]:
-    """Return an exception of a function that was handed to the answer, as plain values.
+    """Return an exception of a function that was passed to the answer, as plain values.
 
     Raises
     ------
     BaseException
-        It is not of that function, but ends the grading.
+        It is not an Exception, and ends the grading.
     """
     if not isinstance(error, Exception):
         raise error

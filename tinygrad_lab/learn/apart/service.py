@@ -1,4 +1,4 @@
-"""What the answer's process does: it loads the answer, and runs its functions on what the grader sends."""
+"""Service of an answer's process: it loads the answer, and runs its functions on the grader's inputs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Service:
     Parameters
     ----------
     task : dict
-        What the process was started with.
+        The task of the process.
     source, sink : binary streams
         The connection.
     """
@@ -42,18 +42,18 @@ class Service:
         self.answer = Answer(task["files"], folder)
         self.bench = load_bench(task["bench"])
         self.peer = Peer(source, sink, self.serve, self.explain)
-        self.objects: Any = None  # needs the library, which most exercises do without
+        self.objects: Any = None  # needs the library, which most exercises do not use
         if task["library"]:
             from tinygrad_lab.learn.apart.objects import Objects
 
             self.objects = Objects(self.answer)
 
     def serve(self, what: str, given: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer to a question."""
+        """Return the response to a request."""
         actions: dict[str, Callable[..., Any]] = {"run": self.run, "describe": self.describe, "call": self.call}
         action = actions.get(what) or self.objects.actions[what]
         result = action(**{name: self.decode(value) for name, value in given.items()})
-        with contextlib.suppress(Exception):  # a stream that the answer has put in its place
+        with contextlib.suppress(Exception):  # the answer may have replaced the stream
             sys.stdout.flush()
         return {"result": self.encode(result)}
 
@@ -61,7 +61,7 @@ class Service:
         """Return an exception as plain values."""
         try:
             return explained(error, self.answer.line_of(error))
-        except BaseException:  # an exception whose text cannot be had
+        except BaseException:  # an exception without a readable text
             return explained(RuntimeError("an exception was raised that cannot be shown"), None)
 
     def run(self) -> None:
@@ -69,7 +69,7 @@ class Service:
         self.answer.run()
 
     def describe(self, name: str) -> dict[str, Any]:
-        """Return what a name of the answer stands for."""
+        """Return the kind of the value of a name in the answer."""
         value = self.answer.named(name)
         if inspect.isfunction(value) or (callable(value) and not isinstance(value, type)):
             return {"kind": "function"}
@@ -78,7 +78,7 @@ class Service:
         return {"kind": "class" if isinstance(value, type) else "value"}
 
     def call(self, name: str, bench: bool, arguments: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
-        """Return a function's result, and those of its arguments that it has written into."""
+        """Return a function's result, and the arguments that it has written into."""
         function = getattr(self.bench, name) if bench else self.answer.named(name)
         before = [a.tobytes() if isinstance(a, np.ndarray) and a.flags.writeable else None for a in arguments]
         result = function(*((self.answer,) if bench else ()), *arguments, **options)
@@ -90,7 +90,7 @@ class Service:
         return encode(value, self.unusual)
 
     def unusual(self, value: Any) -> Any:
-        """Return what is sent for a value that is none of the usual: tensors as arrays, others as their type's name."""
+        """Return the plain values of other objects: tensors as arrays, the rest as the name of their type."""
         if self.objects is not None and self.objects.is_boxed(value):
             return self.encode(self.objects.unbox(value))
         return {"other": type(value).__name__}
@@ -118,14 +118,14 @@ class Service:
 
 
 def load_bench(text: str) -> types.ModuleType:
-    """Return the module of an exercise that runs beside the answer."""
+    """Return the module of an exercise's bench."""
     module = types.ModuleType(BENCH)
     exec(compile(text, f"<{BENCH}>", "exec"), module.__dict__)
     return module
 
 
 def refuse_names(names: list[str]) -> None:
-    """Put, in place of the library's functions that an exercise asks for, one that says so."""
+    """Replace the library's functions that the learner must write by one that raises."""
     for name in names:
         module, _, attribute = name.rpartition(".")
         found = getattr(importlib.import_module(module), attribute)
@@ -144,7 +144,7 @@ def refusing(name: str) -> Callable[..., NoReturn]:
 
 
 def streams() -> tuple[BinaryIO, BinaryIO]:
-    """Return the connection, which came as the standard streams; what is printed goes where errors go."""
+    """Return the connection, which uses the standard streams; printed text goes to standard error."""
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, 0)
@@ -155,9 +155,9 @@ def streams() -> tuple[BinaryIO, BinaryIO]:
 
 
 def serve(task: dict[str, Any]) -> NoReturn:
-    """Answer the grader's questions until it has no more."""
+    """Answer the grader's requests until it has no more."""
     source, sink = streams()
-    trace = Path(TRACE).open("w", encoding="utf-8")  # noqa: SIM115  open as long as the process lives
+    trace = Path(TRACE).open("w", encoding="utf-8")  # noqa: SIM115  open until the process ends
     if hasattr(faulthandler, "register"):
         faulthandler.register(signal.SIGUSR1, file=trace, all_threads=True)
     if task["library"]:
@@ -167,14 +167,14 @@ def serve(task: dict[str, Any]) -> NoReturn:
         importlib.import_module(name)
     service = Service(task, source, sink)
     if task["folder"]:
-        sys.path.append(task["folder"])  # last: a learner's random.py must not stand for Python's
+        sys.path.append(task["folder"])  # last: a learner's random.py must not replace Python's
     refuse_names(task["names"])
     confinement.confine(task["readable"], task["denied"], str(Path.cwd()), task["modules"])
     np.seterr(all="ignore")
-    warnings.simplefilter("ignore")  # of infinities, which the grader looks for itself
+    warnings.simplefilter("ignore")  # about infinities, which the grader checks itself
     try:
         while True:
             service.peer.respond(service.peer.receive())
-    except BaseException:  # the grader has gone, or has been written to by somebody else
+    except BaseException:  # the grader is gone, or another process has written to it
         os._exit(LOST)
 

@@ -1,10 +1,10 @@
-"""The program of an answer's process: ``python start.py``, in a folder with a ``task.json``, runs an answer.
+"""Program of an answer's process: ``python start.py``, in a folder with a ``task.json``, runs an answer.
 
-It is run by its path, with an empty search path, and takes of this project only what it is told to: an exercise that is
-to be written in NumPy alone finds no ``tinygrad_lab`` to import.
+It is run by its path, with an empty search path, and imports only the parts of this project that the task names: an
+exercise in plain NumPy finds no ``tinygrad_lab`` to import.
 
-Two processes come out of it. The *guard* waits until the answer's process ends, or the grader closes the connection;
-then it ends whatever the answer has started. The answer's process runs `tinygrad_lab.learn.apart.service`.
+It forks into two processes. The *guard* waits until the answer's process ends, or the grader closes the connection;
+then it ends all processes that the answer has started. The answer's process runs `tinygrad_lab.learn.apart.service`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import types
 from pathlib import Path
 from typing import NoReturn
 
-ROUNDS = 1000  # in which descendants are ended: each may have started others meanwhile
-PATIENCE = 0.02  # seconds between looks at a process where there are no descriptors of processes
+ROUNDS = 1000  # of ending descendants: each may have started others meanwhile
+PATIENCE = 0.02  # seconds between polls of a process on systems without pidfd
 
 
 def main() -> None:
-    """Become the guard, and start the answer's process."""
+    """Start the answer's process, and become its guard."""
     task = json.loads(Path("task.json").read_text(encoding="utf-8"))
     sys.path[:] = task["path"]
     for name, folder in task["packages"].items():  # in place of their __init__.py, which would import all of it
@@ -44,7 +44,7 @@ def main() -> None:
 
 def guard(child: int) -> NoReturn:
     """Wait for the end of a process or of the connection, end all that was started, and exit as the process did."""
-    signal.signal(signal.SIGUSR1, lambda *_: send(child, signal.SIGUSR1))  # the grader asks which line runs
+    signal.signal(signal.SIGUSR1, lambda *_: send(child, signal.SIGUSR1))  # the grader asks for the current line
     signal.signal(signal.SIGTERM, lambda *_: send(child, signal.SIGKILL))
     for descriptor in (1, 2):  # or the grader would wait for us to write
         os.close(descriptor)
@@ -53,20 +53,20 @@ def guard(child: int) -> NoReturn:
         if not end_children():
             break
     if os.WIFSIGNALED(status):
-        with contextlib.suppress(OSError):  # SIGKILL, which nobody handles
+        with contextlib.suppress(OSError):  # SIGKILL cannot be handled
             signal.signal(os.WTERMSIG(status), signal.SIG_DFL)
         os.kill(os.getpid(), os.WTERMSIG(status))
     os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
 
 
 def send(child: int, number: int) -> None:
-    """Send a signal to a process, if it is still there."""
+    """Send a signal to a process, if it still exists."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, number)
 
 
 def wait(child: int) -> int:
-    """Return a process's status once it has ended; end it if the grader has gone."""
+    """Wait for the end of a process and return its status; end it if the grader is gone."""
     poller = select.poll()
     poller.register(0, 0)  # an event comes when the grader's end is closed
     opened = pidfd(child)
@@ -83,14 +83,14 @@ def wait(child: int) -> int:
 
 
 def pidfd(child: int) -> int | None:
-    """Return a descriptor that says when a process ends, where there are such."""
+    """Return a descriptor that is readable when a process has ended, or None on systems without them."""
     with contextlib.suppress(AttributeError, OSError):
         return os.pidfd_open(child)
     return None
 
 
 def end_children() -> bool:
-    """End the children of this process, orphans that it has adopted among them; return whether there were any."""
+    """End the children of this process, including adopted orphans; return whether there were any."""
     found = children()
     for pid in found:
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -1,4 +1,4 @@
-"""Messages between the grader and an answer's process: JSON, in which arrays are bytes. Nothing in them is ever run."""
+"""Messages between the grader and an answer's process, as JSON with arrays as bytes; nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinygrad_lab.learn.answer import Stopped, cut
 
 MOST_BYTES = 16 << 20  # of a message; the largest arrays of the exercises take some 100 kB
 MOST_AXES = 32
-LOST = 117  # the exit status of an answer's process that cannot be talked to any more
+LOST = 117  # exit status of an answer's process whose connection is lost
 DTYPES = frozenset(
     np.dtype(name).str
     for name in (
@@ -28,7 +28,7 @@ Special = Callable[[Any], Any]
 
 
 class Malformed(Stopped):
-    """A message is not one that the other process sends."""
+    """A message is not valid."""
 
 
 class Closed(Stopped):
@@ -36,7 +36,7 @@ class Closed(Stopped):
 
 
 class Opaque:
-    """A value that cannot be sent, known by the name of its type alone."""
+    """A value that cannot be sent; only the name of its type is known."""
 
 
 def encode(value: Any, special: Special) -> Any:
@@ -45,9 +45,9 @@ def encode(value: Any, special: Special) -> Any:
     Parameters
     ----------
     value : object
-        What to send.
+        The value to send.
     special : callable
-        Returns plain values, or an array or another tree, for what is none of these.
+        Returns plain values, an array or another tree for other objects.
     """
     kind = type(value)
     if value is None or kind in (bool, int, float, str):
@@ -67,26 +67,26 @@ def encode(value: Any, special: Special) -> Any:
 
 
 def encode_array(array: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """Return an array as plain values; strides are sent for what does not lie in C order."""
+    """Return an array as plain values, with strides if it is not in C order."""
     data = base64.b64encode(array.tobytes()).decode("ascii")
     plain = {"array": [array.dtype.str, list(array.shape), data], "writable": array.flags.writeable}
     return plain if array.flags.c_contiguous else plain | {"strides": list(array.strides)}
 
 
 def decode(plain: Any, special: Special) -> Any:
-    """Return what `encode` has been given.
+    """Return the value that `encode` was given.
 
     Parameters
     ----------
     plain : object
         Plain values, from a process that may send anything.
     special : callable
-        Returns what a dict of another kind means.
+        Returns the value of other dicts.
 
     Raises
     ------
     Malformed
-        They are no such values.
+        The values are not valid.
     """
     if plain is None or isinstance(plain, (bool, int, float, str)):
         return plain
@@ -156,16 +156,16 @@ def laid_out(array: np.ndarray[Any, Any], strides: Any) -> np.ndarray[Any, Any]:
 
 
 class Peer:
-    """One end of the connection. Each side may ask the other; while it waits it answers what it is asked itself.
+    """One end of the connection. Each side may send requests; while it waits, it answers those of the other.
 
-    Each question carries a random number that its answer repeats, so that what was not sent in answer is noticed.
+    Each request carries a random number that its response repeats, so that other messages are noticed.
 
     Parameters
     ----------
     source, sink : binary streams
-        Where messages come from, and where they go.
+        The streams of incoming and outgoing messages.
     serve : callable
-        ``serve(what, given)`` returns the answer to a question as a dict; whatever it raises goes to `explain`.
+        ``serve(what, given)`` returns the response to a request as a dict; its exceptions are passed to `explain`.
     explain : callable
         Returns an exception as plain values.
     """
@@ -180,14 +180,14 @@ class Peer:
         self.source, self.sink, self.serve, self.explain = source, sink, serve, explain
 
     def ask(self, what: str, given: dict[str, Any]) -> dict[str, Any]:
-        """Send a question and return its answer.
+        """Send a request and return its response.
 
         Raises
         ------
         Malformed
-            Something else has come.
+            The message is not the response.
         Closed
-            Nothing comes any more.
+            The connection is closed.
         """
         number = secrets.token_hex(8)
         self.send({"ask": what, "number": number, "given": given})
@@ -201,7 +201,7 @@ class Peer:
                 raise Malformed("expected the answer to the last question")
 
     def respond(self, message: dict[str, Any]) -> None:
-        """Answer one question."""
+        """Answer one request."""
         what, given = message["ask"], message.get("given")
         if not isinstance(what, str) or not isinstance(given, dict):
             raise Malformed("expected a question")
@@ -209,7 +209,7 @@ class Peer:
             answer = self.serve(what, given)
         except Stopped:
             raise
-        except BaseException as error:  # an answer may raise anything, SystemExit included
+        except BaseException as error:  # an answer may raise anything, even SystemExit
             answer = {"error": self.explain(error)}
         self.send(answer | {"number": message.get("number")})
 
@@ -239,7 +239,7 @@ class Peer:
         return message
 
     def read(self, count: int) -> bytes:
-        """Return so many bytes."""
+        """Return `count` bytes."""
         try:
             data = self.source.read(count)
         except (OSError, ValueError) as error:
@@ -250,6 +250,6 @@ class Peer:
 
 
 def too_large(size: str) -> dict[str, Any]:
-    """Return the error of a message that is too large to be sent."""
+    """Return the error for a message that is too large."""
     said = f"a result of {size} is larger than {MOST_BYTES >> 20} MB"
     return {"kinds": ["ValueError"], "root": ["ValueError", said], "text": said, "shown": None, "place": None}

@@ -43,7 +43,7 @@ def damaged(snake: Any) -> Any:
 
 
 def notices(answer: Answer) -> bool:
-    """Tell whether the learner's cases fail a damaged layer."""
+    """Return whether the learner's cases fail a damaged layer."""
     return not inspect_layer(damaged(answer.Snake), answer.cases, profile=PROFILE, properties=("reference",)).passed
 
 
