@@ -207,7 +207,7 @@ plant(
 plant(
     "groups_mixed_in_input",
     "conv2d",
-    "with several groups the input's gradient comes out with its groups in the wrong places",
+    "with several groups the input's gradient has its groups in the wrong places",
     rules=_grad_x(maps=lambda x, groups: tgl.roll(x, x.shape[-1] // groups, -1) if groups > 1 else x),
 )
 plant(

@@ -20,7 +20,8 @@ from tinygrad_lab.conformance.cases.nested import construct
 from tinygrad_lab.errors import ConfigError
 
 UNDRAWN = {"self", "rng", "init"}
-SHAPES = ((2, 0), (3, 0), (2, 2, 0), (2, 5, 6, 0), (1, 4), (2, 3, 4), (2, 4, 4, 3))  # 0: an argument
+# The input shapes to try; 0 is a length that the constructor's arguments give.
+SHAPES = ((2, 0), (3, 0), (2, 2, 0), (2, 5, 6, 0), (1, 4), (2, 3, 4), (2, 4, 4, 3))
 
 
 def annotation_strategy(annotation: Any, default: Any) -> st.SearchStrategy[Any] | None:

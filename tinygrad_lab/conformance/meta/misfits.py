@@ -32,7 +32,7 @@ from tinygrad_lab.conformance.properties.kernels import ROUGH, compare_kernel, i
 from tinygrad_lab.conformance.trials.verdict import Violation, demand
 
 MOST_CALLS = 8  # valid calls of a primitive to start from
-MOST_ELEMENTS = 1 << 16  # of an argument
+MOST_ELEMENTS = 1 << 16  # of the largest argument
 WIDTHS = ("float16", "float32", "float64", ">f4", "longdouble", "int64", "uint8", "bool")
 PATIENCE = 120.0  # seconds for one misfit; kernels may have to be compiled
 

@@ -206,7 +206,7 @@ def read_only(array: Array) -> Array:
 
 
 def convert(array: Array, like: Array | None) -> Array:
-    """Return a float array in the float width and on the device of another; for a complex one, in float64."""
+    """Return a float array in the dtype and on the device of another; in float64 if the other is complex."""
     if like is None or array.dtype.kind != "f":
         return array if like is None else transfer(array, device_name(like))
     dtype = "float64" if like.dtype.kind == "c" else like.dtype
@@ -214,5 +214,5 @@ def convert(array: Array, like: Array | None) -> Array:
 
 
 def in_dtype(arrays: Sequence[Array], dtype: str) -> Arrays:
-    """Return read-only copies of arrays in another float width."""
+    """Return read-only copies of arrays in another float dtype."""
     return [read_only(as_floats(a).astype(dtype)) for a in arrays]

@@ -80,7 +80,7 @@ class BaseTrial:
         raise NotImplementedError
 
     def exercise(self) -> None:
-        """Run all code of the author's that cases can reach, to see which lines run."""
+        """Run all of the author's code that cases can reach, to see which lines run."""
         raise NotImplementedError
 
 
@@ -187,7 +187,7 @@ class Trial(BaseTrial):
         return Scale(outputs, gradients)
 
     def tolerances(self, dtype: str = "float64") -> Scale:
-        """Return the largest rounding errors to accept in a float width."""
+        """Return the largest rounding errors to accept in a float dtype."""
         unit = ROUNDINGS * float(np.finfo(dtype).eps)
         return Scale([unit * s for s in self.scale.outputs], [unit * s for s in self.scale.gradients])
 
@@ -197,7 +197,7 @@ class Trial(BaseTrial):
             return self.subject.value(arrays)
 
     def cast(self, dtype: str) -> tuple[Arrays, Arrays]:
-        """Return the arguments and a cotangent in another float width."""
+        """Return the arguments and a cotangent in another float dtype."""
         return in_dtype(self.arrays, dtype), in_dtype(self.cotangent, dtype)
 
     @property
