@@ -15,6 +15,7 @@ from tinygrad_lab.conformance import Case, Input, check_function, check_loss, ch
 from tinygrad_lab.conformance.losses import inspect_loss
 from tinygrad_lab.conformance.meta.adequacy import demand_reached, kernels_in
 from tinygrad_lab.conformance.trials.results import NonconformanceError
+from tinygrad_lab.errors import ConfigError
 
 FEW = 5
 
@@ -221,6 +222,52 @@ def test_wrong_optimizers(optimizer: Any, prop: str) -> None:
     options = st.sampled_from(({"lr": 0.1}, {"lr": 0.05}))
     assert check_optimizer(Descent, options, examples=FEW).passed
     assert prop in broken(check_optimizer, optimizer, options)
+
+
+@tgl.primitive
+def descend(xp: Any, p: Any, g: Any, *, lr: float) -> Any:
+    return p - p.dtype.type(lr) * g
+
+
+@descend.kernel("numpy", error_bound=1e-6)
+def descend_anywhere(p: Any, g: Any, *, lr: float) -> Any:
+    return p - p.dtype.type(lr) * np.resize(g, p.shape)
+
+
+class Careless(Descent):
+    def update(self, p: Any, g: Any) -> None:
+        p.assign(descend(p.value, g, lr=self.lr))
+
+
+@tgl.primitive
+def square_error(xp: Any, p: Any, t: Any) -> Any:
+    return xp.square(p - t)
+
+
+square_error.defvjp(p=lambda g, p, t: 2.0 * g * (p - t))
+
+
+@square_error.kernel("numpy", error_bound=1e-6)
+def square_error_anywhere(p: Any, t: Any) -> Any:
+    return np.square(p - np.resize(t, p.shape))
+
+
+def careless(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+    errors = square_error(prediction, target)
+    return {"none": errors, "sum": errors.sum(), "mean": errors.mean()}[reduction]
+
+
+def test_kernels_of_losses_and_optimizers_must_refuse_misfits() -> None:
+    assert broken(check_optimizer, Careless, st.just({"lr": 0.1})) == ["misfits"]
+    assert broken(check_loss, careless) == ["misfits"]
+
+
+@pytest.mark.parametrize("wrong", [{"profile": "fast"}, {"examples": 0}])
+def test_options_that_no_check_accepts(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))}: expected"):
+        inspect_loss("mse", **wrong)
+    with pytest.raises(TypeError, match="exmaples"):
+        inspect_loss("mse", exmaples=5)  # type: ignore[call-arg]  # misspelled
 
 
 def test_a_gradient_of_another_shape_fails_though_it_would_broadcast():
