@@ -137,6 +137,12 @@ def test_layouts_and_threads_leave_no_trace() -> None:
                     np.testing.assert_array_equal(got, wanted)
 
 
+def test_the_last_axis_of_a_vector_is_left_to_the_reference() -> None:
+    """Counted from the end, the only axis of a vector is the one right before axis 0."""
+    options = {"axes": (-1,), "keepdims": True}
+    assert list(sum_axes.kernels.serving(np, [np.ones(4, "float32")], options, any_size=True)) == []
+
+
 @pytest.mark.parametrize("x", [np.zeros((99, 99, 9)), np.zeros((0, 9), np.float32), np.zeros((2, 2), np.float32)])
 def test_double_precision_and_small_arrays_are_left_to_others(x: Any) -> None:
     before = [op.kernels[0].calls for op in (relu, sum_axes, batch_norm)]

@@ -76,7 +76,7 @@ def _sums_rows(x: Array, *, axes: Any, keepdims: Any = False) -> bool:
     plain_options = isinstance(keepdims, bool) and isinstance(axes, tuple) and all(type(i) is int for i in axes)
     if not plain_options or not axes or not holds_float32(x):
         return False
-    if axes != tuple(range(x.ndim - len(axes) - 1, x.ndim - 1)):
+    if axes[0] < 0 or axes != tuple(range(x.ndim - len(axes) - 1, x.ndim - 1)):
         return False
     return bool(axes[0] == 0 or math.prod(x.shape[i] for i in axes) <= MOST_ROWS)
 
