@@ -79,7 +79,7 @@ def test_a_full_disk_keeps_no_kernels_and_costs_no_result() -> None:
     pytest.importorskip("numba")
     said = errors_of(FULL + USE).splitlines()
     assert [line.partition(" in ")[0] for line in said if "No space" in line] == [
-        "tinygrad_lab: compiled kernels cannot be kept"
+        "tinygrad_lab: compiled kernels cannot be cached"
     ]
 
 
@@ -88,7 +88,7 @@ def test_nowhere_to_keep_them() -> None:
     pytest.importorskip("numba")
     said = errors_of(NOWHERE + USE).splitlines()
     assert len(said) == 2
-    assert "compiled kernels cannot be kept" in said[0]
+    assert "compiled kernels cannot be cached" in said[0]
     assert "set NUMBA_CACHE_DIR" in said[0]
     assert "compiling kernels" in said[1]
 

@@ -1,13 +1,13 @@
 """Kernels: faster forwards of operations, registered on import; see `tinygrad_lab.autograd.dispatch`.
 
-Each provider has a package, with the same file names: `numpy`, `numba` (compiled code, which goes before NumPy's) and
-`cupy` (an NVIDIA GPU). What they share is beside them. Importing them is light: Numba, CuPy and cuDNN are imported when
-a kernel is first used.
+Each provider has a package, with the same file names: `numpy`, `numba` (compiled code, preferred to NumPy's) and `cupy`
+(an NVIDIA GPU). Shared modules are beside them. Importing these packages is light: Numba, CuPy and cuDNN are imported
+when a kernel is first used.
 """
 
 from __future__ import annotations
 
-from tinygrad_lab.kernels import cupy, numpy, numba  # isort: skip  # a later one is found first
+from tinygrad_lab.kernels import cupy, numpy, numba  # isort: skip  # the last one registered is tried first
 from tinygrad_lab.kernels.cost_model import using_tiles
 from tinygrad_lab.kernels.threads import num_threads, using_threads
 

@@ -1,4 +1,4 @@
-"""What kernels share: how arrays are handed to compiled code, and the options of a convolution."""
+"""Helpers of all kernels: arrays for compiled code, and the options of a convolution."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Options(NamedTuple):
 
     @property
     def begin(self) -> Pair:
-        """The pixel of an image that the first pixel of a map sees first."""
+        """First image pixel in the window of the first map pixel."""
         return -self.padding[0][0], -self.padding[1][0]
 
     def turned(self, kernel_size: Sequence[int]) -> Options:
-        """Return the options with which, for stride 1, the turned filters give the adjoint in x."""
+        """Return the options with which a convolution with the rotated filters is the adjoint in x, for stride 1."""
         rows, columns = (
             ((count - 1) * dilation - before, (count - 1) * dilation - after)
             for count, dilation, (before, after) in zip(kernel_size, self.dilation, self.padding, strict=True)
@@ -35,14 +35,14 @@ class Options(NamedTuple):
 
 
 def turned(w: Array) -> Array:
-    """Return filters turned by 180 degrees, inputs and outputs exchanged: (kh, kw, C, O) -> (kh, kw, O, C)."""
+    """Return filters rotated by 180 degrees, inputs and outputs exchanged: (kh, kw, C, O) -> (kh, kw, O, C)."""
     return w[::-1, ::-1].swapaxes(2, 3)
 
 
 def is_product(size: Sequence[int], kernel_size: Sequence[int], how: Options) -> bool:
-    """Tell whether the only window is the whole image, so that the convolution is a product of matrices.
+    """Return whether the only window is the whole image, so that the convolution is a matrix product.
 
-    Images of one pixel do not count: nothing is to be done for them.
+    False for images of one pixel, which are such a product already.
     """
     return tuple(size) == tuple(kernel_size) != (1, 1) and how._replace(stride=(1, 1)) == Options()
 
@@ -58,9 +58,9 @@ def as_tap(w: Array) -> Array:
 
 
 class _Opened:
-    """A read-only array's memory as writable: Numba would compile once more for a read-only one.
+    """The memory of a read-only array, declared writable: Numba would compile again for a read-only array.
 
-    The compiled kernels write to nothing that they are given to read.
+    The compiled kernels never write to their inputs.
     """
 
     def __init__(self, array: Array) -> None:
@@ -69,7 +69,7 @@ class _Opened:
 
 
 def contiguous(array: Array) -> Array:
-    """Return a contiguous array of the same contents, aligned and not marked read-only; a copy only if need be."""
+    """Return a contiguous, aligned array of the same contents, not marked read-only; copied only if necessary."""
     array = np.ascontiguousarray(array)
     if not array.flags.aligned:
         array = array.copy()
@@ -77,27 +77,27 @@ def contiguous(array: Array) -> Array:
 
 
 def holds_float32(*arrays: Any) -> bool:
-    """Return whether all are arrays that hold float32 and are not empty."""
+    """Return whether all values are non-empty arrays of float32."""
     return all(is_array(a) and a.dtype == np.float32 and a.size > 0 for a in arrays)
 
 
 def are_numbers(*values: Any) -> bool:
-    """Return whether all values are Python's numbers, which compiled code takes."""
+    """Return whether all values are Python numbers, which compiled code takes."""
     return all(isinstance(value, (int, float)) for value in values)
 
 
 def are_channels(x: Array, *others: Any) -> bool:
-    """Return whether an array has rows, and the others a value for each of its channels."""
+    """Return whether x has rows of channels and each of the others one value per channel."""
     return x.ndim > 1 and all(is_array(a) and a.shape == x.shape[-1:] for a in others)
 
 
 def round_up(number: int, unit: int) -> int:
-    """Return the least multiple of `unit` that is no less than a number."""
+    """Return the smallest multiple of `unit` that is at least `number`."""
     return -(-number // unit) * unit
 
 
 def padded_bias(b: Array | None, outputs: int, slack: int) -> Array:
-    """Return the bias (or zeros) with room for vector loads behind it."""
+    """Return the bias (or zeros) padded for vector loads beyond its end."""
     bias = np.zeros(outputs + slack, np.float32)
     if b is not None:
         bias[:outputs] = b

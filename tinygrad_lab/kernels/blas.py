@@ -1,7 +1,7 @@
-"""BLAS on one thread while blocks of the project's own run on several.
+"""Single-threaded BLAS inside the project's own threads.
 
-Two layers of threads fight for the cores, and products of float32 differ in their last bits with the number of BLAS's
-threads. The process's setting is changed inside a ``with`` block alone, and never by importing.
+Two layers of threads would compete for the cores, and the last bits of float32 products depend on the number of BLAS's
+threads. The process-wide setting changes only inside a ``with`` block, never on import.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _before: list[int] = []
 
 @functools.cache
 def _libraries() -> list[Any]:
-    """The BLAS libraries that are loaded, found once: looking for them takes a millisecond."""
+    """Return the loaded BLAS libraries; cached, because finding them takes a millisecond."""
     from threadpoolctl import ThreadpoolController
 
     return [c for c in ThreadpoolController().lib_controllers if c.user_api == "blas"]
@@ -27,7 +27,7 @@ def _libraries() -> list[Any]:
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread; uses may nest and overlap between threads, and the last to end restores the setting."""
+    """Limit BLAS to one thread. Uses may nest and overlap between threads; the last to end restores the setting."""
     global _users
     libraries = _libraries()
     with _lock:

@@ -1,8 +1,8 @@
-"""Convolution and its gradients for every provider: which of its ways serves for which arguments.
+"""Convolution dispatch for every provider: choose the algorithm for the arguments.
 
-Where the only window is the whole image, a convolution is a product of matrices. Else tiles serve (see `winograd`)
-where `cost_model` finds them cheapest, or products on the image, some neighboring outputs at once (see `neighbors`).
-A provider brings the ways and the rates of their costs.
+If the only window is the whole image, the convolution is a matrix product. Otherwise it uses Winograd tiles (see
+`winograd`) if `cost_model` finds them cheapest, and else direct products on the image, possibly several neighboring
+outputs at once (see `neighbors`). A provider supplies the algorithms and the rates of their costs.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from tinygrad_lab.ops.windows import Pair, places
 
 
 class Direct(Protocol):
-    """Products on the image, for every stride, dilation and number of groups."""
+    """Direct convolution, for every stride, dilation and number of groups."""
 
     def forward(self, x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options) -> Array:
-        """Convolve images with filters to a map of a size, add a bias, and if `clip` put 0 for what is not positive."""
+        """Convolve images with filters to maps of a size, add a bias, and apply ReLU if `clip`."""
 
     def gradient_x(self, g: Array, w: Array, size: Pair, how: Options) -> Array:
         """Return the adjoint in x, for images of a size."""
@@ -34,7 +34,7 @@ class Direct(Protocol):
 
 
 class Tiles(Protocol):
-    """The same by tiles of m x m outputs, for square windows, stride 1, no dilation and one group."""
+    """Convolution by Winograd tiles of m x m outputs, for square windows, stride 1, no dilation and one group."""
 
     def forward(self, x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options, m: int) -> Array:
         """Convolve as `Direct.forward` does."""
@@ -47,20 +47,20 @@ class Tiles(Protocol):
 
 
 class Ways(NamedTuple):
-    """How a provider convolves: two modules of three functions each, and what they cost."""
+    """The algorithms of a provider: two modules of three functions each, and their costs."""
 
     direct: Direct
     tiles: Tiles
     rates: Rates
 
     def tile(self, shape: ConvolutionShape, how: Options, *, gradient: bool = False) -> int:
-        """Return m where tiles of m x m outputs serve and are the cheapest way, else 0."""
+        """Return m if tiles of m x m outputs are possible and cheapest, else 0."""
         if (how.stride, how.dilation, how.groups) != ((1, 1), (1, 1), 1):
             return 0
         return choose_tile(shape, self.rates, gradient=gradient)
 
     def neighbors(self, shape: ConvolutionShape, how: Options) -> int:
-        """Return how many neighboring outputs are best computed at once."""
+        """Return the best number of neighboring outputs to compute at once."""
         if how.dilation[1] != 1 or how.groups != 1 or not (shape.out_height and shape.out_width):
             return 1
         return choose_neighbors(shape, self.rates, stride=how.stride[1])
@@ -79,7 +79,7 @@ def _forward(ways: Ways, x: Array, w: Array, b: Array | None, clip: bool, how: O
 def _side_by_side(
     ways: Ways, x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options, m: int
 ) -> Array:
-    """Convolve the direct way, m neighboring outputs at once."""
+    """Convolve directly, m neighboring outputs at once."""
     if m == 1:
         return ways.direct.forward(x, w, b, clip, size, how)
     step, (down, across) = how.stride[1], size
@@ -117,7 +117,7 @@ def _gradient_w(ways: Ways, x: Array, g: Array, kernel_size: Pair, how: Options)
 
 
 def register(provider: str, ways: Ways, *, when: Callable[..., bool], error_bound: float) -> None:
-    """Register a provider's kernels of convolution, with and without ReLU, and of its gradients."""
+    """Register a provider's kernels for convolution, with and without ReLU, and for its gradients."""
 
     @conv2d.kernel(provider, when=when, error_bound=error_bound)
     def convolve(x: Array, w: Array, b: Array | None, **options: Any) -> Array:

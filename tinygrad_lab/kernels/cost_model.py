@@ -1,12 +1,12 @@
-"""Which algorithm for which convolution: a model of what each costs.
+"""Cost model of convolution algorithms, which chooses one for a shape.
 
-Costs are counted in multiplications and additions of one number at the rate of a matrix product in the cache.
+The unit of cost is one multiply-add at the rate of a matrix product in the cache.
 
-- Directly, each output pixel takes kh * kw * C / groups of them for each output channel, and as many numbers to be
-  found. With m neighbors at once (see `neighbors`) these are kh * (kw + (m - 1) s) * C for m pixels.
-- A tile of F(m, r), n = m + r - 1, takes n * n * C for each output channel, where m * m pixels take m * m * r * r * C.
-  What is added is the transform of n * n numbers for each input and output channel, and of n * n numbers for each
-  filter. Tiles that stick out over the map work for nothing, so that small maps want small tiles.
+- Direct convolution takes kh * kw * C / groups multiply-adds for each output pixel and channel, and loads as many
+  numbers per pixel. With m neighbors at once (see `neighbors`), m pixels take kh * (kw + (m - 1) s) * C.
+- A tile of F(m, r), n = m + r - 1, takes n * n * C for each output channel, where directly its m * m pixels would take
+  m * m * r * r * C. In addition, n * n numbers are transformed for each input and output channel, and n * n for each
+  filter. Work on tiles beyond the border of the map is wasted, so small maps need small tiles.
 
 The rates were fitted to times on a processor with AVX-512. `using_tiles` overrides the choice.
 """
@@ -22,23 +22,23 @@ from typing import NamedTuple
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.kernels.winograd import LARGEST_TILE
 
-MOST_OUTPUTS = 4  # larger tiles round off more than they save
+MOST_OUTPUTS = 4  # larger tiles cost more accuracy than they save time
 MOST_NEIGHBOURS = 8
 
 
 class Rates(NamedTuple):
-    """What the steps cost.
+    """Costs of the steps of a provider's kernels.
 
     Parameters
     ----------
     direct : float
-        A multiplication and addition where a window lies in the image.
+        Cost of one multiply-add of a window.
     column : float
-        Finding or copying one number of a window.
+        Cost of loading or copying one number of a window.
     transform, filter, filter_sum : float
-        A number transformed, of a tile and of a filter; of a filter's gradient, which is summed in memory.
+        Cost of transforming one number of a tile, of a filter, and of a filter gradient, which is summed in memory.
     vector : int
-        Output channels that are worked on together.
+        Output channels that are computed together.
     """
 
     direct: float
@@ -56,7 +56,7 @@ _forced: ContextVar[int | None] = ContextVar("tinygrad_lab.tiles", default=None)
 
 
 class ConvolutionShape(NamedTuple):
-    """What the cost of a stride-1 convolution depends on."""
+    """The sizes on which the cost of a stride-1 convolution depends."""
 
     images: int
     out_height: int
@@ -67,12 +67,12 @@ class ConvolutionShape(NamedTuple):
 
 
 def _whole(number: int, unit: int) -> int:
-    """Return how many units hold a number."""
+    """Return the number of units that cover `number`."""
     return -(-number // unit)
 
 
 def direct_cost(shape: ConvolutionShape, rates: Rates, *, m: int = 1, stride: int = 1) -> float:
-    """Return the cost of a convolution, or of the gradient of its filters, by products on the image, m pixels each."""
+    """Return the cost of a direct convolution, or of its filter gradient, with m neighboring pixels at once."""
     outputs = _whole(m * shape.outputs, rates.vector) * rates.vector
     columns = shape.kernel_size[1] + (m - 1) * stride
     seen = shape.images * shape.out_height * shape.out_width // m * shape.kernel_size[0] * columns * shape.inputs
@@ -81,16 +81,16 @@ def direct_cost(shape: ConvolutionShape, rates: Rates, *, m: int = 1, stride: in
 
 @functools.lru_cache(maxsize=1024)
 def choose_neighbors(shape: ConvolutionShape, rates: Rates = COMPILED, *, stride: int = 1) -> int:
-    """Return how many neighboring outputs are best computed at once; it divides the width of the map.
+    """Return the cheapest number of neighboring outputs to compute at once; it divides the width of the map.
 
     Parameters
     ----------
     shape : ConvolutionShape
-        Of the convolution, without groups or dilation.
+        The sizes of the convolution, without groups or dilation.
     rates : Rates
-        Of the kernels in question.
+        The costs of the provider's kernels.
     stride : int
-        Along the width.
+        The stride along the width.
 
     Examples
     --------
@@ -103,7 +103,7 @@ def choose_neighbors(shape: ConvolutionShape, rates: Rates = COMPILED, *, stride
 
 
 def tile_cost(shape: ConvolutionShape, m: int, rates: Rates, *, gradient: bool = False) -> float:
-    """Return the cost of the same by tiles of m x m outputs."""
+    """Return the cost of a convolution by tiles of m x m outputs."""
     squares = (m + shape.kernel_size[0] - 1) ** 2
     tiles = shape.images * _whole(shape.out_height, m) * _whole(shape.out_width, m)
     inputs, outputs = (_whole(c, rates.vector) * rates.vector for c in (shape.inputs, shape.outputs))
@@ -123,16 +123,16 @@ def _cheapest(shape: ConvolutionShape, rates: Rates, gradient: bool) -> int:
 
 
 def choose_tile(shape: ConvolutionShape, rates: Rates = COMPILED, *, gradient: bool = False) -> int:
-    """Return m for the cheapest tile of m x m outputs, or 0 where the direct way is cheaper.
+    """Return m for the cheapest tile of m x m outputs, or 0 if direct convolution is cheaper.
 
     Parameters
     ----------
     shape : ConvolutionShape
-        Of the convolution.
+        The sizes of the convolution.
     rates : Rates
-        Of the kernels in question.
+        The costs of the provider's kernels.
     gradient : bool
-        Choose for the gradient of the filters.
+        Whether to choose for the filter gradient.
 
     Examples
     --------
@@ -150,16 +150,16 @@ def choose_tile(shape: ConvolutionShape, rates: Rates = COMPILED, *, gradient: b
 
 @contextmanager
 def using_tiles(m: int | None) -> Iterator[None]:
-    """Use tiles of m x m outputs wherever they fit; 0: the direct way everywhere; None: what costs least.
+    """Use tiles of m x m outputs wherever possible; 0: always direct convolution; None: the cheapest algorithm.
 
     Raises
     ------
     OptionError
-        There are no such tiles.
+        Tiles of that size do not exist.
     """
     if m is not None and not 0 <= m < LARGEST_TILE:
         raise OptionError(
-            f"using_tiles: expected 0 to {LARGEST_TILE - 1} outputs along a tile's side, or None, got {m}"
+            f"using_tiles: expected 0 to {LARGEST_TILE - 1} outputs along a side of a tile, or None, got {m}"
         )
     token = _forced.set(m)
     try:

@@ -1,8 +1,9 @@
-"""Several neighboring outputs at once: a convolution of few channels as one of more channels and a larger stride.
+"""Neighboring outputs computed together: a convolution of few channels becomes one of more channels and larger stride.
 
-m outputs side by side, each seeing kw columns of the image, together see kw + (m - 1) s columns. Filters of that width,
-one for each of the m places with zeros where it does not look, make them in one go; the result lies in memory just as
-that of the m narrow ones. It takes more multiplications, but of a matrix that is not so narrow, and it copies less.
+The windows of m neighboring outputs are kw columns wide each and cover kw + (m - 1) s columns together. Filters of that
+width compute the m outputs at once: one filter for each of the m positions, zero outside its own window. The result has
+the same memory layout as that of the narrow filters. This takes more multiplications, but the matrix is wider and less
+is copied.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from tinygrad_lab.backend import Array
 
 
 def widen(w: Array, m: int, stride: int) -> Array:
-    """Return the filters of m outputs, `stride` columns apart: (kh, kw + (m - 1) s, C, m * O)."""
+    """Return the wide filters of m outputs whose windows are `stride` columns apart: (kh, kw + (m - 1) s, C, m * O)."""
     rows, columns, inputs, outputs = w.shape
     wide = np.zeros((rows, columns + (m - 1) * stride, inputs, m, outputs), w.dtype)
     for i in range(m):
@@ -22,11 +23,11 @@ def widen(w: Array, m: int, stride: int) -> Array:
 
 
 def gather(wide: Array, m: int, stride: int, columns: int) -> Array:
-    """Return the adjoint of `widen`: the sum of the m filters, `columns` wide each."""
+    """Apply the adjoint of `widen`: the sum of the m filters, each `columns` wide."""
     rows, width, inputs, outputs = wide.shape
     parts = wide.reshape(rows, width, inputs, m, outputs // m)  # (kh, kw', C, m*O) -> (kh, kw', C, m, O)
     total = np.zeros((rows, columns, inputs, outputs // m), wide.dtype)
-    with np.errstate(invalid="ignore"):  # as other convolutions do: infinities of two signs make a NaN
+    with np.errstate(invalid="ignore"):  # as in other convolutions: infinities of opposite signs add to NaN
         for i in range(m):
             total += parts[:, i * stride : i * stride + columns, :, i]
     return total

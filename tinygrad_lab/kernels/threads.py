@@ -1,13 +1,13 @@
-"""The project's own thread pool: a kernel is run on contiguous ranges of blocks.
+"""Thread pool for kernels, which run on contiguous ranges of blocks.
 
-A kernel is a function ``kernel(*arguments, first, last)`` that works on the blocks first, ..., last - 1 and lets go
-of the interpreter's lock while it does (compiled code with ``nogil``, or NumPy calls on large arrays). What a block
-is depends on the arrays' shapes alone, never on the number of threads, so that results are the same bits for any
-number of threads.
+A kernel is a function ``kernel(*arguments, first, last)`` that works on the blocks first, ..., last - 1 and releases
+the interpreter's lock meanwhile (compiled code with ``nogil``, or NumPy calls on large arrays). The division into
+blocks depends only on the arrays' shapes, not on the number of threads, so results have the same bits for any number
+of threads.
 
-The caller works too, and takes every range that no thread has begun; it never waits for a thread that is busy
-elsewhere. So several Python threads can use the pool at once. A kernel that calls `parallel_for` runs it in its own
-thread.
+The caller works too: it takes every range that no thread has started, and never waits for a thread that is busy with
+another job. Several Python threads can therefore use the pool at once. A `parallel_for` inside a kernel runs in the
+kernel's own thread.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ import numpy as np
 from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError
 
-RANGES_PER_THREAD = 4  # more ranges than threads: one that is held up by another program does not hold up the rest
+RANGES_PER_THREAD = 4  # more ranges than threads: a thread delayed by another program does not delay the rest
 ALIGNMENT = 64  # bytes of a cache line
 
 _local = threading.local()
 
 
 def _nothing(first: int, last: int) -> None:
-    """Stand for the kernel of a job that is done."""
+    """Do nothing; replaces the kernel of a finished job."""
 
 
 class _Job:
-    """One call of `parallel_for`: ranges yet to be taken, how many are not finished, and the first error."""
+    """One call of `parallel_for`: its remaining ranges, the number of unfinished ones, and the first error."""
 
     def __init__(self, kernel: Callable[..., Any], arguments: tuple[Any, ...], ranges: list[tuple[int, int]]) -> None:
         self.kernel, self.arguments = kernel, arguments
@@ -66,15 +66,15 @@ class _Job:
                     self.done.release()
 
     def finish(self) -> None:
-        """Wait for ranges that others took; raise the error of the first block that failed."""
+        """Wait for the ranges of other threads; raise the error of the first block that failed."""
         self.done.acquire()
-        self.kernel, self.arguments = _nothing, ()  # a thread that is late still holds the job, but no large arrays
+        self.kernel, self.arguments = _nothing, ()  # a late thread may still hold the job: drop its large arrays
         if self.errors:
             raise min(self.errors, key=lambda pair: pair[0])[1]
 
 
 class _Pool:
-    """Threads that wait for jobs; they are started when they are first needed."""
+    """Threads that wait for jobs; each is started when it is first needed."""
 
     def __init__(self) -> None:
         self.jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
@@ -105,7 +105,7 @@ def _threads_from_environment() -> int:
 
 
 class _State:
-    """What `parallel_for` uses; replaced whole in a forked child, where the parent's threads do not exist."""
+    """The pool and its number of threads; replaced in a forked child, where the parent's threads do not exist."""
 
     def __init__(self, threads: int | None = None) -> None:
         self.pool, self.threads = _Pool(), threads
@@ -125,7 +125,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def num_threads() -> int:
-    """Return how many threads work on a kernel: TINYGRAD_LAB_NUM_THREADS, or the number of cores."""
+    """Return the number of threads that work on a kernel: TINYGRAD_LAB_NUM_THREADS, or the number of cores."""
     if _state.threads is None:
         _state.threads = _threads_from_environment()
     return _state.threads
@@ -155,16 +155,16 @@ def parallel_for(kernel: Callable[..., Any], arguments: tuple[Any, ...], blocks:
     Parameters
     ----------
     kernel : callable
-        Works on the blocks first, ..., last - 1; blocks must not depend on one another.
+        Works on the blocks first, ..., last - 1; blocks must be independent of one another.
     arguments : tuple
-        Its other arguments.
+        The kernel's other arguments.
     blocks : int
         Number of blocks.
 
     Raises
     ------
     Exception
-        What the kernel raised on the earliest block that failed, once all threads have stopped.
+        The error of the earliest block that failed, after all threads have stopped.
     """
     threads = num_threads()
     if threads == 1 or blocks <= 1 or getattr(_local, "inside", False):
@@ -184,7 +184,7 @@ def parallel_for(kernel: Callable[..., Any], arguments: tuple[Any, ...], blocks:
 
 
 def aligned(shape: tuple[int, ...], dtype: Any = np.float32, *, zeroed: bool = False) -> Array:
-    """Return an array whose first element lies on a cache line, so that vector loads never straddle two lines."""
+    """Return an array that starts on a cache line, so that no vector load straddles two lines."""
     dtype = np.dtype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize
     raw = (np.zeros if zeroed else np.empty)(size + ALIGNMENT, np.uint8)

@@ -1,7 +1,7 @@
-"""What authors of kernels use, in plugins too: how arrays are taken and blocks shared among threads.
+"""Tools for kernel authors, in plugins too: array conversion and loops over blocks in threads.
 
-`gpu` launches raw kernels. `jit` compiles loops with Numba and imports it, so that only modules of
-compiled loops import it.
+`gpu` launches raw kernels. `jit` compiles loops with Numba. Importing `jit` imports Numba, so only modules of compiled
+loops should import it.
 """
 
 from __future__ import annotations

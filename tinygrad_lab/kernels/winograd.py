@@ -8,10 +8,10 @@ A correlation is the transpose of a polynomial product, and two polynomials are 
 points, multiplying values, and interpolating: A' (m, n) and G (n, r) hold the powers of the points, B' (n, n) is the
 inverse of their Vandermonde matrix, transposed. One of the points is infinity (the leading coefficient).
 
-The gradient with respect to the filter is the same identity read the other way: dg = G' [ (B' d B) * (A dY A') ] G.
+The gradient with respect to the filter follows from the same identity: dg = G' [ (B' d B) * (A dY A') ] G.
 
-The points decide the rounding error. Those below were chosen by `rounding_error` among 0, +-1/4, +-1/3, ..., +-4;
-points come in pairs p, -p, whose even and odd parts share their work. The customary 0, +-1, +-2 for F(4, 3) has twice
+The points determine the rounding error. Those below were chosen by `rounding_error` among 0, +-1/4, +-1/3, ..., +-4.
+Points come in pairs p, -p, whose even and odd parts are shared. The customary points 0, +-1, +-2 of F(4, 3) have twice
 the error of 0, +-2/3, +-3/2.
 
 References
@@ -53,7 +53,7 @@ class Matrices(NamedTuple):
 
 
 def _inverse(rows: list[list[Fraction]]) -> list[list[Fraction]]:
-    """Invert a matrix exactly, by Gauss and Jordan."""
+    """Invert a matrix exactly, by Gauss-Jordan elimination."""
     size = len(rows)
     work = [[*row, *(Fraction(int(i == j)) for j in range(size))] for i, row in enumerate(rows)]
     for i in range(size):
@@ -67,7 +67,7 @@ def _inverse(rows: list[list[Fraction]]) -> list[list[Fraction]]:
 
 
 def _powers(points: list[Fraction], count: int) -> list[list[Fraction]]:
-    """Return p**0 ... p**(count - 1) for each finite point, and the row of infinity."""
+    """Return p**0 ... p**(count - 1) for each finite point, and the row of the point at infinity."""
     return [[p**k for k in range(count)] for p in points] + [[Fraction(0)] * (count - 1) + [Fraction(1)]]
 
 

@@ -1,4 +1,4 @@
-// Local response normalization: each channel of a pixel and those about it; n = pixels * C.
+// Local response normalization over neighboring channels of a pixel; n = pixels * C.
 
 // The sum over channel c of a pixel, `before` before it and `after` after it, of f(x).
 #define NEIGHBOURS(pixel, f)                                                      \
@@ -32,7 +32,7 @@ extern "C" __global__ void local_response_norm(
     }
 }
 
-// g / base^beta - 2 factor beta x * (the sum over the channels that see each of g x / base^(beta + 1))
+// g / base^beta - 2 factor beta x * (the sum of g x / base^(beta + 1) over the channels whose windows contain this one)
 extern "C" __global__ void local_response_norm_grad(
     const REAL* g, const REAL* x, REAL* out, int before, int after, SUM factor, SUM beta, SUM offset, int C, int n
 ) {

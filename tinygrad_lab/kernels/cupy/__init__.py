@@ -1,7 +1,7 @@
-"""Kernels for an NVIDIA GPU, by CuPy and cuDNN; registered here, imported and compiled when they are first used.
+"""Kernels for NVIDIA GPUs, by CuPy and cuDNN; registered here, imported and compiled when they are first used.
 
-Importing this package imports neither. The sources of the raw kernels are in `sources`, one small file a theme; how
-they are compiled and launched is in `launch`.
+Importing this package imports neither library. The sources of the raw kernels are in `sources`, one small file per
+theme; `launch` compiles and launches them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Convolution and its gradients on a GPU, by cuDNN; where that is missing or declines, the reference forward serves.
+"""Convolution kernels on a GPU, by cuDNN; if it is missing or declines, the reference forward is used.
 
-The reference is windows and one matrix product (cuBLAS), so that it is always there. Filters are (kh, kw, C / groups,
-O) here and (O, kh, kw, C / groups) for cuDNN: they are small beside the images and are copied. Padding that differs on
-two sides is added to the images first.
+The reference is im2col and one matrix product (cuBLAS), which is always available. Filters are (kh, kw, C / groups, O)
+here and (O, kh, kw, C / groups) for cuDNN. They are small compared with the images and are copied. Padding that differs
+on two sides is added to the images first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tinygrad_lab.ops.windows import Pair, places
 
 
 def _error() -> float:
-    """Return the error to declare: there are Winograd tiles among cuDNN's plans."""
+    """Return the declared error bound, which allows for the Winograd tiles among cuDNN's plans."""
     return 2e-4 + rounding_of_products()
 
 
@@ -29,7 +29,7 @@ def _takes(x: Array, w: Array, b: Array | None = None, **options: Any) -> bool:
 
 
 def _padded(x: Array, how: Options) -> tuple[Array, Pair, Options]:
-    """Return images and the padding that remains, the same on both sides of an axis; what differs has been added."""
+    """Return images padded by the difference of the two sides, and the remaining, symmetric padding."""
     (top, bottom), (left, right) = how.padding
     if top == bottom and left == right:
         return x, (top, left), how
@@ -37,7 +37,7 @@ def _padded(x: Array, how: Options) -> tuple[Array, Pair, Options]:
 
 
 def _problem(kind: str, images: Any, filters: Any, maps: Any, padding: Pair, how: Options, dtype: str) -> cudnn.Problem:
-    """Describe a convolution with filters of the shape (kh, kw, C / groups, O)."""
+    """Return the problem of a convolution with filters of shape (kh, kw, C / groups, O)."""
     kh, kw, inputs, outputs = filters
     products, plans = cudnn.current_choices()
     if dtype == "float32" and products == "bf16":
@@ -47,10 +47,10 @@ def _problem(kind: str, images: Any, filters: Any, maps: Any, padding: Pair, how
 
 
 def _computed(problem: cudnn.Problem, first: Array, second: Array, shape: tuple[int, ...]) -> Array | None:
-    """Return what cuDNN computes of two factors, None where it does not."""
+    """Return cuDNN's result for two factors, or None if it has no plan."""
     plan = cudnn.plan_for(problem)
     if plan is None and problem.dtype == "bfloat16":
-        problem = problem._replace(dtype="float32", products="tf32")  # the next best
+        problem = problem._replace(dtype="float32", products="tf32")  # the next precision
         plan = cudnn.plan_for(problem)
     if plan is None:
         return None
@@ -62,7 +62,7 @@ def _computed(problem: cudnn.Problem, first: Array, second: Array, shape: tuple[
 
 
 def _rounded(x: Array) -> Array:
-    """Return float32 numbers rounded to bfloat16, as the bits."""
+    """Return float32 numbers rounded to bfloat16, as bits."""
     out = room(x.shape, x, "uint16")
     run("pointwise", "round_to_bfloat16", x, x.size, contiguous(x), out, x.size)
     return out
@@ -89,13 +89,13 @@ def _conv2d(x: Array, w: Array, b: Array | None, **options: Any) -> Array:
 
 @conv2d_relu.kernel("cupy", when=_takes, error_bound=_error)
 def _conv2d_relu(x: Array, w: Array, b: Array | None, **options: Any) -> Array:
-    """Convolve images with filters, add a bias, and put 0 for what is negative."""
+    """Convolve images with filters, add a bias, and apply ReLU."""
     return _forward(x, w, b, True, options)
 
 
 @conv2d_grad_x.kernel("cupy", when=_takes, error_bound=_error)
 def _conv2d_grad_x(g: Array, w: Array, *, size: Pair, **options: Any) -> Array:
-    """Return the adjoint in x; padding that differs on two sides is cut off the padded gradient."""
+    """Return the adjoint in x; padding that differs on two sides is cropped from the padded gradient."""
     how = Options(**options)
     channels = w.shape[2] * how.groups
     (top, bottom), (left, right) = how.padding

@@ -1,7 +1,7 @@
-"""cuDNN's convolutions: a plan for each shape, made once and kept.
+"""cuDNN convolutions: one plan per shape, built once and kept.
 
-Images and filters are channels-last in memory: images (N, H, W, C), filters (O, kh, kw, C / groups). cuDNN names the
-axes of both in another order, (N, C, H, W), and is told by strides how they lie.
+Images and filters are channels-last in memory: images (N, H, W, C), filters (O, kh, kw, C / groups). cuDNN numbers the
+axes of both in another order, (N, C, H, W); the strides describe the memory layout.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.cupy.options import OPTIONS
 from tinygrad_lab.ops.windows import Pair
 
-MOST_MEASURED = 4  # plans, of those that cuDNN recommends, that are measured for the fastest
+MOST_MEASURED = 4  # how many of cuDNN's recommended plans are timed to find the fastest
 ROUNDS = 3
 
 
 class Problem(NamedTuple):
-    """One convolution, or gradient of one: all that a plan depends on.
+    """One convolution or gradient of one: everything that a plan depends on.
 
     Attributes
     ----------
     kind : {"forward", "grad_x", "grad_w"}
-        What is wanted of images x, filters w and maps y: y, or the gradient of x or of w.
+        What to compute from images x, filters w and maps y: y, or the gradient with respect to x or w.
     dtype : str
-        Of x, w and y in memory: ``"float16"``, ``"float32"``; ``"bfloat16"`` for factors while the result is float32.
+        Dtype of x, w and y in memory: ``"float16"``, ``"float32"``; ``"bfloat16"`` for factors of a float32 result.
     images, filters, maps : tuple of int
         (N, H, W, C), (O, kh, kw, C / groups), (N, Ho, Wo, O).
     padding, stride, dilation : (int, int)
@@ -50,7 +50,7 @@ class Problem(NamedTuple):
 
 @dataclass
 class Plan:
-    """A convolution that cuDNN is ready to compute.
+    """A built cuDNN convolution, ready to run.
 
     Parameters
     ----------
@@ -59,9 +59,9 @@ class Plan:
     operands : list
         Its tensors: the two factors and the result.
     index : int or None
-        The number of the measured plan; None for the one that the graph chose.
+        The index of the measured plan; None for the one that the graph chose.
     workspace : int
-        The bytes that it needs besides.
+        The bytes of workspace that it needs.
     """
 
     graph: Any
@@ -86,7 +86,7 @@ _PLANS: dict[Problem, Plan | None] = {}
 
 
 def is_there() -> bool:
-    """Tell whether cuDNN and its Python frontend are installed; without them, products of matrices serve."""
+    """Return whether cuDNN and its Python frontend are installed; without them, matrix products are used."""
     try:
         importlib.import_module("cudnn")
     except ImportError:
@@ -106,19 +106,19 @@ def handle() -> Any:
 
 
 def plan_for(problem: Problem) -> Plan | None:
-    """Return the plan of a problem, or None where cuDNN has none; it is asked once."""
+    """Return the plan of a problem, or None if cuDNN has none; cached."""
     if problem not in _PLANS:
         _PLANS[problem] = _made(problem)
     return _PLANS[problem]
 
 
 def forget_plans() -> None:
-    """Forget all plans, so that they are made anew."""
+    """Clear the cache of plans."""
     _PLANS.clear()
 
 
 def describe(problem: Problem) -> tuple[dict[str, tuple[list[int], list[int]]], dict[str, list[int]]]:
-    """Return the axes and strides of the three arrays, as cuDNN names them, and the options of the convolution."""
+    """Return the shapes and strides of the three arrays in cuDNN's axis order, and the options of the convolution."""
     n, h, w, c = problem.images
     o, kh, kw, per_group = problem.filters
     _, ho, wo, _ = problem.maps
@@ -137,7 +137,7 @@ def describe(problem: Problem) -> tuple[dict[str, tuple[list[int], list[int]]], 
 
 
 def _strides(height: int, width: int, channels: int) -> list[int]:
-    """Return how far apart neighbors along (N, C, H, W) are where channels come last."""
+    """Return the strides of the axes (N, C, H, W) of a channels-last array."""
     return [height * width * channels, 1, width * channels, channels]
 
 
@@ -157,11 +157,11 @@ def _made(problem: Problem) -> Plan | None:
         graph.build_plans()
         return Plan(graph, operands, None, graph.get_workspace_size())
     except (cudnn.cudnnGraphNotSupportedError, RuntimeError, ValueError):
-        return None  # the frontend's versions differ in what they raise for what they do not support
+        return None  # versions of the frontend raise different errors for unsupported problems
 
 
 def _graph(problem: Problem) -> tuple[Any, list[Any]]:
-    """Return the graph of one operation, and its operands in the order of `Plan.run`."""
+    """Return the graph of one operation and its operands in the order of `Plan.run`."""
     import cudnn
 
     types = {"float16": cudnn.data_type.HALF, "bfloat16": cudnn.data_type.BFLOAT16, "float32": cudnn.data_type.FLOAT}
@@ -190,7 +190,7 @@ def _graph(problem: Problem) -> tuple[Any, list[Any]]:
 
 
 def _unwanted(problem: Problem) -> list[Any]:
-    """Return the marks of plans that are not to be taken: those that compute something else, or not always the same."""
+    """Return the notes of rejected plans: those of another precision, or that are not deterministic."""
     import cudnn
 
     note = cudnn.numerical_note
@@ -203,7 +203,7 @@ def _unwanted(problem: Problem) -> list[Any]:
 
 
 def _fastest(graph: Any, operands: list[Any], problem: Problem) -> Plan | None:
-    """Measure the first plans that cuDNN recommends on zeros; return the fastest one."""
+    """Time the first plans that cuDNN recommends on zeros and return the fastest."""
     import cudnn
     import cupy
 
@@ -213,7 +213,7 @@ def _fastest(graph: Any, operands: list[Any], problem: Problem) -> Plan | None:
     arrays = [cupy.zeros((*sizes[name], width), cupy.uint8) for name in names]
     best: tuple[float, Plan] | None = None
     measured = 0
-    for index in range(graph.get_execution_plan_count()):  # those that are not wanted are among them, and refused
+    for index in range(graph.get_execution_plan_count()):  # includes rejected plans, whose build fails
         if measured == MOST_MEASURED:
             break
         try:
@@ -229,7 +229,7 @@ def _fastest(graph: Any, operands: list[Any], problem: Problem) -> Plan | None:
 
 
 def _measured(plan: Plan, arrays: list[Array]) -> float:
-    """Return the least milliseconds of a few runs, after one that does not count."""
+    """Return the minimum milliseconds of a few runs, after a warm-up run."""
     import cupy
 
     plan.run(*arrays)
@@ -245,6 +245,6 @@ def _measured(plan: Plan, arrays: list[Array]) -> float:
 
 
 def current_choices() -> tuple[str, str]:
-    """Return products and plans of the options that hold."""
+    """Return products and plans of the current options."""
     options = OPTIONS.get()
     return options.products, options.plans

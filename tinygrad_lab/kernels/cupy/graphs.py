@@ -1,4 +1,4 @@
-"""CUDA graphs by CuPy: work that is recorded once and launched again as a whole."""
+"""CUDA graphs by CuPy: record GPU work once and launch it again as a whole."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from tinygrad_lab.errors import CaptureError
 
 
 class HostMemory:
-    """The pinned memory through which CuPy sends arrays of the host; threads that record are refused it.
+    """Guard of the pinned memory through which CuPy copies host arrays; a recording thread gets none.
 
-    CuPy has one allocator for all threads and does not tell which. But memory knows the pool that it is of: `allocate`
-    is put in front of that pool and stays. Where another allocator was set since, the next recording puts it in front
-    of that one's pool. (An allocator that does more than its pool is best a pool itself, with a `malloc` of its own.)
+    CuPy has one allocator for all threads and no function that returns it. But each piece of memory knows its pool:
+    `allocate` replaces the allocator and calls that pool. If the program sets another allocator later, the next
+    recording replaces it in the same way. (An allocator that does more than its pool should itself be a pool with its
+    own `malloc`.)
     """
 
     _malloc: Callable[[int], Any]
@@ -25,12 +26,12 @@ class HostMemory:
         self._here, self._one_at_a_time = threading.local(), threading.Lock()
 
     def allocate(self, size: int) -> Any:
-        """Return memory of the pool, or refuse it.
+        """Return memory of the pool, or raise if this thread records.
 
         Raises
         ------
         CaptureError
-            This thread records.
+            This thread is recording.
         """
         if getattr(self._here, "recordings", 0):
             raise CaptureError(
@@ -40,7 +41,7 @@ class HostMemory:
 
     @contextmanager
     def refused(self) -> Iterator[None]:
-        """Refuse this thread all memory inside the ``with`` block; other threads get theirs."""
+        """Deny this thread pinned memory inside the ``with`` block; other threads are unaffected."""
         self._here.recordings = getattr(self._here, "recordings", 0) + 1
         try:
             with self._one_at_a_time:
@@ -54,7 +55,7 @@ class HostMemory:
 
         try:
             memory = cupy.cuda.alloc_pinned_memory(1).mem
-        except CaptureError:  # it does already
+        except CaptureError:  # already in place
             return
         pool = getattr(memory, "pool", lambda: None)()
         if pool is None:
@@ -70,10 +71,10 @@ HOST_MEMORY = HostMemory()
 
 
 class CudaGraphs:
-    """Records work on a stream of its own and launches it.
+    """Recorder of CUDA graphs, with its own stream, on which it also launches them.
 
-    What a graph works on must lie where it lay: memory that is taken during a recording comes from a pool that nothing
-    else uses, and stays there for as long as this object lives.
+    The arrays of a graph must keep their addresses. Memory that is allocated during a recording comes from a private
+    pool and stays allocated as long as this object lives.
     """
 
     def __init__(self) -> None:
@@ -87,19 +88,19 @@ class CudaGraphs:
         """Let everything inside the ``with`` block run on the stream, in order with the graphs."""
         import cupy
 
-        cupy.cuda.get_current_stream().synchronize()  # what was begun elsewhere
+        cupy.cuda.get_current_stream().synchronize()  # wait for work on other streams
         with self.stream:
             yield
         self.stream.synchronize()
 
     def record(self, work: Callable[[], Any]) -> Any:
-        """Return the graph of what a function asks the GPU for; nothing of it is computed yet.
+        """Return the graph of the GPU work of a function, without computing it.
 
         Raises
         ------
         CaptureError
-            It sends something from the host: a graph would send the same place of memory each time, whatever lies
-            there then.
+            The function copies from the host. A graph would copy the same host address at each launch, whatever is
+            stored there by then.
         """
         import cupy
 
@@ -114,7 +115,7 @@ class CudaGraphs:
             return self.stream.end_capture()
 
     def launch(self, graph: Any) -> None:
-        """Compute what a graph holds, behind what was asked for before."""
+        """Launch a graph after all work queued before."""
         graph.launch(self.stream)
 
 

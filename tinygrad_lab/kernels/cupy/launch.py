@@ -1,8 +1,8 @@
-"""Raw kernels: their sources, compiled when they are first used, and how they are launched.
+"""Raw CUDA kernels: compile their sources at first use, and launch them.
 
-A source is a small file of CUDA C++, one a theme, for one type of numbers at a time: REAL is what they are stored as
-and SUM what they are computed in. `common.cu` goes before each. Theme ``name`` is `sources/name.cu`; ``package:name``
-is `name.cu` in a package, such as a layer's.
+A source is a small file of CUDA C++, one per theme. It is compiled for one float type at a time: REAL is the type of
+stored numbers, SUM the type of computations. `common.cu` is prepended to each source. Theme ``name`` is
+`sources/name.cu`; ``package:name`` is `name.cu` in a package, such as that of a layer.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from tinygrad_lab.backend import Array, is_array, namespace
 from tinygrad_lab.errors import ShapeError
 
 BLOCK = 256  # threads
-MOST_BLOCKS = 1 << 14  # threads go on to further items, so that more would only cost their start
-MOST_ITEMS = 1 << 30  # numbers of items are 32-bit, and a stride is added to them
-ALIGNMENT = 16  # bytes, that cuDNN's plans take for granted; a part of an array may begin in between
+MOST_BLOCKS = 1 << 14  # each thread loops over items, so more blocks would only cost start-up time
+MOST_ITEMS = 1 << 30  # item numbers are 32-bit, and a stride is added to them
+ALIGNMENT = 16  # bytes that cuDNN's plans assume; a slice of an array may start between them
 
 TYPES: dict[str, tuple[str, str, type]] = {  # dtype -> REAL, SUM, and NumPy's type for SUM
     "float16": ("__half", "float", np.float32),
@@ -30,7 +30,7 @@ NOWHERE = np.uint64(0)  # a null pointer
 
 
 def takes(*arrays: Any) -> bool:
-    """Tell whether kernels take these arrays: of one type of numbers, not empty, not too large. None is passed over."""
+    """Return whether kernels take these arrays: of one float dtype, not empty, not too large. None is ignored."""
     given = [a for a in arrays if a is not None]
     if not all(map(is_array, given)):
         return False
@@ -39,28 +39,28 @@ def takes(*arrays: Any) -> bool:
 
 
 def contiguous(array: Array) -> Array:
-    """Return an array of the same contents in one piece of memory; a copy only if need be."""
-    return namespace(array).ascontiguousarray(array) if array.ndim else array  # NumPy's gives an array without axes one
+    """Return a contiguous array of the same contents; it is copied only if necessary."""
+    return namespace(array).ascontiguousarray(array) if array.ndim else array  # NumPy would add an axis to a scalar
 
 
 def address(array: Array) -> int:
-    """Return where an array begins in the memory of its device."""
+    """Return the device address of an array."""
     return int(array.data.ptr)
 
 
 def aligned(array: Array) -> Array:
-    """Return an array of the same contents in one piece of memory that begins at a whole multiple of `ALIGNMENT`."""
+    """Return a contiguous array of the same contents whose address is a multiple of `ALIGNMENT`."""
     array = contiguous(array)
     return namespace(array).array(array) if address(array) % ALIGNMENT else array
 
 
 def room(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
-    """Return a new array on the device of another, to be filled."""
+    """Return a new uninitialized array on the device of `like`."""
     return namespace(like).empty(shape, like.dtype if dtype is None else dtype)
 
 
 def source(theme: str, dtype: str) -> str:
-    """Return the text of a theme's kernels for a type of numbers."""
+    """Return the source of a theme's kernels for a dtype."""
     real, total, _ = TYPES[dtype]
     head = "#include <cuda_fp16.h>\n" if dtype == "float16" else ""
     package, _, name = theme.rpartition(":")
@@ -80,7 +80,7 @@ def themes() -> list[str]:
 
 @functools.cache
 def compiled(theme: str, dtype: str) -> Any:
-    """Return the module of a theme's kernels, compiled for the GPU at hand (CuPy keeps it on the disk)."""
+    """Return the module of a theme's kernels, compiled for the current GPU (CuPy caches it on disk)."""
     import cupy
 
     return cupy.RawModule(code=source(theme, dtype), options=("--std=c++17",))
@@ -92,14 +92,14 @@ def _function(theme: str, dtype: str, name: str) -> Any:
 
 
 def either(value: Any, dtype: Any) -> tuple[Any, Any]:
-    """Return the two arguments of a NUMBER: a value and a null pointer, or nothing and the place where it lies.
+    """Return the two arguments of a NUMBER: a value and a null pointer, or 0 and the address of the value.
 
     Parameters
     ----------
     value : number or array
         An array has one element, on the device.
-    dtype : type of NumPy
-        What the kernel takes it as.
+    dtype : NumPy type
+        The type of the kernel's argument.
     """
     return (dtype(0), value) if is_array(value) and not isinstance(value, np.generic) else (dtype(value), NOWHERE)
 
@@ -117,11 +117,11 @@ def run(theme: str, name: str, like: Array, items: int, *arguments: Any) -> None
     theme, name : str
         The source and the kernel in it.
     like : array
-        Its dtype is that of the kernel's numbers; kernels of whole numbers are in every module.
+        Its dtype is the kernel's float type; integer kernels are in every module.
     items : int
-        How many there are; one thread takes one or more.
+        The number of items; each thread takes one or more.
     *arguments
-        Arrays; whole numbers become ``int``, floats SUM, None a null pointer; NumPy's scalars go as they are.
+        Arrays, and scalars: integers become ``int``, floats SUM, None a null pointer; NumPy scalars keep their type.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Products of matrices on a GPU: cuBLAS, with the factors rounded as `GpuOptions` says."""
+"""Matrix products on a GPU by cuBLAS, with the factors rounded according to `GpuOptions`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tinygrad_lab.ops.linear import matmul_matrices
 
 
 def _rounds(x: Array, y: Array) -> bool:
-    """Tell whether anything but the reference's product is asked for."""
+    """Return whether the options ask for rounded factors."""
     return OPTIONS.get().products != "float32" and takes(x, y) and x.dtype == np.float32
 
 
 @contextmanager
 def _tensor_cores() -> Iterator[None]:
-    """Let CuPy round the factors of float32 products; its setting is the whole process's, and is put back."""
+    """Let CuPy round the factors of float32 products; its process-wide setting is restored afterwards."""
     from cupy._core import _routines_linalg as linalg
 
     before = linalg.get_compute_type(np.dtype(np.float32))

@@ -1,4 +1,4 @@
-"""Batch normalization and the sums over channels, on a GPU: sums in steps, each of which leaves a row for a chunk."""
+"""Batch normalization and sums over channels on a GPU. Sums go in steps; each step leaves one row per chunk."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ PER = 64  # rows that a thread adds up in a step
 
 
 def _batches(x: Any, *channels: Any, eps: float = 0.0) -> bool:
-    """Return whether these are a batch, and values for its channels."""
+    """Return whether these are a batch and per-channel values."""
     return takes(x, *channels) and are_channels(x, *channels)
 
 
 def _two_batches(g: Any, x: Any, *channels: Any) -> bool:
-    """Return whether these are two batches of one shape, and values for their channels."""
+    """Return whether these are two batches of one shape and per-channel values."""
     return takes(g, x) and g.shape == x.shape and _batches(x, *channels)
 
 
 def _partial(rows: int, like: Array) -> Array:
-    """Return room for what a step leaves of so many rows: (chunks, C)."""
+    """Return an uninitialized array for the sums that a step leaves of `rows` rows: (chunks, C)."""
     return room((-(-rows // PER), like.shape[-1]), like, TYPES[like.dtype.name][2])
 
 
 def _summed(sums: Array, like: Array) -> Array:
-    """Return the sum over the rows of what a first step left, in steps: (chunks, C) -> (1, C)."""
+    """Return the sum over the rows that the first step left, in further steps: (chunks, C) -> (1, C)."""
     while sums.shape[0] > 1:
         rows, channels = sums.shape
         smaller = _partial(rows, like)

@@ -1,4 +1,4 @@
-"""How products are computed on a GPU, and how cuDNN's plans are chosen."""
+"""GPU options: precision of products and choice of cuDNN plans."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ROUNDING = {"float32": 0.0, "tf32": 2.0**-9, "bf16": 2.0**-7}  # of sum |x| |y|:
 
 @dataclass(frozen=True, slots=True)
 class GpuOptions:
-    """The choices for a GPU.
+    """Options for computations on a GPU.
 
     Parameters
     ----------
     products : {"float32", "tf32", "bf16"}
-        What the factors of float32 convolutions and matrix products are rounded to before they are multiplied; sums are
-        float32 always. ``"tf32"`` keeps 10 bits of the significand, ``"bf16"`` 7, both float32's range. The default
-        rounds nothing. TINYGRAD_LAB_GPU_PRODUCTS sets what a program starts with.
+        The format to which factors of float32 convolutions and matrix products are rounded before multiplication. Sums
+        are always float32. ``"tf32"`` keeps 10 bits of the significand, ``"bf16"`` 7, both with float32's range. The
+        default rounds nothing. TINYGRAD_LAB_GPU_PRODUCTS sets the initial value.
     plans : {"deterministic", "fastest"}
-        How cuDNN computes a convolution: by the plan that it recommends among those that give the same bits each time,
-        or by the one that is measured to be the fastest when a shape is first met, whatever it is.
+        How cuDNN computes a convolution: by the plan that it recommends among the deterministic ones, or by the plan
+        that is measured as the fastest when a shape first occurs, deterministic or not.
     """
 
     products: str = "float32"
@@ -36,7 +36,7 @@ class GpuOptions:
     def __post_init__(self) -> None:
         for name, value, known in (("products", self.products, PRODUCTS), ("plans", self.plans, PLANS)):
             if value not in known:
-                raise OptionError(f"GPU: expected {name} out of {list(known)}, got {value!r}")
+                raise OptionError(f"GPU: expected {name} to be one of {list(known)}, got {value!r}")
 
 
 OPTIONS = ContextVar(
@@ -45,7 +45,7 @@ OPTIONS = ContextVar(
 
 
 def rounding_of_products() -> float:
-    """Return how far sums of products may be off for the rounding of their factors, in a kernel's declared error."""
+    """Return the part of a kernel's declared error that comes from rounding the factors of products."""
     return ROUNDING[OPTIONS.get().products]
 
 
@@ -56,7 +56,7 @@ def using_gpu_options(*, products: str | None = None, plans: str | None = None) 
     Parameters
     ----------
     products, plans : str, optional
-        See `GpuOptions`; what is left out stays.
+        See `GpuOptions`; options left out stay unchanged.
 
     Examples
     --------

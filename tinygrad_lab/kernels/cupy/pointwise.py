@@ -1,4 +1,4 @@
-"""Element by element on a GPU: activations, dropout, and the rows of softmax."""
+"""Elementwise kernels on a GPU: activations, dropout; and softmax along rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _relu_grad(g: Array, y: Array) -> Array:
 
 
 def bias_relu(y: Array, bias: Array | None, *, clip: bool) -> None:
-    """Add a bias for each channel to a batch, in place, and put 0 for what is negative then, if wanted."""
+    """Add a per-channel bias to a batch in place, and apply ReLU if `clip`."""
     if y.size >= MOST_ITEMS:
         if bias is not None:
             y += bias
@@ -47,7 +47,7 @@ def _neighbors(axes: tuple[int, ...]) -> bool:
 
 @dropout.kernel("cupy", when=lambda x, *, key, rate, shared=(): takes(x) and _neighbors(shared), error_bound=1e-6)
 def _dropout(x: Array, *, key: Any, rate: float, shared: tuple[int, ...] = ()) -> Array:
-    """Seen as (outer, shared, inner), all elements along the middle axis share a draw."""
+    """Drop elements of x viewed as (outer, shared, inner); all elements along the middle axis share a draw."""
     out = room(x.shape, x)
     middle = math.prod(x.shape[axis] for axis in shared)
     inner = math.prod(x.shape[shared[-1] + 1 :]) if shared else 1
@@ -66,7 +66,7 @@ def _keys_in_step(bases: Array, step: Array) -> Array:
 
 
 def rows_of(x: Array, axis: int) -> bool:
-    """Tell whether an axis is the last one, and a kernel takes the rows along it."""
+    """Return whether an axis is the last one and the kernels take the array."""
     return takes(x) and axis % x.ndim == x.ndim - 1 and x.size // x.shape[-1] * LANES < 1 << 30
 
 

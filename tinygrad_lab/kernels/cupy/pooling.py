@@ -1,4 +1,4 @@
-"""Pooling on a GPU."""
+"""Pooling kernels on a GPU."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _geometry(size: Ints, channels: int, out: Ints, kernel_size: Pair, stride: P
 
 
 def _map(x: Array, kernel_size: Pair, stride: Pair, padding: Padding, who: str) -> tuple[Array, Ints]:
-    """Return room for the map of a pooling, and the geometry."""
+    """Return an uninitialized map for a pooling, and the geometry."""
     size = places(x.shape[1:3], kernel_size, stride, padding, who=who)
     geometry = _geometry(x.shape[1:3], x.shape[3], size, kernel_size, stride, padding)
     return room((x.shape[0], *size, x.shape[3]), x), geometry

@@ -1,4 +1,4 @@
-"""Arrays put together on a GPU."""
+"""Concatenation on a GPU."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _floats(*parts: Any, axis: int) -> bool:
 
 @concatenate_parts.kernel("cupy", when=_floats)
 def _concatenate(*parts: Array, axis: int) -> Array:
-    """Copy each part to its place; CuPy sends a list of addresses to the GPU, which no graph can hold."""
+    """Copy each part to its place. CuPy's own sends a list of addresses to the GPU, which a graph cannot capture."""
     length = sum(p.shape[axis] for p in parts)
     out = room((*parts[0].shape[:axis], length, *parts[0].shape[axis + 1 :]), parts[0])
     begin = 0

@@ -1,4 +1,4 @@
-"""The affine warp of image batches on a GPU; see `tinygrad_lab.data.augment.warp` for the formula and the reference."""
+"""Affine warp of image batches on a GPU; see `tinygrad_lab.data.augment.warp` for the formula and the reference."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def warp(images: Array, maps: Array, fill: int, size: tuple[int, int]) -> Array:
     images : array of float32
         On the device.
     maps : array of float64
-        NumPy's; the one thing that is moved.
+        A NumPy array; only this is copied to the device.
     fill : int
-        The number of the way of filling, in the order of ``FILLS``.
+        The number of the fill mode, in the order of ``FILLS``.
     size : (int, int)
         Height and width of the output.
     """

@@ -1,4 +1,4 @@
-"""Kernels compiled by Numba, which is imported when one of them is first used; their loops are in `loops`."""
+"""Kernels compiled by Numba, which is imported when a kernel is first used. Their loops are in `loops`."""
 
 from tinygrad_lab.kernels.numba import convolution, normalization, pointwise, pooling
 

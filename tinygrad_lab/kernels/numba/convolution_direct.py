@@ -1,4 +1,4 @@
-"""The direct way to convolve, by compiled kernels: geometry, memory, launch. See `loops.direct`."""
+"""Direct convolution by compiled kernels: geometry, memory, launch. See `loops.direct`."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from tinygrad_lab.kernels.arrays import Options, contiguous, padded_bias, round_
 from tinygrad_lab.kernels.threads import aligned, parallel_for
 from tinygrad_lab.ops.windows import Pair
 
-COPIED = 1 << 15  # floats of an image that a block copies with zeros around: an eighth of an L2 cache
-FEWEST_PIXELS = 96  # output pixels in a block, for the filters' journey into the cache to pay
-PARTS = 8  # of a sum over all images: fixed, so that the order of summing is
-PART_BYTES = 1 << 20  # for the sums of one part to stay in the cache
+COPIED = 1 << 15  # floats of an image, with zeros around, that a block copies: an eighth of an L2 cache
+FEWEST_PIXELS = 96  # output pixels in a block, so that loading the filters into the cache pays
+PARTS = 8  # parts of a sum over all images: a fixed number, so that the order of the sum is fixed
+PART_BYTES = 1 << 20  # so that the sums of one part stay in the cache
 
 
 class Windows(NamedTuple):
-    """How the pixels of a map see an image.
+    """The windows of a map's pixels in an image, divided into blocks.
 
     Parameters
     ----------
     plan : tuple of int
-        What a block is, and which rows and columns of an image it copies; see `loops.direct.open_block`.
+        The shape of a block, and the rows and columns of an image that it copies; see `loops.direct.open_block`.
     blocks : int
         Number of blocks.
     pitch : int
-        Pixels from a row to the next, in the image or in the copy.
+        Pixels from one row to the next, in the image or in the copy.
     offsets : array of int64
-        Where the windows of a block lie, in floats from its first one.
+        Offsets of a block's windows from its first window, in floats.
     """
 
     plan: tuple[int, ...]
@@ -41,7 +41,7 @@ class Windows(NamedTuple):
     offsets: Array
 
     def pixels(self, shape: tuple[int, ...], step: Pair) -> Array:
-        """Where the pixels of a block lie in maps of a shape, in floats from its first one."""
+        """Return the offsets of a block's pixels in maps of a shape from its first pixel, in floats."""
         _, across, _, band, images = self.plan[:5]
         _, height, width, channels = shape
         return _grid(
@@ -51,13 +51,13 @@ class Windows(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def _grid(counts: tuple[int, ...], steps: tuple[int, ...]) -> Array:
-    """Return i * steps[0] + j * steps[1] + k * steps[2] in the order of i, j, k."""
+    """Return i * steps[0] + j * steps[1] + k * steps[2] for all i, j, k in order."""
     i, j, k = (np.arange(count, dtype=np.int64) * step for count, step in zip(counts, steps, strict=True))
     return (i[:, None, None] + j[:, None] + k).ravel()
 
 
 def _windows(x: Array, size: Pair, step: Pair, begin: Pair, span: Pair) -> Windows:
-    """Divide the windows of a map into blocks: map pixel (0, 0) sees image pixels from `begin` on, `span` of them."""
+    """Divide the windows of a map into blocks; that of map pixel (0, 0) covers `span` image pixels from `begin` on."""
     images, height, width, channels = x.shape
     (down, across), columns = size, (size[1] - 1) * step[1] + span[1]
     band = max(1, min(down, (COPIED // (columns * channels) - span[0]) // step[0] + 1))
@@ -72,7 +72,7 @@ def _windows(x: Array, size: Pair, step: Pair, begin: Pair, span: Pair) -> Windo
 
 
 class Taps(NamedTuple):
-    """The taps of a window along both axes: which rows (columns) of the filter, and where they lie in the image."""
+    """The taps of a window along both axes: their rows (columns) in the filter, and their positions in the image."""
 
     filter_rows: Sequence[int]
     filter_columns: Sequence[int]
@@ -81,35 +81,35 @@ class Taps(NamedTuple):
 
     @property
     def begin(self) -> Pair:
-        """The first pixel that is seen, relative to the window's place."""
+        """First image pixel of the window, relative to the window's origin."""
         return min(self.rows), min(self.columns)
 
     @property
     def span(self) -> Pair:
-        """How many pixels are seen along each axis, gaps included."""
+        """Number of pixels that the window spans along each axis, gaps included."""
         return max(self.rows) - min(self.rows) + 1, max(self.columns) - min(self.columns) + 1
 
     def pairs(self) -> Array:
-        """All (row, column) of the filter, in the order in which their pixels lie."""
+        """Return all (row, column) of the filter, in the memory order of their pixels."""
         return np.array([(i, j) for i in self.filter_rows for j in self.filter_columns], np.int64).reshape(-1, 2)
 
     def offsets(self, pitch: int, channels: int) -> Array:
-        """Where the taps lie, in floats from the first pixel that is seen."""
+        """Return the offsets of the taps from the first pixel of the window, in floats."""
         top, left = self.begin
         return np.array([((i - top) * pitch + j - left) * channels for i in self.rows for j in self.columns], np.int64)
 
 
-def _joined(offsets: Array, parallel_for: int) -> tuple[Array, int]:
-    """Join taps that lie one behind the other in memory, as many for each as possible."""
-    breaks = np.flatnonzero(np.diff(offsets) != parallel_for) + 1
+def _joined(offsets: Array, run: int) -> tuple[Array, int]:
+    """Merge taps of `run` numbers each that are consecutive in memory; return the offsets and the longer run."""
+    breaks = np.flatnonzero(np.diff(offsets) != run) + 1
     lengths = np.diff([0, *breaks, len(offsets)])
     if (lengths == lengths[0]).all():
-        return np.ascontiguousarray(offsets[:: lengths[0]]), parallel_for * int(lengths[0])
-    return offsets, parallel_for
+        return np.ascontiguousarray(offsets[:: lengths[0]]), run * int(lengths[0])
+    return offsets, run
 
 
 class Phase(NamedTuple):
-    """Which pixels of a map are computed."""
+    """The pixels of a map that are computed."""
 
     row_step: int = 1
     first_row: int = 0
@@ -117,7 +117,7 @@ class Phase(NamedTuple):
     first_column: int = 0
 
     def size(self, map_size: Pair) -> Pair:
-        """How many they are, along each axis."""
+        """Return their number along each axis."""
         return -(-(map_size[0] - self.first_row) // self.row_step), -(
             -(map_size[1] - self.first_column) // self.column_step
         )
@@ -135,7 +135,7 @@ def _convolve(
     phase: Phase,
     flipped: bool,
 ) -> None:
-    """Fill the pixels of y that `phase` names."""
+    """Fill the pixels of y in `phase`."""
     from tinygrad_lab.kernels.numba.loops import direct
     from tinygrad_lab.kernels.numba.loops.vectors import LANES, PANEL
 
@@ -167,16 +167,16 @@ def _taps(kernel_size: Sequence[int], how: Options) -> Taps:
 
 
 def forward(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options) -> Array:
-    """Convolve images with filters to a map of a size, add a bias, and if `clip` put 0 for what is not positive."""
+    """Convolve images with filters to maps of a size, add a bias, and apply ReLU if `clip`."""
     x, w, y = contiguous(x), contiguous(w), aligned((x.shape[0], *size, w.shape[3]))
     _convolve(x, w, b, clip, y, _taps(w.shape[:2], how), how.stride, how.groups, Phase(), flipped=False)
     return y
 
 
 def _taps_of_phase(count: int, stride: int, dilation: int, before: int, phase: int) -> tuple[list[int], list[int]]:
-    """Return which taps touch the image's pixels phase, phase + stride, ..., and which map pixel each meets there.
+    """Return the taps that touch the image's pixels phase, phase + stride, ..., and the map pixel of each.
 
-    Pixel u meets tap i at map pixel (u + before - i * dilation) / stride; the farthest tap meets the first one.
+    Tap i touches pixel u for map pixel (u + before - i * dilation) / stride; the last tap has the first map pixel.
     """
     meetings = [(i, phase + before - i * dilation) for i in reversed(range(count))]
     touching = [(i, place // stride) for i, place in meetings if place % stride == 0]
@@ -184,7 +184,7 @@ def _taps_of_phase(count: int, stride: int, dilation: int, before: int, phase: i
 
 
 def gradient_x(g: Array, w: Array, size: Pair, how: Options) -> Array:
-    """Convolve the maps with the turned filters, once for each phase of the stride."""
+    """Convolve the maps with the rotated filters, once for each phase of the stride."""
     g, w, x = contiguous(g), contiguous(w), aligned((g.shape[0], *size, w.shape[2] * how.groups))
     (top, _), (left, _) = how.padding
     for i in range(min(how.stride[0], size[0])):
@@ -200,7 +200,7 @@ def gradient_x(g: Array, w: Array, size: Pair, how: Options) -> Array:
 
 
 def gradient_w(x: Array, g: Array, kernel_size: Pair, how: Options) -> Array:
-    """Multiply what each tap sees with the maps, summed over parts of the images and then over the parts."""
+    """Multiply the pixels under each tap with the maps, summed over parts of the images and then over the parts."""
     from tinygrad_lab.kernels.numba.loops import direct
     from tinygrad_lab.kernels.numba.loops.vectors import LANES, PANEL, ROWS_UNIT
 

@@ -1,4 +1,4 @@
-"""Convolution by Toom-Cook tiles, by compiled kernels: memory and launch. See `kernels.winograd`, `loops.winograd`."""
+"""Winograd convolution by compiled kernels: memory and launch. See `kernels.winograd`, `loops.winograd`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tinygrad_lab.kernels.arrays import Options, contiguous, padded_bias, round_
 from tinygrad_lab.kernels.threads import aligned, parallel_for
 from tinygrad_lab.ops.windows import Pair
 
-PER_BLOCK = 48  # tiles; a multiple of every tile of registers
-PARTS = 8  # of a sum over all tiles: fixed, so that the order of summing is
-PART_BYTES = 1 << 20  # for the sums of one part to stay in the cache
-SPREAD_BYTES = 1 << 24  # transformed tiles kept at a time
+PER_BLOCK = 48  # tiles; a multiple of the rows of every register tile
+PARTS = 8  # parts of a sum over all tiles: a fixed number, so that the order of the sum is fixed
+PART_BYTES = 1 << 20  # so that the sums of one part stay in the cache
+SPREAD_BYTES = 1 << 24  # of transformed tiles kept at a time
 
 
 def forward(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options, m: int) -> Array:
@@ -23,14 +23,14 @@ def forward(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Op
 
 
 def gradient_x(g: Array, w: Array, size: Pair, how: Options, m: int) -> Array:
-    """Convolve the maps with the turned filters, by tiles of m x m pixels."""
+    """Convolve the maps with the rotated filters, by tiles of m x m pixels."""
     return _convolve(g, w, None, False, size, how.turned(w.shape[:2]).begin, m, flipped=True)
 
 
 def _convolve(
     x: Array, w: Array, b: Array | None, clip: bool, size: Pair, begin: Pair, m: int, *, flipped: bool
 ) -> Array:
-    """Convolve by tiles of m x m outputs; output pixel (0, 0) sees image pixels from `begin` on."""
+    """Convolve by tiles of m x m outputs; the window of output pixel (0, 0) starts at image pixel `begin`."""
     from tinygrad_lab.kernels.numba.loops import winograd
     from tinygrad_lab.kernels.numba.loops.vectors import LANES, PANEL
 
@@ -64,7 +64,7 @@ def gradient_w(x: Array, g: Array, kernel_size: Pair, how: Options, m: int) -> A
         sums = np.zeros((1, *sums_shape), np.float32)
         depth, width = round_up(channels, LANES), round_up(outputs, LANES)
         most = max(1, min(tiles, SPREAD_BYTES // (4 * squares * (depth + width))))
-        lefts = aligned((squares, most + 1, depth))  # one more: a tile of registers may read over the end of a row
+        lefts = aligned((squares, most + 1, depth))  # one more: a register tile may read past the end of a row
         rights = aligned((squares, most, width))
         for begin_tile in range(0, tiles, most):
             count = min(most, tiles - begin_tile)

@@ -1,4 +1,4 @@
-"""Batch normalization by compiled kernels: two readings of the batch forwards, two backwards."""
+"""Batch normalization by compiled kernels, which read the batch twice in each direction."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from tinygrad_lab.ops.normalization import (
     channel_affine_relu,
 )
 
-BLOCK_FLOATS = 1 << 13  # of rows: 32 KiB, an L1 cache
-MOST_ROWS = 512  # that are summed one after the other in single precision
+BLOCK_FLOATS = 1 << 13  # floats in a block: 32 KiB, an L1 cache
+MOST_ROWS = 512  # rows that are summed in single precision
 
 
 def _takes(x: Any, *channels: Any, eps: float = 0.0) -> bool:
-    """Return whether these are a batch, and values for its channels."""
+    """Return whether these are a batch and per-channel values."""
     return holds_float32(x, *channels) and are_channels(x, *channels) and are_numbers(eps)
 
 
 def _takes_two(g: Any, x: Any, *channels: Any) -> bool:
-    """Return whether these are two batches of one shape, and values for their channels."""
+    """Return whether these are two batches of one shape and per-channel values."""
     return holds_float32(g) and _takes(x, *channels) and g.shape == x.shape
 
 
@@ -37,7 +37,7 @@ def _rows(array: Array) -> Array:
 
 
 def _blocks(x: Array) -> tuple[int, int]:
-    """Return how many rows a block has, and how many blocks there are."""
+    """Return the rows of a block and the number of blocks."""
     rows = max(1, min(MOST_ROWS, BLOCK_FLOATS // x.shape[-1]))
     return rows, -(-(x.size // x.shape[-1]) // rows)
 

@@ -1,4 +1,4 @@
-"""Element by element, by compiled kernels: activations, dropout, updates, and the sums that biases want."""
+"""Elementwise kernels compiled by Numba: activations, dropout, and the sums of bias gradients."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tinygrad_lab.ops.activation import add_relu, relu, relu_grad
 from tinygrad_lab.ops.dropping import dropout
 from tinygrad_lab.ops.reductions import sum_axes
 
-MOST_ROWS = 256  # that are summed one after the other in single precision
-LEAST = 1 << 12  # elements for which a launch pays
+MOST_ROWS = 256  # rows that are summed in single precision
+LEAST = 1 << 12  # elements from which a launch pays
 
 
 def launch(kernel: Any, arguments: tuple[Any, ...], size: int) -> None:
-    """Run a kernel of `compiled.pointwise` over a number of elements."""
+    """Run a kernel of `loops.pointwise` over a number of elements."""
     from tinygrad_lab.kernels.numba.loops.pointwise import BLOCK
 
     parallel_for(kernel, arguments, -(-size // BLOCK))
 
 
 def flat(array: Array) -> Array:
-    """Return an array's elements along one axis."""
+    """Return an array flattened to one axis."""
     return contiguous(array).reshape(-1)
 
 
@@ -72,7 +72,7 @@ def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -
 
 
 def _sums_rows(x: Array, *, axes: Any, keepdims: Any = False) -> bool:
-    """Return whether the sum is over the axes right before the last: of all rows, or of a few rows in each group."""
+    """Return whether the sum is over the axes right before the last: over all rows, or over each group of rows."""
     plain_options = isinstance(keepdims, bool) and isinstance(axes, tuple) and all(type(i) is int for i in axes)
     if not plain_options or not axes or not holds_float32(x):
         return False
@@ -83,7 +83,7 @@ def _sums_rows(x: Array, *, axes: Any, keepdims: Any = False) -> bool:
 
 @sum_axes.kernel("numba", min_size=LEAST, when=_sums_rows, error_bound=1e-5)
 def _sum_axes(x: Array, *, axes: tuple[int, ...], keepdims: bool = False) -> Array:
-    """Sum blocks of rows in single precision, and those sums in double precision, in their order."""
+    """Sum blocks of rows in single precision, and the blocks' sums in double precision, in their order."""
     from tinygrad_lab.kernels.numba.loops import normalization
 
     channels, count = x.shape[-1], math.prod(x.shape[i] for i in axes)

@@ -1,4 +1,4 @@
-"""Pooling by compiled kernels."""
+"""Pooling kernels compiled by Numba."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _follows(x: Array, index: Array, **options: Any) -> bool:
 
 
 def _map(x: Array, kernel_size: Pair, stride: Pair, padding: Padding, who: str) -> Array:
-    """Return room for the map of a pooling."""
+    """Return an uninitialized map for a pooling."""
     return aligned((x.shape[0], *places(x.shape[1:3], kernel_size, stride, padding, who=who), x.shape[3]))
 
 

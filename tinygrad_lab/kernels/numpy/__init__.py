@@ -1,4 +1,4 @@
-"""Kernels in NumPy: a block at a time, so that what is worked on stays in the cache."""
+"""Kernels in NumPy, which work on blocks that stay in the cache."""
 
 from tinygrad_lab.kernels.numpy import convolution, matmul, pointwise, pooling
 

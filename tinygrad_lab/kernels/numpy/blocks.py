@@ -1,4 +1,4 @@
-"""Blocks of images: as many at a time as stay in the cache, in several threads; and sums over them in parts."""
+"""Blocks of images that stay in the cache, run in several threads; and sums over images in parts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tinygrad_lab.backend import Array
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.kernels.threads import parallel_for
 
-BLOCK_BYTES = 1 << 21  # of windows at a time: less means more calls, between which threads wait for the interpreter
-FEWEST_BLOCKS = 4  # for every thread to have some
-PARTS, PART_BYTES = 8, 1 << 25  # of a sum over all images: fixed, so that the order of summing is; and their memory
+BLOCK_BYTES = 1 << 21  # of windows: smaller blocks mean more calls, between which threads wait for the interpreter
+FEWEST_BLOCKS = 4  # so that every thread gets some
+PARTS, PART_BYTES = 8, 1 << 25  # parts of a sum over images, a fixed number so that the order is fixed; their memory
 
 
 def run_blocks(work: Callable[[int, slice], None], images: int, bytes_each: int, *, parts: int = 0) -> None:
-    """Call work(number, images) for blocks of images that take BLOCK_BYTES, or that are one of some `parts`."""
+    """Call work(number, images) for blocks of images that take BLOCK_BYTES, or for `parts` blocks."""
     size = max(1, min(BLOCK_BYTES // max(1, bytes_each), -(-images // FEWEST_BLOCKS)))
     blocks = -(-images // size)
     parts = min(parts, blocks) if parts else blocks
@@ -33,7 +33,7 @@ def run_blocks(work: Callable[[int, slice], None], images: int, bytes_each: int,
 
 
 def surrounded(x: Array, begin: Sequence[int], size: Sequence[int]) -> Array:
-    """Return the pixels from `begin` on, `size` of them along each axis, with zeros where the images end."""
+    """Return the region of images of `size` pixels from `begin` on, with zeros outside of the images."""
     _, height, width, _ = x.shape
     if tuple(begin) == (0, 0) and tuple(size) == (height, width):
         return np.ascontiguousarray(x)
@@ -49,13 +49,13 @@ def surrounded(x: Array, begin: Sequence[int], size: Sequence[int]) -> Array:
 
 
 def partial_sums(shape: tuple[int, ...], dtype: Any) -> Array:
-    """Return zeros for the parts of a sum: a few, and fewer where they are large."""
+    """Return zeros for the parts of a sum: at most PARTS, fewer if they are large."""
     each = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
     return np.zeros((max(2, min(PARTS, PART_BYTES // each)), *shape), dtype)
 
 
 def total(parts: Array) -> Array:
-    """Return the sum of the parts, in their order and in the memory of the first."""
+    """Return the sum of the parts in their order, stored in the first."""
     for part in parts[1:]:
         parts[0] += part
     total: Array = parts[0]
@@ -63,7 +63,7 @@ def total(parts: Array) -> Array:
 
 
 def finish(y: Array, b: Array | None, clip: bool) -> None:
-    """Add a bias to results, and if `clip` put 0 for what is not positive."""
+    """Add a bias to results in place, and apply ReLU if `clip`."""
     if b is not None:
         y += b
     if clip:

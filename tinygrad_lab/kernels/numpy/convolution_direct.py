@@ -1,8 +1,8 @@
-"""The direct way to convolve in NumPy, a few images at a time so that their windows stay in the cache.
+"""Direct convolution in NumPy (im2col), a few images at a time so that their windows stay in the cache.
 
-The windows of a whole batch take kh * kw times the memory of its images. A block's worth takes about a megabyte, is
-multiplied while it is in the cache, and is forgotten. Blocks run in several threads, each with BLAS on one; sums over
-blocks go in their order, so that the threads leave no trace.
+The windows of a whole batch take kh * kw times the memory of its images. The windows of a block take about a megabyte
+and are multiplied while they are in the cache. Blocks run in several threads, each with single-threaded BLAS. Sums over
+blocks are taken in the order of the blocks, so results do not depend on the threads.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tinygrad_lab.ops.windows import Pair
 
 
 def _columns(x: Array, size: Pair, kernel_size: Pair, how: Options) -> Array:
-    """Return what each tap of a map's pixels sees: (groups, pixels, taps * C / groups)."""
+    """Return the window of each pixel of the map: (groups, pixels, taps * C / groups)."""
     spans = [
         (n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(size, how.stride, kernel_size, how.dilation, strict=True)
     ]
@@ -33,12 +33,12 @@ def _columns(x: Array, size: Pair, kernel_size: Pair, how: Options) -> Array:
 
 
 def _bytes_each(x: Array, size: Pair, kernel_size: Pair) -> int:
-    """Return how much memory the windows of an image take."""
+    """Return the bytes that the windows of an image take."""
     return math.prod((*size, *kernel_size, x.shape[3], x.itemsize))
 
 
 def forward(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options) -> Array:
-    """Multiply what the windows see with the filters, block by block, add a bias, and clip."""
+    """Multiply the windows with the filters, block by block, add a bias, and clip."""
     kernel_size, outputs = w.shape[:2], w.shape[3] // how.groups
     y = np.empty((len(x), *size, w.shape[3]), x.dtype)
     filters = w.reshape(-1, how.groups, outputs).transpose(1, 0, 2)  # (kh, kw, C/g, O) -> (g, kh*kw*C/g, O/g)
@@ -57,7 +57,7 @@ def forward(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Op
 
 
 def gradient_x(g: Array, w: Array, size: Pair, how: Options) -> Array:
-    """Convolve the maps with the turned filters for stride 1; else add up windows, block by block."""
+    """For stride 1, convolve the maps with the rotated filters; else add up windows, block by block."""
     kernel_size = w.shape[:2]
     if how.stride == (1, 1) and how.groups == 1:
         return forward(g, turned(w), None, False, size, how.turned(kernel_size))
@@ -71,7 +71,7 @@ def gradient_x(g: Array, w: Array, size: Pair, how: Options) -> Array:
 
 
 def gradient_w(x: Array, g: Array, kernel_size: Pair, how: Options) -> Array:
-    """Multiply what the windows see with the maps, in parts, and sum these in their order."""
+    """Multiply the windows with the maps in parts, and sum the parts in their order."""
     size, inputs, outputs = g.shape[1:3], x.shape[3] // how.groups, g.shape[3] // how.groups
     parts = partial_sums((how.groups, math.prod(kernel_size) * inputs, outputs), x.dtype)
 

@@ -1,4 +1,4 @@
-"""Convolution by Toom-Cook tiles in NumPy, a few images at a time; see `tinygrad_lab.kernels.winograd`."""
+"""Winograd (Toom-Cook) convolution in NumPy, a few images at a time; see `tinygrad_lab.kernels.winograd`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinygrad_lab.ops.windows import Pair
 
 
 class _Tiles(NamedTuple):
-    """A convolution by tiles of m x m outputs; map pixel (0, 0) sees image pixels from `begin` on."""
+    """A convolution by tiles of m x m outputs; the window of map pixel (0, 0) starts at image pixel `begin`."""
 
     m: int
     r: int
@@ -26,15 +26,15 @@ class _Tiles(NamedTuple):
 
     @property
     def counts(self) -> Pair:
-        """Tiles along each axis of a map."""
+        """Number of tiles along each axis of a map."""
         return -(-self.size[0] // self.m), -(-self.size[1] // self.m)
 
     def bytes_each(self, channels: int, itemsize: int) -> int:
-        """How much memory the transformed tiles of an image take."""
+        """Return the bytes that the transformed tiles of an image take."""
         return math.prod(self.counts) * (self.m + self.r - 1) ** 2 * channels * itemsize
 
     def transformed(self, x: Array, matrix: Array, begin: Pair) -> Array:
-        """Return M d M' for all square tiles d, as many pixels wide as M has columns: (n * n, tiles, C)."""
+        """Return M d M' for all square tiles d; a tile is as wide as M has columns: (n * n, tiles, C)."""
         width, (down, across) = matrix.shape[1], self.counts
         seen = surrounded(x, begin, ((down - 1) * self.m + width, (across - 1) * self.m + width))
         image, row, column, channel = seen.strides
@@ -45,12 +45,12 @@ class _Tiles(NamedTuple):
 
 
 def _both_sides(matrix: Array, tiles: Array) -> Array:
-    """Return M d M' for tiles that are laid out (row, column, all else)."""
+    """Return M d M' for tiles laid out as (row, column, all other axes)."""
     rows = np.matmul(matrix, tiles.reshape(matrix.shape[1], -1))
     return np.matmul(matrix, rows.reshape(len(matrix), matrix.shape[1], -1))
 
 
-@one_blas_thread()  # for the filters as well: a thread that BLAS starts waits for more work on a core of its own
+@one_blas_thread()  # for the filters as well: a thread that BLAS starts keeps a core busy while it waits for work
 def forward(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options, m: int) -> Array:
     """Convolve by tiles of m x m outputs, block by block: transform, products, transform."""
     tiles = _Tiles(m, w.shape[0], size, how.begin)
@@ -76,7 +76,7 @@ def forward(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Op
 
 
 def gradient_x(g: Array, w: Array, size: Pair, how: Options, m: int) -> Array:
-    """Convolve the maps with the turned filters, by tiles of m x m pixels."""
+    """Convolve the maps with the rotated filters, by tiles of m x m pixels."""
     return forward(g, turned(w), None, False, size, how.turned(w.shape[:2]), m)
 
 

@@ -1,6 +1,6 @@
-"""Products of matrices in NumPy: blocks of rows or columns of the result, each by BLAS on one thread.
+"""Matrix products in NumPy: blocks of rows or columns of the result, each by single-threaded BLAS.
 
-BLAS's own threads spin while they wait for one another, and on cores that others use as well, a product of a few
+BLAS's own threads spin while they wait for one another. On cores that other programs use too, a product of a few
 microseconds then takes milliseconds.
 """
 
@@ -13,8 +13,8 @@ from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.kernels.threads import parallel_for
 from tinygrad_lab.ops.linear import matmul_matrices
 
-LEAST = 1 << 11  # elements of the larger matrix for which it pays to hold BLAS to one thread
-BLOCK = 1 << 21  # multiplications and additions, for which a thread's help pays
+LEAST = 1 << 11  # elements of the larger matrix from which it pays to limit BLAS to one thread
+BLOCK = 1 << 21  # multiply-adds from which another thread pays
 MOST_BLOCKS, LEAST_LENGTH = 16, 64
 
 
@@ -24,7 +24,7 @@ def _are_floats(x: Array, y: Array) -> bool:
 
 @matmul_matrices.kernel("numpy", min_size=LEAST, when=_are_floats, error_bound=1e-5)
 def _matmul_matrices(x: Array, y: Array) -> Array:
-    """Return x @ y: blocks of columns, or of rows where there are more of these."""
+    """Return x @ y by blocks of columns, or by blocks of rows if there are more rows."""
     out = np.empty((x.shape[0], y.shape[1]), x.dtype)
     wide = out.shape[1] >= out.shape[0]
     length = max(out.shape)

@@ -1,4 +1,4 @@
-"""Element by element in NumPy: the reference forward on blocks that stay in the cache, in several threads."""
+"""Elementwise kernels in NumPy: the reference forward on blocks that stay in the cache, in several threads."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tinygrad_lab.ops.normalization import (
     channel_affine_relu,
 )
 
-BLOCK = 1 << 18  # elements; less means more calls, between which threads wait for the interpreter
-WIDTH = 1 << 10  # elements of a row: NumPy goes along rows, and short ones cost as much as long ones
-LEAST = 1 << 16  # elements for which threads pay
-GOLDEN = 0x9E3779B97F4A7C15  # from one number to the next; see tinygrad_lab.backend.random_bits
+BLOCK = 1 << 18  # elements; smaller blocks mean more calls, between which threads wait for the interpreter
+WIDTH = 1 << 10  # elements of a row: NumPy loops over rows, and a short row costs as much as a long one
+LEAST = 1 << 16  # elements from which threads pay
+GOLDEN = 0x9E3779B97F4A7C15  # step between consecutive numbers; see tinygrad_lab.backend.random_bits
 
 
 def alike(x: Array, *others: Array) -> bool:
-    """Return whether these are arrays of floats of one shape, in one piece of memory each."""
+    """Return whether these are contiguous float arrays of one shape."""
     return all(is_array(a) for a in (x, *others)) and bool(
         x.size
         and x.dtype.kind == "f"
@@ -48,7 +48,7 @@ def by_blocks(work: Callable[[slice], None], length: int, block: int) -> None:
 
 
 def select(x: Array, mask: Array, out: Array) -> None:
-    """Set out to x where the mask is true and to 0 elsewhere: bits times 1 or 0, several times as fast as np.where."""
+    """Set out to x where the mask is true, else 0, by multiplying the bits by 1 or 0: much faster than np.where."""
     bits = np.dtype(f"i{x.itemsize}")
     np.multiply(x.view(bits), mask, out=out.view(bits))
 
@@ -85,7 +85,7 @@ def _draws(x: Array, *, key: Any, rate: Any, shared: tuple[int, ...] = ()) -> bo
 
 @dropout.kernel("numpy", min_size=LEAST, when=_draws)
 def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -> Array:
-    """The number of element i + j under a key is that of element i under the key that is j steps on."""
+    """Drop elements by blocks. The random number of element i + j is that of element i under the key j steps on."""
     source, out = x.reshape(-1), np.empty(x.size, x.dtype)
 
     def work(part: slice) -> None:
@@ -96,33 +96,33 @@ def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -
 
 
 def _channels(x: Array, *channels: Array, eps: float = 0.0) -> bool:
-    """Return whether these are a batch, and values for its channels, wide enough to be summed."""
+    """Return whether these are a batch and per-channel values, in a dtype wide enough for sums."""
     fit = alike(x) and x.itemsize > 2 and are_channels(x, *channels) and are_numbers(eps)
     return fit and all(a.dtype == x.dtype for a in channels)
 
 
 def _two_channels(g: Array, x: Array, *channels: Array) -> bool:
-    """Return whether these are two batches of one shape, and values for their channels, wide enough to be summed."""
+    """Return whether these are two batches of one shape and per-channel values, in a dtype wide enough for sums."""
     return alike(x, g) and _channels(x, *channels)
 
 
 class _Rows(NamedTuple):
-    """How a batch is read: several pixels make a row, as long as the number of pixels and WIDTH allow."""
+    """A view of a batch as rows of several pixels each, as long as the number of pixels and WIDTH allow."""
 
     pixels: int
     shape: tuple[int, int]
     block: int
 
     def of(self, x: Array) -> Array:
-        """Return an array as these rows."""
+        """Return an array viewed as these rows."""
         return x.reshape(self.shape)
 
     def repeated(self, *channels: Array) -> list[Array]:
-        """Return values of channels as values of rows."""
+        """Return per-channel values repeated to the length of a row."""
         return [np.tile(values, self.pixels) for values in channels]
 
     def summed(self, x: Array, sums: int, work: Callable[[slice, Array], None]) -> Array:
-        """Return some sums over the pixels of x, gathered block by block and summed in their order: (sums, C)."""
+        """Return sums over the pixels of x, computed block by block and added in the order of the blocks: (sums, C)."""
         count, length = self.shape
         parts = np.empty((-(-count // self.block), sums, length), x.dtype)
         by_blocks(lambda part: work(part, parts[part.start // self.block]), count, self.block)
@@ -131,7 +131,7 @@ class _Rows(NamedTuple):
 
 
 def _rows(x: Array) -> _Rows:
-    """Return how a batch of images is read."""
+    """Return the rows as which a batch of images is read."""
     channels = x.shape[-1]
     pixels = math.gcd(x.size // channels, 1 << max(0, (WIDTH // channels).bit_length() - 1))
     shape = x.size // (channels * pixels), channels * pixels
@@ -141,7 +141,7 @@ def _rows(x: Array) -> _Rows:
 def _affine(x: Array, mean: Array, factor: Array, shift: Array, *, clip: bool) -> Array:
     """Return (x - mean) * factor + shift, ReLU of it if `clip`.
 
-    A pass less, x * factor + (shift - mean * factor), would lose all digits where the mean is large.
+    The formula with one pass less, x * factor + (shift - mean * factor), would cancel if the mean is large.
     """
     read, out = _rows(x), np.empty(x.shape, x.dtype)
     rows, target = read.of(x), read.of(out)

@@ -1,4 +1,4 @@
-"""Pooling in NumPy: one comparison of whole maps for each position in the window, a few images at a time."""
+"""Pooling kernels in NumPy: one comparison of whole maps per window position, a few images at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinygrad_lab.ops.windows import Padding, Pair, places
 
 
 def _positions(images: Array, kernel_size: Pair, stride: Pair, size: Pair) -> Iterator[Array]:
-    """For each position in the window: the pixels of padded images that windows have there."""
+    """Yield, for each position in the window, the padded images' pixels at that position of every window."""
     for i in range(kernel_size[0]):
         for j in range(kernel_size[1]):
             rows = slice(i, i + (size[0] - 1) * stride[0] + 1, stride[0])
@@ -24,32 +24,32 @@ def _positions(images: Array, kernel_size: Pair, stride: Pair, size: Pair) -> It
 
 
 def _along(array: Array, axis: int, kernel_size: int, stride: int, size: int) -> Iterator[Array]:
-    """For each position in a window along one axis: what windows have there."""
+    """Yield, for each position in the window along one axis, the elements at that position of every window."""
     for i in range(kernel_size):
         yield array[(slice(None),) * axis + (slice(i, i + (size - 1) * stride + 1, stride),)]
 
 
 def _first(others: list[Array]) -> Array:
-    """Return in bytes the number of the first mask that is false."""
+    """Return, elementwise, the number of the first mask that is false, as uint8."""
     return _least((np.uint8(k), other) for k, other in enumerate(others))
 
 
 def _least(candidates: Iterable[tuple[Any, Array]]) -> Array:
-    """Return the least of some bytes, elementwise, those where their mask is true being 255."""
+    """Return the elementwise minimum of candidates in uint8; a candidate counts as 255 where its mask is true."""
     return functools.reduce(np.minimum, (np.negative(other.view(np.uint8)) | number for number, other in candidates))
 
 
 def _padded(images: Array, padding: Padding) -> Array:
-    """Return images with what never wins a maximum around them."""
+    """Return images padded with the smallest value of their dtype, which never wins a maximum."""
     if padding == ((0, 0), (0, 0)):
         return images
     return np.pad(images, ((0, 0), *padding, (0, 0)), constant_values=-np.inf)
 
 
 def _largest(columns: Iterable[Array], out: Array) -> None:
-    """Fill `out` with the largest of what windows have from left to right, once they are one row high.
+    """Fill `out` with the maximum over the columns of windows that were reduced to one row.
 
-    Down the columns comes first, where whole rows lie in one piece.
+    The reduction over rows comes first, because whole rows are contiguous in memory.
     """
     first, *others = columns
     out[...] = first
@@ -63,7 +63,7 @@ def _pools(x: Array, *, kernel_size: Pair, **options: Any) -> bool:
 
 @max_pool2d.kernel("numpy", when=_pools)
 def _max_pool2d(x: Array, *, kernel_size: Pair, stride: Pair, padding: Padding) -> tuple[Array, Array]:
-    """Return each window's maximum and its place: the first of equal ones, or of those that are NaN, in the image."""
+    """Return each window's maximum and its index: that of the first maximum, or of the first NaN."""
     size = places(x.shape[1:3], kernel_size, stride, padding, who="max_pool2d")
     out = np.empty((len(x), *size, x.shape[3]), x.dtype)
     index = np.zeros(out.shape, np.uint8)

@@ -1,9 +1,9 @@
-// Channels of batches, as (rows, C): sums and statistics over all rows, and what is done to each element with them.
+// Channels of batches, as (rows, C): sums and statistics over all rows, and per-channel maps of the elements.
 //
-// Sums go in steps. A thread adds up one channel of `per` neighboring rows; neighboring threads have neighboring
-// channels, so that together they read memory in order. What a step leaves, one row for each chunk of rows, is summed
-// by the next one in the same way, until one row is left. The order is always the same, and errors grow with the
-// number of steps and `per`, not with the number of rows.
+// Sums go in steps. A thread adds up one channel of `per` neighboring rows. Neighboring threads have neighboring
+// channels, so together they read memory in order. A step leaves one row for each chunk of rows; the next step sums
+// these rows in the same way, until one row is left. The order is fixed, and errors grow with the number of steps and
+// with `per`, not with the number of rows.
 
 #define CHUNK(i, rows)                         \
     int c = i % C, chunk = i / C;              \
@@ -20,7 +20,7 @@ extern "C" __global__ void sum_values(const REAL* x, SUM* sums, int rows, int C,
     }
 }
 
-// The same of sums.
+// A further step: sums of sums.
 extern "C" __global__ void sum_sums(const SUM* x, SUM* sums, int rows, int C, int per, int n) {
     EACH(i, n) {
         CHUNK(i, rows)
@@ -66,8 +66,8 @@ extern "C" __global__ void chunk_statistics(
     }
 }
 
-// Statistics of chunks of `size` elements each (the last one has what is left of `count`) to those of `per` such chunks
-// together: T. Chan, G. Golub, R. LeVeque, "Algorithms for computing the sample variance", 1983, equation 2.1.
+// Combines the statistics of `per` chunks of `size` elements each (the last one has the rest of `count`): T. Chan,
+// G. Golub, R. LeVeque, "Algorithms for computing the sample variance", 1983, equation 2.1.
 extern "C" __global__ void merge_statistics(
     const SUM* means, const SUM* squares, SUM* out_means, SUM* out_squares,
     int rows, int C, int per, int size, int count, int n
@@ -88,7 +88,7 @@ extern "C" __global__ void merge_statistics(
     }
 }
 
-// What the last step left, as numbers: sum * factor.
+// The result of the last step, converted: sum * factor.
 extern "C" __global__ void finish(const SUM* sums, REAL* out, SUM factor, int n) {
     EACH(i, n) out[i] = (REAL)(sums[i] * factor);
 }

@@ -1,4 +1,4 @@
-// Element by element: activations, the bias of a convolution, dropout, and numbers rounded to bfloat16.
+// Elementwise kernels: activations, the bias of a convolution, dropout, and rounding to bfloat16.
 
 extern "C" __global__ void relu(const REAL* x, REAL* out, int n) {
     EACH(i, n) {
@@ -11,7 +11,7 @@ extern "C" __global__ void relu_grad(const REAL* g, const REAL* y, REAL* out, in
     EACH(i, n) out[i] = (SUM)y[i] > 0 ? g[i] : (REAL)0.0f;
 }
 
-// y, (rows, channels), gets a bias for each channel, and with `clip` 0 for what is negative then. bias may be null.
+// Adds a bias for each channel to y, (rows, channels), and applies ReLU if `clip`. bias may be null.
 extern "C" __global__ void bias_relu(REAL* y, const REAL* bias, int channels, int clip, int n) {
     EACH(i, n) {
         SUM v = (SUM)y[i] + (bias ? (SUM)bias[i % channels] : (SUM)0);
@@ -44,7 +44,7 @@ extern "C" __global__ void dropout(
     }
 }
 
-// The nearest bfloat16, ties to even: the upper half of a float's bits, one more where the lower half is past the middle.
+// The nearest bfloat16, ties to even: the upper half of a float's bits, plus one if the lower half is past the middle.
 extern "C" __global__ void round_to_bfloat16(const float* x, bits16* out, int n) {
     EACH(i, n) {
         union { float value; unsigned int bits; } u;

@@ -1,18 +1,18 @@
-// Pooling of images (N, H, W, C) to maps (N, Ho, Wo, C). A window of kh x kw stands at every (sh, sw)-th place of the
-// padded image; `top` and `left` is the padding before it. One thread makes one element of the result: forwards it
-// looks at the elements of its window, backwards at the windows that its element lies in, so that nothing is added by
-// two threads and the order of additions is always the same.
+// Pooling of images (N, H, W, C) to maps (N, Ho, Wo, C). A window of kh x kw moves over the padded image in steps of
+// (sh, sw); `top` and `left` are the padding before the image. One thread computes one element of the result. Forward,
+// it reads the elements of its window; backward, the windows that contain its element. So no two threads add to the same
+// element, and the order of additions is fixed.
 
 #define GEOMETRY int H, int W, int C, int Ho, int Wo, int kh, int kw, int sh, int sw, int top, int left
 
-// The place (b, p, q, c) of element i of a map with rows of `width` and `height` of them.
+// The position (b, p, q, c) of element i of a map with `height` rows of `width` pixels.
 #define PLACE(i, height, width)            \
     int c = i % C;                         \
     int q = i / C % (width);               \
     int p = i / (C * (width)) % (height);  \
     int b = i / (C * (width) * (height));
 
-// The first and the last window that an image's row (or column) h lies in: those p with 0 <= h + before - p * s < k.
+// The first and the last window that contain an image's row (or column) h: those p with 0 <= h + before - p * s < k.
 __device__ inline int first_window(int h, int before, int k, int s) {
     int past = h + before - k + 1;  // p * s is at least this
     return past <= 0 ? 0 : (past + s - 1) / s;
@@ -23,13 +23,13 @@ __device__ inline int last_window(int h, int before, int s, int count) {
     return p < count ? p : count - 1;
 }
 
-// The maximum of each window and its place in the window, row by row. Padding is minus infinity, the first of equal
-// maxima wins, and NaN wins over all.
+// The maximum of each window and its row-major index in the window. Padding is minus infinity, the first of equal maxima
+// wins, and NaN wins over every number.
 extern "C" __global__ void max_pool(const REAL* x, REAL* out, bits8* index, int n, GEOMETRY) {
     EACH(i, n) {
         PLACE(i, Ho, Wo)
         SUM best = -(SUM)INFINITY;
-        int at = -1;  // of minus infinity too the first place in the image wins
+        int at = -1;  // so that the first position in the image also wins if all are minus infinity
         for (int j = 0; j < kh * kw; j++) {
             int h = p * sh - top + j / kw, w = q * sw - left + j % kw;
             if (h < 0 || h >= H || w < 0 || w >= W) continue;
@@ -44,7 +44,7 @@ extern "C" __global__ void max_pool(const REAL* x, REAL* out, bits8* index, int 
     }
 }
 
-// Each pixel gets the cotangents of the windows whose maximum it was; n pixels.
+// Adds to each pixel the cotangents of the windows whose maximum it was; n pixels.
 extern "C" __global__ void max_pool_grad(const REAL* g, const bits8* index, REAL* out, int n, GEOMETRY) {
     EACH(i, n) {
         PLACE(i, H, W)  // (p, q) is the pixel here
@@ -59,7 +59,7 @@ extern "C" __global__ void max_pool_grad(const REAL* g, const bits8* index, REAL
     }
 }
 
-// The element of each window that `index` names; 0 in the padding, and where it names none.
+// The element at `index` of each window; 0 outside of the image.
 extern "C" __global__ void max_pool_take(const REAL* x, const bits8* index, REAL* out, int n, GEOMETRY) {
     EACH(i, n) {
         PLACE(i, Ho, Wo)
@@ -82,7 +82,7 @@ extern "C" __global__ void sum_pool(const REAL* x, REAL* out, int n, GEOMETRY) {
     }
 }
 
-// Each pixel gets the cotangents of all windows that it lies in.
+// Adds to each pixel the cotangents of all windows that contain it.
 extern "C" __global__ void sum_pool_grad(const REAL* g, REAL* out, int n, GEOMETRY) {
     EACH(i, n) {
         PLACE(i, H, W)

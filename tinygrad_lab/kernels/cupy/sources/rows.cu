@@ -1,5 +1,5 @@
-// Rows of K classes: softmax and what is made of it. LANES threads share a row: lane l has the classes l, l + LANES, ...
-// and the lanes then put their parts together by exchanging registers.
+// Rows of K classes: softmax and cross entropies. LANES threads share a row: lane l has the classes l, l + LANES, ...,
+// and the lanes combine their parts by exchanging registers.
 
 #ifndef LANES
 #define LANES 32
@@ -13,7 +13,7 @@ __device__ inline SUM sum_of_lanes(SUM v) {
     return v;
 }
 
-// The larger of two numbers; NaN if one is.
+// The larger of two numbers; NaN if one is NaN.
 __device__ inline SUM larger(SUM a, SUM b) { return a > b || a != a ? a : b; }
 
 __device__ inline SUM largest_of_lanes(SUM v) {
@@ -51,13 +51,13 @@ extern "C" __global__ void log_softmax(const REAL* x, REAL* out, int K, int rows
     }
 }
 
-// The probability wanted of class k, smoothed: `shares` holds it, or, where that is null, `labels` the number of the class.
+// The smoothed target probability of class k: from `shares`, or from the class number in `labels` if `shares` is null.
 __device__ inline SUM wanted(const REAL* shares, const long long* labels, int row, int k, SUM smoothing, int K) {
     SUM t = shares ? (SUM)shares[row * K + k] : (SUM)(labels[row] == k);
     return smoothing != 0 ? t * (1 - smoothing) + smoothing / K : t;
 }
 
-// -sum_k t_k log softmax(x)_k; a class of probability 0 counts 0, whatever its logit.
+// -sum_k t_k log softmax(x)_k; the term of a class with t = 0 is 0 for every logit.
 extern "C" __global__ void cross_entropy(
     const REAL* x, const REAL* shares, const long long* labels, SUM smoothing, REAL* out, int K, int rows
 ) {

@@ -1,6 +1,6 @@
-// One update of one parameter: p and its gradient g are read, the optimizer's own arrays are changed in place, and a
-// fresh array gets the new parameter. See tinygrad_lab.optim.updates. Rates are given by value or by place; `rest` is 1 - rho
-// and so on, worked out by the caller in double precision.
+// One update of one parameter: p and its gradient g are read, the optimizer's own arrays are updated in place, and the
+// new parameter is stored in a new array. See tinygrad_lab.optim.updates. Rates are passed by value or by address;
+// `rest` is 1 - rho and so on, computed by the caller in double precision.
 
 #define SLOPE ((SUM)g[i] + decay * (SUM)p[i])
 
@@ -63,7 +63,7 @@ extern "C" __global__ void adadelta(
     }
 }
 
-// rate = lr / (1 - beta1^t), root = (1 - beta2^t)^-1/2, kept = 1 or, where the weights decay by themselves, 1 - lr decay
+// rate = lr / (1 - beta1^t), root = (1 - beta2^t)^-1/2, kept = 1, or 1 - lr decay for decoupled weight decay
 extern "C" __global__ void adam(
     const REAL* p, const REAL* g, REAL* mean, REAL* squares, REAL* out,
     NUMBER(SUM, rate), NUMBER(SUM, root), NUMBER(SUM, kept), SUM beta1, SUM rest1, SUM beta2, SUM rest2,

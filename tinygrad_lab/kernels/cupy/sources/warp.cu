@@ -1,10 +1,10 @@
 // Bilinear resampling of images (N, H, W, C), each by its own affine map (2 x 3, from output to input pixels): see
-// tinygrad_lab.data.augment.warp. One thread makes one element of the result (N, I, J, C).
+// tinygrad_lab.data.augment.warp. One thread computes one element of the result (N, I, J, C).
 
 #define ZERO 0
 #define EDGE 1
 
-// The pixel that stands for position i of n; -1 if a zero does.
+// The pixel that is used for position i of an axis of length n; -1 for a zero.
 __device__ inline int inside(int i, int n, int fill) {
     if (i >= 0 && i < n) return i;
     if (fill == ZERO) return -1;
@@ -30,7 +30,7 @@ extern "C" __global__ void warp(
         int x0 = inside((int)column, W, fill), x1 = inside((int)column + 1, W, fill);
         const float* image = images + b * H * W * C;
         float upper = pixel(image, y0, x0, c, W, C), lower = pixel(image, y1, x0, c, W, C);
-        if (right > 0) {  // at whole places the neighbor counts 0, even if it is infinite
+        if (right > 0) {  // at whole positions the neighbor has weight 0, even if it is infinite
             upper = (1 - right) * upper + right * pixel(image, y0, x1, c, W, C);
             lower = (1 - right) * lower + right * pixel(image, y1, x1, c, W, C);
         }

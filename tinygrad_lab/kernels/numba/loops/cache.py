@@ -1,10 +1,10 @@
-"""Disk cache of compiled kernels, which neither a damaged file nor a full disk brings down.
+"""Disk cache of compiled kernels that survives damaged files and a full disk.
 
-Numba loads machine code from its cache as it finds it. Here each file ends in a digest of the rest, which Numba's
-reader leaves alone; a file without the right one is as good as none, and its kernel is compiled again.
+Numba loads machine code from its cache without a check. Here each file ends in a digest of its content, which Numba's
+reader ignores. A file with a wrong digest counts as missing, and its kernel is compiled again.
 
-Numba compiles a kernel again if its own file has changed. The machine code also holds functions of other files of this
-folder, so here a change of any of them counts.
+Numba compiles a kernel again if the kernel's own file has changed. Its machine code also contains functions of other
+files of this folder, so here a change in any of them causes a new compilation.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class _SealedFiles(IndexDataCacheFile):
 
     def _load_data(self, name: str) -> Any:
         if not _is_whole(self._data_path(name)):
-            raise FileNotFoundError(name)  # for which Numba compiles again
+            raise FileNotFoundError(name)  # Numba then compiles again
         return super()._load_data(name)
 
 
 class KernelCache(FunctionCache):
-    """Numba's cache of one kernel, in sealed files; that it cannot be kept is one line and no failure."""
+    """Numba's cache of one kernel, in sealed files. If it cannot be written, a warning is logged."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
@@ -54,16 +54,16 @@ class KernelCache(FunctionCache):
         self._cache_file = _SealedFiles(self._cache_path, self._impl.filename_base, stamp)
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep a compiled kernel for the next program."""
+        """Write a compiled kernel for the next program."""
         try:
             super().save_overload(sig, data)
         except OSError as error:
-            warn_once(f"compiled kernels cannot be kept in {self._cache_path}: {refusal(error)}")
+            warn_once(f"compiled kernels cannot be cached in {self._cache_path}: {refusal(error)}")
 
 
 @functools.cache
 def _sources() -> bytes:
-    """Return a digest of what kernels are made of: this folder, and the points of the tiles."""
+    """Return a digest of all sources of the kernels: this folder, and the points of the tiles."""
     paths = sorted(Path(__file__).parent.glob("*.py"))
     return _digest(b"".join(path.read_bytes() for path in (*paths, Path(winograd.__file__))))
 
@@ -73,7 +73,7 @@ def _digest(content: bytes) -> bytes:
 
 
 def _is_whole(path: str) -> bool:
-    """Return whether a file is there, can be read, and ends in its digest."""
+    """Return whether a file exists, is readable, and ends in its digest."""
     try:
         content = Path(path).read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""What goes along rows of channels with the channels' own values in registers: sums, maps, maxima."""
+"""Loops over rows of channels, with per-channel values in registers: sums, affine maps, maxima."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _emit_largest_of_taps(code: Code, noted: bool, args: Sequence[Any]) -> None:
     b, narrow = code.builder, ir.VectorType(ir.IntType(8), LANES)
 
     def compare(first: Any, masks: list[Any]) -> None:
-        """Write the largest of the taps in the channels from `first` on, two vectors of them: one waits for itself."""
+        """Emit the maximum over the taps for the channels from `first` on, two vectors at a time, which overlap."""
         start = code.spread(b.trunc(code.number(numbers, integer(0)), ir.IntType(32)), NUMBERS)
         found = [(code.variable(splat(-math.inf)), code.variable(start)) for _ in masks]
         with cgutils.for_range(b, count, intp=INT) as tap:
@@ -60,12 +60,12 @@ def _emit_largest_of_taps(code: Code, noted: bool, args: Sequence[Any]) -> None:
 
 @intrinsic(prefer_literal=True)
 def largest_of_taps(context, noted, source, taps, numbers, count, out, index, columns):
-    """Store out[q] = max over t of source[taps[t] + q], and in the byte index[q] the number of the first t that has it.
+    """Store out[q] = max over t of source[taps[t] + q], and in the byte index[q] the number of the first such t.
 
     Unless `noted`, index is not written.
 
-    q goes over `columns` channels, t over `count` taps; numbers[t] is t's number. NaN is larger than all. Of no taps
-    the largest is minus infinity, at numbers[0].
+    q goes over `columns` channels, t over `count` taps; numbers[t] is the number of tap t. NaN counts as larger than
+    all numbers. Without taps the maximum is minus infinity, at numbers[0].
     """
     return emitting(_emit_largest_of_taps, bool(noted.literal_value), [noted], 7)
 
@@ -74,9 +74,9 @@ Body = Callable[[Code, list[Any], list[Any], list[Any]], list[Any]]
 
 
 def _emit_rows(code: Code, choice: tuple[int, tuple[int, int, int, int], Body], args: Sequence[Any]) -> None:
-    """Run a body on each row of arrays, nv vectors wide: it gets elements, channels' values, and sums so far.
+    """Run a body on each row of arrays, nv vectors wide; it gets elements, per-channel values, and the sums so far.
 
-    What it returns are the new sums, or, for rows that are written, their elements.
+    The body returns the new sums, or the elements of the rows to write.
     """
     (nv, (reads, writes, values, totals), body), b = choice, code.builder
     count, stride, columns = args[:3]
@@ -161,13 +161,13 @@ def _blend_rows(context, nv, count, stride, columns, g, x, out, mean, a, b, c):
 
 @jit
 def width_at(channels, first):
-    """Return how many channels from `first` on are worked on at a time: four vectors of them, or one."""
+    """Return how many channels, from `first` on, are processed together: those of four vectors, or of one."""
     return PANEL if first + PANEL <= channels else min(LANES, channels - first)
 
 
 @jit
 def sum_rows(count, channels, x, total):
-    """Store the sums over `count` rows, all arguments but the numbers being addresses."""
+    """Store the sums over `count` rows. Arrays are passed as addresses."""
     q = 0
     while q < channels:
         width = width_at(channels, q)
@@ -206,7 +206,7 @@ def sum_centered(count, channels, g, x, mean, total, moment):
 
 @jit
 def affine_rows(count, channels, x, out, mean, factor, shift, clip):
-    """Store (x - mean) * factor + shift, with 0 for what is not positive if `clip`."""
+    """Store (x - mean) * factor + shift, with ReLU if `clip`."""
     q = 0
     while q < channels:
         width, at = width_at(channels, q), 4 * q

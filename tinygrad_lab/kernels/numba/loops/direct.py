@@ -1,9 +1,8 @@
-"""Convolution by matrix products on the image itself: no columns are copied together.
+"""Direct convolution by matrix products on the image itself, without copying columns (no im2col).
 
-The pixels under a window are found through two tables: where the window of each output pixel begins, and how much
-further each of its taps lies. So any stride, dilation, group and window is served by one kernel. What a window sticks
-out over the image is read from a copy of the rows in question with zeros around them, one for each block of output
-pixels.
+The pixels of a window are addressed through two tables: the start of each output pixel's window, and the offset of each
+tap in it. One kernel therefore handles every stride, dilation, group and window. If windows of a block of output pixels
+extend beyond the image, the block reads from a copy of its rows with zeros around them.
 
 References
 ----------
@@ -22,7 +21,7 @@ from tinygrad_lab.kernels.numba.loops.vectors import LANES, PANEL, ROWS_UNIT
 
 @jit
 def copy_rows(x, image, h0, w0, rows, columns, target):
-    """Copy rows h0, ... and columns w0, ... of an image to an address, zeros where the image has none."""
+    """Copy rows h0, ... and columns w0, ... of an image to an address, with zeros outside of the image."""
     height, width, channels = x.shape[1], x.shape[2], x.shape[3]
     before = min(max(-w0, 0), columns) * channels
     inside = max(min(width - w0, columns) * channels, before) - before
@@ -40,9 +39,9 @@ def copy_rows(x, image, h0, w0, rows, columns, target):
 
 @jit
 def open_block(x, copied, block, plan):
-    """Copy the rows that a block of output pixels sees, unless it sees nothing outside of the image.
+    """Copy the rows that a block of output pixels reads, if any of them lies outside of the image.
 
-    Returns the address of the block's first window, its first image and output row, and how many pixels it has.
+    Returns the address of the block's first window, its first image and output row, and its number of pixels.
     """
     down, across, per_image, band, images, h_step, top, left, rows, columns, inside = plan
     image, h = block // per_image * images, block % per_image * band
@@ -67,7 +66,7 @@ def room_to_copy(x, plan):
 
 @jit
 def block_count(x, plan):
-    """Return how many blocks the output pixels of all images make."""
+    """Return the number of blocks of the output pixels of all images."""
     images, per_image = plan[4], plan[2]
     return (x.shape[0] + images - 1) // images * per_image
 
@@ -76,9 +75,10 @@ def block_count(x, plan):
 def convolve(x, panels, bias, clip, y, groups, taps, run, windows, pixels, plan, y_plan, first, last):
     """Convolve; blocks go over panels of output channels, and within a panel over blocks of output pixels.
 
-    `panels` holds the filters as (group, panel, tap * run, column), `taps` where each tap of a window lies, `run` how
-    many numbers in a row it takes there; `windows` and `pixels`, where the windows and pixels of a block lie, counted
-    from its first. `y_plan` says which pixels of y are computed: (row step, first row, first column).
+    `panels` holds the filters as (group, panel, tap * run, column). `taps` holds the offsets of the taps in a window,
+    and `run` is the count of consecutive numbers read there. `windows` and `pixels` hold the offsets of a block's
+    windows and output pixels from its first. `y_plan` selects the computed pixels of y: (row step, first row, first
+    column).
     """
     h_step, h_first, w_first = y_plan
     outputs, inputs = y.shape[3] // groups, x.shape[3] // groups
@@ -116,8 +116,8 @@ def convolve(x, panels, bias, clip, y, groups, taps, run, windows, pixels, plan,
 def filter_gradient(x, g, sums, groups, in_window, depth, windows, plan, first, last):
     """Sum over output pixels; blocks go over parts of the sum, groups and panels of output channels.
 
-    `sums` is (part, group, row, column): `depth` rows for taps and channels, and `in_window` tells where in a window
-    they lie.
+    `sums` is (part, group, row, column), with `depth` rows for taps and channels; `in_window` holds the rows' offsets
+    in a window.
     """
     outputs, inputs = g.shape[3] // groups, x.shape[3] // groups
     panel_count, parts = (outputs + PANEL - 1) // PANEL, len(sums)
@@ -142,7 +142,7 @@ def filter_gradient(x, g, sums, groups, in_window, depth, windows, plan, first, 
 def pack(w, flipped, taps, groups, panels, first, last):
     """Store filters as (group, panel, tap * run, column); blocks are taps.
 
-    Columns are output channels, rows input channels; the other way round if `flipped`, for the gradient of the image.
+    Columns are output channels, rows input channels; exchanged if `flipped`, for the gradient of the image.
     """
     per_group, outputs = w.shape[2], w.shape[3] // groups
     rows, columns = (outputs, per_group) if flipped else (per_group, outputs)

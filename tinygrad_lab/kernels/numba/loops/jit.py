@@ -1,4 +1,4 @@
-"""How kernels are compiled: without the interpreter's lock, cached on disk, and honest about NaN and infinity."""
+"""Compilation of kernels with Numba: without the interpreter's lock, cached on disk, with exact NaN and infinity."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from numba.core import event
 from tinygrad_lab.errors import warn_once
 from tinygrad_lab.kernels.numba.loops.cache import KernelCache
 
-_MODULES: set[str] = set()  # of kernels
+_MODULES: set[str] = set()  # modules that define kernels
 
 
 class _Announcer(event.Listener):
-    """Says that kernels are being compiled, lest a program seem to hang; others' functions are their own affair."""
+    """Listener that announces the compilation of the project's kernels, so that a program does not seem to hang."""
 
     def on_start(self, happening: Any) -> None:
-        """Say so when the first kernel is compiled; those on disk are just loaded."""
+        """Log a message when the first kernel is compiled; loading from disk logs nothing."""
         if getattr(happening.data["dispatcher"].py_func, "__module__", None) in _MODULES:
-            warn_once("compiling kernels for this machine: half a minute at most, and only once if they can be kept")
+            warn_once("compiling kernels for this machine: half a minute at most, and only once if they can be cached")
 
     def on_end(self, happening: Any) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
 event.register("numba:compile", _Announcer())
 
 
 def jit(function: Callable[..., Any]) -> Any:
-    """Compile a function for use on one thread of several; it computes what is written, in the order written.
+    """Compile a function that runs without the interpreter's lock and computes in the order written.
 
     No fast-math flag is set, not even those that keep NaN and infinity. A flag permits the compiler to choose between
-    results, and it chooses anew for every copy of a function. There are several copies: a kernel's machine code holds
-    one of each function that the kernel calls, optimized once more than the function's own code. All copies bear one
-    name, and the first that the process loads serves every caller. A process that compiles has loaded the function's
-    own code first. A process that finds the kernel on disk loads the kernel's copy alone. So with the permission to
-    reorder sums, the bits of a result depended on what was on disk, and on which kernel ran first.
+    results, and it chooses separately for every copy of a function. There are several copies: a kernel's machine code
+    contains one of each function that the kernel calls, optimized once more than the function's own code. All copies
+    have one name, and the first one that the process loads is used by every caller. A process that compiles has loaded
+    the function's own code first. A process that finds the kernel on disk loads only the kernel's copy. With permission
+    to reorder sums, the bits of a result depended on what was on disk and on which kernel ran first.
 
-    What the flags would speed up is written out instead: sums in vectors and fused products are in `sums`.
+    The vectorized sums and fused products that the flags would allow are written out in `sums`.
     """
     _MODULES.add(function.__module__)
     kernel = numba.njit(nogil=True, error_model="numpy")(function)
@@ -47,7 +47,7 @@ def jit(function: Callable[..., Any]) -> Any:
         kernel._cache = KernelCache(function)  # as cache=True does with Numba's own
     except RuntimeError:
         warn_once(
-            "compiled kernels cannot be kept for the next program: no folder can be written; "
-            "set NUMBA_CACHE_DIR to one of yours"
+            "compiled kernels cannot be cached for the next program: no cache folder is writable; "
+            "set NUMBA_CACHE_DIR to a writable folder"
         )
     return kernel

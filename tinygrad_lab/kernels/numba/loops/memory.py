@@ -1,7 +1,7 @@
 """Addresses and sizes in compiled code.
 
-Numba frees an array after the last statement that names it, whoever still holds its address. So addresses of temporary
-arrays are taken inside of the loop that uses them: the array is then named there, and lives until the loop ends.
+Numba frees an array after the last statement that names it, even if its address is still in use. Take the address of a
+temporary array inside the loop that uses it: the loop then names the array, which lives until the loop ends.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from tinygrad_lab.kernels.numba.loops.jit import jit
 
 @jit
 def address(a):
-    """Return where an array's numbers begin."""
-    return np.int64(a.ctypes.data)  # signed: unsigned and signed integers make a float
+    """Return the address of an array's first element."""
+    return np.int64(a.ctypes.data)  # signed: Numba adds signed and unsigned integers as floats
 
 
 @jit
 def on_line(a):
-    """Return the first address in an array that lies on a cache line of 64 bytes."""
+    """Return the first address in an array that starts a cache line of 64 bytes."""
     return (np.int64(a.ctypes.data) + 63) // 64 * 64
 
 
 @jit
 def round_up(number, unit):
-    """Return the least multiple of `unit` that is no less than a number."""
+    """Return the smallest multiple of `unit` that is at least `number`."""
     return (number + unit - 1) // unit * unit
 
 
 @intrinsic
 def copy_floats(context, target, source, count):
-    """Copy `count` floats from one address to another, as fast as memory goes."""
+    """Copy `count` floats from one address to another at the speed of memory."""
 
     def generate(context, builder, signature, args):
         byte, float_size = ir.IntType(8).as_pointer(), ir.Constant(ir.IntType(64), 4)

@@ -1,7 +1,7 @@
-"""Batch statistics and what is done with them, on rows of channels; blocks are `rows` rows each.
+"""Batch statistics and affine maps of rows of channels; blocks are `rows` rows each.
 
-The sums of a block are single precision, those over blocks are left to the caller. A block's squares are summed about
-its own mean while it is in the cache, so that memory is read once and nothing cancels:
+The sums of a block are single precision; the caller sums over blocks. A block's squares are summed about its own mean
+while it is in the cache, so memory is read once and nothing cancels:
 
     sum (x - mean)^2 = sum over blocks of [sum (x - block's mean)^2 + rows * (block's mean - mean)^2]
 
@@ -19,14 +19,14 @@ from tinygrad_lab.kernels.numba.loops.memory import address
 
 @jit
 def row_range(x, rows, first, last):
-    """Return the first row of some blocks, and how many rows they have."""
+    """Return the first row of a range of blocks, and the number of their rows."""
     begin = first * rows
     return begin, min(last * rows, x.shape[0]) - begin
 
 
 @jit
 def statistics(x, rows, means, squares, first, last):
-    """Store each block's mean, and its sum of squares about that."""
+    """Store each block's mean, and its sum of squares about the mean."""
     channels = x.shape[1]
     for block in range(first, last):
         begin, count = row_range(x, rows, block, block + 1)
@@ -59,7 +59,7 @@ def centered_sums(g, x, mean, rows, totals, moments, first, last):
 
 @jit
 def channel_affine(x, mean, factor, shift, clip, rows, out, first, last):
-    """Store (x - mean) * factor + shift, with 0 for what is not positive if `clip`."""
+    """Store (x - mean) * factor + shift, with ReLU if `clip`."""
     channels = x.shape[1]
     for block in range(first, last):
         begin, count = row_range(x, rows, block, block + 1)

@@ -1,4 +1,4 @@
-"""Element by element: what takes as long as memory takes. Arrays come as one axis; blocks are BLOCK elements."""
+"""Compiled elementwise loops, limited by memory bandwidth. Arrays are flat; blocks are BLOCK elements."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ZERO = np.float32(0)
 
 @jit
 def relu(x, out, first, last):
-    """Store 0 for what is not positive; NaN stays NaN."""
+    """Store max(x, 0); NaN stays NaN."""
     begin, end = first * BLOCK, min(last * BLOCK, x.size)
     x, out = x[begin:end], out[begin:end]
     for i in range(x.size):
@@ -23,7 +23,7 @@ def relu(x, out, first, last):
 
 @jit
 def add_relu(x, y, out, first, last):
-    """Store x + y, and 0 where that is not positive; NaN stays NaN."""
+    """Store max(x + y, 0); NaN stays NaN."""
     begin, end = first * BLOCK, min(last * BLOCK, x.size)
     x, y, out = x[begin:end], y[begin:end], out[begin:end]
     for i in range(x.size):
@@ -72,7 +72,7 @@ def momentum(p, g, v, out, lr, mu, nesterov, decay, first, last):
 
 @jit
 def momentum_in_place(p, g, v, lr, mu, nesterov, decay, first, last):
-    """Do what `momentum` does, and store the result in p."""
+    """Compute `momentum` and store the result in p."""
     begin, end = first * BLOCK, min(last * BLOCK, p.size)
     p, g, v = p[begin:end], g[begin:end], v[begin:end]
     if nesterov:

@@ -1,4 +1,4 @@
-"""Pooling: windows are read, and their gradients written, pixel by pixel with all channels."""
+"""Compiled pooling loops, which handle all channels of a pixel at a time."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tinygrad_lab.kernels.numba.loops.memory import address
 
 @jit
 def clipped(place, kernel_size, size):
-    """Return the first and the last but one position of a window that lie within an axis of a size."""
+    """Return the range (first, end) of a window's positions that lie within an axis of length `size`."""
     return max(0, -place), min(kernel_size, size - place)
 
 
 @jit
 def max_pool(x, out, index, kernel_size, stride, padding, first, last):
-    """Store the maximum of each window and, if there is room in `index`, its place in it; blocks are images.
+    """Store the maximum of each window and, unless `index` is empty, its index in the window; blocks are images.
 
     The first of equal maxima wins, and NaN wins over all. The padding counts as minus infinity.
     """
@@ -34,7 +34,7 @@ def max_pool(x, out, index, kernel_size, stride, padding, first, last):
             for j in range(out.shape[2]):
                 w = j * stride[1] - padding[1]
                 b0, b1 = clipped(w, kernel_size[1], width)
-                if not (whole and b1 - b0 == kernel_size[1]):  # the taps of the window before do not do
+                if not (whole and b1 - b0 == kernel_size[1]):  # the taps of the previous window do not fit
                     count, whole, numbers[0] = 0, b1 - b0 == kernel_size[1], 0
                     for a in range(a0, a1):
                         for b in range(b0, b1):
@@ -51,7 +51,7 @@ def max_pool(x, out, index, kernel_size, stride, padding, first, last):
 
 @jit
 def max_pool_gradient(g, index, out, kernel_size, stride, padding, first, last):
-    """Add each window's cotangent to zeros at the window's maximum; blocks are images."""
+    """Fill `out` with zeros and add each window's cotangent at the window's maximum; blocks are images."""
     _, height, width, channels = out.shape
     taps = kernel_size[0] * kernel_size[1]
     offsets = np.empty(taps, np.int64)
@@ -77,7 +77,7 @@ def max_pool_gradient(g, index, out, kernel_size, stride, padding, first, last):
 
 @jit
 def max_pool_take(x, index, out, kernel_size, stride, padding, first, last):
-    """Store the element of each window that `index` names, 0 in the padding and for none; blocks are images."""
+    """Store the element at `index` of each window, 0 outside of the image; blocks are images."""
     _, height, width, channels = x.shape
     for image in range(first, last):
         for i in range(out.shape[1]):
@@ -111,7 +111,7 @@ def sum_pool(x, out, kernel_size, stride, padding, first, last):
 
 @jit
 def sum_pool_gradient(g, out, kernel_size, stride, padding, first, last):
-    """Add each cotangent to zeros all over its window; blocks are images."""
+    """Fill `out` with zeros and add each cotangent to every pixel of its window; blocks are images."""
     _, height, width, channels = out.shape
     for image in range(first, last):
         out[image] = 0

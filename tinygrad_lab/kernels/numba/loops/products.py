@@ -1,4 +1,4 @@
-"""The blocks that matrix products are made of: a tile of the result stays in registers while the sum runs."""
+"""Inner blocks of matrix products: a tile of the result stays in registers while the sum runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numba.extending import intrinsic
 from tinygrad_lab.kernels.numba.loops.jit import jit
 from tinygrad_lab.kernels.numba.loops.vectors import INT, LANES, TILE_ROWS, UNROLL, Code, emitting, integer, splat
 
-# Compiled code takes these for constants, as the blocks want them.
+# Compiled code treats these as constants, which the blocks require.
 ROWS_1, ROWS_2, ROWS_3, ROWS_4 = TILE_ROWS[1:]
 HALF_1, HALF_2, HALF_3, HALF_4 = (rows // 2 for rows in TILE_ROWS[1:])
 
@@ -57,7 +57,7 @@ def _emit_rows_times_panel(code: Code, nv: int, args: Sequence[Any]) -> None:
 
 
 def _emit_store_rows(code: Code, nv: int, sums: list[list[Any]], clip: Any, c: Any, places: Any, columns: Any) -> None:
-    """Store rows of sums, `columns` numbers of each, clipped at zero where asked; NaN stays NaN."""
+    """Store rows of sums, `columns` numbers of each, with ReLU if `clip`; NaN stays NaN."""
     for r, row in enumerate(sums):
         place = code.at(c, code.number(places, r))
         for v, value in enumerate(row):
@@ -93,9 +93,9 @@ def _emit_columns_times_rows(code: Code, shape: tuple[int, int, bool], args: Seq
 def rows_times_panel(context, nv, a, rows, taps, count, run, panel, start, clip, c, places, columns):
     """Store c[places[r] + q] = start[q] + sum over t, k of a[taps[t] + rows[r] + k] * panel[t * run + k, q].
 
-    A `start` of 0 instead of an address means: add to what is in c. r goes over `TILE_ROWS[nv]` rows, t over `count`
-    taps, k over `run` neighbors, and q over the first `columns` of nv * LANES columns; `clip` puts 0 for what is not
-    positive. Tables are int64, offsets in floats.
+    If `start` is 0 instead of an address, the sum is added to c. r goes over `TILE_ROWS[nv]` rows, t over `count` taps,
+    k over `run` neighbors, and q over the first `columns` of nv * LANES columns. `clip` applies ReLU. Tables are int64,
+    offsets are in floats.
     """
     return emitting(_emit_rows_times_panel, nv.literal_value, [nv], 11)
 
@@ -104,9 +104,8 @@ def rows_times_panel(context, nv, a, rows, taps, count, run, panel, start, clip,
 def columns_times_rows(context, nv, height, scattered, a, rows, pixels, count, right, width, columns, c, stride):
     """Add to c[r, q] the sum over p of a[pixels[p] + rows[r]] * right[p * width + q].
 
-    r goes over `height` rows of c, `stride` floats apart, p over `count` pixels, and q over nv * LANES columns, of
-    which those from `columns` on are taken for 0 in `right`. Unless `scattered`, rows[r] is r and the table is not
-    read.
+    r goes over `height` rows of c, `stride` floats apart, p over `count` pixels, and q over nv * LANES columns; columns
+    of `right` from `columns` on count as 0. Unless `scattered`, rows[r] is r and the table is not read.
     """
     shape = nv.literal_value, height.literal_value, bool(scattered.literal_value)
     return emitting(_emit_columns_times_rows, shape, [nv, height, scattered], 9)
@@ -114,13 +113,13 @@ def columns_times_rows(context, nv, height, scattered, a, rows, pixels, count, r
 
 @jit
 def tile_rows(columns):
-    """Return how many rows the blocks below work on at a time, for a number of columns."""
+    """Return the number of rows in a tile of the functions below, for a number of columns."""
     return TILE_ROWS[(columns + LANES - 1) // LANES]
 
 
 @jit
 def multiply_rows(a, rows, taps, count, run, panel, start, clip, c, places, columns):
-    """Run `rows_times_panel` for a panel of as many vectors as the columns need."""
+    """Run `rows_times_panel` on a panel of as many vectors as the columns need."""
     nv = (columns + LANES - 1) // LANES
     if nv == 4:
         rows_times_panel(4, a, rows, taps, count, run, panel, start, clip, c, places, columns)
@@ -148,7 +147,7 @@ def multiply_columns(a, pixels, count, right, width, columns, c, stride):
 
 @jit
 def multiply_scattered(a, rows, height, pixels, count, right, width, columns, c, stride):
-    """Run `columns_times_rows` on rows from a table, in tiles of full height or, for what is left of it, of half."""
+    """Run `columns_times_rows` on rows from a table, in tiles of full height and, for the rest, of half height."""
     nv = (columns + LANES - 1) // LANES
     low = height <= TILE_ROWS[nv] // 2
     if nv == 4 and low:

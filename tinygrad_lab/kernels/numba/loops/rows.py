@@ -1,6 +1,6 @@
-"""Rows of classes: cross entropies and their gradients; blocks are `rows` rows each.
+"""Cross entropies of rows of classes, and their gradients; blocks are `rows` rows each.
 
-A row is read twice, for its peak and for its powers, the second time from the cache.
+A row is read twice, for its maximum and for its exponentials, the second time from the cache.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ WHOLE = np.int32(0x7FFFFFFF)
 
 @jit
 def in_order(bits):
-    """Return the bits of a float as a whole number, or such a number as bits: the order is that of the floats."""
+    """Convert the bits of a float to an integer that orders like the float, or back."""
     return np.int32(bits ^ ((bits >> np.int32(31)) & WHOLE))
 
 
 @jit
 def peak_of(row):
-    """Return the largest of a row; whole numbers are compared, for vectors of these need no care for NaN."""
+    """Return the maximum of a row; integers are compared, because their vectorized maximum needs no care for NaN."""
     bits = row.view(np.int32)
     best = in_order(bits[0])
     for k in range(1, row.size):
@@ -61,7 +61,7 @@ def cross_entropy_of_labels(x, labels, smoothing, rows, out, first, last):
 
 @jit
 def cross_entropy_of_shares(x, shares, smoothing, rows, out, first, last):
-    """Store each row's -sum_k t_k log softmax(x)_k; where t is 0 nothing is added, whatever x is."""
+    """Store each row's -sum_k t_k log softmax(x)_k; a term with t = 0 is 0 for every x."""
     classes = x.shape[1]
     kept, even = ONE - smoothing, smoothing / np.float32(classes)
     for block in range(first, last):
@@ -74,7 +74,7 @@ def cross_entropy_of_shares(x, shares, smoothing, rows, out, first, last):
 
 @jit
 def gradient_of_labels(g, x, labels, smoothing, rows, out, first, last):
-    """Store g (softmax(x) - t), t being 1 at the label, smoothed."""
+    """Store g (softmax(x) - t), where t is the smoothed one-hot label."""
     classes = x.shape[1]
     even = smoothing / np.float32(classes)
     for block in range(first, last):

@@ -1,7 +1,7 @@
-"""Sums along a row, in fixed lanes: vectors, without a permission to reorder.
+"""Vectorized sums along a row, in a fixed order that the compiler may not change.
 
-Number k of a row belongs to lane k % WIDTH, whatever the width of the machine's vectors; each lane is summed in the
-order of the row, and the lanes are then folded in halves.
+Element k of a row belongs to lane k % WIDTH, for every vector width of the machine. Each lane is summed in the order
+of the row, and then the lanes are folded in halves.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from numba.extending import intrinsic
 
 from tinygrad_lab.kernels.numba.loops.vectors import INT, LANES, NUMBERS, VECTOR, Code, integer, splat
 
-WIDTH = 32  # two vectors of AVX-512: one is worked on while the other waits for its result
+WIDTH = 32  # two vectors of AVX-512, so that their additions overlap
 SMALLEST = -87.0  # e to a smaller power is taken as 0
 
 Body = Callable[[Code, list[Any], list[Any]], Any]
 
 
 def _emit_sum(code: Code, choice: tuple[int, int, Body], args: Sequence[Any]) -> Any:
-    """Return the sum along rows of what a body makes of their elements and of values that are the same for all.
+    """Return the sum over a row of the terms that `body` computes from the elements and from constant values.
 
-    The first of the addresses are those of rows that are read; one more is that of a row for the terms.
+    The first addresses are those of the rows to read; one more address is that of a row to store the terms in.
     """
     (reads, writes, body), b = choice, code.builder
     count, rows, targets = args[0], args[1 : 1 + reads], args[1 + reads : 1 + reads + writes]
@@ -33,7 +33,7 @@ def _emit_sum(code: Code, choice: tuple[int, int, Body], args: Sequence[Any]) ->
     totals = [code.variable(splat(0)) for _ in range(0, WIDTH, LANES)]
 
     def add(v: int, first: Any, mask: Any = None) -> None:
-        """Add a vector of terms to the lanes of vector v."""
+        """Add a vector of terms to vector v of the lanes."""
         term = body(code, [code.load(code.at(row, first), mask) for row in rows], values)
         for target in targets:
             code.store(term, code.at(target, first), mask)
@@ -52,7 +52,7 @@ def _emit_sum(code: Code, choice: tuple[int, int, Body], args: Sequence[Any]) ->
 
 
 def _folded(code: Code, vectors: list[Any]) -> Any:
-    """Return the sum of all lanes: the second half is added to the first until one number is left."""
+    """Return the sum of all lanes: add the second half to the first until one number is left."""
     b, half = code.builder, LANES // 2
     while len(vectors) > 1:
         middle = len(vectors) // 2
@@ -66,7 +66,7 @@ def _folded(code: Code, vectors: list[Any]) -> Any:
 
 
 def _power(code: Code, elements: list[Any], values: list[Any]) -> Any:
-    """Return e^(x - peak), x <= peak, NaN of NaN: 2^n e^r, |r| <= log(2) / 2, and e^r by its series."""
+    """Return e^(x - peak) for x <= peak, NaN for NaN: 2^n e^r with |r| <= log(2) / 2, and e^r by its series."""
     b, x = code.builder, code.builder.fsub(elements[0], values[0])
     held = b.select(b.fcmp_ordered(">", x, splat(SMALLEST)), x, splat(SMALLEST))
     n = code.floor(code.multiply_add(held, splat(1 / math.log(2)), splat(0.5)))
@@ -94,7 +94,7 @@ def _surprise(code: Code, elements: list[Any], values: list[Any]) -> Any:
 
 
 def _summing(reads: int, writes: int, values: int, body: Body) -> Any:
-    """Return what `intrinsic` wants: the signature, whole numbers and then floats, and the code."""
+    """Return the signature (integers, then floats) and the code, as `intrinsic` needs them."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return _emit_sum(Code(builder), (reads, writes, body), args)
@@ -104,7 +104,7 @@ def _summing(reads: int, writes: int, values: int, body: Body) -> Any:
 
 @intrinsic
 def sum_powers(context, count, x, peak):
-    """Return the sum of e^(x - peak) over a row; its numbers are not above the peak. Arrays are given by addresses."""
+    """Return the sum of e^(x - peak) over a row with no element above the peak. Arrays are passed as addresses."""
     return _summing(1, 0, 1, _power)
 
 
@@ -128,13 +128,13 @@ def sum_blended(context, count, shares, kept, even):
 
 @intrinsic
 def sum_surprises(context, count, x, shares, peak, level, kept, even):
-    """Return the sum of t (level - (x - peak)), t = kept * share + even; whatever x is where t is 0, it adds 0."""
+    """Return the sum of t (level - (x - peak)), t = kept * share + even; where t is 0 the term is 0 for every x."""
     return _summing(2, 0, 4, _surprise)
 
 
 @intrinsic
 def multiply_add(context, x, y, z):
-    """Return x * y + z of three numbers of one type, rounded once where the machine can."""
+    """Return x * y + z of three numbers of one type, rounded once if the machine has fused multiply-add."""
 
     def generate(context, builder, signature, args):
         return Code(builder).multiply_add(*args)

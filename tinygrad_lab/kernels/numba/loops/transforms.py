@@ -1,4 +1,4 @@
-"""Toom-Cook transforms of tiles of vectors, written out operation by operation."""
+"""Winograd (Toom-Cook) transforms of tiles of vectors, written out operation by operation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinygrad_lab.kernels.winograd import matrices
 
 
 def _combine(code: Code, terms: list[tuple[float, Any]]) -> Any:
-    """Return the sum of coefficients times vectors."""
+    """Return the linear combination of vectors."""
     b, total = code.builder, None
     for coefficient, vector in sorted((t for t in terms if t[0]), key=lambda t: abs(t[0]) != 1):
         if total is None:
@@ -33,8 +33,8 @@ def _mirrored(p: Any, q: Any) -> bool:
 def _emit_matrix(code: Code, matrix: Any, vectors: list[Any]) -> list[Any]:
     """Return matrix times a column of vectors.
 
-    The rows (or columns) that belong to the points p and -p differ in signs alone: their even and odd parts are worked
-    out once, which halves the work.
+    The rows (or columns) of the points p and -p differ only in signs. Their even and odd parts are computed once, which
+    halves the work.
     """
     b, out = code.builder, [None] * len(matrix)
     pair = next(
@@ -81,8 +81,8 @@ def transform(context, m, r, which, sources, offset, targets, shift):
     """Store M s M' for a square tile s of vectors, LANES channels at once.
 
     `which` names M: "input" (B'), "filter" (G), "spread" (A) or "collect" (G') of F(m, r). `sources` and `targets` are
-    tables of addresses, one for each element of the tile, row by row; the vector lies `offset` (`shift`) floats
-    further.
+    tables of addresses, one for each element of the tile, row by row. The vectors start `offset` and `shift` floats
+    after these addresses.
     """
     output, taps, tile = matrices(m.literal_value, r.literal_value)
     matrix = {"input": tile, "filter": taps, "spread": output.T, "collect": taps.T}[which.literal_value]
@@ -91,5 +91,5 @@ def transform(context, m, r, which, sources, offset, targets, shift):
 
 @intrinsic(prefer_literal=True)
 def transform_output(context, m, r, sources, offset, targets, shift, bias, clip):
-    """Store A' s A + bias as `transform` does, with 0 for what is not positive if `clip`."""
+    """Store A' s A + bias as `transform` does, with ReLU if `clip`."""
     return emitting(_emit_transform, (np.float32(matrices(m.literal_value, r.literal_value).output), True), [m, r], 6)

@@ -1,13 +1,13 @@
-"""Building blocks in vector instructions: the innermost loops of the compiled kernels, written as LLVM code.
+"""Vector instructions as LLVM code, for the innermost loops of the compiled kernels.
 
 A matrix product reaches a processor's peak only if a small tile of the result stays in registers while the sum runs:
 here `nv` vectors wide and `TILE_ROWS[nv]` rows high (Goto and van de Geijn 2008, "Anatomy of high-performance matrix
-multiplication"). Numba's own loops cannot be held to that, so these few functions emit the vector operations
-themselves, for whatever vector width the machine has.
+multiplication"). Numba's own loops do not guarantee that, so these functions emit the vector operations themselves,
+for the vector width of the machine.
 
-All of them take addresses (``array.ctypes.data``), count in floats, and check nothing: their callers lay out the
-memory. A product's left operand is found through a table of row offsets, so that the pixels under a window are read
-where they lie in the image, whatever stride, dilation or group (Dukhan 2019, "The indirect convolution algorithm",
+All functions take addresses (``array.ctypes.data``), count in floats, and check nothing: their callers lay out the
+memory. The left operand of a product is addressed through a table of row offsets. The pixels of a window are therefore
+read directly from the image, for every stride, dilation and group (Dukhan 2019, "The indirect convolution algorithm",
 arXiv:1907.02129).
 """
 
@@ -26,9 +26,9 @@ FUSES = "+fma" in _FEATURES or binding.get_process_triple().startswith(("aarch64
 LANES = 16 if "+avx512f" in _FEATURES else 8 if "+avx" in _FEATURES else 4
 MAX_VECTORS = 4
 PANEL = MAX_VECTORS * LANES  # columns of a full panel of the right operand
-# Rows of a tile, by the number of vectors in a row: enough sums to keep the multipliers busy (a dozen), no more than
-# fit into the vector registers (AVX has 16, AVX-512 and NEON have 32), and a pointer to each row in the other
-# registers.
+# Rows of a tile, by the number of vectors in a row. There are enough sums (a dozen) to keep the multipliers busy, but
+# no more than fit into the vector registers (AVX has 16, AVX-512 and NEON have 32), and the pointers to the rows fit
+# into the other registers.
 TILE_ROWS = (0, 8, 6, 4, 3) if LANES == 8 else (0, 12, 8, 6, 6)
 ROWS_UNIT = math.lcm(*TILE_ROWS[1:])  # a multiple of every tile's rows
 UNROLL = 4
@@ -39,7 +39,7 @@ NUMBERS = ir.VectorType(ir.IntType(32), LANES)
 
 
 def integer(value: int) -> Any:
-    """Return a constant of 64 bits."""
+    """Return a 64-bit integer constant."""
     return ir.Constant(INT, value)
 
 
@@ -49,7 +49,7 @@ def splat(value: float) -> Any:
 
 
 class Code:
-    """The LLVM builder of one function with the vector operations that the blocks below are made of."""
+    """The LLVM builder of one function, with vector operations."""
 
     def __init__(self, builder: Any) -> None:
         self.builder = builder
@@ -73,7 +73,7 @@ class Code:
         return self.builder.call(load, [place, ir.Constant(ir.IntType(32), 4), mask, splat(0)])
 
     def store(self, value: Any, pointer: Any, mask: Any = None) -> None:
-        """Store a vector, or those of its lanes that a mask includes."""
+        """Store a vector, or only the lanes that a mask includes."""
         place, size = self.builder.bitcast(pointer, value.type.as_pointer()), 4 if value.type == VECTOR else 1
         if mask is None:
             self.builder.store(value, place, align=size)
@@ -95,7 +95,7 @@ class Code:
         return self.builder.shuffle_vector(one, undefined, lanes)
 
     def multiply_add(self, x: Any, y: Any, z: Any) -> Any:
-        """Return x * y + z of numbers or vectors, rounded once where the machine can; the compiler has no choice."""
+        """Return x * y + z of numbers or vectors, rounded once if the machine has fused multiply-add."""
         if not FUSES:
             return self.builder.fadd(self.builder.fmul(x, y), z)
         if x.type != VECTOR:
@@ -103,7 +103,7 @@ class Code:
         return self.builder.call(self.function("llvm.fma", VECTOR, VECTOR, [VECTOR] * 3), [x, y, z])
 
     def floor(self, value: Any) -> Any:
-        """Return the vector of the next whole numbers that are no larger."""
+        """Return the vector rounded down to integers."""
         return self.builder.call(self.function("llvm.floor", VECTOR, VECTOR, [VECTOR]), [value])
 
     def mask(self, columns: Any, first: int) -> Any:
@@ -113,7 +113,7 @@ class Code:
         return self.builder.icmp_signed("<", lanes, self.spread(columns, kind))
 
     def clipped(self, value: Any, clip: Any) -> Any:
-        """Return the vector with 0 for what is not positive, if `clip` is not 0; NaN stays NaN."""
+        """Return the vector with ReLU applied if `clip` is not 0; NaN stays NaN."""
         b = self.builder
         positive = b.select(b.fcmp_ordered("<=", value, splat(0)), splat(0), value)
         return b.select(b.icmp_signed("!=", clip, integer(0)), positive, value)
@@ -128,7 +128,7 @@ class Code:
 def emitting(
     emit: Callable[[Code, Any, Sequence[Any]], None], choice: Any, literals: Sequence[Any], integers: int
 ) -> Any:
-    """Return what `intrinsic` wants: the signature of a block (some literals, then integers), and its code."""
+    """Return the signature of a block (literals, then integers) and its code, as `intrinsic` needs them."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit(Code(builder), choice, args[len(literals) :])

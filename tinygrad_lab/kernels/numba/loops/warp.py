@@ -1,4 +1,4 @@
-"""The compiled affine warp: see `tinygrad_lab.data.augment.warp` for the formula and the reference."""
+"""Compiled affine warp: see `tinygrad_lab.data.augment.warp` for the formula and the reference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OUTSIDE = -1
 
 @jit
 def _inside(i: int, n: int, fill: int) -> int:
-    """Return the pixel that stands for position i of n, `_OUTSIDE` if a zero does."""
+    """Return the pixel that is used for position i of an axis of length n, `_OUTSIDE` for a zero."""
     if 0 <= i < n:
         return i
     if fill == ZERO:
@@ -28,7 +28,7 @@ def _inside(i: int, n: int, fill: int) -> int:
 
 @jit
 def _copies(m: Any) -> Any:
-    """Tell whether a map moves and mirrors whole pixels only."""
+    """Return whether a map only moves and mirrors whole pixels."""
     straight = m[0, 1] == 0 and m[1, 0] == 0 and abs(m[0, 0]) == 1 and abs(m[1, 1]) == 1
     return straight and m[0, 2] == np.floor(m[0, 2]) and m[1, 2] == np.floor(m[1, 2])
 

@@ -1,9 +1,8 @@
-"""Convolution by Toom-Cook tiles: transform, products, inverse, on blocks of tiles that stay in the cache.
+"""Winograd (Toom-Cook) convolution: transform, multiply, transform back, on blocks of tiles that stay in the cache.
 
-A block of tiles is transformed into n * n matrices (tile, channel), each is multiplied by its transformed filter, and
-the products are transformed back with bias and ReLU on the way out. Pixels outside of an image are read from a vector
-of zeros and written to a vector that nobody reads, through tables of addresses, so that a tile at the border is a
-tile like others.
+A block of tiles is transformed into n * n matrices (tile, channel). Each is multiplied by its transformed filter, and
+the products are transformed back, with bias and ReLU. Tables of addresses let tiles at the border be handled like all
+others: pixels outside of an image are read from a vector of zeros and written to a vector that is never read.
 
 See `tinygrad_lab.kernels.winograd` for the formula and the papers.
 """
@@ -24,7 +23,7 @@ from tinygrad_lab.kernels.numba.loops.vectors import LANES, PANEL, ROWS_UNIT
 
 @jit
 def locate(x, tile, tiles_down, tiles_across, step, top, left, n, outside, table):
-    """Set table[i * n + j] to the address of pixel (i, j) of a tile of n x n; `outside` where the image ends."""
+    """Set table[i * n + j] to the address of pixel (i, j) of a tile of n x n, or to `outside` beyond the image."""
     image, place = divmod(tile, tiles_down * tiles_across)
     h0, w0 = place // tiles_across * step - top, place % tiles_across * step - left
     height, width, pixel = x.shape[1], x.shape[2], 4 * x.shape[3]
@@ -43,7 +42,7 @@ def filter_kernel(m: int, r: int) -> Any:
 
     @jit
     def transform_filters(w, flipped, u, first, last):
-        """Store u[panel][k][channel][column] for filters (r, r, in, out), or for the turned ones of the gradient."""
+        """Store u[panel][k][channel][column] for filters (r, r, in, out), or for the gradient's rotated filters."""
         inputs, outputs = (w.shape[3], w.shape[2]) if flipped else (w.shape[2], w.shape[3])
         lanes = np.zeros((r * r, LANES), np.float32)
         sources = address(lanes) + 4 * LANES * np.arange(r * r)
@@ -75,7 +74,7 @@ def forward_kernel(m: int, r: int) -> Any:
     def forward(x, u, bias, clip, y, top, left, down, across, per_block, first, last):
         channels, outputs = x.shape[3], y.shape[3]
         depth = round_up(channels, LANES)
-        step, product_step = per_block * depth + LANES, per_block * PANEL + LANES  # odd lines: no two share a cache set
+        step, product_step = per_block * depth + LANES, per_block * PANEL + LANES  # odd lines avoid cache-set conflicts
         tiles = np.empty(n * n * step + LANES, np.float32)
         products = np.empty(n * n * product_step + LANES, np.float32)
         pixels, nowhere = np.empty(n * n, np.int64), np.empty(outputs + LANES, np.float32)
@@ -116,7 +115,7 @@ def forward_kernel(m: int, r: int) -> Any:
 
 @jit
 def store_rest(rest, y, tile, down, across, m, column):
-    """Copy the last columns of a tile, fewer than a vector, into the result."""
+    """Copy the last columns of a tile, fewer than a vector has, into the result."""
     image, place = divmod(tile, down * across)
     h0, w0 = place // across * m, place % across * m
     for i in range(min(m, y.shape[1] - h0)):
@@ -127,7 +126,7 @@ def store_rest(rest, y, tile, down, across, m, column):
 
 @functools.cache
 def filter_gradient_kernel(m: int, r: int) -> Any:
-    """Return the kernel that sums B' d B * A g A' over tiles; its blocks are the parts of the sum."""
+    """Return the kernel that sums B' d B * A g A' over tiles; its blocks are parts of the sum."""
     n = m + r - 1
 
     @jit
@@ -203,7 +202,7 @@ def multiply_transforms(lefts, rights, count, channels, sums, first, last):
 
 @functools.cache
 def collect_kernel(m: int, r: int) -> Any:
-    """Return the kernel that turns those sums into the gradient of the filters; its blocks are input channels."""
+    """Return the kernel that transforms these sums into the filter gradient; its blocks are input channels."""
     n = m + r - 1
 
     @jit
