@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_lab as tgl
-from tinygrad_lab.autograd.dispatch import Demand
+from tinygrad_lab.autograd.dispatch import ShapeCheck
 from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.errors import DTypeError, LabError, OptionError, ShapeError
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x, conv2d_relu
@@ -123,10 +123,10 @@ def test_what_equals_a_number_that_was_right_is_not_taken_for_it(by: Any) -> Non
             scaled(ones(2), None, by=by)
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Demand, "MOST", 4)
+def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ShapeCheck, "MOST", 4)
     scaled, seen = checked()
     for n in range(20):
         scaled(ones(n), None)
     assert len(seen) == 20
-    assert len(scaled.demand.passed) <= 4
+    assert len(scaled.shape_check.passed) <= 4

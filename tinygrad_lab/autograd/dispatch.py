@@ -79,32 +79,25 @@ class Kernel:
         return self.error_bound() if callable(self.error_bound) else self.error_bound
 
 
-class Demand:
-    """What the arguments of a primitive must meet before its reference forward or any kernel runs: a rule, if any.
+class ShapeCheck:
+    """Check of a primitive's shapes and options, before its reference forward or any kernel runs.
 
-    What meets it is remembered, so that a rule may be written for its readers: called again with the same shapes and
-    options it costs a microsecond. They are remembered as bytes, which unlike hashes differ for 1, 1.0 and True.
+    Calls that passed are cached, so a repeated call with the same shapes and options costs about a microsecond and the
+    rule can be written for readability. The cache keys are bytes, which unlike hashes differ for 1, 1.0 and True.
 
     Parameters
     ----------
     op : Primitive
-        What the rule is for.
+        The primitive whose calls are checked.
+    rule : callable
+        ``rule(op, *shapes, **options)`` raises an error if the arguments do not fit. It gets the shape of each array
+        (None for an argument None), never the array, so its result depends only on the shapes and options.
     """
 
-    MOST = 1 << 12  # calls to remember
+    MOST = 1 << 12  # cached calls
 
-    def __init__(self, op: Any) -> None:
-        self.op, self.passed = op, set[bytes]()
-        self.rule: Any = None
-
-    def register(self, rule: Callable[..., None]) -> Callable[..., None]:
-        """Register the decorated function as the rule.
-
-        ``rule(op, *shapes, **options)`` raises an error for what does not fit. It is given the shape of each array
-        (None where the argument is None), never the array, so that the same shapes always fare the same.
-        """
-        self.rule = rule
-        return rule
+    def __init__(self, op: Any, rule: Callable[..., None]) -> None:
+        self.op, self.rule, self.passed = op, rule, set[bytes]()
 
     def __call__(self, values: list[Any], options: dict[str, Any]) -> None:
         """Apply the rule.
@@ -115,7 +108,7 @@ class Demand:
             The arguments do not fit.
         """
         given: list[Any] = []
-        for value in values:  # quicker than a comprehension, for so few
+        for value in values:  # faster than a comprehension for a few values
             given.append(getattr(value, "shape", value))
         given.append(options)
         try:

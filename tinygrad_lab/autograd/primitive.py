@@ -1,8 +1,8 @@
 """Primitives: functions on raw arrays whose derivatives are tables of rules by argument name.
 
-A primitive's forward gets the array namespace and raw arrays. Calling the primitive with boxed arguments takes the
-arrays out of their boxes, runs the forward, boxes the result, and puts on the tape what the rules of the tracked
-arguments ask for. Called with raw arrays it is just its forward.
+A primitive's forward gets the array namespace and raw arrays. A call with boxed arguments takes the arrays out of their
+boxes, runs the forward, boxes the result, and records what the rules of the tracked arguments ask for. A call with raw
+arrays only runs the forward.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_lab.autograd.anomaly import calling_line, check_result
-from tinygrad_lab.autograd.dispatch import Demand, KernelTable
+from tinygrad_lab.autograd.dispatch import KernelTable, ShapeCheck
 from tinygrad_lab.autograd.settings import OBSERVERS, SETTINGS
 from tinygrad_lab.autograd.tape import LIKE, LIKES, OPTION, OUT, VALUE, WANTED, Box, Node, Rule, ShapeDtype, output_node
 from tinygrad_lab.backend import FLOATS, NAMESPACES, SCALARS, agree, carries_gradient
@@ -27,7 +27,7 @@ class Primitive:
     forward : callable
         ``forward(xp, *arrays, **options)``: the namespace, arrays by position, options by keyword.
     outputs : sequence of str
-        Names of the results, for rules to ask for.
+        Names of the results, by which rules ask for them.
     """
 
     def __init__(self, forward: Callable[..., Any], outputs: Sequence[str] = ("out",)) -> None:
@@ -40,9 +40,10 @@ class Primitive:
             raise RuleError(f"{forward.__name__}: expected distinct names, got {clash} twice; rename")
         self.variadic = next((i for i, p in enumerate(parameters) if p.kind is p.VAR_POSITIONAL), None)
         self.rules: dict[int, Rule] = {}  # by the position of an argument
-        self.plans: dict[Any, tuple[Rule, ...]] = {}  # by which arguments are tracked: the distinct rules
-        self.demand, self.kernels = Demand(self), KernelTable(self)
-        self.check, self.kernel = self.demand.register, self.kernels.register  # @op.check, @op.kernel("numba", ...)
+        self.plans: dict[Any, tuple[Any, Any]] = {}  # by the tracked arguments: their rules, and all that these need
+        self.shape_check: ShapeCheck | None = None
+        self.kernels = KernelTable(self)
+        self.kernel = self.kernels.register  # @op.kernel("numba", when=..., error_bound=...)
         self.__name__, self.__module__, self.__doc__ = forward.__name__, forward.__module__, forward.__doc__
         self.__signature__ = inspect.Signature(parameters)
 
@@ -52,16 +53,16 @@ class Primitive:
     def defvjp(self, *shared: Any, **by_name: Callable[..., Any] | None) -> None:
         """Define derivative rules: ``defvjp(x=rule)``, or ``defvjp("x", "w", rule)`` for one rule that returns both.
 
-        A rule is ``rule(g, ...)``: the cotangent of the result (a tuple for several outputs), then, by name, whatever
-        it needs: an argument's value (``x``), an argument's shape and dtype alone (``x_like``), a result (``out``), an
-        option, or ``wanted``, which tells for each of its arguments whether its gradient is wanted (answer None where
-        not). The tape keeps just these. None instead of a rule declares the derivative to be zero.
+        A rule is ``rule(g, ...)``. Its first argument is the cotangent of the result, a tuple for several outputs. The
+        others are whatever it needs, by name: an argument's value (``x``), only its shape and dtype (``x_like``), a
+        result (``out``), an option, or ``wanted``: a boolean for each argument of a shared rule, which returns None
+        where it is False. The tape keeps only these. None instead of a rule declares the derivative to be zero.
 
         Raises
         ------
         RuleError
-            The rule asks for a name that the primitive does not have, or shares with ``*args``, which get one of their
-            own.
+            The rule asks for a name that the primitive does not have, or is shared with ``*args``, which need a rule
+            of their own.
         """
         if shared:
             targets = tuple(self._position(name, self.variadic) for name in shared[:-1])
@@ -71,8 +72,13 @@ class Primitive:
             self.rules[i] = Rule(i, rule, self._needs(rule) if rule else ())
         self.plans.clear()
 
+    def check(self, rule: Callable[..., None]) -> Callable[..., None]:
+        """Register the decorated function as the check of the arguments' shapes; see `ShapeCheck`."""
+        self.shape_check = ShapeCheck(self, rule)
+        return rule
+
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """Apply the primitive. Raw arrays in, raw array out; a box in, a box out."""
+        """Apply the primitive. Raw arrays give a raw array; if an argument is boxed, so is the result."""
         if options and not options.keys() <= self.options.keys():  # an array given by name
             args, options = self._bind(args, options)
         # Open the boxes, note which arguments are tracked, and compare the arrays' types and dtypes.
@@ -89,55 +95,52 @@ class Primitive:
             elif type(a) in NAMESPACES:
                 alike, array_type, dtype = alike and array_type is None, type(a), a.dtype
             elif type(a) not in SCALARS:
-                alike = False  # a list, which becomes an array, or what is no number
+                alike = False  # a list, which becomes an array, or something that is not a number
             values.append(a)
             inputs.append(node)
-        # Find the array library; arrays that are not alike must at least agree on it and on one float width.
+        # Find the array library. Arrays of different types or dtypes must agree on the library and on one float width.
         xp = NAMESPACES.get(array_type) if alike else None  # type: ignore[arg-type]  # None: no array yet
-        # Check the shapes, and compute: by a kernel that takes the case, or by the reference forward.
+        # Check the shapes and compute, by a kernel that supports the call or by the reference forward.
         try:
             if xp is None:
                 xp, dtype = agree(self, values)
-            if self.demand.rule:
-                self.demand(values, options)
+            if self.shape_check is not None:
+                self.shape_check(values, options)
             kernel = self.kernels.choose(xp, values, options) if self.kernels or OBSERVERS else None
             out = kernel(*values, **options) if kernel else self.forward(xp, *values, **options)
         except (ValueError, TypeError) as error:
             raise_forward_failed(self, values, options, error)
         if not boxed:
             return out
-        # Box the result; it is a constant where no argument is tracked.
+        # Box the result; it is a constant if no argument is tracked.
         settings, box, several = SETTINGS.get(), Box.boxes, type(out) is tuple
         if settings.anomaly:
             check_result(self, values, out if several else (out,))
         recorded = tracked and settings.recording
         if not (recorded and (several or out.dtype is dtype or self._carries_on(out, dtype))):
             return tuple(map(box, out)) if several else box(out)
-        # Record the step: the rules of the tracked arguments, and for each rule what it asks for.
+        # Record the step: the rules of the tracked arguments, and the values that these rules ask for.
         key = tracked if self.variadic is None else (tracked, len(values))
-        rules = self.plans.get(key)
-        if rules is None:
-            rules = self.plans[key] = self._plan(tracked, len(values))
+        rules, needs = self.plans.get(key) or self._plan(key, tracked, len(values))
         saved: list[Any] = []
-        for rule in rules:
-            for kind, which in rule.needs:
-                if kind == VALUE:
-                    saved.append(values[which])
-                elif kind == LIKE:
-                    saved.append(inputs[which] or ShapeDtype(values[which]))  # a node knows its value's shape and dtype
-                elif kind == LIKES:
-                    saved.append([ShapeDtype(v) for v in values[which]])
-                elif kind == OUT:
-                    saved.append(out if which is None else out[which])
-                else:
-                    saved.append(which if kind == WANTED else options.get(which, self.options[which]))
+        for kind, which in needs:
+            if kind == VALUE:
+                saved.append(values[which])
+            elif kind == LIKE:
+                saved.append(inputs[which] or ShapeDtype(values[which]))  # a node knows its value's shape and dtype
+            elif kind == LIKES:
+                saved.append([ShapeDtype(v) for v in values[which]])
+            elif kind == OUT:
+                saved.append(out if which is None else out[which])
+            else:
+                saved.append(which if kind == WANTED else options.get(which, self.options[which]))
         node = Node(out[0] if several else out, self, rules, inputs, saved) if rules else None
         if settings.anomaly and node:
             node.place = calling_line()
         return self._box_several(out, node) if several else box(out, node)
 
     def names(self, targets: int | tuple[int, ...]) -> str:
-        """Return the names of arguments, given by position."""
+        """Return the names of the arguments at the given positions."""
         last = len(self.arguments) - 1
         return ", ".join(self.arguments[min(i, last)] for i in ((targets,) if isinstance(targets, int) else targets))
 
@@ -150,7 +153,7 @@ class Primitive:
         return tuple(self._need(name) for name in list(inspect.signature(rule).parameters)[1:])
 
     def _need(self, name: str) -> tuple[int, Any]:
-        """Translate a name in a rule's signature to what is saved for it."""
+        """Translate a name in a rule's signature to the (kind, which) that is saved for it."""
         base = name.removesuffix("_like")
         if name in self.outputs:
             return OUT, None if len(self.outputs) == 1 else self.outputs.index(name)
@@ -165,22 +168,23 @@ class Primitive:
         known = [*self.arguments, "..._like", *self.outputs, *self.options, "wanted"]
         raise RuleError(f"{self}: expected a rule that asks for some of {known}, got {name!r}")
 
-    def _plan(self, tracked: int, count: int) -> tuple[Rule, ...]:
-        """Return the distinct rules for a set of tracked arguments out of `count`; worked out once for each set."""
+    def _plan(self, key: Any, tracked: int, count: int) -> tuple[Any, Any]:
+        """Find and store the distinct rules of a set of tracked arguments out of `count`, and all that they need."""
         positions = [i if self.variadic is None else min(i, self.variadic) for i in range(count) if tracked >> i & 1]
         if missing := [i for i in positions if i not in self.rules]:
             raise GradientError.no_rule(self, self.names(missing[0]))
-        plan: list[Rule] = []
+        rules, every = list[Rule](), list[Any]()
         for rule in dict.fromkeys(self.rules[i] for i in positions):
             if rule.function is not None:
                 targets = tuple(range(rule.targets, count)) if rule.targets == self.variadic else rule.targets
                 wanted = tuple(bool(tracked >> i & 1) for i in targets) if isinstance(targets, tuple) else (True,)
                 needs = tuple((kind, wanted if kind == WANTED else which) for kind, which in rule.needs)
-                plan.append(Rule(targets, rule.function, needs))
-        return tuple(plan)
+                rules.append(Rule(targets, rule.function, needs, slice(len(every), len(every) + len(needs))))
+                every += needs
+        return self.plans.setdefault(key, (tuple(rules), tuple(every)))
 
     def _bind(self, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Put arrays given by name into their positions, so that they are seen by the tape."""
+        """Move arrays passed by name to their positions, where the tape sees them."""
         try:
             bound = self.__signature__.bind(*args, **options)
         except TypeError as error:

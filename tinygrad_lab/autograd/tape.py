@@ -1,8 +1,8 @@
-"""The tape: nodes that remember how values were made, and the backward pass over them.
+"""The tape: nodes that record how values were computed, and the backward pass over them.
 
 Every tracked value points to a `Node`. A node knows its operation, the nodes of the operation's inputs, and the few
-values that the derivative rules asked for. Nodes are numbered as they are made, so the numbers are a topological order:
-a walk from the newest to the oldest meets every result before its inputs, without recursion.
+values that the derivative rules asked for. Nodes are numbered at creation, so the numbers are a topological order: a
+walk from the newest to the oldest meets every result before its inputs, without recursion.
 A node never points to a boxed value, so a graph has no reference cycle and is freed as soon as its last value is.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, ClassVar
 
@@ -33,6 +33,7 @@ class Rule:
     targets: int | tuple[int, ...]  # the position of an input, for one gradient; several, for a tuple of gradients
     function: Any  # None: the derivative is zero
     needs: tuple[tuple[int, Any], ...] = ()  # what it asks for: (kind, which argument, result or option)
+    span: slice = field(default_factory=lambda: slice(0))  # where in a node's saved values these are
 
 
 class ShapeDtype:
@@ -47,11 +48,10 @@ class ShapeDtype:
 class Node:
     """One step of a computation: an operation that was applied to tracked inputs, or a leaf (``Node(array)``)."""
 
-    __slots__ = ("__dict__", "dtype", "inputs", "op", "order", "rules", "saved", "shape")
+    __slots__ = ("__dict__", "dtype", "hooks", "inputs", "op", "order", "rules", "saved", "shape")
     grad: Array | None = None  # a leaf's gradient so far
-    hooks: Any = ()  # functions from gradient to gradient, applied in turn
-    place: str | None = None  # the line that made it, under detect_anomaly
-    likes: Any = None  # of an operation with several results: a ShapeDtype for each, None for an integer one
+    place: str | None = None  # the line that created it, under detect_anomaly
+    likes: Any = None  # for an operation with several results: a ShapeDtype for each, None for an integer one
 
     def __init__(self, value: Any, op: Any = None, rules: Any = (), inputs: Any = (), saved: Any = ()) -> None:
         self.order = clock()
@@ -59,14 +59,15 @@ class Node:
         self.op = op  # the primitive; None for a leaf
         self.rules = rules  # the rules of its tracked inputs
         self.inputs = inputs  # a node for each input, None for a constant
-        self.saved = saved  # what the rules asked for, one after the other; None once dropped
+        self.saved = saved  # the values that the rules asked for, in the spans of the rules; None once dropped
+        self.hooks: Any = ()  # functions from gradient to gradient, applied in turn
 
 
 class Box:
-    """An array and the node that made it; `tinygrad_lab.tensor.Tensor` adds the operators."""
+    """An array and the node that computed it; `tinygrad_lab.tensor.Tensor` adds the operators."""
 
     __slots__ = ("node", "value")
-    boxes: ClassVar[type[Box]]  # the class that results of operations are boxed in
+    boxes: ClassVar[type[Box]]  # the class of boxed results
 
     def __init__(self, value: Array, node: Node | None = None) -> None:
         self.value, self.node = value, node
@@ -78,26 +79,25 @@ def unbox(value: Any) -> Any:
 
 
 class TupleCotangent(tuple[Any, ...]):
-    """The cotangents of an operation's several outputs, None for one that has none yet; ``+`` adds them one by one."""
+    """The cotangents of an operation's outputs, None for an output without one; ``+`` adds them one by one."""
 
     def __add__(self, other: Any) -> TupleCotangent:
         return TupleCotangent(b if a is None else a if b is None else a + b for a, b in zip(self, other, strict=True))
 
     def filled(self, likes: Any) -> tuple[Any, ...]:
-        """Return zeros for a float output that has no cotangent; an integer one keeps None."""
+        """Return the cotangents with zeros for float outputs that have none; integer outputs keep None."""
         xp = namespace(*map(unbox, self))
-        pairs = zip(self, likes, strict=True)
-        return tuple(xp.zeros(like.shape, like.dtype) if g is None and like else g for g, like in pairs)
+        return tuple(xp.zeros(s.shape, s.dtype) if g is None and s else g for g, s in zip(self, likes, strict=True))
 
 
 def output_node(node: Node, index: int) -> Node:
-    """Return the node of one output of an operation that has several."""
+    """Return the node of one output of an operation with several."""
     rule = Rule(0, lambda g: TupleCotangent(g if i == index else None for i in range(len(node.likes))))
     return Node(node.likes[index], node.op, (rule,), (node,), ())
 
 
 def toposort(roots: Collection[Node], oldest: int = 0, stop: frozenset[Node] = frozenset()) -> list[Node]:
-    """Return the nodes that the roots were made from, oldest first: none made before `oldest`, none behind `stop`."""
+    """Return the nodes that the roots depend on, oldest first: none created before `oldest`, none behind `stop`."""
     found, seen = list(roots), set(roots)
     for node in found:
         for n in node.inputs if not stop or node not in stop else ():
@@ -119,11 +119,11 @@ def backward_pass(
     wanted : iterable of Node
         Nodes whose cotangents are returned; the walk ends there. None: leaves accumulate theirs in ``node.grad``.
     keep : bool
-        Whether saved values stay for another walk. If not, each is dropped as the walk leaves its node.
+        Whether to keep saved values for another walk. If False, they are dropped as the walk leaves their node.
     record : bool
-        Whether the rules get boxed values, so that the walk itself is put on the tape (for higher derivatives).
+        Whether the rules get boxed values, so that the walk itself is recorded (for higher derivatives).
     hooked : bool
-        Whether the hooks of wanted nodes run; a walk inside another leaves them to that one.
+        Whether to run the hooks of wanted nodes; a walk inside another one leaves them to the outer walk.
 
     Raises
     ------
@@ -174,10 +174,8 @@ def _input_gradients(node: Node, g: Any, oldest: int, keep: bool, record: bool) 
     if type(g) is TupleCotangent:
         g = g.filled(node.likes)
     gradients: list[tuple[Any, Any]] = []
-    start = 0
     for rule in node.rules:
-        targets, end = rule.targets, start + len(rule.needs)
-        asked, start = saved[start:end], end
+        targets, asked = rule.targets, saved[rule.span]
         if oldest and type(targets) is int and inputs[targets].order < oldest:
             continue
         if record:
@@ -194,7 +192,7 @@ def _input_gradients(node: Node, g: Any, oldest: int, keep: bool, record: bool) 
 
 
 def _paired(inputs: Any, targets: tuple[int, ...], result: Any, oldest: int) -> list[tuple[Any, Any]]:
-    """Return the inputs whose gradients are wanted with what a rule for several of them returned."""
+    """Pair the inputs that need gradients with the results of a rule for several inputs."""
     if hasattr(result, "shape"):
         raise TypeError(f"expected {len(targets)} gradients in a tuple, got one array")
     pairs = zip([inputs[i] for i in targets], result, strict=True)
@@ -202,7 +200,7 @@ def _paired(inputs: Any, targets: tuple[int, ...], result: Any, oldest: int) -> 
 
 
 def _rebox(node: Node, need: tuple[int, Any], value: Any) -> Any:
-    """Put a saved value back on the tape, so that a recorded walk can be differentiated."""
+    """Box a saved value with its node, so that a recorded walk can be differentiated."""
     kind, which = need
     if kind == OUT and which is None:
         return Box.boxes(value, node)
