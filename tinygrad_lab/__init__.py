@@ -1,7 +1,7 @@
 """tinygrad_lab: automatic differentiation to learn from, to extend and to trust.
 
-``import tinygrad_lab as tgl`` gives the names below and nothing heavy: layers, data sets, training and the conformance
-kit are imported when they are asked for.
+``import tinygrad_lab as tgl`` is light and gives the names below. Layers, data sets, training and the conformance
+kit are imported on first use.
 """
 
 from typing import TYPE_CHECKING

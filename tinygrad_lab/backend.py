@@ -1,7 +1,7 @@
-"""The array libraries: which one an array belongs to, moving between them, and the few functions that they lack.
+"""Array libraries: find that of an array, copy between them, and add the functions that they lack.
 
-A *namespace* (`xp`) is a module with NumPy's functions: NumPy itself, or CuPy. Primitives are handed the namespace of
-their arguments, so that their code never names a library. Nothing moves between devices unless `transfer` is called.
+A *namespace* (`xp`) is a module with NumPy's functions: NumPy itself, or CuPy. Primitives get the namespace of their
+arguments, so their code never names a library. Arrays move between devices only by `transfer`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Shape = tuple[int, ...]
 
 # By type rather than by kind: float8 of ml_dtypes is of the kind "f" too, and bfloat16 is not.
 FLOATS = frozenset(np.dtype(code).type for code in np.typecodes["AllFloat"])  # carry gradients (complex: see settings)
-NUMBERS = FLOATS | {np.dtype(code).type for code in np.typecodes["AllInteger"] + "?"}  # can be computed with
-SCALARS = frozenset({bool, int, float, complex, type(None)})  # of Python, which take the width of an array beside them
-ORDINARY = frozenset(map(np.dtype, "?bBhHiIlLqQefd"))  # what kernels take: no complex, long or byte-swapped numbers
+NUMBERS = FLOATS | {np.dtype(code).type for code in np.typecodes["AllInteger"] + "?"}  # the supported dtypes
+SCALARS = frozenset({bool, int, float, complex, type(None)})  # Python's, which take the width of the other operand
+ORDINARY = frozenset(map(np.dtype, "?bBhHiIlLqQefd"))  # dtypes for kernels: no complex, long or byte-swapped numbers
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,15 @@ class Backend:
     Parameters
     ----------
     name : str
-        What users call it: ``"cpu"``, ``"cuda"``.
+        The name for users: ``"cpu"``, ``"cuda"``.
     namespace : module
         NumPy's functions for this library's arrays.
     from_numpy, to_numpy : callable
-        Copy an array here from the host, and back.
+        Copy an array from the host to the device, and back.
     scatter_add : callable
         ``scatter_add(target, index, values)`` adds in place, duplicates included (`numpy.add.at`).
     erf, erfc : callable
-        The error function of an array, and 1 minus it, exact where that is small.
+        The error function of an array, and 1 minus it, accurate where that is small.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Backend:
 
 
 def _scipy_special(name: str) -> Callable[[Array], Array]:
-    """Return a function of SciPy, which takes 0.1 s to import and is therefore asked for only when one is called."""
+    """Return a wrapper that imports SciPy at the first call, because the import takes 0.1 s."""
     return lambda x: getattr(importlib.import_module("scipy.special"), name)(x)
 
 
@@ -64,7 +64,7 @@ NAMESPACES: dict[type, Any] = {}  # array type -> namespace, looked up at every 
 
 
 def register_backend(backend: Backend, *array_types: type) -> None:
-    """Make a backend known by its name and by the types of its arrays."""
+    """Register a backend under its name and the types of its arrays."""
     BACKENDS[backend.name] = backend
     NAMESPACES.update(dict.fromkeys(array_types, backend.namespace))
 
@@ -77,7 +77,7 @@ register_backend(
 
 
 def _load_cupy() -> None:
-    """Register CuPy, or say what is missing."""
+    """Register CuPy; raise if it or a GPU is missing."""
     try:
         cupy = importlib.import_module("cupy")
     except ImportError as error:
@@ -94,7 +94,7 @@ def _load_cupy() -> None:
 
 
 def find_backend(name: str) -> Backend:
-    """Return the backend of that name, importing CuPy when it is the one asked for.
+    """Return the backend of that name; CuPy is imported on demand.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def find_backend(name: str) -> Backend:
 
 
 def namespace(*arrays: Array, who: str = "") -> Any:
-    """Return the one namespace of the given arrays; Python's and NumPy's scalars belong to any.
+    """Return the common namespace of the given arrays; Python's and NumPy's scalars fit any.
 
     Raises
     ------
@@ -125,17 +125,16 @@ def namespace(*arrays: Array, who: str = "") -> Any:
 
 
 def agree(who: object, arrays: list[Any]) -> tuple[Any, Any]:
-    """Return the namespace and the float dtype (or None) that an operation's arguments have in common.
+    """Return the common namespace and float dtype (or None) of an operation's arguments.
 
-    What is no array of numbers yet, such as a list, becomes one in its place: see `as_array`.
+    Arguments that are not yet numeric arrays, such as lists, are replaced by arrays in place: see `as_array`.
 
     Raises
     ------
     DeviceError
         The arrays belong to different backends.
     DTypeError
-        They are floats of different widths (complex128 may meet float64: the complex-step oracle needs it), or are no
-        numbers.
+        They are floats of different widths (complex128 with float64 is allowed for the complex step), or not numeric.
     """
     for i, v in enumerate(arrays):
         if not (type(v) in SCALARS or (is_array(v) and v.dtype.isnative and v.dtype.type in NUMBERS)):
@@ -158,13 +157,13 @@ def device_name(array: Array) -> str:
 
 
 def transfer(array: Array, device: str) -> Array:
-    """Copy an array to a device; an array that is there already is returned as it is."""
+    """Copy an array to a device; an array already on the device is returned unchanged."""
     source, target = backend_of(array), find_backend(device)
     return array if source is target else target.from_numpy(source.to_numpy(array))
 
 
 def is_array(value: object) -> bool:
-    """Return whether a value is an array of a known backend."""
+    """Return whether a value is an array of a registered backend."""
     return type(value) in NAMESPACES
 
 
@@ -174,21 +173,21 @@ def carries_gradient(value: object) -> bool:
 
 
 def as_array(value: Any, like: Any = None, *, who: str = "") -> Array:
-    """Return what a user hands in as an array of numbers: a list, a number, an array.
+    """Convert a user's list, number or array to an array of numbers.
 
     Parameters
     ----------
     value : array, number or nested list
-        An array of numbers is returned as it is, unless its bytes are in another machine's order.
+        An array of numbers is returned unchanged, unless its byte order is foreign.
     like : array or None
-        The array beside it: a list comes to its device, and a list of floats takes its dtype if that is of floats.
+        The other operand: a list goes to its device, and a list of floats takes its dtype if that is a float dtype.
     who : str
-        The beginning of an error.
+        The beginning of error messages.
 
     Raises
     ------
     DTypeError
-        The value holds no numbers, or is a masked array.
+        The value is not numeric, or is a masked array.
     ShapeError
         A nested list is not rectangular.
     """
@@ -210,23 +209,23 @@ def as_array(value: Any, like: Any = None, *, who: str = "") -> Array:
 
 
 def real(array: Array) -> Array:
-    """Return integers and booleans as float64, which sums and products of them do not overflow; floats as they are."""
+    """Return integers and booleans as float64, in which sums and products do not overflow; floats unchanged."""
     return array if array.dtype.type in FLOATS else array.astype("float64")
 
 
 def beside(value: Any, like: Any, *, who: str = "") -> Array:
-    """Return an operand of an array of floats in its dtype, if it is a list or an array of integers; see `as_array`."""
+    """Return an operand as an array; a list or an array of integers takes the float dtype of `like`. See `as_array`."""
     array = as_array(value, like, who=who)
     return array.astype(like.dtype) if array.dtype.kind in "iu" and carries_gradient(like) else array
 
 
 def as_floats(value: Any) -> Array:
-    """Return an array of floats as it is, and a Python float as one.
+    """Return an array of floats unchanged, and a Python float as an array.
 
     Raises
     ------
     DTypeError
-        The value holds integers, booleans or no numbers: these carry no gradient.
+        The value contains integers or booleans, which carry no gradient, or is not numeric.
     """
     array = as_array(value, who="differentiate: ")
     if not carries_gradient(array):
@@ -235,12 +234,12 @@ def as_floats(value: Any) -> Array:
 
 
 def fresh(value: Any) -> Any:
-    """Return a copy of an array that nobody else holds; anything else as it is."""
+    """Return a private copy of an array; anything else unchanged."""
     return namespace(value).array(value) if is_array(value) else value
 
 
 def kept(value: Any) -> Any:
-    """Return a copy of an array that can be written into; anything else as it is."""
+    """Return a copy of a writable array; anything else unchanged."""
     return fresh(value) if getattr(getattr(value, "flags", None), "writeable", True) else value
 
 
@@ -250,7 +249,7 @@ def zeros_like(array: Array) -> Array:
 
 
 def is_finite(array: Array) -> bool:
-    """Return whether an array holds neither infinities nor NaN."""
+    """Return whether an array contains neither infinities nor NaN."""
     return bool(namespace(array).isfinite(array).all())
 
 
@@ -260,12 +259,12 @@ def erf(x: Array) -> Array:
 
 
 def erfc(x: Array) -> Array:
-    """Return 1 - erf(x), exact for large x."""
+    """Return 1 - erf(x), accurate for large x."""
     return backend_of(x).erfc(x)
 
 
 def scatter_add(target: Array, index: Any, values: Array) -> None:
-    """Add `values` into ``target[index]`` in place; positions named twice receive both."""
+    """Add `values` to ``target[index]`` in place; repeated positions accumulate."""
     backend_of(target).scatter_add(target, index, values)
 
 
@@ -282,23 +281,23 @@ def split_mix(state: int) -> int:
 
 
 def random_number(key: int, place: int) -> int:
-    """Return the one number of `random_bits` at a place."""
+    """Return the number of `random_bits` at one position."""
     return split_mix(int(key) + int(place) * _GOLDEN & _MASK)
 
 
 def random_bits(xp: Any, key: Any, count: int) -> Array:
     """Return `count` random 64-bit numbers: SplitMix64 at the counters key + 1 * G, key + 2 * G, ...
 
-    A number depends on its key and its position alone, so any device, any number of threads and any kernel draw the
-    same. The key is an integer, or an array of one uint64 on the device.
+    A number depends only on its key and position, so every device, number of threads and kernel draws the same. The key
+    is an integer, or an array of one uint64 on the device.
     """
     key = xp.uint64(int(key) & _MASK) if isinstance(key, Integral) else key
     return random_bits_at(xp, key, xp.arange(1, count + 1, dtype=xp.uint64))
 
 
 def random_bits_at(xp: Any, keys: Any, places: Any) -> Array:
-    """Return the random 64-bit numbers of keys at places, counted from 1: arrays of uint64, or such numbers."""
-    if not (keys.ndim or places.ndim):  # of numbers, unlike arrays, NumPy warns that they are taken modulo 2**64
+    """Return the random 64-bit numbers of keys at positions counted from 1; both are arrays or scalars of uint64."""
+    if not (keys.ndim or places.ndim):  # for scalars, unlike arrays, NumPy warns of overflow modulo 2**64
         return random_bits_at(xp, keys, places.reshape(1))[0]
     z = places * xp.uint64(_GOLDEN) + keys
     z = (z ^ (z >> xp.uint64(30))) * xp.uint64(_MIX_1)
@@ -307,7 +306,7 @@ def random_bits_at(xp: Any, keys: Any, places: Any) -> Array:
 
 
 def random_uniform(xp: Any, key: Any, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
-    """Return numbers uniform in [0, 1), drawn by `random_bits`: as many bits as the dtype's significand has."""
+    """Return uniform numbers in [0, 1) from `random_bits`, with as many bits as the dtype's significand has."""
     digits = int(xp.finfo(dtype).nmant) + 1
     bits = random_bits(xp, key, math.prod(shape)) >> xp.uint64(64 - digits)
     return (bits.astype(dtype) * 2.0**-digits).reshape(shape)

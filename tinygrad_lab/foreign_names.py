@@ -1,4 +1,4 @@
-"""Names from other frameworks, with the word used here; at the root, because tensors, layers and optimizers ask it."""
+"""Names of other frameworks, with the word used here; in the root, because tensors, layers and optimizers use it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TENSOR = {
     "zero_": IMMUTABLE,
     "fill_": IMMUTABLE,
     "requires_grad_": "tinygrad_lab.tensor(array, requires_grad=True)",
-    "zero_grad": "nothing: an update gives parameters fresh values without gradients",
+    "zero_grad": "nothing: an update gives parameters new values without gradients",
     "tolist": "numpy().tolist()",
     "clamp": "clip(low, high)",
     "cpu": DEVICE,
@@ -91,18 +91,18 @@ PACKAGE = {
 
 
 def missing(owner: str, name: str, table: Mapping[str, str], functions: Container[str] = ()) -> AttributeError:
-    """Return the error for an attribute that does not exist, with our word where another framework has the name.
+    """Return the error for a missing attribute; for a name of another framework it suggests our word.
 
     Parameters
     ----------
     owner : str
-        The object or module that has no such attribute, in words.
+        Description of the object or module that lacks the attribute.
     name : str
         The attribute.
     table : mapping
         Foreign names and what to use instead.
     functions : container of str
-        Names that are functions here and methods elsewhere.
+        Names that are functions here and methods in other frameworks.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""NumPy's functions of tensors, in NumPy's terms: ``np.sum(t, axis=0)``, ``np.concatenate([t, u])``.
+"""NumPy functions applied to tensors: ``np.sum(t, axis=0)``, ``np.concatenate([t, u])``.
 
-Each is the operation of its name, recorded on the tape. A function without an operation is refused.
+Each calls the operation of the same name, recorded on the tape. A function without an operation raises.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tinygrad_lab.ops import arithmetic, indexing, linear, reductions, shaping
 
 Function = Callable[..., Any]
 
-QUERIES: tuple[Function, ...] = (  # whose answers have no derivative: they are given the raw arrays
+QUERIES: tuple[Function, ...] = (  # functions without a derivative, which get the raw arrays
     np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.common_type, np.iscomplexobj, np.isrealobj,
     np.zeros_like, np.ones_like, np.full_like, np.empty_like, np.isnan, np.isinf, np.isfinite, np.signbit,
     np.allclose, np.isclose, np.array_equal, np.count_nonzero, np.nonzero, np.argwhere,
@@ -37,7 +37,7 @@ OPERATIONS: dict[Function, Function] = {
     np.reshape: lambda a, shape: a.reshape(shape),
     np.transpose: lambda a, axes=None: a.transpose() if axes is None else a.transpose(tuple(axes)),
 }
-WRITTEN_IN_C: dict[Function, Function] = {  # whose signatures not every version of NumPy tells
+WRITTEN_IN_C: dict[Function, Function] = {  # functions whose signatures are not available in every NumPy
     np.concatenate: lambda arrays, axis=0, out=None, *, dtype=None, casting="same_kind": None,
     np.where: lambda condition, x, y: None,
 }
@@ -52,17 +52,17 @@ RENAMED = {
     "a_max": "high",
     "max": "high",
 }
-INTEGERS = {"condition", "indices"}  # arrays whose integers stay what they are beside floats
-CHANGES_NOTHING = {"optimize"}  # but the order of products
+INTEGERS = {"condition", "indices"}  # arguments whose integers are not converted to floats
+CHANGES_NOTHING = {"optimize"}  # options that are ignored; this one changes only the order of products
 
 
 def apply(function: Function, types: Sequence[type], inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
-    """Return what a function of NumPy gives for tensors, or NotImplemented if another array type is to be asked.
+    """Apply a NumPy function to tensors, or return NotImplemented if another array type should handle it.
 
     Raises
     ------
     DTypeError
-        It has no operation, or has been given what that does not take.
+        There is no such operation, or it does not take the given arguments.
     """
     if not all(issubclass(kind, Box) or kind in NAMESPACES for kind in types):
         return NotImplemented
@@ -87,14 +87,14 @@ def apply(function: Function, types: Sequence[type], inputs: Sequence[Any], opti
 
 
 def answer(function: Function, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
-    """Return what one of `QUERIES` says of raw arrays."""
+    """Return the result of one of `QUERIES` on the raw arrays."""
     return function(*map(unbox, inputs), **{name: unbox(value) for name, value in options.items()})
 
 
 def _arguments(
     function: Function, inputs: Sequence[Any], options: Mapping[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Return a call's arrays, by position, and what else differs from NumPy's default, by the operation's name."""
+    """Return a call's arrays by position, and by the operation's names the options that are not NumPy's defaults."""
     signature = inspect.signature(WRITTEN_IN_C.get(function, function))
     given = signature.bind(*inputs, **options).arguments
     given |= given.pop("kwargs", {})
@@ -124,12 +124,12 @@ def _holds_boxes(value: Any) -> bool:
 
 
 def _array(value: Any, like: Any) -> Any:
-    """Return a list, a number or integers as an array beside `like`, of floats where that is; all else as it is."""
+    """Convert a list, number or integers to an array that matches `like`; return anything else unchanged."""
     return value if isinstance(value, (Box, str)) else beside(value, like)
 
 
 def _plain(value: Any) -> Any:
-    """Return numbers that steer an operation, such as an axis, as Python's."""
+    """Convert NumPy numbers in options, such as an axis, to Python's."""
     return unbox(value).tolist() if isinstance(value, (Box, np.ndarray)) else value
 
 

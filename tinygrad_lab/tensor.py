@@ -108,7 +108,7 @@ class Tensor(Box):
         return text.replace("\n", "\n       ") + ")"
 
     def numpy(self) -> Array:
-        """Return the values as a read-only NumPy array, copied from the GPU if they lie there."""
+        """Return the values as a read-only NumPy array, copied from the GPU if necessary."""
         array = backend_of(self.value).to_numpy(self.value).view()
         array.flags.writeable = False
         return array
@@ -120,7 +120,7 @@ class Tensor(Box):
         return self.numpy().item()  # type: ignore[no-any-return]  # arrays are Any
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        """Apply the operation that a NumPy function is named after, so that ``np.sin(t)`` stays on the tape."""
+        """Apply the operation with the name of a NumPy ufunc, so that ``np.sin(t)`` stays on the tape."""
         name = ufunc.__name__
         if ufunc in numpy_protocol.QUERIES and method == "__call__":
             return numpy_protocol.answer(ufunc, inputs, options)
@@ -135,7 +135,7 @@ class Tensor(Box):
         return operation(*(_operand(like, x) for x in inputs))
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
-        """Apply the operation that a NumPy function is named after: ``np.sum(t, axis=0)``."""
+        """Apply the operation with the name of a NumPy function: ``np.sum(t, axis=0)``."""
         return numpy_protocol.apply(function, types, inputs, options)
 
     def __format__(self, spec: str) -> str:
@@ -144,7 +144,7 @@ class Tensor(Box):
 
     def __array__(self, *args: Any, **options: Any) -> Array:
         raise DTypeError(
-            "a Tensor does not turn into a NumPy array by itself, which would cut it off the tape; "
+            "a Tensor does not turn into a NumPy array implicitly, which would cut it off the tape; "
             "use t.numpy(), or the functions of tinygrad_lab"
         )
 
@@ -158,19 +158,19 @@ class Tensor(Box):
         return shaping.astype(self, dtype=dtype)  # type: ignore[no-any-return]  # arrays are Any
 
     def backward(self, cotangent: Any = None, keep_graph: bool = False) -> None:
-        """Walk the tape back from here and add to the ``grad`` of every leaf that this tensor was made from.
+        """Run the backward pass from this tensor and add to the ``grad`` of every leaf that it depends on.
 
         Parameters
         ----------
         cotangent : Tensor or array
-            dL/d(self), of this tensor's shape and dtype; may be left out for a scalar, where it is 1.
+            dL/d(self), of this tensor's shape and dtype; by default 1 for a scalar.
         keep_graph : bool
             Whether to keep saved values for another walk.
 
         Raises
         ------
         GradientError
-            The tensor is not on the tape, or is no scalar and has no cotangent, or was walked before.
+            The tensor is not on the tape, needs a cotangent because it is not a scalar, or was walked before.
         """
         if self.node is None:
             raise GradientError(
@@ -189,14 +189,14 @@ class Tensor(Box):
         backward_pass({self.node: g}, keep=keep_graph)
 
     def register_hook(self, hook: Callable[[Any], Any]) -> Callable[[], None]:
-        """Call `hook` with this tensor's gradient when a walk reaches it; what it returns, if anything, replaces it.
+        """Call `hook` with this tensor's gradient in each backward pass; its result, unless None, replaces the gradient.
 
-        A parameter keeps its hooks when it is given a new array, and while it is frozen.
+        A parameter keeps its hooks when it gets a new array, and while it is frozen.
 
         Returns
         -------
         callable
-            Call it to take the hook away.
+            Call it to remove the hook.
         """
         if self.node is None:
             raise GradientError("register_hook: expected a tensor on the tape, got a constant")
@@ -211,7 +211,7 @@ class Tensor(Box):
         node.hooks = (*node.hooks, apply)
 
         def remove() -> None:
-            # a parameter takes its hooks along to its next leaf, and keeps them while it is frozen
+            # a parameter passes its hooks to its next leaf, and keeps them while it is frozen
             for holder in (node, self.node, getattr(self, "frozen_leaf", None)):
                 if holder is not None:
                     holder.hooks = tuple(h for h in holder.hooks if h is not apply)
@@ -239,9 +239,9 @@ class Tensor(Box):
         return complex(self._constant("complex()").item())
 
     def _constant(self, conversion: str) -> Tensor:
-        """Return the tensor, unless a transform differentiates a function by it: that would lose its derivative.
+        """Return the tensor, or raise if a transform is differentiating with respect to it and would lose a derivative.
 
-        `bool` is let through, for it steers the flow of control and has no derivative.
+        `bool` is allowed, because it controls the flow and has no derivative.
         """
         settings = SETTINGS.get()
         if self.node is not None and settings.transforming and settings.recording:
@@ -431,7 +431,7 @@ Box.boxes = Tensor
 
 
 def _operand(like: Box, other: Any) -> Any:
-    """Return an operand as an array or a number: lists become arrays; they and integers take the tensor's dtype."""
+    """Return an operand as an array or a number; lists and integer arrays are converted to the tensor's dtype."""
     convert = isinstance(other, (list, tuple)) or (is_array(other) and other.dtype.kind in "iu")
     return beside(other, like.value, who="operand: ") if convert else other
 
@@ -446,23 +446,23 @@ to_device.defvjp(x=lambda g, device, source: to_device(g, device=source, source=
 
 
 def tensor(array: Any, requires_grad: bool = False, *, dtype: Any = None, device: str | None = None) -> Tensor:
-    """Return a tensor that holds a copy of an array.
+    """Return a tensor with a copy of an array.
 
     Parameters
     ----------
     array : array, Tensor, number or nested list
         The values.
     requires_grad : bool
-        Whether the tensor is a leaf of the tape: a variable to take derivatives by.
+        Whether the tensor is a leaf of the tape: a variable to differentiate with respect to.
     dtype : str or numpy.dtype
         By default that of the array, as NumPy would choose it.
     device : {"cpu", "cuda"}
-        By default where the array lies.
+        By default that of the array.
 
     Raises
     ------
     DTypeError
-        The values are no numbers, or a gradient is asked for integers or booleans.
+        The values are not numeric, or requires_grad is set for integers or booleans.
 
     Examples
     --------

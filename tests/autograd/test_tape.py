@@ -358,5 +358,5 @@ def test_wrong_shapes_name_the_operation(make: Make) -> None:
 def test_other_exceptions_of_a_forward_stay_what_they_are(make: Make) -> None:
     with pytest.raises(IndexError):
         tgl.tensor(make([1.0, 2.0]))[5]
-    with pytest.raises(DTypeError, match="does not turn into a NumPy array by itself"):
+    with pytest.raises(DTypeError, match="does not turn into a NumPy array implicitly"):
         np.asarray(tgl.tensor(make([1.0])))

@@ -258,7 +258,7 @@ P = {"net.weight": tgl.Parameter(np.ones(2)), "net.bias": tgl.Parameter(np.ones(
         (lambda: SGD(P, lr=0.1, nesterov=True), "expected momentum with nesterov=True"),
         (lambda: SGD(P, lr=0.1, groups={"*.biass": {"weight_decay": 0}}), r"such as \['net.bias'.*got '\*.biass'"),
         (lambda: SGD(P, lr=0.1, groups={"*": {"decay": 0}}), r"some of .*'weight_decay'.*got \['decay'\]"),
-        (lambda: SGD(P, lr=0.1, groups={"*": {"lr": 0}}), "lr_factor.*lr is everybody's"),
+        (lambda: SGD(P, lr=0.1, groups={"*": {"lr": 0}}), "lr_factor.*lr is shared by all groups"),
         (lambda: Adam(P, groups={"*": {"weight_decay": -1}}), "weight_decay, not negative"),
     ],
 )

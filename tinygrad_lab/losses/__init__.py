@@ -1,7 +1,7 @@
-"""Losses: how far predictions are from what was wanted.
+"""Loss functions of predictions and targets.
 
-Each is a function of predictions and targets: a sum over the classes, where there are classes, then a reduction over
-the examples. They are registered in the entry-point group ``tinygrad_lab.losses``.
+Each sums over the classes, if there are classes, and then reduces over the examples. Losses are registered in the
+entry-point group ``tinygrad_lab.losses``.
 """
 
 from tinygrad_lab.losses import kernels

@@ -1,4 +1,4 @@
-"""The loss of a network with classifiers beside its layers."""
+"""Loss of networks with auxiliary classifiers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinygrad_lab.losses.classification import softmax_cross_entropy
 def auxiliary_cross_entropy(
     logits: Any, labels: Any, *, weight: float = 0.3, reduction: str = "mean", label_smoothing: float = 0.0
 ) -> Any:
-    r"""Softmax cross entropy of a network with auxiliary classifiers: its own, and a share of each of theirs.
+    r"""Softmax cross entropy of a network's own logits, plus a share of that of each auxiliary classifier.
 
     .. math:: \ell = \ell_0 + w \sum_i \ell_i
 
@@ -44,7 +44,7 @@ def auxiliary_cross_entropy(
     ShapeError
         The labels do not fit the logits.
     OptionError
-        A label is not one of 0 ... K - 1, or an option means nothing.
+        A label is not one of 0 ... K - 1, or an option is invalid.
 
     References
     ----------

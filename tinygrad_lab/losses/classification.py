@@ -1,4 +1,4 @@
-"""Losses of classes: cross entropies, divergences and margins."""
+"""Classification losses: cross entropies, divergences and margins."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from tinygrad_lab.ops.widths import in_floats
 
 
 def shares_wanted(x: Any, target: Any, smoothing: float) -> Any:
-    """Return t: the probabilities in `target`, or 1 at the class that it numbers; smoothed toward 1 / K."""
+    """Return t: the probabilities in `target`, or its labels one-hot; smoothed toward 1 / K."""
     shares = target if target.ndim == x.ndim else one_hot(unbox(target), x)
     return shares * (1.0 - smoothing) + smoothing / x.shape[-1] if smoothing else shares
 
 
 @primitive
 def cross_entropy(xp: Any, x: Any, target: Any, *, smoothing: float = 0.0) -> Any:
-    """Return -sum_k t_k log softmax(x)_k along the last axis; a class of probability 0 counts 0, whatever its logit."""
+    """Return -sum_k t_k log softmax(x)_k along the last axis; a term with t_k = 0 is 0 for every logit."""
     log_p, t = log_softmax.forward(xp, x), shares_wanted(x, target, smoothing)
     return -xp.sum(t * xp.where(t == 0, xp.zeros_like(log_p), log_p), axis=-1)
 
 
 @primitive
 def cross_entropy_grad(xp: Any, g: Any, x: Any, target: Any, *, smoothing: float = 0.0) -> Any:
-    """Return g (softmax(x) sum(t) - t), with a value of g for each row."""
+    """Return g (softmax(x) sum(t) - t), with one value of g per row."""
     t = shares_wanted(x, target, smoothing)
     return g[..., None] * (softmax.forward(xp, x) * xp.sum(t, axis=-1, keepdims=True) - t)
 
 
 def _grad_rule(v: Any, g: Any, x: Any, target: Any, smoothing: float, wanted: tuple[bool, ...]) -> tuple[Any, Any, Any]:
-    """Differentiate sum_k v_k g (p_k sum(t) - t_k), p being softmax(x), by g, x and the target."""
+    """Differentiate sum_k v_k g (p_k sum(t) - t_k), with p = softmax(x), with respect to g, x and the target."""
     p, t, g = softmax(x), shares_wanted(x, target, smoothing), expand_dims(g, -1)
     along, whole = (reductions.sum(each, -1, keepdims=True) for each in (v * p, t))
     by_g = squeeze(along * whole, -1) - reductions.sum(v * t, -1)
@@ -66,7 +66,7 @@ cross_entropy_grad.defvjp("g", "x", "target", _grad_rule)
 
 @in_floats
 def softmax_cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean", label_smoothing: float = 0.0) -> Any:
-    r"""Cross entropy between the classes wanted and the softmax of logits.
+    r"""Cross entropy between target classes and the softmax of logits.
 
     .. math:: \ell = -\sum_k t_k \log \frac{e^{x_k}}{\sum_j e^{x_j}}, \qquad
               \frac{\partial \ell}{\partial x_k} = \mathrm{softmax}(x)_k \sum_j t_j - t_k
@@ -79,7 +79,7 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean", 
     logits : Tensor or array of floats
         x, before the softmax.
     labels : array of integers, or Tensor or array of floats
-        The classes by number, or a probability for each class (that they sum to 1 is not checked).
+        The class numbers, or a probability for each class (their sum is not checked).
     reduction : {"mean", "sum", "none"}
         Over all axes but that of the classes.
     label_smoothing : float
@@ -103,7 +103,7 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean", 
     ShapeError
         The labels do not fit the logits.
     OptionError
-        A label is not one of 0 ... K - 1, or an option means nothing.
+        A label is not one of 0 ... K - 1, or an option is invalid.
 
     References
     ----------
@@ -131,7 +131,7 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean", 
 
 @in_floats
 def nll(log_probabilities: Any, labels: Any, *, reduction: str = "mean") -> Any:
-    r"""Negative log-likelihood of the classes wanted.
+    r"""Negative log-likelihood of the target classes.
 
     .. math:: \ell = -\log p_y
 
@@ -182,7 +182,7 @@ def _chosen(x: Any, labels: Any) -> Any:
 
 @in_floats
 def kl_divergence(log_probabilities: Any, target: Any, *, reduction: str = "mean") -> Any:
-    r"""Kullback-Leibler divergence of predicted probabilities q from those wanted, p.
+    r"""Kullback-Leibler divergence of predicted probabilities q from target probabilities p.
 
     .. math:: \ell = \sum_k p_k (\log p_k - \log q_k), \qquad 0 \log 0 = 0
 
@@ -191,7 +191,7 @@ def kl_divergence(log_probabilities: Any, target: Any, *, reduction: str = "mean
     log_probabilities : Tensor or array of floats
         log q, as `tinygrad_lab.log_softmax` gives it.
     target : Tensor or array of floats
-        p; that it sums to 1 is not checked.
+        p; its sum is not checked.
     reduction : {"mean", "sum", "none"}
         Over all axes but that of the classes.
 
@@ -235,7 +235,7 @@ def kl_divergence(log_probabilities: Any, target: Any, *, reduction: str = "mean
 
 @primitive
 def logistic_loss(xp: Any, x: Any, target: Any) -> Any:
-    """Return -t log s(x) - (1 - t) log(1 - s(x)) with the logistic function s, so written that nothing overflows."""
+    """Return -t log s(x) - (1 - t) log(1 - s(x)) for the logistic function s, in a form that does not overflow."""
     return xp.maximum(x, 0) - x * target + xp.log1p(xp.exp(-xp.abs(x)))
 
 
@@ -244,7 +244,7 @@ logistic_loss.defvjp(x=lambda g, x, target: g * (sigmoid(x) - target), target=la
 
 @in_floats
 def binary_cross_entropy_with_logits(logits: Any, target: Any, *, reduction: str = "mean") -> Any:
-    r"""Cross entropy of independent yes-or-no questions, each answered by the logistic function of a logit.
+    r"""Binary cross entropy of independent yes-or-no targets and the logistic function of logits.
 
     .. math:: \ell = -t \log \sigma(x) - (1 - t) \log(1 - \sigma(x)) = \max(x, 0) - x t + \log(1 + e^{-|x|}), \qquad
               \frac{\partial \ell}{\partial x} = \sigma(x) - t
@@ -293,7 +293,7 @@ def binary_cross_entropy_with_logits(logits: Any, target: Any, *, reduction: str
 
 @in_floats
 def hinge(scores: Any, target: Any, *, margin: float = 1.0, reduction: str = "mean") -> Any:
-    r"""Hinge loss of two classes: how far a score falls short of a margin on its side.
+    r"""Hinge loss of two classes: how far a score is below the margin on its side.
 
     .. math:: \ell = \max(0, m - t s), \qquad t \in \{-1, 1\}
 
@@ -349,7 +349,7 @@ def hinge(scores: Any, target: Any, *, margin: float = 1.0, reduction: str = "me
 
 @in_floats
 def multiclass_hinge(scores: Any, labels: Any, *, margin: float = 1.0, reduction: str = "mean") -> Any:
-    r"""Hinge loss of several classes: how far the score wanted falls short of a margin above each of the others.
+    r"""Hinge loss of several classes: how far the target's score is below each other score plus a margin.
 
     .. math:: \ell = \sum_{k \ne y} \max(0, m + s_k - s_y)
 

@@ -1,4 +1,4 @@
-"""Kernels of losses: on a GPU, in NumPy, and compiled; the later of two is chosen first.
+"""Kernels of losses: on a GPU, in NumPy, and compiled; a later one is tried first.
 
 Each reads the logits once.
 """
@@ -23,12 +23,12 @@ from tinygrad_lab.kernels.tools import (
 )
 from tinygrad_lab.losses.classification import cross_entropy, cross_entropy_grad
 
-BLOCK = 1 << 17  # elements; a block of a few rows costs more to hand over than to work on
-LEAST = 1 << 8  # elements for which compiled code pays
+BLOCK = 1 << 17  # elements; with smaller blocks, starting them costs more than their work
+LEAST = 1 << 8  # elements from which compiled code pays
 
 
 def _fit(x: Array, target: Array) -> bool:
-    """Return whether there are rows of logits, and labels or probabilities for them."""
+    """Return whether x has rows of logits and target has labels or probabilities for them."""
     return is_array(x) and is_array(target) and x.ndim > 0 and target.shape in (x.shape, x.shape[:-1])
 
 
@@ -37,13 +37,13 @@ def _are_labels(x: Array, target: Array) -> bool:
 
 
 def _are_classes(x: Array, target: Array) -> bool:
-    """Return whether there are labels, all of them numbers of classes: one that is not would be read as an address."""
+    """Return whether target has labels that are all valid; an invalid one would be used as an address."""
     whole = _are_labels(x, target) and target.dtype.kind in "iu" and target.size > 0
     return bool(whole and target.min() >= 0 and target.max() < x.shape[-1])
 
 
 def _slopes_fit(g: Array, x: Array) -> bool:
-    """Return whether there is a cotangent for each row."""
+    """Return whether g has one cotangent per row."""
     return is_array(g) and is_array(x) and g.dtype == x.dtype and g.shape == x.shape[:-1]
 
 
@@ -61,7 +61,7 @@ def _takes_raw_slopes(g: Array, x: Array, target: Array, *, smoothing: float = 0
 
 
 def _launch_raw(name: str, x: Array, target: Array, smoothing: float, out: Array, *slopes: Array) -> Array:
-    """Launch a raw kernel, which looks for the classes wanted among labels, or else among probabilities."""
+    """Launch a raw kernel, which gets labels or probabilities."""
     classes, labeled = x.shape[-1], _are_labels(x, target)
     labels = gpu.contiguous(target).astype(np.int64, copy=False) if labeled else None
     shares = None if labeled else gpu.contiguous(target)
@@ -144,7 +144,7 @@ def _takes_slopes(g: Array, x: Array, target: Array, *, smoothing: float = 0.0) 
 
 
 def _launch(of_labels: Any, of_shares: Any, slopes: Array | None, x: Array, target: Array, smoothing: float) -> Array:
-    """Run one of two compiled kernels on blocks of rows; with a value for each row it makes a gradient."""
+    """Run the compiled kernel for labels or probabilities on blocks of rows; with slopes it computes a gradient."""
     (rows, block), labeled = _rows(contiguous(x)), _are_labels(x, target)
     wanted = target.reshape(-1).astype(np.int64) if labeled else contiguous(target).reshape(rows.shape)
     out = aligned(x.shape[:-1] if slopes is None else x.shape)

@@ -1,4 +1,4 @@
-"""What all losses share: the reduction over examples, and the checks of what they are given."""
+"""Reductions over examples and argument checks of all losses."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def reduce(losses: Any, reduction: str, who: str = "reduce") -> Any:
     Raises
     ------
     OptionError
-        The reduction is none of these.
+        The reduction is unknown.
     ShapeError
-        There is no loss to take the mean of. (The sum of none is 0.)
+        There are no losses to average. (The sum of none is 0.)
     """
     if reduction == "mean":
         if losses.size == 0:
@@ -43,7 +43,7 @@ def as_target(who: str, target: Any, prediction: Any) -> Any:
     Raises
     ------
     DTypeError
-        The prediction is complex, or the target no numbers.
+        The prediction is complex, or the target is not numeric.
     ShapeError
         The shapes differ: nothing is broadcast, since (N, 1) against (N,) would compare each example with all.
     """
@@ -60,23 +60,23 @@ def as_target(who: str, target: Any, prediction: Any) -> Any:
 
 
 def check_classes(who: str, x: Any) -> None:
-    """Refuse predictions without a last axis of classes, or complex ones."""
+    """Raise for predictions that are complex or have no last axis of classes."""
     expect_real(x, who)
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ShapeError(f"{who}: expected predictions with a last axis of classes, got shape {x.shape}")
 
 
 def check_labels(who: str, labels: Any, like: Any) -> tuple[Any, Any]:
-    """Return labels as a raw array of integers that number classes of `like`, one for each of its rows.
+    """Return labels as a raw integer array, one class number for each row of `like`, and the marks for `spoil`.
 
-    On a GPU nothing waits for the labels, so that their range is not known when the loss is taken: the second result
-    then is NaN for each label out of range, 0 for the others, to be added to the losses (`spoil`). Under
-    `detect_anomaly` the range is checked there too. For NumPy's arrays the second result is None.
+    On a GPU the loss does not wait for the labels, so their range is not checked. The second result is then NaN for
+    each label out of range and 0 for the others, to be added to the losses (`spoil`). Under `detect_anomaly` the range
+    is checked on a GPU too. For NumPy arrays the second result is None.
 
     Raises
     ------
     DTypeError, ShapeError, OptionError
-        They are no integers, are not one for each row, or one is out of range.
+        The labels are not integers, not one per row, or out of range.
     """
     check_classes(who, like)
     labels, classes = unbox(as_operand(labels, like, who=who)), like.shape[-1]
@@ -99,7 +99,7 @@ def check_labels(who: str, labels: Any, like: Any) -> tuple[Any, Any]:
 
 
 def waits(array: Any) -> bool:
-    """Tell whether looking at an array's values would wait for a GPU, and is not asked for by `detect_anomaly`."""
+    """Return whether reading an array's values would wait for a GPU; False under `detect_anomaly`, which may wait."""
     return device_name(array) != "cpu" and not SETTINGS.get().anomaly
 
 
@@ -110,7 +110,7 @@ def nan_at(places: Any, dtype: Any) -> Any:
 
 
 def spoil(losses: Any, spoiled: Any) -> Any:
-    """Add NaN where what a loss was given is found to be wrong without waiting; nothing where that is None."""
+    """Add the marks of invalid labels, NaN, to losses; None adds nothing."""
     return losses if spoiled is None else losses + spoiled
 
 

@@ -1,4 +1,4 @@
-"""Losses of numbers: squared, absolute, and Huber's between the two."""
+"""Regression losses: squared, absolute, and Huber's between the two."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def huber(prediction: Any, target: Any, *, delta: float = 1.0, reduction: str = 
     target : Tensor or array
         t.
     delta : float
-        Where the one passes into the other.
+        The distance at which the squared error becomes the absolute error.
     reduction : {"mean", "sum", "none"}
         Over all elements.
 

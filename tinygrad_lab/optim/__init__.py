@@ -1,4 +1,4 @@
-"""Optimizers: how parameters follow their gradients; learning-rate schedules, clipping and averages of weights."""
+"""Optimizers, learning-rate schedules, gradient clipping and averages of weights."""
 
 from tinygrad_lab.optim import kernels
 from tinygrad_lab.optim.averaging import ExponentialMovingAverage, StochasticWeightAverage, WeightAverage

@@ -1,4 +1,4 @@
-"""Averages of weights over the steps of training, which often predict better than the last weights."""
+"""Weight averages over training steps, which often predict better than the last weights."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tinygrad_lab.optim.updates import average_update
 
 
 class WeightAverage:
-    """The base class of averages: after each step (or each epoch) call `update`; `weights` goes into ``load_state``.
+    """Base class of weight averages. Call `update` after each step or epoch; pass `weights` to ``load_state``.
 
-    Buffers are not averaged: those of `weights` are the model's own of the moment.
+    Buffers are not averaged: `weights` returns the model's current ones.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class WeightAverage:
         raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines weight")
 
     def update(self) -> None:
-        """Take the present parameters into the average; the first ones are copied."""
+        """Add the current parameters to the average; the first ones are copied."""
         for path, parameter in self.model.parameters().items():
             if self.count:
                 average_update(self._average[path], parameter.value, weight=self.weight(self.count))
@@ -47,11 +47,11 @@ class WeightAverage:
         return self.model.state() | {path: namespace(a).array(a) for path, a in self._average.items()}
 
     def state(self) -> dict[str, Any]:
-        """Return all that a resumed run needs, flat: the count, and copies of the averages by path."""
+        """Return the state for resuming, flat: the count, and copies of the averages by path."""
         return {"count": self.count} | {f"average/{path}": namespace(a).array(a) for path, a in self._average.items()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from a `state`; all or nothing.
+        """Restore a `state`; on an error nothing is changed.
 
         Raises
         ------
@@ -76,7 +76,7 @@ class WeightAverage:
 
 
 class ExponentialMovingAverage(WeightAverage):
-    r"""The average in which older weights fade.
+    r"""Exponential moving average of weights.
 
     .. math:: \bar p_1 = p_1, \qquad \bar p_t = d\, \bar p_{t-1} + (1 - d)\, p_t
 
@@ -85,7 +85,7 @@ class ExponentialMovingAverage(WeightAverage):
     model : Layer
         Whose parameters to average.
     decay : float
-        d: about 1 / (1 - d) steps are remembered.
+        d; the average extends over about 1 / (1 - d) steps.
 
     Raises
     ------
@@ -94,7 +94,8 @@ class ExponentialMovingAverage(WeightAverage):
 
     References
     ----------
-    B. Polyak, A. Juditsky, "Acceleration of stochastic approximation by averaging", 1992, with weights that fade.
+    B. Polyak, A. Juditsky, "Acceleration of stochastic approximation by averaging", 1992; here with exponential
+    weights.
 
     Examples
     --------
@@ -120,19 +121,19 @@ class ExponentialMovingAverage(WeightAverage):
 
 
 class StochasticWeightAverage(WeightAverage):
-    r"""The plain mean of weights.
+    r"""Mean of all weights so far.
 
     .. math:: \bar p_t = \frac{1}{t} \sum_{i=1}^{t} p_i
 
     Parameters
     ----------
     model : Layer
-        Whose parameters to average.
+        The model whose parameters are averaged.
 
     References
     ----------
     P. Izmailov et al., "Averaging weights leads to wider optima and better generalization", 2018, algorithm 1. Running
-    statistics do not suit the averaged weights: run the model over training data in training mode to renew them.
+    statistics do not fit the averaged weights: run the model over training data in training mode to recompute them.
 
     Examples
     --------
@@ -147,5 +148,5 @@ class StochasticWeightAverage(WeightAverage):
     """
 
     def weight(self, count: int) -> float:
-        """Return the newest's share of the mean."""
+        """Return the newest weights' share of the mean."""
         return 1.0 / (count + 1)

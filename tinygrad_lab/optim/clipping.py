@@ -1,4 +1,4 @@
-"""Clipping: gradients held within bounds, between the backward walk and the optimizer's step."""
+"""Gradient clipping, between the backward pass and the optimizer's step."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tinygrad_lab.nn.variables import Parameter
 
 
 def _with_gradient(parameters: Mapping[str, Parameter]) -> list[tuple[Node, Array]]:
-    """Return the leaves that have a gradient, and the gradients."""
+    """Return the leaves that have a gradient, with their gradients."""
     return [(p.node, p.node.grad) for p in parameters.values() if p.node is not None and p.node.grad is not None]
 
 
 def gradient_norm(parameters: Mapping[str, Parameter]) -> float:
-    """Return the Euclidean norm of all gradients together, summed in float64; those without count 0.
+    """Return the Euclidean norm of all gradients together, summed in float64; missing gradients count as 0.
 
     Examples
     --------
@@ -35,7 +35,7 @@ def gradient_norm(parameters: Mapping[str, Parameter]) -> float:
 
 
 def clip_by_norm(parameters: Mapping[str, Parameter], max_norm: float) -> float:
-    r"""Scale all gradients by one factor so that their norm together is at most `max_norm`.
+    r"""Scale all gradients by one factor so that their joint norm is at most `max_norm`.
 
     .. math:: g \leftarrow g \cdot \min\left(1, \frac{c}{\lVert g \rVert}\right)
 
@@ -49,7 +49,7 @@ def clip_by_norm(parameters: Mapping[str, Parameter], max_norm: float) -> float:
     Returns
     -------
     float
-        The norm before. Where it is not finite, nothing was scaled: no factor would help.
+        The norm before scaling. If it is not finite, nothing was scaled, because no factor would help.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def clip_by_norm(parameters: Mapping[str, Parameter], max_norm: float) -> float:
 
 
 def clip_by_value(parameters: Mapping[str, Parameter], limit: float) -> None:
-    """Hold every element of every gradient between -limit and limit; NaN stays NaN.
+    """Clip every element of every gradient to the range from -limit to limit; NaN stays NaN.
 
     Parameters
     ----------

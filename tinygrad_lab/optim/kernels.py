@@ -1,4 +1,4 @@
-"""Kernels of the updates: on a GPU, in NumPy, and compiled; the later of two is chosen first.
+"""Kernels of optimizer updates: on a GPU, in NumPy, and compiled; a later one is tried first.
 
 Each array is read and written once.
 """
@@ -26,7 +26,7 @@ from tinygrad_lab.optim.updates import (
 
 
 def _can_write(array: Array) -> bool:
-    """Return whether an array is changed in place by what is written to its elements along one axis."""
+    """Return whether writing to the flattened array changes the array itself."""
     return bool(array.flags.c_contiguous and array.flags.writeable)
 
 
@@ -40,7 +40,7 @@ def _takes_raw(p: Array, g: Array, *state: Any, **options: Any) -> bool:
 def _launch_raw(
     name: str, p: Array, g: Array, state: tuple[Array | None, ...], *numbers: Any, reuse: bool = False
 ) -> Array:
-    """Return the new parameter; the state, which is in one piece for it was made so, is changed in place."""
+    """Return the new parameter; the state, which is always contiguous, is updated in place."""
     p = gpu.contiguous(p)
     out = p if reuse else gpu.room(p.shape, p)
     gpu.run("updates", name, p, p.size, p, gpu.contiguous(g), *state, out, *numbers, p.size)

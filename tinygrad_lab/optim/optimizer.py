@@ -1,4 +1,4 @@
-"""What all optimizers share: parameter groups, private state, and the step."""
+"""Base class of optimizers: parameter groups, private state, and the step."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ SHARES = frozenset({"momentum", "rho", "beta1", "beta2"})
 
 
 class Optimizer(metaclass=Checked):
-    """The base class of all optimizers.
+    """Base class of all optimizers.
 
-    A subclass names the arrays that it keeps for each parameter in `slots` and defines `update`. Its constructor hands
+    A subclass names the arrays that it keeps for each parameter in `slots` and defines `update`. Its constructor passes
     its options to this one.
 
     Parameters
     ----------
     parameters : mapping of path to Parameter
-        What to learn, as `Layer.parameters` returns it. Those that are frozen, or that got no gradient, are left alone.
+        The parameters to learn, as `Layer.parameters` returns them. Frozen ones, and those without a gradient, are
+        skipped.
     options : dict
-        What `update` is given, among it ``lr``.
+        The options of `update`, including ``lr``.
     groups : mapping of path pattern to options, optional
         Other options for the parameters whose paths match a pattern with the wildcards ``*`` and ``?``; later patterns
-        overrule earlier ones. ``lr_factor`` multiplies the learning rate, so that a schedule reaches every group.
+        override earlier ones. ``lr_factor`` multiplies the learning rate, so a schedule affects every group.
 
     Attributes
     ----------
@@ -48,16 +49,16 @@ class Optimizer(metaclass=Checked):
     slots : tuple of str
         The names of the arrays that are kept for each parameter.
     by_rates : bool
-        Whether `rates` names all that differs from step to step, so that steps may be captured in a graph.
+        Whether `rates` returns everything that differs from step to step, so that steps may be captured in a graph.
     in_place : bool
-        Whether updates may go into the memory of a parameter that nobody else holds, so that large networks are not
-        there twice; False at first. It is for a program that alone uses the network: a thread that takes a parameter's
+        Whether updates may reuse the memory of a parameter that nothing else references, so that large networks need no
+        second copy; initially False. Set it only if no other thread uses the network: a thread that takes a parameter's
         array during a step would see it change.
 
     Raises
     ------
     OptionError
-        There is no parameter, an option is unknown or out of its range, or a pattern matches nothing.
+        There are no parameters, an option is unknown or out of range, or a pattern matches nothing.
 
     Examples
     --------
@@ -91,46 +92,46 @@ class Optimizer(metaclass=Checked):
             raise missing(f"'{type(self).__name__}' object", name, OPTIMIZER)
 
     def update(self, p: Array, g: Array, state: dict[str, Array], *, lr: float, step: int, options: Options) -> Array:
-        """Return a fresh array for parameter p with gradient g.
+        """Return the new value of parameter p with gradient g, in a new array.
 
         Parameters
         ----------
         p, g : array
-            The parameter and its gradient; not to be written into.
+            The parameter and its gradient; do not write into them.
         state : dict of name to array
-            This parameter's `slots`, zeros at first; to be changed in place.
+            This parameter's `slots`, initially zeros; update them in place.
         lr : float
             The learning rate of its group.
         step : int
-            How many updates this parameter has had, this one included.
+            The number of updates of this parameter, including this one.
         options : dict
             The options of its group.
         """
         raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines update")
 
     def rates(self, *, lr: float, step: int, options: Options) -> dict[str, float]:
-        """Return the numbers of an update that differ from step to step; by default the learning rate alone.
+        """Return the numbers of an update that differ from step to step; by default only the learning rate.
 
-        They are worked out on the host in double precision. An optimizer whose updates depend on the step in another
-        way defines this and `apply`, and sets `by_rates`.
+        They are computed on the host in double precision. An optimizer whose updates depend on the step in another way
+        overrides this and `apply`, and sets `by_rates`.
         """
         return {"lr": lr}
 
     def apply(self, p: Array, g: Array, state: dict[str, Array], *, rates: Rates, options: Options) -> Array:
-        """Return a fresh array for parameter p; as `update`, but with `rates`, which may lie on the device."""
+        """Return the new value of parameter p like `update`, but from `rates`, which may be on the device."""
         return self.update(p, g, state, lr=rates["lr"], step=0, options=options)
 
     @property
     def memory(self) -> Mapping[str, Mapping[str, Array]]:
-        """The optimizer's own arrays by path and slot; another mapping after `load_state`."""
+        """The optimizer's own arrays by path and slot; `load_state` replaces the mapping."""
         return self._state
 
     def rates_of(self, path: str, *, step: int) -> dict[str, float]:
-        """Return the rates of a parameter's update, the step-th that it has."""
+        """Return the rates of a parameter's update number `step`."""
         return self.rates(lr=float(self.lr) * self._lr_factors[path], step=step, options=self.options[path])
 
     def counted(self, path: str) -> dict[str, float]:
-        """Count an update of a parameter that is made elsewhere, and return its rates."""
+        """Count an update of a parameter that the caller performs, and return its rates."""
         self._steps[path] = self._steps.get(path, 0) + 1
         return self.rates_of(path, step=self._steps[path])
 
@@ -139,13 +140,13 @@ class Optimizer(metaclass=Checked):
         return self._steps.get(path, 0)
 
     def prepare(self, paths: Iterable[str]) -> None:
-        """Make the arrays of parameters that have none yet."""
+        """Create the arrays of parameters that have none yet."""
         for path in paths:
             if path not in self._state:
                 self._state[path] = {slot: zeros_like(self.parameters[path].value) for slot in self.slots}
 
     def applied(self, path: str, g: Array, rates: Rates) -> Array:
-        """Return the new value of a parameter by its gradient and given rates; nothing is counted or assigned."""
+        """Return the new value of a parameter for a gradient and rates, without counting or assigning it."""
         self.prepare([path])
         p = self.parameters[path].value
         return self.apply(p, g, self._state[path], rates=rates, options=self.options[path])
@@ -156,7 +157,7 @@ class Optimizer(metaclass=Checked):
         Raises
         ------
         StateError
-            None has one.
+            No parameter has a gradient.
         """
         updated = False
         for path, parameter in self.parameters.items():
@@ -168,7 +169,7 @@ class Optimizer(metaclass=Checked):
             self._steps[path] = self._steps.get(path, 0) + 1
             lr = float(self.lr) * self._lr_factors[path]
             if self.in_place and vars(type(self)).get("reuses"):  # a subclass may need p after its update
-                del p  # to be counted as the parameter's alone
+                del p  # so that only the parameter references its array
                 options = {**options, "reuse": is_held_once(parameter)}
                 p = parameter.value
             parameter.assign(self.update(p, g, self._state[path], lr=lr, step=self._steps[path], options=options))
@@ -178,9 +179,9 @@ class Optimizer(metaclass=Checked):
             raise StateError(f"{who}: expected a gradient of some parameter, got none; call loss.backward() first")
 
     def state(self) -> dict[str, Any]:
-        """Return all that a resumed run needs, flat: numbers and copies of arrays.
+        """Return the state for resuming, flat: numbers and copies of arrays.
 
-        Keys are ``lr``, ``PATH/step`` and ``PATH/SLOT``. Options are not in it: they belong to the constructor.
+        Keys are ``lr``, ``PATH/step`` and ``PATH/SLOT``. Options are not included; they belong to the constructor.
         """
         flat: dict[str, Any] = {"lr": float(self.lr)}
         for path, arrays in self._state.items():
@@ -189,7 +190,7 @@ class Optimizer(metaclass=Checked):
         return flat
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from a `state`; all or nothing.
+        """Restore a `state`; on an error nothing is changed.
 
         Raises
         ------
@@ -220,7 +221,7 @@ class Optimizer(metaclass=Checked):
         }
 
     def _by_name(self, parameters: Any) -> dict[str, Parameter]:
-        """Return the parameters by path if that is what they are, and there are any."""
+        """Return the parameters by path; raise if there are none or if these are not parameters."""
         got = "none"
         if not isinstance(parameters, Mapping):
             got = type(parameters).__name__
@@ -242,7 +243,7 @@ class Optimizer(metaclass=Checked):
                 near = difflib.get_close_matches(pattern, own, n=3, cutoff=0.3) or list(own)[:3]
                 raise OptionError(f"{self._who}: expected a pattern of paths such as {near}, got {pattern!r}")
             if unknown := sorted(changes.keys() - options.keys()):
-                known = f"{list(options)} (lr is everybody's)"
+                known = f"{list(options)} (lr is shared by all groups; use lr_factor)"
                 raise OptionError(f"{self._who}: expected group {pattern!r} to set some of {known}, got {unknown}")
             changes = {name: to_python(value) for name, value in changes.items()}
             self._check(changes)
@@ -255,7 +256,7 @@ class Optimizer(metaclass=Checked):
         return type(self).__name__
 
     def _check(self, options: Options) -> None:
-        """Refuse what means nothing: no option is negative, and a share that a step keeps is less than all."""
+        """Raise for negative options, and for a share kept per step that is not below 1."""
         for name, value in options.items():
             if not isinstance(value, (bool, int, float)) or not 0 <= value < math.inf:
                 raise OptionError(f"{self._who}: expected a number for {name}, not negative, got {value!r}")
@@ -267,15 +268,15 @@ class Optimizer(metaclass=Checked):
 
 
 def _holders(value: Array) -> tuple[int, int]:
-    """Count the references to an array, and to the array whose memory it views."""
+    """Return the numbers of references to an array and to its base array."""
     return sys.getrefcount(value), 0 if value.base is None else sys.getrefcount(value.base)
 
 
 def is_held_once(parameter: Parameter) -> bool:
-    """Tell whether nobody but the parameter holds its array: no tensor, view, state or tape.
+    """Return whether only the parameter references its array: no tensor, view, state or tape.
 
-    Then its memory can take the new values, and a large parameter need not be there twice. Python counts holders; what
-    it counts for one is found by counting.
+    Its memory can then be reused for the new values, and a large parameter needs no second copy. The number of
+    references is compared with that of an array with a single holder.
     """
     value = parameter.value
     if type(value) is not np.ndarray or not (value.flags.c_contiguous and value.flags.writeable):
@@ -296,6 +297,6 @@ _ONE_HOLDER = _one_holder()
 
 
 def private_copy(array: Any, parameter: Parameter) -> Array:
-    """Return a copy of an array in the dtype and on the device of a parameter, to be changed in place."""
+    """Return a copy of an array in the dtype and on the device of a parameter, for in-place updates."""
     array = transfer(unbox(array), parameter.device)
     return namespace(array).array(array, dtype=parameter.dtype, order="C")

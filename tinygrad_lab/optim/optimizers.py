@@ -1,4 +1,4 @@
-"""The optimizers. Each follows its paper, as its docstring says with what deviations."""
+"""The built-in optimizers. Each docstring names its paper and the deviations from it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tinygrad_lab.optim.updates import (
 
 
 class SGD(Optimizer):
-    r"""Stochastic gradient descent, with momentum if wanted.
+    r"""Stochastic gradient descent, optionally with momentum.
 
     .. math:: g_t = \nabla L(p_{t-1}) + \lambda p_{t-1}, \quad v_t = \mu v_{t-1} + g_t, \quad p_t = p_{t-1} - \eta v_t
 
@@ -43,16 +43,15 @@ class SGD(Optimizer):
     Raises
     ------
     OptionError
-        An option is negative or unknown, or Nesterov's momentum is asked for without momentum.
+        An option is negative or unknown, or nesterov is set without momentum.
 
     References
     ----------
     B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964;
     I. Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013, equations 1 to 4.
-    Deviation from both, as PyTorch has it: the rate multiplies the velocity when it is applied, and not the gradient
-    when it is gathered, so that a change of rate acts at once; for a constant rate the two agree. Nesterov's form is
-    theirs with p standing for the point looked ahead to (Y. Bengio et al., "Advances in optimizing recurrent networks",
-    2013, section 3.5).
+    Deviation from both, as in PyTorch: the rate multiplies the velocity when it is applied, not the gradient when it is
+    accumulated, so a change of rate acts at once. For a constant rate the two agree. Nesterov's form is theirs if p is
+    the look-ahead point (Y. Bengio et al., "Advances in optimizing recurrent networks", 2013, section 3.5).
     """
 
     by_rates = True
@@ -83,7 +82,7 @@ class SGD(Optimizer):
 
 
 class AdaGrad(Optimizer):
-    r"""Every coordinate's rate falls with the gradients that it has seen: rare features keep learning.
+    r"""AdaGrad: the rate of each coordinate falls with its past gradients, so rare features keep learning.
 
     .. math:: s_t = s_{t-1} + g_t^2, \quad p_t = p_{t-1} - \eta \frac{g_t}{\sqrt{s_t} + \epsilon}, \qquad
               g_t = \nabla L(p_{t-1}) + \lambda p_{t-1}
@@ -109,7 +108,7 @@ class AdaGrad(Optimizer):
     References
     ----------
     J. Duchi, E. Hazan, Y. Singer, "Adaptive subgradient methods for online learning and stochastic optimization",
-    JMLR 12, 2011, section 1.1, in the diagonal form and without projection. epsilon stands outside of the root, as in
+    JMLR 12, 2011, section 1.1, in the diagonal form and without projection. epsilon is outside of the root, as in
     PyTorch; s starts at 0.
     """
 
@@ -133,7 +132,7 @@ class AdaGrad(Optimizer):
 
 
 class RMSprop(Optimizer):
-    r"""The gradient divided by the root of its recent mean square.
+    r"""RMSprop: the gradient divided by the root of its recent mean square.
 
     .. math:: s_t = \rho s_{t-1} + (1 - \rho) g_t^2, \quad v_t = \mu v_{t-1} + \frac{g_t}{\sqrt{s_t} + \epsilon}, \quad
               p_t = p_{t-1} - \eta v_t, \qquad g_t = \nabla L(p_{t-1}) + \lambda p_{t-1}
@@ -190,7 +189,7 @@ class RMSprop(Optimizer):
 
 
 class AdaDelta(Optimizer):
-    r"""Steps as large as recent steps were, so that units agree and no rate needs to be chosen.
+    r"""AdaDelta: steps as large as recent steps, so that units agree and no rate needs to be chosen.
 
     .. math:: s_t = \rho s_{t-1} + (1 - \rho) g_t^2, \quad
               d_t = \frac{\sqrt{u_{t-1} + \epsilon}}{\sqrt{s_t + \epsilon}} g_t, \quad
@@ -205,7 +204,7 @@ class AdaDelta(Optimizer):
     rho : float
         How much of the mean squares is kept.
     eps : float
-        epsilon, which sets the first steps' size.
+        epsilon, which determines the size of the first steps.
     weight_decay : float
         lambda, in g = grad L + lambda p.
     groups : mapping of path pattern to options, optional
@@ -243,7 +242,7 @@ class AdaDelta(Optimizer):
 
 
 class Adam(Optimizer):
-    r"""Momentum, divided by the root of the gradient's recent mean square, both freed of their bias toward 0.
+    r"""Adam: momentum divided by the root of the gradient's recent mean square, both corrected for their bias toward 0.
 
     .. math:: m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t, \quad v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2, \quad
               p_t = p_{t-1} - \eta \frac{m_t / (1 - \beta_1^t)}{\sqrt{v_t / (1 - \beta_2^t)} + \epsilon}
@@ -271,7 +270,7 @@ class Adam(Optimizer):
     References
     ----------
     D. Kingma, J. Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1. t counts the updates of each
-    parameter by itself, so that one that is unfrozen late starts without bias.
+    parameter separately, so a parameter that is unfrozen late starts without bias.
     """
 
     by_rates = True
@@ -297,7 +296,7 @@ class Adam(Optimizer):
         return self.apply(p, g, state, rates=self.rates(lr=lr, step=step, options=options), options=options)
 
     def rates(self, *, lr: float, step: int, options: Options) -> dict[str, float]:
-        """Return the rate and the root that free the means of their bias, and how much of a weight is kept."""
+        """Return the rate and the root with their bias corrections, and the kept share of a weight."""
         return {
             "rate": lr / (1.0 - options["beta1"] ** step),
             "root": (1.0 - options["beta2"] ** step) ** -0.5,
@@ -311,7 +310,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    r"""`Adam` with weights that decay by themselves, outside of the adaptive rates.
+    r"""`Adam` with decoupled weight decay, outside of the adaptive rates.
 
     .. math:: p_t = (1 - \eta \lambda) p_{t-1}
                     - \eta \frac{m_t / (1 - \beta_1^t)}{\sqrt{v_t / (1 - \beta_2^t)} + \epsilon}
@@ -338,8 +337,8 @@ class AdamW(Adam):
 
     References
     ----------
-    I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", 2019, algorithm 2. Deviation, as PyTorch has it:
-    the decay is multiplied by eta as well, and not by the schedule alone.
+    I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", 2019, algorithm 2. Deviation, as in PyTorch: the
+    decay is multiplied by eta, not only by the schedule.
     """
 
     decoupled = True

@@ -1,12 +1,12 @@
-"""Learning-rate schedules: by which factor to multiply the base rate, as training goes on.
+"""Learning-rate schedules: factors of the base rate over the course of training.
 
-A schedule is a function of one number t, the position in training: epochs, fractions of them included, or steps, as the
-schedule's own lengths are meant. It answers with a factor, 1 being the optimizer's own rate::
+A schedule is a function of one number t, the position in training: epochs with fractions, or steps, in the same unit as
+the schedule's own lengths. It returns a factor of the optimizer's rate::
 
     optimizer.lr = base_lr * schedule(epoch + step_of_epoch / steps_of_epoch)
 
-The factors are pure functions of t but for `ReduceOnPlateau`, which observes a metric after each epoch (`observe`) and
-has a state to save. Schedules multiply: ``WarmUp(length=5) * CosineDecay(length=90)``.
+The factors are pure functions of t, except for `ReduceOnPlateau`, which observes a metric after each epoch (`observe`)
+and has a state to save. Schedules multiply: ``WarmUp(length=5) * CosineDecay(length=90)``.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from tinygrad_lab.errors import OptionError
 
 
 class Schedule(metaclass=Checked):
-    """The base class of all schedules.
+    """Base class of all schedules.
 
     Attributes
     ----------
     metric : {"loss", "accuracy"} or None
-        The metric on the validation data that drives the schedule; None if the position alone does.
+        The validation metric that drives the schedule; None if the factor depends only on the position.
     """
 
     @property
     def metric(self) -> str | None:
-        """The metric that a trainer passes to `observe`; None for a schedule of the position alone."""
+        """The metric that a trainer passes to `observe`; None if the factor depends only on the position."""
         return None
 
     def __call__(self, t: float) -> float:
@@ -40,14 +40,14 @@ class Schedule(metaclass=Checked):
         raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines __call__")
 
     def observe(self, metric: float) -> None:
-        """Take note of an epoch's metric; most schedules depend on t alone."""
+        """Observe an epoch's metric; most schedules ignore it."""
 
     def state(self) -> dict[str, Any]:
-        """Return what a resumed run needs beyond t, flat: numbers."""
+        """Return the state for resuming beyond t, a flat dict of numbers."""
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from a `state`.
+        """Restore a `state`.
 
         Raises
         ------
@@ -62,7 +62,7 @@ class Schedule(metaclass=Checked):
 
 @dataclass(frozen=True)
 class Product(Schedule):
-    """Two schedules at once: the product of their factors.
+    """Product of the factors of two schedules.
 
     Examples
     --------
@@ -92,7 +92,7 @@ class Product(Schedule):
         return self.first(t) * self.second(t)
 
     def observe(self, metric: float) -> None:
-        """Pass the metric on to both."""
+        """Pass the metric to both schedules."""
         self.first.observe(metric)
         self.second.observe(metric)
 
@@ -110,7 +110,7 @@ class Product(Schedule):
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The same rate throughout.
+    """Constant rate.
 
     Examples
     --------
@@ -125,7 +125,7 @@ class Constant(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class StepDecay(Schedule):
-    r"""The rate falls by a factor at regular intervals, once it begins to.
+    r"""Step decay: from a start on, the rate falls by a factor at regular intervals.
 
     .. math:: f(t) = a^{n(t)}, \qquad
               n(t) = 0 \text{ before } t_0, \quad \lfloor (t - t_0) / d \rfloor + 1 \text{ from } t_0 \text{ on}
@@ -133,7 +133,7 @@ class StepDecay(Schedule):
     Parameters
     ----------
     start : float
-        t_0, where the rate falls for the first time.
+        t_0, the position of the first fall.
     interval : float
         d.
     factor : float
@@ -147,7 +147,7 @@ class StepDecay(Schedule):
     References
     ----------
     A. Krizhevsky et al., "ImageNet classification with deep convolutional neural networks", 2012, section 5, divide by
-    10 by hand; here the places are given.
+    10 by hand; here the positions are given.
 
     Examples
     --------
@@ -173,21 +173,21 @@ class StepDecay(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class MultiStepDecay(Schedule):
-    r"""The rate falls by a factor at each of some places.
+    r"""Decay by a factor at each milestone.
 
     .. math:: f(t) = a^{|\{m \in M : m \le t\}|}
 
     Parameters
     ----------
     milestones : sequence of float
-        M, rising.
+        M, in increasing order.
     factor : float
         a.
 
     Raises
     ------
     OptionError
-        The factor is not positive, or the milestones do not rise.
+        The factor is not positive, or the milestones do not increase.
 
     References
     ----------
@@ -206,7 +206,7 @@ class MultiStepDecay(Schedule):
     def __post_init__(self) -> None:
         _check_positive(self, "factor")
         if sorted(set(self.milestones)) != list(self.milestones):
-            raise OptionError(f"MultiStepDecay: expected milestones that rise, got {self.milestones}")
+            raise OptionError(f"MultiStepDecay: expected increasing milestones, got {self.milestones}")
 
     def __call__(self, t: float) -> float:
         """Return a to the number of milestones passed."""
@@ -215,14 +215,14 @@ class MultiStepDecay(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class ExponentialDecay(Schedule):
-    r"""The rate falls all the time.
+    r"""Exponential decay.
 
     .. math:: f(t) = a^t
 
     Parameters
     ----------
     factor : float
-        a, by which it falls as t grows by 1.
+        a, the factor per unit of t.
 
     Raises
     ------
@@ -251,7 +251,7 @@ class ExponentialDecay(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class CosineDecay(Schedule):
-    r"""The rate falls along half a wave: slowly, quickly, slowly.
+    r"""Cosine decay: the rate falls along half a cosine wave.
 
     .. math:: f(t) = b + (1 - b) \frac{1 + \cos(\pi t / T)}{2}, \qquad b \text{ after } T
 
@@ -286,35 +286,36 @@ class CosineDecay(Schedule):
         _check_not_negative(self, "final")
 
     def __call__(self, t: float) -> float:
-        """Return the height of the wave at t."""
+        """Return the factor at t."""
         return _glide(1.0, self.final, t / self.length)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OneCycle(Schedule):
-    """The rate rises from low to 1 and falls to almost nothing, each along half a wave.
+    """One cycle: the factor rises from `start` to 1 and falls to almost 0, each along half a cosine wave.
 
-    Formula: from `start` to 1 while t goes from 0 to rise * length, then to `final` at t = length; in between
-    b + (a - b) (1 + cos(pi u)) / 2 from a to b, u running from 0 to 1.
+    Formula: from `start` to 1 while t goes from 0 to rise * length, then to `final` at t = length. Between two values a
+    and b the factor is b + (a - b) (1 + cos(pi u)) / 2, where u goes from 0 to 1.
 
     Parameters
     ----------
     length : float
-        The whole of training.
+        The length of training.
     rise : float
-        Which part of it the rate rises in, between 0 and 1.
+        The fraction of training in which the rate rises, between 0 and 1.
     start, final : float
         The factors at both ends.
 
     Raises
     ------
     OptionError
-        A number is out of its range.
+        A number is out of range.
 
     References
     ----------
     L. Smith, N. Topin, "Super-convergence: very fast training of neural networks using large learning rates", 2018,
-    section 3. Deviations: cosines for straight lines and the numbers at both ends, as PyTorch has them; momentum stays.
+    section 3. Deviations: cosines instead of straight lines and the factors at both ends, as in PyTorch; constant
+    momentum.
 
     Examples
     --------
@@ -335,7 +336,7 @@ class OneCycle(Schedule):
             raise OptionError(f"OneCycle: expected rise between 0 and 1, got {self.rise}")
 
     def __call__(self, t: float) -> float:
-        """Return the height of the cycle at t."""
+        """Return the factor at t."""
         peak = self.rise * self.length
         if t < peak:
             return _glide(self.start, 1.0, t / peak)
@@ -344,19 +345,19 @@ class OneCycle(Schedule):
 
 @dataclass(kw_only=True)
 class WarmUp(Schedule):
-    r"""The rate rises along a straight line; then another schedule begins.
+    r"""Linear warm-up, followed by another schedule.
 
     .. math:: f(t) = s + (1 - s)\, t / T \text{ before } T, \qquad g(t - T) \text{ from } T \text{ on}
 
     Parameters
     ----------
     length : float
-        T; 0 leaves it out.
+        T; 0 for no warm-up.
     start : float
         s.
     after : Schedule, optional
-        g, on its own clock, which starts at T; by default 1. For one on the common clock, multiply instead. One that
-        is driven by a metric observes it from T on, where T counts epochs.
+        g, whose own position starts at T; by default 1. For a schedule that starts at 0, multiply instead. A schedule
+        that is driven by a metric observes it from T on, where T counts epochs.
 
     Raises
     ------
@@ -384,24 +385,24 @@ class WarmUp(Schedule):
         expect("WarmUp", "after", self.after, Schedule, "a schedule, such as CosineDecay(length=10)")
 
     def __call__(self, t: float) -> float:
-        """Return the height of the line, or what comes after it."""
+        """Return the factor of the warm-up or of the following schedule."""
         if t < self.length:
             return self.start + (1.0 - self.start) * t / self.length
         return self.after(t - self.length)
 
     @property
     def metric(self) -> str | None:
-        """The metric that drives the schedule that comes after."""
+        """The metric that drives the following schedule."""
         return self.after.metric
 
     def observe(self, metric: float) -> None:
-        """Pass the metric on to the schedule that comes after, once it has begun."""
+        """Pass the metric to the following schedule once it has started."""
         self.observed += 1
         if self.observed >= self.length:
             self.after.observe(metric)
 
     def state(self) -> dict[str, Any]:
-        """Return the state of the schedule that comes after, and if it has one, how many epochs were observed."""
+        """Return the state of the following schedule and, if it has one, the number of observed epochs."""
         return {"observed": self.observed, **after} if (after := self.after.state()) else {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -413,31 +414,31 @@ class WarmUp(Schedule):
 
 @dataclass(kw_only=True)
 class ReduceOnPlateau(Schedule):
-    """The rate falls by a factor when a metric has stopped to improve. t does not matter.
+    """Reduction of the rate when a metric stops improving, independent of t.
 
     Formula: a metric m improves on the best so far b if m < b (1 - threshold), for mode "max" if m > b (1 + threshold).
-    After more than `patience` epochs in a row without improvement the factor is multiplied, and `cooldown` epochs are
-    not counted.
+    After more than `patience` epochs in a row without improvement the rate is multiplied by the factor, and the next
+    `cooldown` epochs are not counted.
 
     Parameters
     ----------
     factor : float
-        By which the rate falls, below 1.
+        The factor of each reduction, below 1.
     patience : int
-        How many epochs without improvement are borne.
+        Epochs without improvement that are tolerated.
     threshold : float
-        By which share of the best the metric must improve.
+        The relative improvement that counts.
     mode : {"min", "max"}
         Whether a small metric is good (a loss) or a large one (an accuracy).
     cooldown : int
-        For how many epochs after a fall none is counted.
+        Epochs after a reduction that are not counted.
     lowest : float
-        The schedule's factor never falls below it.
+        The smallest factor.
 
     Raises
     ------
     OptionError
-        A number is out of its range, or the mode is unknown.
+        A number is out of range, or the mode is unknown.
 
     References
     ----------
@@ -471,7 +472,7 @@ class ReduceOnPlateau(Schedule):
             raise OptionError(f"{self}: expected a factor below 1 and mode 'min' or 'max'")
 
     def __call__(self, t: float) -> float:
-        """Return the factor that the metrics so far have led to."""
+        """Return the factor that follows from the metrics so far."""
         return self.now
 
     @property
@@ -480,7 +481,7 @@ class ReduceOnPlateau(Schedule):
         return "loss" if self.mode == "min" else "accuracy"
 
     def observe(self, metric: float) -> None:
-        """Take note of an epoch's metric; one that is not a number is no improvement."""
+        """Observe an epoch's metric; NaN counts as no improvement."""
         metric = float(metric)
         if self._improves(metric):
             self.best, self.bad_epochs = metric, 0
@@ -511,7 +512,7 @@ class ReduceOnPlateau(Schedule):
 
 
 def _glide(a: float, b: float, u: float) -> float:
-    """Go from a to b along half a wave as u goes from 0 to 1, and stay there."""
+    """Return the value at u on half a cosine wave from a (u = 0) to b (u = 1 and beyond)."""
     return b + (a - b) * 0.5 * (1.0 + math.cos(math.pi * min(u, 1.0)))
 
 

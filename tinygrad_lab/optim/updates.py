@@ -1,8 +1,8 @@
-"""The arithmetic of the optimizers: one update of one parameter, on raw arrays.
+"""Arithmetic of the optimizers: one update of one parameter, on raw arrays.
 
-Each update is a primitive for the sake of its kernels: a faster forward may be registered as for any other. It returns
-a *fresh* array for the parameter p, since others may hold the old one, and changes the optimizer's own arrays (v, m and
-so on) *in place*, since nobody else holds them. There are no derivative rules: nothing here is on a tape.
+Each update is a primitive so that kernels can be registered for it. It returns a *new* array for the parameter p, since
+the old one may be referenced elsewhere, and updates the optimizer's own arrays (v, m and so on) *in place*. There are
+no derivative rules: updates are never on the tape.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def momentum_update(
 ) -> Any:
     """Set v to momentum v + g and return p - lr v; with `nesterov`, p - lr (g + momentum v).
 
-    With `reuse`, a kernel may return the result in p's memory: nobody else holds it.
+    With `reuse`, a kernel may return the result in p's memory, which nothing else references.
     """
     g = decayed(p, g, weight_decay)
     v *= momentum
@@ -112,8 +112,8 @@ def adam_update(
 ) -> Any:
     """Move m toward g and v toward g^2 and return kept p - rate m / (root sqrt(v) + eps).
 
-    rate = lr / (1 - beta1^t) and root = (1 - beta2^t)^(-1/2) free both of their bias. The decay is added to the
-    gradient; weights that decay by themselves have none here and kept = 1 - lr weight_decay.
+    rate = lr / (1 - beta1^t) and root = (1 - beta2^t)^(-1/2) correct the biases. weight_decay is added to the gradient;
+    decoupled decay instead has weight_decay = 0 here and kept = 1 - lr times its own weight decay.
     """
     g = decayed(p, g, weight_decay)
     m *= beta1
@@ -127,6 +127,6 @@ def adam_update(
 
 @primitive
 def average_update(xp: Any, average: Any, p: Any, *, weight: float) -> Any:
-    """Move an average toward p by a weight from 0 to 1, in place, and return it."""
+    """Move an average toward p by a weight from 0 to 1 in place and return it."""
     average += weight * (p - average)
     return average

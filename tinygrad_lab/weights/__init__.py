@@ -1,4 +1,4 @@
-"""Weights: files of them, those of other frameworks, and what a model begins with or keeps frozen."""
+"""Weight files, import from other frameworks, and transfer learning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights in files: safetensors, written whole or not at all."""
+"""Weight files in safetensors format, written atomically."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def save_weights(model: Layer, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     CallError
-        The model is no layer.
+        The model is not a layer.
     OptionError
         The file's name does not end in ``.safetensors``.
     StateError
-        There is no such folder, or the file cannot be written.
+        The folder does not exist, or the file cannot be written.
 
     Examples
     --------
@@ -54,14 +54,14 @@ def save_weights(model: Layer, path: str | os.PathLike[str]) -> None:
 
 
 def load_weights(model: Layer, path: str | os.PathLike[str]) -> None:
-    """Give a model the parameters and buffers in a safetensors file; all or none.
+    """Load all parameters and buffers of a model from a safetensors file; on an error none is changed.
 
     Raises
     ------
     CallError
-        The model is no layer.
+        The model is not a layer.
     StateError
-        The file cannot be read, or its names or shapes are not the model's.
+        The file cannot be read, or its names or shapes differ from the model's.
     """
     _check_model("load_weights", model, path)
     arrays = read_safetensors(Path(path), who="load_weights")

@@ -1,9 +1,8 @@
-"""Weights that another framework trained: other names, other orders of axes, the same numbers.
+"""Import of weights from other frameworks, with other names and axis orders.
 
-An import pairs every array of a file with a variable of the model in two steps. Rules rename what the authors called
-their layers; the convention of their framework says what the arrays inside a layer are called there and how their axes
-are ordered. It is strict: all names and shapes must come out even, or nothing is loaded and everything that does not
-fit is listed.
+An import pairs every array of a file with a variable of the model in two steps. Rules rename the authors' layers. The
+convention of their framework defines the names of arrays inside a layer and the order of their axes. The import is
+strict: unless all names and shapes match, nothing is loaded and the error lists every mismatch.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ __all__ = ["CONVENTIONS", "import_weights", "renamed"]
 
 Axes = tuple[int, ...]
 Rules = Mapping[str, str | None]
-Names = dict[str, tuple[str, Axes]]  # their name for an array: our name, and the order of its axes
+Names = dict[str, tuple[str, Axes]]  # their name for an array -> our name and the order of its axes
 
-_SHOWN = 8  # of each kind of misfit
-_COMPARED = 1000  # names, to find the nearest
-_MAP_AXES = 3  # of an example: height, width, channels
+_SHOWN = 8  # mismatches of each kind in the error
+_COMPARED = 1000  # names compared to find the nearest
+_MAP_AXES = 3  # axes of an example: height, width, channels
 
 _FILTERS: Names = {"weight": ("weight", (2, 3, 1, 0)), "bias": ("bias", ())}
 _NORM: Names = {"weight": ("scale", ()), "bias": ("shift", ())}
@@ -57,7 +56,7 @@ CONVENTIONS: dict[str, dict[str, Names]] = {
         "prelu": {"weight": ("slope", ())},
     },
 }
-"""By framework, kind of layer and its name for an array: ours, and the order of its axes; no name of ours: left out."""
+"""By framework, kind of layer and its name for an array: our name (empty: skip it) and the order of its axes."""
 
 
 def import_weights(
@@ -69,39 +68,40 @@ def import_weights(
     flattened: Mapping[str, Sequence[int]] | None = None,
     fresh: str | Iterable[str] = (),
 ) -> dict[str, str]:
-    """Give a model the arrays of a file under other names and in other layouts; all or none.
+    """Load arrays of a file with other names and layouts into a model; on an error none is loaded.
 
     Parameters
     ----------
     model : Layer
-        What takes the weights.
+        The model to load.
     path : str or path
         An ``.npz`` or ``.safetensors`` file.
     rules : mapping of pattern to name or None
-        How their names become ours: ``{"layer*.conv*.*": "stage*.conv*.*"}``. Each ``*`` stands for any text (as little
-        as will do) and is filled in for the ``*`` of the same number on the right. The first rule that matches a name
-        counts; None, or an empty name, leaves an array out; a name that no rule matches stays.
+        Their names and ours: ``{"layer*.conv*.*": "stage*.conv*.*"}``. Each ``*`` matches any text, as short as
+        possible, which replaces the ``*`` of the same number on the right. The first rule that matches a name is used.
+        None or an empty name skips an array. A name that no rule matches is unchanged.
     convention : {"own", "torch"}
-        Whose names and axes the arrays inside a layer have. PyTorch keeps filters as (out, in, height, width) and dense
-        weights as (out, in), and calls batch normalization's arrays weight, bias, running_mean and running_var.
+        The framework that defines names and axes of the arrays inside a layer. PyTorch stores filters as (out, in,
+        height, width) and dense weights as (out, in), and names batch normalization's arrays weight, bias, running_mean
+        and running_var.
     flattened : mapping of path to (channels, height, width)
-        The map that was flattened before a dense layer: PyTorch orders the layer's rows by channel first, here the
-        channel is last. It must be given for every dense layer after a flatten, and for a normalization between the
-        two, where the convention is PyTorch's.
+        The shape of the map that was flattened before a dense layer: PyTorch orders the layer's rows with the channel
+        first, here the channel is last. With PyTorch's convention it is required for every dense layer after a flatten,
+        and for a normalization between the two.
     fresh : str or iterable of str
-        Patterns of the model's variables that keep the values they have, such as a new head's: ``"output.*"``.
+        Patterns of the model's variables that keep their values, such as those of a new head: ``"output.*"``.
 
     Returns
     -------
     dict of path to name
-        Which of their arrays each variable got.
+        The name of the array that each variable got.
 
     Raises
     ------
     StateError
-        The file cannot be read, or names or shapes do not come out even: the error lists all that do not.
+        The file cannot be read, or names or shapes do not match; the error lists all mismatches.
     OptionError
-        A rule or an option makes no sense.
+        A rule or an option is invalid.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def import_weights(
 
 
 def renamed(name: str, rules: Rules) -> str | None:
-    """Return what the first rule that matches makes of a name, None for leaving it out; see `import_weights`.
+    """Rename by the first matching rule; None means that the array is skipped. See `import_weights`.
 
     Examples
     --------
@@ -144,10 +144,10 @@ def renamed(name: str, rules: Rules) -> str | None:
 
 @functools.cache
 def _expression(pattern: str) -> str:
-    """Return a regular expression for a pattern with stars, each of which is as short as possible.
+    """Return a regular expression for a pattern with stars, each of which matches as little as possible.
 
-    The text after a star is taken where it comes first (an atomic group), and never looked for again: without that, a
-    long name that does not match takes time of as high a power of its length as there are stars.
+    The text after a star matches at its first occurrence (an atomic group), without backtracking. With backtracking,
+    the time for a name that does not match would grow as its length to the power of the number of stars.
     """
     first, *others = map(re.escape, pattern.split("*"))
     last = f"(.*){others.pop()}" if others else ""
@@ -170,7 +170,7 @@ def _check_rules(rules: Rules) -> None:
 
 @dataclass
 class _Pairing:
-    """Their arrays beside our variables, and whatever does not come out even."""
+    """Matches the file's arrays to the model's variables and collects mismatches."""
 
     model: Layer
     path: Path
@@ -187,7 +187,7 @@ class _Pairing:
         self.used: set[str] = set()
 
     def add(self, name: str, array: Array) -> None:
-        """Find the variable that an array belongs to."""
+        """Find the variable for an array."""
         self.used.update(p for p in self.rules if renamed(name, {p: ""}) is None)
         target = renamed(name, self.rules)
         if target is None:
@@ -205,7 +205,7 @@ class _Pairing:
             self.taken[ours] = (name, self._fitted(ours, layer_path, name, array, axes))
 
     def stays(self, ours: str) -> bool:
-        """Whether a variable keeps its value."""
+        """Return whether a variable keeps its value."""
         return any(fnmatchcase(ours, pattern) for pattern in self.fresh)
 
     def _table(self, layer_path: str) -> Mapping[str, tuple[str, Axes]]:
@@ -218,7 +218,7 @@ class _Pairing:
         return CONVENTIONS[self.convention].get(kind, {})
 
     def _fitted(self, ours: str, layer_path: str, name: str, array: Array, axes: Axes) -> Array:
-        """Return an array with its axes in our order, and note it if it still does not fit."""
+        """Return an array with its axes in our order; record a mismatch of shape or dtype."""
         before, wanted = array.shape, self.own[ours].shape
         if len(axes) == array.ndim:
             array = array.transpose(axes or None)
@@ -233,7 +233,7 @@ class _Pairing:
         return array
 
     def check(self) -> None:
-        """Raise unless everything came out even."""
+        """Raise if there is any mismatch."""
         missing = [ours for ours in self.own if ours not in self.taken and not self.stays(ours)]
         if not (missing or self.unknown or self.misfits):
             return
@@ -244,9 +244,9 @@ class _Pairing:
             *_listed("a rule that matches nothing:", [p for p in self.rules if p not in self.used], str),
         ]
         raise StateError(
-            f"import_weights({type(self.model).__name__} <- {self.path}): expected an array for every variable and the "
-            "reverse; nothing was loaded. Rename with rules={'theirs.*': 'ours.*'}, leave arrays out with "
-            "rules={'theirs.*': None}, let variables be with fresh=['ours.*'].\n  " + "\n  ".join(lines)
+            f"import_weights({type(self.model).__name__} <- {self.path}): expected one array for every variable, and "
+            "one variable for every array; nothing was loaded. Rename with rules={'theirs.*': 'ours.*'}, skip arrays "
+            "with rules={'theirs.*': None}, keep variables unchanged with fresh=['ours.*'].\n  " + "\n  ".join(lines)
         )
 
     def _missing(self, ours: str) -> str:
@@ -279,7 +279,7 @@ def _patterns(model: Layer, fresh: str | Iterable[str]) -> tuple[str, ...]:
 def _checked_flattened(
     model: Layer, flattened: Mapping[str, Sequence[int]], pairing: _Pairing
 ) -> dict[str, tuple[int, ...]]:
-    """Return the maps before layers that take them flattened, and refuse to guess them: the shapes fit in any order."""
+    """Return the shapes of the maps before flattened layers; raise if one is missing, since shapes fit in any order."""
     for path, map_shape in flattened.items():
         layer = pairing.layers.get(path)
         rows = max((variable.shape[0] for variable in _in_row_order(layer).values()), default=None) if layer else None
@@ -303,9 +303,9 @@ def _checked_flattened(
 
 
 def _follow(layer: Layer, path: str, flat: bool, found: list[str]) -> bool:
-    """Note the layers that take the rows of a flattened map, and return whether such rows come out.
+    """Collect in `found` the layers whose input is a flattened map, and return whether the output is one.
 
-    Layers inside another are taken one after another as they are declared, except branches.
+    Inner layers are assumed to run in the order of declaration, except branches.
     """
     if children := layer.children():
         branches = type(layer) is registered["parallel_concat"]
@@ -318,17 +318,17 @@ def _follow(layer: Layer, path: str, flat: bool, found: list[str]) -> bool:
         found.append(path)
     if type(layer) is registered["reshape"]:
         return len(layer.shape) < _MAP_AXES  # type: ignore[attr-defined]  # of a Reshape
-    if any(parameter.ndim > 1 for parameter in layer.parameters().values()):  # it mixes what comes in
+    if any(parameter.ndim > 1 for parameter in layer.parameters().values()):  # it mixes its inputs
         return False
     return flat or _flattens(layer)
 
 
 def _flattens(layer: Layer) -> bool:
-    """Whether a layer puts places of a map into one axis with its channels; global pooling leaves no places."""
+    """Return whether a layer merges the positions of a map with its channels; global pooling leaves no positions."""
     channels = 5
     try:
         shape = layer.output_shape((1, 2, 3, channels))
-    except Exception:  # a layer of whatever kind that takes no such map
+    except Exception:  # any kind of layer that does not take such a map
         return False
     return isinstance(shape, tuple) and len(shape) <= _MAP_AXES and shape[-1] != channels
 

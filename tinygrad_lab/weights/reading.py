@@ -1,7 +1,7 @@
-"""Arrays in files that may be damaged or hostile: ``.npz`` and ``.safetensors``, checked before anything is unpacked.
+"""Reading of arrays from ``.npz`` and ``.safetensors`` files that may be damaged or hostile.
 
-A small file can claim any size. So what a file says of itself is compared with its own size and with the machine's
-memory first, and each error names the file and the array.
+A small file can claim any size. Before anything is unpacked, the claimed sizes are compared with the size of the file
+and with the machine's memory. Each error names the file and the array.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from tinygrad_lab.limits import check_memory
 
 _LONGEST_NAME = 255  # characters of an array's name
 _MOST_AXES = 64  # NumPy's limit
-_MOST_VALUES = 2**40  # of an array, where a length of 0 counts as 1
-_MOST_HEADER = 1 << 24  # bytes that a safetensors file says about its arrays
+_MOST_VALUES = 2**40  # elements of an array, where a length of 0 counts as 1
+_MOST_HEADER = 1 << 24  # bytes of a safetensors file's header
 _LOCKED = 0x1 | 0x20 | 0x40  # zip's flags of members that are encrypted, or patches
-_RATIO, _SMALL = 100, 1 << 26  # an .npz file may unpack to so many times its size, and to so many bytes besides
-_SHOWN = 80  # characters of what a file holds, in an error
+_RATIO, _SMALL = 100, 1 << 26  # an .npz file may unpack to _RATIO times its size plus _SMALL bytes
+_SHOWN = 80  # characters of a file's content in an error
 
 _KINDS = {"f": (2, 4, 8), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8)}
 _DTYPES = {f"{kind}{8 * size}".upper(): f"<{kind}{size}" for kind, sizes in _KINDS.items() for size in sizes}
 _DTYPES |= {"BOOL": "?", "C64": "<c8"}
-"""From safetensors' names of dtypes to NumPy's."""
+"""NumPy's names of dtypes by those of safetensors."""
 
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError, OverflowError)
 _BROKEN_HEADER = (ValueError, TypeError, LookupError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError)
-"""NumPy reads the header of an array as an expression of Python."""
+"""Errors of NumPy's header parser, which evaluates a Python literal."""
 
 
 def read_arrays(path: str | PathLike[str]) -> dict[str, Array]:
-    """Return the arrays in an ``.npz`` or ``.safetensors`` file by name; nothing in it is executed.
+    """Return the arrays in an ``.npz`` or ``.safetensors`` file by name, without executing anything in it.
 
     Raises
     ------
     StateError
-        The file is missing, damaged, of another kind, holds anything else than arrays of numbers or text, or unpacks to
-        more than 64 MiB and a hundred times its size, or than the machine's memory.
+        The file is missing, damaged or of another kind, contains anything other than arrays of numbers or text, or
+        unpacks to more than a hundred times its size plus 64 MiB, or than the machine's memory.
 
     Examples
     --------
@@ -115,11 +115,11 @@ def read_npz(path: Path, *, who: str = "weights") -> dict[str, Array]:
 
 
 def _size(path: Path, who: str) -> int:
-    """Return the bytes of a file, and refuse what is none."""
+    """Return the size of a file in bytes; raise if it is not a file."""
     try:
         status = path.stat()
     except FileNotFoundError as error:
-        raise StateError(f"{who} {path}: expected a file, got none of that name") from error
+        raise StateError(f"{who} {path}: expected a file, but it does not exist") from error
     except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
         raise StateError(f"{who} {path}: expected a file, got {getattr(error, 'strerror', error)}") from error
     if not stat.S_ISREG(status.st_mode):
@@ -129,7 +129,7 @@ def _size(path: Path, who: str) -> int:
 
 
 def _place(path: Path, name: str, who: str) -> str:
-    """Return what errors call an array, and refuse a name that no layer has."""
+    """Return an array's name in errors; raise for a name that no layer can have."""
     place = f"{who} {path}: array {name!r:.{_SHOWN}}"
     if len(name) > _LONGEST_NAME or not name.isprintable():
         raise StateError(f"{place}: expected a printable name of at most {_LONGEST_NAME} characters")
@@ -144,11 +144,11 @@ def _check_shape(place: str, shape: Any) -> None:
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: str) -> Array:
-    """Return an array of an ``.npz`` file, after its sizes have been compared."""
+    """Return an array of an ``.npz`` file after comparing its sizes."""
     if member.flag_bits & _LOCKED:
         raise StateError(f"{place}: expected an array without a password, got an encrypted one")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise StateError(f"{place}: expected it stored or deflated, got zip's compression {member.compress_type}")
+        raise StateError(f"{place}: expected a stored or deflated array, got zip compression {member.compress_type}")
     try:
         with archive.open(member) as stream:
             shape, fortran, dtype = _read_header(stream, place)

@@ -1,7 +1,7 @@
-"""Going on with trained weights: what stays as it is, and what is made anew.
+"""Transfer learning: freeze layers and replace the head of a trained model.
 
-Patterns are those of the optimizers' groups: ``*`` stands for any text, dots included, ``?`` for one character. A
-pattern that names a layer stands for all that is inside it.
+Patterns are those of the optimizers' groups: ``*`` matches any text, including dots, ``?`` one character. A pattern
+that matches a layer also matches everything inside it.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from tinygrad_lab.weights.importing import import_weights
 
 __all__ = ["begin_with", "freeze", "replace_head", "unfreeze"]
 
-_HEADS = {"dense": "out_features", "conv2d": "out_channels"}  # kinds of layers, and the option that is their width
+_HEADS = {"dense": "out_features", "conv2d": "out_channels"}  # kinds of layers -> the option that sets their width
 
 
 def freeze(model: Layer, *patterns: str, but: str | Iterable[str] = ()) -> list[str]:
-    """Keep parts of a model as they are, in training too.
+    """Freeze parts of a model, so that training does not change them.
 
-    Frozen parameters get no gradient and optimizers leave them alone. A layer whose path is matched, or whose own
-    parameters are all matched, is frozen as a whole: batch normalization then uses its running statistics and keeps
-    them. (Where only its parameters are held fast, the statistics go on drifting toward the new data, and the layers
-    above no longer get what they were trained on.)
+    Frozen parameters get no gradient and optimizers skip them. A layer whose path matches, or whose own parameters all
+    match, is frozen as a whole: batch normalization then uses its running statistics and keeps them. (If only its
+    parameters were frozen, the statistics would drift toward the new data, away from what the following layers were
+    trained on.)
 
     Parameters
     ----------
     model : Layer
         The network.
     *patterns : str
-        Of paths of layers or parameters, such as ``"stage1"``, ``"conv*"`` or ``"*.bias"``.
+        Patterns of paths of layers or parameters, such as ``"stage1"``, ``"conv*"`` or ``"*.bias"``.
     but : str or iterable of str
-        Patterns of what is left out: ``freeze(model, "*", but="output")`` freezes all but the last layer.
+        Patterns of exceptions: ``freeze(model, "*", but="output")`` freezes all but the last layer.
 
     Returns
     -------
     list of str
-        The paths of the parameters that are frozen now and match.
+        The paths of the matching parameters, which are now frozen.
 
     Raises
     ------
@@ -63,23 +63,23 @@ def freeze(model: Layer, *patterns: str, but: str | Iterable[str] = ()) -> list[
 
 
 def unfreeze(model: Layer, *patterns: str, but: str | Iterable[str] = ()) -> list[str]:
-    """Undo `freeze`, for everything or for what matches; see there."""
+    """Undo `freeze`, for everything or for matching paths."""
     return _set_frozen(model, patterns or ("*",), but, False)
 
 
 def replace_head(model: Layer, classes: int, *, rng: Rng = None) -> Layer:
-    """Give a network a new last layer, freshly drawn, for another number of classes.
+    """Replace the last layer of a network by a newly drawn one for another number of classes.
 
     Parameters
     ----------
     model : Layer
-        A network whose last layer with parameters is a dense layer, or a convolution, in a `Sequential`. In any other
-        assign the attribute yourself: ``model.output = Dense(64, 2)``. Auxiliary classifiers beside the layers get new
-        last layers, too.
+        A network whose last layer with parameters is a dense layer or a convolution in a `Sequential`. For any other
+        network, assign the attribute yourself: ``model.output = Dense(64, 2)``. Auxiliary classifiers get new last
+        layers too.
     classes : int
-        How many there are now.
+        The new number of classes.
     rng : int or numpy.random.Generator
-        Where the new weights are drawn from.
+        Seed or generator of the new weights.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def replace_head(model: Layer, classes: int, *, rng: Rng = None) -> Layer:
     Raises
     ------
     OptionError
-        There is no such last layer, in the network or in an auxiliary classifier; nothing was replaced.
+        The network or an auxiliary classifier has no such last layer; nothing was replaced.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def replace_head(model: Layer, classes: int, *, rng: Rng = None) -> Layer:
 
 
 def _heads(model: Layer, part: Layer) -> Iterator[tuple[Sequential, str]]:
-    """Yield where the last layer with parameters is: in the layers one after another, then in those beside them."""
+    """Yield the place of the last layer with parameters in the sequence, then in each auxiliary classifier."""
     children = part.children()
     inner = part.inner if isinstance(part, Sequential) else children
     name = next((name for name in reversed(inner) if inner[name].parameters()), "")
@@ -130,12 +130,12 @@ def _heads(model: Layer, part: Layer) -> Iterator[tuple[Sequential, str]]:
 
 
 def _widths() -> dict[type[Layer], str]:
-    """Return the kinds of layers that can be heads, each with the option that is its width."""
+    """Return the classes of layers that can be heads, each with the option that sets its width."""
     return {registered[kind]: option for kind, option in _HEADS.items()}
 
 
 def _renewed(head: Layer, classes: int, rng: Rng) -> Layer:
-    """Return a layer of the same kind, dtype, device and mode, freshly drawn, of another width."""
+    """Return a newly drawn layer of the same kind, dtype, device and mode, with another width."""
     make: Any = type(head)
     new: Layer = make(**head.config() | {_widths()[type(head)]: classes}, rng=rng)
     old = next(iter(head.parameters().values()))
@@ -153,7 +153,7 @@ def begin_with(
     freeze: Iterable[str] = (),
     but: Iterable[str] = (),
 ) -> None:
-    """Do what the table ``transfer`` of a recipe says: load weights, then freeze.
+    """Apply the table ``transfer`` of a recipe: load weights, then freeze.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def begin_with(
     weights : str, optional
         The file; the next four are options of `import_weights`.
     convention, rules, flattened, fresh
-        How the arrays become the model's, and which variables stay as they were drawn.
+        How arrays are renamed and reordered, and which variables keep their initial values.
     freeze, but : iterable of str
         The patterns of `freeze`.
 
@@ -171,7 +171,7 @@ def begin_with(
     StateError
         The weights do not fit; nothing was loaded.
     OptionError
-        A pattern matches nothing, or the weights have options but are not named.
+        A pattern matches nothing, or options of the weights are set without weights.
 
     Examples
     --------
@@ -184,12 +184,12 @@ def begin_with(
     if weights is not None:
         import_weights(model, weights, convention=convention, rules=rules, flattened=flattened, fresh=fresh)
     elif rules or flattened or fresh or convention != "own":
-        raise OptionError("transfer: expected weights, the file that the other settings are about, got none")
+        raise OptionError("transfer: expected the file of weights to which the other settings apply, got none")
     _set_frozen(model, tuple(freeze), but, True)
 
 
 def _set_frozen(model: Layer, patterns: tuple[str, ...], but: str | Iterable[str], frozen: bool) -> list[str]:
-    """Freeze or unfreeze, and return the paths of the parameters concerned."""
+    """Freeze or unfreeze, and return the paths of the affected parameters."""
     excluded = (but,) if isinstance(but, str) else tuple(but)
     parameters, layers = model.parameters(), model.layers()
     _check_patterns((*patterns, *excluded), [*layers, *parameters])
@@ -212,7 +212,7 @@ def _set_frozen(model: Layer, patterns: tuple[str, ...], but: str | Iterable[str
 
 
 def _check_patterns(patterns: Iterable[str], paths: list[str]) -> None:
-    """Refuse a pattern that matches nothing, which is a misspelt one."""
+    """Raise for a pattern that matches nothing; it is probably misspelled."""
     for pattern in patterns:
         if not any(fnmatchcase(path, pattern) for path in paths):
             near = difflib.get_close_matches(pattern, paths, n=3, cutoff=0.3) or paths[1:4]
@@ -222,7 +222,7 @@ def _check_patterns(patterns: Iterable[str], paths: list[str]) -> None:
 
 
 def _path_and_owners(path: str) -> Iterator[str]:
-    """Yield a path and those of the layers around it: a.b.c, a.b, a."""
+    """Yield a path and the paths of the enclosing layers: a.b.c, a.b, a."""
     while path:
         yield path
         path = path.rpartition(".")[0]
@@ -233,6 +233,6 @@ def _matches(names: list[str], patterns: Iterable[str]) -> bool:
 
 
 def _own(layer: Layer) -> list[str]:
-    """Return the names of the parameters that a layer holds itself, outside of layers in it."""
+    """Return the names of a layer's own parameters, without those of inner layers."""
     inner: set[Any] = {id(p) for child in layer.children().values() for p in child.parameters().values()}
     return [name for name, parameter in layer.parameters().items() if id(parameter) not in inner]
