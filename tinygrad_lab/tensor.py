@@ -189,7 +189,7 @@ class Tensor(Box):
         backward_pass({self.node: g}, keep=keep_graph)
 
     def register_hook(self, hook: Callable[[Any], Any]) -> Callable[[], None]:
-        """Call `hook` with this tensor's gradient in each backward pass; its result, unless None, replaces the gradient.
+        """Call `hook` with this tensor's gradient in each backward pass. A result not None replaces it.
 
         A parameter keeps its hooks when it gets a new array, and while it is frozen.
 

@@ -1,6 +1,6 @@
-"""The built-in layers, each a plugin like a stranger's.
+"""The built-in layers, each registered as a plugin like any other.
 
-``from tinygrad_lab_layers import Conv2d, Dense`` imports the modules of these two alone.
+``from tinygrad_lab_layers import Conv2d, Dense`` imports only the modules of these two.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What ReLU behind a layer's own formula means for its cases: the reference, and how near the kink is."""
+"""Case helpers for layers with an activation: the reference and the distance to ReLU's kink."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def activated(sums: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., float]]:
-    """Return `reference` and `kink_distance` of a layer whose option `activation` acts on sums(layer, *inputs)."""
+    """Return `reference` and `kink_distance` of a layer that applies `activation` to sums(layer, *inputs)."""
 
     def reference(layer: Any, *inputs: Any) -> Any:
         """Return phi of the sums."""

@@ -1,6 +1,6 @@
-"""The geometry of windows once more, in plain Python, for the reference forwards of the cases.
+"""Window geometry in plain Python, for the reference forwards of the cases.
 
-It is written apart from `tinygrad_lab.Window` on purpose: a reference must not share the blind spots of what it checks.
+It is independent of `tinygrad_lab.Window` on purpose: a reference must not share the errors of what it checks.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def axis_padding(padding: Any, axis: int, length: int, span: int, stride: int) -
 
 
 class Grid:
-    """Where the windows stand in a map.
+    """The positions of the windows in a map.
 
     Parameters
     ----------
     size : sequence of int
         (H, W).
     config : dict
-        A layer's configuration, with its window, stride, padding and dilation as they were given.
+        A layer's configuration, with kernel_size, stride, padding and dilation as passed by the user.
     """
 
     def __init__(self, size: Sequence[int], config: dict[str, Any]) -> None:
@@ -51,11 +51,11 @@ class Grid:
         self.shape = tuple((self.size[a] + sum(sides[a]) - span[a]) // self.stride[a] + 1 for a in (0, 1))
 
     def places(self) -> Iterator[Place]:
-        """Yield the places of the windows, row by row."""
+        """Yield the positions of the windows, row by row."""
         yield from ((p, q) for p in range(self.shape[0]) for q in range(self.shape[1]))
 
     def elements(self, place: Place) -> Iterator[tuple[Place, Place]]:
-        """Yield each element of the window at a place and its pixel, which may lie outside of the map."""
+        """Yield each element of the window at a position and its pixel, which may be outside of the map."""
         for i in range(self.kernel_size[0]):
             for j in range(self.kernel_size[1]):
                 row = place[0] * self.stride[0] + i * self.dilation[0] - self.start[0]
@@ -63,10 +63,10 @@ class Grid:
                 yield (i, j), (row, column)
 
     def inside(self, pixel: Place) -> bool:
-        """Tell whether a pixel lies in the map rather than in its padding."""
+        """Return whether a pixel is in the map, not in its padding."""
         return 0 <= pixel[0] < self.size[0] and 0 <= pixel[1] < self.size[1]
 
     def nearest(self, pixel: Place) -> Place:
-        """Return the pixel of the map that is nearest: itself, or the border's."""
+        """Return the nearest pixel of the map."""
         row, column = (min(max(n, 0), length - 1) for n, length in zip(pixel, self.size, strict=True))
         return row, column

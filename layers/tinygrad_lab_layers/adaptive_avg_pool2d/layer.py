@@ -12,12 +12,12 @@ import tinygrad_lab as tgl
 
 
 class AdaptiveAvgPool2d(tgl.Layer):
-    r"""Means over a grid of P x Q windows that cover the map, whatever its size.
+    r"""Returns the means over a grid of P x Q windows that cover a map of any size.
 
     .. math:: y_{n,p,q,c} = \operatorname{mean}\; x_{n,\; \lfloor p H / P \rfloor \,:\, \lceil (p + 1) H / P \rceil,\;
               \lfloor q W / Q \rfloor \,:\, \lceil (q + 1) W / Q \rceil,\; c}
 
-    Windows overlap by a pixel where P does not divide H. A map smaller than the grid has pixels repeated.
+    Windows overlap by a pixel if P does not divide H. If the map is smaller than the grid, pixels are repeated.
 
     Parameters
     ----------
@@ -67,5 +67,5 @@ class AdaptiveAvgPool2d(tgl.Layer):
 
     @staticmethod
     def _spans(length: int, count: int) -> list[tuple[int, int]]:
-        """Return the first and the last but one pixel of each window along an axis."""
+        """Return the range (first, end) of pixels of each window along an axis."""
         return [(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]

@@ -28,7 +28,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def reference(layer: Any, x: Any) -> Any:
-    """Return the mean of each window's pixels, zeros outside of the map among them or not."""
+    """Return the mean of each window's pixels, with or without the zeros outside of the map."""
     config, grid = layer.config(), Grid(x.shape[1:3], layer.config())
     out = np.empty((x.shape[0], *grid.shape, x.shape[3]))
     for p, q in grid.places():
@@ -42,7 +42,7 @@ cases = LayerCases(
     draw_case(),
     reference=reference,
     complex_safe=True,
-    examples=(Case(args=((1, 2),), options={"stride": 3}, inputs=(Input((1, 4, 5, 1)),)),),  # pixels that none sees
+    examples=(Case(args=((1, 2),), options={"stride": 3}, inputs=(Input((1, 4, 5, 1)),)),),  # pixels in no window
     laws=("linear", "batch_independent", "channel_independent", "shift_equivariant", "monotone"),
     bad_inputs=(
         BadInput(args=(2,), inputs=((4, 4, 1),), error=tgl.errors.ShapeError, match=r"expected images \(N, H, W, C\)"),

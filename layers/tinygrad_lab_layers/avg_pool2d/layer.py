@@ -12,18 +12,18 @@ import tinygrad_lab as tgl
 
 
 class AvgPool2d(tgl.Layer):
-    r"""The mean of each window: :math:`y_{npqc} = \frac{1}{m_{pq}} \sum_{ij} x_{n,\,ps+i-t,\,qs+j-l,\,c}`.
+    r"""Returns the mean of each window: :math:`y_{npqc} = \frac{1}{m_{pq}} \sum_{ij} x_{n,\,ps+i-t,\,qs+j-l,\,c}`.
 
-    Here s is the stride, t and l the padding on top and on the left, which holds zeros.
+    Here s is the stride, t and l the padding at the top and on the left, which holds zeros.
 
     Parameters
     ----------
     kernel_size : int or (height, width)
         (kh, kw).
     stride : int, (vertical, horizontal) or None
-        How far the window moves from place to place; None is the window's own size.
+        The step from one window to the next; None is the window's own size.
     padding : int, (vertical, horizontal), ((top, bottom), (left, right)), "same" or "valid"
-        What is added around the map, less than the window on each side. ``"valid"`` is nothing; ``"same"`` gives
+        Padding around the map, less than the window on each side. ``"valid"`` adds none; ``"same"`` gives
         ceil(H / stride) rows.
     count_include_pad : bool
         Whether m counts the padding: True divides by kh kw everywhere (PyTorch's default), so that results at the

@@ -35,7 +35,7 @@ def _moments(x: Any) -> Iterator[tuple[int, float, float, int]]:
 
 
 def _normalized(layer: Any, x: Any) -> Any:
-    """Each channel less its mean, over its deviation; those of the batch, or the running ones."""
+    """Return each channel minus its mean, divided by its deviation: those of the batch, or the running ones."""
     state, out = layer.state(), np.empty_like(x)
     for c, mean, variance, _ in _moments(x):
         if not layer.training:

@@ -12,15 +12,15 @@ import tinygrad_lab as tgl
 
 
 class BatchNorm(tgl.Layer):
-    r"""Each channel has its mean and variance over the batch taken out, and learned ones put in.
+    r"""Normalizes each channel by its mean and variance over the batch, then applies a learned scale and shift.
 
     .. math:: y = \phi\Bigl(\gamma\,\frac{x - \mu}{\sqrt{v + \varepsilon}} + \beta\Bigr),
               \qquad \mu = \frac1m \sum x, \quad v = \frac1m \sum (x - \mu)^2
 
-    with the sums over all m = N H W elements of a channel, and an activation phi. Evaluation uses running
-    statistics instead, which training gathers: :math:`\bar\mu \leftarrow \lambda \bar\mu + (1 - \lambda) \mu`, and
-    likewise the variance, there divided by m - 1 (and left as it is where m is 1). A frozen layer (`Layer.freeze`)
-    uses its running statistics in training too, and keeps them.
+    with the sums over all m = N H W elements of a channel, and an activation phi. Evaluation uses running statistics,
+    which training updates: :math:`\bar\mu \leftarrow \lambda \bar\mu + (1 - \lambda) \mu`, and likewise the variance,
+    there divided by m - 1 (with m = 1 the running variance is unchanged). A frozen layer (`Layer.freeze`) uses its
+    running statistics in training too, and does not change them.
 
     Parameters
     ----------
@@ -32,11 +32,11 @@ class BatchNorm(tgl.Layer):
     eps : float
         epsilon, above 0.
     activation : {"relu"} or None
-        phi, in the same pass over memory; None is the identity.
+        phi, fused with the normalization; None is the identity.
 
     Shapes
     ------
-    x : (N, ..., C); y : that of x; gamma (scale), beta (shift), running_mean and running_var : (C,)
+    x : (N, ..., C); y : same shape as x; gamma (scale), beta (shift), running_mean and running_var : (C,)
 
     Raises
     ------
@@ -49,8 +49,8 @@ class BatchNorm(tgl.Layer):
     References
     ----------
     S. Ioffe, C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate
-    shift", ICML 2015, algorithms 1 and 2. The paper averages the statistics over several batches after training; the
-    moving average in training is the usual way today.
+    shift", ICML 2015, algorithms 1 and 2. The paper averages the statistics over several batches after training; today
+    a moving average in training is usual.
 
     Examples
     --------
@@ -97,7 +97,7 @@ class BatchNorm(tgl.Layer):
         y, mean, variance = normalize(x, self.scale, self.shift, eps=self.eps)
         with tgl.no_grad():
             self.update(running_mean=self._moved(self.running_mean, mean))
-            if count > 1:  # one value has no variance to learn from
+            if count > 1:  # the unbiased variance of one value is undefined
                 unbiased = variance * (count / (count - 1))
                 self.update(running_var=self._moved(self.running_var, unbiased))
         return y

@@ -11,7 +11,7 @@ import tinygrad_lab as tgl
 
 
 class Bottleneck(tgl.Layer):
-    r"""A residual block that computes with fewer channels than it carries: 1x1, 3x3 and 1x1 convolutions.
+    r"""Residual block of 1x1, 3x3 and 1x1 convolutions, the middle one with fewer channels.
 
     .. math:: y = \phi(F(x) + S(x)), \qquad F = B_3\, W_3 \circ \phi\, B_2\, W_2 \circ \phi\, B_1\, W_1
 
@@ -25,13 +25,13 @@ class Bottleneck(tgl.Layer):
     width : int
         M, the channels of the 3x3 convolution.
     expansion : int
-        How many times more channels the result has: O = expansion M.
+        The ratio of the result's channels to M: O = expansion M.
     stride : int
         s, of the 3x3 convolution and of the shortcut.
     shortcut : {"identity", "padded", "projected"} or None
-        S; None is the identity where the shape stays and a projection where it changes (option B of the paper).
+        S; None is the identity if the shape is unchanged, else a projection (option B of the paper).
     rng : int or numpy.random.Generator
-        Where the filters are drawn from.
+        Seed or generator for the filters.
 
     Shapes
     ------

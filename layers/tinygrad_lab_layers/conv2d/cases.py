@@ -36,7 +36,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def _sums(layer: Any, x: Any) -> Any:
-    """The convolution by its formula: a loop over every output, and over every pixel of its window."""
+    """Return the convolution by its formula: a loop over every output and every pixel of its window."""
     config, state = layer.config(), layer.state()
     weight, bias, grid = state["weight"], state.get("bias"), Grid(x.shape[1:3], config)
     depth, outputs = weight.shape[2:]
@@ -61,7 +61,7 @@ cases = LayerCases(
     draw_case(),
     reference=reference,
     kink_distance=kink_distance,
-    examples=(  # what few draws have: padding odd on one side, a stride that skips pixels, two dilations
+    examples=(  # rare in random draws: odd padding on one side, a stride that skips pixels, two dilations
         Case(args=(1, 2), options={"kernel_size": (2, 3), "padding": "same"}, inputs=(Input((2, 3, 3, 1)),)),
         Case(
             args=(2, 2),

@@ -12,13 +12,13 @@ import tinygrad_lab as tgl
 
 
 class Conv2d(tgl.Layer):
-    r"""A filter slides over an image.
+    r"""Convolves images with filters.
 
     .. math:: y_{n,p,q,o} = \phi\Big(b_o + \sum_{i,j,c} x_{n,\; p s + i d - t,\; q s + j d - l,\; c}\; w_{i,j,c,o}\Big)
 
-    Here s is the stride, d the dilation, t and l the padding on top and on the left, and phi the activation. As
-    everywhere in computer vision, the filter is not flipped: in the words of mathematics this is a correlation. With G
-    groups, output channels o O/G to (o + 1) O/G - 1 see only input channels o C/G to (o + 1) C/G - 1.
+    Here s is the stride, d the dilation, t and l the padding at the top and on the left, and phi the activation. As
+    usual in deep learning, the filter is not flipped: mathematically this is a cross-correlation. With G groups, output
+    channels o O/G to (o + 1) O/G - 1 read only input channels o C/G to (o + 1) C/G - 1.
 
     Parameters
     ----------
@@ -27,14 +27,14 @@ class Conv2d(tgl.Layer):
     kernel_size : int or (height, width)
         (kh, kw).
     stride : int or (vertical, horizontal)
-        How far the filter moves from place to place.
+        The step from one position of the filter to the next.
     padding : int, (vertical, horizontal), ((top, bottom), (left, right)), "same" or "valid"
-        What is added around the image. ``"valid"`` is nothing; ``"same"`` gives ceil(H / stride) rows, with the odd row
+        Padding around the image. ``"valid"`` adds none; ``"same"`` gives ceil(H / stride) rows, with the odd row
         of padding at the bottom and the odd column on the right (TensorFlow's convention).
     padding_mode : {"zero", "edge"}
-        Whether the padding holds zeros or repeats the border.
+        Whether the padding contains zeros or repeats the border.
     dilation : int or (vertical, horizontal)
-        How far apart the elements of a filter reach.
+        The distance between neighboring elements of a filter.
     groups : int
         G, a divisor of C and of O.
     bias : bool
@@ -42,9 +42,9 @@ class Conv2d(tgl.Layer):
     activation : {"relu"} or None
         phi, fused with the convolution; None is the identity.
     init : str or float
-        The rule by which w is drawn, or its standard deviation. b starts at 0.
+        The initializer of w, or its standard deviation. b starts at 0.
     rng : int or numpy.random.Generator
-        Where w is drawn from.
+        Seed or generator for w.
 
     Shapes
     ------

@@ -35,7 +35,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def _length(config: dict[str, Any], axis: int, length: int) -> tuple[int, int]:
-    """Return where an axis of the result starts on the painted one, and its length."""
+    """Return the start of the result along an axis of the uncropped map, and its length."""
     kernel_size, stride, dilation = (both(config[name])[axis] for name in ("kernel_size", "stride", "dilation"))
     span = (kernel_size - 1) * dilation + 1
     if config["padding"] == "same":
@@ -45,7 +45,7 @@ def _length(config: dict[str, Any], axis: int, length: int) -> tuple[int, int]:
 
 
 def reference(layer: Any, x: Any) -> Any:
-    """Paint with each pixel in turn on a large canvas, and cut the result out."""
+    """Add each pixel's filter to a large map in turn, and crop the result."""
     config, weight = layer.config(), layer.state()["weight"]
     stride, dilation = both(config["stride"]), both(config["dilation"])
     kh, kw, depth, _ = weight.shape

@@ -12,13 +12,13 @@ import tinygrad_lab as tgl
 
 
 class Conv2dTranspose(tgl.Layer):
-    r"""Every pixel paints the filter, times its value, on a larger map; overlapping strokes add up.
+    r"""Adds the filter, times each pixel's value, to a larger map at the pixel's position.
 
     .. math:: y_{n,h,w,o} = b_o + \sum_{c} \sum_{\substack{i,j,p,q:\\ p s + i d - t = h\\ q s + j d - l = w}}
               x_{n,p,q,c}\; w_{i,j,o,c}
 
-    Here s is the stride, d the dilation, t and l the padding on top and on the left, which is cut off. It is the
-    adjoint of the convolution of stride s that leads from y to x, or its gradient used as a forward.
+    Here s is the stride, d the dilation, t and l the padding at the top and on the left, which is cut off. It is the
+    adjoint of the convolution of stride s from y to x: that convolution's gradient, used as a forward.
 
     Parameters
     ----------
@@ -27,22 +27,22 @@ class Conv2dTranspose(tgl.Layer):
     kernel_size : int or (height, width)
         (kh, kw).
     stride : int or (vertical, horizontal)
-        How far apart the strokes of neighboring pixels are.
+        The distance in y between neighboring pixels of x.
     padding : int, (vertical, horizontal), ((top, bottom), (left, right)), "same" or "valid"
-        What is cut off the painted map. ``"valid"`` is nothing; ``"same"`` leaves H stride rows.
+        Rows and columns cropped from the result. ``"valid"`` crops none; ``"same"`` leaves H stride rows.
     output_padding : int or (vertical, horizontal)
-        Rows and columns that are added at the bottom and on the right, fewer than the stride: a convolution of stride s
-        leads to H rows from any of s heights, and this tells which.
+        Rows and columns added at the bottom and on the right, fewer than the stride. A convolution of stride s maps s
+        different heights to H rows; this selects one of them.
     dilation : int or (vertical, horizontal)
-        How far apart the elements of a filter reach.
+        The distance between neighboring elements of a filter.
     groups : int
         G, a divisor of C and of O.
     bias : bool
         Whether to add b.
     init : str or float
-        The rule by which w is drawn, or its standard deviation. b starts at 0.
+        The initializer of w, or its standard deviation. b starts at 0.
     rng : int or numpy.random.Generator
-        Where w is drawn from.
+        Seed or generator for w.
 
     Shapes
     ------
@@ -52,7 +52,7 @@ class Conv2dTranspose(tgl.Layer):
     Raises
     ------
     ShapeError
-        x is not (N, H, W, C), is an empty map, or the padding cuts off all of the result.
+        x is not (N, H, W, C), is an empty map, or the padding crops all of the result.
     OptionError
         An option is out of range; the groups do not divide the channels; output_padding with padding "same".
 
@@ -95,13 +95,13 @@ class Conv2dTranspose(tgl.Layer):
         if any(e > m for e, m in zip(self.extra, most, strict=True)):
             raise tgl.errors.OptionError(f"{who}: expected output_padding of at most {most}, got {output_padding}")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        # A result sums over in_channels / groups: drawn in that shape, so that the rule sees the right fan_in.
+        # A result sums over in_channels / groups: w is drawn in that shape, so that the initializer uses this fan_in.
         drawn = tgl.initializers.draw(init, (*self.window.size, in_channels // groups, out_channels), rng=rng)
         self.weight = tgl.Parameter(drawn.reshape(*self.window.size, out_channels // groups, in_channels))
         self.bias = tgl.Parameter(tgl.initializers.zeros((out_channels,))) if bias else None
 
     def forward(self, x: Any) -> Any:
-        """Return the painted maps."""
+        """Return the maps."""
         size = self.output_shape(x.shape)[1:3]
         y = tgl.conv2d_grad_x(
             x,

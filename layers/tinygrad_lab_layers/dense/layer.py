@@ -11,7 +11,7 @@ import tinygrad_lab as tgl
 
 
 class Dense(tgl.Layer):
-    r"""Every output is a weighted sum of all inputs: :math:`y = \phi(x W + b)`.
+    r"""Computes weighted sums of all inputs: :math:`y = \phi(x W + b)`.
 
     Parameters
     ----------
@@ -22,9 +22,9 @@ class Dense(tgl.Layer):
     activation : {"relu"} or None
         phi, fused with the product; None is the identity.
     init : str or float
-        The rule by which W is drawn, or its standard deviation. b starts at 0.
+        The initializer of W, or its standard deviation. b starts at 0.
     rng : int or numpy.random.Generator
-        Where W is drawn from.
+        Seed or generator for W.
 
     Shapes
     ------

@@ -13,24 +13,24 @@ from tinygrad_lab_layers.conv2d import Conv2d
 
 
 class DepthwiseConv2d(Conv2d):
-    r"""Filters of its own for each channel, which see no other: a convolution with as many groups as channels.
+    r"""Convolves each channel with its own filters: a convolution with as many groups as channels.
 
     .. math:: y_{n,p,q,\,c M + m} = \phi\Big(b_{cM+m} + \sum_{i,j} x_{n,\; p s + i d - t,\; q s + j d - l,\; c}\;
               w_{i,j,1,\,c M + m}\Big)
 
-    Followed by a convolution of window 1, which mixes the channels, it stands for a whole convolution at a fraction of
-    the multiplications.
+    Followed by a 1x1 convolution, which mixes the channels, it replaces a full convolution at a fraction of the
+    multiplications.
 
     Parameters
     ----------
     channels : int
         C, at least 1.
-    window, stride, padding, padding_mode, dilation
-        As those of `Conv2d`.
+    kernel_size, stride, padding, padding_mode, dilation
+        See `Conv2d`.
     multiplier : int
-        M, how many filters a channel has.
+        M, the number of filters per channel.
     bias, activation, init, rng
-        As those of `Conv2d`.
+        See `Conv2d`.
 
     Shapes
     ------

@@ -19,7 +19,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def kept_or_dropped(layer: Any, x: Any) -> float:
-    """Return how far an element is from 0 and from its grown value, or from itself in evaluation."""
+    """Return the distance of each element from 0 or its scaled value; in evaluation, from itself."""
     y = np.asarray(layer(x))
     if not layer.training:
         return float(np.abs(y - x).max())
@@ -27,7 +27,7 @@ def kept_or_dropped(layer: Any, x: Any) -> float:
 
 
 def statistics(layer: Any) -> None:
-    """Check that the share of elements kept is 1 - p, each apart from its neighbors, others in each step."""
+    """Check that the share of kept elements is 1 - p, and that neighbors and steps have independent masks."""
     rate = layer.config()["rate"]
     kept = np.asarray(layer(np.ones(40_000))) > 0
     deviation = np.sqrt(rate * (1 - rate) / kept.size)

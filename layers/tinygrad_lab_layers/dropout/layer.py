@@ -11,10 +11,10 @@ import tinygrad_lab as tgl
 
 
 class Dropout(tgl.Layer):
-    r"""In training each element is left out with probability p: :math:`y = x\, m / (1 - p)`, m one of 0 and 1.
+    r"""Drops each element with probability p in training: :math:`y = x\, m / (1 - p)`, where m is 0 or 1.
 
-    The elements that stay grow by 1 / (1 - p), so that the mean is kept and evaluation is the identity ("inverted"
-    dropout; the paper shrinks the weights in evaluation instead). The random numbers are keyed by seed, step and path.
+    The kept elements are scaled by 1 / (1 - p), so the mean is unchanged and evaluation is the identity ("inverted"
+    dropout; the paper scales the weights in evaluation instead). The random numbers are keyed by seed, step and path.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class Dropout(tgl.Layer):
 
     Shapes
     ------
-    x : any; y : that of x
+    x : any; y : same shape as x
 
     Raises
     ------
@@ -51,7 +51,7 @@ class Dropout(tgl.Layer):
         self.rate = rate
 
     def forward(self, x: Any) -> Any:
-        """Return x with elements left out, in training; x itself in evaluation."""
+        """Return x with elements dropped in training; x itself in evaluation."""
         return tgl.dropout(x, key=self.random(x).key, rate=self.rate) if self.training and self.rate else x
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

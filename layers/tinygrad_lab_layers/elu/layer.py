@@ -20,10 +20,10 @@ elu.defvjp(x=lambda g, out, alpha: tgl.where(out > 0, g, g * (out + alpha)))  # 
 
 
 class ELU(tgl.Layer):
-    r"""What is negative saturates: :math:`y = x` for x > 0 and :math:`\alpha (e^x - 1)` for x <= 0, element by element.
+    r"""Exponential linear unit: :math:`y = x` for x > 0 and :math:`\alpha (e^x - 1)` for x <= 0, element by element.
 
-    The derivative is 1 where x > 0 and y + alpha elsewhere, at 0 too; with alpha = 1 it is continuous. Nothing
-    overflows: the exponential is taken of negative numbers alone. NaN stays NaN.
+    The derivative is 1 where x > 0 and y + alpha elsewhere, also at 0; with alpha = 1 it is continuous. Nothing
+    overflows, because the exponential is applied only to negative numbers. NaN stays NaN.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class ELU(tgl.Layer):
 
     Shapes
     ------
-    x : any; y : that of x
+    x : any; y : same shape as x
 
     Raises
     ------

@@ -14,7 +14,7 @@ from tinygrad_lab.conformance import BadInput, Case, Input, Law, LayerCases, str
 
 @st.composite
 def draw_case(draw: Any) -> Case:
-    """Draw fewer things than places at times, so that some are looked up twice."""
+    """Draw at times fewer vectors than look-ups, so that some are looked up twice."""
     count, features = draw(st.integers(1, 6)), draw(strategies.features())
     options = {"init": draw(st.sampled_from((1.0, "glorot_normal")))}
     shape = draw(strategies.shapes(1, 3, 4))

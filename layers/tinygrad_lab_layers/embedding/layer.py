@@ -11,20 +11,20 @@ import tinygrad_lab as tgl
 
 
 class Embedding(tgl.Layer):
-    r"""A vector for each of a number of things, known by their numbers: :math:`y_{\ldots f} = E_{x_{\ldots}, f}`.
+    r"""Looks up a learned vector for each integer: :math:`y_{\ldots f} = E_{x_{\ldots}, f}`.
 
-    The gradient of a row of E is the sum of the cotangents of all places where the row was looked up.
+    The gradient of a row of E is the sum of the cotangents of all its look-ups.
 
     Parameters
     ----------
     count : int
-        V, the number of things.
+        V, the number of vectors.
     features : int
         F, the length of a vector.
     init : str or float
-        The rule by which E is drawn, or its standard deviation.
+        The initializer of E, or its standard deviation.
     rng : int or numpy.random.Generator
-        Where E is drawn from.
+        Seed or generator for E.
 
     Shapes
     ------
@@ -55,7 +55,7 @@ class Embedding(tgl.Layer):
         self.weight = tgl.Parameter(tgl.initializers.draw(init, (count, features), rng=rng))
 
     def forward(self, x: Any) -> Any:
-        """Return the vectors of the things."""
+        """Return the vectors of the numbers in x."""
         if x.dtype.kind not in "iu":
             raise tgl.errors.DTypeError(f"{self}: expected integers, got {x.dtype}; use .astype('int64')")
         if x.size and (tgl.min(x) < 0 or tgl.max(x) >= self.count):

@@ -19,7 +19,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def reference(layer: Any, x: Any) -> Any:
-    """Return each element at the place that its index, read as a number, says."""
+    """Return each element at the position that its index gives, read as a mixed-radix number."""
     start = layer.config()["start"]
     kept, joined = x.shape[:start], x.shape[start:]
     out = np.empty((*kept, int(np.prod(joined))))

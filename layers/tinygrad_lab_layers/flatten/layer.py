@@ -12,12 +12,12 @@ import tinygrad_lab as tgl
 
 
 class Flatten(tgl.Layer):
-    r"""The axes of an example become one, row-major: :math:`y_{n,\,(hW+w)C+c} = x_{nhwc}`.
+    r"""Joins the axes of each example into one, row-major: :math:`y_{n,\,(hW+w)C+c} = x_{nhwc}`.
 
     Parameters
     ----------
     start : int
-        The first axis that is joined; those before it are kept, by default the batch axis alone.
+        The first axis to join; earlier axes are kept, by default only the batch axis.
 
     Shapes
     ------

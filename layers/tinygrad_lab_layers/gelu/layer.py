@@ -10,18 +10,18 @@ from typing import Any
 
 import tinygrad_lab as tgl
 
-FAR = 40.0  # beyond, Phi is 0 or 1 to the last digit of float64, and its density is 0
+FAR = 40.0  # beyond it, Phi is exactly 0 or 1 in float64, and its density is 0
 ROOT = math.sqrt(2.0 / math.pi)
 CUBE = 0.044715
 
 
 def _near(x: Any) -> Any:
-    """Return x held within +-FAR, so that no power of it overflows."""
+    """Return x clipped to +-FAR, so that no power of it overflows."""
     return tgl.clip(x, -FAR, FAR)
 
 
 def _share(x: Any) -> Any:
-    """Return Phi(x), the share of a normal population below x; erfc keeps the digits of small shares."""
+    """Return Phi(x), the normal distribution function; erfc is accurate for small results."""
     return 0.5 * tgl.erfc(_near(x) * -math.sqrt(0.5))
 
 
@@ -60,22 +60,22 @@ gelu_tanh.defvjp(x=lambda g, x: g * (_tanh_share(x) + x * _tanh_density(x)))
 
 
 class GELU(tgl.Layer):
-    r"""x, weighted by the share of a normal population that lies below it, element by element.
+    r"""Multiplies x by the normal distribution function of x, element by element.
 
     .. math:: y = x\, \Phi(x) = \tfrac12 x \operatorname{erfc}(-x / \sqrt 2) \qquad \text{or} \qquad
               y = \tfrac12 x \big(1 + \tanh\big(\sqrt{2/\pi}\,(x + 0.044715\, x^3)\big)\big)
 
-    The second form differs from the first by less than 5e-4. Both are exact for large numbers of either sign; at minus
-    infinity, where 0 times infinity stands, they give NaN. NaN stays NaN.
+    The second form differs from the first by less than 5e-4. Both are exact for large numbers of either sign. At minus
+    infinity the result is NaN (0 times infinity). NaN stays NaN.
 
     Parameters
     ----------
     form : {"exact", "tanh"}
-        Which of the two.
+        Which of the two forms.
 
     Shapes
     ------
-    x : any; y : that of x
+    x : any; y : same shape as x
 
     Raises
     ------
@@ -101,7 +101,7 @@ class GELU(tgl.Layer):
         self.form = form
 
     def forward(self, x: Any) -> Any:
-        """Return x, weighted."""
+        """Return x Phi(x), or its approximation."""
         return gelu(x) if self.form == "exact" else gelu_tanh(x)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -11,15 +11,15 @@ import tinygrad_lab as tgl
 
 
 class GlobalAvgPool2d(tgl.Layer):
-    r"""The mean of each plane: :math:`y_{nc} = \frac{1}{HW} \sum_{hw} x_{nhwc}`.
+    r"""Returns the mean of each plane: :math:`y_{nc} = \frac{1}{HW} \sum_{hw} x_{nhwc}`.
 
     Its gradient is the cotangent divided by H W, at every pixel. Before the last dense layer it replaces the flattening
-    and the large dense layers of older networks, has no parameters, and takes images of any size.
+    and the large dense layers of older networks. It has no parameters and takes images of any size.
 
     Parameters
     ----------
     keepdims : bool
-        Whether the result is (N, 1, 1, C) rather than (N, C).
+        Whether the result is (N, 1, 1, C) instead of (N, C).
 
     Shapes
     ------

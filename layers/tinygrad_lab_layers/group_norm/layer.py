@@ -12,13 +12,14 @@ import tinygrad_lab as tgl
 
 
 class GroupNorm(tgl.Layer):
-    r"""Each group of channels of each image has its mean and variance taken out; each channel learns new ones.
+    r"""Normalizes each group of channels of each image, then applies a learned scale and shift per channel.
 
     .. math:: y = \gamma\,\frac{x - \mu}{\sqrt{v + \varepsilon}} + \beta, \qquad \mu = \frac1m \sum x, \quad
               v = \frac1m \sum (x - \mu)^2
 
-    with the sums over the m = H W C / G elements of a group of an image. One group is layer normalization of the whole
-    image, as many as channels is instance normalization. Images do not mix: it works with batches of one.
+    with the sums over the m = H W C / G elements of a group of an image. With one group this is layer normalization of
+    the whole image; with as many groups as channels, instance normalization. Images are independent of one another, so
+    batches of one work.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ class GroupNorm(tgl.Layer):
 
     Shapes
     ------
-    x : (N, ..., C); y : that of x; gamma (scale) and beta (shift) : (C,)
+    x : (N, ..., C); y : same shape as x; gamma (scale) and beta (shift) : (C,)
 
     Raises
     ------

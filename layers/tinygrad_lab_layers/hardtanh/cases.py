@@ -12,7 +12,7 @@ from tinygrad_lab.conformance import BadInput, LayerCases, strategies
 
 
 def reference(layer: Any, x: Any) -> Any:
-    """Return x, or the bound that it lies beyond."""
+    """Return x, or the bound that x exceeds."""
     low, high = layer.config()["low"], layer.config()["high"]
     return np.array([low if v < low else high if v > high else v for v in x.flat]).reshape(x.shape)
 

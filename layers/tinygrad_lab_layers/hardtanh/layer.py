@@ -11,9 +11,9 @@ import tinygrad_lab as tgl
 
 
 class Hardtanh(tgl.Layer):
-    r"""A number is held between two bounds: :math:`y = \min(\max(x, a), b)`, element by element.
+    r"""Clips each element to the range from a to b: :math:`y = \min(\max(x, a), b)`.
 
-    The derivative is 1 where a <= x <= b, at the bounds too (PyTorch takes 0 there), and 0 elsewhere. With ``low=0,
+    The derivative is 1 where a <= x <= b, also at the bounds (PyTorch has 0 there), and 0 elsewhere. With ``low=0,
     high=6`` this is ReLU6. NaN stays NaN.
 
     Parameters
@@ -23,7 +23,7 @@ class Hardtanh(tgl.Layer):
 
     Shapes
     ------
-    x : any; y : that of x
+    x : any; y : same shape as x
 
     Raises
     ------
@@ -49,7 +49,7 @@ class Hardtanh(tgl.Layer):
         self.low, self.high = low, high
 
     def forward(self, x: Any) -> Any:
-        """Return x held between a and b."""
+        """Return x clipped to the range from a to b."""
         return tgl.clip(x, self.low, self.high)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -41,7 +41,7 @@ def reference(layer: Any, x: Any) -> Any:
 
 
 def kink_distance(layer: Any, x: Any) -> float:
-    """Return how near an activation or a maximum comes to changing sides."""
+    """Return the smallest distance of an activation or a maximum from its kink."""
     return kink_distance_of(layer.branches, x)
 
 

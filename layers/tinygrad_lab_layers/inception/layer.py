@@ -11,7 +11,7 @@ import tinygrad_lab as tgl
 
 
 class Inception(tgl.Layer):
-    r"""Windows of several sizes side by side, each behind a 1x1 convolution that makes it cheap.
+    r"""Joins convolutions of several window sizes, the larger ones behind a 1x1 convolution with few channels.
 
     .. math:: y = [\phi W_1 x,\; \phi W_3\, \phi R_3 x,\; \phi W_5\, \phi R_5 x,\; \phi W_p\, P x]
 
@@ -31,7 +31,7 @@ class Inception(tgl.Layer):
     pool_proj : int
         Channels of Wp.
     rng : int or numpy.random.Generator
-        Where the filters are drawn from.
+        Seed or generator for the filters.
 
     Shapes
     ------

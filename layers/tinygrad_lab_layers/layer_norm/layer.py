@@ -12,24 +12,24 @@ import tinygrad_lab as tgl
 
 
 class LayerNorm(tgl.Layer):
-    r"""Each row has its own mean and variance taken out, and learned ones put in.
+    r"""Normalizes each row by its own mean and variance, then applies a learned scale and shift.
 
     .. math:: y = \gamma\,\frac{x - \mu}{\sqrt{v + \varepsilon}} + \beta, \qquad \mu = \frac1m \sum x, \quad
               v = \frac1m \sum (x - \mu)^2
 
-    with the sums over the m features of the last axis, or of several last axes. Examples do not mix, so that training
-    and evaluation are the same.
+    with the sums over the m features of the last axis, or of several last axes. Examples are independent of one
+    another, so training and evaluation are the same.
 
     Parameters
     ----------
     features : int or tuple of int
-        The lengths of the last axes, those that are normalized together.
+        The lengths of the last axes, which are normalized together.
     eps : float
         epsilon, above 0.
 
     Shapes
     ------
-    x : (..., features); y : that of x; gamma (scale) and beta (shift) : (features,)
+    x : (..., features); y : same shape as x; gamma (scale) and beta (shift) : (features,)
 
     Raises
     ------

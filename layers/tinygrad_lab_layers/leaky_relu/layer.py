@@ -20,9 +20,9 @@ leaky_relu.defvjp(x=lambda g, x, slope: tgl.where(x > 0, g, slope * g))
 
 
 class LeakyReLU(tgl.Layer):
-    r"""What is negative passes in a small part: :math:`y = \max(x, 0) + a \min(x, 0)`, element by element.
+    r"""ReLU with a small slope for negative numbers: :math:`y = \max(x, 0) + a \min(x, 0)`, element by element.
 
-    The derivative is 1 where x > 0 and a elsewhere, at 0 too. NaN stays NaN.
+    The derivative is 1 where x > 0 and a elsewhere, also at 0. NaN stays NaN.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class LeakyReLU(tgl.Layer):
 
     Shapes
     ------
-    x : any; y : that of x
+    x : any; y : same shape as x
 
     References
     ----------

@@ -25,7 +25,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def _counts(j: int, c: int, size: int, convention: str) -> bool:
-    """Tell whether channel j counts for channel c."""
+    """Return whether channel j is in the sum of channel c."""
     if convention == "tensorflow":
         return abs(j - c) <= size
     if convention == "pytorch":
@@ -35,7 +35,7 @@ def _counts(j: int, c: int, size: int, convention: str) -> bool:
 
 
 def reference(layer: Any, x: Any) -> Any:
-    """Return each channel over the power of its neighbors, as the conventions are defined in words."""
+    """Return each channel divided by the power of its neighbors' sum, as each convention is defined in words."""
     config, out = layer.config(), np.empty_like(x)
     size, convention = config["size"], config["convention"]
     alpha = config["alpha"] / size if convention in ("divided", "pytorch") else config["alpha"]

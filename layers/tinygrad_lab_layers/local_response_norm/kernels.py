@@ -1,4 +1,4 @@
-"""Kernels of local response normalization: on a GPU, in NumPy, and compiled; the later of two is chosen first.
+"""Kernels of local response normalization: on a GPU, in NumPy, and compiled; a later one is tried first.
 
 Each works on a block of pixels at a time.
 """
@@ -23,14 +23,14 @@ from tinygrad_lab_layers.local_response_norm.layer import channel_sum, local_res
 
 Array = Any  # of NumPy
 
-BLOCK = 1 << 11  # elements: a handful of arrays of that size stay in a core's own cache
-BLOCK_IN_NUMPY = 1 << 17  # less means more calls, between which threads wait for the interpreter
-LEAST, LEAST_IN_NUMPY = 1 << 10, 1 << 13  # elements for which a launch pays
+BLOCK = 1 << 11  # elements: several arrays of that size stay in a core's own cache
+BLOCK_IN_NUMPY = 1 << 17  # smaller blocks mean more calls, between which threads wait for the interpreter
+LEAST, LEAST_IN_NUMPY = 1 << 10, 1 << 13  # elements from which a launch pays
 SOURCE = "tinygrad_lab_layers.local_response_norm:responses"
 
 
 def _reaches(x: Array, before: int, after: int) -> tuple[int, int]:
-    """Return how many channels before and after one there can be."""
+    """Return `before` and `after`, limited to the number of other channels."""
     return min(before, x.shape[-1] - 1), min(after, x.shape[-1] - 1)
 
 
@@ -75,15 +75,15 @@ def _raw_response_grad(g: Any, x: Any, **options: Any) -> Any:
 
 
 def _takes_blocks(*arrays: Array, **options: Any) -> bool:
-    """Return whether arrays are floats, of one shape with channels, in one piece of memory."""
+    """Return whether arrays are contiguous floats of one shape with channels."""
     return alike(*arrays) and arrays[0].ndim > 0 and are_numbers(*options.values())
 
 
 def _neighbors(x: Array, before: int, after: int) -> Array:
-    """Return the sums over each channel, so many before it and so many after it.
+    """Return for each channel the sum over it and its neighbors before and after it.
 
-    The channels of all pixels lie on one line, with a gap of zeros before each pixel's that no neighborhood crosses.
-    So the sums are those of that line with itself, moved by a channel each.
+    The channels of all pixels are on one line, with a gap of zeros between pixels that no neighborhood crosses. The
+    sums are then sums of shifted copies of that line.
     """
     pixels, channels = x.shape
     gap = max(before, after)

@@ -9,19 +9,19 @@ from typing import Any
 
 import tinygrad_lab as tgl
 
-FARTHEST = 1 << 30  # channel from another that counts for it
+FARTHEST = 1 << 30  # largest distance between channels of one sum
 
 
 @tgl.primitive
 def channel_sum(xp: Any, x: Any, *, before: int, after: int) -> Any:
-    """Return, for each channel, the sum over itself, so many before it and so many after it."""
+    """Return, for each channel, the sum over itself and its neighbors before and after it."""
     padded = xp.pad(x, [(0, 0)] * (x.ndim - 1) + [(before, after)])
     return sum(padded[..., i : i + x.shape[-1]] for i in range(before + 1 + after))
 
 
 @tgl.primitive
 def local_response_norm(xp: Any, x: Any, *, before: int, after: int, factor: float, beta: float, k: float) -> Any:
-    """Return x / (k + factor * sum of the squares of the channels about each)^beta."""
+    """Return x / (k + factor * sum of the squares over each channel's neighborhood)^beta."""
     squares = channel_sum.forward(xp, x * x, before=before, after=after)
     return x * (k + factor * squares) ** -beta
 
@@ -30,9 +30,9 @@ def local_response_norm(xp: Any, x: Any, *, before: int, after: int, factor: flo
 def local_response_norm_grad(
     xp: Any, g: Any, x: Any, *, before: int, after: int, factor: float, beta: float, k: float
 ) -> Any:
-    """Return g_c b_c^-beta - 2 a beta x_c * (the sum over the channels j that see c of g_j x_j b_j^(-beta - 1)).
+    """Return g_c b_c^-beta - 2 a beta x_c * (sum of g_j x_j b_j^(-beta - 1) over the channels j whose sums contain c).
 
-    b is k + a * the sum of squares about each.
+    b is k + a * the sum of squares over each channel's neighborhood.
     """
     base = channel_sum.forward(xp, x * x, before=before, after=after) * factor + k
     shrink = base**-beta
@@ -65,9 +65,9 @@ def _grad_rule(
     k: float,
     wanted: tuple[bool, bool],
 ) -> tuple[Any, Any]:
-    r"""Differentiate <v, gradient> = sum v g s - m (v x) S'(g x s / b) by g and by x.
+    r"""Differentiate <v, gradient> = sum v g s - m (v x) S'(g x s / b) with respect to g and x.
 
-    S is the sum over the channels about each, S' its adjoint, b = k + a S(x^2), s = b^-beta, m = 2 a beta.
+    S is the sum over each channel's neighborhood, S' its adjoint, b = k + a S(x^2), s = b^-beta, m = 2 a beta.
     """
     base = channel_sum(x * x, before=before, after=after) * factor + k
     shrink, m = tgl.power(base, -beta), 2.0 * factor * beta
@@ -86,7 +86,7 @@ local_response_norm_grad.defvjp("g", "x", _grad_rule)
 
 
 def neighborhood(size: int, convention: str) -> tuple[int, int, int]:
-    """Return how many channels before and after one count for it, and what alpha is divided by.
+    """Return the numbers of channels before and after each in its sum, and the divisor of alpha.
 
     Raises
     ------
@@ -105,11 +105,11 @@ def neighborhood(size: int, convention: str) -> tuple[int, int, int]:
 
 
 class LocalResponseNorm(tgl.Layer):
-    r"""Channels inhibit their neighbors at the same pixel.
+    r"""Divides each channel by a power of the sum of squares of its neighbors at the same pixel.
 
     .. math:: y_c = x_c \Big/ \Big(k + a \sum_{j=\max(0,\,c-l)}^{\min(c+r,\,C-1)} x_j^2\Big)^{\beta}
 
-    How many channels l before and r after c count, and whether a is alpha or alpha divided by `size`, differs:
+    Conventions differ in the numbers of channels, l before and r after c, and in whether a is alpha or alpha / `size`:
 
     ============  =======================  =======================  ============  =================================
     convention    l                        r                        a             even sizes
@@ -120,21 +120,21 @@ class LocalResponseNorm(tgl.Layer):
     "tensorflow"  size (the depth radius)  size (the depth radius)  alpha         sum 2 size + 1 channels, always
     ============  =======================  =======================  ============  =================================
 
-    "divided" is the paper's window with PyTorch's factor, as it is found in descriptions of the paper.
+    "divided" is the paper's window with PyTorch's factor, which some descriptions of the paper use.
 
     Parameters
     ----------
     size : int
         n of the paper, at least 1; for "tensorflow" the depth radius, at least 0.
     alpha, beta, k : float
-        As in the formula, k at least 0. With k = 0 the result is NaN where all channels of a sum are 0.
+        The constants of the formula, k at least 0. With k = 0 the result is NaN where all channels of a sum are 0.
     convention : {"paper", "divided", "pytorch", "tensorflow"}
         See the table. The default values are the paper's; PyTorch's are (none, 1e-4, 0.75, 1), TensorFlow's
         (5, 1, 0.5, 1).
 
     Shapes
     ------
-    x : (..., C); y : that of x
+    x : (..., C); y : same shape as x
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Local response normalization: each channel of a pixel and those about it; blocks are `rows` pixels each.
+"""Local response normalization over neighboring channels; blocks are `rows` pixels each.
 
-In a workspace a gap of zeros, as many as a neighborhood can reach over the edge, lies before and behind each pixel's
-channels. So the channels of a whole block lie on one line, and a sum over neighborhoods is a few sums of that line
-with itself, moved by a channel each.
+In a workspace, gaps of zeros before and after each pixel's channels are as long as a neighborhood extends beyond the
+edge. The channels of a whole block are then on one line, and a sum over neighborhoods is a sum of shifted copies of
+that line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ONE = np.float32(1)
 
 @jit
 def some_pixels(x, rows, block):
-    """Return the first pixel of a block, and how many it has."""
+    """Return the first pixel of a block and its number of pixels."""
     return block * rows, min(rows, x.shape[0] - block * rows)
 
 
@@ -34,9 +34,9 @@ def neighbors(line, start, taps, count, total):
 
 @jit
 def inverse_power(base, beta, count, out):
-    """Store base^-beta: by square roots where beta is a multiple of 1/4 from 0 to 1, as 0.75 is.
+    """Store base^-beta, by square roots if beta is a multiple of 1/4 from 0 to 1, such as 0.75.
 
-    A larger power would overflow before its inverse is nothing.
+    A larger power would overflow before its inverse becomes 0.
     """
     quarters = np.int64(4 * beta)
     if quarters != 4 * beta or not 0 <= quarters <= 4:
@@ -59,7 +59,7 @@ def inverse_power(base, beta, count, out):
 
 @jit
 def shrinking(x, begin, pixels, reach, options, squares, base, shrink):
-    """Store base = k + factor * the sum of squares about each channel, and base^-beta, for some pixels."""
+    """Store base = k + factor * the sum of squares over each channel's neighborhood, and base^-beta."""
     before, after, factor, beta, k = options
     channels = x.shape[1]
     apart = channels + reach
@@ -92,7 +92,7 @@ def local_response_norm(x, reach, options, rows, out, first, last):
 
 @jit
 def local_response_norm_gradient(g, x, reach, options, rows, out, first, last):
-    """Store g base^-beta - 2 factor beta x * (the sum over the channels that see each of g x base^(-beta - 1))."""
+    """Store g base^-beta - 2 factor beta x * (sum of g x base^(-beta - 1) over channels whose sums contain each)."""
     before, after, factor, beta, _ = options
     channels = x.shape[1]
     apart, slope = channels + reach, 2 * factor * beta

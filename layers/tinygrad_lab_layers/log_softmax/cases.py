@@ -35,7 +35,7 @@ def unit_sum(layer: Any, x: Any) -> float:
 
 
 def translation_invariant(layer: Any, x: Any) -> float:
-    """Return how much the result changes when all scores grow alike, by so much that their powers would overflow."""
+    """Return how much the result changes when a constant is added whose exponential would overflow."""
     return float(np.abs(layer(x + 1000.0) - layer(x)).max(initial=0.0))
 
 

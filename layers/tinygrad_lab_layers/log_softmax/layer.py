@@ -11,10 +11,10 @@ import tinygrad_lab as tgl
 
 
 class LogSoftmax(tgl.Layer):
-    r"""Scores become logarithms of probabilities along an axis: :math:`y_k = x_k - \log \sum_j e^{x_j}`.
+    r"""Turns scores into logarithms of probabilities along an axis: :math:`y_k = x_k - \log \sum_j e^{x_j}`.
 
-    It is computed about the maximum, so that nothing overflows and no logarithm of 0 is taken. The loss that takes its
-    result is `nll`; `softmax_cross_entropy` does both at once.
+    The maximum is subtracted first, so nothing overflows and no logarithm of 0 is taken. The loss for its result is
+    `nll`; `softmax_cross_entropy` contains both.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class LogSoftmax(tgl.Layer):
 
     Shapes
     ------
-    x : any, of at least one axis; y : that of x
+    x : any, of at least one axis; y : same shape as x
 
     Units
     -----
@@ -37,7 +37,7 @@ class LogSoftmax(tgl.Layer):
     References
     ----------
     J. Bridle, "Probabilistic interpretation of feedforward classification network outputs, with relationships to
-    statistical pattern recognition", in Neurocomputing, NATO ASI series F 68, 1990, the logarithm of equation 4.
+    statistical pattern recognition", in Neurocomputing, NATO ASI series F 68, 1990, logarithm of equation 4.
 
     Examples
     --------

@@ -14,9 +14,9 @@ import tinygrad_lab as tgl
 
 @functools.cache
 def unstack(steps: int) -> tgl.Primitive:
-    """Return the primitive that takes (N, T, F) apart into T arrays (N, F).
+    """Return the primitive that splits (N, T, F) into T arrays (N, F).
 
-    Its derivative puts together once what comes back. Indexing step by step would make T gradients of the whole size.
+    Its derivative joins the T gradients once. Indexing step by step would create T gradients of the whole size.
     """
 
     def take_apart(xp: Any, x: Any) -> Any:
@@ -28,7 +28,7 @@ def unstack(steps: int) -> tgl.Primitive:
 
 
 class LSTM(tgl.Layer):
-    r"""A memory c over a sequence, which gates write (i), keep (f) and read (o); the result is the sequence of h.
+    r"""Recurrent layer with a memory c that gates write (i), keep (f) and read (o); returns the sequence of h.
 
     .. math::
         [i_t, f_t, o_t] &= \sigma(x_t W_{ifo} + h_{t-1} U_{ifo} + b_{ifo}), \qquad
@@ -40,11 +40,11 @@ class LSTM(tgl.Layer):
     in_features, features : int
         D and H, the lengths of x_t and of h_t.
     forget_bias : float
-        The initial value of b_f: a positive one keeps the memory until the gate has learned to forget.
+        The initial value of b_f; a positive value keeps the memory until the gate has learned to forget.
     init : str or float
-        The rule by which the weights of each gate are drawn, or their standard deviation. The other biases start at 0.
+        The initializer of each gate's weights, or their standard deviation. The other biases start at 0.
     rng : int or numpy.random.Generator
-        Where the weights are drawn from.
+        Seed or generator for the weights.
 
     Shapes
     ------
@@ -62,8 +62,8 @@ class LSTM(tgl.Layer):
     ----------
     S. Hochreiter, J. Schmidhuber, "Long short-term memory", Neural Computation 9(8), 1997, section 4; the forget gate:
     F. Gers, J. Schmidhuber, F. Cummins, "Learning to forget: continual prediction with LSTM", Neural Computation
-    12(10), 2000, section 3. Deviations, usual today: the squashing functions are tanh, and the gradient is not cut off
-    at the gates.
+    12(10), 2000, section 3. Deviations, usual today: the squashing functions are tanh, and the gradient is not
+    truncated at the gates.
 
     Examples
     --------
@@ -93,7 +93,7 @@ class LSTM(tgl.Layer):
         self.bias = tgl.Parameter(tgl.concatenate([zeros, forget, zeros, zeros]))
 
     def _draw(self, init: str | float, before: int, rng: Any) -> tgl.Parameter:
-        """Return the weights of the four gates side by side, each drawn by itself."""
+        """Return the weights of the four gates side by side, each drawn separately."""
         gates = [tgl.initializers.draw(init, (before, self.features), rng=rng) for _ in "ifgo"]
         return tgl.Parameter(tgl.concatenate(gates, axis=1))
 

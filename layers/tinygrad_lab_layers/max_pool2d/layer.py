@@ -12,9 +12,9 @@ import tinygrad_lab as tgl
 
 
 class MaxPool2d(tgl.Layer):
-    r"""The largest element of each window: :math:`y_{npqc} = \max_{ij} x_{n,\,ps+i-t,\,qs+j-l,\,c}`.
+    r"""Returns the largest element of each window: :math:`y_{npqc} = \max_{ij} x_{n,\,ps+i-t,\,qs+j-l,\,c}`.
 
-    Here s is the stride, t and l the padding on top and on the left. Padding never wins: it counts as minus infinity.
+    Here s is the stride, t and l the padding above and on the left. Padding counts as minus infinity and never wins.
     The gradient goes to the first of equal maxima, row by row. A NaN in a window is its maximum.
 
     Parameters
@@ -22,10 +22,10 @@ class MaxPool2d(tgl.Layer):
     kernel_size : int or (height, width)
         (kh, kw), at most 256 elements.
     stride : int, (vertical, horizontal) or None
-        How far the window moves from place to place; None is the window's own size. With
+        The step from one window to the next; None is the window's own size. With
         a smaller one windows overlap.
     padding : int, (vertical, horizontal), ((top, bottom), (left, right)), "same" or "valid"
-        What is added around the map, less than the window on each side. ``"valid"`` is nothing; ``"same"`` gives
+        Padding around the map, less than the window on each side. ``"valid"`` adds none; ``"same"`` gives
         ceil(H / stride) rows.
 
     Shapes

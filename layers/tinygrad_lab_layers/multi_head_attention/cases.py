@@ -51,7 +51,7 @@ def reference(layer: Any, query: Any, key: Any, value: Any) -> Any:
 
 
 def order_of_keys(layer: Any, query: Any, key: Any, value: Any) -> float:
-    """Return how much turning the order of keys and values round changes, where no mask tells them apart."""
+    """Return how much reversing the order of keys and values changes the result, without a mask."""
     if layer.causal:
         return 0.0
     turned = layer(query, key[:, ::-1], value[:, ::-1])
@@ -59,7 +59,7 @@ def order_of_keys(layer: Any, query: Any, key: Any, value: Any) -> float:
 
 
 def causal(layer: Any, query: Any, key: Any, value: Any) -> float:
-    """Return how much other keys and values at the last place change what earlier queries gather."""
+    """Return how much other keys and values at the last position change the results of earlier queries."""
     if not layer.causal:
         return 0.0
     last = np.arange(key.shape[1])[:, None] == key.shape[1] - 1

@@ -13,7 +13,7 @@ import tinygrad_lab as tgl
 
 @tgl.primitive
 def past_only(xp: Any, scores: Any, *, fill: float) -> Any:
-    """Return the scores (..., Tq, Tk) of keys that are not after their query, and a fill for the others."""
+    """Return the scores (..., Tq, Tk), with `fill` for keys after their query."""
     query, key = xp.arange(scores.shape[-2]), xp.arange(scores.shape[-1])
     return xp.where(key <= query[:, None], scores, fill)
 
@@ -22,7 +22,7 @@ past_only.defvjp(scores=lambda g: past_only(g, fill=0.0))
 
 
 class MultiHeadAttention(tgl.Layer):
-    r"""Each query takes a mean of the values, weighted by how well their keys match it; several times over, in parts.
+    r"""Computes for each query a mean of the values, weighted by the match of their keys, in several heads.
 
     .. math:: y = [A_1, \dots, A_h]\, W_o + b_o, \qquad
               A_i = \operatorname{softmax}\!\big(Q_i K_i^T / \sqrt d\big)\, V_i
@@ -41,9 +41,9 @@ class MultiHeadAttention(tgl.Layer):
     bias : bool
         Whether to add the vectors b.
     init : str or float
-        The rule by which the weights are drawn, or their standard deviation. Biases start at 0.
+        The initializer of the weights, or their standard deviation. Biases start at 0.
     rng : int or numpy.random.Generator
-        Where the weights are drawn from.
+        Seed or generator for the weights.
 
     Shapes
     ------
@@ -94,7 +94,7 @@ class MultiHeadAttention(tgl.Layer):
         self.output = dense(features, features, bias=bias, init=init, rng=rng)
 
     def forward(self, query: Any, key: Any, value: Any) -> Any:
-        """Return what each query gathers."""
+        """Return the weighted mean of the values for each query."""
         shape = self.output_shape(query.shape, key.shape, value.shape)
         q, k, v = self._split(self.query(query)), self._split(self.key(key)), self._split(self.value(value))
         scores = tgl.matmul(q, tgl.swapaxes(k, 2, 3)) * (self.heads / self.features) ** 0.5  # (N, h, Tq, Tk)

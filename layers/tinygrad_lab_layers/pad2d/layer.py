@@ -11,19 +11,19 @@ import tinygrad_lab as tgl
 
 
 class Pad2d(tgl.Layer):
-    r"""A border around an image, of zeros or of its own edge repeated.
+    r"""Pads images with zeros or by repeating their edge.
 
     .. math:: y_{n,h,w,c} = x_{n,\; h - t,\; w - l,\; c} \text{ inside}, \qquad
               0 \text{ or the nearest pixel outside}
 
-    Here t is the padding on top and l that on the left.
+    Here t is the padding at the top and l that on the left.
 
     Parameters
     ----------
     padding : int, (vertical, horizontal) or ((top, bottom), (left, right))
-        How many rows and columns are added.
+        The number of rows and columns added.
     mode : {"zero", "edge"}
-        Whether they hold zeros or repeat the border.
+        Whether to add zeros or repeat the border.
 
     Shapes
     ------
@@ -57,7 +57,7 @@ class Pad2d(tgl.Layer):
         self.padding, self.mode = tgl.Window(1, padding=padding, who="Pad2d").padding, mode
 
     def forward(self, x: Any) -> Any:
-        """Return the image in its border."""
+        """Return the padded images."""
         self.output_shape(x.shape)
         return tgl.pad(x, ((0, 0), *self.padding, (0, 0)), mode=self.mode)
 

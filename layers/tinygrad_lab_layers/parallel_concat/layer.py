@@ -12,7 +12,7 @@ import tinygrad_lab as tgl
 
 
 class ParallelConcat(tgl.Layer):
-    r"""Layers side by side on the same input, their results joined: :math:`y = [f_1(x), \dots, f_K(x)]`.
+    r"""Applies several layers to the same input and joins their results: :math:`y = [f_1(x), \dots, f_K(x)]`.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class ParallelConcat(tgl.Layer):
         axis = self.axis % rank
         if len({(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}) > 1:
             raise tgl.errors.ShapeError(
-                f"{type(self).__name__}: expected results that differ along axis {self.axis} alone, got shapes "
+                f"{type(self).__name__}: expected results that differ only along axis {self.axis}, got shapes "
                 f"{shapes}; give windows the padding 'same'?"
             )
         return (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])

@@ -23,16 +23,17 @@ prelu.defvjp(
 
 
 class PReLU(tgl.Layer):
-    r"""A leaky unit whose slopes are learned: :math:`y_{\dots c} = \max(x_{\dots c}, 0) + a_c \min(x_{\dots c}, 0)`.
+    r"""Leaky ReLU with learned slopes: :math:`y_{\dots c} = \max(x_{\dots c}, 0) + a_c \min(x_{\dots c}, 0)`.
 
-    The derivative by x is 1 where x > 0 and a elsewhere, at 0 too; by a it is the sum of min(x, 0). NaN stays NaN.
+    The derivative with respect to x is 1 where x > 0 and a elsewhere, also at 0; with respect to a it is the sum of
+    min(x, 0). NaN stays NaN.
 
     Parameters
     ----------
     channels : int
-        C, the length of the last axis; or 1, for one slope that all channels share.
+        C, the length of the last axis; or 1, for one slope shared by all channels.
     slope : float
-        The initial value of a. Do not let weight decay work on a: it would draw the unit toward ReLU.
+        The initial value of a. Exclude a from weight decay, which would pull the unit toward ReLU.
 
     Shapes
     ------

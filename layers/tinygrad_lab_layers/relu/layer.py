@@ -11,13 +11,13 @@ import tinygrad_lab as tgl
 
 
 class ReLU(tgl.Layer):
-    r"""What is positive passes: :math:`y = \max(x, 0)`, element by element.
+    r"""Sets negative numbers to 0: :math:`y = \max(x, 0)`, element by element.
 
-    The derivative is 1 where x > 0 and 0 elsewhere, at 0 too. NaN stays NaN.
+    The derivative is 1 where x > 0 and 0 elsewhere, also at 0. NaN stays NaN.
 
     Shapes
     ------
-    x : any; y : that of x
+    x : any; y : same shape as x
 
     References
     ----------

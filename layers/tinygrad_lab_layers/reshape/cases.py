@@ -13,7 +13,7 @@ from tinygrad_lab.conformance import BadInput, Case, Input, LayerCases, strategi
 
 @st.composite
 def draw_case(draw: Any) -> Case:
-    """Draw the shape of the results, one length of it unknown at times, and the same elements along other axes."""
+    """Draw the shape of the results, at times with one length unknown, and an input shape of as many elements."""
     shape = draw(strategies.shapes(0, 3, 3))
     given = list(shape)
     if shape and draw(st.booleans()):
@@ -24,7 +24,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def reference(layer: Any, x: Any) -> Any:
-    """Return the elements in the order in which indices count up."""
+    """Return the elements in the order of increasing indices."""
     out = np.empty(layer.output_shape(x.shape))
     for index, place in zip(np.ndindex(x.shape), np.ndindex(out.shape), strict=True):
         out[place] = x[index]

@@ -14,7 +14,7 @@ import tinygrad_lab as tgl
 
 
 class Reshape(tgl.Layer):
-    r"""The elements of each example in another shape, in row-major order; the batch axis stays.
+    r"""Reshapes each example in row-major order; the batch axis is unchanged.
 
     .. math:: y_{n, j_1, j_2, \dots} = x_{n, i_1, i_2, \dots} \text{ where }
               (j_1 E_2 + j_2) E_3 + \dots = (i_1 D_2 + i_2) D_3 + \dots
@@ -22,7 +22,7 @@ class Reshape(tgl.Layer):
     Parameters
     ----------
     shape : sequence of int
-        (E1, E2, ...), the axes after the batch axis; one of them may be -1, to be worked out.
+        (E1, E2, ...), the axes after the batch axis; one of them may be -1 and is inferred.
 
     Shapes
     ------
@@ -31,7 +31,7 @@ class Reshape(tgl.Layer):
     Raises
     ------
     ShapeError
-        An example has not as many elements as the shape, or x has no batch axis.
+        The number of elements of an example differs from that of the shape, or x has no batch axis.
     OptionError
         More than one length is -1, or one is smaller.
 

@@ -34,8 +34,8 @@ def draw_vectors(draw: Any) -> Case:
 def draw_images(draw: Any) -> Case:
     """Draw a shortcut that changes the shape of images along with the inner layer.
 
-    Normalization takes the size out of a filter, so that one of a single weight has no gradient but for rounding; nor
-    have two pixels a shape. Hence two channels and a few pixels at least.
+    Normalization removes the scale of a filter, so a filter of a single weight has zero gradient up to rounding, and so
+    have maps of two pixels. Cases therefore have at least two channels and a few pixels.
     """
     before, more = 2, draw(st.integers(0, 2))
     stride, shortcut = draw(st.sampled_from((1, 2, 3))), draw(st.sampled_from(("padded", "padded_around", "projected")))
@@ -83,7 +83,7 @@ def kink_distance(layer: Any, x: Any) -> float:
 
 
 def shortcut_at_zero_weights(layer: Any, x: Any) -> float:
-    """Return how far the block is from its own shortcut when the parameters of F are 0."""
+    """Return the distance of the block's result from its shortcut if the parameters of F are 0."""
     for parameter in layer.inner.parameters().values():
         parameter.assign(np.zeros(parameter.shape))
     expected = shortcut(layer, x)
@@ -92,7 +92,7 @@ def shortcut_at_zero_weights(layer: Any, x: Any) -> float:
 
 
 def bad_option(match: str, **options: Any) -> BadInput:
-    """Return a wrong construction around a layer that would do."""
+    """Return a wrong construction around a valid layer."""
     return BadInput(args=(Inner("tanh"),), options=options, error=tgl.errors.OptionError, match=match)
 
 
@@ -101,7 +101,7 @@ cases = LayerCases(
     reference=reference,
     kink_distance=kink_distance,
     margin=0.002,
-    examples=(  # new channels before and after, which few draws have
+    examples=(  # new channels before and after, which random draws rarely have
         Case(
             args=(Inner("conv2d", args=(1, 4), options={"kernel_size": 1}),),
             options={"shortcut": "padded_around", "channels": (1, 4), "activation": None},

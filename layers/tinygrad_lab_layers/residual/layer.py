@@ -14,31 +14,30 @@ SHORTCUTS = ("identity", "padded", "padded_around", "projected")
 
 
 class Residual(tgl.Layer):
-    r"""A layer learns what to add to its input, which a shortcut carries past it: :math:`y = \phi(F(x) + S(x))`.
+    r"""Adds a shortcut of the input to a layer's result: :math:`y = \phi(F(x) + S(x))`.
 
     With F = 0 and no activation the block is the identity. Where F changes the shape, the shortcut S must too:
 
     - ``"identity"``: S(x) = x.
-    - ``"padded"`` (option A of the paper): every s-th row and column, with zeros for the channels that are new, which
-      come last.
+    - ``"padded"`` (option A of the paper): every s-th row and column, with zeros for the new channels, which come last.
     - ``"padded_around"``: likewise, but half of the new channels, rounded down, come first; some published weights
-      were trained so.
+      use this.
     - ``"projected"`` (option B): a 1x1 convolution of stride s without bias, and batch normalization.
 
     Parameters
     ----------
     inner : Layer
-        F. For a stride s > 1 its result has ceil(H / s) rows: 3x3 windows with ``padding=1`` give that.
+        F. For a stride s > 1 its result must have ceil(H / s) rows, as 3x3 windows with ``padding=1`` give.
     shortcut : {"identity", "padded", "padded_around", "projected"}
         S.
     channels : (int, int) or None
-        (C, O), before and after; for a shortcut that is not the identity.
+        (C, O), the channels before and after, for a shortcut other than the identity.
     stride : int
         s, for such a shortcut.
     activation : {"relu"} or None
         phi; None is the identity.
     rng : int or numpy.random.Generator
-        Where the projection is drawn from.
+        Seed or generator for the projection.
 
     Shapes
     ------
@@ -49,7 +48,7 @@ class Residual(tgl.Layer):
     ShapeError
         F(x) and S(x) differ in shape; x is not (N, H, W, C), for a shortcut that is not the identity.
     OptionError
-        An option is unknown or does not belong to the shortcut; channels are to be padded, but become fewer.
+        An option is unknown or does not fit the shortcut; a padded shortcut has fewer channels after than before.
 
     References
     ----------

@@ -22,16 +22,16 @@ selu.defvjp(x=lambda g, out: tgl.where(out > 0, LAMBDA * g, g * (out + LAMBDA * 
 
 
 class SELU(tgl.Layer):
-    r"""An exponential linear unit so scaled that mean 0 and variance 1 are kept from layer to layer.
+    r"""Exponential linear unit, scaled so that mean 0 and variance 1 are preserved from layer to layer.
 
     .. math:: y = \lambda x \text{ for } x > 0, \qquad y = \lambda \alpha (e^x - 1) \text{ for } x \le 0
 
-    with alpha = 1.67326 and lambda = 1.05070. It is made for weights of mean 0 and variance 1 / fan_in
+    with alpha = 1.67326 and lambda = 1.05070. It is designed for weights of mean 0 and variance 1 / fan_in
     (``init="lecun_normal"``). The derivative at 0 is taken as lambda alpha. NaN stays NaN.
 
     Shapes
     ------
-    x : any; y : that of x
+    x : any; y : same shape as x
 
     References
     ----------

@@ -11,14 +11,14 @@ import tinygrad_lab as tgl
 
 
 class Sigmoid(tgl.Layer):
-    r"""A number becomes a probability: :math:`y = 1 / (1 + e^{-x})`, element by element.
+    r"""Logistic function, from 0 to 1: :math:`y = 1 / (1 + e^{-x})`, element by element.
 
-    Nothing overflows. The losses take numbers, not probabilities: `binary_cross_entropy_with_logits` contains this
+    Nothing overflows. The losses take logits, not probabilities: `binary_cross_entropy_with_logits` contains this
     layer. NaN stays NaN.
 
     Shapes
     ------
-    x : any; y : that of x
+    x : any; y : same shape as x
 
     References
     ----------

@@ -25,18 +25,18 @@ silu.defvjp(x=_rule)
 
 
 class SiLU(tgl.Layer):
-    r"""x, weighted by its logistic function: :math:`y = x\, \sigma(x)`, element by element.
+    r"""Multiplies x by its logistic function: :math:`y = x\, \sigma(x)`, element by element.
 
-    Nothing overflows. At minus infinity, where 0 times infinity stands, it gives NaN. NaN stays NaN.
+    Nothing overflows. At minus infinity the result is NaN (0 times infinity). NaN stays NaN.
 
     Shapes
     ------
-    x : any; y : that of x
+    x : any; y : same shape as x
 
     References
     ----------
     S. Elfwing, E. Uchibe, K. Doya, "Sigmoid-weighted linear units for neural network function approximation in
-    reinforcement learning", Neural Networks 107, 2018, section 2. D. Hendrycks and K. Gimpel (2016) named it before;
+    reinforcement learning", Neural Networks 107, 2018, section 2. D. Hendrycks and K. Gimpel (2016) gave the name;
     P. Ramachandran, B. Zoph, Q. Le (2017) call it swish with beta = 1.
 
     Examples

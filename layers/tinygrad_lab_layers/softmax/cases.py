@@ -21,7 +21,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def reference(layer: Any, x: Any) -> Any:
-    """Return the shares of the powers of e, row by row."""
+    """Return the normalized exponentials, row by row."""
     rows = np.moveaxis(x, layer.config()["axis"], -1)
     out = np.empty_like(rows)
     for row in np.ndindex(rows.shape[:-1]):
@@ -36,7 +36,7 @@ def unit_sum(layer: Any, x: Any) -> float:
 
 
 def translation_invariant(layer: Any, x: Any) -> float:
-    """Return how much the result changes when all scores of a row grow alike, even by much."""
+    """Return how much the result changes when a constant, even a large one, is added to all scores of a row."""
     shift = 2000.0 * np.cos(np.arange(x.size)).reshape(x.shape).max(axis=layer.config()["axis"], keepdims=True)
     return float(np.abs(layer(x + shift) - layer(x)).max())
 

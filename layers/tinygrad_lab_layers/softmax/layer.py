@@ -11,9 +11,9 @@ import tinygrad_lab as tgl
 
 
 class Softmax(tgl.Layer):
-    r"""Scores become probabilities along an axis: :math:`y_k = e^{x_k} / \sum_j e^{x_j}`.
+    r"""Turns scores into probabilities along an axis: :math:`y_k = e^{x_k} / \sum_j e^{x_j}`.
 
-    It is computed about the maximum, so that nothing overflows. The losses take scores, not probabilities:
+    The maximum is subtracted first, so nothing overflows. The losses take scores, not probabilities:
     `softmax_cross_entropy` contains this layer.
 
     Parameters
@@ -23,7 +23,7 @@ class Softmax(tgl.Layer):
 
     Shapes
     ------
-    x : any, of at least one axis; y : that of x
+    x : any, of at least one axis; y : same shape as x
 
     Raises
     ------

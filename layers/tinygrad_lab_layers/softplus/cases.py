@@ -19,7 +19,7 @@ def reference(layer: Any, x: Any) -> Any:
 
 
 def difference_is_x(layer: Any, x: Any) -> float:
-    """Return how far the results for x and -x are from differing by x."""
+    """Return the deviation of y(x) - y(-x) from x."""
     return float(np.abs(layer(x) - layer(-x) - x).max(initial=0.0))
 
 

@@ -12,7 +12,7 @@ import tinygrad_lab as tgl
 
 @tgl.primitive
 def softplus(xp: Any, x: Any, *, beta: float) -> Any:
-    """Return log(1 + e^(beta x)) / beta, written with e^-|beta x| so that nothing overflows or cancels."""
+    """Return log(1 + e^(beta x)) / beta, computed from e^-|beta x| so that nothing overflows or cancels."""
     z = beta * x
     return (xp.maximum(z, 0) + xp.log1p(xp.exp(-xp.abs(z)))) / beta
 
@@ -21,19 +21,19 @@ softplus.defvjp(x=lambda g, x, beta: g * tgl.sigmoid(beta * x))
 
 
 class Softplus(tgl.Layer):
-    r"""A smooth ReLU: :math:`y = \log(1 + e^{\beta x}) / \beta`, element by element.
+    r"""Smooth ReLU: :math:`y = \log(1 + e^{\beta x}) / \beta`, element by element.
 
     Its derivative is the logistic function of beta x. With z = beta x it is computed as
-    ``max(z, 0) + log(1 + e^-|z|)``: nothing overflows, and small results keep their digits. NaN stays NaN.
+    ``max(z, 0) + log(1 + e^-|z|)``: nothing overflows, and small results stay accurate. NaN stays NaN.
 
     Parameters
     ----------
     beta : float
-        How sharp the bend is; with beta to infinity the layer becomes ReLU.
+        The sharpness of the bend; the limit for large beta is ReLU.
 
     Shapes
     ------
-    x : any; y : that of x
+    x : any; y : same shape as x
 
     Raises
     ------

@@ -19,7 +19,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def whole_planes(layer: Any, x: Any) -> float:
-    """Return how far a plane is from 0 and from its grown value, or from itself in evaluation."""
+    """Return the distance of each plane from 0 or its scaled value; in evaluation, from itself."""
     y = np.asarray(layer(x))
     if not layer.training:
         return float(np.abs(y - x).max())
@@ -29,7 +29,7 @@ def whole_planes(layer: Any, x: Any) -> float:
 
 
 def statistics(layer: Any) -> None:
-    """Check that the share of the planes kept is 1 - p, that images are treated apart, and steps too."""
+    """Check that the share of kept planes is 1 - p, and that images and steps have independent masks."""
     rate = layer.config()["rate"]
     kept = np.asarray(layer(np.ones((200, 1, 1, 200))))[:, 0, 0] > 0
     deviation = np.sqrt(rate * (1 - rate) / kept.size)

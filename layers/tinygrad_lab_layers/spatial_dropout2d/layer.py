@@ -11,11 +11,10 @@ import tinygrad_lab as tgl
 
 
 class SpatialDropout2d(tgl.Layer):
-    r"""In training whole planes are left out with probability p: :math:`y_{nhwc} = x_{nhwc}\, m_{nc} / (1 - p)`.
+    r"""Drops whole planes with probability p in training: :math:`y_{nhwc} = x_{nhwc}\, m_{nc} / (1 - p)`.
 
-    Neighboring pixels of a map are alike, so that leaving out single ones hides little. m is one of 0 and 1; the
-    planes that stay grow by 1 / (1 - p), and evaluation is the identity. The random numbers are keyed by seed, step
-    and path.
+    Neighboring pixels of a map are similar, so dropping single ones hides little. m is 0 or 1. The kept planes are
+    scaled by 1 / (1 - p), and evaluation is the identity. The random numbers are keyed by seed, step and path.
 
     Parameters
     ----------
@@ -24,7 +23,7 @@ class SpatialDropout2d(tgl.Layer):
 
     Shapes
     ------
-    x : (N, H, W, C); y : that of x
+    x : (N, H, W, C); y : same shape as x
 
     Raises
     ------
@@ -54,7 +53,7 @@ class SpatialDropout2d(tgl.Layer):
         self.rate = rate
 
     def forward(self, x: Any) -> Any:
-        """Return x with planes left out, in training; x itself in evaluation."""
+        """Return x with planes dropped in training; x itself in evaluation."""
         self.output_shape(x.shape)
         if not self.training or not self.rate:
             return x

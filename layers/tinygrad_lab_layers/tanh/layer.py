@@ -11,16 +11,16 @@ import tinygrad_lab as tgl
 
 
 class Tanh(tgl.Layer):
-    r"""A number is squeezed between -1 and 1: :math:`y = \tanh x`, element by element. NaN stays NaN.
+    r"""Hyperbolic tangent, from -1 to 1: :math:`y = \tanh x`, element by element. NaN stays NaN.
 
     Shapes
     ------
-    x : any; y : that of x
+    x : any; y : same shape as x
 
     References
     ----------
     Y. LeCun, L. Bottou, G. Orr, K. Müller, "Efficient BackProp", in Neural Networks: Tricks of the Trade, 1998,
-    section 4.4, which prefers 1.7159 tanh(2x/3); this is the plain one.
+    section 4.4, which prefers 1.7159 tanh(2x/3); this layer is not scaled.
 
     Examples
     --------

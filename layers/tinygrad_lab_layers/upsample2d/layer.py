@@ -12,13 +12,13 @@ import tinygrad_lab as tgl
 
 
 class Upsample2d(tgl.Layer):
-    r"""Each pixel becomes s_h x s_w pixels: copies of it, or blends with its neighbors.
+    r"""Enlarges images: each pixel becomes s_h x s_w pixels, copies of it or blends with its neighbors.
 
     .. math:: y_{n,\, h s + r,\, \ldots} = (1 - |o_r|)\, x_{n,h,\ldots} +
               |o_r|\, x_{n,\, h + \operatorname{sign} o_r,\,\ldots} \qquad o_r = \frac{r + \frac12}{s} - \frac12
 
-    along the rows and then along the columns ("bilinear"; pixels are squares and their values hold at the centers,
-    PyTorch's ``align_corners=False``; beyond the border the border is repeated), or with o = 0 ("nearest").
+    along the rows and then along the columns ("bilinear"; pixels are squares whose values are those of their centers,
+    PyTorch's ``align_corners=False``; the border is repeated), or with o = 0 ("nearest").
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ class Upsample2d(tgl.Layer):
 
     References
     ----------
-    A. Odena, V. Dumoulin, C. Olah, "Deconvolution and checkerboard artifacts", Distill, 2016, who use it before a
-    convolution in place of a transposed one.
+    A. Odena, V. Dumoulin, C. Olah, "Deconvolution and checkerboard artifacts", Distill, 2016, where upsampling and a
+    convolution replace a transposed convolution.
 
     Examples
     --------
