@@ -182,7 +182,7 @@ def test_schedules_drive_an_optimizer() -> None:
     ("make", "message"),
     [
         (lambda: StepDecay(start=0, interval=0, factor=0.5), "StepDecay: expected interval above 0, got 0"),
-        (lambda: MultiStepDecay(milestones=[2, 1]), "milestones that rise"),
+        (lambda: MultiStepDecay(milestones=[2, 1]), "increasing milestones"),
         (lambda: MultiStepDecay(milestones=[1], factor=0), "factor above 0"),
         (lambda: ExponentialDecay(factor=-1), "factor above 0"),
         (lambda: CosineDecay(length=0), "length above 0"),

@@ -119,7 +119,7 @@ def _size(path: Path, who: str) -> int:
     try:
         status = path.stat()
     except FileNotFoundError as error:
-        raise StateError(f"{who} {path}: expected a file, but it does not exist") from error
+        raise StateError(f"{who} {path}: expected a file, got no file of that name") from error
     except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
         raise StateError(f"{who} {path}: expected a file, got {getattr(error, 'strerror', error)}") from error
     if not stat.S_ISREG(status.st_mode):

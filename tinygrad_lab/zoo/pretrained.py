@@ -102,7 +102,7 @@ def load_pretrained(name: str, *, folder: str | os.PathLike[str] | None = None) 
     >>> load_pretrained("resnet20_cifar10", folder="nowhere")
     Traceback (most recent call last):
         ...
-    tinygrad_lab.errors.StateError: weights nowhere/resnet20-12fca82f.npz: expected a file, but it does not exist
+    tinygrad_lab.errors.StateError: weights nowhere/resnet20-12fca82f.npz: expected a file, got no file of that name
     """
     if name not in PRETRAINED:
         raise OptionError(f"load_pretrained: expected published weights, got {name!r}; {hint(name, PRETRAINED)}")
