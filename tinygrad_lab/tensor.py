@@ -126,10 +126,10 @@ class Tensor(Box):
             return numpy_protocol.answer(ufunc, inputs, options)
         operation = next((vars(m)[name] for m in (arithmetic, elementary, linear) if name in vars(m)), None)
         if method != "__call__" or options or operation is None:
-            told = "".join(
+            call = "".join(
                 [name, f".{method}" * (method != "__call__"), f"(..., {', '.join(options)}=)" * bool(options)]
             )
-            raise DTypeError.foreign(told)
+            raise DTypeError.foreign(call)
         boxes = [x for x in inputs if isinstance(x, Box)]
         like = next((b for b in boxes if carries_gradient(b.value)), boxes[0])
         return operation(*(_operand(like, x) for x in inputs))

@@ -17,7 +17,7 @@ from tinygrad_lab.errors import DTypeError, GradientError, ShapeError
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """Switch the garbage collector off: what goes, goes by reference counts."""
+    """Switch the garbage collector off, so that reference counts alone free objects."""
     gc.collect()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Operations that a user writes: those of docs/howto/write_an_operation.md, as they stand there."""
+"""Operations that a user writes, with the code of docs/howto/write_an_operation.md."""
 
 from __future__ import annotations
 

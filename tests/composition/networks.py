@@ -18,7 +18,7 @@ VECTORS = (*ANYWHERE, "dense")
 
 
 def draw_conv2d(draw: Draw, shape: Shape, channels: int | None = None, *, stays: bool = False) -> tgl.Layer:
-    """A convolution; one that keeps the height and width if told to."""
+    """A convolution; optionally one that keeps height and width."""
     channels = channels or draw(st.integers(1, 3))
     divisors = [g for g in (1, 2, 3) if shape[3] % g == 0 and channels % g == 0]
     return tgl.layers["conv2d"](

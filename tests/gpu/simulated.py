@@ -1,6 +1,6 @@
 """A simulated GPU: the strict device under the name of CuPy, with raw kernels compiled for the processor.
 
-`simulated_gpu()` registers it for a ``with`` block. The sources are those of a GPU; a small header stands for CUDA.
+`simulated_gpu()` registers it for a ``with`` block. The sources are those of a GPU; a small header replaces CUDA.
 Each kernel is called for a few threads of a few blocks, one after the other, all of which share the items, as on a GPU.
 """
 

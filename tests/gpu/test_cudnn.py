@@ -1,6 +1,6 @@
 """Convolution by way of cuDNN: how arrays are described to it, which plans are refused, and what happens without it.
 
-cuDNN itself needs a GPU. A stand-in finds its operands by the axes and strides that they are described with.
+cuDNN itself needs a GPU. A substitute finds its operands by the axes and strides that they are described with.
 """
 
 from __future__ import annotations

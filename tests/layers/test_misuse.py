@@ -87,9 +87,9 @@ def test_what_is_no_array(name, foreign):
     try:
         layer(foreign, *given[1:])
     except LabError as error:
-        told = "\n".join([str(error), *getattr(error, "__notes__", [])])
-        assert type(layer).__name__ in told or any(type(inner).__name__ in told for inner in layer.layers().values())
-        assert f"got {type(foreign).__name__}" in told
+        text = "\n".join([str(error), *getattr(error, "__notes__", [])])
+        assert type(layer).__name__ in text or any(type(inner).__name__ in text for inner in layer.layers().values())
+        assert f"got {type(foreign).__name__}" in text
     else:  # a layer that changes nothing may hand back what it is given
         assert name in ("dropout", "spatial_dropout2d", "sequential")
 

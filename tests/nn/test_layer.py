@@ -269,7 +269,7 @@ def test_layers_one_after_another_may_stand_in_a_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("layer", "told"),
+    ("layer", "shown"),
     [
         (Scale(3, start=2.0), "Scale(3, start=2.0)"),
         (Scale(features=3, rng=0), "Scale(3)"),
@@ -285,8 +285,8 @@ def test_layers_one_after_another_may_stand_in_a_list() -> None:
         (ParallelConcat([Dense(3, 2), Noise()], axis=1), "ParallelConcat([Dense(3 -> 2), Noise()], axis=1)"),
     ],
 )
-def test_a_layer_shows_the_call_that_makes_it(layer: tgl.Layer, told: str) -> None:
-    assert repr(layer) == told
+def test_a_layer_shows_the_call_that_makes_it(layer: tgl.Layer, shown: str) -> None:
+    assert repr(layer) == shown
 
 
 def test_a_network_that_does_not_fit_on_a_line_shows_a_layer_on_each() -> None:

@@ -1,4 +1,4 @@
-"""The options of windows: what is accepted, what is refused, and where windows stand."""
+"""Options of windows: accepted values, rejected values, and window positions."""
 
 from __future__ import annotations
 

@@ -26,10 +26,10 @@ def test_weights_come_back(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StateError) as told:
+    with pytest.raises(StateError) as caught:
         save_weights(Dense(2, 3, rng=0), tmp_path / "none" / "dense.safetensors")
     folder = tmp_path / "none"
-    assert str(told.value) == (
+    assert str(caught.value) == (
         f"save_weights: expected a folder to write dense.safetensors into, found no {folder}; make it"
     )
 
@@ -37,9 +37,9 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("function", [save_weights, load_weights])
 def test_swapped_arguments_are_told(function: Any, tmp_path: Path) -> None:
     name = function.__name__
-    with pytest.raises(CallError) as told:
+    with pytest.raises(CallError) as caught:
         function(str(tmp_path / "dense.safetensors"), Dense(2, 3, rng=0))
-    assert str(told.value) == f"{name}: expected {name}(model, path), the model a Layer, got {name}(str, Dense)"
+    assert str(caught.value) == f"{name}: expected {name}(model, path), the model a Layer, got {name}(str, Dense)"
 
 
 @pytest.mark.parametrize("name", ["dense.npz", "dense.pt", "dense", "safetensors"])

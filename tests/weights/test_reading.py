@@ -96,10 +96,10 @@ FLAT = "{'descr': '<f4', 'fortran_order': False, 'shape': %s}\n"
     ],
 )
 def test_members_that_are_no_arrays(member: str, content: bytes, message: str, tmp_path: Path) -> None:
-    with pytest.raises(StateError) as told:
+    with pytest.raises(StateError) as caught:
         read_arrays(npz(tmp_path / "a.npz", {member: content}))
-    assert str(told.value).startswith(f"weights {tmp_path / 'a.npz'}: array ")
-    assert any(part in str(told.value) for part in message.split("|"))
+    assert str(caught.value).startswith(f"weights {tmp_path / 'a.npz'}: array ")
+    assert any(part in str(caught.value) for part in message.split("|"))
 
 
 def changed(path: Path, place: int, bits: int) -> Path:
@@ -123,9 +123,9 @@ def changed(path: Path, place: int, bits: int) -> Path:
 )
 def test_members_that_cannot_be_unpacked(place: int, bits: int, message: str, tmp_path: Path) -> None:
     path = changed(npz(tmp_path / "a.npz", {"first.weight.npy": GOOD}), place, bits)
-    with pytest.raises(StateError) as told:
+    with pytest.raises(StateError) as caught:
         read_arrays(path)
-    assert str(told.value).startswith(f"weights {path}: array 'first.weight': {message}")
+    assert str(caught.value).startswith(f"weights {path}: array 'first.weight': {message}")
 
 
 def test_what_comes_twice_is_refused(tmp_path: Path) -> None:

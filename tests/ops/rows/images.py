@@ -18,7 +18,7 @@ from tinygrad_lab.ops.pooling import max_pool2d_values
 
 @dataclass(frozen=True)
 class Places:
-    """A drawn window: everything that says where it stands."""
+    """A drawn window: all options that determine its positions."""
 
     kernel_size: tuple[int, int]
     stride: tuple[int, int]
