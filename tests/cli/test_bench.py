@@ -1,4 +1,4 @@
-"""`tinygrad-lab bench`: who is measured, in turns, and what is said about it. No time is judged."""
+"""`tinygrad-lab bench`: the processes that take turns, and the printed table. No test depends on time."""
 
 from __future__ import annotations
 

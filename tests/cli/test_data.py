@@ -1,4 +1,4 @@
-"""`tinygrad-lab data`: what it prints and the status it leaves."""
+"""`tinygrad-lab data`: its output and exit status."""
 
 from __future__ import annotations
 

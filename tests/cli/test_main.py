@@ -1,4 +1,4 @@
-"""What the command line says before a command runs, and when one goes wrong."""
+"""The command line before a command runs, and after an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the data share."""
+"""Fixtures of the tests of data sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process that fetches a made data set whenever it is told to: `python -m tests.data.fetcher ROOT ADDRESS`.
+"""A process that fetches a made data set on request: `python -m tests.data.fetcher ROOT ADDRESS`.
 
 It reads descriptions of files as JSON from its first line of input, then fetches once for each further line, and
 answers each with a line: empty, or the error.

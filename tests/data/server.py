@@ -1,4 +1,4 @@
-"""A web server on this machine that misbehaves to order."""
+"""A local web server that misbehaves on request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Site:
-    """What the server has, and how it behaves.
+    """Files and misbehavior of the server.
 
     Parameters
     ----------

@@ -73,7 +73,7 @@ def test_hostile_archives_are_refused_whole(tmp_path: Path, evil: tuple[tarfile.
 
 
 def test_a_link_is_not_written_through(tmp_path: Path) -> None:
-    """A link named like a folder of the set is no wanted file, and what is wanted lands in a folder of that name."""
+    """A link named like a folder of the set is skipped, and the wanted files land in a folder of that name."""
     outside = tmp_path / "outside"
     outside.mkdir()
     archive = pack(tmp_path / "a.tar", [member("set", type=tarfile.SYMTYPE, linkname=str(outside)), *GOOD[1:]])
@@ -97,7 +97,7 @@ def extended(size: int) -> bytes:
 
 @pytest.mark.parametrize("unpack", [gzip, bz2, lzma], ids=["gz", "bz2", "xz"])
 def test_a_name_of_gigabytes_is_refused(tmp_path: Path, unpack: Any) -> None:
-    """The header of a member is read whole, so what it asks for is bounded too."""
+    """The header of a member is read as a whole, so its size is bounded too."""
     archive = tmp_path / "bomb.tar"
     archive.write_bytes(unpack.compress(extended(8 << 30) + bytes(16 << 20)))
     tracemalloc.start()
@@ -156,7 +156,7 @@ def test_an_archive_that_breaks_off_is_reported(tmp_path: Path, mode: str, kept:
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:xz"])
 def test_a_changed_byte_is_noticed(tmp_path: Path, mode: str) -> None:
-    """Anywhere in the archive: what is unpacked is what was published, or nothing."""
+    """With damage anywhere in the archive, only published files are unpacked, or none."""
     good = pack(tmp_path / "good.tar", [member("set/one", CONTENT), member("set/two")], mode).read_bytes()
     for position in range(0, len(good), 7):
         archive = tmp_path / f"{position}.tar"

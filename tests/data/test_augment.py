@@ -1,4 +1,4 @@
-"""Each augmentation against plain loops, and what all of them promise."""
+"""Each augmentation compared with plain loops, and the properties of all of them."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ PARTS = {
 def test_parts_of_a_resized_set_are_resized_parts(
     part: Callable[[Dataset], Dataset], most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is resized when it is used has the bits of what is resized at once."""
+    """Images that are resized when they are used have the bits of those resized at once."""
     monkeypatch.setattr(dataset, "_HELD", most)
     expected = part(replace(pictures(), images=resize_bilinear(pictures().images, (20, 11))))
     found = part(pictures().resize((20, 11)))

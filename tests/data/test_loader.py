@@ -1,4 +1,4 @@
-"""The loader: reproducible for any number of workers, goes on where it was, leaves nothing running."""
+"""The loader is reproducible for any number of workers, resumes its position, and leaves nothing running."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ def test_labels_may_become_probabilities() -> None:
 
 
 def test_batches_are_the_consumers_own() -> None:
-    """Nobody else holds them, and writing into one changes neither the data set nor other batches."""
+    """Writing into a batch changes neither the data set nor other batches."""
     data = Dataset(np.zeros((4, 1, 1, 1), np.float32), np.arange(4))
     loader = Loader(data, batch_size=2, shuffle=False)
     for images, labels in loader:

@@ -1,4 +1,4 @@
-"""The reader of CIFAR's pickles: what it reads, and that nothing in a file can run."""
+"""The reader of CIFAR's pickles reads them, and nothing in a file can run."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_every_key_gives_other_numbers() -> None:
 
 
 def test_orders_are_uniform() -> None:
-    """Each image stands equally often at each place: chi-squared with 36 - 11 degrees of freedom."""
+    """Each image is equally often at each position: chi-squared with 36 - 11 degrees of freedom."""
     count, epochs = 6, 3000
     found = np.zeros((count, count))
     for epoch in range(epochs):

@@ -1,4 +1,4 @@
-"""The built-in data sets: reading their files, and saying what is wrong with them."""
+"""The built-in data sets: reading their files, and errors about damaged ones."""
 
 from __future__ import annotations
 

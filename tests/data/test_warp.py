@@ -85,7 +85,7 @@ def test_the_identity_and_mirrors_keep_every_bit(seed: int, height: int, width: 
 
 
 def test_both_ways_of_reading_pixels_meet() -> None:
-    """A map that is a hair from a whole shift gives nearly what the whole shift gives."""
+    """A map very close to a whole shift gives nearly the same result."""
     images = made_images(0, 1, 6, 6)
     whole, nearly = affine_maps(1), affine_maps(1)
     whole[:, :, 2] = (2, -1)

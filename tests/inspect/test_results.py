@@ -1,4 +1,4 @@
-"""Results of full runs: read from files, or said to be missing."""
+"""Results of full runs, read from files or reported missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes through a network: outputs and gradients as they are computed by hand, and a model left as it was."""
+"""Signals equal outputs and gradients computed by hand, and the model is unchanged."""
 
 from __future__ import annotations
 

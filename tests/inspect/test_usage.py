@@ -1,4 +1,4 @@
-"""How often pixels are used: the adjoint of windows against counting."""
+"""Usage maps: the adjoint of windows compared with counting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever an answer does, it gets a clear word."""
+"""Every wrong answer gets a clear message."""
 
 from __future__ import annotations
 

@@ -237,7 +237,7 @@ def processes_of(marker: str) -> list[int]:
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
 class TestTheGuard:
     def test_the_grader_is_killed(self, tmp_path: Path) -> None:
-        """The answer's process goes with the grader, though nobody tells it to."""
+        """The answer's process ends with the grader, without a message."""
         (tmp_path / "matmul.py").write_text("print('here', flush=True)\nwhile True: pass\n")
         code = (
             "import sys\nfrom pathlib import Path\nfrom tinygrad_lab.learn.catalog import find_exercise\n"

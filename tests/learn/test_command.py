@@ -41,7 +41,7 @@ def test_the_list(capsys: Capture) -> None:
 
 
 def test_from_start_to_solution(desk: Path, capsys: Capture) -> None:
-    """Holes, a wrong answer, two hints, the right answer, the solution; the list tells of it all."""
+    """Holes, a wrong answer, two hints, the right answer, the solution: the list shows all of it."""
     assert learn("start", "3") == 0
     assert "tinygrad-lab learn check 3" in capsys.readouterr().out
     assert {path.name for path in (desk / "03-matmul").iterdir()} == {"matmul.md", "matmul.py"}

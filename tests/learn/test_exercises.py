@@ -1,4 +1,4 @@
-"""Every reference solution passes, every file with holes fails, every typical mistake is told from the others."""
+"""Every reference solution passes, every file with holes fails, every typical mistake is recognized."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_files_can_be_printed_in_a_book(exercise: Exercise) -> None:
 
 @every_exercise
 def test_holes_do_not_give_the_answer_away(exercise: Exercise) -> None:
-    """What a mistake replaces stands in the solution, and not in the file that is handed out."""
+    """The text that a mistake replaces is in the solution, and not in the learner's file."""
     handed_out = "".join(exercise.with_holes.values())
     assert not [m.name for m in exercise.mistakes if m.old in handed_out]
 

@@ -1,4 +1,4 @@
-"""Right answers pass however they are written: the grader knows what they do, and not how they look."""
+"""Right answers pass however they are written: the grader checks results, not code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress is kept, all or nothing, and never lost."""
+"""Progress is written atomically and never lost."""
 
 from __future__ import annotations
 

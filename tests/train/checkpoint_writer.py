@@ -21,7 +21,7 @@ LENGTHS = (300_000, 70_000, 1)
 
 
 def contents(step: int) -> dict[str, Any]:
-    """Whatever is in a checkpoint of a step tells which step it is."""
+    """Return the contents of a step's checkpoint, all of which depend on the step."""
     arrays = {f"layer.{i}": np.full(n, step, "float32") for i, n in enumerate(LENGTHS)}
     return {"model": arrays, "optimizer": {"lr": 0.1, "layer.0/step": step}, "step": step}
 

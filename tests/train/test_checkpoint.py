@@ -1,4 +1,4 @@
-"""Checkpoints: what goes in comes out, whatever the disk or a kill does to them."""
+"""Checkpoints return what was saved, and survive damaged disks and kills."""
 
 from __future__ import annotations
 
@@ -336,7 +336,7 @@ def test_leftovers_of_killed_processes_are_removed_and_never_read(tmp_path: Path
 
 
 def check_survivors(folder: Path, acknowledged: int) -> int:
-    """What must hold after a kill: the newest checkpoint is whole and no older than what the process was told."""
+    """Check after a kill that the newest checkpoint is whole and no older than the last report."""
     checkpoints = CheckpointFolder(folder)
     for step in checkpoints.steps():
         assert checkpoint_writer.is_whole(load(checkpoints.path(step)))

@@ -1,4 +1,4 @@
-"""Every experiment takes its first step: network, data, augmentation, loss, optimizer and schedule of each suit."""
+"""Every experiment takes its first step: network, data, augmentation, loss, optimizer and schedule fit together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run and its folder: what is chosen, what ends it, and how it goes on."""
+"""Runs and their folders: choices, endings and resuming."""
 
 from __future__ import annotations
 

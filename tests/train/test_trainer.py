@@ -38,7 +38,7 @@ def trainer(lr: float = 0.5, **options: Any) -> Trainer:
 
 
 class Told(Callback):
-    """Hands on what it hears."""
+    """Passes every call on to a function."""
 
     def __init__(self, hear: Callable[[dict[str, Any]], None]) -> None:
         self.step = hear  # type: ignore[method-assign]
@@ -249,7 +249,7 @@ def test_the_last_epoch_is_told_to_all_and_its_reason_outlives_the_process() -> 
 
 @pytest.mark.parametrize(("accumulate", "step"), [(1, 3), (2, 4)])
 def test_after_a_loss_that_is_not_finite_its_update_comes_next(accumulate: int, step: int) -> None:
-    """The batch is neither skipped nor counted, and what was gathered for its update is gathered again."""
+    """The batch is neither skipped nor counted, and the gradients of its update are accumulated again."""
     model = tgl.Sequential({"flatten": Flatten(), "norm": BatchNorm(16), "dense": Dense(16, 4, rng=0)})
     trainers = []
     for one in (model, tgl.Sequential({"flatten": Flatten(), "norm": BatchNorm(16), "dense": Dense(16, 4, rng=0)})):

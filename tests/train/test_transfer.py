@@ -1,4 +1,4 @@
-"""The table `transfer` of a recipe: weights to begin with, and what stays frozen."""
+"""The table `transfer` of a recipe: initial weights and frozen layers."""
 
 from __future__ import annotations
 
