@@ -23,8 +23,7 @@ from tinygrad_lab.optim.schedules import Schedule
 from tinygrad_lab.train.callbacks import EarlyStopping, GradientNorms
 from tinygrad_lab.train.capture import check_graphs
 from tinygrad_lab.train.recipe import BATCH_SIZE, TEST, Recipe
-from tinygrad_lab.train.shapes import check_images, dummy_images
-from tinygrad_lab.train.sizes import check_weights
+from tinygrad_lab.train.shapes import check_images, check_weights, dummy_images
 from tinygrad_lab.train.trainer import Trainer
 from tinygrad_lab.weights import begin_with
 
