@@ -317,7 +317,7 @@ def test_a_damaged_one_is_passed_over_with_a_warning(tmp_path: Path) -> None:
     for step in (1, 2):
         checkpoints.save(step, {"step": step})
     checkpoints.path(2).write_bytes(checkpoints.path(2).read_bytes()[:-1])
-    with pytest.warns(UserWarning, match="step-000000002.*damaged.*going on from step 1"):
+    with pytest.warns(UserWarning, match="step-000000002.*damaged.*continuing from step 1"):
         assert checkpoints.latest() == {"step": 1}
     checkpoints.path(1).write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"expected a whole one, got step-0.*1.*, step-0.*2.*, damaged; begin"):

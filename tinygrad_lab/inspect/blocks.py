@@ -22,20 +22,20 @@ _JOINS = {"parallel_concat": "concatenate", "residual": "add"}
 
 @dataclass(frozen=True)
 class Block:
-    """One box.
+    """One box of a drawing.
 
     Parameters
     ----------
     title : str
-        What it does: ``conv 5×5, ReLU``.
+        The layer's operation: ``conv 5×5, ReLU``.
     shape : str
-        Of its result: ``28×28×6``; empty where it is that of what comes in.
+        The shape of its result, such as ``28×28×6``; empty if it equals that of the input.
     family : str
-        What decides its color.
+        The kind of layer, which decides the color.
     name : str
-        The last part of its path.
+        The last part of the layer's path.
     tip : str
-        All that is known of it.
+        The text of its tooltip.
     """
 
     title: str
@@ -47,25 +47,25 @@ class Block:
 
 @dataclass(frozen=True)
 class Chain:
-    """Parts one after another."""
+    """Parts in sequence."""
 
     parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True)
 class Ways:
-    """Parts side by side, and the box where they meet.
+    """Parallel parts, and the box that joins them.
 
     Parameters
     ----------
     ways : tuple of parts
-        From left to right.
+        The parts from left to right.
     join : Block
-        Where they meet.
+        The box that joins them.
     straight : bool
-        Whether the first goes on in line.
+        Whether the first part continues in a straight line.
     parted : bool
-        Whether they come from one place; otherwise each begins by itself.
+        Whether the parts have a common input; otherwise each has its own.
     """
 
     ways: tuple[Part, ...]
@@ -76,7 +76,7 @@ class Ways:
 
 @dataclass(frozen=True)
 class Frame:
-    """A part with a name around it, perhaps several times."""
+    """A part in a frame with a name, perhaps repeated."""
 
     label: str
     kind: str
@@ -88,14 +88,14 @@ Part: TypeAlias = Block | Chain | Ways | Frame
 
 
 def blocks_of(call: Call, *, fold: bool = True) -> Chain:
-    """Return the parts of a network, its input or inputs first.
+    """Return the parts of a network, beginning with its inputs.
 
     Parameters
     ----------
     call : Call
         The trace of the network.
     fold : bool
-        Whether equal blocks one after another are shown once, with their number.
+        Whether to show repeated blocks once, with their number.
     """
     start: Part = _input("input", call.taken[0])
     inner = _inside(call, fold) if call.inner else _block(call)
@@ -117,7 +117,7 @@ def shape_text(shape: Shape) -> str:
 
 
 def _part(call: Call, fold: bool) -> Part:
-    """Return a layer's box, or what is inside it with a frame."""
+    """Return a layer's box, or the parts inside it in a frame."""
     if not call.inner:
         return _block(call)
     kind = kind_of(call.layer)
@@ -125,7 +125,7 @@ def _part(call: Call, fold: bool) -> Part:
 
 
 def _inside(call: Call, fold: bool) -> Part:
-    """Return what a layer of layers consists of."""
+    """Return the parts of a layer that contains layers."""
     kind, ways = kind_of(call.layer), _ways(call)
     if kind == "residual":
         ways = _main_way_first(call, ways)
@@ -147,7 +147,7 @@ def _branch(way: list[Call], call: Call, fold: bool) -> Part:
 
 
 def _ways(call: Call) -> list[list[Call]]:
-    """Sort the calls inside a call into ways: what is given the same input as the whole begins a new one."""
+    """Sort the calls inside a call into branches: a call with the outer input begins a new one."""
     ways: list[list[Call]] = []
     for inner in call.inner:
         before = [way for way in ways if any(taken is way[-1].returned for taken in inner.taken)]
@@ -161,7 +161,7 @@ def _ways(call: Call) -> list[list[Call]]:
 
 
 def _main_way_first(call: Call, ways: list[list[Call]]) -> list[list[Call]]:
-    """Put the way of a residual block that computes before its shortcut, which is empty if nothing is on it."""
+    """Put the branch of a residual block before its shortcut, which may be empty."""
     inner = getattr(call.layer, "inner", None)
     main = [way for way in ways if any(c.layer is inner for c in way)]
     return main + ([way for way in ways if way not in main] or [[]])
@@ -173,7 +173,7 @@ def _chain(calls: Sequence[Call], fold: bool) -> Chain:
 
 
 def _folded(parts: Sequence[Part]) -> list[Part]:
-    """Show equal frames one after another once."""
+    """Fold repeated equal frames into one."""
     folded: list[Part] = []
     for _, equal in groupby(enumerate(parts), key=lambda numbered: _looks(numbered[1]) or numbered[0]):
         same = [part for _, part in equal]
@@ -186,7 +186,7 @@ def _folded(parts: Sequence[Part]) -> list[Part]:
 
 
 def _looks(part: Part) -> Any:
-    """Return a frame without the names in it, or None for what is never folded."""
+    """Return a frame without names, or None for a part that is never folded."""
     return _nameless(part) if isinstance(part, Frame) else None
 
 
@@ -222,7 +222,7 @@ def _title_of(kind: str) -> str:
 
 
 def _title(layer: Any, kind: str) -> str:
-    """Return what a layer does in a few words: ``conv 3×3, stride 2, ReLU``."""
+    """Return a layer's operation in a few words: ``conv 3×3, stride 2, ReLU``."""
     words = [_title_of(kind)]
     window: Any = getattr(layer, "window", None)
     if hasattr(window, "size") and hasattr(window, "stride"):

@@ -1,4 +1,4 @@
-"""What single planes do: their part in each logit, where a class is seen, and a network without some of them."""
+"""Single planes of a network: contributions to logits, class activation maps, and networks without some of them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tinygrad_lab.tensor import tensor
 
 
 def contributions(model: Sequential, x: Any) -> Array:
-    r"""Return what each input of the last layer adds to each logit.
+    r"""Return the contribution of each input of the last layer to each logit.
 
     .. math:: z_{nk} = b_k + \sum_c h_{nc} w_{ck}, \qquad \text{the contributions } h_{nc} w_{ck}
 
-    Behind a global average pool the inputs are the planes' means, so this says which plane spoke for which class.
+    After a global average pool the inputs are the planes' means, so the result shows which plane supports which class.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def contributions(model: Sequential, x: Any) -> Array:
 
 
 def class_activation(model: Sequential, x: Any) -> Array:
-    r"""Return where each class is seen: the planes before the global average pool, weighed as the last layer does.
+    r"""Return class activation maps: the planes before the global average pool, weighted by the last layer.
 
     .. math:: a_{nijk} = \sum_c m_{nijc} w_{ck}, \qquad z_{nk} = b_k + \operatorname{mean}_{ij} a_{nijk}
 
@@ -72,7 +72,7 @@ def class_activation(model: Sequential, x: Any) -> Array:
     Raises
     ------
     OptionError
-        The network does not end so.
+        The network does not end in these layers.
 
     References
     ----------
@@ -91,21 +91,21 @@ def class_activation(model: Sequential, x: Any) -> Array:
 
 
 def without_planes(model: Layer, path: str, planes: Sequence[int]) -> dict[str, Array]:
-    """Return the state of a network in which some planes of a convolution, or neurons of a dense layer, are silent.
+    """Return the state of a network with some planes of a convolution, or neurons of a dense layer, set to zero.
 
     Parameters
     ----------
     model : Layer
-        The network, which stays as it is; give the state to `functional_call` or `Layer.load_state`.
+        The network, which is not changed; pass the state to `functional_call` or `Layer.load_state`.
     path : str
         The layer's path.
     planes : sequence of int
-        Which of its outputs to set to zero, by setting their weights and biases so.
+        The outputs to set to zero, by zero weights and biases.
 
     Raises
     ------
     OptionError
-        The layer has no weight, or not so many planes.
+        The layer has no weight, or fewer planes.
 
     Examples
     --------

@@ -44,7 +44,7 @@ WORDS = {
     "nothing_mutated": "something writes into an array that belongs to its caller; work on a copy",
     "output_shape": "output_shape does not say the shape of the result",
     "own_gradients": "a gradient shares memory with what was given; return a copy",
-    "private_state": "a state that was handed out changes later; hand out copies",
+    "private_state": "a state that was returned changes later; return copies",
     "reference": "the result is wrong",
     "resumes": "a run that is saved and resumed goes another way",
     "second_order": "the derivative of the derivative is wrong; is the rule written in operations of tgl?",

@@ -131,7 +131,7 @@ def damaged(path: Path, error: Exception) -> str:
     """Return a message that a file cannot be read, and where it is moved."""
     return (
         f"the progress in {path} cannot be read ({type(error).__name__}: {error}); it is not lost: mend the file, or "
-        "go on, and it will be kept beside a new one"
+        "continue, and it will be kept beside a new one"
     )
 
 

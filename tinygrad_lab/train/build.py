@@ -201,7 +201,7 @@ def _clipping(
 
 
 def _check_compatible(recipe: Recipe, schedule: Schedule | None, validation: Loader | None) -> None:
-    """Refuse settings that need validation data where there is none, or that graph capture does not support."""
+    """Refuse settings that need missing validation data, or that graph capture does not support."""
     training = recipe["training"]
     driven = {"patience": "patience" in training, "schedule": schedule is not None and schedule.metric is not None}
     for name in (name for name, by_metric in driven.items() if by_metric and validation is None):

@@ -235,12 +235,12 @@ class CheckpointFolder:
                 failures.append(error)
                 continue
             for failure in failures:
-                warnings.warn(f"{failure}; going on from step {step}", stacklevel=2)
+                warnings.warn(f"{failure}; continuing from step {step}", stacklevel=2)
             return contents
         if failures:
             names = ", ".join(path.name for path in map(self.path, self.steps()))
             raise CheckpointError(
-                f"checkpoints {self.folder}: expected a whole one, got {names}, damaged; begin the run anew"
+                f"checkpoints {self.folder}: expected a whole one, got {names}, damaged; begin a new run"
             ) from failures[0]
         return None
 

@@ -87,9 +87,9 @@ def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
     Raises
     ------
     ConfigError
-        There is none, or a file cannot be read.
+        There is no finished run, or a file cannot be read.
     StateError
-        A file lacks what a run writes into it, or holds it in another type.
+        A file lacks an entry of a run, or has one of another type.
     """
     found = []
     for path in sorted(root.glob("**/result.json"), key=_in_order):

@@ -111,7 +111,7 @@ class Trainer:
         check_parts(model, loss, optimizer, batches, {"test": test, "validation": validation})
         check_compatible(schedule, callbacks, clip, validation)
         check_steps(accumulate, clip, capture, read_every)
-        keep_freed_memory()  # what one step leaves is what the next one needs
+        keep_freed_memory()  # each step frees arrays that the next one needs again
         self.model, self.loss, self.optimizer, self.batches = model, loss, optimizer, batches
         self.test, self.validation, self.schedule = test, validation, schedule or Constant()
         self.callbacks, self.accumulate, self.clip = list(callbacks), accumulate, clip
