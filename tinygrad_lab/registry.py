@@ -303,10 +303,12 @@ class Registry(Mapping[str, Any]):
             As `check_options`; a ConfigError too if the call does not fit the plugin's signature.
         """
         self.check_options(name, options)
+        plugin, named = self[name], dict(options) if rng is None else {**options, "rng": rng}
         try:
-            return self[name](*args, **options, **({} if rng is None else {"rng": rng}))
+            inspect.signature(plugin).bind(*args, **named)
         except TypeError as error:
             raise ConfigError(f"{self.kind}: expected options of {name!r}, got {options}: {error}") from error
+        return plugin(*args, **named)
 
 
 class LayerRegistry(Registry):

@@ -50,6 +50,10 @@ X = np.ones((2, 3))
         (lambda: tgl.take(X, [0.5]), DTypeError, r"take: expected integer indices, got"),
         (lambda: tgl.take(X, X > 0), DTypeError, r"take: expected integer indices.*use x\[mask\]"),
         (lambda: tgl.take(X, 0, 2), OptionError, r"take: expected axes"),
+        (lambda: tgl.take(X, 0, (0, 1)), OptionError, r"take: expected one axis, an integer, got \(0, 1\)"),
+        (lambda: tgl.split(X, 1, None), OptionError, r"split: expected one axis, an integer, got None"),
+        (lambda: tgl.split(X, 1.5), OptionError, r"split: expected a number of parts or positions, integers, got 1.5"),
+        (lambda: tgl.split(X, [0.5]), OptionError, r"split: expected a number of parts or positions"),
         (lambda: tgl.repeat(X, [1, 2]), OptionError, r"repeat: expected one number for all elements, got \[1, 2\]"),
         (lambda: tgl.repeat(X, 2, 2), OptionError, r"repeat: expected axes"),
         (lambda: tgl.matmul(X, X), ShapeError, r"matmul: expected equal inner lengths, got shapes \(2, 3\)"),
@@ -111,7 +115,7 @@ def test_whole_numbers_of_numpy_are_numbers() -> None:
     assert tgl.sum(X, one).shape == (2,)
     assert tgl.pad(X, one).shape == (4, 5)
     assert tgl.expand_dims(X, one).shape == (2, 1, 3)
-    assert tgl.split(X, one)[0].shape == (2, 3)
+    assert tgl.split(X, one)[0].shape == tgl.split(X, np.array(1))[0].shape == (2, 3)
     assert x.reshape(np.int64(6)).shape == (6,)
     assert x[one].shape == (3,)
     assert tgl.roll(X, one, one).shape == (2, 3)

@@ -57,9 +57,21 @@ OBSERVERS: list[Callable[..., Any]] = []  # of all threads: operations ask for t
 SETTINGS = ContextVar("tinygrad_lab.autograd.settings", default=Settings(providers=_providers_from_environment()))
 
 
+def using(**changes: Any) -> AbstractContextManager[None]:
+    """Change some `Settings` inside a ``with`` block or a decorated function, for this thread and task alone.
+
+    Raises
+    ------
+    OptionError
+        The observer is among them, which `observing` sets.
+    """
+    if "observer" in changes:
+        raise OptionError("using: expected settings other than observer; use observing(observer)")
+    return _changed(changes)
+
+
 @contextmanager
-def using(**changes: Any) -> Iterator[None]:
-    """Change some `Settings` inside a ``with`` block or a decorated function, for this thread and task alone."""
+def _changed(changes: dict[str, Any]) -> Iterator[None]:
     token = SETTINGS.set(replace(SETTINGS.get(), **changes))
     try:
         yield
@@ -72,7 +84,7 @@ def observing(observer: Callable[..., Any]) -> Iterator[None]:
     """Let an observer choose the forwards inside the ``with`` block, for this thread and task alone; see `Settings`."""
     OBSERVERS.append(observer)
     try:
-        with using(observer=observer):
+        with _changed({"observer": observer}):
             yield
     finally:
         OBSERVERS.remove(observer)

@@ -10,7 +10,7 @@ from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.errors import DTypeError, ShapeError
 from tinygrad_lab.ops.operands import as_operand, takes_lists
-from tinygrad_lab.ops.shaping import normalize_axes, reshape
+from tinygrad_lab.ops.shaping import one_axis, reshape
 
 
 @primitive
@@ -54,14 +54,18 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     DTypeError
         The indices are not integers.
     IndexError
-        An index is out of range.
+        An index is out of range (on the CPU; CuPy takes it modulo the length).
+    OptionError
+        There is no such axis.
     """
     if axis is None:
         x, axis = reshape(x, shape=(-1,)), 0
-    (axis,) = normalize_axes(axis, x.ndim, "take")
+    axis = one_axis(axis, x.ndim, "take")
     indices = unbox(indices)
     if not backend.is_array(indices):
         indices = backend.namespace(unbox(x)).asarray(indices)
+        if not indices.size:  # an empty list has no integers that would tell its dtype
+            indices = indices.astype(int)
     if indices.dtype.kind not in "iu":
         raise DTypeError(f"take: expected integer indices, got {indices.dtype.name}; use x[mask] for a mask")
     return gather(x, index=(*[slice(None)] * axis, indices))
@@ -92,7 +96,7 @@ scatter_along_axis.defvjp(g=lambda gg, positions, axis: gather_along_axis(gg, po
 def take_along_axis(x: Any, positions: Any, axis: int) -> Any:
     """Return, for each row along an axis, the elements at that row's own positions."""
     x, positions = as_operand(x, who="take_along_axis"), as_operand(positions, x, who="take_along_axis")
-    (axis,) = normalize_axes(axis, x.ndim, "take_along_axis")
+    axis = one_axis(axis, x.ndim, "take_along_axis")
     if positions.ndim != x.ndim:
         raise ShapeError(f"take_along_axis: expected positions with {x.ndim} axes, got shape {positions.shape}")
     return gather_along_axis(x, positions, axis=axis)

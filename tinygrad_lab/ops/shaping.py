@@ -35,6 +35,14 @@ def normalize_axes(axis: Axes, ndim: int, who: str = "axis") -> tuple[int, ...]:
     return axes
 
 
+def one_axis(axis: Any, ndim: int, who: str) -> int:
+    """Return an axis as a non-negative number."""
+    try:
+        return normalize_axes(index(axis), ndim, who)[0]
+    except TypeError:
+        raise OptionError(f"{who}: expected one axis, an integer, got {axis!r}") from None
+
+
 @primitive
 def reshape(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
     """Return x's elements in row-major order in another shape; one length may be -1."""
@@ -287,7 +295,7 @@ def concatenate(parts: Sequence[Any], axis: int = 0) -> Any:
     parts = _parts(parts, "concatenate")
     if not parts:
         raise ShapeError("concatenate: expected at least one part, got none")
-    (axis,) = normalize_axes(axis, parts[0].ndim, "concatenate")
+    axis = one_axis(axis, parts[0].ndim, "concatenate")
     shapes = [p.shape[:axis] + p.shape[axis + 1 :] for p in parts]
     if len(set(shapes)) > 1:
         raise ShapeError(
@@ -321,22 +329,33 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
     Raises
     ------
     OptionError
-        There is no such axis.
+        There is no such axis, or the sections are no integers.
     ShapeError
         The axis does not divide into that many equal parts.
     """
-    (axis,) = normalize_axes(axis, x.ndim, "split")
-    total = x.shape[axis]
-    if isinstance(sections, Iterable):
-        places = [0, *map(index, sections), total]
-        cuts = [slice(start, stop).indices(total) for start, stop in pairwise(places)]
-        return _cut(x, [(start, max(start, stop)) for start, stop, _ in cuts], axis)
-    if sections < 1 or total % index(sections):
+    axis = one_axis(axis, x.ndim, "split")
+    total, given = x.shape[axis], unbox(sections)
+    try:
+        count = index(given)
+    except TypeError:
+        return _cut(x, _stretches(given, total), axis)
+    if count < 1 or total % count:
         raise ShapeError(
             f"split: expected a number of equal parts of {total} rows along axis {axis}, got {sections} "
             f"(x.shape == {x.shape})"
         )
-    return _cut(x, pairwise(range(0, total + 1, total // sections)) if total else [(0, 0)] * sections, axis)
+    length = total // count
+    return _cut(x, [(i * length, (i + 1) * length) for i in range(count)], axis)
+
+
+def _stretches(positions: Any, total: int) -> list[tuple[int, int]]:
+    """Return (start, stop) of the parts of an axis that is cut before each position."""
+    try:
+        places = [0, *map(index, positions), total]
+    except TypeError:
+        raise OptionError(f"split: expected a number of parts or positions, integers, got {positions!r}") from None
+    cuts = [slice(start, stop).indices(total)[:2] for start, stop in pairwise(places)]
+    return [(start, max(start, stop)) for start, stop in cuts]
 
 
 @takes_lists
@@ -358,7 +377,7 @@ def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
         raise OptionError(f"repeat: expected one number for all elements, got {repeats}; repeat by an index instead")
     if axis is None:
         x, axis = reshape(x, shape=(math.prod(x.shape),)), 0
-    (axis,) = normalize_axes(axis, x.ndim, "repeat")
+    axis = one_axis(axis, x.ndim, "repeat")
     shape = tuple(x.shape)
     wide = broadcast_to(expand_dims(x, axis + 1), shape=(*shape[: axis + 1], repeats, *shape[axis + 1 :]))
     return reshape(wide, shape=(*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :]))

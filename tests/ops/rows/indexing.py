@@ -83,7 +83,7 @@ def _take(draw: Draw) -> Trial:
     axis = draw(st.none() | st.integers(-len(shape), len(shape) - 1))
     length = math.prod(shape) if axis is None else shape[axis]
     indices = generator(draw).integers(-length, length, draw(shapes(dims=(0, 2))))
-    indices = draw(st.sampled_from([indices, indices.tolist()] if indices.size else [indices]))
+    indices = draw(st.sampled_from([indices, indices.tolist()]))
 
     def torch(x: Any) -> Any:
         rows = x.reshape(-1) if axis is None else x.movedim(axis, 0)
