@@ -1,7 +1,7 @@
 """tinygrad_lab: automatic differentiation to learn from, to extend and to trust.
 
-``import tinygrad_lab as tgl`` is light and gives the names below. Layers, data sets, training and the conformance
-kit are imported on first use.
+``import tinygrad_lab as tgl`` is light and gives the names below. Layers, data sets, training, `load_run` and the
+conformance kit are imported on first use.
 """
 
 from typing import TYPE_CHECKING
@@ -132,6 +132,9 @@ from tinygrad_lab.ops.windows import Window, expect_images, fold, pair, unfold
 from tinygrad_lab.registry import layers
 from tinygrad_lab.tensor import Tensor, tensor
 
+if TYPE_CHECKING:
+    from tinygrad_lab.inspect.run import load_run
+
 abs = absolute
 
 __version__ = "0.1.0"
@@ -216,6 +219,7 @@ __all__ = [
     "layers",
     "less",
     "less_equal",
+    "load_run",
     "log",
     "log1p",
     "log2",
@@ -288,4 +292,8 @@ __all__ = [
 if not TYPE_CHECKING:  # or type checkers would take any name
 
     def __getattr__(name):
+        if name == "load_run":  # with it come training and data sets
+            from importlib import import_module
+
+            return import_module("tinygrad_lab.inspect.run").load_run
         raise missing("module 'tinygrad_lab'", name, PACKAGE)

@@ -33,7 +33,8 @@ def test_json_prints_one_object_and_the_folder_holds_the_run(
     assert result["epochs"] == 2
     folder = Path(result["run"])
     assert sorted(p.name for p in folder.iterdir()) == [
-        "checkpoints", "curves.png", "metrics.jsonl", "recipe.json", "result.json", "weights.safetensors",
+        "checkpoints", "curves.png", "manifest.json", "metrics.jsonl", "recipe.json", "result.json",
+        "weights-best.safetensors", "weights.safetensors",
     ]  # fmt: skip
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [m["epoch"] for m in metrics] == [1, 2]

@@ -57,7 +57,7 @@ def build_trainer(
     """
     find_backend(device)
     training = recipe["training"]
-    model = _network(recipe)
+    model = build_network(recipe)
     batches, test, validation = _loaders(recipe, model, root=root, workers=workers, device=device)
     begin_with(model, **{k: v for k, v in recipe["transfer"].items() if not resumed or k in ("freeze", "but")})
     model.to(device)
@@ -90,7 +90,7 @@ def build_trainer(
     return trainer
 
 
-def _network(recipe: Recipe) -> Layer:
+def build_network(recipe: Recipe) -> Layer:
     """Return the network of a recipe, after a check by its shapes that its weights fit into the memory."""
     table = recipe["model"]
     made_of_layers = table["name"] in registry.layers and table["name"] not in registry.models
@@ -134,26 +134,31 @@ def _loaders(
     )
     validation = None
     if data.get("validation"):
-        rest = {key: value for key, value in data.items() if key != "per_class"}
-        validation = _for_evaluation(load(name, split="validation", root=root, **rest), batches)
+        images = read_split(recipe, "validation", root=root)
+        validation = evaluation_loader(images, augment, device=device)
     return batches, open_test(recipe, batches, root=root) if looks == "epoch" else None, validation
 
 
 def open_test(recipe: Recipe, batches: Loader, *, root: str | None) -> Loader | None:
     """Return a loader of a recipe's test images, prepared like the training images; None if the data set has none.
 
-    Nothing else reads the test split.
+    Nothing else in training reads the test split.
     """
-    data = recipe.options("data")
     if "test" not in find_source(recipe["data"]["name"]).splits(root):
         return None
-    options = {key: value for key, value in data.items() if key in ("classes", "size")}
-    return _for_evaluation(load(recipe["data"]["name"], split="test", root=root, **options), batches)
+    return evaluation_loader(read_split(recipe, "test", root=root), batches.augment, device=batches.device)
 
 
-def _for_evaluation(images: Dataset, batches: Loader) -> Loader:
-    augment = batches.augment.for_evaluation()
-    return Loader(images, batch_size=256, shuffle=False, augment=augment, workers=0, device=batches.device)
+def read_split(recipe: Recipe, split: str, *, root: str | None) -> Dataset:
+    """Return the validation or test images of a recipe: of its classes and size, not limited in number."""
+    data = recipe.options("data")
+    taken = ("classes", "size") if split == "test" else ("classes", "size", "validation", "seed")
+    return load(recipe["data"]["name"], split=split, root=root, **{k: v for k, v in data.items() if k in taken})
+
+
+def evaluation_loader(images: Dataset, augment: Compose, *, device: str) -> Loader:
+    """Return a loader of images in their order, without the random steps of a pipeline."""
+    return Loader(images, batch_size=256, shuffle=False, augment=augment.for_evaluation(), workers=0, device=device)
 
 
 def _loss(table: dict[str, Any], classes: int) -> Callable[..., Any]:

@@ -25,12 +25,12 @@ def processor() -> str:
 
 def describe() -> dict[str, str | int]:
     """Return the processor, its cores, the system, and the versions of what matters and is installed."""
-    found: dict[str, str | int] = {
-        "processor": processor(),
-        "cores": os.cpu_count() or 1,
-        "system": platform.system(),
-        "python": platform.python_version(),
-    }
+    return {"processor": processor(), "cores": os.cpu_count() or 1, "system": platform.system(), **versions()}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the installed packages that affect the numbers."""
+    found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from tinygrad_lab import registry
 from tinygrad_lab.arguments import check_types, fits
 from tinygrad_lab.errors import ConfigError, OptionError, warn_once
-from tinygrad_lab.files.parsing import from_toml, read_text, value_of
+from tinygrad_lab.files.parsing import from_json, from_toml, read_text, value_of
 from tinygrad_lab.registry import one_of
 
 Table = dict[str, Any]
@@ -418,7 +418,9 @@ def recipe_names() -> list[str]:
 
 
 def find_recipe(name: str) -> Recipe:
-    """Return a recipe by its name, or by the path of a TOML file; ``NAME:VARIANT`` is a variant of it.
+    """Return a recipe by its name, or by the path of a TOML file or of a run's ``recipe.json``.
+
+    ``NAME:VARIANT`` is a variant of it.
 
     Raises
     ------
@@ -432,25 +434,31 @@ def find_recipe(name: str) -> Recipe:
 
 def split_name(name: str) -> tuple[str, str | None]:
     """Return a recipe's name or path, and its variant or None. A path may contain colons itself."""
-    both = re.fullmatch(r"(.*\.toml|[^:]*)(?::(.*))?", name, re.DOTALL)
+    both = re.fullmatch(r"(.*\.(?:toml|json)|[^:]*)(?::(.*))?", name, re.DOTALL)
     base, variant = both.groups() if both else (name, None)
     return base, variant
 
 
 def recipe_text(name: str) -> str:
-    """Return a recipe's TOML, by its name or path.
+    """Return a recipe's text, by its name or path.
 
     Raises
     ------
     ConfigError
         The recipe is unknown, or its file cannot be read.
     """
-    if not name.endswith(".toml"):
+    if not name.endswith((".toml", ".json")):
         one_of(name, recipe_names(), "recipe")
         return (resources.files("tinygrad_lab") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
     return read_text(Path(name), "recipe")
 
 
 def _read_recipe(name: str) -> Recipe:
-    tables = from_toml(recipe_text(name), f"recipe {name!r}")
-    return Recipe(Path(name).stem, checked(tables, Path(name).stem))
+    text, who = recipe_text(name), f"recipe {name!r}"
+    if not name.endswith(".json"):
+        return Recipe(Path(name).stem, checked(from_toml(text, who), Path(name).stem))
+    tables = from_json(text, who)
+    if not isinstance(tables, dict) or "name" not in tables:
+        raise ConfigError(f"{who}: expected the recipe.json of a run, with its name and tables, got other JSON")
+    own = tables.pop("name")
+    return Recipe(own, checked(tables, own))

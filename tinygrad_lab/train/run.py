@@ -1,8 +1,9 @@
 """Run of a recipe: training with checkpoints, Ctrl-C and resuming, and the folder with its results.
 
-The folder holds ``recipe.json`` (the recipe as it was run), ``metrics.jsonl`` (a line for each epoch), ``checkpoints``
-(the newest two and, if there is validation data, the best on that), and in the end ``weights.safetensors`` of the last
-epoch and ``result.json``.
+The folder holds ``recipe.json`` (the recipe as it was run), ``manifest.json`` (classes, preprocessing and versions),
+``metrics.jsonl`` (a line for each epoch), ``checkpoints`` (the newest two and, if there is validation data, the best on
+that), and in the end ``weights.safetensors`` of the last epoch, ``weights-best.safetensors`` of the epoch that is best
+on validation data, and ``result.json``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from tinygrad_lab.train.callbacks import Callback, Metrics, TensorBoard
 from tinygrad_lab.train.checkpoint import CheckpointFolder
 from tinygrad_lab.train.evaluation import best_epoch, evaluate, headline_accuracies
 from tinygrad_lab.train.folder import new_run_folder, recipe_text, used_alone, write_into, writing_into
+from tinygrad_lab.train.manifest import MANIFEST, manifest_of, read_manifest
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.provenance import describe, revision
 from tinygrad_lab.train.recipe import TEST, Recipe
@@ -59,7 +61,7 @@ def run_recipe(
     resume : Path, optional
         The folder of a run to resume from its newest checkpoint.
     root : str, optional
-        The data folder.
+        The data folder. A run that is resumed remembers its own.
     tensorboard : bool
         Whether to write curves for TensorBoard too.
     device : str
@@ -84,6 +86,10 @@ def run_recipe(
         with used_alone(folder):
             return _train(recipe, trainer, folder, reporter, root=root, tensorboard=tensorboard)
     with used_alone(resume):
+        if (resume / MANIFEST).exists():
+            manifest = read_manifest(resume, "--resume")
+            manifest.check_plugins(f"run {resume}", training=True)
+            root = root or manifest.root
         saved = CheckpointFolder(resume / "checkpoints").latest()
         trainer = build_trainer(recipe, root=root, device=device, resumed=saved is not None)
         write_into(resume, "recipe.json", recipe_text(recipe))
@@ -109,6 +115,7 @@ def _train(
     """Train to the end and write the weights and the result."""
     epochs, checkpoints = recipe["training"]["epochs"], CheckpointFolder(folder / "checkpoints")
     ran_on = {"machine": describe(), "revision": revision()}  # before: the code may be edited meanwhile
+    write_into(folder, MANIFEST, manifest_of(recipe, trainer, root).content())
     with reporter.training(recipe, epochs), _Interruption() as interruption, ExitStack() as stack:
         stack.enter_context(one_blas_thread())
         stack.enter_context(np.errstate(all="ignore"))  # the trainer checks each loss, and its error says more
@@ -127,8 +134,7 @@ def _train(
             checkpoints.save(trainer.steps, trainer.state())
             error.add_note(f"the weights of before that step are in {checkpoints.folder}")
             raise
-    with writing_into(folder, "weights.safetensors"):
-        save_weights(trainer.model, folder / "weights.safetensors")
+    _save_weights(trainer, folder, checkpoints)
     test = trainer.test
     if recipe["training"].get("test", TEST[0]) == "end":
         test = open_test(recipe, trainer.batches, root=root)
@@ -137,6 +143,31 @@ def _train(
     result |= {"ended_early": reason} if reason else {}
     write_into(folder, "result.json", json.dumps(result, indent=2).encode())
     return result
+
+
+def _save_weights(trainer: Trainer, folder: Path, checkpoints: CheckpointFolder) -> None:
+    """Write the last weights and, if there is validation data, the best ones on that."""
+    with writing_into(folder, "weights.safetensors"):
+        save_weights(trainer.model, folder / "weights.safetensors")
+    if trainer.validation is not None:
+        with _best_weights(trainer, checkpoints), writing_into(folder, "weights-best.safetensors"):
+            save_weights(trainer.model, folder / "weights-best.safetensors")
+
+
+@contextmanager
+def _best_weights(trainer: Trainer, checkpoints: CheckpointFolder) -> Iterator[int]:
+    """Give the network the weights that are best on validation inside the ``with`` block; yield their epoch.
+
+    Without validation data these are the last.
+    """
+    best = trainer.epoch if trainer.validation is None else best_epoch(trainer.history, "validation") + 1
+    last = trainer.model.state()
+    if best != trainer.epoch:
+        trainer.model.load_state(checkpoints.best()["model"])
+    try:
+        yield best
+    finally:
+        trainer.model.load_state(last)
 
 
 def _result(
@@ -167,15 +198,11 @@ def _result(
 
 def _look_once(trainer: Trainer, test: Loader, checkpoints: CheckpointFolder) -> dict[str, Metrics]:
     """Return the figures of the last weights and of those chosen on validation, on images that nobody has seen."""
-    best = trainer.epoch if trainer.validation is None else best_epoch(trainer.history, "validation") + 1
-    last = trainer.model.state()
     figures = {"last": _figure(trainer, test, trainer.epoch)}
     if trainer.validation is not None:
-        figures["chosen_on_validation"] = figures["last"]
-    if best != trainer.epoch:
-        trainer.model.load_state(checkpoints.best()["model"])
-        figures["chosen_on_validation"] = _figure(trainer, test, best)
-        trainer.model.load_state(last)
+        with _best_weights(trainer, checkpoints) as best:
+            is_last = best == trainer.epoch
+            figures["chosen_on_validation"] = figures["last"] if is_last else _figure(trainer, test, best)
     return figures
 
 

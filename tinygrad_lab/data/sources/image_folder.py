@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -61,7 +62,7 @@ class ImageFolder(Source):
         folder = top / split if (top / split).is_dir() else top
         if not folder.is_dir():
             raise DataError(f"{self.name}: expected a folder of pictures at {folder}, found none")
-        found = {name: _pictures(folder / name) for name in _classes(folder)}
+        found = {name: find_pictures(folder / name) for name in _classes(folder)}
         if not any(found.values()):
             raise DataError(f"{self.name}: expected pictures in subfolders of {folder}, found {list(found) or 'none'}")
         if split == "train" and (empty := [name for name, pictures in found.items() if not pictures]):
@@ -89,19 +90,20 @@ def _classes(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))
 
 
-def _pictures(folder: Path) -> list[Path]:
+def find_pictures(folder: Path) -> list[Path]:
+    """Return the pictures in a folder and its subfolders, in sorted order."""
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
 
 
 def _read_all(paths: list[Path], size: tuple[int, int] | None) -> Array:
     """Return pictures of one size: uint8, (N, H, W, 3)."""
-    first = _read(paths[0], size)
+    first = read_picture(paths[0], size)
     check_memory(
         DataError, f"{paths[0].parent}", len(paths) * first.nbytes, cure="give a smaller size, or take fewer pictures"
     )
     images = np.empty((len(paths), *first.shape), np.uint8)
     for number, path in enumerate(paths):
-        image = _read(path, size) if number else first
+        image = read_picture(path, size) if number else first
         if image.shape != first.shape:
             raise DataError(
                 f"{path}: expected {first.shape[0]}x{first.shape[1]} pixels (height x width) as in {paths[0]}, "
@@ -111,25 +113,45 @@ def _read_all(paths: list[Path], size: tuple[int, int] | None) -> Array:
     return images
 
 
-def _read(path: Path, size: tuple[int, int] | None) -> Array:
-    """Return one picture: uint8, (H, W, 3)."""
+def read_picture(path: Any, size: tuple[int, int] | None, *, mode: str = "RGB") -> Array:
+    """Return one picture upright, and resized with smoothing if a size is given.
+
+    Parameters
+    ----------
+    path : Path or PIL.Image.Image
+        The picture: 8 bits a channel.
+    size : (int, int) or None
+        Height and width to resize to, both sides independently.
+    mode : str
+        ``"RGB"``, or ``"L"`` for one channel of brightness.
+
+    Returns
+    -------
+    array of uint8, (H, W, 3) or (H, W, 1)
+
+    Raises
+    ------
+    DataError
+        It cannot be read as a picture, or has more than 8 bits a channel.
+    """
     pillow, exif = _pillow()
+    opened = isinstance(path, pillow.Image)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # unusual metadata
             warnings.simplefilter("error", pillow.DecompressionBombWarning)  # a small file can claim any size
-            with pillow.open(path, formats=_FORMATS) as picture:
-                mode = picture.mode
-                upright = exif.exif_transpose(picture).convert("RGB")
+            with nullcontext(path) if opened else pillow.open(path, formats=_FORMATS) as picture:
+                stored = picture.mode
+                upright = exif.exif_transpose(picture).convert(mode)
     except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
         raise DataError(f"{path}: cannot be read as a picture: {error}") from error
-    if mode.startswith(("I", "F")):  # integers or floats, which Pillow would clip at 255
+    if stored.startswith(("I", "F")):  # integers or floats, which Pillow would clip at 255
         raise DataError(
-            f"{path}: expected a picture of 8 bits a channel, got more (Pillow's mode {mode!r}); convert it to 8 bits"
+            f"{path}: expected a picture of 8 bits a channel, got more (Pillow's mode {stored!r}); convert it to 8 bits"
         )
     if size is not None:
         upright = upright.resize((size[1], size[0]), pillow.Resampling.BILINEAR)
-    return np.asarray(upright)
+    return np.asarray(upright).reshape(upright.height, upright.width, -1)  # gray: (H, W) -> (H, W, 1)
 
 
 def _pillow() -> tuple[Any, Any]:

@@ -1,0 +1,311 @@
+"""Finished runs, loaded for use: the network with its preprocessing, its predictions and its evaluation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.autograd.settings import no_grad
+from tinygrad_lab.autograd.tape import unbox
+from tinygrad_lab.backend import Array, backend_of
+from tinygrad_lab.data import Compose, Dataset, find_source, load
+from tinygrad_lab.data.resizing import resize_bilinear
+from tinygrad_lab.data.sources.image_folder import read_picture
+from tinygrad_lab.errors import ConfigError, DTypeError, NonFiniteError, OptionError, ShapeError, StateError
+from tinygrad_lab.inspect.prediction import Prediction, Report, joined
+from tinygrad_lab.kernels.blas import one_blas_thread
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.ops.activation import softmax
+from tinygrad_lab.ops.elementary import sigmoid
+from tinygrad_lab.tensor import Tensor, tensor
+from tinygrad_lab.train.build import build_network, evaluation_loader, read_split
+from tinygrad_lab.train.evaluation import device_of
+from tinygrad_lab.train.manifest import MANIFEST, Manifest, read_manifest
+from tinygrad_lab.train.recipe import Recipe, find_recipe
+from tinygrad_lab.weights import load_weights
+
+_AT_ONCE = 256  # images of a list that are prepared before the network sees them
+_MODES = {1: "L", 3: "RGB"}  # Pillow's names of pictures by their channels
+_ROUNDING = 1e-3  # by which floats may exceed the range from 0 to 1
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Run:
+    """A trained network with everything that it needs to be used. `load_run` makes it.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    recipe : Recipe
+        The settings of the run.
+    manifest : Manifest
+        Classes, image shape, versions and plugins.
+    model : Layer
+        The network, in evaluation mode.
+    preprocessing : Compose
+        The steps that prepare images for evaluation, such as normalization.
+    weights : str
+        ``"best"`` or ``"last"``.
+    """
+
+    folder: Path
+    recipe: Recipe
+    manifest: Manifest
+    model: Layer
+    preprocessing: Compose
+    weights: str
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.image))
+        what = f"{self.recipe['model']['name']}, images {shape}, {len(self.classes)} classes, {self.weights} weights"
+        return f"Run({self.folder}: {what})"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the network's outputs."""
+        return tuple(self.manifest.classes)
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image before preprocessing. Images of other sizes are resized."""
+        return self.manifest.image
+
+    def predict(self, images: Any) -> Prediction:
+        """Return the probabilities of the classes for one or more images.
+
+        Paths and PIL images are turned upright, converted to gray or color as the network needs it, and resized with
+        smoothing, as the data set ``image_folder`` does. Arrays are resized as `Dataset.resize` does. Then the
+        preprocessing of the run's test images follows.
+
+        Parameters
+        ----------
+        images : array, path, PIL image, or a list of them
+            Arrays are uint8, or floats from 0 to 1.
+
+        Shapes
+        ------
+        An array is (N, H, W, C), one image (H, W, C), or (H, W) where the network takes gray images.
+
+        Raises
+        ------
+        DataError
+            A path is not that of a picture.
+        ShapeError, DTypeError, OptionError
+            An array has other axes, channels, values, or another dtype.
+        NonFiniteError
+            The outputs are not finite.
+        """
+        found = []
+        for batch in self._batches(images):
+            labels = np.zeros(len(batch), np.int64)
+            found.append(self._predict(Dataset(batch, labels, classes=self.classes, name="images")))
+        return joined(found)
+
+    def evaluate(
+        self, data: Dataset | str | None = None, *, split: str | None = None, root: str | os.PathLike[str] | None = None
+    ) -> Report:
+        """Return accuracy, confusion and calibration on labeled images.
+
+        Parameters
+        ----------
+        data : Dataset or str, optional
+            Another data set, or its registered name; by default the run's own. Its classes are matched by name.
+        split : str, optional
+            ``"test"``, or ``"validation"`` of the run's own data. By default the test images; the validation images if
+            there are no others, or if the recipe has ``training.test = "never"``.
+        root : path, optional
+            The data folder; by default the one that the run was trained with.
+
+        Raises
+        ------
+        DataError
+            The data are missing or damaged.
+        OptionError
+            There is no such split, or the data have no images of the run's classes.
+        ShapeError
+            The images have another number of channels.
+        """
+        title = getattr(data, "name", None)
+        if not isinstance(data, Dataset):
+            data, title = self._load(data, split, self.manifest.root if root is None else os.fspath(root))
+        found = self._renumbered(data)
+        if found.shape[2] != self.image[2]:
+            raise ShapeError(self._misfit(f"{found.shape[2]} in {found.name!r}"))
+        prediction = self._predict(found.resize(self.image[:2]))
+        return Report(str(title), prediction, found.labels)
+
+    def _load(self, name: str | None, split: str | None, root: str | None) -> tuple[Dataset, str]:
+        """Return a split of another data set or of the run's own, and what to call it."""
+        own = self.recipe["data"]["name"]
+        splits = find_source(name or own).splits(root)
+        if name is not None:
+            split = split or ("test" if "test" in splits else splits[0])
+            return load(name, split=split, root=root, size=self.image[:2]), f"{name} {split}"
+        hidden = self.recipe["training"].get("test") == "never"
+        split = split or ("test" if "test" in splits and not hidden else "validation")
+        there = {"test": "test" in splits, "validation": self.recipe["data"].get("validation")}
+        known = [name for name, is_there in there.items() if is_there]
+        if split not in known:
+            raise OptionError(f"{self._who}: expected a split out of {known}, got {split!r}")
+        return read_split(self.recipe, split, root=root), f"{own} {split}"
+
+    def _renumbered(self, data: Dataset) -> Dataset:
+        """Return a data set with the numbers that this network has for its classes."""
+        if data.classes == self.classes:
+            return data
+        shared = [name for name in self.classes if name in data.classes]
+        if not shared:
+            raise OptionError(
+                f"{self._who}: expected images of the classes {list(self.classes)}, got {list(data.classes)}; "
+                "rename the classes"
+            )
+        kept = data.keep_classes(shared)
+        labels = np.array([self.classes.index(name) for name in shared])[kept.labels]
+        return Dataset(kept.images, labels, classes=self.classes, name=kept.name, index=kept.index)
+
+    @property
+    def _who(self) -> str:
+        return f"run {self.folder}"
+
+    def _misfit(self, got: str) -> str:
+        return f"{self._who}: expected images of {self.image[2]} channels (the last axis), got {got}"
+
+    def _predict(self, data: Dataset) -> Prediction:
+        """Return the predictions for images of the network's size."""
+        found = []
+        with no_grad(), one_blas_thread():
+            for images, _ in evaluation_loader(data, self.preprocessing, device=device_of(self.model)):
+                found.append(self._probabilities(self.model(tensor(images))))
+        return joined(found)
+
+    def _probabilities(self, outputs: Any) -> Prediction:
+        logits = outputs[0] if isinstance(outputs, tuple) else outputs  # the others are those of auxiliary classifiers
+        if len(logits.shape) != 2:
+            raise ShapeError(f"{self._who}: expected outputs (N, classes), got shape {logits.shape}")
+        single = logits.shape[1] == 1
+        array = unbox(sigmoid(logits) if single else softmax(logits))
+        array = backend_of(array).to_numpy(array)
+        if not np.isfinite(array).all():
+            raise NonFiniteError(f"{self._who}: expected finite outputs, got NaN; look at the images and the weights")
+        array = np.hstack([1 - array, array]) if single else array
+        more = (f"output {i}" for i in range(len(self.classes), array.shape[1]))  # a network may have some to spare
+        return Prediction((*self.classes, *more), array)
+
+    def _batches(self, images: Any) -> Iterator[Array]:
+        """Yield images of the network's size: uint8 or float32, (N, H, W, C)."""
+        if not isinstance(images, (list, tuple)):
+            yield self._sized(images)
+            return
+        if not images:
+            raise OptionError(f"{self._who}: expected at least one image, got an empty {type(images).__name__}")
+        for first in range(0, len(images), _AT_ONCE):
+            parts = [self._sized(image) for image in images[first : first + _AT_ONCE]]
+            if len({part.dtype for part in parts}) > 1:
+                parts = [np.divide(p, 255, dtype=np.float32) if p.dtype == np.uint8 else p for p in parts]
+            yield np.concatenate(parts)
+
+    def _sized(self, image: Any) -> Array:
+        """Return one image, or an array of some, in the network's size: (N, H, W, C)."""
+        height, width, channels = self.image
+        picture = Path(image) if isinstance(image, (str, os.PathLike)) else image
+        if not isinstance(picture, Path) and not hasattr(picture, "getbands"):  # which every PIL image has
+            return resize_bilinear(self._checked(picture), (height, width))
+        if channels not in _MODES:
+            raise ShapeError(self._misfit("a picture, which has 1 or 3; give an array"))
+        return read_picture(picture, (height, width), mode=_MODES[channels])[None]  # (H, W, C) -> (1, H, W, C)
+
+    def _checked(self, given: Any) -> Array:
+        """Return an array that a user gave as uint8 or float32, (N, H, W, C)."""
+        array = given if isinstance(given, np.ndarray) else unbox(given) if isinstance(given, Tensor) else None
+        if array is None:
+            what = "arrays, paths or PIL images, one or a list of them"
+            raise DTypeError(f"{self._who}: expected {what}, got {type(given).__name__}")
+        channels, shape = self.image[2], array.shape
+        if array.ndim == 2 and channels == 1:
+            array = array[..., None]  # (H, W) -> (H, W, 1)
+        if array.ndim == 3:
+            array = array[None]  # (H, W, C) -> (1, H, W, C)
+        if array.ndim != 4 or 0 in shape:
+            raise ShapeError(f"{self._who}: expected images (N, H, W, C) or one (H, W, C), got shape {shape}")
+        if array.shape[3] != channels:
+            first = array.shape[1] == channels
+            cure = "move the channels to the end with np.moveaxis(x, -3, -1)" if first else "convert them first"
+            raise ShapeError(self._misfit(f"{array.shape[3]} in shape {shape}; {cure}"))
+        if array.dtype == np.uint8:
+            return array
+        if array.dtype.kind != "f":
+            raise DTypeError(f"{self._who}: expected uint8 or floats from 0 to 1, got {array.dtype}; x.astype('uint8')")
+        low, high = float(array.min()), float(array.max())
+        if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # NaN is in no range
+            cure = "divide by 255" if low >= 0 else "leave out your own normalization: predict does it"
+            raise OptionError(f"{self._who}: expected floats from 0 to 1, got {low:g} to {high:g}; {cure}")
+        return array.astype(np.float32)
+
+
+def load_run(folder: str | os.PathLike[str], *, weights: str = "best", device: str = "cpu") -> Run:
+    """Load the network of a finished run, in evaluation mode, with its preprocessing and classes.
+
+    Parameters
+    ----------
+    folder : path
+        The run's folder, such as ``runs/lenet5-20261121-093000``.
+    weights : str
+        ``"best"``, those of the epoch that is best on the validation images, or ``"last"``. A run without validation
+        images has the last ones alone, and ``"best"`` gives these.
+    device : str
+        Where to compute.
+
+    Raises
+    ------
+    ConfigError
+        There is no such run.
+    StateError
+        The run is not finished, or a file of it is damaged.
+    PluginError
+        A plugin is missing; the message names the distribution that it came with.
+    OptionError
+        The weights are neither ``"best"`` nor ``"last"``.
+
+    Examples
+    --------
+    >>> from tinygrad_lab.train import find_recipe, run_recipe
+    >>> from tinygrad_lab.train.progress import Reporter
+    >>> recipe = find_recipe("lenet5").override(["training.epochs=1", "data.per_class=20"])
+    >>> result = run_recipe(recipe, Reporter(), runs=Path("runs"))
+    >>> run = load_run(result["run"])
+    >>> run.image, run.classes[:3], run.weights
+    ((32, 32, 1), ('0', '1', '2'), 'best')
+    >>> run.predict(np.zeros((2, 8, 8), np.uint8)[..., None]).probabilities.shape
+    (2, 10)
+    """
+    if weights not in ("best", "last"):
+        raise OptionError(f"load_run: expected weights='best' or 'last', got {weights!r}")
+    folder = Path(folder)
+    who, made_by = f"run {folder}", folder / "recipe.json"
+    if not made_by.is_file():
+        got = "a folder without recipe.json" if folder.is_dir() else "no such folder"
+        raise ConfigError(f"{who}: expected the folder of a run, got {got}; tinygrad-lab train makes one")
+    recipe = find_recipe(str(made_by))
+    if not (folder / "weights.safetensors").exists():
+        cure = f"finish it with tinygrad-lab train --resume {folder}"
+        raise StateError(f"{who}: expected a finished run, got one without weights.safetensors; {cure}")
+    again = f"train it again with tinygrad-lab train {made_by}"
+    if not (folder / MANIFEST).exists():
+        raise StateError(f"{who}: expected {MANIFEST} with the classes and the preprocessing, got none; {again}")
+    manifest = read_manifest(folder, who)
+    manifest.check_plugins(who, training=False)
+    used = "best" if weights == "best" and recipe["data"].get("validation") else "last"
+    model = build_network(recipe)
+    try:
+        load_weights(model, folder / ("weights-best.safetensors" if used == "best" else "weights.safetensors"))
+    except StateError as error:
+        raise StateError(f"{error}; {again}") from error
+    model.to(device)
+    model.eval()
+    return Run(folder, recipe, manifest, model, Compose.from_config(manifest.preprocessing), used)

@@ -1,0 +1,146 @@
+"""Manifest of a run: classes, preprocessing and versions, so that its network can be used later.
+
+It is the file ``manifest.json`` of a run's folder, written before the first step.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tinygrad_lab as tgl
+from tinygrad_lab import registry
+from tinygrad_lab.arguments import check_state
+from tinygrad_lab.data.files import with_home
+from tinygrad_lab.errors import PluginError, StateError
+from tinygrad_lab.files.parsing import from_json, read_text
+from tinygrad_lab.train.checkpoint import provenance
+from tinygrad_lab.train.provenance import versions
+from tinygrad_lab.train.recipe import Recipe
+from tinygrad_lab.train.trainer import Trainer
+
+MANIFEST = "manifest.json"
+
+_PARTS: dict[str, Any] = {
+    "classes": list[str],
+    "image": tuple[int, int, int],
+    "preprocessing": list[dict[str, Any]],
+    "root": str | None,
+    "versions": dict[str, str],
+    "plugins": list[dict[str, str]],
+}
+_PLUGIN: dict[str, Any] = dict.fromkeys(("kind", "name", "distribution", "version"), str)
+_KINDS = {
+    "model": "models",
+    "data": "datasets",
+    "loss": "losses",
+    "optimizer": "optimizers",
+    "schedule": "schedules",
+    "augment": "augmentations",
+}
+"""From a recipe's tables to the plugins that they name."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Classes, preprocessing, versions and plugins of a run.
+
+    Parameters
+    ----------
+    classes : sequence of str
+        The names of the classes, in the order of the network's outputs.
+    image : (int, int, int)
+        Height, width and channels of an image before preprocessing.
+    preprocessing : list of dict
+        The configuration of the pipeline that prepares images for evaluation; see `Compose.config`.
+    root : str or None
+        The data folder that the user named.
+    versions : dict
+        Versions of the library, Python and the packages that affect the numbers.
+    plugins : list of dict
+        Kind, name, distribution and version of every plugin in the recipe and the network.
+    """
+
+    classes: list[str]
+    image: tuple[int, int, int]
+    preprocessing: list[dict[str, Any]]
+    root: str | None
+    versions: dict[str, str]
+    plugins: list[dict[str, str]]
+
+    def content(self) -> bytes:
+        """Return the content of ``manifest.json``."""
+        return json.dumps(asdict(self), indent=2).encode()
+
+    def check_plugins(self, who: str, *, training: bool) -> None:
+        """Check that the plugins are installed: those that training needs, or those that evaluation needs.
+
+        Raises
+        ------
+        PluginError
+            One is missing; the message names the distribution that it came with.
+        """
+        steps = [("augmentations", step.get("name")) for step in self.preprocessing]
+        for plugin in self.plugins:
+            kind, name = plugin["kind"], plugin["name"]
+            needed = training or kind in ("layers", "models") or (kind, name) in steps
+            if needed and name not in getattr(registry, kind):
+                distribution, version = plugin["distribution"], plugin["version"]
+                raise PluginError(
+                    f"{who}: expected {name!r} among the installed {kind}, got none of that name; it came with "
+                    f"{distribution} {version}; pip install {distribution}"
+                )
+
+
+def manifest_of(recipe: Recipe, trainer: Trainer, root: str | None) -> Manifest:
+    """Return the manifest of a run before its first step."""
+    data = trainer.batches.dataset
+    return Manifest(
+        classes=list(data.classes),
+        image=data.shape,
+        preprocessing=trainer.batches.augment.for_evaluation().config(),
+        root=None if root is None else str(with_home(root).resolve()),
+        versions={"tinygrad-lab": tgl.__version__, **versions()},
+        plugins=list(_plugins(recipe, trainer)),
+    )
+
+
+def read_manifest(folder: Path, who: str) -> Manifest:
+    """Return the manifest in a run's folder.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, or is not JSON.
+    StateError
+        Its content is no manifest.
+    """
+    path = folder / MANIFEST
+    found = from_json(read_text(path, who), f"{who}: {path}")
+    check_state(f"{who}: {path}", found, _PARTS)
+    for plugin in found["plugins"]:
+        check_state(f"{who}: {path}: plugins", plugin, _PLUGIN)
+        if plugin["kind"] not in (*_KINDS.values(), "layers"):
+            raise StateError(f"{who}: {path}: expected the kind of a plugin, got {plugin['kind']!r:.60}")
+    return Manifest(**{**found, "image": tuple(found["image"])})
+
+
+def _plugins(recipe: Recipe, trainer: Trainer) -> Iterator[dict[str, str]]:
+    """Yield each plugin that the recipe names or the network consists of."""
+    found = {("layers", name) for name in provenance(trainer.model)}
+    found |= {(kind, name) for table, kind in _KINDS.items() for name in _names(recipe.tables.get(table))}
+    for kind, name in sorted(found):
+        if name in (known := getattr(registry, kind)):  # a network may be named by its outermost layer
+            plugin = known.plugin(name)
+            yield {"kind": kind, "name": name, "distribution": plugin.distribution, "version": plugin.version}
+
+
+def _names(content: Any) -> Iterator[str]:
+    """Yield the names in a recipe's table, at any depth."""
+    if isinstance(content, dict) and isinstance(content.get("name"), str):
+        yield content["name"]
+    for value in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        yield from _names(value)
