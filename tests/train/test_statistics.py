@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.train import verdict
-from tinygrad_lab.train.statistics import Verdict, by_seed, repeated
+from tinygrad_lab.train.statistics import Verdict, bonferroni_level
 
 paired_runs = st.integers(2, 12).flatmap(
     lambda n: st.tuples(*(st.lists(st.integers(0, 2000), min_size=n, max_size=n) for _ in range(2)))
@@ -40,7 +40,7 @@ def test_over_images_it_is_the_exact_test_of_mcnemar(sides: Any) -> None:
     a, b = map(np.array, sides)
     found, ahead, behind = verdict(a, b), int((a & ~b).sum()), int((b & ~a).sum())
     p = scipy.stats.binomtest(ahead, ahead + behind).pvalue if ahead + behind else 1.0
-    assert found.decided == (p < 0.05)
+    assert found.decided == (p < 0.05), "the score interval leaves out 0 wherever the exact test rejects at 95 %"
     assert found.difference == pytest.approx(a.mean() - b.mean())
     assert found.low <= found.difference + 1e-12
     assert found.difference <= found.high + 1e-12
@@ -75,11 +75,83 @@ def test_power_grows_with_seeds() -> None:
     assert shares[-1] > 0.95, "a small difference is decided in the end"
 
 
+def counted(rng: np.random.Generator, seeds: int, images: int, discordant: float) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracies of equal recipes: of the images that only one of both classes rightly, each is a toss of a coin."""
+    either = rng.binomial(images, discordant, seeds)
+    ahead, both = rng.binomial(either, 0.5), rng.binomial(images - either, 0.95)
+    return (both + ahead) / images, (both + either - ahead) / images
+
+
+COUNTS = [(144, 0.02), (359, 0.01), (359, 0.02), (2000, 0.005)]
+
+
+@pytest.mark.parametrize(("images", "discordant"), COUNTS)
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_of_equals_on_few_images_not_more_are_called_different(seeds: int, images: int, discordant: float) -> None:
+    rng, trials, wrong = np.random.default_rng(seeds), 1000, {"with images": 0, "t-test": 0}
+    for _ in range(trials):
+        a, b = counted(rng, seeds, images, discordant)
+        wrong["with images"] += verdict(a, b, images=images).decided
+        equal = np.ptp(a - b) < 1e-12
+        wrong["t-test"] += abs(a[0] - b[0]) > 1e-12 if equal else verdict(a, b).decided
+    assert wrong["with images"] < (0.05 + 3 * (0.05 * 0.95 / trials) ** 0.5) * trials
+    if seeds == 2:
+        assert wrong["t-test"] > 0.07 * trials, "equal differences by chance have no deviation"
+
+
+@pytest.mark.parametrize(("images", "discordant"), COUNTS)
+def test_adding_seeds_keeps_its_promise_on_counts(images: int, discordant: float) -> None:
+    rng, looks, level, trials = np.random.default_rng(images), 9, bonferroni_level(9), 300
+    wrong = 0
+    for _ in range(trials):
+        a, b = counted(rng, looks + 1, images, discordant)
+        wrong += any(verdict(a[:n], b[:n], images=images, level=level).decided for n in range(2, looks + 2))
+    assert wrong <= 0.05 * trials
+
+
+def test_equal_differences_are_no_certainty() -> None:
+    assert str(verdict([0.9, 0.9], [0.89, 0.89])) == "undecided: 1.00 points higher (2 seeds: no interval)"
+    few, many = (verdict([0.9, 0.9], [0.89, 0.89], images=n) for n in (100, 10_000))
+    assert (few.decided, many.decided) == (False, True), "1 image of 100 each, and 100 of 10,000"
+    assert few.high - few.low == pytest.approx(2 * 1.959964 * 2**0.5 / (2 * 100))
+    same = verdict([0.9, 0.8], [0.9, 0.8], images=100)
+    assert same.low < 0 < same.high
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "images"), [(0.09, 0.0, 1000), (0.01, 0.01, 359), (0.05, 0.02, 144), (0.02, 0.03, 2000)]
+)
+def test_the_interval_over_images_covers_the_true_difference(first: float, second: float, images: int) -> None:
+    rng, trials, covered = np.random.default_rng(images), 400, 0
+    for _ in range(trials):
+        drawn = rng.random(images)
+        found = verdict(drawn < 0.9, (drawn < 0.9 - first) | (drawn >= 1 - second))
+        covered += found.low <= first - second <= found.high
+    assert covered > (0.95 - 3 * (0.05 * 0.95 / trials) ** 0.5) * trials
+
+
+@given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 30))
+def test_the_interval_over_images_inverts_the_score_test(ahead: int, behind: int, rest: int) -> None:
+    n = ahead + behind + rest
+    assume(n)
+    a, b = (np.repeat(side, [ahead, behind, rest]) for side in ([True, False, True], [False, True, True]))
+    found = verdict(a, b)
+    for bound in (found.low, found.high):
+        if abs(bound) in (0, 1):
+            continue  # extended to 0, or at the end of what is possible
+        least, most = max(0.0, -bound), (1 - bound) / 2
+        shares = np.linspace(least, most, 20_001)[1:-1]  # of the images that the second alone classes rightly
+        likelihood = ahead * np.log(shares + bound) + behind * np.log(shares) + rest * np.log1p(-2 * shares - bound)
+        share = shares[np.argmax(likelihood)]
+        variance = (2 * share + bound - bound**2) / n
+        assert abs(found.difference - bound) / variance**0.5 == pytest.approx(1.96, abs=0.02)
+
+
 def test_adding_seeds_until_it_decides_keeps_its_promise() -> None:
     rng, looks, wrong = np.random.default_rng(0), 9, {"corrected": 0, "at 95 % each": 0}
     for _ in range(300):
         a, b = rng.normal(0.9, 0.01, (2, looks + 1))
-        for name, level in (("corrected", repeated(looks)), ("at 95 % each", 0.95)):
+        for name, level in (("corrected", bonferroni_level(looks)), ("at 95 % each", 0.95)):
             wrong[name] += any(verdict(a[:n], b[:n], level=level).decided for n in range(2, looks + 2))
     assert wrong["corrected"] <= 0.05 * 300
     assert wrong["at 95 % each"] > 0.1 * 300
@@ -105,10 +177,11 @@ def test_one_seed_and_no_difference_decide_nothing() -> None:
     assert verdict([0.9, 0.8], [0.8, 0.9]).more is None
     same = verdict(np.array([True, False]), np.array([True, False]))
     assert (same.decided, same.more) == (False, None)
+    assert same.low < 0 < same.high
 
 
 def test_it_pairs_by_seed() -> None:
-    a, b = {3: 0.93, 0: 0.91, 1: 0.92}, by_seed([0, 1, 3, 7], [0.90, 0.90, 0.91, 0.1])
+    a, b = {3: 0.93, 0: 0.91, 1: 0.92}, {0: 0.90, 1: 0.90, 3: 0.91, 7: 0.1}
     assert verdict(a, b) == verdict([0.93, 0.91, 0.92], [0.91, 0.90, 0.90])
     with pytest.raises(OptionError, match=r"seeds that both sides have, got \[0, 1, 3\] and \[5\]"):
         verdict(a, {5: 0.9})
@@ -118,7 +191,7 @@ def test_it_says_what_the_test_images_add() -> None:
     found = verdict([0.90, 0.90], [0.90, 0.90], images=10_000)
     assert found.test_error == pytest.approx(0.003)
     assert verdict([0.9], [0.8]).test_error is None
-    assert "test set's own error 0.30" in str(found)
+    assert "error" not in str(found), "it is the error of an accuracy, not of the difference"
 
 
 def test_more_images_are_asked_for_where_they_are_too_few() -> None:
@@ -130,6 +203,8 @@ def test_more_images_are_asked_for_where_they_are_too_few() -> None:
     assert found.more is not None
     assert 500 < 400 + found.more <= 600, "six of six decide, five do not: 1.5 times as many images"
     assert verdict(np.tile(a, 2), np.tile(b, 2)).better == "first"
+    many = np.arange(20_000)
+    assert verdict((many >= 5000) & (many < 10_000), many >= 14_999).more is None, "hundreds of millions are no advice"
 
 
 @pytest.mark.parametrize(
@@ -144,12 +219,15 @@ def test_sides_that_do_not_pair_are_refused(sides: Any) -> None:
 def test_other_mistakes_are_refused() -> None:
     with pytest.raises(OptionError, match=r"accuracies from 0 to 1, got \[90.0\]"):
         verdict([90.0], [0.9])
+    for whole in ([1, 0], np.array([True, False]).astype(int)):
+        with pytest.raises(OptionError, match="got whole numbers; pass bool"):
+            verdict(whole, [0.9, 0.8])
     with pytest.raises(OptionError, match="level between 0 and 1"):
         verdict([0.9], [0.9], level=95)
     with pytest.raises(OptionError, match="number of test images, got 0"):
         verdict([0.9], [0.9], images=0)
     with pytest.raises(OptionError, match="at least one look"):
-        repeated(0)
+        bonferroni_level(0)
 
 
 def test_the_better_side_is_named() -> None:

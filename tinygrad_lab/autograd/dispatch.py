@@ -63,7 +63,7 @@ class Kernel:
         Bound on its float32 error, relative to the standard deviation of the result. A function returns the bound if
         it depends on settings.
     calls : int
-        How often the kernel ran. The kit rejects a kernel that no case reaches.
+        How often the kernel ran, for tests of when it does.
     """
 
     provider: str

@@ -69,14 +69,15 @@ def _until_decided(recipe: Recipe, other: Recipe, arguments: argparse.Namespace)
     """Train both recipes seed by seed until their difference is decided, or the seeds are used up."""
     from tinygrad_lab.errors import ConfigError
     from tinygrad_lab.train.results import finished_run
-    from tinygrad_lab.train.statistics import repeated, verdict
+    from tinygrad_lab.train.statistics import bonferroni_level, verdict
 
     if arguments.at_most < 2 or arguments.seeds != 1:
         raise ConfigError(
             f"--until-decided: expected --at-most of at least 2, and no --seeds, got {arguments.at_most} and "
             f"{arguments.seeds}"
         )
-    runs, first, level = Path(arguments.runs), recipe["training"].get("seed", 0), repeated(arguments.at_most - 1)
+    runs, first = Path(arguments.runs), recipe["training"].get("seed", 0)
+    level = bonferroni_level(arguments.at_most - 1)
     results: tuple[list[dict[str, Any]], ...] = ([], [])
     for seed in range(first, first + arguments.at_most):
         for one, done in zip((recipe, other), results, strict=True):

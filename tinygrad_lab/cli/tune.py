@@ -51,8 +51,8 @@ def _show(trials: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
     from tinygrad_lab.train.tuning import lead, ranking
 
     ranked = ranking(trials)
-    for settings, by_seed in ranked:
-        print(f"{percent(spread(list(by_seed.values()))):14} {' '.join(settings) or 'the recipe as it is'}")
+    for settings, accuracies in ranked:
+        print(f"{percent(spread(list(accuracies.values()))):14} {' '.join(settings) or 'the recipe as it is'}")
     for trial in trials:
         if trial["status"] != "finished":
             print(f"{'-':14} {' '.join(trial['settings'])} (seed {trial['seed']}): {trial['status']}")

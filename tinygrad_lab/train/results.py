@@ -20,7 +20,7 @@ from tinygrad_lab.files.writing import write_atomically, writing
 from tinygrad_lab.train.evaluation import FIGURES, percent, spread
 from tinygrad_lab.train.ledger import LEDGER, Trial, append, read_ledger, trials_page
 from tinygrad_lab.train.recipe import Recipe, check_name, find_recipe, recipe_names, setting_text, split_name
-from tinygrad_lab.train.statistics import Verdict, by_seed, verdict
+from tinygrad_lab.train.statistics import Verdict, verdict
 
 Result = dict[str, Any]
 _SHOWN: Mapping[str, Any] = {  # what each experiment is shown by
@@ -365,7 +365,7 @@ def judged(result: Mapping[str, Any], other: Mapping[str, Any]) -> Verdict | Non
     They are compared at the epochs chosen on validation, or at the last ones where one of them has no validation part.
     """
     figure = _compared_at(result, other)
-    one, two = (by_seed(r["seeds"], r[figure]["values"]) for r in (result, other))
+    one, two = (dict(zip(r["seeds"], r[figure]["values"], strict=True)) for r in (result, other))
     if not one.keys() & two.keys():
         return None
     return verdict(one, two, images=result.get("test_images", other.get("test_images")))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,21 +17,23 @@ import numpy as np
 from tinygrad_lab.errors import OptionError
 
 LEVEL = 0.95
-MOST = 10_000  # a number of seeds beyond which "more seeds" is no advice
+MOST = {"seeds": 10_000, "images": 1_000_000}  # beyond these, "more" is no advice
 
 
 @dataclass(frozen=True)
 class Verdict:
     """Comparison of two means: their difference, its confidence interval, and what would decide an open one.
 
-    Printed, accuracies are in per cent, and differences of them in points.
+    Printed, accuracies are in per cent, and differences of them in points. An interval over seeds applies to other
+    seeds on the same images; it does not cover the choice of the images.
 
     Parameters
     ----------
     difference : float
         The mean of the first minus the mean of the second.
     low, high : float
-        The confidence interval of the difference; infinite for a single pair.
+        The confidence interval of the difference; infinite where nothing is known about the deviation: for a single
+        seed, or for seeds whose differences are all equal and whose number of images is unknown.
     level : float
         The interval's confidence.
     pairs : int
@@ -39,10 +41,12 @@ class Verdict:
     unit : {"seeds", "images"}
         What the pairs are.
     test_error : float or None
-        The standard error of one accuracy that comes from the choice of the test images, if their number is known.
+        The standard error of one accuracy (not of the difference) that comes from the choice of the images, if their
+        number is known.
     more : int or None
-        How many more pairs would decide, if difference and deviation stayed as they are; None if it is decided, if
-        nothing can be said (a single pair, no difference), or if it takes more than 10,000 in all.
+        How many more pairs would decide, if difference and deviation stayed as they are. As these are estimates, so
+        many more decide about half of the time. None if it is decided, if nothing can be said (a single pair, no
+        difference), or if it takes more than 10,000 seeds or 1,000,000 images in all.
     """
 
     difference: float
@@ -73,10 +77,8 @@ class Verdict:
         if math.isinf(self.high):
             return [f"{count}: no interval"]
         details = [f"{100 * self.level:.4g} % interval {100 * self.low:+.2f} to {100 * self.high:+.2f}", count]
-        if self.test_error is not None and self.unit == "seeds":
-            details.append(f"test set's own error {100 * self.test_error:.2f}")
         if self.more is not None:
-            details.append(f"about {self.more:,} more would decide")
+            details.append(f"even odds to decide with about {self.more:,} more")
         return details
 
 
@@ -84,10 +86,14 @@ def verdict(a: Any, b: Any, *, images: int | None = None, level: float = LEVEL) 
     r"""Compare two sets of runs seed by seed, or two classifiers image by image.
 
     For accuracies :math:`a_s, b_s` of the same :math:`n` seeds, with :math:`d_s = a_s - b_s`, the interval is
-    :math:`\bar d \pm t_{n-1} \, s_d / \sqrt n`: the paired t-test. For ``bool`` arrays (which images were classed
-    rightly) it is the exact test of McNemar: among the images that only one side classed rightly, the share of the
-    first is 1/2 if both are equally good. The interval is that of this share (Clopper and Pearson), as a difference of
-    accuracies.
+    :math:`\bar d \pm t_{n-1} \, s_d / \sqrt n`: the paired t-test. Accuracies are counts of images, so few seeds may
+    have equal differences by chance, and :math:`s_d = 0` is no certainty. On :math:`N` images a difference :math:`d_s`
+    takes at least :math:`N |d_s|` images that one side alone classes rightly, and for equals each of them favors either
+    side with probability 1/2. The half-width is therefore at least :math:`z \sqrt{\max(1, N \sum_s |d_s|)} / (n N)`.
+
+    For ``bool`` arrays (which images were classed rightly) the interval is Tango's score interval of a paired
+    difference. It is extended to 0 unless the exact test of McNemar rejects equality: among the images that only one
+    side classed rightly, the share of the first is 1/2 if both are equally good.
 
     Parameters
     ----------
@@ -95,9 +101,9 @@ def verdict(a: Any, b: Any, *, images: int | None = None, level: float = LEVEL) 
         Accuracies from 0 to 1, paired by position; or by seed, where those that one side lacks are left out; or the
         right predictions of the same images.
     images : int, optional
-        The number of test images that the accuracies were measured on.
+        The number of images that the accuracies were measured on. Give it where it is known: see above.
     level : float
-        The confidence of the interval. Of comparisons of equals, a share of 1 - level is called different.
+        The confidence of the interval. Of comparisons of equals, a share of about 1 - level is called different.
 
     Returns
     -------
@@ -106,24 +112,27 @@ def verdict(a: Any, b: Any, *, images: int | None = None, level: float = LEVEL) 
     Raises
     ------
     OptionError
-        The sides cannot be paired, an accuracy is not from 0 to 1, or the level is not between 0 and 1.
+        The sides cannot be paired, an accuracy is not from 0 to 1, the level is not between 0 and 1, or whole numbers
+        are given, which may be predictions or accuracies.
 
     References
     ----------
     Student, "The probable error of a mean", Biometrika 1908; Q. McNemar, "Note on the sampling error of the difference
-    between correlated proportions or percentages", Psychometrika 1947; T. G. Dietterich, "Approximate statistical tests
-    for comparing supervised classification learning algorithms", Neural Computation 1998.
+    between correlated proportions or percentages", Psychometrika 1947; T. Tango, "Equivalence test and confidence
+    interval for the difference in proportions for the paired-sample design", Statistics in Medicine 1998;
+    T. G. Dietterich, "Approximate statistical tests for comparing supervised classification learning algorithms",
+    Neural Computation 1998.
 
     Examples
     --------
     >>> print(verdict([0.91, 0.93, 0.92], [0.90, 0.91, 0.91], images=2000))
-    undecided: 1.33 points higher (95 % interval -0.10 to +2.77, 3 seeds, test set's own error 0.63, about 1 more would decide)
+    undecided: 1.33 points higher (95 % interval -0.10 to +2.77, 3 seeds, even odds to decide with about 1 more)
     >>> verdict({0: 0.91, 1: 0.93, 2: 0.92, 3: 0.93}, {0: 0.90, 1: 0.91, 2: 0.91, 3: 0.92}).better
     'first'
     >>> right = np.arange(1000) % 10 != 0
     >>> print(verdict(right, right & (np.arange(1000) >= 100)))
-    different: 9.00 points higher (95 % interval +8.28 to +9.00, 1,000 images)
-    """  # noqa: E501  # a line of output
+    different: 9.00 points higher (95 % interval +7.38 to +10.93, 1,000 images)
+    """
     if not 0 < level < 1:
         raise OptionError(f"verdict: expected a level between 0 and 1, such as 0.95, got {level}")
     first, second = _paired(a, b)
@@ -143,7 +152,12 @@ def _paired(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
             raise OptionError(f"verdict: expected seeds that both sides have, got {sorted(a)} and {sorted(b)}")
         a, b = [a[seed] for seed in common], [b[seed] for seed in common]
     sides = [np.asarray(side) for side in (a, b)]
-    kinds = {"bool" if side.dtype == bool else "float" if side.dtype.kind in "fiu" else "other" for side in sides}
+    if any(side.dtype.kind in "iu" for side in sides):
+        raise OptionError(
+            "verdict: expected accuracies as float or right predictions as bool, got whole numbers; pass bool, such as "
+            "predicted == labels"
+        )
+    kinds = {"bool" if side.dtype == bool else "float" if side.dtype.kind == "f" else "other" for side in sides}
     shapes = [side.shape for side in sides]
     if len(kinds) > 1 or "other" in kinds or shapes[0] != shapes[1] or len(shapes[0]) != 1 or not shapes[0][0]:
         raise OptionError(
@@ -156,21 +170,26 @@ def _paired(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _of_seeds(first: np.ndarray, second: np.ndarray, level: float, images: int | None) -> Verdict:
-    from scipy.special import stdtrit
+    from scipy.special import ndtri, stdtrit
 
     differences = first - second
-    n, mean = len(differences), float(differences.mean())
+    n, mean, deviation = len(differences), float(differences.mean()), 0.0
     error = None if images is None else _binomial_error(float(np.mean([first, second])), images)
-    if n == 1:
+    if np.ptp(differences) > 1e-12:  # what remains below is rounding
+        deviation = float(differences.std(ddof=1))
+    if n == 1 or not (deviation or images):
         return Verdict(mean, -math.inf, math.inf, level, n, "seeds", error)
-    deviation = float(differences.std(ddof=1))
+    of_images = 0.0  # what each seed's difference varies by for the least number of images that make it
+    if images:
+        of_images = math.sqrt(max(1.0, images * float(np.abs(differences).sum())) / n) / images
 
     def width(count: int) -> float:
-        return float(stdtrit(count - 1, 0.5 + level / 2)) * deviation / math.sqrt(count)
+        t, z = float(stdtrit(count - 1, 0.5 + level / 2)), float(ndtri(0.5 + level / 2))
+        return max(t * deviation, z * of_images) / math.sqrt(count)
 
     more = None
-    if width(n) >= abs(mean) > width(MOST):  # it falls as the number of seeds rises
-        more = bisect_left(range(n, MOST), True, key=lambda count: width(count) < abs(mean))
+    if width(n) >= abs(mean) > width(MOST["seeds"]):  # it falls as the number of seeds rises
+        more = bisect_left(range(n, MOST["seeds"]), True, key=lambda count: width(count) < abs(mean))
     return Verdict(mean, mean - width(n), mean + width(n), level, n, "seeds", error, more)
 
 
@@ -179,19 +198,39 @@ def _of_images(first: np.ndarray, second: np.ndarray, level: float) -> Verdict:
     from scipy.stats import binomtest
 
     n, ahead, behind = len(first), int((first & ~second).sum()), int((second & ~first).sum())
-    discordant, difference = ahead + behind, (ahead - behind) / len(first)
+    discordant, difference, z = ahead + behind, (ahead - behind) / len(first), float(ndtri(0.5 + level / 2))
     error = _binomial_error(float(np.mean([first, second])), n)
-    if not discordant:
-        return Verdict(0.0, 0.0, 0.0, level, n, "images", error)
-    share = binomtest(ahead, discordant).proportion_ci(level, method="exact")
-    low, high = (discordant / n * (2 * float(bound) - 1) for bound in share)
+    low, high = _score_interval(ahead, behind, n, z)
+    if not discordant or binomtest(ahead, discordant).pvalue >= 1 - level:
+        low, high = min(low, 0.0), max(high, 0.0)
     found = Verdict(difference, low, high, level, n, "images", error)
     if found.decided or not difference:
         return found
-    z, excess = float(ndtri(0.5 + level / 2)), abs(ahead - behind) / discordant
+    excess = abs(ahead - behind) / discordant
     wanted = ((z + math.sqrt(z**2 + 4 * excess)) / (2 * excess)) ** 2  # discordant images; continuity corrected
     more = max(1, math.ceil(wanted * n / discordant) - n)
-    return Verdict(difference, low, high, level, n, "images", error, more)
+    return replace(found, more=more if n + more <= MOST["images"] else None)
+
+
+def _score_interval(ahead: int, behind: int, n: int, z: float) -> tuple[float, float]:
+    """Return Tango's interval: the differences that the score test with the critical value z does not reject."""
+    from scipy.optimize import brentq
+
+    def excess(difference: float) -> float:
+        """Return how far the measured difference is from a hypothetical one, in standard errors under it."""
+        b = (2 * n - ahead + behind) * difference - ahead - behind
+        root = math.sqrt(max(0.0, b * b + 8 * n * behind * difference * (1 - difference)))
+        share = max(0.0, (root - b) / (4 * n))  # of the images that the second alone classes rightly, most likely
+        variance = n * (2 * share + difference * (1 - difference))
+        distance = ahead - behind - n * difference
+        if abs(distance) < 1e-9:
+            return 0.0
+        return distance / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, distance)
+
+    measured = (ahead - behind) / n
+    low = brentq(lambda d: min(excess(d), 2 * z) - z, -1.0, measured) if measured > -1 else -1.0
+    high = brentq(lambda d: max(excess(d), -2 * z) + z, measured, 1.0) if measured < 1 else 1.0
+    return float(low), float(high)
 
 
 def _binomial_error(accuracy: float, images: int) -> float:
@@ -201,7 +240,7 @@ def _binomial_error(accuracy: float, images: int) -> float:
     return math.sqrt(accuracy * (1 - accuracy) / images)
 
 
-def repeated(looks: int, level: float = LEVEL) -> float:
+def bonferroni_level(looks: int, level: float = LEVEL) -> float:
     """Return the level for each of several looks that keeps a sequence of them at a level (Bonferroni).
 
     Whoever adds seeds until a verdict decides, looks many times: at 95 % each, equals would be called different in more
@@ -209,14 +248,9 @@ def repeated(looks: int, level: float = LEVEL) -> float:
 
     Examples
     --------
-    >>> repeated(10)
+    >>> bonferroni_level(10)
     0.995
     """
     if looks < 1:
-        raise OptionError(f"repeated: expected at least one look, got {looks}")
+        raise OptionError(f"bonferroni_level: expected at least one look, got {looks}")
     return 1 - (1 - level) / looks
-
-
-def by_seed(seeds: Sequence[int], values: Sequence[float]) -> dict[int, float]:
-    """Return a mapping from seeds to accuracies, as `verdict` takes it."""
-    return dict(zip(seeds, values, strict=True))

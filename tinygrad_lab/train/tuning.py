@@ -17,7 +17,7 @@ from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.provenance import describe, revision
 from tinygrad_lab.train.recipe import Recipe, setting_text
 from tinygrad_lab.train.run import run_recipe
-from tinygrad_lab.train.statistics import Verdict, by_seed, verdict
+from tinygrad_lab.train.statistics import Verdict, verdict
 
 
 def candidates(settings: Sequence[str]) -> list[list[str]]:
@@ -138,7 +138,7 @@ def ranking(trials: Sequence[Trial]) -> list[tuple[list[str], dict[int, float]]]
     for trial in trials:
         groups.setdefault(json.dumps(trial["settings"]), []).append(trial)
     whole = [group for group in groups.values() if all(trial["status"] == "finished" for trial in group)]
-    found = [(g[0]["settings"], by_seed([t["seed"] for t in g], [t["accuracy"] for t in g])) for g in whole]
+    found = [(g[0]["settings"], {t["seed"]: t["accuracy"] for t in g}) for g in whole]
     return sorted(found, key=lambda one: -sum(one[1].values()) / len(one[1]))
 
 
