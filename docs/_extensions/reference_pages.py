@@ -33,6 +33,7 @@ SESSIONS = {
     "check": ("check dense",),
     "data": ("data list",),
     "draw": ("draw lenet5 -o net.svg",),
+    "evaluate": ("@train --set training.epochs=5 --quiet", "evaluate runs/*"),
     "layers": ("layers",),
     "learn": ("learn", "learn start im2col", "learn hint im2col"),
     "new-layer": ("new-layer acme.swish",),

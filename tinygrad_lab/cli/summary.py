@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-_WIDTH = 200  # columns; the terminal wraps longer lines, which are not cut off then
+WIDTH = 200  # columns; the terminal wraps longer lines, which are not cut off then
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +71,7 @@ def _print_table(summary: Any) -> None:
     for row in summary.layers:
         shape = ", ".join(map(str, row.output_shape))
         table.add_row(escape(f"{row.name} ({row.kind})"), shape, f"{row.parameters:,}", f"{row.multiply_adds:,}")
-    console = Console(width=_WIDTH, highlight=False)
+    console = Console(width=WIDTH, highlight=False)
     console.print(summary.model, style="bold", markup=False)
     console.print(table)
     print(f"Total parameters: {summary.total_parameters:,}")

@@ -17,7 +17,8 @@ DEFAULT = "lenet5"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.epilog = "tinygrad-lab recipes lists the recipes; tinygrad-lab recipes NAME prints one with its settings."
-    parser.add_argument("recipe", nargs="?", default=DEFAULT, help="a recipe's name or TOML file (default: lenet5)")
+    what = "a recipe's name or TOML file, or a run's recipe.json (default: lenet5)"
+    parser.add_argument("recipe", nargs="?", default=DEFAULT, help=what)
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="replace a setting")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run N times, each with the next seed")
     parser.add_argument(

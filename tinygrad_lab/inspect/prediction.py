@@ -110,6 +110,8 @@ class Report:
     >>> report.confusion
     array([[1, 0],
            [1, 1]])
+    >>> report.confused()
+    [('dog', 'cat', 1)]
     >>> report.classes[1]
     ClassScore(name='dog', images=2, recall=0.5, precision=1.0)
     """
@@ -145,6 +147,13 @@ class Report:
         count = len(self.prediction.names)
         cells = np.bincount(self.labels * count + self.prediction.labels, minlength=count * count)
         return cells.reshape(count, count)  # (K*K,) -> (K, K)
+
+    def confused(self, count: int = 10) -> list[tuple[str, str, int]]:
+        """Return the pairs of classes that are confused most often: true class, predicted class, number of images."""
+        found, names = self.confusion, self.prediction.names
+        np.fill_diagonal(found, 0)
+        pairs = ((names[i], names[j], int(found[i, j])) for i, j in np.argwhere(found))
+        return sorted(pairs, key=lambda pair: -pair[2])[:count]
 
     @property
     def classes(self) -> tuple[ClassScore, ...]:

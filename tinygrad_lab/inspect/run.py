@@ -305,7 +305,7 @@ def load_run(folder: str | os.PathLike[str], *, weights: str = "best", device: s
     try:
         load_weights(model, folder / ("weights-best.safetensors" if used == "best" else "weights.safetensors"))
     except StateError as error:
-        raise StateError(f"{error}; {again}") from error
+        raise StateError(f"{who}: {error}; {again}") from error
     model.to(device)
     model.eval()
     return Run(folder, recipe, manifest, model, Compose.from_config(manifest.preprocessing), used)

@@ -144,7 +144,7 @@ def read_picture(path: Any, size: tuple[int, int] | None, *, mode: str = "RGB") 
                 stored = picture.mode
                 upright = exif.exif_transpose(picture).convert(mode)
     except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
-        raise DataError(f"{path}: cannot be read as a picture: {error}") from error
+        raise DataError(f"{path}: cannot be read as a picture: {error}; expected {', '.join(_FORMATS)}") from error
     if stored.startswith(("I", "F")):  # integers or floats, which Pillow would clip at 255
         raise DataError(
             f"{path}: expected a picture of 8 bits a channel, got more (Pillow's mode {stored!r}); convert it to 8 bits"
