@@ -30,6 +30,13 @@ def test_what_was_run_is_shown_and_what_was_not_is_named(tmp_path: Path) -> None
     assert "<p>Not yet run in full: tinygrad-lab train padding_cnn7:edge, vgg_small</p>" in html
 
 
+def test_a_variant_that_diverges_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    assert str(results("initial_scale:0.1", "vgg_small", folder=tmp_path)).splitlines() == [
+        "Became infinite or NaN, and stopped: initial_scale:0.1.",
+        "Not yet run in full: tinygrad-lab train vgg_small",
+    ]
+
+
 def test_it_reads_what_the_command_writes(tmp_path: Path) -> None:
     from tinygrad_lab.train.results import write_results
 

@@ -56,8 +56,12 @@ class Results:
             ]
         published = dict.fromkeys(str(found["published"]) for _, found in self.rows if found and found.get("published"))
         missing = [name for name, found in self.rows if found is None]
+        diverging = [name for name in missing if _diverges(name)]
+        missing = [name for name in missing if name not in diverging]
         notes = [f"Published: {text}." for text in published] + self._remarks()
         notes += [line.replace("`", "") for line in comparisons(found for _, found in self.rows if found)]
+        if diverging:
+            notes.append(f"Became infinite or NaN, and stopped: {', '.join(diverging)}.")
         return notes + ([f"Not yet run in full: tinygrad-lab train {', '.join(missing)}"] if missing else [])
 
     def _remarks(self) -> list[str]:
@@ -86,6 +90,12 @@ def results(*recipes: str, folder: Path = FOLDER) -> Results:
         return Results(tuple((name, None) for name in recipes), folder)
     found = {result["recipe"]: result for result in read_results(folder)}
     return Results(tuple((name, found.get(name)) for name in recipes))
+
+
+def _diverges(name: str) -> bool:
+    """Return whether the recipe says that the loss of this variant becomes infinite or NaN."""
+    base, variant = split_name(name)
+    return base in recipe_names() and variant in find_recipe(base)["recipe"].get("diverging", [])
 
 
 def _cells(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
