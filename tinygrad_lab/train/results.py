@@ -339,6 +339,7 @@ def _section(name: str, ran: Sequence[Result]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [_row(result) for result in ran]
+    lines += ["", *_ran_on(ran)]
     for one in ran:
         if what := changes(one):
             lines += ["", f"`{one['recipe']}` ran with other settings than the recipe has today: `{'; '.join(what)}`."]
@@ -386,6 +387,25 @@ def comparisons(results: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _compared_at(*results: Mapping[str, Any]) -> str:
     return next(name for name in ("chosen_on_validation", "last") if all(name in result for result in results))
+
+
+def _ran_on(ran: Sequence[Result]) -> list[str]:
+    """Return where and by which revision of the code the experiments of a section ran, as far as they record it."""
+    groups: dict[str, list[str]] = {}
+    for result in ran:
+        groups.setdefault(_provenance_text(result), []).append(f"`{result['recipe']}`")
+    return [f"{', '.join(names)}: {text}." for text, names in groups.items()]
+
+
+def _provenance_text(result: Result) -> str:
+    if not result.get("machines"):
+        return "machine and revision not recorded"
+    machines = (
+        f"{m.get('processor', 'unknown')} with {m.get('cores', '?')} cores, "
+        + ", ".join(f"{name} {m[name]}" for name in ("python", "numpy", "numba") if name in m)
+        for m in result["machines"]
+    )
+    return f"{'; '.join(machines)}; revision {', '.join(result.get('revisions', []))}"
 
 
 def _first_epochs(result: Result, level: float) -> str:
