@@ -1,4 +1,4 @@
-"""Array libraries: find that of an array, copy between them, and add the functions that they lack.
+"""Array libraries: find the library of an array, copy between libraries, and add functions that they lack.
 
 A *namespace* (`xp`) is a module with NumPy's functions: NumPy itself, or CuPy. Primitives get the namespace of their
 arguments, so their code never names a library. Arrays move between devices only by `transfer`.
@@ -23,7 +23,7 @@ Shape = tuple[int, ...]
 # By type rather than by kind: float8 of ml_dtypes is of the kind "f" too, and bfloat16 is not.
 FLOATS = frozenset(np.dtype(code).type for code in np.typecodes["AllFloat"])  # carry gradients (complex: see settings)
 NUMBERS = FLOATS | {np.dtype(code).type for code in np.typecodes["AllInteger"] + "?"}  # the supported dtypes
-SCALARS = frozenset({bool, int, float, complex, type(None)})  # Python's, which take the width of the other operand
+SCALARS = frozenset({bool, int, float, complex, type(None)})  # Python's; they take the dtype of the other operand
 ORDINARY = frozenset(map(np.dtype, "?bBhHiIlLqQefd"))  # dtypes for kernels: no complex, long or byte-swapped numbers
 
 
@@ -42,7 +42,7 @@ class Backend:
     scatter_add : callable
         ``scatter_add(target, index, values)`` adds in place, duplicates included (`numpy.add.at`).
     erf, erfc : callable
-        The error function of an array, and 1 minus it, accurate where that is small.
+        The error function of an array, and 1 minus it, accurate even if that difference is small.
     """
 
     name: str
@@ -178,7 +178,7 @@ def as_array(value: Any, like: Any = None, *, who: str = "") -> Array:
     Parameters
     ----------
     value : array, number or nested list
-        An array of numbers is returned unchanged, unless its byte order is foreign.
+        An array of numbers is returned unchanged if its byte order is the machine's.
     like : array or None
         The other operand: a list goes to its device, and a list of floats takes its dtype if that is a float dtype.
     who : str
@@ -297,7 +297,7 @@ def random_bits(xp: Any, key: Any, count: int) -> Array:
 
 def random_bits_at(xp: Any, keys: Any, places: Any) -> Array:
     """Return the random 64-bit numbers of keys at positions counted from 1; both are arrays or scalars of uint64."""
-    if not (keys.ndim or places.ndim):  # for scalars, unlike arrays, NumPy warns of overflow modulo 2**64
+    if not (keys.ndim or places.ndim):  # NumPy warns of overflow in scalars, not in arrays
         return random_bits_at(xp, keys, places.reshape(1))[0]
     z = places * xp.uint64(_GOLDEN) + keys
     z = (z ^ (z >> xp.uint64(30))) * xp.uint64(_MIX_1)

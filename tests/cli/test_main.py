@@ -45,7 +45,7 @@ def test_who_complains_is_said_once(call: list[str], capsys: Capture) -> None:
 @pytest.mark.parametrize("name", ["mine.toml", "transfer"])
 def test_a_recipe_is_no_network(name: str, capsys: Capture) -> None:
     assert main(["summary", name]) == 1
-    assert f"got {name!r}; a recipe is no network" in capsys.readouterr().err
+    assert f"got {name!r}; this is a recipe" in capsys.readouterr().err
 
 
 def test_a_file_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

@@ -112,7 +112,7 @@ plant(
 plant(
     "single_row_transposed",
     "dense",
-    "for a batch of one the weight's gradient is the outer product the other way round",
+    "for a batch of one the weight's gradient is the outer product with its factors exchanged",
     rules={
         matmul_matrices: {
             "y": lambda g, x, y_like: (
@@ -269,7 +269,7 @@ plant(
 plant(
     "multiplier_order",
     "depthwise_conv2d",
-    "the filters' gradients of a channel are numbered the other way round",
+    "the filters' gradients of a channel are numbered in reverse order",
     rules={
         conv2d: {
             "w": lambda g, x, w_like, stride, padding, dilation, groups: tgl.flip(

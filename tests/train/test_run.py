@@ -289,7 +289,7 @@ def test_a_run_is_gone_on_with_by_one_process_at_a_time(tmp_path: Path, capsys: 
     assert others == [1]
     assert capsys.readouterr().err == (
         f"tinygrad-lab train: run {folder}: expected a run that no other process uses, got one in use; wait until "
-        "that ends, or begin a new run\n"
+        "that process ends, or begin a new run\n"
     )
     assert main(["train", "--resume", str(folder)]) == 0
     assert not list(folder.glob(".*"))

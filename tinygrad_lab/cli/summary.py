@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-WIDTH = 200  # columns; the terminal wraps longer lines, which are not cut off then
+WIDTH = 200  # columns, so that no column is cut off; the terminal wraps longer lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,12 +32,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def expect_network(name: str) -> None:
-    """Check that a name is not a recipe's.
+    """Check that a name is not the name of a recipe.
 
     Raises
     ------
     ConfigError
-        The name is that of a recipe and no network, or of a TOML file.
+        The name is a TOML file's, or a recipe's and not a network's.
     """
     from tinygrad_lab.errors import ConfigError
     from tinygrad_lab.registry import models
@@ -45,8 +45,8 @@ def expect_network(name: str) -> None:
 
     if name not in models and (name.endswith(".toml") or name in recipe_names()):
         raise ConfigError(
-            f"expected the name of a network, such as lenet5, got {name!r}; a recipe is no network, but names one in "
-            "its table model"
+            f"expected the name of a network, such as lenet5, got {name!r}; this is a recipe: use the network named in "
+            "its [model] table"
         )
 
 

@@ -22,11 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="replace a setting")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run N times, each with the next seed")
     parser.add_argument(
-        "--until-decided", metavar="OTHER", help="add seeds, of this other recipe too, until a verdict is decided"
+        "--until-decided", metavar="OTHER", help="add seeds to this recipe and to OTHER until a verdict is decided"
     )
     parser.add_argument("--at-most", type=int, default=10, metavar="N", help="seeds with --until-decided (default: 10)")
     parser.add_argument("--data", metavar="DIR", help="folder of data sets (default: TINYGRAD_LAB_DATA, then a cache)")
-    parser.add_argument("--runs", default="runs", metavar="DIR", help="folder for the run's own folder (default: runs)")
+    parser.add_argument("--runs", default="runs", metavar="DIR", help="create the run's folder in DIR (default: runs)")
     parser.add_argument("--resume", metavar="RUN", help="resume the run in this folder")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, or cuda for an NVIDIA GPU (cpu)")
     parser.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard into the run's folder")
@@ -74,8 +74,8 @@ def _until_decided(recipe: Recipe, other: Recipe, arguments: argparse.Namespace)
 
     if arguments.at_most < 2 or arguments.seeds != 1:
         raise ConfigError(
-            f"--until-decided: expected --at-most of at least 2, and no --seeds, got {arguments.at_most} and "
-            f"{arguments.seeds}"
+            f"--until-decided: expected --at-most 2 or more, and no --seeds, got --at-most {arguments.at_most} and "
+            f"--seeds {arguments.seeds}"
         )
     runs, first = Path(arguments.runs), recipe["training"].get("seed", 0)
     level = bonferroni_level(arguments.at_most - 1)
@@ -139,7 +139,7 @@ def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
     if "ended_early" in result:
         print(f"ended early: {result['ended_early']}")
     if "test" not in result:
-        print("no test image was read: the figures are those of the validation images")
+        print("no test image was read: the figures above are for the validation images")
     epochs = f"{result['epochs']} epoch{'s' * (result['epochs'] != 1)}"
     print(f"{epochs} in {result['seconds']:.1f} s, {result['images_per_second']:,.0f} images/s")
     print(f"run folder: {result['run']}", flush=True)

@@ -112,7 +112,7 @@ def draw_inputs(case: Case, cases: LayerCases) -> tuple[Case, list[Any]]:
     Raises
     ------
     Undecided
-        Every draw lies too near to a kink.
+        Every draw lies too close to a kink.
     """
     seeds = np.random.default_rng([case.seed, 2])
     for attempt in range(ATTEMPTS):

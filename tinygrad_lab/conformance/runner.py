@@ -36,8 +36,8 @@ from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.registry import layers
 
 MOST_REPORTS = 3  # failing properties to shrink and explain; a wrong rule breaks many at once
-SOME_CASES = 3  # the latest cases of a layer, whose calls of primitives become misfits
-ROUND_TRIPS = 40  # the latest cases of a layer, which go through a fresh process
+SOME_CASES = 3  # latest cases of a layer; their calls of primitives are repeated with arguments that do not fit
+ROUND_TRIPS = 40  # latest cases of a layer that a fresh process computes again
 
 Made = TypeVar("Made", bound=BaseTrial)  # the kind of trial
 
@@ -52,11 +52,11 @@ class Run(Generic[Made]):
     cases : LayerCases
         The author's description of the valid uses.
     make_trial : callable
-        Returns the trial of a case whose mode is decided.
+        Returns the trial of a case in a given mode.
     properties : dict
         The properties to check, by name.
     options : Options
-        How long to look, on which devices, at one case or at many.
+        The number of cases or the only case, and the devices.
     thing : object
         The class or function.
     call : str
@@ -93,7 +93,7 @@ class Run(Generic[Made]):
         Raises
         ------
         Rejected
-            Every draw of values lies too near to a kink.
+            Every draw of values lies too close to a kink.
         """
         for case in self.in_modes(drawn):
             if self.options.profile.hasty and self.first:
@@ -122,7 +122,7 @@ class Run(Generic[Made]):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more can be judged: the layer does not run, or gives other results each time."""
+        """Whether no other property can be checked: the layer does not run, or its results differ from call to call."""
         if "forward" in self.first:
             return True
         found = self.first.get("determinism")
@@ -143,7 +143,7 @@ class Run(Generic[Made]):
         return both if differ else [both[case.seed % 2]]
 
     def attempt(self, name: str, drawn: Case, case: Case, action: Callable[[], Any]) -> Any:
-        """Run something that must not raise; an exception is noted as a failure of a property.
+        """Run something that must not raise; an exception counts as a failure of the property `name`.
 
         Raises
         ------
@@ -246,18 +246,18 @@ class Run(Generic[Made]):
             return None
 
     def add_notes(self, drawn: Drawn) -> None:
-        """Note gaps of the cases and needless exemptions."""
+        """Add notes on gaps in the cases and on needless exemptions."""
         notes = self.result.notes
         if drawn.rejected:
-            notes.append(f"{drawn.rejection_rate:.0%} of the draws were too near to a kink and were drawn again")
+            notes.append(f"{drawn.rejection_rate:.0%} of the draws were too close to a kink and were drawn again")
         if self.varied and not self.cases.random and "statistics" in self.properties:
-            notes.append("it draws random numbers in training; set random=True in its cases, or nothing judges them")
+            notes.append("it draws random numbers in training; set random=True in its cases to check them")
         if self.is_layer and not self.ended:
             notes += adequacy.options_never_drawn(self.thing, [*drawn.structures, *self.cases.examples])
             notes += adequacy.lines_never_run(self.thing, self.coverage) if self.coverage is not None else []
         for result in self.result.properties.values():
             if result.needless:
-                notes.append(f"exemption from {result.name} is needless: it holds ({result.exemption})")
+                notes.append(f"exemption from {result.name} is needless: the property holds ({result.exemption})")
         unknown = sorted(self.cases.exemptions.keys() - self.result.properties.keys())
         if unknown and self.properties.keys() >= LAYER.keys():
             notes.append(f"exemptions from properties that do not exist: {', '.join(unknown)}")
@@ -295,7 +295,7 @@ def examine_layer(
     cases : LayerCases
         Its valid uses.
     options : Options
-        How long to look, at which properties, on which devices.
+        The number of cases, the properties, and the devices.
     once : collection of str
         The properties of the whole layer that may be checked.
     """

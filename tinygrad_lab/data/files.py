@@ -218,7 +218,7 @@ def with_home(path: str | os.PathLike[str]) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise DataError(f"{path}: expected a folder, got the home of a user who is not known here") from error
+        raise DataError(f"{path}: expected a folder, got the home of an unknown user; give the full path") from error
 
 
 def data_roots(root: str | os.PathLike[str] | None = None) -> dict[str, Path]:

@@ -1,1 +1,1 @@
-"""Files that any process may write, damage or hold: atomic writing, bounded parsing, and locks on folders."""
+"""Files that several processes share: atomic writing, bounded parsing, and locks on folders."""

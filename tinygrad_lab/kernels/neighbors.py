@@ -1,9 +1,9 @@
 """Neighboring outputs computed together: a convolution of few channels becomes one of more channels and larger stride.
 
 The windows of m neighboring outputs are kw columns wide each and cover kw + (m - 1) s columns together. Filters of that
-width compute the m outputs at once: one filter for each of the m positions, zero outside its own window. The result has
-the same memory layout as that of the narrow filters. This takes more multiplications, but the matrix is wider and less
-is copied.
+width compute the m outputs at once: there is one filter for each of the m positions, with zeros outside its own window.
+The result has the same memory layout as with the narrow filters. This needs more multiplications, but the matrix is
+wider and fewer numbers are copied.
 """
 
 from __future__ import annotations

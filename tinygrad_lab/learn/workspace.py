@@ -73,8 +73,8 @@ def hand_out_distribution(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         if not again:
             raise ConfigError(
-                f"expected a new or empty folder, got {folder}, which is left as it is; name another, "
-                "or use --again, which keeps it under a new name"
+                f"expected a new or empty folder, got {folder}, which is unchanged; name another, "
+                "or use --again, which first renames this folder"
             )
         kept.append(set_aside(folder))
     new_distribution(folder)

@@ -26,7 +26,7 @@ from tinygrad_lab.ops.shaping import (
 
 @primitive
 def matmul_matrices(xp: Any, x: Any, y: Any) -> Any:
-    """Return the products of stacks of matrices, (..., n, k) by (..., k, m), the stacks broadcast."""
+    """Return the products of stacks of matrices, (..., n, k) by (..., k, m); the leading axes broadcast."""
     return xp.matmul(x, y)
 
 
@@ -115,7 +115,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     OptionError
         The subscripts do not fit the operands.
     ShapeError
-        Axes with the same letter have different lengths; only axes under ``...`` are broadcast.
+        Axes with the same letter have different lengths. Only the axes of ``...`` are broadcast.
 
     Examples
     --------
@@ -131,7 +131,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
         raise OptionError(f"einsum {subscripts!r}: expected {len(terms)} operands, got {len(operands)}")
     terms, out = _expand_ellipses(terms, out if arrow else None, operands)
     if len(set(out)) != len(out) or set(out) - set("".join(terms)):
-        raise OptionError(f"einsum {subscripts!r}: expected letters of the operands, each once, after the arrow")
+        raise OptionError(f"einsum {subscripts!r}: expected different letters after the arrow, each of an operand")
     lengths: dict[str, int] = {}
     for term, operand in zip(terms, operands, strict=True):
         for letter, n in zip(term, operand.shape, strict=True):

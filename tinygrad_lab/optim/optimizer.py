@@ -259,9 +259,9 @@ class Optimizer(metaclass=Checked):
         """Raise for negative options, and for a share kept per step that is not below 1."""
         for name, value in options.items():
             if not isinstance(value, (bool, int, float)) or not 0 <= value < math.inf:
-                raise OptionError(f"{self._who}: expected a number for {name}, not negative, got {value!r}")
+                raise OptionError(f"{self._who}: expected {name} to be a finite number of at least 0, got {value!r}")
             if name in SHARES and value >= 1:
-                raise OptionError(f"{self._who}: expected {name} below 1, the share that a step keeps, got {value}")
+                raise OptionError(f"{self._who}: expected {name} below 1, because a step keeps this share, got {value}")
 
     def __repr__(self) -> str:
         return f"{self._who}({len(self.parameters)} parameters, lr={self.lr:g})"

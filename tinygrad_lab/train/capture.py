@@ -68,7 +68,7 @@ class CapturedSteps:
     optimizer : Optimizer
         The optimizer of its parameters.
     forward : callable
-        ``forward(x, labels)``: the loss and the logits, boxed.
+        ``forward(x, labels)`` returns the loss and the logits as tensors on the tape.
     device : str
         The device.
     arithmetic : Arithmetic
@@ -79,7 +79,7 @@ class CapturedSteps:
     Raises
     ------
     CaptureError
-        The device has no graphs, or the optimizer's updates depend on more than the rates that it names.
+        The device has no graphs, or the optimizer's updates depend on a number that its `rates` do not name.
     """
 
     def __init__(
@@ -94,8 +94,8 @@ class CapturedSteps:
         check_graphs(device)
         if not optimizer.by_rates:
             raise CaptureError(
-                f"capture: expected an optimizer whose `rates` name all that differs from step to step, got "
-                f"{type(optimizer).__name__}, which does not say so (by_rates); train with capture=False"
+                f"capture: expected an optimizer whose `rates` name every number that differs from step to step, got "
+                f"{type(optimizer).__name__} without by_rates=True; train with capture=False"
             )
         self.model, self.optimizer, self.forward, self.device = model, optimizer, forward, device
         self.arithmetic, self.coming = arithmetic, coming or (lambda k: optimizer.lr)
@@ -112,7 +112,7 @@ class CapturedSteps:
     def take(self, x: Array, labels: Array, usual: Callable[[], Array]) -> Array:
         """Take a step on a batch and return its contribution to the sums; `usual` takes a step without a graph."""
         kind = x.shape, x.dtype, labels.shape, labels.dtype, self._settings()
-        if not self.places.hold() or self.optimizer.memory is not self.memory:  # they were given other arrays
+        if not self.places.hold() or self.optimizer.memory is not self.memory:  # arrays were replaced
             self.steps.clear()
             self.memory = self.optimizer.memory
         if kind not in self.seen:
@@ -142,8 +142,8 @@ class CapturedSteps:
             raise
         except Exception as error:
             raise CaptureError(
-                f"capture: expected a step that neither waits nor moves arrays, got {type(error).__name__}: "
-                f"{error}; train with capture=False"
+                f"capture: expected a step that neither waits for the device nor copies arrays from it, got "
+                f"{type(error).__name__}: {error}; train with capture=False"
             ) from error
         finally:
             self.model.steps = ticks
@@ -192,7 +192,7 @@ class Places:
 
 
 class Draws:
-    """Keys of a step's random draws, computed on the device from the step number, which the device counts.
+    """Keys of a step's random draws. The device counts the steps and computes the keys from the step number.
 
     Parameters
     ----------
@@ -219,7 +219,9 @@ class Draws:
 
         def place(path: str, number: int) -> Array:
             if len(self.names) == MOST_DRAWS:
-                raise CaptureError(f"capture: expected at most {MOST_DRAWS} random draws in a step, got more")
+                raise CaptureError(
+                    f"capture: expected at most {MOST_DRAWS} random draws in a step, got more; train with capture=False"
+                )
             self.names.append((path, number))
             return keys[len(self.names) - 1]
 
@@ -316,7 +318,9 @@ class _Step:
         for number, path in enumerate(self.learning):
             parameter = optimizer.parameters[path]
             if parameter.node is None or parameter.node.grad is None:
-                raise CaptureError(f"capture: expected a gradient of {path}, got none; freeze what no loss depends on")
+                raise CaptureError(
+                    f"capture: expected a gradient of {path}, got none; freeze it if the loss does not depend on it"
+                )
             rates = {name: self.rates.now[0, number, i] for i, name in enumerate(self.names)}
             new = optimizer.applied(path, parameter.node.grad, rates)
             if new is not parameter.value:
@@ -344,7 +348,7 @@ class _Step:
             optimizer.lr = lr
 
     def _as_array(self, rates: list[dict[str, float]]) -> Array:
-        """Return the rates of all parameters in the parameters' width: (parameters, rates)."""
+        """Return the rates of all parameters in the parameters' dtype: (parameters, rates)."""
         return np.array([[each[name] for name in self.names] for each in rates]).astype(self.rates.known.dtype)
 
 

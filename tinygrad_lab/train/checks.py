@@ -27,8 +27,8 @@ def check_parts(model: Any, loss: Any, optimizer: Any, batches: Any, judging: Ma
         raise OptionError("Trainer: expected a model with parameters that learn, got none; unfreeze some?")
     if learned.isdisjoint(map(id, optimizer.parameters.values())):
         raise OptionError(
-            "Trainer: expected an optimizer of the model's parameters, got one of others; make it of "
-            "model.parameters(), after layers were replaced"
+            "Trainer: expected an optimizer of the model's parameters, got one of other parameters; make it from "
+            "model.parameters() after the last change of layers"
         )
 
 
@@ -49,10 +49,14 @@ def check_compatible(schedule: Any, callbacks: Any, clip: Any, validation: Loade
 def check_steps(accumulate: int, clip: Any, capture: bool, read_every: int | None) -> None:
     """Check how steps are taken; refuse options that graph capture does not support."""
     if accumulate < 1:
-        raise OptionError(f"Trainer: expected at least one batch an update, got accumulate={accumulate}")
+        raise OptionError(f"Trainer: expected accumulate >= 1, the number of batches in an update, got {accumulate}")
     if capture and accumulate > 1:
-        raise CaptureError("Trainer: expected an update from each batch to capture steps, got accumulate > 1")
+        raise CaptureError(
+            f"Trainer: expected accumulate=1 with capture=True, got {accumulate}; train with capture=False"
+        )
     if capture and clip is not None:
-        raise CaptureError("Trainer: expected no clip to capture steps, got one, which may wait for the device")
+        raise CaptureError(
+            "Trainer: expected no clip with capture=True, because it may wait for the device; train with capture=False"
+        )
     if read_every is not None and read_every < 1:
-        raise OptionError(f"Trainer: expected metrics to be read every 1 update or more, got {read_every}")
+        raise OptionError(f"Trainer: expected read_every >= 1, got {read_every}")

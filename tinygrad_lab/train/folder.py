@@ -23,9 +23,9 @@ _RENAMED = {"held_out": "validation", "window": "kernel_size", "windows": "kerne
 
 
 def new_run_folder(root: Path, recipe: Recipe) -> Path:
-    """Make a new folder for a run, named after the recipe, the time and, if that name is taken, a number.
+    """Make a new folder for a run, named after the recipe and the time, with a number if that name is taken.
 
-    The folder gets its name after ``recipe.json`` is written, so a run that is killed at once can be resumed too.
+    The folder gets its name only after ``recipe.json`` is written, so even a run that is killed at once can be resumed.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def read_run(folder: Path) -> Recipe:
         raise ConfigError(f"--resume: expected the folder of a run, got {folder}; it holds no recipe.json")
     tables = from_json(read_text(path, "--resume"), f"--resume: {path}")
     if not isinstance(tables, dict) or "name" not in tables:
-        raise ConfigError(f"--resume: expected the tables of a recipe and its name in {path}, got others")
+        raise ConfigError(f"--resume: expected the tables of a recipe and its name in {path}, got other content")
     name = tables.pop("name")
     if old := [f"{key} (now {_RENAMED[key]})" for key in _RENAMED if key in _keys(tables)]:
         raise ConfigError(
@@ -130,8 +130,8 @@ def used_alone(folder: Path) -> Iterator[None]:
             stack.enter_context(locked(folder, wait=False))
         except BlockingIOError as error:
             raise StateError(
-                f"run {folder}: expected a run that no other process uses, got one in use; wait until that ends, or "
-                "begin a new run"
+                f"run {folder}: expected a run that no other process uses, got one in use; wait until that process "
+                "ends, or begin a new run"
             ) from error
         except OSError as error:
             raise ConfigError(f"run {folder}: expected the folder of a run, got {refusal(error)}") from error

@@ -47,7 +47,7 @@ class Trainer:
     batches : Loader
         The training data.
     test : Loader, optional
-        The test data: evaluated after each epoch, never trained on, and no choice depends on it.
+        The test data. It is evaluated after each epoch, but never used for training or for a choice.
     validation : Loader, optional
         A part of the training data that is set aside for choices: evaluated after each epoch.
     schedule : Schedule, optional
@@ -62,20 +62,20 @@ class Trainer:
         A function of the optimizer's parameters, called before each update to change their gradients, such as
         ``partial(clip_by_norm, max_norm=1.0)``.
     read_every : int, optional
-        The number of updates between two readings of the metrics, which wait for the device: by default 1 with NumPy,
-        where there is nothing to wait for, and 50 elsewhere. Callbacks get the metrics as last read.
+        The number of updates between two readings of the metrics. A reading waits for the device. The default is 1 with
+        NumPy, where there is nothing to wait for, and 50 elsewhere. Callbacks get the metrics as last read.
     capture : bool
         Whether to take steps by launching recorded graphs; see `tinygrad_lab.train.capture`. Needs a GPU.
     precision : {"float32", "tf32", "bf16", "float16"}
-        The width in which steps compute; see `tinygrad_lab.train.precision`.
+        The precision of a step's arithmetic; see `tinygrad_lab.train.precision`.
 
     Attributes
     ----------
     history : list of dict
-        The metrics of each epoch so far: epoch, lr, loss, accuracy, seconds, images_per_second, and for the data above
-        ``test`` and ``validation``, each with loss and accuracy.
+        The metrics of each epoch so far: epoch, lr, loss, accuracy, seconds and images_per_second. With test or
+        validation data, ``test`` or ``validation`` holds their loss and accuracy.
     ended : str or None
-        The reason for which a callback ended the training; part of the state. Set it to None to continue.
+        The reason why a callback ended the training; part of the state. Set it to None to continue.
 
     Raises
     ------
@@ -87,8 +87,9 @@ class Trainer:
         The steps cannot be captured.
     NonFiniteError
         The loss or a gradient became infinite or NaN; the message names the layer where that began, or the parameter.
-        The model keeps the weights and statistics from before that update, whose first batch is the next one. In
-        float16: no update has had finite gradients for a while. (Late readings check losses only, not gradients.)
+        The model keeps the weights and statistics from before that update, and training continues at its first batch.
+        With float16, the error means that many updates in a row had gradients that were not finite. (If
+        ``read_every`` is above 1, only losses are checked, not gradients.)
     """
 
     def __init__(
@@ -139,7 +140,7 @@ class Trainer:
         return self.ended
 
     def train_epoch(self) -> Metrics:
-        """Train for one epoch, or for the rest of one that was resumed; evaluate, and return the epoch's metrics."""
+        """Train for one epoch or the rest of a resumed one, evaluate, and return the epoch's metrics."""
         self.model.train()
         device = device_of(self.model)
         steps = self.strategy = choose_steps(self, device, self.strategy)
@@ -183,7 +184,7 @@ class Trainer:
         x, labels : array
             The batch.
         share : float
-            The batch's share of the images of the update; its gradient is weighted by it.
+            The batch's share of the images of the update, which weights its gradient.
         update : bool
             Whether to update the parameters now, or to accumulate gradients.
         check : bool
@@ -262,7 +263,7 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """Return everything that training needs to resume bit for bit, after an epoch or between two steps.
 
-        If the loss is not finite, this is the state at the last reading, when it still was.
+        If the loss is not finite, this is the state at the last reading, when the loss was finite.
         """
         sums = self.sums.read()
         if self.strategy is not None and not math.isfinite(sums["loss"]) and (before := self.strategy.last_state()):

@@ -62,12 +62,12 @@ def ten_layer(
     kernel_sizes : sequence of int
         The windows inside a block, in order; (5, 3, 1) is the source's first attempt.
     widths : sequence of int
-        The channels of each block. With the windows (5, 3, 1) the network has 1,898,250 parameters, and with widths
-        (80, 160, 320) 2,961,610, nearly as many as in the order of the table.
+        The channels of each block. With the windows (5, 3, 1) the network has only 1,898,250 parameters; widths
+        (80, 160, 320) raise them to 2,961,610, nearly as many as in the table.
     dropout : float
-        The rate at the end of each block; 0 leaves the layers out.
+        The rate at the end of each block; 0 leaves out the dropout layers.
     init : str or float
-        The rule or the standard deviation of initial weights.
+        The initializer of the weights, or their standard deviation.
     momentum, eps : float
         Options of batch normalization. Like `init`, they are Keras's defaults, which the source does not mention.
     rng : int or numpy.random.Generator

@@ -1,4 +1,4 @@
-"""Bottleneck: a residual block that computes with fewer channels than it carries."""
+"""Bottleneck: a residual block whose middle convolution has fewer channels than its input and output."""
 
 from tinygrad_lab_layers.bottleneck.layer import Bottleneck
 

@@ -62,7 +62,9 @@ class Dense(tgl.Layer):
         rng: Any = None,
     ) -> None:
         if in_features < 0 or out_features < 0:
-            raise tgl.errors.OptionError(f"Dense: expected numbers of features, got {in_features} -> {out_features}")
+            raise tgl.errors.OptionError(
+                f"Dense: expected at least 1 feature on each side, got {in_features} -> {out_features}"
+            )
         if activation not in (None, "relu"):
             raise tgl.errors.OptionError(f"Dense: expected activation 'relu' or None, got {activation!r}")
         self.in_features, self.out_features, self.activation = in_features, out_features, activation

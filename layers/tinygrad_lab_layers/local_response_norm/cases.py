@@ -35,7 +35,7 @@ def _counts(j: int, c: int, size: int, convention: str) -> bool:
 
 
 def reference(layer: Any, x: Any) -> Any:
-    """Return each channel divided by the power of its neighbors' sum, as each convention is defined in words."""
+    """Return each channel divided by the power of its neighbors' sum, computed from the convention's definition."""
     config, out = layer.config(), np.empty_like(x)
     size, convention = config["size"], config["convention"]
     alpha = config["alpha"] / size if convention in ("divided", "pytorch") else config["alpha"]

@@ -28,7 +28,7 @@ def unstack(steps: int) -> tgl.Primitive:
 
 
 class LSTM(tgl.Layer):
-    r"""Recurrent layer with a memory c that gates write (i), keep (f) and read (o); returns the sequence of h.
+    r"""Recurrent layer with a memory c. Its gates write (i), keep (f) and read (o) the memory; it returns all h_t.
 
     .. math::
         [i_t, f_t, o_t] &= \sigma(x_t W_{ifo} + h_{t-1} U_{ifo} + b_{ifo}), \qquad
@@ -54,7 +54,7 @@ class LSTM(tgl.Layer):
     Raises
     ------
     ShapeError
-        x is not (N, T, D), or has no step.
+        x is not (N, T, D), or T is 0.
     OptionError
         A number of features is below 1.
 
@@ -62,8 +62,8 @@ class LSTM(tgl.Layer):
     ----------
     S. Hochreiter, J. Schmidhuber, "Long short-term memory", Neural Computation 9(8), 1997, section 4; the forget gate:
     F. Gers, J. Schmidhuber, F. Cummins, "Learning to forget: continual prediction with LSTM", Neural Computation
-    12(10), 2000, section 3. Deviations, usual today: the squashing functions are tanh, and the gradient is not
-    truncated at the gates.
+    12(10), 2000, section 3. Two deviations are common today: the squashing functions are tanh, and the gradient is
+    not truncated at the gates.
 
     Examples
     --------
@@ -84,7 +84,9 @@ class LSTM(tgl.Layer):
         rng: Any = None,
     ) -> None:
         if in_features < 1 or features < 1:
-            raise tgl.errors.OptionError(f"LSTM: expected numbers of features, got {in_features} -> {features}")
+            raise tgl.errors.OptionError(
+                f"LSTM: expected at least 1 feature on each side, got {in_features} -> {features}"
+            )
         self.in_features, self.features = in_features, features
         rng = tgl.initializers.as_rng(rng)
         self.input_weight = self._draw(init, in_features, rng)

@@ -21,7 +21,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def reference(layer: Any, x: Any) -> Any:
-    """Return each pixel, the border's from the nearest pixel if it repeats the edge."""
+    """Return the padded pixels; with mode "edge" a border pixel is a copy of the nearest pixel of the image."""
     config, (height, width) = layer.config(), x.shape[1:3]
     (top, bottom), (left, right) = (axis_padding(config["padding"], axis, 0, 1, 1) for axis in (0, 1))
     out = np.zeros((x.shape[0], height + top + bottom, width + left + right, x.shape[3]))

@@ -21,7 +21,7 @@ from tinygrad_lab.conformance import (
 
 @st.composite
 def draw_layers(draw: Any, features: int) -> list[Inner]:
-    """Draw layers of which each takes what the one before it gives."""
+    """Draw layers; each accepts the output of the one before it."""
     inner = []
     for kind in draw(st.lists(st.sampled_from(("dense", "tanh", "leaky_relu", "sequential")), max_size=4)):
         if kind == "dense":
@@ -37,7 +37,7 @@ def draw_layers(draw: Any, features: int) -> list[Inner]:
 
 @st.composite
 def draw_case(draw: Any) -> Case:
-    """Draw no layer, one or several, with names at times."""
+    """Draw zero or more layers, some of them with names."""
     features = draw(strategies.features(1, 4))
     layers = draw(draw_layers(features))
     named = ({f"step_{i}": inner for i, inner in enumerate(layers)},)
@@ -46,14 +46,14 @@ def draw_case(draw: Any) -> Case:
 
 
 def reference(layer: Any, *inputs: Any) -> Any:
-    """Return what the layers' own references give, one after another."""
+    """Return the output of the layers' references, applied one after another."""
     for inner in layer:
         inputs = (reference_of(inner, *inputs),)
     return inputs[0]
 
 
 def kink_distance(layer: Any, *inputs: Any) -> float:
-    """Return how near any of the layers comes to a kink."""
+    """Return the smallest distance of a layer's input to a kink."""
     nearest = float("inf")
     for inner in layer:
         nearest = min(nearest, kink_distance_of(inner, *inputs))

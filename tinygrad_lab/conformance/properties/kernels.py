@@ -25,7 +25,7 @@ from tinygrad_lab.errors import LabError
 from tinygrad_lab.kernels.cupy.options import PRODUCTS, using_gpu_options
 
 LARGE = 1 << 14  # elements of a large batch
-ONE_IN = 3  # one case in so many also runs with a large batch
+ONE_IN = 3  # one case in three also runs with a large batch
 BLOCK = 1 << 17  # elements of the largest block that kernels are expected to use, unless `min_size` is larger
 SEVERAL = 2.5  # blocks of a large run: two whole ones and a part
 MOST_WORK = 1 << 25  # largest total of elements passed to primitives when a case runs on several blocks
@@ -39,8 +39,8 @@ def kernels(trial: Trial) -> Measure | None:
 
     It agrees in other memory layouts too, changes no argument, and gives NaN where the reference does. It is checked in
     forwards, backward passes and their derivatives, in all dtypes, at sizes below `min_size` too, and with a large
-    batch. On other devices it is compared with NumPy's reference for each rounding of products. Where that is cheap,
-    each kernel runs once on so many elements that it needs several blocks.
+    batch. On other devices it is compared with NumPy's reference for each precision of products. If that is cheap,
+    each kernel runs once on enough elements to need several blocks.
     """
     audit = Audit(trial.rng)
     try:
@@ -63,7 +63,7 @@ def kernels(trial: Trial) -> Measure | None:
 
 
 def ways(devices: Collection[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield the devices, dtypes and roundings of products in which kernels are compared with their references."""
+    """Yield each device, dtype and precision of products in which kernels are compared with their references."""
     for dtype in WIDTHS:
         yield "cpu", dtype, "float32"
     for device in devices:
@@ -84,9 +84,9 @@ def use(subject: Subject, arrays: Arrays, vs: Arrays) -> None:
 
 
 def factor_for(trial: Trial, elements: int) -> int:
-    """Return the factor by which the batch must grow until an input has so many elements.
+    """Return the factor by which the batch must grow until an input has this many elements.
 
-    It is 0 if some input has no rows, or if results have other shapes than announced.
+    It is 0 if an input has no rows, or if a result's shape differs from the one announced.
     """
     inputs = trial.case.inputs
     if not trial.shapes_hold or not inputs or not all(given.shape and given.shape[0] for given in inputs):
@@ -118,9 +118,9 @@ def audit_blocks(trial: Trial, audit: Audit, base: int, devices: Sequence[str]) 
 
 
 def outgrows(trial: Trial, factor: int) -> bool:
-    """Return whether a forward's arrays grow faster than its batch, as where shapes (N, 1, C) and (N, C) broadcast.
+    """Return whether a forward's arrays grow faster than its batch, as when shapes (N, 1, C) and (N, C) broadcast.
 
-    Two batches smaller than the one of `factor` answer this before such arrays fill the memory.
+    The answer comes from two batches smaller than `factor`, so such arrays do not fill the memory.
     """
     large = min(factor, STEP**2)
     small = max(1, large // STEP)
@@ -180,7 +180,7 @@ def audit_large(trial: Trial, audit: Audit, device: str, factor: int) -> None:
 class Audit:
     """The record of the kernels that ran: their errors, their violations, and which ones ran.
 
-    A rough audit looks only for wrong blocks. Rounding, other layouts and NaN show on smaller arrays.
+    A rough audit looks only for wrong blocks. Smaller arrays suffice to check rounding, other layouts and NaN.
     """
 
     rng: np.random.Generator
@@ -194,9 +194,9 @@ class Audit:
     def observe(
         self, primitive: Primitive, xp: Any, values: list[Any], options: dict[str, Any]
     ) -> Callable[..., Any] | None:
-        """Return the forward of the first kernel that takes the case, whatever its size, after examining all of them.
+        """Examine all kernels and return the forward of the first one that accepts the case, whatever its size.
 
-        The examination keeps violations for later: raised inside a backward pass, they would look like a failed rule.
+        Violations are kept for later: if raised inside a backward pass, they would look like a failed rule.
         """
         self.work += elements_in(values)
         kernels = list(primitive.kernels.serving(xp, values, options, any_size=True))
@@ -333,9 +333,10 @@ def compare_kernel(
 ) -> Measure:
     """Compare a kernel's result with the reference's, in float64 and in the kernel's own dtype.
 
-    The declared error is relative to the root mean square of the result, or of the result for absolute values, which is
-    larger where a sum of products cancels. For an entry larger than these, it is relative to that entry. `rough` is
-    added to the declared error. Where the reference overflows in the kernel's dtype, the kernel may overflow too.
+    The declared error is relative to the larger of two root mean squares: that of the result, and that of the result
+    computed from absolute values, which is larger if a sum of products cancels. If an entry is larger still, its error
+    is relative to the entry. `rough` is added to the declared error. Where the reference overflows in the kernel's
+    dtype, the kernel may overflow too.
     """
     alike = got.shape == same.shape and got.dtype == same.dtype
     demand(alike, f"{what}: expected {same.shape} {same.dtype}, got {got.shape} {got.dtype}")

@@ -32,7 +32,7 @@ class Options:
     Parameters
     ----------
     profile : Profile
-        How long to look.
+        How many cases to draw.
     properties : frozenset of str or None
         The properties to check; None for all.
     devices : tuple of str

@@ -63,7 +63,7 @@ class Drawn:
 
 
 class Rejected(Exception):
-    """A drawn case cannot be used: every draw of its values lies too near to a kink."""
+    """A drawn case cannot be used: every draw of its values lies too close to a kink."""
 
 
 def as_case(drawn: Any) -> Case:

@@ -24,7 +24,7 @@ from tinygrad_lab.conformance.trials.values import (
 from tinygrad_lab.conformance.trials.verdict import Undecided, demand_finite
 from tinygrad_lab.nn.layer import Layer
 
-ATTEMPTS = 25  # draws of values before a case is given up, because all are too near to a kink
+ATTEMPTS = 25  # draws of values before a case is given up, because all are too close to a kink
 NUDGE = 1e-6  # relative size of the small changes that measure how much a result amplifies rounding
 ROUNDINGS = 64  # tolerance of a comparison, in roundings of `Scale`
 
@@ -231,7 +231,7 @@ def clear_of_kinks(make: Callable[..., Layer], case: Case, cases: LayerCases) ->
     Raises
     ------
     Undecided
-        Every draw lies too near to a kink.
+        Every draw lies too close to a kink.
     """
     seeds = np.random.default_rng([case.seed, 2])
     for attempt in range(ATTEMPTS):

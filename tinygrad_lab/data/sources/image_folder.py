@@ -22,12 +22,12 @@ _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")  # one of the ot
 
 
 class ImageFolder(Source):
-    """Pictures in ``root/train/CLASS/*`` and ``root/test/CLASS/*``; without these folders ``root/CLASS/*`` to train on.
+    """Pictures in ``root/train/CLASS/*`` and ``root/test/CLASS/*``, or training pictures alone in ``root/CLASS/*``.
 
-    The classes are the names of the subfolders in sorted order. If there is a folder ``train``, its subfolders count
-    for both splits. Pictures of 8 bits per channel are read in sorted order, turned upright by their EXIF data,
-    converted to RGB, and, if `size` is given, resized with smoothing (both axes independently). Without `size` they
-    must all have the same size.
+    The classes are the names of the subfolders in sorted order. If there is a folder ``train``, its subfolders define
+    the classes of both splits. Pictures of 8 bits per channel are read in sorted order, turned upright by their EXIF
+    data, and converted to RGB. If `size` is given, they are resized with smoothing (each axis independently). Otherwise
+    they must all have the same size.
     """
 
     name = "image_folder"
@@ -67,14 +67,14 @@ class ImageFolder(Source):
             raise DataError(f"{self.name}: expected pictures in subfolders of {folder}, found {list(found) or 'none'}")
         if split == "train" and (empty := [name for name, pictures in found.items() if not pictures]):
             raise DataError(
-                f"{self.name}: expected pictures in every subfolder of {folder}, each a class, found none in {empty}; "
-                "put some there, or remove these folders"
+                f"{self.name}: expected pictures in every subfolder of {folder}, since each is a class, found none in "
+                f"{empty}; put some there, or remove these folders"
             )
         classes = _classes(train) if train.is_dir() else tuple(found)
         if strangers := [name for name in found if name not in classes]:
             raise DataError(
-                f"{self.name}: expected in {folder} the classes of {train}, {list(classes)}, got {strangers} besides; "
-                "rename these folders, or put pictures of these classes into train too"
+                f"{self.name}: expected only the classes of {train}, {list(classes)}, in {folder}, got also "
+                f"{strangers}; rename these folders, or add pictures of these classes to train"
             )
         paths = [(path, classes.index(name)) for name, pictures in found.items() for path in pictures]
         images = _read_all([path for path, _ in paths], size)

@@ -1,4 +1,4 @@
-"""Programs, functions of tensors that run in an answer's process; their derivatives are programs too."""
+"""Programs are functions of tensors that run in an answer's process; their derivatives are programs too."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Program:
         Raises
         ------
         Malformed
-            The process returns other values than arrays.
+            The process returns a value that is not an array.
         """
         found = self.answer.ask("evaluate", {"program": self.spec, "arrays": arrays})
         if not isinstance(found, list) or any(not isinstance(part, np.ndarray) for part in found):
@@ -61,7 +61,7 @@ def evaluate(xp: Any, *arrays: Any, program: Any) -> Any:
 
 
 def pull(g: Any, arrays: Any, program: Program, wanted: Any) -> list[Any]:
-    """Return the gradients that are wanted, by the program's derivative."""
+    """Return the wanted gradients, computed by the program's derivative."""
     cotangents = [v for v in (g if isinstance(g, tuple) else (g,)) if v is not None]
     places = [k for k, want in enumerate(wanted) if want]
     found = program.derivative(len(arrays), places)(*arrays, *cotangents)

@@ -1,4 +1,4 @@
-"""Grades `residual` as a layer that is the identity where its weights are 0."""
+"""Grades `residual`: a layer that is the identity if all its weights are 0."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def between(layer: Any, x: Array) -> Array:
-    """Return what goes into the ReLU."""
+    """Return the input of the ReLU."""
     state = layer.state()
     return np.asarray(x @ state["first.weight"] + state["first.bias"])
 
@@ -33,7 +33,7 @@ def reference(layer: Any, x: Array) -> Array:
 
 
 def kink_distance(layer: Any, x: Array) -> float:
-    """Return how near the ReLU's arguments come to 0."""
+    """Return the smallest distance of the ReLU's inputs to 0."""
     return float(np.abs(between(layer, x)).min(initial=np.inf))
 
 
