@@ -108,4 +108,4 @@ def test_a_reason_is_shown_beside_its_survivor() -> None:
     found = kill_mutants("silu", LayerCases(strategy, equivalent={damage: "so it is", "gone": "?"}), profile=quick)
     assert damage not in [m.damage for m in found.unexplained]
     assert f"{damage}; no difference: so it is" in found.summary()
-    assert "a reason is given for a mutant that does not survive: gone" in found.summary()
+    assert "`equivalent` names a mutant that does not survive: gone" in found.summary()

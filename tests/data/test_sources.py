@@ -60,7 +60,7 @@ class TestCIFAR:
             source().read("train", root=tmp_path)
 
     def test_an_unknown_split_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(OptionError, match=r"expected a split out of \['train', 'test'\], got 'training'"):
+        with pytest.raises(OptionError, match=r"expected one of the splits \['train', 'test'\], got 'training'"):
             tiny_cifar(tmp_path)().read("training", root=tmp_path)
 
     def test_both_published_sets_have_their_files(self) -> None:
@@ -151,7 +151,7 @@ class TestImageFolder:
         data = load("image_folder", root=tmp_path, split="validation", validation=0.2)
         assert len(data) == 2
         assert data.shape == (4, 4, 3), "gray pictures become RGB"
-        with pytest.raises(OptionError, match=r"expected a split out of \['train'\]"):
+        with pytest.raises(OptionError, match=r"expected one of the splits \['train'\]"):
             load("image_folder", root=tmp_path, split="test")
 
     def test_a_test_folder_alone_is_nothing_to_train_on(self, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ class TestImageFolder:
     def test_a_class_that_train_does_not_have_is_refused(self, tmp_path: Path) -> None:
         for folder in ("train/a", "train/b", "test/a", "test/bee"):
             write_picture(tmp_path / folder / "0.png", np.zeros((4, 4), np.uint8))
-        told = r"in .*test the classes of .*train, \['a', 'b'\], got \['bee'\] besides; rename"
+        told = r"only the classes of .*train, \['a', 'b'\], in .*test, got also \['bee'\]; rename"
         with pytest.raises(DataError, match=told):
             load("image_folder", split="test", root=tmp_path)
         assert len(load("image_folder", split="train", root=tmp_path)) == 2

@@ -64,7 +64,7 @@ def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path: Path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(StateError, match=r"progress cannot be kept in .*No space left"):
+    with pytest.raises(StateError, match=r"cannot save progress in .*No space left"):
         Progress(path, {}).save()
     assert load_progress(path).entries == {"im2col": Entry(hints=1)}
     assert list(tmp_path.iterdir()) == [path]

@@ -64,7 +64,7 @@ X = np.ones((2, 3))
         (lambda: tgl.tensordot(X, X, ((0, 0), (0, 1))), OptionError, r"tensordot: expected each axis once"),
         (lambda: tgl.einsum("ij,jk->ik", X, X), ShapeError, r"'ij,jk->ik': expected one length for 'j', got 3 and 2"),
         (lambda: tgl.einsum("ij->ij", X, X), OptionError, r"expected 1 operands, got 2"),
-        (lambda: tgl.einsum("ij->ik", X), OptionError, r"expected different letters after the arrow, each of an operand"),
+        (lambda: tgl.einsum("ij->ik", X), OptionError, r"expected different letters after the arrow, each of an oper"),
         (lambda: tgl.einsum("ij->ii", X), OptionError, r"each once, after the arrow"),
         (lambda: tgl.einsum("i->i", X), OptionError, r"expected a letter for each axis, got 'i' for shape \(2, 3\)"),
         (lambda: tgl.einsum("ii->i", X), ShapeError, r"expected one length for 'i', got 2 and 3"),

@@ -250,8 +250,8 @@ P = {"net.weight": tgl.Parameter(np.ones(2)), "net.bias": tgl.Parameter(np.ones(
         (lambda: SGD(P, lr=True), "SGD: expected lr of type float, got True"),
         (lambda: SGD(P, lr=0.1, groups=["*.bias"]), r"SGD: expected groups by pattern, such as .*, got \['\*.bias'\]"),
         (lambda: SGD(P, lr=0.1, groups={"*": 3}), "SGD: expected groups by pattern, such as"),
-        (lambda: SGD(P, lr=-0.1), "SGD: expected a number for lr, not negative, got -0.1"),
-        (lambda: SGD(P, lr=math.nan), "lr, not negative, got nan"),
+        (lambda: SGD(P, lr=-0.1), "SGD: expected lr to be a finite number of at least 0, got -0.1"),
+        (lambda: SGD(P, lr=math.nan), "lr to be a finite number of at least 0, got nan"),
         (lambda: SGD(P, lr="fast"), "got 'fast'"),
         (lambda: SGD(P, lr=0.1, momentum=1.0), "momentum below 1"),
         (lambda: Adam(P, beta2=1), "beta2 below 1"),
@@ -259,7 +259,7 @@ P = {"net.weight": tgl.Parameter(np.ones(2)), "net.bias": tgl.Parameter(np.ones(
         (lambda: SGD(P, lr=0.1, groups={"*.biass": {"weight_decay": 0}}), r"such as \['net.bias'.*got '\*.biass'"),
         (lambda: SGD(P, lr=0.1, groups={"*": {"decay": 0}}), r"some of .*'weight_decay'.*got \['decay'\]"),
         (lambda: SGD(P, lr=0.1, groups={"*": {"lr": 0}}), "lr_factor.*lr is shared by all groups"),
-        (lambda: Adam(P, groups={"*": {"weight_decay": -1}}), "weight_decay, not negative"),
+        (lambda: Adam(P, groups={"*": {"weight_decay": -1}}), "weight_decay to be a finite number of at least 0"),
     ],
 )
 def test_wrong_options_are_refused(make: Callable[[], Any], message: str) -> None:

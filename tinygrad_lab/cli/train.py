@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", help="folder of data sets (default: TINYGRAD_LAB_DATA, then a cache)")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="create the run's folder in DIR (default: runs)")
     parser.add_argument("--resume", metavar="RUN", help="resume the run in this folder")
-    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, or cuda for an NVIDIA GPU (cpu)")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, or cuda for a GPU (default: cpu)")
     parser.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard into the run's folder")
     parser.add_argument("--quiet", action="store_true", help="print only the result")
     parser.add_argument("--json", action="store_true", help="print only one JSON object for each run")

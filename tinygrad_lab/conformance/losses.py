@@ -34,14 +34,14 @@ TARGETS: dict[str, Callable[[int, int], Input]] = {
 
 @st.composite
 def draw_loss_case(draw: Any, target: str) -> Case:
-    """Draw predictions (rows, classes) and targets of a kind."""
+    """Draw predictions (rows, classes) and targets of one kind: labels, shares or signs."""
     rows, classes = draw(st.integers(1, 4)), draw(st.integers(2, 4))
     options = {"reduction": draw(st.sampled_from(REDUCTIONS))}
     return Case(options=options, inputs=(Input((rows, classes)), TARGETS[target](rows, classes)))
 
 
 def default_loss_cases(loss: Callable[..., Any]) -> Any:
-    """Return a strategy for a loss: labels if its second argument is called so, else shares, or signs if it refuses."""
+    """Return a strategy: labels for a second argument named so, else numbers in [0, 1], or -1 and 1 if refused."""
     if list(inspect.signature(loss).parameters)[1] == "labels":
         return draw_loss_case("labels")
     try:

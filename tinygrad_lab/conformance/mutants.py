@@ -1,6 +1,7 @@
 """Mutants: versions of a layer's own code, each damaged in one place, which the kit should notice.
 
-No property notices a survivor: the strategy is weak, a reference is missing, or the change makes no difference.
+A survivor is a mutant that no property notices. The strategy is weak, a reference is missing, or the change makes no
+difference.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Mutants:
             reason = self.equivalent.get(m.damage)
             lines.append(f"  survives: {m}" + (f"; no difference: {reason}" if reason else ""))
         for damage in sorted(self.equivalent.keys() - {m.damage for m in self.survivors}):
-            lines.append(f"  a reason is given for a mutant that does not survive: {damage}")
+            lines.append(f"  `equivalent` names a mutant that does not survive: {damage}")
         return "\n".join(lines)
 
 
@@ -203,7 +204,7 @@ class Finder(ast.NodeVisitor):
 
 
 class Replacer(ast.NodeTransformer):
-    """Replaces one expression by another.
+    """Replaces one expression with another.
 
     Parameters
     ----------
@@ -300,7 +301,7 @@ def kill_mutants(layer: Any, cases: LayerCases | None = None, *, profile: Profil
     cases : LayerCases
         Its valid uses; by default the registered ones.
     profile : Profile
-        How long to look at each mutant.
+        How many cases to draw for each mutant.
     """
     cls = layers[layer] if isinstance(layer, str) else layer
     name = layer if isinstance(layer, str) else cls.__name__

@@ -55,7 +55,7 @@ class Loader(metaclass=Checked):
     workers : int
         The number of threads that prepare batches ahead; 0 prepares each batch when it is needed.
     prefetch : int
-        The number of finished batches by which each worker may be ahead.
+        The number of finished batches that each worker may hold.
     drop_last : bool
         Whether to leave out a last batch that is not full.
     device : str
@@ -123,7 +123,7 @@ class Loader(metaclass=Checked):
 
     @property
     def position(self) -> Position:
-        """The position of the next batch. While a batch is in use, it is that of the one after."""
+        """The position of the next batch; while a batch is in use, the next batch is the one after it."""
         return self._position
 
     def seek(self, epoch: int, batch: int = 0) -> None:

@@ -13,7 +13,7 @@ import platformdirs
 
 from tinygrad_lab.errors import StateError
 
-FOLDER_VARIABLE = "TINYGRAD_LAB_LEARN"  # another place for the progress
+FOLDER_VARIABLE = "TINYGRAD_LAB_LEARN"  # names another folder for the progress
 FORMAT = 1
 
 
@@ -26,7 +26,7 @@ class Entry:
     where : str
         The folder of the learner's files; empty before the exercise is started.
     attempts, hints : int
-        The number of checks, and of hints shown.
+        The numbers of checks and of hints shown.
     passed : bool
         Whether the answer has passed.
     """
@@ -78,7 +78,7 @@ class Progress:
             write_whole(self.path, text)
         except OSError as error:
             raise StateError(
-                f"progress cannot be kept in {self.path}: {error}; name another folder in {FOLDER_VARIABLE}"
+                f"cannot save progress in {self.path}: {error}; name another folder in {FOLDER_VARIABLE}"
             ) from error
         return kept
 
@@ -130,8 +130,8 @@ def entry(given: Any) -> Entry:
 def damaged(path: Path, error: Exception) -> str:
     """Return a message that a file cannot be read, and where it is moved."""
     return (
-        f"the progress in {path} cannot be read ({type(error).__name__}: {error}); it is not lost: mend the file, or "
-        "continue, and it will be kept beside a new one"
+        f"the progress in {path} cannot be read ({type(error).__name__}: {error}); it is not lost: repair the file, "
+        "or continue, and it will be kept beside a new one"
     )
 
 

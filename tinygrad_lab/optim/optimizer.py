@@ -73,7 +73,7 @@ class Optimizer(metaclass=Checked):
 
     slots: tuple[str, ...] = ()
     by_rates: bool = False
-    reuses: bool = False  # whether this class's own `update` takes an option `reuse`: p's memory may hold the result
+    reuses: bool = False  # whether `update` of this very class takes an option `reuse`, to write the result into p
     in_place: bool = False
 
     def __init__(self, parameters: Mapping[str, Parameter], options: Options, groups: Groups | None = None) -> None:
@@ -86,7 +86,7 @@ class Optimizer(metaclass=Checked):
         self._state: dict[str, dict[str, Array]] = {}
         self._steps: dict[str, int] = {}
 
-    if not TYPE_CHECKING:  # or type checkers would take any name
+    if not TYPE_CHECKING:  # otherwise type checkers would accept any name
 
         def __getattr__(self, name):
             raise missing(f"'{type(self).__name__}' object", name, OPTIMIZER)

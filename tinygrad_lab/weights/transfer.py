@@ -68,7 +68,7 @@ def unfreeze(model: Layer, *patterns: str, but: str | Iterable[str] = ()) -> lis
 
 
 def replace_head(model: Layer, classes: int, *, rng: Rng = None) -> Layer:
-    """Replace the last layer of a network by a newly drawn one for another number of classes.
+    """Replace the last layer of a network with a newly drawn one for another number of classes.
 
     Parameters
     ----------

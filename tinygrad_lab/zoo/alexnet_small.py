@@ -54,7 +54,7 @@ def alexnet_small(
     activation : str
         The registered name of an activation: ``"relu"``, ``"tanh"``, ``"sigmoid"``, ...
     init : str or float
-        The rule or the standard deviation of the initial weights of all layers.
+        The initializer of the weights of all layers, or their standard deviation.
     rng : int or numpy.random.Generator
         The source of the initial weights.
 

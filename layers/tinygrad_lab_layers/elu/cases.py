@@ -19,7 +19,7 @@ def reference(layer: Any, x: Any) -> Any:
 
 
 def kink_distance(layer: Any, x: Any) -> float:
-    """Return how near the values come to 0, where the second derivative jumps even for alpha = 1."""
+    """Return the smallest distance of the values to 0, where the second derivative jumps even for alpha = 1."""
     return float(np.abs(x).min(initial=np.inf))
 
 

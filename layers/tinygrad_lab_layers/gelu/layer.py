@@ -71,7 +71,7 @@ class GELU(tgl.Layer):
     Parameters
     ----------
     form : {"exact", "tanh"}
-        Which of the two forms.
+        The first form or the second.
 
     Shapes
     ------

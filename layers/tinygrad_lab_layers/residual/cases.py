@@ -34,8 +34,8 @@ def draw_vectors(draw: Any) -> Case:
 def draw_images(draw: Any) -> Case:
     """Draw a shortcut that changes the shape of images along with the inner layer.
 
-    Normalization removes the scale of a filter, so a filter of a single weight has zero gradient up to rounding, and so
-    have maps of two pixels. Cases therefore have at least two channels and a few pixels.
+    Batch normalization removes a filter's scale. A filter with a single weight, or a map with two pixels, then has a
+    gradient that is 0 up to rounding. Cases therefore have at least two channels and a few pixels.
     """
     before, more = 2, draw(st.integers(0, 2))
     stride, shortcut = draw(st.sampled_from((1, 2, 3))), draw(st.sampled_from(("padded", "padded_around", "projected")))
@@ -54,7 +54,7 @@ def draw_images(draw: Any) -> Case:
 
 
 def shortcut(layer: Any, x: Any) -> Any:
-    """Return what the shortcut carries."""
+    """Return the output of the shortcut."""
     if layer.shortcut == "projected":
         return reference_of(layer.norm, reference_of(layer.projection, x))
     if layer.shortcut == "identity":
@@ -77,7 +77,7 @@ def reference(layer: Any, x: Any) -> Any:
 
 
 def kink_distance(layer: Any, x: Any) -> float:
-    """Return how near the inner layer or the sum comes to a kink."""
+    """Return the smallest distance of the inner layer or the sum to a kink."""
     near = kink_distance_of(layer.inner, x)
     return min(near, float(np.abs(added(layer, x)).min(initial=np.inf))) if layer.activation else near
 
@@ -92,7 +92,7 @@ def shortcut_at_zero_weights(layer: Any, x: Any) -> float:
 
 
 def bad_option(match: str, **options: Any) -> BadInput:
-    """Return a wrong construction around a valid layer."""
+    """Return a block with a valid inner layer and a wrong option."""
     return BadInput(args=(Inner("tanh"),), options=options, error=tgl.errors.OptionError, match=match)
 
 
@@ -101,7 +101,7 @@ cases = LayerCases(
     reference=reference,
     kink_distance=kink_distance,
     margin=0.002,
-    examples=(  # new channels before and after, which random draws rarely have
+    examples=(  # zero channels are added on both sides, which is rarely drawn
         Case(
             args=(Inner("conv2d", args=(1, 4), options={"kernel_size": 1}),),
             options={"shortcut": "padded_around", "channels": (1, 4), "activation": None},

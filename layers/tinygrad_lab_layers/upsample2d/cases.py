@@ -21,7 +21,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def _sources(place: int, scale: int, length: int, mode: str) -> list[tuple[int, float]]:
-    """Return the pixels that make a pixel of the result along one axis, with their weights."""
+    """Return the pixels that contribute to a pixel of the result along one axis, with their weights."""
     if mode == "nearest":
         return [(place // scale, 1.0)]
     source = min(max((place + 0.5) / scale - 0.5, 0.0), length - 1.0)
@@ -30,7 +30,7 @@ def _sources(place: int, scale: int, length: int, mode: str) -> list[tuple[int, 
 
 
 def reference(layer: Any, x: Any) -> Any:
-    """Return for each pixel the weighted mean of the four about its place in the small image."""
+    """Return for each pixel the weighted mean of the four pixels around its place in the small image."""
     config = layer.config()
     scale, (n, height, width, channels) = strategies.as_pair(config["scale"]), x.shape
     out = np.zeros((n, height * scale[0], width * scale[1], channels))

@@ -1,4 +1,4 @@
-"""Cases: the author's description of a layer's valid uses, and of what is known about them.
+"""Cases: the author's description of a layer's valid uses and properties.
 
 A strategy draws the *structure* of a case: constructor arguments and the shapes of the inputs. The kit adds a seed, and
 NumPy draws the values from it. If Hypothesis drew them one by one, that would take about thirty times as long.
@@ -177,7 +177,7 @@ class Law:
 
 
 class LayerCases:
-    """The valid uses of a layer and what is known about them; registered under ``tinygrad_lab.cases``.
+    """The valid uses and properties of a layer, registered under ``tinygrad_lab.cases``.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ class LayerCases:
         Names of the kit's laws (`tinygrad_lab.conformance.properties.laws`): ``linear``, ``affine``,
         ``batch_independent``, ``channel_independent``, ``elementwise``, ``permutation_equivariant``,
         ``shift_equivariant``, ``translation_invariant``, ``scale_invariant``, ``positively_homogeneous``, ``monotone``,
-        ``unit_sum``, ``identity_at_zero_weights``), or laws of the layer's own.
+        ``unit_sum``, ``identity_at_zero_weights``; or the layer's own laws.
     bad_inputs : sequence of BadInput
         Forbidden uses with their documented errors.
     exemptions : mapping of property name to reason
@@ -213,7 +213,7 @@ class LayerCases:
     margin : float
         The smallest accepted kink distance.
     equivalent : mapping of damage to reason
-        Damages, as ``--mutants`` names them, that leave the layer correct, and the reasons.
+        The damages that leave the layer correct, named as ``--mutants`` prints them, and the reasons.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ REFERENCE = 1e-9  # largest difference of two float64 computations, relative to 
 def reference(trial: Trial) -> Measure | None:
     """The forward agrees with the independent reference that the author wrote.
 
-    Catches errors that no gradient shows: the right derivative of the wrong function, as of a max-pooling that pads
+    Catches errors that no gradient shows: the right derivative of the wrong function, such as a max-pooling that pads
     with 0.
     """
     if trial.cases.reference is None or (trial.cases.random and trial.case.training):
@@ -111,7 +111,7 @@ def devices(trial: Trial) -> Measure | None:
 
 
 def check_law(law: Law) -> Callable[[Trial], Measure | None]:
-    """Return the property that a declared law holds."""
+    """Return a property that checks a declared law."""
 
     def holds(trial: Trial) -> Measure | None:
         random = trial.cases.random and trial.case.training

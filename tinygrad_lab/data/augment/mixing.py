@@ -82,7 +82,7 @@ class Mixup(Augmentation):
     Parameters
     ----------
     classes : int, optional
-        The number of classes. `fit` takes that of the training images.
+        The number of classes. By default, `fit` takes it from the training images.
     alpha : float
         Small values hardly mix; with 1 any mixture is equally likely. The paper uses 0.2 to 1.
 
@@ -129,7 +129,7 @@ class Mixup(Augmentation):
         """Return the blended images and their labels' probabilities; see `Augmentation.__call__`."""
         if self.classes is None:
             raise OptionError(
-                "Mixup: expected the number of classes, got none; give it, or use what fit(training images) returns"
+                "Mixup: expected the number of classes, got none; give it, or use the result of fit(training images)"
             )
         weight = rng.beta(self.alpha, self.alpha, len(images)).astype(np.float32)
         other = transfer(rng.permutation(len(images)), device_name(images))
@@ -145,7 +145,7 @@ def _probabilities(labels: Array, classes: int) -> Array:
     if labels.ndim == 2 and labels.shape[1] == classes:
         return labels
     xp = namespace(labels)
-    if labels.ndim != 1 or (xp is np and labels.size and labels.max() >= classes):  # other devices: no wait
+    if labels.ndim != 1 or (xp is np and labels.size and labels.max() >= classes):  # other devices would have to wait
         most = labels.max(initial=0) if xp is np else "?"
         raise OptionError(
             f"Mixup: expected labels below {classes} classes, got up to {most} in an array of shape {labels.shape}"

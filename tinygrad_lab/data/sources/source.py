@@ -27,9 +27,9 @@ class Source(abc.ABC):
     title, homepage : str
         A title and the publisher's page, for people.
     sizes : dict
-        From each split, ``"train"`` and ``"test"``, to its published number of images.
+        The published number of images of each split, ``"train"`` and ``"test"``.
     image : (int, int, int) or None
-        Height, width and channels of an image, unless a size is given; None if the files determine it.
+        Height, width and channels of an image that is not resized; None if the files determine them.
     files : tuple of DataFile
         The files that must be in the data folder.
     downloads : tuple of Download
@@ -96,4 +96,4 @@ class Source(abc.ABC):
             The split is unknown.
         """
         if split not in self.splits(root):
-            raise OptionError(f"{self.name}: expected a split out of {list(self.splits(root))}, got {split!r}")
+            raise OptionError(f"{self.name}: expected one of the splits {list(self.splits(root))}, got {split!r}")

@@ -14,7 +14,7 @@ from tinygrad_lab.kernels.arrays import Options, contiguous, padded_bias, round_
 from tinygrad_lab.kernels.threads import aligned, parallel_for
 from tinygrad_lab.ops.windows import Pair
 
-COPIED = 1 << 15  # floats of an image, with zeros around, that a block copies: an eighth of an L2 cache
+COPIED = 1 << 15  # floats of an image, with its border of zeros, that a block copies: an eighth of an L2 cache
 FEWEST_PIXELS = 96  # output pixels in a block, so that loading the filters into the cache pays
 PARTS = 8  # parts of a sum over all images: a fixed number, so that the order of the sum is fixed
 PART_BYTES = 1 << 20  # so that the sums of one part stay in the cache
