@@ -93,7 +93,7 @@ def test_a_variant_is_shown_without_the_others(capsys: Capture) -> None:
     assert list(tomllib.loads(shown)["variants"]) == ["matched"]
     assert main(["recipes", "resnet20:medium"]) == 0
     shown = capsys.readouterr().out
-    assert "borders reflected.\n[variants.medium]" in shown, "a comment stands before what it tells of"
+    assert "reflected borders.\n[variants.medium]" in shown, "a comment is printed before its table"
     assert "forty epochs" not in shown, "of another variant"
     assert main(["recipes", "ablations_ten_layer:mached"]) == 1
     assert "did you mean 'matched'?" in capsys.readouterr().err

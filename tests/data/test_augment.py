@@ -313,12 +313,12 @@ def test_labels_must_have_a_class() -> None:
         (lambda: Normalize(mean=(0.5,)), "Normalize: expected std to be given where mean is"),
         (lambda: Normalize(mean=(0.5,), std=(0.0,)), "Normalize: expected std above 0"),
         (lambda: Normalize(mean=(0.5,), std=(1.0, 1.0)), "Normalize: expected std for 1 channels"),
-        (lambda: Normalize().change(made_images(), rng=generator()), "use what fit"),
+        (lambda: Normalize().change(made_images(), rng=generator()), "use the result of fit"),
         (
             lambda: Normalize(mean=(0.5,), std=(1,)).change(made_images(), rng=generator()),
             "images of 1 channels, got 3",
         ),
-        (lambda: PCAColor().change(made_images(), rng=generator()), "use what fit"),
+        (lambda: PCAColor().change(made_images(), rng=generator()), "use the result of fit"),
         (lambda: Compose([Normalize(), Brightness()]), "expected Brightness before Normalize"),
         (lambda: Normalize().fit(made_data().take([])), "expected images to measure, got none"),
     ],
@@ -415,5 +415,5 @@ def test_mixup_refuses_a_data_set_of_more_classes() -> None:
 def test_mixup_takes_the_number_of_classes_from_the_training_images() -> None:
     data = Dataset(np.zeros((2, 2, 2, 1), np.uint8), np.array([0, 1]), classes=("cat", "dog", "eel"))
     assert Mixup(alpha=0.4).fit(data) == Mixup(alpha=0.4, classes=3)
-    with pytest.raises(OptionError, match=r"Mixup: expected the number of classes, got none; give it, or use what fit"):
+    with pytest.raises(OptionError, match=r"Mixup: expected the number of classes, got none; give it, or use the result of fit"):
         Mixup()(made_images(), np.array([0, 1, 2, 0, 1, 2]), rng=generator())

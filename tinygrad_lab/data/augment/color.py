@@ -220,7 +220,7 @@ class PCAColor(Augmentation):
         """Return the images with other colors; see `Augmentation.change`."""
         if self.eigenvalues is None or self.eigenvectors is None:
             raise OptionError(
-                "PCAColor: expected the principal colors, got none; use what fit(training images) returns"
+                "PCAColor: expected the principal colors, got none; use the result of fit(training images)"
             )
         weights = rng.normal(0, self.std, (len(images), len(self.eigenvalues))) * self.eigenvalues
         shift = weights @ np.array(self.eigenvectors).T
@@ -278,7 +278,7 @@ class Normalize(Augmentation):
     def change(self, images: Array, *, rng: np.random.Generator) -> Array:
         """Return the normalized images; see `Augmentation.change`."""
         if self.mean is None or self.std is None:
-            raise OptionError("Normalize: expected the mean and std, got none; use what fit(training images) returns")
+            raise OptionError("Normalize: expected the mean and std, got none; use the result of fit(training images)")
         if images.shape[3] != len(self.mean):
             raise OptionError(f"Normalize: expected images of {len(self.mean)} channels, got {images.shape[3]}")
         scale = 1 / np.array([self.std])
