@@ -20,7 +20,7 @@ from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.train.evaluation import best_epoch, headline_accuracies, spread
 from tinygrad_lab.train.folder import recipe_text
 from tinygrad_lab.train.ledger import LEDGER, read_ledger
-from tinygrad_lab.train.provenance import describe, revision
+from tinygrad_lab.train.provenance import machine, revision
 from tinygrad_lab.train.recipe import find_recipe
 from tinygrad_lab.train.results import changes, gather, page, read_results, read_runs, write_results
 
@@ -138,13 +138,13 @@ def test_a_result_names_its_machines_revisions_and_command(tmp_path: Path) -> No
     for seed, commit in ((0, "a1"), (1, "a1"), (4, "b2+")):
         made_run(tmp_path / f"run{seed}", recipe="padding_cnn7:edge", seed=seed, accuracy=0.5)
         path = tmp_path / f"run{seed}" / "result.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"machine": describe(), "revision": commit}))
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"machine": machine(), "revision": commit}))
     recipe = find_recipe("padding_cnn7:edge").override(["optimizer.lr=0.25", "data.classes=['cat', 'dog']"])
     for path in tmp_path.glob("*/recipe.json"):
         seed = json.loads(path.read_text())["training"]["seed"]
         path.write_bytes(recipe_text(recipe.override([f"training.seed={seed}"])))
     (one,) = gather(read_runs(tmp_path))
-    assert (one["machines"], one["revisions"]) == ([describe()], ["a1", "b2+"])
+    assert (one["machines"], one["revisions"]) == ([machine()], ["a1", "b2+"])
     first, second = (shlex.split(part) for part in one["command"].split("; "))
     assert first[:5] == ["tinygrad-lab", "train", "padding_cnn7:edge", "--seeds", "2"]
     assert second[3:5] == ["--set", "training.seed=4"]

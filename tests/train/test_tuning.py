@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from tinygrad_lab.cli import main
 from tinygrad_lab.data.sources.digits import Digits
 from tinygrad_lab.errors import ConfigError, StateError
-from tinygrad_lab.train import find_recipe, tuning
+from tinygrad_lab.train import find_recipe, results, run, tuning
+from tinygrad_lab.train.folder import digest
 from tinygrad_lab.train.ledger import LEDGER, read_ledger, trials_page
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.recipe import recipe_text
@@ -70,14 +72,60 @@ def test_a_finished_trial_is_not_run_again_by_the_same_code(
     tmp_path: Path, splits: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = tune(RECIPE, ["optimizer.lr=0.05"], Reporter(), seeds=1, folder=tmp_path)
-    runs = len(splits)
+    runs = len(splits)  # of a trial, and of the check before it
     again = tune(RECIPE, ["optimizer.lr=0.05,0.06"], Reporter(), seeds=1, folder=tmp_path)
     assert len(splits) == 2 * runs
     assert again[0] == first[0]
+    elsewhere = {"root": str(tmp_path / "data")}
+    changed = RECIPE.override(["optimizer.momentum=0.5"])  # another recipe of that name
+    for recipe, options in ((changed, {}), (RECIPE, elsewhere)):
+        before = len(splits)
+        tune(recipe, ["optimizer.lr=0.05"], Reporter(), seeds=1, folder=tmp_path, **options)
+        assert len(splits) == before + runs
+    assert digest(RECIPE, root=None, device="cpu") != digest(RECIPE, root=None, device="cuda")
     monkeypatch.setattr(tuning, "revision", lambda: "b2+")
     for _ in range(2):
         tune(RECIPE, ["optimizer.lr=0.05"], Reporter(), seeds=1, folder=tmp_path)
-    assert len(read_ledger(tmp_path / LEDGER)) == 4, "edited code runs again each time"
+    assert len(read_ledger(tmp_path / LEDGER)) == 6, "edited code runs again each time"
+
+
+def test_the_recorded_command_repeats_the_trial(
+    tmp_path: Path, splits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("lenet.toml").write_text(recipe_text("lenet5"))
+    short = ["data.per_class=20", "training.epochs=1", "training.seed=3", 'augment=[{name="shift", width=0.1}]']
+    for name in ("lenet5", "lenet.toml"):
+        trials = tune(find_recipe(name), [*short, "optimizer.lr=0.05"], Reporter(), root="data files")
+        assert [trial["seed"] for trial in trials] == [3, 4]
+        for trial in trials:
+            ran = trial | {"seconds": 0}
+            assert f"tune {name} " in trial["command"]
+            assert main([*shlex.split(trial["command"])[1:], "--folder", f"again {name}"]) == 0
+            again = read_ledger(Path(f"again {name}", LEDGER))[-1]
+            assert again | {"seconds": 0} == ran
+    assert set(splits) == {"train"}
+
+
+def test_what_would_rank_on_other_images_or_fail_is_refused_before_the_first_trial(
+    tmp_path: Path, splits: list[str]
+) -> None:
+    for setting in ("training.seed=0,1", "data.validation=0.1,0.2", "data.seed=0,1", 'data.classes=["0"],["1"]'):
+        with pytest.raises(ConfigError, match="expected one value, got 2; trials are ranked on the same images"):
+            tune(RECIPE, [setting], Reporter(), folder=tmp_path)
+    assert splits == []
+    with pytest.raises(ConfigError, match="clip_norm: expected a bound above 0"):
+        tune(RECIPE, ["training.clip_norm=1.0,-1.0"], Reporter(), folder=tmp_path)
+    assert not (tmp_path / LEDGER).exists()
+    assert not list(tmp_path.glob("*/result.json"))
+
+
+def test_a_repeated_seed_is_no_further_seed() -> None:
+    trial = {"recipe": "a", "settings": ["optimizer.lr=0.1"], "revision": "a1", "digest": "d", "status": "finished"}
+    trials = [trial | {"seed": seed, "accuracy": accuracy} for seed, accuracy in ((0, 0.5), (1, 0.9), (0, 0.7))]
+    assert "| `a` | `optimizer.lr=0.1` | 2; 1 repeated | 80.00 ± 14.14 | a1 |" in trials_page(trials)
+    other = trial | {"digest": "of another recipe", "seed": 0, "accuracy": 0.6}
+    assert trials_page([*trials, other]).count("| `a` |") == 2
 
 
 def test_a_trial_that_is_stopped_stays_listed(
@@ -91,6 +139,14 @@ def test_a_trial_that_is_stopped_stays_listed(
         tune(RECIPE, ["optimizer.lr=0.05,0.06"], Reporter(), folder=tmp_path)
     (trial,) = read_ledger(tmp_path / LEDGER)
     assert trial["status"] == "stopped"
+
+    def failing(*_: Any, **__: Any) -> Any:
+        raise StateError("no space left")
+
+    monkeypatch.setattr(tuning, "run_recipe", failing)
+    with pytest.raises(StateError):
+        tune(RECIPE, ["optimizer.lr=0.05"], Reporter(), folder=tmp_path)
+    assert read_ledger(tmp_path / LEDGER)[-1]["status"] == "failed"
 
 
 def test_without_validation_images_there_is_nothing_to_choose_by(tmp_path: Path) -> None:
@@ -132,7 +188,11 @@ def test_the_command_prints_the_ranking_and_the_page_shows_the_ledger(
         write_results(gather(read_runs(tmp_path / "none")), out)
 
 
-def test_seeds_are_added_until_the_verdict_decides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_seeds_are_added_until_the_verdict_decides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (run, results):
+        monkeypatch.setattr(module, "revision", lambda: "a1")
     slow = tmp_path / "slow.toml"
     slow.write_text(recipe_text("lenet5").replace("0.08", "1e-5"))
     arguments = ["train", "lenet5", "--set", "training.epochs=3", "--until-decided", str(slow), "--at-most", "6"]
@@ -148,4 +208,4 @@ def test_seeds_are_added_until_the_verdict_decides(tmp_path: Path, capsys: pytes
     assert capsys.readouterr().out.splitlines()[-1] == last, "finished runs count, and are not run again"
     assert len(list((tmp_path / "runs").glob("*/result.json"))) == len(seeds)
     assert main(["train", "lenet5", "--until-decided", str(slow), "--at-most", "1"]) == 1
-    assert "--at-most of at least 2" in capsys.readouterr().err
+    assert "expected --at-most 2 or more" in capsys.readouterr().err

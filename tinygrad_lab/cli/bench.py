@@ -27,14 +27,14 @@ def run(arguments: argparse.Namespace) -> int:
     from tinygrad_lab.bench.rounds import measure
     from tinygrad_lab.errors import ConfigError
     from tinygrad_lab.kernels import num_threads
-    from tinygrad_lab.train.provenance import describe
+    from tinygrad_lab.train.provenance import machine
 
     if arguments.against == "torch" and importlib.util.find_spec("torch") is None:
         raise ConfigError("bench: --against torch needs PyTorch, which is not installed; pip install torch")
     if arguments.rounds < 1 or (arguments.threads is not None and arguments.threads < 1):
         raise ConfigError("bench: expected at least one round and one thread")
     threads = arguments.threads or num_threads()
-    result: dict[str, Any] = {"threads": threads, "rounds": arguments.rounds, "machine": describe(), "networks": []}
+    result: dict[str, Any] = {"threads": threads, "rounds": arguments.rounds, "machine": machine(), "networks": []}
     rates = []
     for network in named(arguments.networks, arguments.batch):
         print(f"{network.name}, batches of {network.batch} ...", file=sys.stderr, flush=True)

@@ -83,7 +83,8 @@ def _until_decided(recipe: Recipe, other: Recipe, arguments: argparse.Namespace)
     for seed in range(first, first + arguments.at_most):
         for one, done in zip((recipe, other), results, strict=True):
             seeded = one.override([f"training.seed={seed}"])
-            done.append(finished_run(runs, seeded) or _train(seeded, arguments, runs=runs))
+            same = finished_run(runs, seeded, root=arguments.data, device=arguments.device)
+            done.append(same or _train(seeded, arguments, runs=runs))
             _show(done[-1], arguments)
         honest = all("chosen_on_validation" in done[-1]["figures"] for done in results)
         name = "chosen_on_validation" if honest else "last"

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tinygrad_lab.data.files import data_roots
 from tinygrad_lab.errors import ConfigError, StateError
 from tinygrad_lab.files.locking import locked
 from tinygrad_lab.files.parsing import from_json, read_text
 from tinygrad_lab.files.writing import refusal, remove_leftovers, write_atomically, writing
-from tinygrad_lab.train.recipe import Recipe, check_name, checked
+from tinygrad_lab.train.recipe import NO_SETTINGS, Recipe, check_name, checked
 
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 _RENAMED = {"held_out": "validation", "window": "kernel_size", "windows": "kernel_sizes"}  # by earlier versions
@@ -78,7 +80,23 @@ def writing_into(folder: Path, name: str) -> AbstractContextManager[None]:
 
 def recipe_text(recipe: Recipe) -> bytes:
     """Return the content of ``recipe.json``."""
-    return json.dumps({"name": recipe.name, **recipe.tables}, indent=2).encode()
+    found = {} if recipe.file is None else {"file": recipe.file}
+    return json.dumps({"name": recipe.name, **found, **recipe.tables}, indent=2).encode()
+
+
+def digest(recipe: Recipe, *, root: str | None, device: str) -> str:
+    """Return a digest of what determines a run besides seed and code: settings, data folders and device."""
+    settings = {table: content for table, content in recipe.tables.items() if table not in NO_SETTINGS}
+    settings["training"] = {key: value for key, value in recipe["training"].items() if key != "seed"}
+    folders = [str(Path(folder).absolute()) for folder in data_roots(root).values()]
+    content = json.dumps([settings, folders, device], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def same_run(noted: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Return whether a finished run need not be repeated: recipe, seed, digest and commit are equal."""
+    same = all(noted.get(name) == wanted[name] for name in ("recipe", "seed", "digest", "revision"))
+    return same and not wanted["revision"].endswith("+")  # +: the code may have been edited since then
 
 
 def read_run(folder: Path) -> Recipe:
@@ -95,13 +113,13 @@ def read_run(folder: Path) -> Recipe:
     tables = from_json(read_text(path, "--resume"), f"--resume: {path}")
     if not isinstance(tables, dict) or "name" not in tables:
         raise ConfigError(f"--resume: expected the tables of a recipe and its name in {path}, got other content")
-    name = tables.pop("name")
+    name, file = tables.pop("name"), tables.pop("file", None)
     if old := [f"{key} (now {_RENAMED[key]})" for key in _RENAMED if key in _keys(tables)]:
         raise ConfigError(
             f"--resume: {path} was written by an earlier version, with the settings {', '.join(old)}; begin a new run "
             f"with tinygrad-lab train {name}"
         )
-    return Recipe(name, checked(tables, name))
+    return Recipe(name, checked(tables, name), file if isinstance(file, str) else None)
 
 
 def _keys(tables: Any) -> Iterator[str]:

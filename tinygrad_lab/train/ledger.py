@@ -1,7 +1,7 @@
 """Ledger of tuning: a line of JSON for every trial, and the section of the results page that lists them.
 
-A trial gets its line when it ends, whichever way: finished, diverged or stopped. No line is ever removed, so that a
-published figure can be read beside everything that was tried for it.
+A trial gets its line when it ends, whichever way: finished, diverged, stopped by Ctrl-C, or failed. No line is ever
+removed, so that a published figure can be read beside everything that was tried for it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _TRIAL = {
     "revision": str,
     "command": str,
 }
+_LATER = {"digest": str}  # what older lines lack
 _DONE = {"accuracy": float, "loss": float, "images": int, "epochs": int, "seconds": float}
 
 
@@ -58,6 +59,7 @@ def read_ledger(path: Path) -> list[Trial]:
         if not isinstance(trial, dict):
             raise StateError(f"{who}: expected a trial, got {type(trial).__name__}")
         kinds = _TRIAL | (_DONE if trial.get("status") == "finished" else {})
+        kinds = kinds | {name: kind for name, kind in _LATER.items() if name in trial}
         check_state(who, {name: trial[name] for name in kinds.keys() & trial.keys()}, kinds)
         trials.append(trial)
     return trials
@@ -69,18 +71,21 @@ def trials_page(trials: Sequence[Trial]) -> str:
         "## Trials",
         "",
         "Every trial of `tinygrad-lab tune`, including those that were thrown away: accuracy on validation images. No",
-        "trial looked at the test images.",
+        "trial looked at the test images. Where a seed was repeated, the last trial counts.",
         "",
         "| recipe | settings | seeds | validation accuracy | revision |",
         "|---|---|---|---|---|",
     ]
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
-        groups.setdefault(json.dumps([trial["recipe"], trial["settings"], trial["revision"]]), []).append(trial)
-    for group in groups.values():
+        key = json.dumps([trial["recipe"], trial["settings"], trial["revision"], trial.get("digest")])
+        groups.setdefault(key, []).append(trial)
+    for every in groups.values():
+        group = list({trial["seed"]: trial for trial in every}.values())
+        seeds = f"{len(group)}" + f"; {len(every) - len(group)} repeated" * (len(every) > len(group))
         done = [trial for trial in group if trial["status"] == "finished"]
         told = percent(spread([trial["accuracy"] for trial in done])) if done else "-"
         told += "".join(f"; seed {t['seed']} {t['status'].partition(':')[0]}" for t in group if t not in done)
         settings = ", ".join(f"`{setting}`" for setting in group[0]["settings"])
-        lines.append(f"| `{group[0]['recipe']}` | {settings} | {len(group)} | {told} | {group[0]['revision']} |")
+        lines.append(f"| `{group[0]['recipe']}` | {settings} | {seeds} | {told} | {group[0]['revision']} |")
     return "\n".join(lines) + "\n"

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import tinygrad_lab as tgl
+from tinygrad_lab.backend import find_backend
 
 PACKAGES = ("numpy", "scipy", "numba", "torch")
 
@@ -23,9 +24,15 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def describe() -> dict[str, str | int]:
-    """Return the processor, its cores, the system, and the versions of what matters and is installed."""
-    return {"processor": processor(), "cores": os.cpu_count() or 1, "system": platform.system(), **versions()}
+def machine(device: str = "cpu") -> dict[str, str | int]:
+    """Return the device, the processor, its cores, the system, and the versions of what matters and is installed."""
+    system: dict[str, str | int] = {"processor": processor(), "cores": os.cpu_count() or 1, "system": platform.system()}
+    return system | versions() | {"device": device} | (_gpu() if device == "cuda" else {})
+
+
+def _gpu() -> dict[str, str | int]:
+    cupy = find_backend("cuda").namespace
+    return {"gpu": cupy.cuda.runtime.getDeviceProperties(0)["name"].decode(), "cupy": cupy.__version__}
 
 
 def versions() -> dict[str, str]:

@@ -17,7 +17,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +31,7 @@ from tinygrad_lab.registry import one_of
 Table = dict[str, Any]
 
 TEST = ("end", "epoch", "never")  # when the test images are looked at; the first is the default
+NO_SETTINGS = ("recipe", "origin", "variants")  # tables about a recipe, which change nothing in a run
 BATCH_SIZE = 128  # the default of data.batch_size
 
 _DATA: dict[str, Any] = {
@@ -97,10 +98,18 @@ class Recipe:
         The name on the command line.
     tables : dict
         The checked content of its TOML file.
+    file : str or None
+        The path of that file as it was given, with a variant; None for the package's recipes.
     """
 
     name: str
     tables: Table
+    file: str | None = None
+
+    @property
+    def argument(self) -> str:
+        """What the command line finds the recipe by: a name, or the path of a file and a variant."""
+        return self.file or self.name
 
     def __getitem__(self, table: str) -> Table:
         """Return one table, or an empty one if it is missing."""
@@ -176,7 +185,7 @@ class Recipe:
             _check_type(one)
         marks = {one.path: "ours" for one in given if one.changed and one.table not in ("recipe", "origin")}
         gone = set(_settings(self.tables)) - set(_settings(tables))
-        return Recipe(self.name, checked(_marked(tables, marks, gone), self.name))
+        return replace(self, tables=checked(_marked(tables, marks, gone), self.name))
 
     @property
     def variants(self) -> list[str]:
@@ -208,7 +217,9 @@ class Recipe:
                 raise ConfigError(f"recipe {self.name!r}: expected {table} as a whole in variant {name!r}, got {path}")
             place[key or table] = value
         marks = {path: self.origin(f"variants.{name}.{path}") for path in settings}
-        return Recipe(f"{self.name}:{name}", checked(_marked(tables, marks), f"{self.name}:{name}"))
+        full = f"{self.name}:{name}"
+        file = self.file and f"{self.file}:{name}"
+        return replace(self, name=full, file=file, tables=checked(_marked(tables, marks), full))
 
 
 class _Given(NamedTuple):
@@ -456,9 +467,11 @@ def recipe_text(name: str) -> str:
 def _read_recipe(name: str) -> Recipe:
     text, who = recipe_text(name), f"recipe {name!r}"
     if not name.endswith(".json"):
-        return Recipe(Path(name).stem, checked(from_toml(text, who), Path(name).stem))
+        file = name if name.endswith(".toml") else None
+        return Recipe(Path(name).stem, checked(from_toml(text, who), Path(name).stem), file)
     tables = from_json(text, who)
     if not isinstance(tables, dict) or "name" not in tables:
         raise ConfigError(f"{who}: expected the recipe.json of a run, with its name and tables, got other JSON")
     own = tables.pop("name")
-    return Recipe(own, checked(tables, own))
+    tables.pop("file", None)
+    return Recipe(own, checked(tables, own), name)

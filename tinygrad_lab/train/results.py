@@ -18,8 +18,18 @@ from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.files.parsing import from_json, read_text
 from tinygrad_lab.files.writing import write_atomically, writing
 from tinygrad_lab.train.evaluation import FIGURES, percent, spread
+from tinygrad_lab.train.folder import digest, same_run
 from tinygrad_lab.train.ledger import LEDGER, Trial, append, read_ledger, trials_page
-from tinygrad_lab.train.recipe import Recipe, check_name, find_recipe, recipe_names, setting_text, split_name
+from tinygrad_lab.train.provenance import revision
+from tinygrad_lab.train.recipe import (
+    NO_SETTINGS,
+    Recipe,
+    check_name,
+    find_recipe,
+    recipe_names,
+    setting_text,
+    split_name,
+)
 from tinygrad_lab.train.statistics import Verdict, verdict
 
 Result = dict[str, Any]
@@ -55,7 +65,6 @@ _PROVENANCE: Mapping[str, Any] = {"machine": dict, "revision": str}  # of runs t
 _LATER: Mapping[str, Any] = {**_PROVENANCE, "test_looks": int}  # what older runs lack
 _FIGURE: Mapping[str, Any] = {"epoch": int, "accuracy": float}
 _METRICS: Mapping[str, Any] = {"accuracy": float}
-_NO_SETTINGS = ("recipe", "origin", "variants")  # tables about a recipe, which change nothing in a run
 
 _SAME_TRAINING = ("seed", "test")  # settings of `training` that make no other experiment
 
@@ -115,13 +124,17 @@ def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
     return found
 
 
-def finished_run(root: Path, recipe: Recipe) -> Result | None:
-    """Return the newest result below a folder of a run of this recipe and seed with these settings; None if none is."""
-    if not any(root.glob("**/result.json")):
+def finished_run(runs: Path, recipe: Recipe, *, root: str | None, device: str) -> Result | None:
+    """Return the newest result below a folder of the same run, by the same code; None if there is none."""
+    if not any(runs.glob("**/result.json")):
         return None
-    seed, settings = recipe["training"].get("seed", 0), _flat({"name": recipe.name, **recipe.tables})
-    same = [r for tables, r in read_runs(root) if r["seed"] == seed and _flat(tables) == settings and "test" in r]
-    return same[-1] if same else None
+    wanted = {
+        "recipe": recipe.name,
+        "seed": recipe["training"].get("seed", 0),
+        "digest": digest(recipe, root=root, device=device),
+        "revision": revision(),
+    }
+    return next((result for _, result in reversed(read_runs(runs)) if same_run(result, wanted)), None)
 
 
 def _read(path: Path, kinds: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,7 +163,7 @@ def gather(runs: Iterable[tuple[dict[str, Any], Result]]) -> list[Result]:
     """Return one summary per experiment, sorted by name. If a seed has two runs, the later one counts."""
     groups: dict[str, dict[int, tuple[dict[str, Any], Result]]] = {}
     for tables, result in runs:
-        settings = {table: tables[table] for table in tables if table not in _NO_SETTINGS}
+        settings = {table: tables[table] for table in tables if table not in ("file", *NO_SETTINGS)}
         settings["training"] = {k: v for k, v in tables["training"].items() if k not in _SAME_TRAINING}
         settings["evaluated on"] = "test" if "test" in result else "validation"
         groups.setdefault(json.dumps(settings, sort_keys=True), {})[result["seed"]] = (tables, result)
@@ -179,7 +192,7 @@ def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
         "training_curves": [result.get("training_curve", []) for result in results],
         "gradient_norms": results[-1].get("gradient_norms", []),  # in the first epoch and the last
         "images_per_second": max(result["images_per_second"] for result in results),
-        "settings": {table: tables[table] for table in tables if table not in ("name", *_NO_SETTINGS)},
+        "settings": {table: tables[table] for table in tables if table not in ("name", "file", *NO_SETTINGS)},
     }
     if images := results[-1].get("test", {}).get("images"):
         summary["test_images"] = images
@@ -249,7 +262,7 @@ def _flat(tables: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that define an experiment, by path; a list is one setting."""
     flat: dict[str, Any] = {}
     for table, content in tables.items():
-        if table not in _NO_SETTINGS:
+        if table not in NO_SETTINGS:
             flat |= {f"{table}.{k}": v for k, v in content.items()} if isinstance(content, dict) else {table: content}
     return {path: value for path, value in flat.items() if path.removeprefix("training.") not in _SAME_TRAINING}
 

@@ -27,10 +27,10 @@ from tinygrad_lab.train.build import build_trainer, open_test
 from tinygrad_lab.train.callbacks import Callback, Metrics, TensorBoard
 from tinygrad_lab.train.checkpoint import CheckpointFolder
 from tinygrad_lab.train.evaluation import best_epoch, evaluate, headline_accuracies
-from tinygrad_lab.train.folder import new_run_folder, recipe_text, used_alone, write_into, writing_into
+from tinygrad_lab.train.folder import digest, new_run_folder, recipe_text, used_alone, write_into, writing_into
 from tinygrad_lab.train.manifest import MANIFEST, manifest_of, read_manifest
 from tinygrad_lab.train.progress import Reporter
-from tinygrad_lab.train.provenance import describe, revision
+from tinygrad_lab.train.provenance import machine, revision
 from tinygrad_lab.train.recipe import TEST, Recipe
 from tinygrad_lab.train.trainer import Trainer
 from tinygrad_lab.weights import save_weights
@@ -84,7 +84,7 @@ def run_recipe(
         trainer = build_trainer(recipe, root=root, device=device)
         folder = new_run_folder(runs or Path("runs"), recipe)
         with used_alone(folder):
-            return _train(recipe, trainer, folder, reporter, root=root, tensorboard=tensorboard)
+            return _train(recipe, trainer, folder, reporter, root=root, tensorboard=tensorboard, device=device)
     with used_alone(resume):
         if (resume / MANIFEST).exists():
             manifest = read_manifest(resume, "--resume")
@@ -96,7 +96,7 @@ def run_recipe(
         if saved is not None:
             with _naming_checkpoints(resume):
                 trainer.load_state(saved)
-        return _train(recipe, trainer, resume, reporter, root=root, tensorboard=tensorboard)
+        return _train(recipe, trainer, resume, reporter, root=root, tensorboard=tensorboard, device=device)
 
 
 @contextmanager
@@ -110,11 +110,19 @@ def _naming_checkpoints(folder: Path) -> Iterator[None]:
 
 
 def _train(
-    recipe: Recipe, trainer: Trainer, folder: Path, reporter: Reporter, *, root: str | None, tensorboard: bool
+    recipe: Recipe,
+    trainer: Trainer,
+    folder: Path,
+    reporter: Reporter,
+    *,
+    root: str | None,
+    tensorboard: bool,
+    device: str,
 ) -> Metrics:
     """Train to the end and write the weights and the result."""
     epochs, checkpoints = recipe["training"]["epochs"], CheckpointFolder(folder / "checkpoints")
-    ran_on = {"machine": describe(), "revision": revision()}  # before: the code may be edited meanwhile
+    settled = digest(recipe, root=root, device=device)
+    ran_on = {"machine": machine(device), "revision": revision(), "digest": settled}  # before: the code may be edited
     write_into(folder, MANIFEST, manifest_of(recipe, trainer, root).content())
     with reporter.training(recipe, epochs), _Interruption() as interruption, ExitStack() as stack:
         stack.enter_context(one_blas_thread())

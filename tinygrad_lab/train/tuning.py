@@ -12,12 +12,17 @@ from pathlib import Path
 from tinygrad_lab.errors import ConfigError, NonFiniteError
 from tinygrad_lab.files.parsing import value_of
 from tinygrad_lab.files.writing import writing
+from tinygrad_lab.train.build import build_trainer
+from tinygrad_lab.train.folder import digest, same_run
 from tinygrad_lab.train.ledger import LEDGER, Trial, append, read_ledger
 from tinygrad_lab.train.progress import Reporter
-from tinygrad_lab.train.provenance import describe, revision
+from tinygrad_lab.train.provenance import machine, revision
 from tinygrad_lab.train.recipe import Recipe, setting_text
 from tinygrad_lab.train.run import run_recipe
 from tinygrad_lab.train.statistics import Verdict, verdict
+
+_SINGLE = {"training", "training.seed", "training.test", "data"}  # settings that are no candidates
+_SINGLE |= {f"data.{key}" for key in ("name", "classes", "validation", "seed")}
 
 
 def candidates(settings: Sequence[str]) -> list[list[str]]:
@@ -26,7 +31,8 @@ def candidates(settings: Sequence[str]) -> list[list[str]]:
     Raises
     ------
     ConfigError
-        A setting is not ``table.key=VALUE,VALUE,...``, with values in TOML's notation.
+        A setting is not ``table.key=VALUE,VALUE,...``, with values in TOML's notation, or has several values where
+        trials could not be compared: seeds, and what selects the images that they are ranked on.
 
     Examples
     --------
@@ -39,6 +45,11 @@ def candidates(settings: Sequence[str]) -> list[list[str]]:
         values = value_of(f"[{text}]", "--set") if equals else None
         if not isinstance(values, list) or not values:
             raise ConfigError(f"--set: expected table.key=VALUE,VALUE, such as optimizer.lr=0.01,0.03, got {setting!r}")
+        if len(values) > 1 and (path := path.strip()) in _SINGLE:
+            raise ConfigError(
+                f"--set {path}: expected one value, got {len(values)}; trials are ranked on the same images, and "
+                "--seeds gives the number of seeds"
+            )
         choices.append([f"{path.strip()}={setting_text(value)}" for value in values])
     return [list(one) for one in itertools.product(*choices)]
 
@@ -55,8 +66,8 @@ def tune(
 ) -> list[Trial]:
     """Run every combination of settings with every seed, and return the trials in that order.
 
-    The test split is not opened. A trial that the ledger holds already, finished by this revision of the code, is not
-    run again.
+    The test split is not opened. All combinations are checked before the first trial. A trial that the ledger holds
+    already is not run again, if it finished with the same settings, data folder, device and revision of the code.
 
     Parameters
     ----------
@@ -67,7 +78,7 @@ def tune(
     reporter : Reporter
         Shows the progress of each trial.
     seeds : int
-        The number of seeds for each combination, from the recipe's own on.
+        The number of seeds for each combination, from ``training.seed`` on.
     folder : path
         Where the ledger and the run folders are.
     root : str, optional
@@ -82,54 +93,58 @@ def tune(
     """
     if seeds < 1:
         raise ConfigError(f"--seeds: expected at least 1, got {seeds}")
-    first, ledger, trials = recipe["training"].get("seed", 0), folder / LEDGER, []
-    finished = (trial for trial in read_ledger(ledger) if trial["status"] == "finished")
-    known = {_key(trial): trial for trial in finished if not trial["revision"].endswith("+")}  # +: edited since then
+    ledger, trials, todo = folder / LEDGER, [], []
+    known = [trial for trial in read_ledger(ledger) if trial["status"] == "finished"]
     for choice in candidates(settings):
+        chosen = recipe.override([*choice, 'training.test="never"'])
+        first = chosen["training"].get("seed", 0)
+        shown = [setting for setting in choice if not setting.startswith("training.seed=")]
         for seed in range(first, first + seeds):
-            trial = _begun(recipe.name, choice, seed)
-            if (same := known.get(_key(trial))) is None:
-                chosen = recipe.override([*choice, f"training.seed={seed}", 'training.test="never"'])
-                same = _try(chosen, trial, reporter, ledger, root=root, device=device)
-            trials.append(same)
+            seeded = chosen.override([f"training.seed={seed}"])
+            trial = _begun(seeded, shown, seed, root=root, device=device)
+            same = next((one for one in reversed(known) if same_run(one, trial)), None)
+            trials.append(same or trial)
+            todo += [(seeded, trial)] if same is None else []
+    for chosen in {trial["digest"]: chosen for chosen, trial in todo}.values():
+        build_trainer(chosen, root=root, device=device)  # so that no combination is refused after hours of others
+    for seeded, trial in todo:
+        _try(seeded, trial, reporter, ledger, root=root, device=device)
     return trials
 
 
-def _begun(recipe: str, settings: list[str], seed: int) -> Trial:
+def _begun(recipe: Recipe, settings: list[str], seed: int, *, root: str | None, device: str) -> Trial:
     sets = "".join(f" --set {shlex.quote(setting)}" for setting in settings)
-    command = f"tinygrad-lab tune {recipe}{sets} --set training.seed={seed} --seeds 1"
-    machine, at = describe(), revision()
+    places = f" --data {shlex.quote(str(root))}" * (root is not None) + f" --device {device}" * (device != "cpu")
+    command = f"tinygrad-lab tune {shlex.quote(recipe.argument)}{sets} --set training.seed={seed} --seeds 1{places}"
     return {
-        "recipe": recipe,
+        "recipe": recipe.name,
         "settings": settings,
         "seed": seed,
-        "machine": machine,
-        "revision": at,
+        "machine": machine(device),
+        "revision": revision(),
+        "digest": digest(recipe, root=root, device=device),
         "command": command,
     }
 
 
-def _key(trial: Trial) -> str:
-    return json.dumps([trial[name] for name in ("recipe", "settings", "seed", "revision")])
-
-
-def _try(recipe: Recipe, trial: Trial, reporter: Reporter, ledger: Path, *, root: str | None, device: str) -> Trial:
+def _try(recipe: Recipe, trial: Trial, reporter: Reporter, ledger: Path, *, root: str | None, device: str) -> None:
     """Run one trial and write its line, however it ends."""
-    status = "stopped"
+    trial["status"] = "failed"
     try:
         result = run_recipe(recipe, reporter, runs=ledger.parent, root=root, device=device)
-        status = "diverged: validation loss not finite"
+        trial["status"] = "diverged: validation loss not finite"
         if math.isfinite(result["validation"]["loss"]):
             trial |= {**result["validation"], "epochs": result["epochs"], "seconds": result["seconds"]}
-            status = "finished"
+            trial["status"] = "finished"
     except NonFiniteError as error:
-        status = f"diverged: {str(error).partition(';')[0]}"
+        trial["status"] = f"diverged: {str(error).partition(';')[0]}"
+    except KeyboardInterrupt:
+        trial["status"] = "stopped"
+        raise
     finally:
-        trial["status"] = status
         with writing(ConfigError, f"tune: expected to write into the ledger {ledger}"):
             ledger.parent.mkdir(parents=True, exist_ok=True)
             append(ledger, [trial])
-    return trial
 
 
 def ranking(trials: Sequence[Trial]) -> list[tuple[list[str], dict[int, float]]]:
@@ -138,7 +153,7 @@ def ranking(trials: Sequence[Trial]) -> list[tuple[list[str], dict[int, float]]]
     for trial in trials:
         groups.setdefault(json.dumps(trial["settings"]), []).append(trial)
     whole = [group for group in groups.values() if all(trial["status"] == "finished" for trial in group)]
-    found = [(g[0]["settings"], {t["seed"]: t["accuracy"] for t in g}) for g in whole]
+    found = [(group[0]["settings"], {trial["seed"]: trial["accuracy"] for trial in group}) for group in whole]
     return sorted(found, key=lambda one: -sum(one[1].values()) / len(one[1]))
 
 
