@@ -263,6 +263,6 @@ def _declared(function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, A
         if p.annotation is not p.empty and p.kind not in several:
             try:
                 kinds |= get_type_hints(SimpleNamespace(__annotations__={p.name: p.annotation}), names)
-            except Exception:  # a stranger's annotation may raise anything
+            except Exception:  # a plugin's annotation may raise anything
                 continue
     return kinds, {p.name: p.default for p in parameters}

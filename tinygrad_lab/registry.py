@@ -1,12 +1,12 @@
 """Registry of plugins of every kind, found by entry points.
 
-The built-in layers register through the same entry points that a stranger's distribution uses:
+The built-in layers register through the same entry points that a third-party distribution uses:
 
     [project.entry-points."tinygrad_lab.layers"]
     "acme.swish" = "acme_swish:Swish"
 
 Discovery reads metadata only. A plugin is imported when it is first used. A plugin that is broken, made for another API
-or registered twice raises an error then, which names its distribution; the other plugins go on working.
+or registered twice raises an error then, which names its distribution; the other plugins keep working.
 
 `Registry.make` builds what a table of a recipe names: ``optimizers.make({"name": "sgd", "lr": 0.1}, parameters)``.
 """
@@ -57,7 +57,7 @@ def _outliving() -> Iterator[None]:
     try:
         yield
     finally:
-        os._exit = _EXIT  # never what another thread has put there
+        os._exit = _EXIT  # not a function that another thread has put there
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Registry(Mapping[str, Any]):
                     loaded = plugin.entry.load()
             except KeyboardInterrupt:  # Ctrl-C of the user
                 raise
-            except BaseException as error:  # a stranger's code may raise anything, even SystemExit
+            except BaseException as error:  # a plugin may raise anything, even SystemExit
                 raise PluginError(
                     f"{self.kind}: {name!r} ({plugin}) cannot be imported: {type(error).__name__}: {error}; "
                     f"reinstall or uninstall {plugin.distribution}"
@@ -174,7 +174,7 @@ class Registry(Mapping[str, Any]):
         return self[name]
 
     def _check(self, plugin: Plugin, loaded: Any) -> None:
-        """Check an imported plugin; `LayerRegistry` does."""
+        """Check an imported plugin. This class checks nothing; `LayerRegistry` does."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.plugins())
@@ -242,8 +242,8 @@ class Registry(Mapping[str, Any]):
         Parameters
         ----------
         table : mapping
-            ``name``, which is registered, and options. An option may be such a table, or hold some at any depth: each
-            is replaced by what `make` builds from it.
+            ``name``, which is registered, and options. An option may be such a table, or contain some at any depth;
+            `make` builds each of them and replaces it with the result.
 
         Raises
         ------
@@ -266,7 +266,7 @@ class Registry(Mapping[str, Any]):
         table : mapping
             ``name`` and options.
         *args : Any
-            Arguments that are no settings, such as an optimizer's parameters.
+            Arguments that are not settings, such as an optimizer's parameters.
         rng : int or numpy.random.Generator, optional
             Passed on to networks and layers. Layers inside of others draw from the same generator.
 
@@ -396,7 +396,7 @@ def _is_description(value: Mapping[str, Any]) -> bool:
 
 
 def _replaced(value: Any, described: Callable[[Mapping[str, Any]], bool], build: Callable[..., Any]) -> Any:
-    """Return a value in which each mapping that describes a plugin, at any depth, is replaced by what it describes."""
+    """Return a value with each mapping inside it that describes a plugin, at any depth, replaced with the plugin."""
     if isinstance(value, Mapping):
         return build(value) if described(value) else {k: _replaced(v, described, build) for k, v in value.items()}
     if isinstance(value, list):

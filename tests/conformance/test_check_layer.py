@@ -217,9 +217,9 @@ three_columns = st.integers(1, 4).map(lambda n: Case(inputs=(Input((n, 3)),)))
 @pytest.mark.parametrize(
     ("cls", "said"),
     [
-        (DrawsOutside, "two calls give two results: draw with self.random"),
-        (ForgetsItsRng, "two layers of one seed differ in inner.weight: take rng"),
-        (BuildsAtRandom, "two layers of one seed and state give two results"),
+        (DrawsOutside, "two calls give different results: draw with self.random"),
+        (ForgetsItsRng, "two layers with one seed differ in inner.weight: take rng"),
+        (BuildsAtRandom, "two layers with one seed and state differ in their results"),
     ],
 )
 def test_results_that_differ_each_time_are_reported_first_and_alone(cls, said):

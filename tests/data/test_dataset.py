@@ -93,7 +93,7 @@ def test_chosen_classes_are_renumbered_in_order(labels: list[int], order: list[s
 
 @pytest.mark.parametrize("classes", [["a", "x"], ["a", "a"], [], "a"])
 def test_bad_classes_are_refused(classes: list[str]) -> None:
-    with pytest.raises(OptionError, match="expected different names out of"):
+    with pytest.raises(OptionError, match="expected different names from"):
         make([0, 1]).keep_classes(classes)
 
 

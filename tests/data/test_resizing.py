@@ -52,10 +52,10 @@ def test_the_same_size_is_not_touched() -> None:
 def test_what_is_no_size_is_refused(size: Any) -> None:
     with pytest.raises(OptionError) as told:
         resize_bilinear(np.zeros((1, 3, 4, 1)), size)
-    assert str(told.value) == f"size: expected two whole numbers from 1 on, (height, width), got {size!r}"
-    with pytest.raises(OptionError, match="size: expected two whole numbers from 1 on"):
+    assert str(told.value) == f"size: expected two whole numbers of at least 1, (height, width), got {size!r}"
+    with pytest.raises(OptionError, match="size: expected two whole numbers of at least 1"):
         load("digits", size=size)
-    with pytest.raises(OptionError, match="size: expected two whole numbers from 1 on"):
+    with pytest.raises(OptionError, match="size: expected two whole numbers of at least 1"):
         load("image_folder", root="nowhere", size=size)
 
 

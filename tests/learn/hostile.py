@@ -172,7 +172,7 @@ HOSTILE = {
     ),
     "the judge": Hostile(
         "import tinygrad_lab.learn.judge as judge\njudge.right_gradient = lambda *a, **k: None\n" + WRONG,
-        "to be written in NumPy alone",
+        "write this exercise with NumPy alone",
     ),
     "the judge in sys.modules": Hostile(
         "import sys, types\n"
@@ -223,7 +223,7 @@ HOSTILE = {
     "the solution, imported": Hostile(
         "from tinygrad_lab.learn.catalog import find_exercise\n"
         "exec(find_exercise('matmul').solution['matmul.py'])\n",
-        "to be written in NumPy alone",
+        "write this exercise with NumPy alone",
     ),
     "the solution, read": Hostile(f"exec(open({MATMUL!r}).read())\n", "may read its own folder"),
     "the solution, by another path": Hostile(
@@ -267,7 +267,7 @@ HOSTILE = {
     ),
     "another library": Hostile(
         "from scipy.special import logsumexp as log_sum_exp\ndef log_sum_exp_backward(g, x): return x\n",
-        "to be written in NumPy alone",
+        "write this exercise with NumPy alone",
         exercise="log_sum_exp",
     ),
     # ------------------------------------------------------------------------------------------------ processes

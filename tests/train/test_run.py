@@ -71,9 +71,9 @@ def test_what_the_device_cannot_do_is_refused_before_a_run_has_its_folder(tmp_pa
         (["loss.label_smoothing=2"], "softmax_cross_entropy: expected label_smoothing from 0 to 1, got 2"),
         (['loss={name="auxiliary_cross_entropy", weight=-1.0}'], "expected a weight that is not negative, got -1.0"),
         (['loss={name="huber", delta=0.0}'], "huber: expected delta above 0, got 0.0"),
-        (["data.size=[0,3]"], r"recipe 'lenet5': data.size: expected two whole numbers from 1 on, .* got \[0, 3\]"),
-        (["data.size=[16]"], r"data.size: expected two whole numbers from 1 on, \(height, width\), got \[16\]"),
-        (["data.size=[16.5,3]"], r"data.size: expected two whole numbers from 1 on, .* got \[16.5, 3\]"),
+        (["data.size=[0,3]"], r"recipe 'lenet5': data.size: expected two whole numbers of at least 1, .* got \[0, 3\]"),
+        (["data.size=[16]"], r"data.size: expected two whole numbers of at least 1, \(height, width\), got \[16\]"),
+        (["data.size=[16.5,3]"], r"data.size: expected two whole numbers of at least 1, .* got \[16.5, 3\]"),
     ],
 )
 def test_options_without_meaning_are_refused_before_a_run_has_its_folder(

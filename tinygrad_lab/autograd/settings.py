@@ -53,7 +53,7 @@ class Settings:
     observer: Callable[..., Any] | None = None
 
 
-OBSERVERS: list[Callable[..., Any]] = []  # of all threads: operations ask for theirs only if there is any
+OBSERVERS: list[Callable[..., Any]] = []  # of all threads; if there are none, operations do not look for theirs
 SETTINGS = ContextVar("tinygrad_lab.autograd.settings", default=Settings(providers=_providers_from_environment()))
 
 
@@ -63,7 +63,7 @@ def using(**changes: Any) -> AbstractContextManager[None]:
     Raises
     ------
     OptionError
-        The observer is among them, which `observing` sets.
+        The changes include `observer`, which only `observing` sets.
     """
     if "observer" in changes:
         raise OptionError("using: expected settings other than observer; use observing(observer)")

@@ -40,15 +40,15 @@ class Dataset:
     name : str
         The name in errors and summaries.
     index : array of int64, (N,), optional
-        The position of each image in the original set; by default 0 .. N - 1. Splits and limits draw by it, so they
-        choose the same images whichever is applied first.
+        The position of each image in the original set; by default 0 .. N - 1. `split` and `limit` choose images by it,
+        so their order does not matter.
 
     Raises
     ------
     ShapeError
         The arrays do not fit together.
     DTypeError
-        The images are neither uint8 nor float32, or the labels no integers.
+        The images are neither uint8 nor float32, or the labels are not integers.
     OptionError
         A label has no class, or float images are not between 0 and 1.
 
@@ -118,7 +118,7 @@ class Dataset:
 
     @property
     def held(self) -> bool:
-        """Whether `images` are in memory, or may be, so that a loader takes its batches from there."""
+        """Whether a loader should take its batches from `images`, because these fit into memory."""
         return True
 
     def batch(self, positions: Array | slice) -> Array:
@@ -170,7 +170,7 @@ class Dataset:
         unknown = [name for name in classes if name not in self.classes]
         if unknown or isinstance(classes, str) or not classes or len(set(classes)) != len(classes):
             raise OptionError(
-                f"Dataset({self.name}).keep_classes: expected different names out of {list(self.classes)}, "
+                f"Dataset({self.name}).keep_classes: expected different names from {list(self.classes)}, "
                 f"got {classes if isinstance(classes, str) else list(classes)}"
             )
         renumbered = np.full(len(self.classes), -1)
@@ -254,7 +254,7 @@ class Dataset:
 
 
 class _ResizedDataset(Dataset):
-    """Data set whose images are resized when they are used, so that parts can be taken before."""
+    """Data set whose images are resized when they are used, so that a part can be taken first."""
 
     _stored: Dataset
     _size: tuple[int, int]

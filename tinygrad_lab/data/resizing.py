@@ -22,10 +22,10 @@ def as_size(size: Any, who: str = "size") -> tuple[int, int]:
     Raises
     ------
     OptionError
-        The size is not two whole numbers from 1 on, or has more than 2^26 pixels.
+        The size is not two whole numbers of at least 1, or has more than 2^26 pixels.
     """
     if not fits(size, tuple[int, int]) or min(size) < 1:
-        raise OptionError(f"{who}: expected two whole numbers from 1 on, (height, width), got {size!r}")
+        raise OptionError(f"{who}: expected two whole numbers of at least 1, (height, width), got {size!r}")
     height, width = map(int, size)
     if height * width > _MOST_PIXELS:
         raise OptionError(f"{who}: expected at most {_MOST_PIXELS:,} pixels, got {height:,} x {width:,}")
@@ -65,7 +65,7 @@ def resize_bilinear(images: Array, size: tuple[int, int]) -> Array:
     Raises
     ------
     OptionError
-        `size` is not two whole numbers from 1 on, or the images would not fit into the machine's memory.
+        `size` is not two whole numbers of at least 1, or the images would not fit into the machine's memory.
 
     Examples
     --------

@@ -17,8 +17,8 @@ except ImportError:  # not a Unix system
 def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
     """Keep other processes, and other threads, out of a folder inside the ``with`` block.
 
-    The operating system locks the folder itself. The lock leaves no file, and ends with the process even if that is
-    killed. It binds only those who use this function. Systems and disks without such locks are not protected.
+    The operating system locks the folder itself. The lock leaves no file, and ends with the process even if the process
+    is killed. It keeps out only code that uses this function. Systems and disks without such locks are not protected.
 
     Parameters
     ----------

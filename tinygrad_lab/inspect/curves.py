@@ -20,7 +20,7 @@ _LONGEST_TITLE = 120  # characters; more do not fit on the picture
 
 
 def save_curves(run: Path) -> None:
-    """Draw the curves of a run into ``curves.png`` in its folder, or warn why that failed: the results do not need it.
+    """Draw the curves of a run into ``curves.png`` in its folder, or log a warning if that fails.
 
     Parameters
     ----------

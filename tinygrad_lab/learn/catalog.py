@@ -108,7 +108,7 @@ class Exercise:
     def refused_modules(self) -> dict[str, str]:
         """The modules that answers may not import, each with the reason."""
         if not self.library:
-            return dict.fromkeys(NOT_WITH_NUMPY, "this exercise is to be written in NumPy alone")
+            return dict.fromkeys(NOT_WITH_NUMPY, "write this exercise with NumPy alone")
         modules = self._table.get("refused", {}).get("modules", [])
         return {name: f"{name} is what this exercise asks for: write it yourself" for name in modules}
 

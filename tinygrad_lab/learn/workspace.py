@@ -55,8 +55,8 @@ def hand_out(
     taken = [path for path, text in texts.items() if path.exists() and read_answer(path) != text]
     if taken and not again:
         raise ConfigError(
-            f"{' and '.join(map(str, taken))}: there is work of yours, which is left as it is; "
-            f"`tinygrad-lab learn check {exercise.number}` grades it, --again gives it a new name and begins afresh"
+            f"{' and '.join(map(str, taken))}: expected no answer yet, got one, which is unchanged; "
+            f"`tinygrad-lab learn check {exercise.number}` grades it, --again renames it and starts a new one"
         )
     kept = [set_aside(path) for path in taken]
     folder.mkdir(parents=True, exist_ok=True)

@@ -81,7 +81,7 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean", 
     labels : array of integers, or Tensor or array of floats
         The class numbers, or a probability for each class (their sum is not checked).
     reduction : {"mean", "sum", "none"}
-        Over all axes but that of the classes.
+        The reduction over all axes but the class axis.
     label_smoothing : float
         epsilon, from 0 to 1.
 
@@ -140,9 +140,9 @@ def nll(log_probabilities: Any, labels: Any, *, reduction: str = "mean") -> Any:
     log_probabilities : Tensor or array of floats
         log p, as `tinygrad_lab.log_softmax` gives it.
     labels : array of integers
-        y, the classes by number.
+        y, the class numbers.
     reduction : {"mean", "sum", "none"}
-        Over all axes but that of the classes.
+        The reduction over all axes but the class axis.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def nll(log_probabilities: Any, labels: Any, *, reduction: str = "mean") -> Any:
     Raises
     ------
     DTypeError, ShapeError, OptionError
-        The labels are no integers, do not fit, or are not among 0 ... K - 1; the reduction is unknown.
+        The labels are not integers, do not fit, or are not in 0 ... K - 1; the reduction is unknown.
 
     References
     ----------
@@ -193,7 +193,7 @@ def kl_divergence(log_probabilities: Any, target: Any, *, reduction: str = "mean
     target : Tensor or array of floats
         p; its sum is not checked.
     reduction : {"mean", "sum", "none"}
-        Over all axes but that of the classes.
+        The reduction over all axes but the class axis.
 
     Returns
     -------
@@ -256,7 +256,7 @@ def binary_cross_entropy_with_logits(logits: Any, target: Any, *, reduction: str
     target : Tensor or array
         t, from 0 to 1.
     reduction : {"mean", "sum", "none"}
-        Over all elements.
+        The reduction over all elements.
 
     Returns
     -------
@@ -306,7 +306,7 @@ def hinge(scores: Any, target: Any, *, margin: float = 1.0, reduction: str = "me
     margin : float
         m.
     reduction : {"mean", "sum", "none"}
-        Over all elements.
+        The reduction over all elements.
 
     Returns
     -------
@@ -343,7 +343,8 @@ def hinge(scores: Any, target: Any, *, margin: float = 1.0, reduction: str = "me
     if waits(unbox(target)):
         spoiled = nan_at(wrong, scores.dtype)
     elif wrong.any():
-        raise OptionError("hinge: expected targets -1 and 1, got others; for labels 0 and 1 pass 2 * labels - 1")
+        got = unbox(target)[wrong].flat[0]
+        raise OptionError(f"hinge: expected targets -1 and 1, got {got:g}; for labels 0 and 1 pass 2 * labels - 1")
     return reduce(spoil(relu(margin - target * scores), spoiled), reduction, "hinge")
 
 
@@ -358,11 +359,11 @@ def multiclass_hinge(scores: Any, labels: Any, *, margin: float = 1.0, reduction
     scores : Tensor or array of floats
         s.
     labels : array of integers
-        y, the classes by number.
+        y, the class numbers.
     margin : float
         m.
     reduction : {"mean", "sum", "none"}
-        Over all axes but that of the classes.
+        The reduction over all axes but the class axis.
 
     Returns
     -------
@@ -380,7 +381,7 @@ def multiclass_hinge(scores: Any, labels: Any, *, margin: float = 1.0, reduction
     Raises
     ------
     DTypeError, ShapeError, OptionError
-        The labels are no integers, do not fit, or are not among 0 ... K - 1; the reduction is unknown.
+        The labels are not integers, do not fit, or are not in 0 ... K - 1; the reduction is unknown.
 
     References
     ----------

@@ -61,7 +61,7 @@ def _takes_raw_slopes(g: Array, x: Array, target: Array, *, smoothing: float = 0
 
 
 def _launch_raw(name: str, x: Array, target: Array, smoothing: float, out: Array, *slopes: Array) -> Array:
-    """Launch a raw kernel, which gets labels or probabilities."""
+    """Launch a raw kernel with labels or probabilities."""
     classes, labeled = x.shape[-1], _are_labels(x, target)
     labels = gpu.contiguous(target).astype(np.int64, copy=False) if labeled else None
     shares = None if labeled else gpu.contiguous(target)

@@ -24,7 +24,7 @@ def mse(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     target : Tensor or array
         t.
     reduction : {"mean", "sum", "none"}
-        Over all elements.
+        The reduction over all elements.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def mae(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     target : Tensor or array
         t.
     reduction : {"mean", "sum", "none"}
-        Over all elements.
+        The reduction over all elements.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def huber(prediction: Any, target: Any, *, delta: float = 1.0, reduction: str = 
     delta : float
         The distance at which the squared error becomes the absolute error.
     reduction : {"mean", "sum", "none"}
-        Over all elements.
+        The reduction over all elements.
 
     Returns
     -------

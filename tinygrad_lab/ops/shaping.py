@@ -329,7 +329,7 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
     Raises
     ------
     OptionError
-        There is no such axis, or the sections are no integers.
+        There is no such axis, or the sections are not integers.
     ShapeError
         The axis does not divide into that many equal parts.
     """

@@ -1,6 +1,6 @@
 """GoogLeNet (Inception v1): 22 layers deep, with windows of several sizes in parallel.
 
-Table 1 of the paper; the numbers of a module are its 1x1; reduced and 3x3; reduced and 5x5; and pooled planes.
+Table 1 of the paper. A module's numbers are the planes of its four branches: 1x1; reduction, 3x3; reduction, 5x5; pool.
 
 | layer | output |
 |---|---|

@@ -50,7 +50,7 @@ cases = LayerCases(
     margin=0.002,
     bad_inputs=(
         BadInput(args=(2, 1), inputs=((1, 3, 3, 3),), error=tgl.errors.ShapeError, match=r"images \(N, H, W, 2\)"),
-        BadInput(args=(0, 1), error=tgl.errors.OptionError, match="numbers from 1 on, got in_channels=0"),
+        BadInput(args=(0, 1), error=tgl.errors.OptionError, match="numbers of at least 1, got in_channels=0"),
         BadInput(
             args=(2, 1), options={"shortcut": "identity"}, error=tgl.errors.OptionError, match="neither channels nor"
         ),

@@ -69,7 +69,7 @@ class Bottleneck(tgl.Layer):
     ) -> None:
         if min(in_channels, width, expansion, stride) < 1:
             raise tgl.errors.OptionError(
-                f"Bottleneck: expected numbers from 1 on, got in_channels={in_channels}, width={width}, "
+                f"Bottleneck: expected numbers of at least 1, got in_channels={in_channels}, width={width}, "
                 f"expansion={expansion}, stride={stride}"
             )
         rng = tgl.initializers.as_rng(rng)

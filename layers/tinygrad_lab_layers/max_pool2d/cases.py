@@ -39,7 +39,7 @@ def reference(layer: Any, x: Any) -> Any:
 
 
 def kink_distance(layer: Any, x: Any) -> float:
-    """Return half of the smallest lead of a window's largest pixel: so much may both move."""
+    """Return half of the smallest difference between the two largest pixels of a window."""
     grid, lead = Grid(x.shape[1:3], layer.config()), np.inf
     for place in grid.places():
         pixels = [pixel for _, pixel in grid.elements(place) if grid.inside(pixel)]

@@ -1,7 +1,7 @@
 """Round trips through a fresh process, which builds a layer again from its configuration and state.
 
 The kit writes a layer as its description (JSON) and state (NumPy's own format, without objects). Another process,
-started once for all layers, builds it from these by its registered name and must compute the same.
+started once for all layers, builds it from these by its registered name and must compute the same result.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class FreshProcess:
         Raises
         ------
         Violation
-            The process cannot build the layer, or computes something else.
+            The process cannot build the layer, or computes another result.
         """
         self.start()
         with tempfile.TemporaryDirectory() as name:

@@ -75,8 +75,8 @@ def raw_arrays(trial: Trial) -> Measure:
     with restoring(trial.layer):
         trial.layer.steps = 0
         bare = [unbox(y) for y in float_leaves(trial.layer(*trial.inputs))]
-    demand(len(bare) == len(boxed), f"expected {len(boxed)} results of raw arrays, as of tensors, got {len(bare)}")
-    what = "the result of raw arrays instead of tensors"
+    demand(len(bare) == len(boxed), f"expected {len(boxed)} results for raw arrays, as for tensors, got {len(bare)}")
+    what = "the result for raw arrays instead of tensors"
     return Measure.worst([agree(what, b, y, 1e-12 * (1 + magnitude([y]))) for b, y in zip(bare, boxed, strict=True)])
 
 
@@ -127,7 +127,7 @@ def shapes_and_dtypes(trial: Trial) -> Measure:
 def nothing_mutated(trial: Trial) -> Measure:
     """Arguments, buffers, results and cotangents, all read-only, have the same bytes after the backward pass.
 
-    Catches forwards, rules and kernels that write into arrays of others.
+    Catches forwards, rules and kernels that write into arrays that they do not own.
     """
     for dtype in WIDTHS:
         arrays, vs = trial.cast(dtype)
@@ -404,19 +404,19 @@ def determinism(trial: Trial) -> Measure:
         return subject.linearize(trial.cast("float32")[0])  # copies: nothing_mutated checks for writes
 
     ys, pull = once(trial.subject)
-    text = "two calls give two results: draw with self.random(x).uniform(), and keep state in a Buffer"
+    text = "two calls give different results: draw with self.random(x).uniform(), and keep state in a Buffer"
     demand_same_bits(text, ys, once(trial.subject)[0])
     if isinstance(trial.subject, LayerSubject):
         other = LayerSubject(trial.twin(), trial.inputs, constants_of(trial.case))
         for path, value in trial.subject.state.items():
             same = other.state[path].tobytes() == value.tobytes()
-            text = f"two layers of one seed differ in {path}: take rng, as the constructor's last argument, and pass it"
-            demand(same, f"{text} on to inner layers and initializers", argument=path)
-        text = "two layers of one seed and state give two results: does the constructor draw without its rng?"
+            text = f"two layers with one seed differ in {path}: take rng, as the constructor's last argument, and"
+            demand(same, f"{text} pass it on to inner layers and initializers", argument=path)
+        text = "two layers with one seed and state differ in their results: does the constructor draw without its rng?"
         demand_same_bits(text, ys, once(other)[0])
     one, two = (pull(trial.cast("float32")[1]) for _ in range(2))
     for name, a, b in zip(trial.names, one, two, strict=True):
-        demand(a.tobytes() == b.tobytes(), f"two calls of the pullback give two gradients of {name}", argument=name)
+        demand(a.tobytes() == b.tobytes(), f"two pullback calls give different gradients of {name}", argument=name)
     return Measure()
 
 

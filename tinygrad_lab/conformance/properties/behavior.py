@@ -36,7 +36,7 @@ def modes(trial: Trial) -> Measure | None:
     finite = finite_buffers(layer)
     if not trial.case.training:
         one, two = (run_raw(layer, trial.inputs) for _ in range(2))
-        demand(one.tobytes() == two.tobytes(), "in evaluation, two calls give two results")
+        demand(one.tobytes() == two.tobytes(), "in evaluation, two calls give different results")
         demand(layer.steps == 0, "in evaluation, a call counts as a step")
         for path, cell in layer.buffers().items():
             demand(cell.value.tobytes() == before[path].tobytes(), f"in evaluation, a call changes the buffer {path}")

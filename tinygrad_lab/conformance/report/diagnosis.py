@@ -59,7 +59,7 @@ def factor(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -
     sizes = {"rows of the batch": shape[0] if shape else 0, "elements of the argument": x.size, "results": b.shape[0]}
     sizes |= {f"elements along axis {k} of the argument": n for k, n in enumerate(x.shape)}
     meaning = [name for name, n in sizes.items() if n > 1 and abs(abs(ratio) - n) < 1e-6]
-    hint = f": the number of {meaning[0]}; a mean where a sum belongs, or a sum for a mean?" if meaning else ""
+    hint = f": the number of {meaning[0]}; a mean instead of a sum, or a sum instead of a mean?" if meaning else ""
     hint = hint or (": the gradient is counted more than once?" if abs(c - round(c)) < 1e-6 and c > 1 else "")
     return f"every entry is {c:.6g} times what it should be{hint}"
 
@@ -89,7 +89,7 @@ def zero_parts(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: floa
 
 
 def lost_rows(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
-    """Recognize results that contribute nothing, as from a sum without some terms, if all others are right."""
+    """Recognize results that contribute nothing although all others are right: terms missing from a sum."""
     lost = ~a.any(axis=1) & (np.abs(b).max(axis=1, initial=0.0) > CLOSE * scale)
     if not lost.any() or not same(a[~lost], b[~lost], scale):
         return ""

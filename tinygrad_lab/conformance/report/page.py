@@ -144,7 +144,7 @@ def write_page(path: Path, results: Sequence[LayerResult], *, plot_of: str | Non
     """
     by_name = {result.name: result for result in results}
     if plot_of is not None and plot_of not in by_name:
-        raise ConfigError(f"--plot: expected a layer that is checked, got {plot_of!r}; there are {sorted(by_name)}")
+        raise ConfigError(f"--plot: expected a layer that is checked, {sorted(by_name)}, got {plot_of!r}")
     chosen = by_name[plot_of] if plot_of else next((r for r in results if r.sample is not None), None)
     passing = sum(result.passed for result in results)
     summary = f"{passing} of {len(results)} pass, {sum(r.examples for r in results)} cases"

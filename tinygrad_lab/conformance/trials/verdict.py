@@ -80,7 +80,7 @@ class Undecided(Exception):
 
 @contextmanager
 def blaming(arrays: list[Any]) -> Iterator[None]:
-    """Note in a Violation of the ``with`` block that it concerns these arguments instead of the trial's."""
+    """Store these arguments, instead of the trial's, in a Violation that the ``with`` block raises."""
     try:
         yield
     except Violation as violation:

@@ -191,7 +191,7 @@ class Objects:
 
 
 def derivative(program: Program, count: int, wanted: Sequence[int]) -> Program:
-    """Return the vector-Jacobian product of a program: its arguments, then cotangents, to the gradients wanted."""
+    """Return a program's vector-Jacobian product, which maps its arguments and cotangents to the wanted gradients."""
 
     def pulled(*arguments: Any) -> list[Any]:
         xs, cotangents = arguments[:count], arguments[count:]

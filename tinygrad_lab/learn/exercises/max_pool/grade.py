@@ -33,7 +33,7 @@ def draw_images(draw: Any) -> Case:
 
 @st.composite
 def draw_ties(draw: Any) -> Case:
-    """Draw cotangents and images of few different numbers."""
+    """Draw cotangents, and images with few different numbers."""
     kernel_size, stride = draw(SIZES)
     shape = draw(draw_shape(kernel_size))
     rows, columns = ((length - kernel_size) // stride + 1 for length in shape[1:3])
