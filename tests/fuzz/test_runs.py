@@ -15,6 +15,7 @@ import pytest
 
 from tests.fuzz.mutations import accepted, cases, mutated, mutated_tree
 from tests.fuzz.recipes import recipes
+from tinygrad_lab.inspect.run import load_run
 from tinygrad_lab.train.build import build_trainer
 from tinygrad_lab.train.checkpoint import CheckpointFolder, load, save
 from tinygrad_lab.train.folder import read_run
@@ -64,6 +65,19 @@ def test_files_of_runs(name: str, finished: Path, tmp_path: Path) -> None:
         if not name.startswith(("metrics", "result")):
             accepted(lambda: again(folder), case)  # noqa: B023  called here
         assert not list(tmp_path.rglob("*.tmp")), case
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "recipe.json"])
+def test_runs_that_are_used(name: str, finished: Path, tmp_path: Path) -> None:
+    height, width, channels = load_run(finished).image
+    images = np.zeros((2, height, width, channels), np.uint8)
+    for case in cases(100):
+        rng, folder = random.Random(case), tmp_path / "mine"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(finished, folder)
+        spoil(folder / name, rng)
+        if accepted(lambda: load_run(folder), case):  # noqa: B023  called here
+            accepted(lambda: load_run(folder).predict(images), case)  # noqa: B023  called here
 
 
 def spoil(path: Path, rng: random.Random) -> None:

@@ -28,7 +28,7 @@ from tinygrad_lab.errors import (
 )
 from tinygrad_lab.inspect import Run
 from tinygrad_lab.losses import binary_cross_entropy_with_logits
-from tinygrad_lab.registry import layers, losses
+from tinygrad_lab.registry import Plugin, layers, losses
 from tinygrad_lab.tensor import tensor
 from tinygrad_lab.train import find_recipe, run_recipe
 from tinygrad_lab.train.build import build_trainer, open_test
@@ -281,6 +281,36 @@ def test_a_missing_plugin_is_named_with_its_distribution(folder: Path, tmp_path:
         else:
             with pytest.raises(PluginError, match=told):
                 tgl.load_run(run)
+
+
+def test_a_plugin_of_a_third_party_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hardswish(tgl.Layer):
+        def forward(self, *inputs: Any) -> Any:
+            return inputs[0] * tgl.clip(inputs[0] / 6 + 0.5, 0, 1)
+
+        def output_shape(self, *shapes: Any) -> Any:
+            return shapes[0]
+
+    model = {"name": "sequential", "layers": [LAYERS[0], LAYERS[1], {"name": "acme.hardswish"}]}
+    with monkeypatch.context() as patch:
+        target = f"{Hardswish.__module__}:{Hardswish.__qualname__}"
+        plugin = Plugin("acme.hardswish", target, "acme-hardswish", "0.1.0", None)
+        patch.setitem(layers.plugins(), "acme.hardswish", [plugin])
+        patch.setitem(layers._loaded, "acme.hardswish", Hardswish)
+        folder = trained(tmp_path, model=model, training={"epochs": 1})
+        assert tgl.load_run(folder).evaluate().accuracy > 0
+    with pytest.raises(PluginError, match=r"'acme.hardswish' .*; it came with acme-hardswish 0\.1\.0; pip install"):
+        tgl.load_run(folder)
+
+
+def test_a_resumed_run_remembers_where_its_pictures_are(of_pictures: Path, tmp_path: Path) -> None:
+    run = copied(of_pictures, tmp_path)
+    for name in ("result.json", "weights.safetensors"):
+        (run / name).unlink()
+    for path in (run / "checkpoints").glob("step-*"):
+        path.unlink()
+    assert run_recipe(read_run(run), Reporter(), resume=run)["epochs"] == 2
+    assert tgl.load_run(run).evaluate().data == "image_folder test"
 
 
 def test_the_manifest_names_every_plugin_and_version(folder: Path) -> None:
