@@ -224,48 +224,57 @@ def test_wrong_optimizers(optimizer: Any, prop: str) -> None:
     assert prop in broken(check_optimizer, optimizer, options)
 
 
-@tgl.primitive
-def descend(xp: Any, p: Any, g: Any, *, lr: float) -> Any:
-    return p - p.dtype.type(lr) * g
+def careless_optimizer() -> type[Descent]:
+    """Return an optimizer whose kernel takes gradients of any shape; the module must not keep it for other tests."""
+
+    @tgl.primitive
+    def descend(xp: Any, p: Any, g: Any, *, lr: float) -> Any:
+        return p - p.dtype.type(lr) * g
+
+    @descend.kernel("numpy", error_bound=1e-6)
+    def descend_anywhere(p: Any, g: Any, *, lr: float) -> Any:
+        return p - p.dtype.type(lr) * np.resize(g, p.shape)
+
+    class Careless(Descent):
+        def update(self, p: Any, g: Any) -> None:
+            p.assign(descend(p.value, g, lr=self.lr))
+
+    return Careless
 
 
-@descend.kernel("numpy", error_bound=1e-6)
-def descend_anywhere(p: Any, g: Any, *, lr: float) -> Any:
-    return p - p.dtype.type(lr) * np.resize(g, p.shape)
+def careless_loss() -> Any:
+    """Return a loss whose kernel takes targets of any shape."""
 
+    @tgl.primitive
+    def square_error(xp: Any, p: Any, t: Any) -> Any:
+        return xp.square(p - t)
 
-class Careless(Descent):
-    def update(self, p: Any, g: Any) -> None:
-        p.assign(descend(p.value, g, lr=self.lr))
+    square_error.defvjp(p=lambda g, p, t: 2.0 * g * (p - t))
 
+    @square_error.kernel("numpy", error_bound=1e-6)
+    def square_error_anywhere(p: Any, t: Any) -> Any:
+        return np.square(p - np.resize(t, p.shape))
 
-@tgl.primitive
-def square_error(xp: Any, p: Any, t: Any) -> Any:
-    return xp.square(p - t)
+    def careless(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+        errors = square_error(prediction, target)
+        return {"none": errors, "sum": errors.sum(), "mean": errors.mean()}[reduction]
 
-
-square_error.defvjp(p=lambda g, p, t: 2.0 * g * (p - t))
-
-
-@square_error.kernel("numpy", error_bound=1e-6)
-def square_error_anywhere(p: Any, t: Any) -> Any:
-    return np.square(p - np.resize(t, p.shape))
-
-
-def careless(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
-    errors = square_error(prediction, target)
-    return {"none": errors, "sum": errors.sum(), "mean": errors.mean()}[reduction]
+    return careless
 
 
 def test_kernels_of_losses_and_optimizers_must_refuse_misfits() -> None:
-    assert broken(check_optimizer, Careless, st.just({"lr": 0.1})) == ["misfits"]
-    assert broken(check_loss, careless) == ["misfits"]
+    assert broken(check_optimizer, careless_optimizer(), st.just({"lr": 0.1})) == ["misfits"]
+    assert broken(check_loss, careless_loss()) == ["misfits"]
 
 
 @pytest.mark.parametrize("wrong", [{"profile": "fast"}, {"examples": 0}])
 def test_options_that_no_check_accepts(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(wrong))}: expected"):
         inspect_loss("mse", **wrong)
+    with pytest.raises(ConfigError, match="properties: .* got 'gradeints'; did you mean 'gradients'"):
+        inspect_loss("mse", properties=["gradeints"])
+    with pytest.raises(ConfigError, match="properties: expected a list of names"):
+        inspect_loss("mse", properties="gradients")
     with pytest.raises(TypeError, match="exmaples"):
         inspect_loss("mse", exmaples=5)  # type: ignore[call-arg]  # misspelled
 

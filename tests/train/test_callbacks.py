@@ -23,7 +23,8 @@ def test_tensorboard_reads_the_curves_of_a_run(tmp_path: Path) -> None:
         reason="pip install 'tinygrad-lab[tensorboard]' to check the files with TensorBoard",
         exc_type=ImportError,
     )
-    assert main(["train", "--tensorboard", "--runs", str(tmp_path), "--set", "training.epochs=3", *SHORT]) == 0
+    settings = ["--set", "training.epochs=3", "--set", 'training.test="epoch"']
+    assert main(["train", "--tensorboard", "--runs", str(tmp_path), *settings, *SHORT]) == 0
     (folder,) = tmp_path.iterdir()
     events = reading.EventAccumulator(str(folder)).Reload()
     tags = {"loss/training", "accuracy/training", "accuracy/test", "accuracy/validation", "learning_rate"}

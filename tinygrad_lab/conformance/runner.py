@@ -22,7 +22,7 @@ from tinygrad_lab.conformance.meta.misfits import IN_A_CHECK, Calls, judge_once,
 from tinygrad_lab.conformance.properties import LAYER, ONCE
 from tinygrad_lab.conformance.properties.agreement import check_law
 from tinygrad_lab.conformance.properties.kernels import use
-from tinygrad_lab.conformance.properties.laws import find_law
+from tinygrad_lab.conformance.properties.laws import LAWS, find_law
 from tinygrad_lab.conformance.report.failure import explain
 from tinygrad_lab.conformance.trials.options import Options
 from tinygrad_lab.conformance.trials.results import Failure, LayerResult, PropertyResult, follows
@@ -307,7 +307,7 @@ def examine_layer(
     def make_trial(case: Case) -> Trial:
         return layer_trial(cls, case, cases, options.effort)
 
-    run = Run(name, cases, make_trial, options.chosen(LAYER | laws), options, cls, call)
+    run = Run(name, cases, make_trial, options.chosen(LAYER | laws, LAWS), options, cls, call)
     drawn = draw_and_judge(run)
     if "bad_inputs" in once and options.includes("bad_inputs") and not run.ended:
         run.once("bad_inputs", lambda: check_bad_inputs(run))

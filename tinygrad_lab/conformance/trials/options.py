@@ -9,9 +9,10 @@ from typing import Any, TypedDict, TypeVar
 from tinygrad_lab.conformance.cases.case import Case
 from tinygrad_lab.conformance.trials.search import PROFILES, Profile
 from tinygrad_lab.conformance.trials.trial import Effort
-from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.errors import ConfigError, hint
 
 Anything = TypeVar("Anything")
+WHOLE = ("adequacy", "bad_inputs", "fresh_process", "misfits")  # properties that are not checked case by case
 
 
 class Keywords(TypedDict, total=False):
@@ -62,8 +63,10 @@ class Options:
         Raises
         ------
         ConfigError
-            The profile is unknown, or the number of examples is below 1.
+            The profile is unknown, the number of examples is below 1, or the properties are a string.
         """
+        if isinstance(properties, str):
+            raise ConfigError(f"properties: expected a list of names, got {properties!r}; write [{properties!r}]")
         if examples is not None and examples < 1:
             raise ConfigError(f"examples: expected at least 1, got {examples}")
         if isinstance(profile, str) and profile not in PROFILES:
@@ -78,9 +81,24 @@ class Options:
         """The work that a property puts into one case."""
         return Effort(self.profile.full, self.profile.sampled, self.devices)
 
-    def chosen(self, properties: Mapping[str, Anything]) -> dict[str, Anything]:
-        """Return the properties to check on each case; `forward` is always one of them."""
-        wanted = self.properties
+    def chosen(self, properties: Mapping[str, Anything], others: Collection[str] = ()) -> dict[str, Anything]:
+        """Return the properties to check on each case; `forward` is always one of them.
+
+        Parameters
+        ----------
+        properties : mapping
+            Those that a case can be checked for.
+        others : collection of str
+            Names that are known besides: properties of the whole, and laws.
+
+        Raises
+        ------
+        ConfigError
+            A property is unknown.
+        """
+        wanted, known = self.properties, {*properties, *WHOLE, *others}
+        for name in sorted((wanted or set()) - known):
+            raise ConfigError(f"properties: expected a known name, got {name!r}; {hint(name, sorted(known))}")
         return {name: p for name, p in properties.items() if wanted is None or name in wanted or name == "forward"}
 
     def includes(self, name: str) -> bool:
