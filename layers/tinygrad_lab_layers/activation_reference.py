@@ -17,7 +17,7 @@ def activated(sums: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..
         return np.where(found < 0, 0.0, found) if layer.config()["activation"] == "relu" else found
 
     def kink_distance(layer: Any, *inputs: Any) -> float:
-        """Return how near the sums come to ReLU's kink."""
+        """Return the smallest distance of the sums to ReLU's kink."""
         if layer.config()["activation"] is None:
             return np.inf
         return float(np.abs(sums(layer, *inputs)).min(initial=np.inf))

@@ -106,7 +106,7 @@ def _bounded(tree: Any, who: str) -> Any:
     for _ in range(_DEEPEST):
         for value in level:
             if type(value) is int and value not in _INTEGERS:
-                raise ConfigError(f"{who}: expected integers of at most 64 bits, got one of {value.bit_length()}")
+                raise ConfigError(f"{who}: expected integers of at most 64 bits, got {value.bit_length()} bits")
         level = list(_inside(level))
         if not level:
             return tree

@@ -1,4 +1,4 @@
-"""Grading with the answer in its own process, which gets inputs, returns numbers and knows no verdict."""
+"""Grading with the answer in its own process, which gets inputs, returns numbers and does not see the verdict."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tinygrad_lab.learn.apart.wire import LOST, Malformed
 from tinygrad_lab.learn.catalog import FOLDER, Exercise
 from tinygrad_lab.learn.verdict import Verdict
 
-SECONDS = 60.0  # a right answer takes at most three
+SECONDS = 60.0  # a correct answer takes at most three
 GRACE = 5.0  # extra, for the process to end by itself
 MEMORY = 4 << 30  # bytes that an answer may use
 MOST_PRINTED = 2000  # characters of a learner's output

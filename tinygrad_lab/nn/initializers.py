@@ -143,7 +143,7 @@ INITIALIZERS = {
 
 
 def draw(name: str | float, shape: Shape, *, rng: Rng = None) -> Array:
-    """Draw weights by the name of a rule, or normally with a given standard deviation.
+    """Draw weights with a named initializer, or normally with a given standard deviation.
 
     Raises
     ------

@@ -142,7 +142,7 @@ class CapturedSteps:
             raise
         except Exception as error:
             raise CaptureError(
-                f"capture: expected a step that neither waits for the device nor copies arrays from it, got "
+                f"capture: expected a step that neither waits for the device nor moves arrays to or from it, got "
                 f"{type(error).__name__}: {error}; train with capture=False"
             ) from error
         finally:

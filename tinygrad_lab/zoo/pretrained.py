@@ -88,7 +88,7 @@ def load_pretrained(name: str, *, folder: str | os.PathLike[str] | None = None) 
     name : str
         A key of `PRETRAINED`.
     folder : path, optional
-        The folder of the file; by default that in TINYGRAD_LAB_WEIGHTS.
+        The folder of the file; by default the one in TINYGRAD_LAB_WEIGHTS.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def load_pretrained(name: str, *, folder: str | os.PathLike[str] | None = None) 
     digest = digest_of(path)
     if not digest.startswith(about.digest):
         raise StateError(
-            f"weights {path}: expected arrays of digest {about.digest}..., got {digest}; get the file anew"
+            f"weights {path}: expected arrays with digest {about.digest}..., got {digest}; get the file again"
         )
     model: Layer = models[about.model](**about.options, rng=0)
     import_weights(model, path, rules=about.rules, convention=about.convention)

@@ -39,7 +39,7 @@ def reference(layer: Any, x: Any) -> Any:
 
 
 def kink_distance(layer: Any, x: Any) -> float:
-    """Return how near one of the three activations comes to its kink."""
+    """Return the smallest distance of the three activations to their kinks."""
     return kink_distance_of(layer.block, x)
 
 

@@ -86,7 +86,7 @@ cases = LayerCases(
             options={"kernel_size": 3, "padding": 2},
             inputs=((1, 2, 8, 1),),
             error=tgl.errors.ShapeError,
-            match=r"Conv2dTranspose\(1 -> 1, kernel_size=3, padding=2\): expected padding that leaves something",
+            match=r"Conv2dTranspose\(1 -> 1, kernel_size=3, padding=2\): expected padding that leaves a pixel",
         ),
         BadInput(
             args=(3, 2), options={"kernel_size": 3, "groups": 2}, error=tgl.errors.OptionError, match="groups that"

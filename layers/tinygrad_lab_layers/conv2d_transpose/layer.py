@@ -123,7 +123,7 @@ class Conv2dTranspose(tgl.Layer):
             height, width = map(self._length, shape[1:3], (0, 1))
         if height < 1 or width < 1:
             raise tgl.errors.ShapeError(
-                f"{self}: expected padding that leaves something of the result, got {self.window.padding} "
+                f"{self}: expected padding that leaves a pixel of the result, got {self.window.padding} "
                 f"(x.shape == {shape}); use less padding"
             )
         return (shape[0], height, width, self.out_channels)

@@ -49,7 +49,7 @@ cases = LayerCases(
     bad_inputs=(
         BadInput(args=(3, 2), inputs=((4, 5),), error=tgl.errors.ShapeError, match="expected last axis 3, got 5"),
         BadInput(args=(3, 2), inputs=((),), error=tgl.errors.ShapeError, match="expected last axis 3, got none"),
-        BadInput(args=(-1, 2), error=tgl.errors.OptionError, match="expected at least 1 feature"),
+        BadInput(args=(-1, 2), error=tgl.errors.OptionError, match="expected in_features and out_features >= 0"),
         BadInput(
             args=(3, 2),
             options={"activation": "tanh"},

@@ -63,7 +63,7 @@ class Dense(tgl.Layer):
     ) -> None:
         if in_features < 0 or out_features < 0:
             raise tgl.errors.OptionError(
-                f"Dense: expected at least 1 feature on each side, got {in_features} -> {out_features}"
+                f"Dense: expected in_features and out_features >= 0, got {in_features} and {out_features}"
             )
         if activation not in (None, "relu"):
             raise tgl.errors.OptionError(f"Dense: expected activation 'relu' or None, got {activation!r}")

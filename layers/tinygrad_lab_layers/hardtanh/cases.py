@@ -18,7 +18,7 @@ def reference(layer: Any, x: Any) -> Any:
 
 
 def kink_distance(layer: Any, x: Any) -> float:
-    """Return how near the values come to a bound."""
+    """Return the smallest distance of the values to a bound."""
     bounds = np.array([layer.config()["low"], layer.config()["high"]])
     return float(np.abs(x[..., None] - bounds).min(initial=np.inf))
 

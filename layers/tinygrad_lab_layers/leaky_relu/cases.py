@@ -17,7 +17,7 @@ def reference(layer: Any, x: Any) -> Any:
 
 
 def kink_distance(layer: Any, x: Any) -> float:
-    """Return how near the values come to 0."""
+    """Return the smallest distance of the values to 0."""
     return float(np.abs(x).min(initial=np.inf))
 
 

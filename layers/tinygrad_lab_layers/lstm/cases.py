@@ -65,6 +65,6 @@ cases = LayerCases(
         BadInput(args=(3, 2), inputs=((4, 3),), error=tgl.errors.ShapeError, match=r"expected sequences \(N, T, 3\)"),
         BadInput(args=(3, 2), inputs=((4, 5, 2),), error=tgl.errors.ShapeError, match=r"x.shape == \(4, 5, 2\)"),
         BadInput(args=(3, 2), inputs=((4, 0, 3),), error=tgl.errors.ShapeError, match="at least one step"),
-        BadInput(args=(3, 0), error=tgl.errors.OptionError, match="numbers of features, got 3 -> 0"),
+        BadInput(args=(3, 0), error=tgl.errors.OptionError, match="in_features and features >= 1, got 3 and 0"),
     ),
 )

@@ -85,7 +85,7 @@ class LSTM(tgl.Layer):
     ) -> None:
         if in_features < 1 or features < 1:
             raise tgl.errors.OptionError(
-                f"LSTM: expected at least 1 feature on each side, got {in_features} -> {features}"
+                f"LSTM: expected in_features and features >= 1, got {in_features} and {features}"
             )
         self.in_features, self.features = in_features, features
         rng = tgl.initializers.as_rng(rng)

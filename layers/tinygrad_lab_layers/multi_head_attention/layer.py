@@ -37,7 +37,7 @@ class MultiHeadAttention(tgl.Layer):
     heads : int
         h, a divisor of F.
     causal : bool
-        Whether query t sees keys 1 ... t only.
+        Whether query t sees only keys 1 ... t.
     bias : bool
         Whether to add the vectors b.
     init : str or float

@@ -43,7 +43,7 @@ def reference(layer: Any, x: Any) -> Any:
 
 
 def kink_distance(layer: Any, x: Any) -> float:
-    """Return how near any branch comes to a kink."""
+    """Return the smallest distance of a branch to a kink."""
     return min(kink_distance_of(branch, x) for branch in layer.children().values())
 
 

@@ -61,7 +61,7 @@ class PropertyResult:
     examples : int
         The number of judged cases.
     worst : Measure
-        The error that came nearest to its tolerance.
+        The error with the largest ratio to its tolerance.
     undecided : int
         The number of cases at a kink.
     failure : Failure or None

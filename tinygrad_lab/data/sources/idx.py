@@ -62,5 +62,5 @@ def parse_idx(content: bytes, *, axes: int, name: str = "idx") -> Array:
             f"got {len(content) - start}"
         )
     if math.prod(max(length, 1) for length in shape) > _LARGEST:  # if a length is 0, the others could be anything
-        raise DataError(f"{name}: expected a shape that there can be, got a header that says {shape}")
+        raise DataError(f"{name}: expected a shape of at most 2^40 values, got {shape} in the header")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -30,7 +30,7 @@ NOWHERE = np.uint64(0)  # a null pointer
 
 
 def takes(*arrays: Any) -> bool:
-    """Return whether kernels take these arrays: of one float dtype, not empty, not too large. None is ignored."""
+    """Return whether kernels accept these arrays: of one float dtype, not empty, not too large. None is ignored."""
     given = [a for a in arrays if a is not None]
     if not all(map(is_array, given)):
         return False

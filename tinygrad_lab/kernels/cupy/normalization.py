@@ -1,4 +1,4 @@
-"""Batch normalization and sums over channels on a GPU. Sums go in steps; each step leaves one row per chunk."""
+"""Batch normalization and sums over channels on a GPU. Sums are computed in steps; each leaves one row per chunk."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _centered_sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
 
 
 def _statistics(x: Array) -> tuple[Array, Array]:
-    """Return the mean of each channel and the sum of squares about it: (1, C) each."""
+    """Return the mean of each channel and the sum of squared deviations from it: (1, C) each."""
     channels = x.shape[-1]
     count = rows = x.size // channels
     means, squares = _partial(rows, x), _partial(rows, x)
