@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shlex
@@ -15,14 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
-from tinygrad_lab.cli import main
+from tinygrad_lab.cli import main, train
 from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.train.evaluation import best_epoch, headline_accuracies, spread
 from tinygrad_lab.train.folder import recipe_text
 from tinygrad_lab.train.ledger import LEDGER, read_ledger
 from tinygrad_lab.train.provenance import machine, revision
 from tinygrad_lab.train.recipe import find_recipe
-from tinygrad_lab.train.results import changes, gather, page, read_results, read_runs, write_results
+from tinygrad_lab.train.recipe import recipe_text as find_text
+from tinygrad_lab.train.results import changes, compared, gather, judged, page, read_results, read_runs, write_results
 
 accuracies = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=9)
 
@@ -79,7 +81,7 @@ def made_run(folder: Path, *, recipe: str, seed: int, accuracy: float, lr: float
     }
     result = {
         "seed": seed, "epochs": 3, "images_per_second": 10.0 * seed, "training_accuracy": 1.0,
-        "figures": {"best_on_test": told, "last": told, "chosen_on_validation": told},
+        "figures": {"best_on_test": told, "last": told, "chosen_on_validation": told}, "test": told,
     }  # fmt: skip
     (folder / "recipe.json").write_text(json.dumps(tables))
     (folder / "result.json").write_text(json.dumps(result))
@@ -124,6 +126,96 @@ def test_settings_that_differ_from_the_recipe_are_told() -> None:
     assert changes({"recipe": "a_file_of_mine", "settings": without}) == changes({"recipe": "lenet5"}) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "seeds"),
+    [
+        ("lenet5", ["optimizer.name=adam", "training.test=never"], [0]),
+        ("lenet5", ["optimizer={name='sgd', lr=0.5}", "augment=[]", "schedule={name='step', every=2}"], [2, 3]),
+        ("resnet20", ["data.validation=0.25", "training.clip_norm=1"], [0, 1, 4]),
+        ("mine.toml:edge", ["optimizer.lr=0.5", "training.test=epoch"], [1]),
+    ],
+)
+def test_the_command_makes_the_settings_again(
+    name: str, settings: list[str], seeds: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text(find_text("padding_cnn7"))
+    ran = find_recipe(name).override(settings)
+    for seed in seeds:
+        made_run(Path(f"run{seed}"), recipe="replaced", seed=seed, accuracy=0.5)
+        Path(f"run{seed}", "recipe.json").write_bytes(recipe_text(ran.override([f"training.seed={seed}"])))
+    (one,) = gather(read_runs(Path()))
+    made = []
+    for line in one["command"].split("; "):
+        parser = argparse.ArgumentParser()
+        train.add_arguments(parser)
+        found = parser.parse_args(shlex.split(line)[2:])
+        recipe = find_recipe(found.recipe).override(found.set)
+        first = recipe["training"].get("seed", 0)
+        for seed in range(first, first + found.seeds):
+            made.append(recipe.override([f"training.seed={seed}"]).tables)
+    expected = [ran.override([f"training.seed={seed}"]).tables for seed in seeds]
+    for tables in (*made, *expected):
+        tables.pop("origin", None)
+        tables["training"].setdefault("test", "end")
+    assert made == expected
+
+
+def test_what_a_command_cannot_leave_out_is_named(tmp_path: Path) -> None:
+    made_run(tmp_path / "run", recipe="lenet5", seed=0, accuracy=0.5)
+    tables = {"name": "lenet5", **find_recipe("lenet5").tables}
+    del tables["schedule"]
+    (tmp_path / "run" / "recipe.json").write_text(json.dumps(tables))
+    (one,) = gather(read_runs(tmp_path))
+    assert one["command"] == "tinygrad-lab train lenet5  # without schedule, which the recipe has today"
+
+
+def test_accuracies_on_validation_images_are_marked_and_not_compared(tmp_path: Path) -> None:
+    for name in ("padding_cnn7", "padding_cnn7:none"):
+        for seed in (0, 1):
+            made_run(tmp_path / f"{name}{seed}", recipe=name, seed=seed, accuracy=0.5)
+            if name == "padding_cnn7":
+                path = tmp_path / f"{name}{seed}" / "result.json"
+                result = json.loads(path.read_text())
+                result["validation"] = result.pop("test") | {"images": 1000}
+                path.write_text(json.dumps(result))
+    one, other = gather(read_runs(tmp_path))
+    assert (one["evaluated_on"], one["validation_images"], other["evaluated_on"]) == ("validation", 1000, "test")
+    assert judged(one, other) is None
+    text = page([one, other])
+    assert "| `padding_cnn7` *validation* |" in text
+    assert "| `padding_cnn7:none` |" in text
+    older = {key: value for key, value in other.items() if key != "evaluated_on"}
+    assert judged(older, other) is not None, "results without the entry are of test images"
+
+
+def test_seeds_that_were_added_are_judged_at_the_level_of_their_rule(tmp_path: Path) -> None:
+    for name, accuracy in (("padding_cnn7", 0.5), ("padding_cnn7:none", 0.6)):
+        for seed in (0, 1):
+            made_run(tmp_path / f"{name}{seed}", recipe=name, seed=seed, accuracy=accuracy + seed / 100 * accuracy)
+    found = judged(*gather(read_runs(tmp_path)))
+    assert found is not None
+    assert found.level == 0.95
+    rule = {"compared_with": "padding_cnn7:none", "at_most": 6, "level": 0.99}
+    (tmp_path / "padding_cnn71" / "stopping.json").write_text(json.dumps(rule))
+    one, other = gather(read_runs(tmp_path))
+    assert one["stopping"] == [rule]
+    assert "(99 % interval" in compared(one, other)
+
+
+def test_seeds_of_two_devices_are_two_experiments(tmp_path: Path) -> None:
+    for seed, device in ((0, "cpu"), (1, "cuda")):
+        made_run(tmp_path / device, recipe="lenet5", seed=seed, accuracy=0.5)
+        path = tmp_path / device / "result.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"machine": {"device": device}, "revision": "a1"}))
+    found = gather(read_runs(tmp_path))
+    assert [one["seeds"] for one in found] == [[0], [1]]
+    assert found[1]["command"].startswith("tinygrad-lab train lenet5 ")
+    assert "--device cuda" in found[1]["command"]
+    with pytest.raises(ConfigError, match="test images, cpu; test images, cuda"):
+        write_results(found, tmp_path / "out")
+
+
 def test_runs_of_a_recipe_of_ones_own_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for lr in (0.1, 0.2):
         made_run(tmp_path / str(lr), recipe="a_rather_long_name_of_mine", seed=0, accuracy=0.5, lr=lr)
@@ -147,8 +239,8 @@ def test_a_result_names_its_machines_revisions_and_command(tmp_path: Path) -> No
     assert (one["machines"], one["revisions"]) == ([machine()], ["a1", "b2+"])
     first, second = (shlex.split(part) for part in one["command"].split("; "))
     assert first[:5] == ["tinygrad-lab", "train", "padding_cnn7:edge", "--seeds", "2"]
-    assert second[3:5] == ["--set", "training.seed=4"]
-    for words in (first[5:], second[5:]):
+    assert second[-2:] == ["--set", "training.seed=4"]
+    for words in (first[5:], second[3:]):
         assert find_recipe("padding_cnn7:edge").override(words[1::2])["optimizer"]["lr"] == 0.25
 
 

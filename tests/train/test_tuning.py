@@ -204,8 +204,50 @@ def test_seeds_are_added_until_the_verdict_decides(
     seeds = sorted(json.loads(p.read_text())["seed"] for p in (tmp_path / "runs").glob("*/result.json"))
     assert seeds == [seed for seed in range(len(seeds) // 2) for _ in "ab"]
     assert len(seeds) < 12
+    (rule,) = {p.read_text() for p in (tmp_path / "runs").glob("lenet5*/stopping.json")}
+    assert json.loads(rule) == {"compared_with": "slow", "at_most": 6, "level": 0.99}
+    assert main([*arguments, "--json"]) == 0
+    *_, shown = map(json.loads, capsys.readouterr().out.splitlines())
+    assert shown["verdict"]["better"] == "first"
+    assert shown["verdict"]["pairs"] == len(seeds) // 2
     assert main([*arguments, "--quiet"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == last, "finished runs count, and are not run again"
     assert len(list((tmp_path / "runs").glob("*/result.json"))) == len(seeds)
     assert main(["train", "lenet5", "--until-decided", str(slow), "--at-most", "1"]) == 1
     assert "expected --at-most 2 or more" in capsys.readouterr().err
+
+
+def test_only_recipes_on_the_same_images_are_compared_until_decided(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = recipe_text("lenet5")
+    others = {
+        "data.classes: None and ['0', '1']": text.replace("validation =", 'classes = ["0", "1"]\nvalidation ='),
+        "data.name: digits and mnist": text.replace('"digits"', '"mnist"'),
+        "split: test and validation": text.replace("seed = 0", 'seed = 0\ntest = "never"'),
+    }
+    for number, (reason, other) in enumerate(others.items()):
+        path = tmp_path / f"other{number}.toml"
+        path.write_text(other)
+        assert main(["train", "lenet5", "--until-decided", str(path), "--runs", str(tmp_path / "runs")]) == 1
+        message = capsys.readouterr().err
+        assert "the same images, got" in message
+        assert number == 2 or reason in message
+    assert not (tmp_path / "runs").exists()
+    assert main(["train", "lenet5", "--at-most", "3"]) == 1
+    assert "--at-most: expected it with --until-decided" in capsys.readouterr().err
+    assert main(["results", str(tmp_path), "--ledger", "/nonexistent"]) == 1
+
+
+def test_runs_that_open_no_test_image_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (run, results):
+        monkeypatch.setattr(module, "revision", lambda: "a1")
+    recipe = RECIPE.override(["training.test=never", "training.epochs=1"])
+    ran = run.run_recipe(recipe, Reporter(), runs=tmp_path)
+    options = {"root": None, "device": "cpu"}
+    found = results.finished_run(tmp_path, recipe, **options)
+    assert found is not None
+    assert found["run"] == ran["run"]
+    assert results.finished_run(tmp_path, recipe.override(["training.test=end"]), **options) is None
+    monkeypatch.setattr(results, "revision", lambda: "b2")
+    assert results.finished_run(tmp_path, recipe, **options) is None, "other code is not mixed in"

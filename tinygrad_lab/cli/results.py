@@ -20,9 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the three figures of each experiment, or write them."""
+    from tinygrad_lab.errors import ConfigError
     from tinygrad_lab.train.ledger import read_ledger
     from tinygrad_lab.train.results import gather, read_runs, write_results
 
+    if arguments.ledger and not arguments.write:
+        raise ConfigError("--ledger: expected it with --write, got it alone; trials are shown on the page it writes")
     results = gather(read_runs(Path(arguments.runs)))
     if arguments.write:
         ledgers = sorted(Path(ledger) for ledger in arguments.ledger)
@@ -43,6 +46,8 @@ def _print_table(results: list[dict[str, Any]]) -> None:
     print(f"{'recipe':{width}} seeds epochs {' '.join(f'{figure:12}' for figure in figures)}".rstrip())
     for result, differs in zip(results, distinctions(results), strict=True):
         cells = " ".join(f"{percent(result.get(name)):12}" for name in FIGURES)
+        if result["evaluated_on"] == "validation":
+            differs = ["accuracies on validation images", *differs]
         print(f"{result['recipe']:{width}} {len(result['seeds']):5} {result['epochs']:6} {cells}".rstrip())
         if differs:
             print(f"  with {'; '.join(differs)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--until-decided", metavar="OTHER", help="add seeds to this recipe and to OTHER until a verdict is decided"
     )
-    parser.add_argument("--at-most", type=int, default=10, metavar="N", help="seeds with --until-decided (default: 10)")
+    parser.add_argument("--at-most", type=int, metavar="N", help="seeds with --until-decided, fixed beforehand (10)")
     parser.add_argument("--data", metavar="DIR", help="folder of data sets (default: TINYGRAD_LAB_DATA, then a cache)")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="create the run's folder in DIR (default: runs)")
     parser.add_argument("--resume", metavar="RUN", help="resume the run in this folder")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, or cuda for a GPU (default: cpu)")
     parser.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard into the run's folder")
     parser.add_argument("--quiet", action="store_true", help="print only the result")
-    parser.add_argument("--json", action="store_true", help="print only one JSON object for each run")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a run, and one of the verdict")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -54,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.seeds < 1:
         raise ConfigError(f"--seeds: expected at least 1, got {arguments.seeds}")
     recipe = find_recipe(arguments.recipe).override(arguments.set)
+    if arguments.at_most is not None and not arguments.until_decided:
+        raise ConfigError("--at-most: expected it with --until-decided, got it alone; --seeds gives a fixed number")
     if arguments.until_decided:
         return _until_decided(recipe, find_recipe(arguments.until_decided).override(arguments.set), arguments)
     first, results = recipe["training"].get("seed", 0), []
@@ -69,22 +72,29 @@ def run(arguments: argparse.Namespace) -> int:
 def _until_decided(recipe: Recipe, other: Recipe, arguments: argparse.Namespace) -> int:
     """Train both recipes seed by seed until their difference is decided, or the seeds are used up."""
     from tinygrad_lab.errors import ConfigError
-    from tinygrad_lab.train.results import finished_run
+    from tinygrad_lab.train.folder import write_into
+    from tinygrad_lab.train.results import STOPPING, evaluated_on, finished_run, other_images
     from tinygrad_lab.train.statistics import bonferroni_level, verdict
 
-    if arguments.at_most < 2 or arguments.seeds != 1:
+    at_most = 10 if arguments.at_most is None else arguments.at_most
+    if at_most < 2 or arguments.seeds != 1:
         raise ConfigError(
-            f"--until-decided: expected --at-most 2 or more, and no --seeds, got --at-most {arguments.at_most} and "
+            f"--until-decided: expected --at-most 2 or more, and no --seeds, got --at-most {at_most} and "
             f"--seeds {arguments.seeds}"
         )
     runs, first = Path(arguments.runs), recipe["training"].get("seed", 0)
-    level = bonferroni_level(arguments.at_most - 1)
+    splits = [evaluated_on(one, arguments.data) for one in (recipe, other)]
+    if differ := other_images([recipe.tables, other.tables], splits):
+        raise ConfigError(f"--until-decided: expected recipes that are evaluated on the same images, got {differ[0]}")
+    level = bonferroni_level(at_most - 1)
     results: tuple[list[dict[str, Any]], ...] = ([], [])
-    for seed in range(first, first + arguments.at_most):
+    for seed in range(first, first + at_most):
         for one, done in zip((recipe, other), results, strict=True):
             seeded = one.override([f"training.seed={seed}"])
             same = finished_run(runs, seeded, root=arguments.data, device=arguments.device)
             done.append(same or _train(seeded, arguments, runs=runs))
+            rule = {"compared_with": (other if one is recipe else recipe).name, "at_most": at_most, "level": level}
+            write_into(Path(done[-1]["run"]), STOPPING, json.dumps(rule).encode())
             _show(done[-1], arguments)
         honest = all("chosen_on_validation" in done[-1]["figures"] for done in results)
         name = "chosen_on_validation" if honest else "last"
@@ -92,7 +102,9 @@ def _until_decided(recipe: Recipe, other: Recipe, arguments: argparse.Namespace)
         found = verdict(*sides, images=results[0][-1].get(_judged(results[0][-1]), {}).get("images"), level=level)
         if found.decided:
             break
-    if not arguments.json:
+    if arguments.json:
+        print(json.dumps({"verdict": {**asdict(found), "decided": found.decided, "better": found.better}}))
+    else:
         print(f"{recipe.name} compared with {other.name}: {found}")
     return 0
 

@@ -1,7 +1,8 @@
 """What a network and a run are worth: loss and accuracy, the three figures that are quoted, their spread over seeds.
 
 Accuracy on test images moves from epoch to epoch, so the best of many epochs flatters: whoever quotes it has chosen on
-the test set. Three figures are told apart here, all measured on the test images:
+the test set. Three figures are told apart here, all measured on the test images (of a run that opens
+none, ``last`` alone on the validation images):
 
 - ``best_on_test``: at the epoch where that very figure is best, as many documents quote it;
 - ``last``: at the last epoch;

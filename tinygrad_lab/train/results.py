@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_lab.arguments import check_state
+from tinygrad_lab.data import find_source
 from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.files.parsing import from_json, read_text
 from tinygrad_lab.files.writing import write_atomically, writing
@@ -23,6 +24,7 @@ from tinygrad_lab.train.ledger import LEDGER, Trial, append, read_ledger, trials
 from tinygrad_lab.train.provenance import revision
 from tinygrad_lab.train.recipe import (
     NO_SETTINGS,
+    TEST,
     Recipe,
     check_name,
     find_recipe,
@@ -30,7 +32,7 @@ from tinygrad_lab.train.recipe import (
     setting_text,
     split_name,
 )
-from tinygrad_lab.train.statistics import Verdict, verdict
+from tinygrad_lab.train.statistics import LEVEL, Verdict, verdict
 
 Result = dict[str, Any]
 _SHOWN: Mapping[str, Any] = {  # what each experiment is shown by
@@ -48,6 +50,10 @@ _EXPERIMENT: Mapping[str, Any] = {  # and what there may be besides
     "published": str,
     "test_images": int,
     "test_looks": list[int],
+    "evaluated_on": str,
+    "validation_images": int,
+    "stopping": list,
+    "file": str,
     "command": str,
     "machines": list,
     "revisions": list[str],
@@ -62,9 +68,12 @@ _RESULT: Mapping[str, Any] = {
     "images_per_second": float,
 }
 _PROVENANCE: Mapping[str, Any] = {"machine": dict, "revision": str}  # of runs that note it
-_LATER: Mapping[str, Any] = {**_PROVENANCE, "test_looks": int}  # what older runs lack
+_LATER: Mapping[str, Any] = {**_PROVENANCE, "test_looks": int, "validation": dict}  # what older runs lack
 _FIGURE: Mapping[str, Any] = {"epoch": int, "accuracy": float}
 _METRICS: Mapping[str, Any] = {"accuracy": float}
+
+STOPPING = "stopping.json"  # in the folder of a run: the rule by which seeds were added to it
+_RULE: Mapping[str, Any] = {"compared_with": str, "at_most": int, "level": float}
 
 _SAME_TRAINING = ("seed", "test")  # settings of `training` that make no other experiment
 
@@ -80,10 +89,13 @@ moves from epoch to epoch, so there are three figures:
 
 **training** is the mean over the batches of the last epoch. The network sees these with dropout and augmentation, so it
 may be below the test accuracy. **looks** is how often each run evaluated the test images: by default once or twice,
-after the last epoch. **images/s** is the speed of the fastest run on a machine that did other work too.
+after the last epoch. **images/s** is the speed of the fastest run on a machine that did other work too. A row marked
+*validation* gives accuracies on validation images, of runs that opened no test image. Accuracies on other images are
+not compared.
 
 [`verdict`](../../explanation/when-a-difference-counts.md) compares a variant with its recipe. It gives the mean
-difference over the seeds that both ran, with its 95 % interval. If the interval contains 0, the verdict is *undecided*,
+difference over the seeds that both ran, with its 95 % interval; the level is higher where seeds were added until a
+verdict decided. If the interval contains 0, the verdict is *undecided*,
 and the page estimates how many more seeds would decide. Trying several settings and keeping the best on the test images
 is a bias, too; a remark marks the recipes where that was done. `tinygrad-lab results` makes this page from the files in
 this folder.
@@ -112,6 +124,9 @@ def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
             _checked(path, figure, _FIGURE, name)
         if "last" not in result["figures"]:
             raise ConfigError(f"results: {path}: expected figures of the last epoch, got {sorted(result['figures'])}")
+        if (rule := path.with_name(STOPPING)).exists():
+            result["stopping"] = _read(rule, _RULE)
+        result["run"] = str(path.parent)
         if (metrics := path.with_name("metrics.jsonl")).exists():
             lines = read_text(metrics, "results").splitlines()
             epochs = [_checked(metrics, from_json(line, f"results: {metrics}"), _METRICS) for line in lines]
@@ -165,7 +180,7 @@ def gather(runs: Iterable[tuple[dict[str, Any], Result]]) -> list[Result]:
     for tables, result in runs:
         settings = {table: tables[table] for table in tables if table not in ("file", *NO_SETTINGS)}
         settings["training"] = {k: v for k, v in tables["training"].items() if k not in _SAME_TRAINING}
-        settings["evaluated on"] = "test" if "test" in result else "validation"
+        settings["evaluated on"] = [_split(result), result.get("machine", {}).get("device", "cpu")]
         groups.setdefault(json.dumps(settings, sort_keys=True), {})[result["seed"]] = (tables, result)
     return sorted((_summary(list(group.values())) for group in groups.values()), key=lambda one: str(one["recipe"]))
 
@@ -194,11 +209,21 @@ def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
         "images_per_second": max(result["images_per_second"] for result in results),
         "settings": {table: tables[table] for table in tables if table not in ("name", "file", *NO_SETTINGS)},
     }
-    if images := results[-1].get("test", {}).get("images"):
-        summary["test_images"] = images
+    split = summary["evaluated_on"] = _split(results[-1])
+    if images := results[-1].get(split, {}).get("images"):
+        summary[f"{split}_images"] = images
+    rules = [result["stopping"] for result in results if "stopping" in result]
+    summary |= {"stopping": rules[-1:]} if rules else {}
+    summary |= {"file": tables["file"]} if "file" in tables else {}
     if all("test_looks" in result for result in results):
         summary["test_looks"] = [result["test_looks"] for result in results]
-    return {**summary, "command": command(summary), **_provenance(results)}
+    summary |= _provenance(results)
+    return {**summary, "command": command(summary)}
+
+
+def _split(result: Result) -> str:
+    """Return the split that a run's accuracies were measured on."""
+    return "test" if "test" in result else "validation"
 
 
 def _provenance(results: Sequence[Result]) -> Result:
@@ -216,26 +241,64 @@ def command(result: Result) -> str:
 
     Seeds that do not follow one another take a command for each unbroken series.
     """
-    settings = "".join(f" --set {shlex.quote(change)}" for change in changes(result))
+    recipe = _recipe_of(result)
+    replaced, gone = ([], []) if recipe is None else _replacing(recipe, result.get("settings", recipe.tables))
+    settings = "".join(f" --set {shlex.quote(change)}" for change in replaced)
+    devices = {machine.get("device", "cpu") for machine in result.get("machines", [])} - {"cpu"}
+    settings += "".join(f" --device {device}" for device in sorted(devices))
+    usual = 0 if recipe is None else recipe["training"].get("seed", 0)
     lines, seeds = [], sorted(result["seeds"])
     while seeds:
         count = next((n for n in range(1, len(seeds)) if seeds[n] != seeds[0] + n), len(seeds))
-        first, several = f" --set training.seed={seeds[0]}" * (seeds[0] > 0), f" --seeds {count}" * (count > 1)
-        lines.append(f"tinygrad-lab train {result['recipe']}{several}{first}{settings}")
+        first, several = f" --set training.seed={seeds[0]}" * (seeds[0] != usual), f" --seeds {count}" * (count > 1)
+        name = shlex.quote(_argument(result))
+        lines.append(f"tinygrad-lab train {name}{several}{settings}{first}")
         seeds = seeds[count:]
-    return "; ".join(lines)
+    return "; ".join(lines) + f"  # without {', '.join(gone)}, which the recipe has today" * bool(gone)
+
+
+def _replacing(recipe: Recipe, tables: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Return settings that make the tables of a recipe, as `Recipe.override` takes them, and tables that must go.
+
+    Where a key is gone, the whole table is replaced.
+    """
+    found, now = [], {table: dict(recipe[table]) for table in recipe.tables if table != "augment"}
+    now["training"].pop("seed", None)
+    for table, content in tables.items():
+        if not isinstance(content, dict) or table in NO_SETTINGS:
+            if table not in NO_SETTINGS and content != recipe.tables.get(table, []):
+                found.append(f"{table}={setting_text(content)}")
+            continue
+        wanted = {key: value for key, value in content.items() if (table, key) != ("training", "seed")}
+        gone = now.get(table, {}).keys() - wanted.keys()
+        if table == "training" and gone == {"test"}:
+            wanted["test"], gone = TEST[0], set()
+        if gone or table not in now:
+            found.append(f"{table}={setting_text(wanted)}")
+        else:
+            found += [f"{table}.{k}={setting_text(v)}" for k, v in wanted.items() if now[table].get(k) != v]
+    return found, [table for table in now if table not in (*tables, *NO_SETTINGS)]
+
+
+def _argument(result: Result) -> str:
+    return str(result.get("file", result["recipe"]))
+
+
+def _recipe_of(result: Result) -> Recipe | None:
+    """Return the recipe of an experiment as it is today; None if it is neither the package's nor in a file."""
+    try:
+        return find_recipe(_argument(result))
+    except ConfigError:
+        return None
 
 
 def changes(result: Result) -> list[str]:
     """Return the settings in which an experiment differs from its recipe, as ``--set`` takes them.
 
-    A recipe that does not come with the package is not compared, nor a result that holds no settings.
+    A recipe that cannot be found is not compared, nor a result that holds no settings.
     """
-    try:
-        recipe = find_recipe(result["recipe"])
-    except ConfigError:
-        return []
-    if "settings" not in result:
+    recipe = _recipe_of(result)
+    if recipe is None or "settings" not in result:
         return []
     return _differences(result["settings"], recipe.tables)
 
@@ -278,7 +341,8 @@ def write_results(results: Sequence[Result], folder: Path, trials: Sequence[Tria
     names = [str(result["recipe"]) for result in results]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         one, other, *_ = [r for r in results if r["recipe"] == twice[0]]
-        differences = "; ".join(_differences(one["settings"], other["settings"]))
+        measured = [f"{r['evaluated_on']} images, {_devices(r)}" for r in (one, other)]
+        differences = "; ".join(_differences(one["settings"], other["settings"]) or measured)
         raise ConfigError(
             f"results: expected one experiment a name, got other settings too for {twice} "
             f"({differences}); move trials away"
@@ -380,15 +444,42 @@ def judged(result: Mapping[str, Any], other: Mapping[str, Any]) -> Verdict | Non
     """
     figure = _compared_at(result, other)
     one, two = (dict(zip(r["seeds"], r[figure]["values"], strict=True)) for r in (result, other))
-    if not one.keys() & two.keys():
+    splits = [r.get("evaluated_on", "test") for r in (result, other)]
+    settings = [r.get("settings", {}) for r in (result, other)]
+    if not one.keys() & two.keys() or (all(settings) and other_images(settings, splits)):
         return None
-    return verdict(one, two, images=result.get("test_images", other.get("test_images")))
+    name = f"{splits[0]}_images"
+    level = max([LEVEL, *(rule["level"] for r in (result, other) for rule in r.get("stopping", []))])
+    return verdict(one, two, images=result.get(name, other.get(name)), level=level)
+
+
+def other_images(settings: Sequence[Mapping[str, Any]], splits: Sequence[str]) -> list[str]:
+    """Return in what the images of two experiments differ, so that their accuracies cannot be compared."""
+    keys: tuple[str, ...] = ("name", "classes")
+    if "validation" in splits:
+        keys = (*keys, "validation", "seed")
+    usual = {"seed": 0, "validation": 0.0}
+    values = {f"data.{key}": [one.get("data", {}).get(key, usual.get(key)) for one in settings] for key in keys}
+    values["split"] = list(splits)
+    return [f"{name}: {one} and {other}" for name, (one, other) in values.items() if one != other]
+
+
+def evaluated_on(recipe: Recipe, root: str | None) -> str:
+    """Return the split that the runs of a recipe are evaluated on."""
+    never = recipe["training"].get("test", TEST[0]) == "never"
+    return "validation" if never or "test" not in find_source(recipe["data"]["name"]).splits(root) else "test"
+
+
+def _devices(result: Result) -> str:
+    return ", ".join(dict.fromkeys(machine.get("device", "cpu") for machine in result.get("machines", [{}])))
 
 
 def compared(result: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """Return `judged` as a sentence of a page."""
     epochs = "epochs chosen on validation" if _compared_at(result, other) == "chosen_on_validation" else "last epochs"
-    return f"`{result['recipe']}` compared with `{other['recipe']}` at the {epochs}: {judged(result, other)}."
+    revisions = {tuple(one.get("revisions", [])) for one in (result, other)}
+    code = " The revisions of the code differ." if len(revisions) > 1 and all(revisions) else ""
+    return f"`{result['recipe']}` compared with `{other['recipe']}` at the {epochs}: {judged(result, other)}.{code}"
 
 
 def comparisons(results: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -430,7 +521,8 @@ def _first_epochs(result: Result, level: float) -> str:
 
 
 def _row(result: Result) -> str:
-    cells = [f"`{result['recipe']}`", *(percent(result.get(name)) for name in FIGURES)]
+    mark = " *validation*" * (result.get("evaluated_on") == "validation")
+    cells = [f"`{result['recipe']}`{mark}", *(percent(result.get(name)) for name in FIGURES)]
     least = min(result.get("epochs_by_seed", [result["epochs"]]))
     epochs = str(result["epochs"]) if least == result["epochs"] else f"{least} to {result['epochs']}"
     cells += [percent(result["training_accuracy"]), epochs, str(len(result["seeds"]))]
