@@ -54,7 +54,7 @@ def test_without_the_folder_there_is_no_table(tmp_path: Path) -> None:
 def test_without_the_folder_it_says_where_results_are(tmp_path: Path) -> None:
     found = results("lenet5", "nin", folder=tmp_path / "missing")
     assert str(found) == (
-        "No results here: full runs of lenet5, nin lie in docs/results of the repository, which an installed package "
+        "No results here: full runs of lenet5, nin are in docs/results of the repository, which an installed package "
         f"does not have; expected a folder {tmp_path / 'missing'}"
     )
     assert "Not yet" not in found._repr_html_()

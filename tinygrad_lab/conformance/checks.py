@@ -107,7 +107,7 @@ def check_layer(layer: Any, cases: Any = None, **options: Unpack[Keywords]) -> L
 
 
 def draw_inputs(case: Case, cases: LayerCases) -> tuple[Case, list[Any]]:
-    """Return a function's inputs, drawn again while a kink is nearer than the margin.
+    """Return a function's inputs, drawn again while a kink is closer than the margin.
 
     Raises
     ------

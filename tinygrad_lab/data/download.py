@@ -139,7 +139,7 @@ def _fetch_from(address: str, file: DataFile, part: Path, progress: Progress, pa
             part.unlink()
             if not resumed:
                 raise _WrongAnswerError(f"the wrong content: it does not have {file.checksum}")
-            resumed, trouble = False, "the wrong content"  # the old part may belong to another file: start anew
+            resumed, trouble = False, "the wrong content"  # the old part may belong to another file: start again
     raise _WrongAnswerError(trouble)
 
 

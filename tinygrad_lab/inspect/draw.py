@@ -203,14 +203,14 @@ def draw_model(name: str, options: Mapping[str, Any] | None = None, *, fold: boo
     name : str
         The network's registered name.
     options : mapping or None
-        Its options, as of `outline`.
+        Its options; see `outline`.
     fold : bool
-        As of `draw`.
+        See `draw`.
 
     Raises
     ------
     PluginError, ConfigError, ShapeError
-        As of `outline`.
+        See `outline`.
 
     Examples
     --------

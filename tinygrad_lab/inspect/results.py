@@ -51,7 +51,7 @@ class Results:
     def _notes(self) -> list[str]:
         if self.folder is not None:
             return [
-                f"No results here: full runs of {', '.join(name for name, _ in self.rows)} lie in docs/results of the "
+                f"No results here: full runs of {', '.join(name for name, _ in self.rows)} are in docs/results of the "
                 f"repository, which an installed package does not have; expected a folder {self.folder}"
             ]
         published = dict.fromkeys(str(found["published"]) for _, found in self.rows if found and found.get("published"))

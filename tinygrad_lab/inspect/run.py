@@ -95,7 +95,7 @@ class Run:
         Raises
         ------
         DataError
-            A path is not that of a picture.
+            A path does not name a picture.
         ShapeError, DTypeError, OptionError
             An array has other axes, channels, values, or another dtype.
         NonFiniteError
@@ -141,7 +141,7 @@ class Run:
         return Report(str(title), prediction, found.labels)
 
     def _load(self, name: str | None, split: str | None, root: str | None) -> tuple[Dataset, str]:
-        """Return a split of another data set or of the run's own, and what to call it."""
+        """Return a split of another data set or of the run's own, and its name."""
         own = self.recipe["data"]["name"]
         splits = find_source(name or own).splits(root)
         if name is not None:
@@ -259,7 +259,7 @@ def load_run(folder: str | os.PathLike[str], *, weights: str = "best", device: s
         ``"best"``, those of the epoch that is best on the validation images, or ``"last"``. A run without validation
         images has the last ones alone, and ``"best"`` gives these.
     device : str
-        Where to compute.
+        The device to compute on.
 
     Raises
     ------

@@ -52,7 +52,7 @@ class Summary:
     model : str
         Its name.
     total_parameters, trainable_parameters, non_trainable_parameters : int
-        The number of all values; of those that are learned; of frozen ones and statistics.
+        The numbers of all values, of learned ones, and of the others: frozen ones and statistics.
     multiply_adds : int
         For one example.
     depth : int
@@ -148,12 +148,12 @@ def summarize_model(name: str, options: Mapping[str, Any] | None = None) -> Summ
     name : str
         The network's registered name.
     options : mapping or None
-        Its options, as of `outline`.
+        Its options; see `outline`.
 
     Raises
     ------
     PluginError, ConfigError, ShapeError
-        As of `outline`.
+        See `outline`.
 
     Examples
     --------

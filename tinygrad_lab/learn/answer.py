@@ -45,7 +45,7 @@ class WrongAnswer(Exception):
 
 
 class Stopped(BaseException):
-    """An answer's process cannot be used any more. Checks of the kit do not catch this exception.
+    """An answer's process can no longer be used. Checks of the kit do not catch this exception.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class Answer:
         """
         if name not in self._names:
             files = " and ".join(self._files)
-            raise WrongAnswer(f"{files}: expected something of the name {name}, got nothing; was it renamed?")
+            raise WrongAnswer(f"{files}: expected a definition of {name}, got none; was it renamed?")
         return self._names[name]
 
     def put_on(self, bench: Any) -> None:
@@ -209,7 +209,7 @@ def compiled(text: str, name: str, path: str) -> types.CodeType:
     except (RecursionError, MemoryError) as error:
         raise WrongAnswer(f"{name}: this is nested too deeply for Python") from error
     except ValueError as error:  # a null byte
-        raise WrongAnswer(f"{name}: this is no Python source: {error}") from error
+        raise WrongAnswer(f"{name}: this is not Python source: {error}") from error
 
 
 def returning(function: Callable[..., Any], name: str) -> Callable[..., Any]:

@@ -95,7 +95,7 @@ class AnswerProcess:
         return cut(self.kept.decode("utf-8", "replace")[:MOST_PRINTED])
 
     def why_lost(self, malformed: str) -> str:
-        """End the process and return why the connection cannot be used any more.
+        """End the process and return why the connection can no longer be used.
 
         Parameters
         ----------

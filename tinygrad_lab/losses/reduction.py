@@ -45,7 +45,7 @@ def as_target(who: str, target: Any, prediction: Any) -> Any:
     DTypeError
         The prediction is complex, or the target is not numeric.
     ShapeError
-        The shapes differ: nothing is broadcast, since (N, 1) against (N,) would compare each example with all.
+        The shapes differ: nothing is broadcast, since (N, 1) with (N,) would compare each example with all.
     """
     expect_real(prediction, who)
     target = as_operand(target, prediction, who=who)

@@ -11,7 +11,7 @@ from tinygrad_lab.tensor import Tensor
 
 
 class Variable(Tensor):
-    """A tensor of a layer whose value can be replaced, always by a new array."""
+    """A tensor of a layer whose value can be replaced, always with a new array."""
 
     __slots__ = ("frozen_leaf",)  # keeps the hooks while the variable is frozen and has no leaf
     tracked: ClassVar[bool]

@@ -64,7 +64,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     indices = unbox(indices)
     if not backend.is_array(indices):
         indices = backend.namespace(unbox(x)).asarray(indices)
-        if not indices.size:  # an empty list has no integers that would tell its dtype
+        if not indices.size:  # an empty list has no elements that show its dtype
             indices = indices.astype(int)
     if indices.dtype.kind not in "iu":
         raise DTypeError(f"take: expected integer indices, got {indices.dtype.name}; use x[mask] for a mask")

@@ -145,7 +145,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
 
 
 def _expand_ellipses(terms: list[str], out: str | None, operands: tuple[Any, ...]) -> tuple[list[str], str]:
-    """Replace ``...`` by unused capital letters and infer a missing output."""
+    """Replace ``...`` with unused capital letters and infer a missing output."""
     used = set("".join(terms) + (out or ""))
     free = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in used]
     depth, expanded = 0, []

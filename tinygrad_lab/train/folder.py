@@ -85,7 +85,7 @@ def recipe_text(recipe: Recipe) -> bytes:
 
 
 def digest(recipe: Recipe, *, root: str | None, device: str) -> str:
-    """Return a digest of what determines a run besides seed and code: settings, data folders and device."""
+    """Return a digest of all that determines a run except seed and code: settings, data folders and device."""
     settings = {table: content for table, content in recipe.tables.items() if table not in NO_SETTINGS}
     settings["training"] = {key: value for key, value in recipe["training"].items() if key != "seed"}
     folders = [str(Path(folder).absolute()) for folder in data_roots(root).values()]

@@ -234,7 +234,7 @@ def _score_interval(ahead: int, behind: int, n: int, z: float) -> tuple[float, f
 
 
 def _binomial_error(accuracy: float, images: int) -> float:
-    """Return the standard error of an accuracy measured on so many images."""
+    """Return the standard error of an accuracy measured on this many images."""
     if images < 1:
         raise OptionError(f"verdict: expected a number of test images, got {images}")
     return math.sqrt(accuracy * (1 - accuracy) / images)

@@ -184,7 +184,7 @@ def begin_with(
     if weights is not None:
         import_weights(model, weights, convention=convention, rules=rules, flattened=flattened, fresh=fresh)
     elif rules or flattened or fresh or convention != "own":
-        raise OptionError("transfer: expected the file of weights to which the other settings apply, got none")
+        raise OptionError("transfer: expected weights, the file that the other settings apply to, got none; name one")
     _set_frozen(model, tuple(freeze), but, True)
 
 

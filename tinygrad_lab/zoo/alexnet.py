@@ -54,7 +54,7 @@ def alexnet(
     Parameters
     ----------
     image : (height, width, channels)
-        (227, 227, 3) gives the paper's maps; the 224 in its text does not, without padding.
+        (227, 227, 3) gives the paper's maps. The paper's text says 224, which would need padding.
     classes : int
         1000 in the paper.
     groups : int
@@ -62,10 +62,10 @@ def alexnet(
     normalization : {"before_pool", "after_pool", "none"}
         The position of local response normalization: before the pool in the paper, after it in CaffeNet.
     normalized : sequence of int
-        The convolutions that are followed by it, out of 1, 2 and 5, which have a pool: 1 and 2 in the paper; some
-        drawings add 5.
+        The convolutions with normalization: some of 1, 2 and 5, which have a pool. The paper has 1 and 2; some drawings
+        add 5.
     pool_size : int
-        3 overlaps at the stride of 2, 2 does not; the maps are the same.
+        3 for windows that overlap at the stride of 2, or 2; the maps have the same size.
     dropout : float
         The rate after the two hidden dense layers.
     rng : int or numpy.random.Generator
@@ -85,8 +85,8 @@ def alexnet(
     References
     ----------
     A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet classification with deep convolutional neural networks", 2012,
-    section 3.5 and figure 2. Deviation: initial weights by He's rule rather than of standard deviation 0.01, and all
-    biases 0.
+    section 3.5 and figure 2. Deviations: weights are drawn by He's rule and not with standard deviation 0.01, and all
+    biases start at 0.
 
     Examples
     --------
@@ -98,7 +98,7 @@ def alexnet(
     if normalization not in _ORDERS:
         raise OptionError(f"alexnet: expected a normalization of {sorted(_ORDERS)}, got {normalization!r}")
     if not set(normalized) <= {1, 2, 5}:
-        raise OptionError(f"alexnet: expected normalized out of the convolutions (1, 2, 5), got {tuple(normalized)}")
+        raise OptionError(f"alexnet: expected normalized to name only convolutions 1, 2 and 5, got {tuple(normalized)}")
     rng = initializers.as_rng(rng)
 
     def conv(before: int, after: int, kernel_size: int, *, groups: int = 1) -> Conv2d:

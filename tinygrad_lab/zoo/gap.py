@@ -112,7 +112,7 @@ def gap7(
     widths : sequence of int
         The channels of the convolutions, of which the first two are followed by a pool; more make it wider and deeper.
     reduction : {"mean", "dense"}
-        The reduction of each plane to one number: its mean or, for comparison, as many neurons that see all planes.
+        The reduction of the planes: to their means or, for comparison, by a dense layer of as many neurons.
     rng : int or numpy.random.Generator
         The source of the initial weights.
 
@@ -129,7 +129,7 @@ def gap7(
 
     References
     ----------
-    As `cnn7`.
+    See `cnn7`.
 
     Examples
     --------

@@ -38,7 +38,7 @@ class AvgPool2d(tgl.Layer):
     ShapeError
         x is not (N, H, W, C), is an empty map, or is smaller than the window when padded.
     OptionError
-        An option is out of range, or the padding so wide that a whole window could lie in it.
+        An option is out of range, or the padding is so wide that it could contain a whole window.
 
     References
     ----------

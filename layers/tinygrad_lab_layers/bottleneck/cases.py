@@ -17,8 +17,8 @@ SHORTCUTS = ("identity", "padded", "projected", None)
 def draw_case(draw: Any) -> Case:
     """Draw every shortcut, with a change of shape where it allows one.
 
-    Normalization removes the scale of a filter, so a filter of a single weight has zero gradient up to rounding, and so
-    have maps of two pixels. Cases therefore have at least two channels and a few pixels.
+    Batch normalization removes a filter's scale. A filter with a single weight, or a map with two pixels, then has a
+    gradient that is 0 up to rounding. Cases therefore have at least two channels and a few pixels.
     """
     width, expansion, kind = 2, draw(st.integers(1, 2)), draw(st.sampled_from(SHORTCUTS))
     in_channels = expansion * width if kind == "identity" else draw(st.integers(2, expansion * width))

@@ -1,4 +1,4 @@
-"""Embedding: a vector for each of a number of things."""
+"""Embedding: a learned vector for each number, such as a word's."""
 
 from tinygrad_lab_layers.embedding.layer import Embedding
 

@@ -22,7 +22,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def reference(layer: Any, x: Any) -> Any:
-    """Return each group of each image less its mean, over its deviation."""
+    """Return each group of each image minus its mean, divided by its deviation."""
     config, state, out = layer.config(), layer.state(), np.empty_like(x)
     each = config["channels"] // config["groups"]
     for n in range(x.shape[0]):

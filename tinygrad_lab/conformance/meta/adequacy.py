@@ -173,7 +173,7 @@ def demand_adequate(drawn: Drawn, compared: int, fixed: int) -> None:
     if not drawn.structures and not fixed:
         raise Violation(f"vacuous strategy: no case could be used ({drawn.rejected} were drawn)")
     if drawn.rejection_rate > MOST_REJECTED:
-        raise Violation(f"{drawn.rejection_rate:.0%} of the draws could not be used: they are too near to kinks")
+        raise Violation(f"{drawn.rejection_rate:.0%} of the draws could not be used: they are too close to kinks")
     if compared == 0:
         raise Violation("vacuous strategy: no case has both a float argument and a result")
     if len(drawn.structures) > FEW and len({structure(case) for case in drawn.structures}) == 1:
@@ -196,7 +196,7 @@ def kernels_in(
     prefix : str
         The beginning of the modules' names.
     devices : collection of str
-        The devices whose kernels are returned besides those of the CPU.
+        The devices whose kernels are returned in addition to those of the CPU.
     differentiable : bool
         Whether to return the kernels of primitives with derivative rules, or of those without, such as an optimizer's
         update.

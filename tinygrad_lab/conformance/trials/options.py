@@ -89,7 +89,7 @@ class Options:
         properties : mapping
             Those that a case can be checked for.
         others : collection of str
-            Names that are known besides: properties of the whole, and laws.
+            Other known names: properties of the whole layer, and laws.
 
         Raises
         ------

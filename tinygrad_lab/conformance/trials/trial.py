@@ -226,7 +226,7 @@ def spread(nudged: Array, base: Array) -> float:
 
 
 def clear_of_kinks(make: Callable[..., Layer], case: Case, cases: LayerCases) -> tuple[Case, Layer, Arrays]:
-    """Build the layer and inputs of a case, drawing again while a kink is nearer than the margin.
+    """Build the layer and inputs of a case, drawing again while a kink is closer than the margin.
 
     Raises
     ------

@@ -16,7 +16,7 @@ from tinygrad_lab.errors import OptionError
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation(metaclass=Checked):
-    """A random change of a batch of images, drawn anew for every image.
+    """A random change of a batch of images, drawn again for every image.
 
     A subclass is a frozen dataclass whose fields are its options, and implements `change`; one that changes the labels
     too overrides `__call__`. Third parties register it in the group ``tinygrad_lab.augmentations``.

@@ -5,7 +5,7 @@ run any code that a file names. This one looks up no name. It replaces the three
 inert classes, which accept only plain values, and refuses all others. The result is a dictionary of text, numbers,
 lists and arrays of bytes.
 
-A small file cannot request much memory either. Only the operations that such a dictionary needs are admitted, and only
+A small file cannot request much memory either. Only the operations that such a dictionary needs are allowed, and only
 a bounded number of them. Keys are text, and a value that is repeated by reference counts each time.
 """
 
@@ -35,7 +35,7 @@ class _DType:
     def __init__(self, code: object = None, *_: object) -> None:
         if code not in (b"u1", "u1"):
             given = repr(code)[:_SHOWN] if isinstance(code, (bytes, str)) else type(code).__name__
-            raise pickle.UnpicklingError(f"an array of {given}; only unsigned bytes are admitted")
+            raise pickle.UnpicklingError(f"an array of {given}; only unsigned bytes are allowed")
 
     def __setstate__(self, state: object) -> None:
         """Ignore byte order and alignment, which bytes do not have."""
@@ -94,7 +94,7 @@ class _Operations(dict[int, _Operation]):
         return super().__getitem__(code)
 
     def __missing__(self, code: int) -> _Operation:
-        raise pickle.UnpicklingError(f"it holds the operation {bytes([code])!r}, which is not admitted")
+        raise pickle.UnpicklingError(f"it holds the operation {bytes([code])!r}, which is not allowed")
 
 
 class _RestrictedUnpickler(pickle._Unpickler):
@@ -110,7 +110,7 @@ class _RestrictedUnpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Return the replacement of a name; never import anything."""
         if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"it names {f'{module}.{name}'[:_SHOWN]}, which is not admitted")
+            raise pickle.UnpicklingError(f"it names {f'{module}.{name}'[:_SHOWN]}, which is not allowed")
         return _ADMITTED[module, name]
 
 

@@ -28,7 +28,7 @@ def draw_shape(draw: Any, kernel_size: int) -> tuple[int, ...]:
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check three ways in which windows can lie."""
+    """Check windows that touch, that overlap, and that leave pixels out."""
 
     def check(kernel_size: int, stride: int) -> None:
         right_gradient(
@@ -42,7 +42,7 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Fold windows that touch, and such as overlap."""
+    """Fold windows that touch, and windows that overlap."""
     g = np.arange(9 * 18.0).reshape(9, 18)
     return [
         lambda: answer.col2im(g[:4, :8], (1, 4, 4, 2), 2, 2),

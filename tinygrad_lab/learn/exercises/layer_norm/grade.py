@@ -22,7 +22,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def reference(layer: Any, x: Array) -> Array:
-    """Return row by row."""
+    """Return the normalized rows, one by one."""
     state, rows = layer.state(), x.reshape(-1, x.shape[-1])
     normal = [(row - row.mean()) / np.sqrt(row.var() + layer.config()["eps"]) for row in rows]
     return np.asarray(state["scale"] * np.stack(normal).reshape(x.shape) + state["shift"])
