@@ -29,8 +29,8 @@ def graded(body: str) -> Verdict:
         ("x = 1\x00", "matmul.py.*null byte"),
         ("import no_such_module_at_all\n", "could not be run: ModuleNotFoundError.*\n  matmul.py, line 1: import"),
         ("raise SystemExit(3)\n", "could not be run: SystemExit: 3"),
-        ("def dense_backwards(g, x, w):\n    return 1\n", "expected something of the name dense_backward, got nothing"),
-        ("", "expected something of the name dense_backward, got nothing"),
+        ("def dense_backwards(g, x, w):\n    return 1\n", "expected a definition of dense_backward, got none"),
+        ("", "expected a definition of dense_backward, got none"),
     ],
 )
 def test_files_that_cannot_be_run(text: str, said: str) -> None:

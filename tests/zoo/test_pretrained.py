@@ -42,7 +42,7 @@ def test_the_rules_cover_every_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_other_numbers_than_the_published_are_refused(tmp_path: Path) -> None:
     made(tmp_path)
-    with pytest.raises(StateError, match="expected arrays of digest"):
+    with pytest.raises(StateError, match="expected arrays with digest"):
         load_pretrained("resnet20_cifar10", folder=tmp_path)
 
 
