@@ -55,7 +55,7 @@ _EXPERIMENT: Mapping[str, Any] = {  # and what there may be besides
     "stopping": list,
     "file": str,
     "command": str,
-    "machines": list,
+    "machines": list[dict[str, Any]],
     "revisions": list[str],
 }
 _SPREAD: Mapping[str, Any] = {"mean": float, "std": float, "values": list[float]}

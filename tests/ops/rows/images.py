@@ -142,7 +142,7 @@ def convolution(name: str, *, rectified: bool) -> None:
 
 def torch_correlate(at: Places, groups: int, x: Any, w: Any, b: Any = None) -> Any:
     """PyTorch's convolution of channels-last images."""
-    channels_first = torch_padded(x, at.padding), w.permute(3, 2, 0, 1)
+    channels_first = torch_padded(x, at.padding), w.permute(3, 2, 0, 1).contiguous()
     return pytorch().nn.functional.conv2d(*channels_first, b, at.stride, 0, at.dilation, groups).permute(0, 2, 3, 1)
 
 
