@@ -43,6 +43,7 @@ def test_json_has_the_documented_keys(capsys: pytest.CaptureFixture[str]) -> Non
             assert "ratio_to_best_peer" not in values
 
 
+@pytest.mark.slow
 @pytest.mark.peers
 def test_the_table_beside_pytorch(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")

@@ -60,6 +60,7 @@ def test_a_place_that_cannot_be_written(call: list[str], where: str, tmp_path: P
         assert message.startswith(f"tinygrad-lab {call[0]}: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["file/card.html", "/proc/card.html", "x" * 300])
 def test_a_page_that_cannot_be_written(where: str, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "file").write_text("a file")

@@ -107,6 +107,7 @@ def test_unknown_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean 'dense'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_mutants_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "dense", "--examples", "4", "--mutants"]) == 0
     assert "mutants killed" in capsys.readouterr().out
@@ -118,6 +119,7 @@ def test_a_new_layer_is_found_and_passes(stranger: Path, tmp_path: Path) -> None
     assert "(100%)" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_tests_of_a_new_layer_pass(stranger: Path) -> None:
     project = stranger.parent / "swish"
     done = run("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", folder=project, site=stranger)
@@ -133,6 +135,7 @@ def test_a_broken_layer_is_status_one_and_the_others_are_checked(stranger: Path,
     assert verdicts == {"acme.wrong": False, "acme.missing": False, "acme.swish": True}
 
 
+@pytest.mark.slow
 def test_pytest_from_an_empty_folder(stranger: Path, tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     options = ["-q", "-W", "error", "-p", "no:cacheprovider", "--conformance-examples=3"]

@@ -129,6 +129,7 @@ def smoothed(draw: Any, shares: bool) -> Case:
     return Case(options=options, inputs=(Input((rows, classes)), target))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shares", [False, True])
 def test_cross_entropy_of_labels_and_probabilities_smoothed(shares: bool) -> None:
     assert check_loss("softmax_cross_entropy", smoothed(shares)).passed

@@ -10,12 +10,12 @@ from tinygrad_lab.conformance.session import shared_kernels
 from tinygrad_lab.conformance.trials.search import Profile
 from tinygrad_lab.registry import layers
 
-COMPOSITE = {"bottleneck", "inception", "lstm", "residual"}  # take ten times as long as others
+LONG = {"batch_norm", "bottleneck", "inception", "lstm", "residual"}  # take ten times as long as the others
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in COMPOSITE)) for name in layers if "." not in name],
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in layers if "." not in name],
 )
 def test_conforms(name: str) -> None:
     check_layer(name, devices=("strict",))

@@ -60,6 +60,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYGRAD_LAB_LEARN", str(tmp_path / "learn"))
 
 
+@pytest.mark.slow
 def test_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for case in cases(250):
         rng = random.Random(case)

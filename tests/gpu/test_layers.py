@@ -30,6 +30,7 @@ def test_the_whole_kit() -> None:
     assert results[-1].properties["kernels"].examples >= 30, "kernels that belong to no layer"
 
 
+@pytest.mark.slow
 def test_a_wrong_raw_kernel_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A term of a sum is left out, in the source itself."""
     text = launch.source
@@ -51,6 +52,7 @@ def test_a_wrong_raw_kernel_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "kernel 'cupy': expected" in failure.headline
 
 
+@pytest.mark.slow
 def test_training_by_raw_kernels() -> None:
     here = trainer("cpu")
     with simulated_gpu():

@@ -89,6 +89,7 @@ def test_a_finished_trial_is_not_run_again_by_the_same_code(
     assert len(read_ledger(tmp_path / LEDGER)) == 6, "edited code runs again each time"
 
 
+@pytest.mark.slow
 def test_the_recorded_command_repeats_the_trial(
     tmp_path: Path, splits: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +189,7 @@ def test_the_command_prints_the_ranking_and_the_page_shows_the_ledger(
         write_results(gather(read_runs(tmp_path / "none")), out)
 
 
+@pytest.mark.slow
 def test_seeds_are_added_until_the_verdict_decides(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

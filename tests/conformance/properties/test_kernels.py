@@ -219,6 +219,7 @@ def test_wrong_kernels_of_a_device(how: str) -> None:
     assert text in found
 
 
+@pytest.mark.slow
 def test_right_kernels_of_a_device() -> None:
     widths: set[str] = set()
 
