@@ -102,6 +102,7 @@ def test_a_cotangent_may_be_handed_on_as_it_is(make: Make) -> None:
 # ------------------------------------------------------------------------------------------------------- long and small
 
 
+@pytest.mark.slow
 def test_a_chain_of_100_000_operations(variable: Make) -> None:
     x = variable([1.0])
     y = x

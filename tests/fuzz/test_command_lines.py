@@ -10,6 +10,8 @@ import pytest
 from tests.fuzz.mutations import cases, limits
 from tinygrad_lab.cli import main
 
+pytestmark = pytest.mark.slow
+
 ODD_WORDS = (
     "", "-", "--", "~nosuchuser", "~nosuchuser/x.toml", "x" * 255, "x" * 256 + ".toml", "x" * 5000, "/proc/x",
     "/dev/null", "/dev/null/x", "/".join(["d" * 100] * 45), "http://[::1", "a\nb", "é", "\udcff", "../..", ".", "a b",

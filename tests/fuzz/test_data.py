@@ -12,6 +12,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.data.made import GLOBALS, cifar_batch, data_file, idx, random_images
@@ -21,6 +22,8 @@ from tinygrad_lab.data.files import gunzip
 from tinygrad_lab.data.sources import ImageFolder
 from tinygrad_lab.data.sources.idx import parse_idx
 from tinygrad_lab.data.sources.restricted_pickle import read_pickle
+
+pytestmark = pytest.mark.slow
 
 BATCH = cifar_batch(random_images(2, 32, 32, 3), [3, 7])
 ARGUMENTS = {  # of opcodes that take any, as bytes; the others take none

@@ -19,6 +19,8 @@ from tinygrad_lab.data import download as module
 from tinygrad_lab.data.download import download
 from tinygrad_lab.data.files import Download
 
+pytestmark = pytest.mark.slow
+
 CONTENT = bytes(range(256)) * 40
 FILE = data_file("set/file.bin", CONTENT)
 TIMEOUT = 0.1  # seconds without a byte

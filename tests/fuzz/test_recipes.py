@@ -17,6 +17,8 @@ from tinygrad_lab.train import find_recipe, recipe_names
 from tinygrad_lab.train.build import build_trainer
 from tinygrad_lab.train.recipe import Recipe, checked, recipe_text
 
+pytestmark = pytest.mark.slow
+
 BASES = recipes()
 
 

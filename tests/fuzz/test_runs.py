@@ -24,6 +24,8 @@ from tinygrad_lab.train.recipe import Recipe
 from tinygrad_lab.train.results import gather, page, read_results, read_runs, write_results
 from tinygrad_lab.train.run import run_recipe
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe("mine", {**recipes()[1], "data": {**recipes()[1]["data"], "per_class": 4}})
 
 

@@ -42,6 +42,7 @@ def test_the_file_with_holes_fails(exercise: Exercise) -> None:
     assert len(holes(exercise.with_holes)) == "".join(exercise.with_holes.values()).count("# Your turn:")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("exercise", "mistake"), MISTAKES, ids=identify)
 def test_the_mistake_is_named(exercise: Exercise, mistake: Mistake) -> None:
     verdict = grade(exercise, exercise.wrong(mistake))
@@ -51,6 +52,7 @@ def test_the_mistake_is_named(exercise: Exercise, mistake: Mistake) -> None:
     assert verdict.because[0] == mistake.says
 
 
+@pytest.mark.slow
 @every_exercise
 def test_mistakes_look_different(exercise: Exercise) -> None:
     """No probe of the solution raises, each mistake shows in some probe, and no two show in the same way."""

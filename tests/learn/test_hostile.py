@@ -17,7 +17,7 @@ from tinygrad_lab.learn.process import MOST_PRINTED, grade_apart
 MEMORY = 2 << 30
 LONGEST = 6000  # characters of what is said and shown
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")]
 
 
 def left_behind(marker: str) -> list[str]:

@@ -30,6 +30,7 @@ def test_killed(name: str) -> None:
     assert isinstance(failure.error, ANYTHING.get(name, (Violation, LabError))), "the planted bug is broken itself"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", TWINS)
 def test_correct_twin_passes(layer: str) -> None:
     properties = {bug.by for bug in BUGS.values() if bug.layer == layer}

@@ -98,6 +98,7 @@ def test_wrong_kernels(how: str) -> None:
     assert text in found
 
 
+@pytest.mark.slow
 def test_right_kernels() -> None:
     assert headline(lambda x: x + x + x) == ""
     rough = 3 * (1 + 1e-6)
