@@ -18,10 +18,13 @@ from tests.fuzz.mutations import EDGES, accepted, cases, mutated, mutated_tree
 from tinygrad_lab.weights import import_weights, load_weights, read_arrays
 from tinygrad_lab_layers.dense import Dense
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(]
-    "ignore:Reading `.npy` or `.npz` file:UserWarning",  # as Python 2 wrote them
-    "ignore:Duplicate name:UserWarning",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings(
+        "ignore:Reading `.npy` or `.npz` file:UserWarning",  # as Python 2 wrote them
+        "ignore:Duplicate name:UserWarning",
+    ),
+]
 
 ARRAYS = {
     "weight": np.arange(6, dtype=np.float32).reshape(2, 3),
