@@ -95,10 +95,10 @@ def test_discovery(environment: Environment) -> None:
         "class": "acme_mish:Mish",
         "distribution": "acme-mish",
         "version": "0.1.0",
-        "state": "ok",
+        "status": "ok",
     }
     assert mine in rows
-    assert {row["state"] for row in rows} == {"ok"}
+    assert {row["status"] for row in rows} == {"ok"}
     assert "dense" in [row["name"] for row in rows]
 
 

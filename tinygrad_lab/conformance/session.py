@@ -89,8 +89,12 @@ def check_each(
 
 def beside_layers(progress: Callable[[str], None], **options: Unpack[Keywords]) -> Iterator[LayerResult]:
     """Yield the results of losses and optimizers for kernels on other devices."""
-    options["properties"] = ("forward", "devices", "kernels")
-    for kind, registry, inspect in (("loss", losses, inspect_loss), ("optimizer", optimizers, inspect_optimizer)):
+    kinds = (
+        ("loss", losses, inspect_loss, ("devices", "kernels")),
+        ("optimizer", optimizers, inspect_optimizer, ("kernels",)),
+    )
+    for kind, registry, inspect, properties in kinds:
+        options["properties"] = properties
         for name in registry:
             progress(f"{kind} {name}")
             found = inspect(name, **options)
