@@ -40,7 +40,6 @@ nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_execution_timeout = 600  # seconds, for cells that hang
-nb_execution_in_temp = True  # as a downloaded notebook, without the files of this repository
 nb_merge_streams = True
 nb_output_stderr = "warn"  # `-W` turns the warning into an error
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "TINYGRAD_LAB_NUM_THREADS"):
