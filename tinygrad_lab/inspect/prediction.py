@@ -166,7 +166,7 @@ class Report:
     def calibration_error(self, bins: int = 15) -> float:
         """Return the expected calibration error: how far probabilities are from the shares of right predictions.
 
-        ECE = sum over bins m of |B_m| / N · |acc(B_m) - conf(B_m)|
+        ``ECE = sum over bins m of |B_m| / N * |acc(B_m) - conf(B_m)|``
 
         B_m holds the images whose highest probability lies in ((m - 1) / M, m / M]; acc is the share of them that are
         right and conf the mean of their highest probabilities.
