@@ -41,7 +41,6 @@ nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_execution_timeout = 600  # seconds, for cells that hang
 nb_merge_streams = True
-nb_output_stderr = "warn"  # `-W` turns the warning into an error
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "TINYGRAD_LAB_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # same figures on every machine; `-j` builds pages in parallel
 if importlib.util.find_spec("numba") is None:

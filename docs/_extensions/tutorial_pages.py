@@ -4,7 +4,7 @@
 - Each page becomes a downloadable notebook, in Markdown that plain Jupyter renders.
 - The directive ``tutorial`` at the top of a page states prerequisites and time.
 - Results are cached until the page's code or the packages change; see `execution`.
-- A figure without alternative text gives a warning.
+- A figure without alternative text gives a warning, and so does a cell that prints to standard error.
 """
 
 from __future__ import annotations
@@ -226,10 +226,22 @@ def expect_alternative_texts(app: Sphinx, document: nodes.document) -> None:
             logger.warning("a figure without alternative text: %s", image.get("uri", ""), location=image)
 
 
+def expect_no_warnings(app: Sphinx, document: nodes.document) -> None:
+    """Warn about cells that print to standard error; remove the note that kernels are being compiled."""
+    for output in list(document.findall(nodes.literal_block)):
+        if "stderr" in output["classes"]:
+            lines = [line for line in output.astext().splitlines() if line and "compiling kernels" not in line]
+            if lines:
+                logger.warning("a cell that prints to standard error: %s", lines[0], location=output)
+            elif output.parent is not None:
+                output.parent.remove(output)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directive and connect the handlers."""
     app.add_directive("tutorial", TutorialDirective)
     app.connect("config-inited", execution)
     app.connect("builder-inited", mirror)
     app.connect("doctree-read", expect_alternative_texts)
+    app.connect("doctree-read", expect_no_warnings)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
