@@ -272,7 +272,7 @@ def test_kernels_of_losses_and_optimizers_must_refuse_misfits() -> None:
 def test_options_that_no_check_accepts(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(wrong))}: expected"):
         inspect_loss("mse", **wrong)
-    with pytest.raises(ConfigError, match=r"properties: .* got 'gradeints'; did you mean 'gradients'"):
+    with pytest.raises(ConfigError, match=r"properties: expected a known name, got 'gradeints'; did"):
         inspect_loss("mse", properties=["gradeints"])
     with pytest.raises(ConfigError, match="properties: expected a list of names"):
         inspect_loss("mse", properties="gradients")

@@ -71,9 +71,7 @@ def at_once(images: Any, size: tuple[int, int]) -> Any:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 @pytest.mark.parametrize("size", [(3, 5), (16, 16), (40, 20)])
-def test_parts_have_the_bits_of_the_whole(
-    dtype: type, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parts_have_the_bits_of_the_whole(dtype: type, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resizing, "_VALUES", 5000)
     images = (np.random.default_rng(0).random((23, 9, 7, 3)) * 255).astype(dtype)
     expected = at_once(images, size)

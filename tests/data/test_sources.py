@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -203,9 +204,10 @@ class TestImageFolder:
         with pytest.raises(DataError) as told:
             load("image_folder", root=tmp_path)
         place = tmp_path / "cat" / name
-        begin, _, end = str(told.value).partition(f"(Pillow's mode '{mode[0]}")  # Pillow 10 calls I;16 of PNG files I
-        assert begin == f"{place}: expected a picture of 8 bits a channel, got more "
-        assert end.endswith("; convert it to 8 bits")
+        if name == "a.png" and int(PIL.__version__.split(".")[0]) < 11:
+            mode = "I"  # as older versions read 16 bits of a PNG file
+        expected = f"{place}: expected a picture of 8 bits a channel, got more (Pillow's mode {mode!r}); convert it to "
+        assert str(told.value).startswith(expected)
 
     @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
     def test_pictures_of_8_bits_become_rgb(self, mode: str, tmp_path: Path) -> None:

@@ -323,9 +323,7 @@ def test_the_page_tells_the_first_epoch_that_reaches_a_milestone(tmp_path: Path)
 
 def test_the_kept_page_is_that_of_the_kept_results() -> None:
     folder = Path(__file__).parents[2] / "docs" / "results" / "experiments"
-    assert (folder / "index.md").read_text(encoding="utf-8") == page(
-        read_results(folder), read_ledger(folder / LEDGER)
-    )
+    assert (folder / "index.md").read_text(encoding="utf-8") == page(read_results(folder), read_ledger(folder / LEDGER))
 
 
 def test_the_command_gathers_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
