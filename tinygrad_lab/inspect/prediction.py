@@ -55,6 +55,18 @@ class Prediction:
         """The name of each image's most probable class."""
         return tuple(self.names[label] for label in self.labels)
 
+    def most_probable(self, count: int) -> Array:
+        """Return the numbers of each image's most probable classes, the highest probability first.
+
+        Raises
+        ------
+        OptionError
+            The count is below 1.
+        """
+        if count < 1:
+            raise OptionError(f"top: expected a count of 1 or more, got {count}")
+        return (-self.probabilities).argsort(axis=1, kind="stable")[:, :count]
+
     def top(self, count: int = 5) -> list[list[tuple[str, float]]]:
         """Return for each image the most probable classes with their probabilities, the highest first.
 
@@ -63,10 +75,7 @@ class Prediction:
         OptionError
             The count is below 1.
         """
-        if count < 1:
-            raise OptionError(f"Prediction.top: expected a count of 1 or more, got {count}")
-        order = (-self.probabilities).argsort(axis=1, kind="stable")[:, :count]
-        rows = zip(order, self.probabilities, strict=True)
+        rows = zip(self.most_probable(count), self.probabilities, strict=True)
         return [[(self.names[label], float(row[label])) for label in labels] for labels, row in rows]
 
     def __repr__(self) -> str:
@@ -136,10 +145,7 @@ class Report:
         OptionError
             The count is below 1.
         """
-        if count < 1:
-            raise OptionError(f"Report.top: expected a count of 1 or more, got {count}")
-        order = (-self.prediction.probabilities).argsort(axis=1, kind="stable")[:, :count]
-        return float((order == self.labels[:, None]).any(axis=1).mean())
+        return float((self.prediction.most_probable(count) == self.labels[:, None]).any(axis=1).mean())
 
     @property
     def confusion(self) -> Array:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from tinygrad_lab import registry
 from tinygrad_lab.backend import Shape
 from tinygrad_lab.errors import ConfigError, PluginError
+from tinygrad_lab.nn.functional import replaced_output_shapes
 from tinygrad_lab.nn.initializers import shapes_only
 from tinygrad_lab.nn.layer import Layer
 
@@ -86,22 +86,9 @@ def trace(model: Layer, *shapes: Shape) -> Call:
 
         return output_shape
 
-    with _replaced(model, watch):
+    with replaced_output_shapes(model, watch):
         model.output_shape(*shapes)
     return open_calls[0][0]
-
-
-@contextmanager
-def _replaced(model: Layer, watch: Callable[[Layer], Callable[..., Any]]) -> Iterator[None]:
-    """Replace the `output_shape` of all layers of a model inside the ``with`` block."""
-    layers = {id(layer): layer for layer in model.layers().values()}.values()
-    for layer in layers:
-        vars(layer)["output_shape"] = watch(layer)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del vars(layer)["output_shape"]
 
 
 def outline(name: str, options: Mapping[str, Any] | None = None) -> tuple[Layer, tuple[int, ...]]:

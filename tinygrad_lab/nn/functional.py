@@ -1,9 +1,10 @@
-"""Functional calls: a layer as a pure function of its parameters."""
+"""Layers with replaced parts: a call with other parameters, and other methods `output_shape` for a while."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
@@ -70,3 +71,16 @@ def with_variables(value: Any, replaced: dict[int, Any], copies: dict[int, Layer
             if name not in ("_arguments", "_clock"):
                 twin.__dict__[name] = with_variables(attribute, replaced, copies)
     return copies[id(value)]
+
+
+@contextmanager
+def replaced_output_shapes(model: Layer, replace: Callable[[Layer], Callable[..., Any]]) -> Iterator[None]:
+    """Replace `output_shape` of every layer of a model by ``replace(layer)`` inside the ``with`` block."""
+    layers = list({id(layer): layer for layer in model.layers().values()}.values())
+    for layer in layers:
+        vars(layer)["output_shape"] = replace(layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del vars(layer)["output_shape"]

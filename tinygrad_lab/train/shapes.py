@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from tinygrad_lab.backend import Shape
 from tinygrad_lab.data import Compose, Dataset, Source
 from tinygrad_lab.errors import ConfigError, LabError
 from tinygrad_lab.limits import check_memory
+from tinygrad_lab.nn.functional import replaced_output_shapes
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.train.recipe import BATCH_SIZE, Recipe
 
@@ -146,9 +147,8 @@ def _numbers(shapes: Any) -> int:
     return math.prod(shapes)
 
 
-@contextmanager
-def _watched(model: Layer, note: Callable[..., None]) -> Iterator[None]:
-    """Call `note` after each call of a layer's `output_shape` inside the ``with`` block."""
+def _watched(model: Layer, note: Callable[..., None]) -> AbstractContextManager[None]:
+    """Return a context manager inside which `note` is called after each call of a layer's `output_shape`."""
 
     def watch(layer: Layer) -> Callable[..., Any]:
         original = layer.output_shape
@@ -160,11 +160,4 @@ def _watched(model: Layer, note: Callable[..., None]) -> Iterator[None]:
 
         return output_shape
 
-    layers = list({id(layer): layer for layer in model.layers().values()}.values())
-    for layer in layers:
-        vars(layer)["output_shape"] = watch(layer)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del vars(layer)["output_shape"]
+    return replaced_output_shapes(model, watch)

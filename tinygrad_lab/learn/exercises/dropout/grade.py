@@ -30,9 +30,7 @@ def cases_for(training: bool) -> LayerCases:
         RATES,
         strategies.shapes(1, 2),
     )
-    return LayerCases(
-        drawn, random=training, statistics=mean_stays, reference=None if training else lambda layer, x: x
-    )
+    return LayerCases(drawn, random=training, statistics=mean_stays, reference=None if training else lambda layer, x: x)
 
 
 def replayed(answer: Answer) -> None:
