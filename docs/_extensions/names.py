@@ -77,9 +77,9 @@ FAMILIES = (
     Family(
         "weights",
         "Weights",
-        "Files of weights, import from other frameworks, and freezing.",
+        "Files of weights, import from and export to other frameworks, and freezing.",
         (),
-        ("weights", "weights.importing"),
+        ("weights", "weights.conventions"),
     ),
     Family(
         "inspect",

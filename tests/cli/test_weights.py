@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.inspect.test_run import trained
 from tinygrad_lab.cli import main
 from tinygrad_lab.registry import models
-from tinygrad_lab.weights import load_weights
+from tinygrad_lab.weights import load_weights, read_arrays
 
 RULES = """
 convention = "torch"
@@ -85,3 +86,22 @@ def test_mistakes_are_named_and_nothing_is_written(
     assert main([*command, str(output), "--rules", str(theirs / "rules.toml"), *changes.get("extra", [])]) == 1
     assert message in capsys.readouterr().err
     assert not output.exists()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("runs"))
+
+
+def test_weights_of_a_run_are_handed_on(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output, rules = tmp_path / "theirs.safetensors", tmp_path / "rules.toml"
+    rules.write_text('convention = "torch"\n[rules]\n"fc.*" = "1.*"\n[flattened]\n"1" = [1, 8, 8]\n')
+    assert main(["weights", "export", str(folder), str(output), "--as", "pytorch", "--rules", str(rules)]) == 0
+    assert capsys.readouterr().out == f"{output}: 2 arrays of {folder}, best weights, as pytorch\n"
+    own = read_arrays(folder / "weights-best.safetensors")
+    np.testing.assert_array_equal(read_arrays(output)["fc.weight"], own["1.weight"].T)  # of one channel: the same order
+    assert main(["weights", "export", str(folder), str(output), "--as", "own", "--weights", "last"]) == 0
+    last = read_arrays(folder / "weights.safetensors")
+    assert all(np.array_equal(array, last[name]) for name, array in read_arrays(output).items())
+    assert main(["weights", "export", str(folder), str(output), "--as", "own", "--rules", str(rules)]) == 1
+    assert "expected convention = 'own' for --as own" in capsys.readouterr().err

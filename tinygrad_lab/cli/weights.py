@@ -1,4 +1,4 @@
-"""List the arrays in a file of weights, or convert another framework's weights for a network."""
+"""List the arrays in a file of weights, import another framework's weights, or export those of a run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tinygrad_lab.cli.predict import add_weights
+
+_CONVENTIONS = {"pytorch": "torch", "own": "own"}
 _RULES = """\
 a TOML file with any of: convention = "torch"; [rules] with "theirs.*" = "ours.*" ("" leaves out); [flattened] with
 "dense6" = [channels, height, width]; fresh = ["output.*"], which keep what they were drawn"""
@@ -24,11 +27,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bring.add_argument("output", help="the .safetensors file to write")
     bring.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of the network")
     bring.add_argument("--rules", metavar="FILE.toml", help=_RULES)
+    hand_on = actions.add_parser("export", help="write the weights of a run for another framework")
+    hand_on.add_argument("run", metavar="RUN", help="the run's folder")
+    hand_on.add_argument("output", help="the .safetensors file to write")
+    target = "whose names and axes the file gets (default: pytorch)"
+    hand_on.add_argument("--as", dest="target", choices=_CONVENTIONS, default="pytorch", help=target)
+    hand_on.add_argument("--rules", metavar="FILE.toml", help="the file of rules that would import them")
+    add_weights(hand_on)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the subcommand."""
-    return {"show": _show, "import": _import}[arguments.action](arguments)
+    return {"show": _show, "import": _import, "export": _export}[arguments.action](arguments)
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -64,6 +74,23 @@ def _import(arguments: argparse.Namespace) -> int:
     print(f"{output}: {len(taken)} arrays from {arguments.file}")
     if left := sorted(model.variables().keys() - taken.keys()):
         print(f"as drawn from seed 0: {', '.join(left)}")
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from tinygrad_lab.errors import ConfigError
+    from tinygrad_lab.inspect.run import load_run
+    from tinygrad_lab.weights import export_weights
+
+    settings, target, convention = _settings(arguments.rules), arguments.target, _CONVENTIONS[arguments.target]
+    if (given := settings.pop("convention", convention)) != convention:
+        expected = f"convention = {convention!r} for --as {target}"
+        raise ConfigError(f"--rules {arguments.rules}: expected {expected}, got {given!r}")
+    settings.pop("fresh", None)
+    trained = load_run(arguments.run, weights=arguments.weights, device=arguments.device)
+    image, output = trained.input_shape, arguments.output
+    names = export_weights(trained.model, output, convention=convention, image=image, **settings)
+    print(f"{output}: {len(names)} arrays of {arguments.run}, {trained.weights} weights, as {target}")
     return 0
 
 

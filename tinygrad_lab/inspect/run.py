@@ -27,6 +27,7 @@ from tinygrad_lab.train.build import build_network, evaluation_loader, read_spli
 from tinygrad_lab.train.evaluation import device_of
 from tinygrad_lab.train.manifest import MANIFEST, Manifest, read_manifest
 from tinygrad_lab.train.recipe import Recipe, find_recipe
+from tinygrad_lab.train.shapes import shape_after
 from tinygrad_lab.weights import load_weights
 
 _AT_ONCE = 256  # images of a list that are prepared before the network sees them
@@ -75,6 +76,13 @@ class Run:
     def image(self) -> tuple[int, int, int]:
         """Height, width and channels of an image before preprocessing. Images of other sizes are resized."""
         return self.manifest.image
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image after preprocessing, as the network takes it."""
+        blank = Dataset(np.zeros((2, *self.image), np.uint8), np.zeros(2, np.int64))
+        height, width, channels = shape_after(self.preprocessing, blank)
+        return height, width, channels
 
     def predict(self, images: Any) -> Prediction:
         """Return the probabilities of the classes for one or more images.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import MethodType
 from typing import Any
 
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.autograd.trees import map_tree
+from tinygrad_lab.backend import Shape
 from tinygrad_lab.errors import StateError
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.variables import Buffer, Variable
@@ -84,3 +85,19 @@ def replaced_output_shapes(model: Layer, replace: Callable[[Layer], Callable[...
     finally:
         for layer in layers:
             del vars(layer)["output_shape"]
+
+
+def watched_output_shapes(model: Layer, note: Callable[..., None]) -> AbstractContextManager[None]:
+    """Call ``note(layer, shapes, result)`` after every call of a layer's `output_shape` inside the ``with`` block."""
+
+    def watch(layer: Layer) -> Callable[..., Any]:
+        original = layer.output_shape
+
+        def output_shape(*shapes: Shape) -> Any:
+            result = original(*shapes)
+            note(layer, shapes, result)
+            return result
+
+        return output_shape
+
+    return replaced_output_shapes(model, watch)

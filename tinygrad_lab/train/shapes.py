@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,7 @@ from tinygrad_lab.backend import Shape
 from tinygrad_lab.data import Compose, Dataset, Source
 from tinygrad_lab.errors import ConfigError, LabError
 from tinygrad_lab.limits import check_memory
-from tinygrad_lab.nn.functional import replaced_output_shapes
+from tinygrad_lab.nn.functional import watched_output_shapes
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.train.recipe import BATCH_SIZE, Recipe
 
@@ -45,7 +43,7 @@ def check_images(recipe: Recipe, model: Layer, augment: Compose, data: Dataset) 
         what to set.
     """
     for pipeline in (augment, augment.for_evaluation()):
-        shape = _shape_after(pipeline, data)
+        shape = shape_after(pipeline, data)
         try:
             out = model.output_shape((1, *shape))
         except LabError as error:
@@ -64,7 +62,8 @@ def check_images(recipe: Recipe, model: Layer, augment: Compose, data: Dataset) 
             )
 
 
-def _shape_after(pipeline: Compose, data: Dataset) -> Shape:
+def shape_after(pipeline: Compose, data: Dataset) -> Shape:
+    """Return the shape of an image of a data set after a pipeline."""
     images = data.batch(slice(2)).astype(np.float32)
     with reference_only():  # compiling would take longer than two images do
         images, _ = pipeline(images / 255, data.labels[:2], rng=np.random.default_rng(0))
@@ -131,7 +130,7 @@ def check_step(who: str, model: Layer, image: Shape, *, batch_size: int) -> None
         if layer.parameters() and not layer.children():
             kept.append(_numbers(shapes))
 
-    with _watched(model, note):
+    with watched_output_shapes(model, note):
         try:
             model.output_shape((1, *image))
         except NotImplementedError:
@@ -145,19 +144,3 @@ def _numbers(shapes: Any) -> int:
     if any(isinstance(entry, (tuple, list)) for entry in shapes):
         return sum(map(_numbers, shapes))
     return math.prod(shapes)
-
-
-def _watched(model: Layer, note: Callable[..., None]) -> AbstractContextManager[None]:
-    """Return a context manager inside which `note` is called after each call of a layer's `output_shape`."""
-
-    def watch(layer: Layer) -> Callable[..., Any]:
-        original = layer.output_shape
-
-        def output_shape(*shapes: Shape) -> Any:
-            result = original(*shapes)
-            note(layer, shapes, result)
-            return result
-
-        return output_shape
-
-    return replaced_output_shapes(model, watch)

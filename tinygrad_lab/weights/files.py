@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tinygrad_lab.backend import backend_of
+from tinygrad_lab.backend import Array, backend_of
 from tinygrad_lab.errors import CallError, OptionError, StateError
 from tinygrad_lab.files.writing import write_atomically, writing
 from tinygrad_lab.nn.layer import Layer
@@ -40,17 +41,24 @@ def save_weights(model: Layer, path: str | os.PathLike[str]) -> None:
     ...     save_weights(Dense(2, 3, rng=0), f"{folder}/weights.safetensors")
     ...     load_weights(Dense(2, 3, rng=1), f"{folder}/weights.safetensors")
     """
+    _check_model("save_weights", model, path)
+    write_arrays("save_weights", {name: backend_of(a).to_numpy(a) for name, a in model.state().items()}, path)
+
+
+def write_arrays(
+    who: str, arrays: Mapping[str, Array], path: str | os.PathLike[str], metadata: dict[str, str] | None = None
+) -> None:
+    """Write arrays by name to a safetensors file; see `save_weights`."""
     from safetensors.numpy import save
 
-    _check_model("save_weights", model, path)
     path = Path(path)
     if path.suffix != ".safetensors":
-        raise OptionError(f"save_weights: expected a .safetensors file to write, got {path}")
+        raise OptionError(f"{who}: expected a .safetensors file to write, got {path}")
     if not path.parent.is_dir():
-        raise StateError(f"save_weights: expected a folder to write {path.name} into, found no {path.parent}; make it")
-    arrays = {name: backend_of(array).to_numpy(array).copy(order="C") for name, array in model.state().items()}
-    with writing(StateError, f"save_weights: expected to write {path}"):
-        write_atomically(path, save(arrays))
+        raise StateError(f"{who}: expected a folder to write {path.name} into, found no {path.parent}; make it")
+    content = save({name: array.copy(order="C") for name, array in arrays.items()}, metadata)
+    with writing(StateError, f"{who}: expected to write {path}"):
+        write_atomically(path, content)
 
 
 def load_weights(model: Layer, path: str | os.PathLike[str]) -> None:

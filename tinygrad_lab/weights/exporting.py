@@ -1,0 +1,138 @@
+"""Export of weights to other frameworks, by the rules and conventions that import them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+
+import numpy as np
+
+from tinygrad_lab.arguments import fits
+from tinygrad_lab.backend import Array, backend_of
+from tinygrad_lab.errors import CallError, OptionError
+from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.weights.conventions import (
+    CONVENTIONS,
+    Rules,
+    check_convention,
+    check_maps,
+    check_rules,
+    flattened_layers,
+    flattened_maps,
+    in_row_order,
+    joined,
+    names_in,
+    original,
+    rows_channel_first,
+)
+from tinygrad_lab.weights.files import write_arrays
+
+__all__ = ["export_weights"]
+
+_FORMATS = {"own": "np", "torch": "pt"}  # which some readers of safetensors files ask for
+
+
+def export_weights(
+    model: Layer,
+    path: str | PathLike[str],
+    *,
+    convention: str = "torch",
+    rules: Rules | None = None,
+    image: Sequence[int] | None = None,
+    flattened: Mapping[str, Sequence[int]] | None = None,
+) -> dict[str, str]:
+    """Write the parameters and buffers of a model with the names and axes of another framework.
+
+    It is the inverse of `import_weights`: with the same options, that function loads the file into the same model.
+
+    Parameters
+    ----------
+    model : Layer
+        The model.
+    path : str or path
+        The ``.safetensors`` file to write. ``safetensors.torch.load_file`` reads it in PyTorch.
+    convention : {"torch", "own"}
+        The framework whose names and axes the file gets: PyTorch's, or ours.
+    rules : mapping of pattern to name or None
+        Their names and ours, as for `import_weights`, applied from right to left: ``{"layer*.bn*.*":
+        "stage*.norm*.*"}`` writes ``stage2.norm1.bias`` as ``layer2.bn1.bias``. Without a rule a layer keeps its path.
+    image : (height, width, channels), optional
+        The shape of the model's input, by which the maps before flattened layers are found.
+    flattened : mapping of path to (channels, height, width), optional
+        Maps before flattened layers, as for `import_weights`, where the shapes of the model do not give them.
+
+    Returns
+    -------
+    dict of path to name
+        The name in the file that each variable got.
+
+    Raises
+    ------
+    CallError
+        The model is not a layer.
+    OptionError
+        An option is invalid, a layer has no counterpart in the framework, or the map before a flattened layer is
+        unknown.
+    StateError
+        The file cannot be written.
+
+    Examples
+    --------
+    >>> from tinygrad_lab.registry import models
+    >>> model = models["lenet5"](rng=0)
+    >>> names = export_weights(model, "lenet5.safetensors", image=(32, 32, 1), rules={"features.0.*": "c1.*"})
+    >>> names["c1.weight"], model.c1.weight.shape
+    ('features.0.weight', (5, 5, 1, 6))
+    >>> from tinygrad_lab.weights import read_arrays
+    >>> read_arrays("lenet5.safetensors")["features.0.weight"].shape
+    (6, 1, 5, 5)
+    """
+    if not isinstance(model, Layer):
+        raise CallError(f"export_weights: expected a model, a Layer, got {type(model).__name__}")
+    check_convention("export_weights", convention)
+    check_rules(rules or {})
+    maps = _maps(model, image, flattened or {}) if convention == "torch" else {}
+    layers, names, arrays = model.layers(), {}, {}
+    for ours, array in model.state().items():
+        layer_path, _, leaf = ours.rpartition(".")
+        layer = layers[layer_path]
+        array = backend_of(array).to_numpy(array)
+        if layer_path in maps and leaf in in_row_order(layer):
+            array = rows_channel_first(array, maps[layer_path])
+        theirs, array = _converted(layer, ours, leaf, array, convention)
+        names[ours] = original(joined(layer_path, theirs), rules or {})
+        arrays[names[ours]] = array
+    write_arrays("export_weights", arrays, path, {"format": _FORMATS[convention]})
+    return names
+
+
+def _converted(layer: Layer, path: str, leaf: str, array: Array, convention: str) -> tuple[str, Array]:
+    """Return the other framework's name for an array of a layer, and the array with its order of axes."""
+    for theirs, (ours, axes) in names_in(layer, convention).items():
+        if ours == leaf:
+            return theirs, array.transpose(np.argsort(axes)) if axes else array
+    if CONVENTIONS[convention]:
+        raise OptionError(
+            f"export_weights: expected a layer out of {sorted(CONVENTIONS[convention])}, got {layer} at {path!r}; "
+            f"convention={convention!r} has no names for its arrays, convention='own' writes any"
+        )
+    return leaf, array
+
+
+def _maps(
+    model: Layer, image: Sequence[int] | None, flattened: Mapping[str, Sequence[int]]
+) -> dict[str, tuple[int, ...]]:
+    """Return the maps before flattened layers: those given, and those that follow from the shape of an image."""
+    if image is not None and not fits(image, tuple[int, int, int]):
+        raise OptionError(f"export_weights: expected image=(height, width, channels), got {image!r:.80}")
+    check_maps(model.layers(), flattened)
+    found: dict[str, tuple[int, ...]] = {} if image is None else {**flattened_maps(model, tuple(image))}
+    found |= {path: tuple(map_shape) for path, map_shape in flattened.items()}
+    for path in flattened_layers(model):
+        if path not in found:
+            cure = f"flattened={{{path!r}: (channels, height, width)}}"
+            raise OptionError(
+                f"export_weights: expected image=(height, width, channels) of the model's input or {cure}, the map "
+                f"before {model.layers()[path]}, got neither; PyTorch orders its rows by channel first, here it is last"
+            )
+    return found
