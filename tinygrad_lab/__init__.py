@@ -13,6 +13,7 @@ from tinygrad_lab.autograd.jacobians import hessian, hvp, jacobian
 from tinygrad_lab.autograd.primitive import Primitive, primitive
 from tinygrad_lab.autograd.settings import detect_anomaly, no_grad, reference_only
 from tinygrad_lab.autograd.transforms import grad, jvp, stop_gradient, value_and_grad, vjp
+from tinygrad_lab.creation import arange, eye, full, linspace, ones, ones_like, zeros, zeros_like
 from tinygrad_lab.foreign_names import PACKAGE, missing
 from tinygrad_lab.nn import initializers
 from tinygrad_lab.nn.functional import functional_call
@@ -154,6 +155,7 @@ __all__ = [
     "add_relu",
     "all",
     "any",
+    "arange",
     "arccos",
     "arccosh",
     "arcsin",
@@ -198,10 +200,12 @@ __all__ = [
     "expand_dims",
     "expect_images",
     "expm1",
+    "eye",
     "flip",
     "floor",
     "floor_divide",
     "fold",
+    "full",
     "functional_call",
     "getitem",
     "grad",
@@ -219,6 +223,7 @@ __all__ = [
     "layers",
     "less",
     "less_equal",
+    "linspace",
     "load_run",
     "log",
     "log1p",
@@ -240,6 +245,8 @@ __all__ = [
     "norm",
     "not_equal",
     "once",
+    "ones",
+    "ones_like",
     "ops",
     "pad",
     "pair",
@@ -286,14 +293,18 @@ __all__ = [
     "var",
     "vjp",
     "where",
+    "zeros",
+    "zeros_like",
 ]
 
 
 if not TYPE_CHECKING:  # or type checkers would take any name
 
     def __getattr__(name):
-        if name == "load_run":  # with it come training and data sets
-            from importlib import import_module
+        from importlib import import_module
 
+        if name == "load_run":  # with it come training and data sets
             return import_module("tinygrad_lab.inspect.run").load_run
+        if name in ("conformance", "data", "inspect", "losses", "optim", "train", "weights"):
+            return import_module(f"tinygrad_lab.{name}")
         raise missing("module 'tinygrad_lab'", name, PACKAGE)

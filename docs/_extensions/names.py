@@ -42,7 +42,13 @@ FAMILIES = (
         "Functions of functions: derivatives of every order and recomputation. Settings that apply in a `with` block.",
         ("autograd.transforms", "autograd.checkpoint", "autograd.jacobians", "autograd.settings", "autograd.effects"),
     ),
-    Family("tensors", "Tensors", "The immutable boxed array, and trees of them.", ("tensor",), ("autograd.trees",)),
+    Family(
+        "tensors",
+        "Tensors",
+        "The immutable boxed array, how to make one, and trees of them.",
+        ("tensor", "creation"),
+        ("autograd.trees",),
+    ),
     Family(
         "primitives",
         "Primitives",
