@@ -233,6 +233,20 @@ class DataError(LabError, OSError):
     """A data set is missing, incomplete or damaged."""
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal, SIGINT (Ctrl-C) or SIGTERM, stopped a run between two steps.
+
+    Parameters
+    ----------
+    number : int
+        The signal's number.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
 def raise_forward_failed(op: Any, values: list[Any], options: dict[str, Any], error: Exception) -> NoReturn:
     """Raise the error that a forward's ValueError or TypeError means for its caller; errors of ours pass unchanged."""
     if isinstance(error, LabError) and (op.variadic is not None or len(values) <= len(op.arguments)):
