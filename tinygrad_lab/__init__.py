@@ -7,13 +7,13 @@ conformance kit are imported on first use.
 from typing import TYPE_CHECKING
 
 from tinygrad_lab import errors, kernels, ops
+from tinygrad_lab.autograd.anomaly import detect_anomaly
 from tinygrad_lab.autograd.checkpoint import checkpoint
 from tinygrad_lab.autograd.effects import once
 from tinygrad_lab.autograd.jacobians import hessian, hvp, jacobian
 from tinygrad_lab.autograd.primitive import Primitive, primitive
-from tinygrad_lab.autograd.settings import detect_anomaly, no_grad, reference_only
+from tinygrad_lab.autograd.settings import no_grad, reference_only
 from tinygrad_lab.autograd.transforms import grad, jvp, stop_gradient, value_and_grad, vjp
-from tinygrad_lab.creation import arange, eye, full, linspace, ones, ones_like, zeros, zeros_like
 from tinygrad_lab.foreign_names import PACKAGE, missing
 from tinygrad_lab.nn import initializers
 from tinygrad_lab.nn.functional import functional_call
@@ -134,6 +134,7 @@ from tinygrad_lab.registry import layers
 from tinygrad_lab.tensor import Tensor, tensor
 
 if TYPE_CHECKING:
+    from tinygrad_lab.inspect.explain import explain_backward
     from tinygrad_lab.inspect.run import load_run
 
 abs = absolute
@@ -155,7 +156,6 @@ __all__ = [
     "add_relu",
     "all",
     "any",
-    "arange",
     "arccos",
     "arccosh",
     "arcsin",
@@ -199,13 +199,12 @@ __all__ = [
     "exp",
     "expand_dims",
     "expect_images",
+    "explain_backward",
     "expm1",
-    "eye",
     "flip",
     "floor",
     "floor_divide",
     "fold",
-    "full",
     "functional_call",
     "getitem",
     "grad",
@@ -223,7 +222,6 @@ __all__ = [
     "layers",
     "less",
     "less_equal",
-    "linspace",
     "load_run",
     "log",
     "log1p",
@@ -245,8 +243,6 @@ __all__ = [
     "norm",
     "not_equal",
     "once",
-    "ones",
-    "ones_like",
     "ops",
     "pad",
     "pair",
@@ -293,18 +289,16 @@ __all__ = [
     "var",
     "vjp",
     "where",
-    "zeros",
-    "zeros_like",
 ]
 
+
+_LATER = {"explain_backward": "explain", "load_run": "run"}  # with them come training and data sets
 
 if not TYPE_CHECKING:  # or type checkers would take any name
 
     def __getattr__(name):
-        from importlib import import_module
+        if module := _LATER.get(name):
+            from importlib import import_module
 
-        if name == "load_run":  # with it come training and data sets
-            return import_module("tinygrad_lab.inspect.run").load_run
-        if name in ("conformance", "data", "inspect", "losses", "optim", "train", "weights"):
-            return import_module(f"tinygrad_lab.{name}")
+            return getattr(import_module(f"tinygrad_lab.inspect.{module}"), name)
         raise missing("module 'tinygrad_lab'", name, PACKAGE)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, Concatenate, Never, ParamSpec, SupportsIndex
-
-import numpy as np
+from typing import Any, Never, SupportsIndex
 
 from tinygrad_lab import numpy_protocol
 from tinygrad_lab.autograd.primitive import primitive
@@ -27,9 +24,9 @@ from tinygrad_lab.backend import (
     namespace,
     transfer,
 )
-from tinygrad_lab.errors import CallError, DTypeError, GradientError, OptionError, ShapeError
-from tinygrad_lab.foreign_names import TENSOR, missing, names_options
-from tinygrad_lab.ops import activation, arithmetic, elementary, indexing, linear, reductions, shaping
+from tinygrad_lab.errors import CallError, DTypeError, GradientError, ShapeError
+from tinygrad_lab.foreign_names import TENSOR, missing
+from tinygrad_lab.ops import arithmetic, elementary, indexing, linear, reductions, shaping
 from tinygrad_lab.ops.arithmetic import (
     add,
     divide,
@@ -43,18 +40,7 @@ from tinygrad_lab.ops.arithmetic import (
     power,
     subtract,
 )
-
-Options = ParamSpec("Options")
-
-
-def _method(function: Callable[Concatenate[Any, Options], Any]) -> Callable[Concatenate[Any, Options], Any]:
-    """Return a function as a method of its first argument."""
-
-    @functools.wraps(function, updated=())  # not the rules and kernels of a primitive
-    def method(self: Any, *args: Options.args, **options: Options.kwargs) -> Any:
-        return function(self, *args, **options)
-
-    return method  # type: ignore[return-value]  # functools.wraps names the argument
+from tinygrad_lab.ops.shaping import Axes
 
 
 class Tensor(Box):
@@ -124,6 +110,7 @@ class Tensor(Box):
 
     def numpy(self) -> Array:
         """Return the values as a read-only NumPy array, copied from the GPU if necessary."""
+        self._leaves_the_tape("numpy()")
         array = backend_of(self.value).to_numpy(self.value).view()
         array.flags.writeable = False
         return array
@@ -132,6 +119,7 @@ class Tensor(Box):
         """Return the one element as a Python number."""
         if self.size != 1:
             raise ShapeError(f"item: expected one element, got {self.size} (shape {self.shape})")
+        self._leaves_the_tape("item()")
         return self.numpy().item()  # type: ignore[no-any-return]  # arrays are Any
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
@@ -158,13 +146,10 @@ class Tensor(Box):
         return format(self.item() if spec else str(self), spec)
 
     def __array__(self, *args: Any, **options: Any) -> Array:
-        """Return the values of a constant on the CPU, so that Matplotlib draws it."""
-        if self.node is not None or self.device != "cpu":
-            raise DTypeError(
-                "a Tensor on the tape or on a GPU does not turn into a NumPy array implicitly; use t.numpy(), which "
-                "cuts it off the tape, or the functions of tinygrad_lab"
-            )
-        return np.array(self.numpy(), *args, **options)
+        raise DTypeError(
+            "a Tensor does not turn into a NumPy array implicitly, which would cut it off the tape; "
+            "use t.numpy(), or the functions of tinygrad_lab"
+        )
 
     def to(self, device: str) -> Tensor:
         """Return the tensor on another device; the gradient comes back the same way."""
@@ -175,7 +160,6 @@ class Tensor(Box):
         """Return the tensor in another data type; the gradient is converted back."""
         return shaping.astype(self, dtype=dtype)  # type: ignore[no-any-return]  # arrays are Any
 
-    @names_options
     def backward(self, cotangent: Any = None, keep_graph: bool = False) -> None:
         """Run the backward pass from this tensor and add to the ``grad`` of every leaf that it depends on.
 
@@ -195,17 +179,21 @@ class Tensor(Box):
             raise GradientError(
                 "backward: expected a tensor on the tape, got a constant; make a leaf with requires_grad=True"
             )
+        backward_pass({self.node: self._cotangent(cotangent, "backward")}, keep=keep_graph)
+
+    def _cotangent(self, cotangent: Any, who: str) -> Array:
+        """Return the cotangent of this tensor with which a backward pass starts, by default 1 for a scalar."""
         if cotangent is None and self.shape != ():
-            raise GradientError(f"backward: expected a cotangent for shape {self.shape}; take a sum, or pass one")
+            raise GradientError(f"{who}: expected a cotangent for shape {self.shape}; take a sum, or pass one")
         if cotangent is None:
             g = namespace(self.value).ones((), self.dtype)
         else:
-            g = fresh(as_array(unbox(cotangent), self.value, who="backward: "))
+            g = fresh(as_array(unbox(cotangent), self.value, who=f"{who}: "))
         if g.shape != self.shape or g.dtype != self.dtype:
             raise ShapeError(
-                f"backward: expected a cotangent of shape {self.shape} {self.dtype}, got {g.shape} {g.dtype}"
+                f"{who}: expected a cotangent of shape {self.shape} {self.dtype}, got {g.shape} {g.dtype}"
             )
-        backward_pass({self.node: g}, keep=keep_graph)
+        return g
 
     def register_hook(self, hook: Callable[[Any], Any]) -> Callable[[], None]:
         """Call `hook` with this tensor's gradient in each backward pass. A result not None replaces it.
@@ -221,6 +209,7 @@ class Tensor(Box):
             raise GradientError("register_hook: expected a tensor on the tape, got a constant")
         node = self.node
 
+        @functools.wraps(hook, assigned=(), updated=())
         def apply(g: Any) -> Any:
             replaced = hook(g if isinstance(g, Box) else Tensor(g))
             if replaced is None:
@@ -265,7 +254,13 @@ class Tensor(Box):
         settings = SETTINGS.get()
         if self.node is not None and settings.transforming and settings.recording:
             raise DTypeError.cut_off(conversion)
+        self._leaves_the_tape(conversion)
         return self
+
+    def _leaves_the_tape(self, how: str) -> None:
+        """Let a watcher know of a tracked value that is made a constant."""
+        if self.node is not None and (watcher := SETTINGS.get().watcher):
+            watcher.left(self, how)
 
     def __index__(self) -> int:
         index: SupportsIndex = self.value
@@ -373,53 +368,49 @@ class Tensor(Box):
     def __ge__(self, other: Any) -> Any:
         return greater_equal(self, other if isinstance(other, Box) else _operand(self, other))
 
-    # Methods of NumPy's arrays, and functions that networks use most.
-    sum = _method(reductions.sum)
-    mean = _method(reductions.mean)
-    var = _method(reductions.var)
-    std = _method(reductions.std)
-    prod = _method(reductions.prod)
-    max = _method(reductions.max)
-    min = _method(reductions.min)
-    all = _method(reductions.all)
-    any = _method(reductions.any)
-    argmax = _method(reductions.argmax)
-    argmin = _method(reductions.argmin)
-    argsort = _method(reductions.argsort)
-    cumsum = _method(reductions.cumsum)
-    logsumexp = _method(reductions.logsumexp)
-    norm = _method(reductions.norm)
-    abs = _method(arithmetic.absolute)
-    clip = _method(arithmetic.clip)
-    exp = _method(elementary.exp)
-    log = _method(elementary.log)
-    sqrt = _method(elementary.sqrt)
-    square = _method(elementary.square)
-    sin = _method(elementary.sin)
-    cos = _method(elementary.cos)
-    tanh = _method(elementary.tanh)
-    sigmoid = _method(elementary.sigmoid)
-    relu = _method(activation.relu)
-    softmax = _method(activation.softmax)
-    log_softmax = _method(activation.log_softmax)
-    squeeze = _method(shaping.squeeze)
-    swapaxes = _method(shaping.swapaxes)
-    repeat = _method(shaping.repeat)
-    take = _method(indexing.take)
+    def sum(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
+        """See `tinygrad_lab.sum`."""
+        return reductions.sum(self, axis, keepdims=keepdims)
 
-    def flatten(self, start: int = 0) -> Any:
-        """Return the elements with all axes from `start` on as one: ``t.flatten(1)`` keeps the axis of the batch."""
-        if not 0 <= start <= self.ndim:
-            raise OptionError(f"flatten: expected start from 0 to {self.ndim}, the number of axes, got {start}")
-        return self.reshape(*self.shape[:start], math.prod(self.shape[start:]))
+    def mean(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
+        """See `tinygrad_lab.mean`."""
+        return reductions.mean(self, axis, keepdims=keepdims)
 
-    def ravel(self) -> Any:
-        """Return the elements along one axis."""
-        return self.flatten()
+    def var(self, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
+        """See `tinygrad_lab.var`."""
+        return reductions.var(self, axis, ddof=ddof, keepdims=keepdims)
 
-    def tolist(self) -> Any:
-        """Return the values as nested lists of Python numbers, or one number."""
-        return self.numpy().tolist()
+    def std(self, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
+        """See `tinygrad_lab.std`."""
+        return reductions.std(self, axis, ddof=ddof, keepdims=keepdims)
+
+    def prod(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
+        """See `tinygrad_lab.prod`."""
+        return reductions.prod(self, axis, keepdims=keepdims)
+
+    def max(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
+        """See `tinygrad_lab.max`."""
+        return reductions.max(self, axis, keepdims=keepdims)
+
+    def min(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
+        """See `tinygrad_lab.min`."""
+        return reductions.min(self, axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None) -> Any:
+        """See `tinygrad_lab.argmax`."""
+        return reductions.argmax(self, axis)
+
+    def all(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
+        """See `tinygrad_lab.all`."""
+        return reductions.all(self, axis, keepdims=keepdims)
+
+    def any(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
+        """See `tinygrad_lab.any`."""
+        return reductions.any(self, axis, keepdims=keepdims)
+
+    def clip(self, low: Any = None, high: Any = None) -> Any:
+        """See `tinygrad_lab.clip`."""
+        return arithmetic.clip(self, low, high)
 
     def reshape(self, *shape: Any) -> Any:
         """Return the elements in another shape: ``t.reshape(2, -1)`` or ``t.reshape((2, -1))``."""
@@ -446,8 +437,7 @@ class _Missing:
         raise missing("'Tensor' object", self.name, TENSOR, _FUNCTIONS)
 
 
-_OPERATIONS = (elementary, arithmetic, reductions, shaping, linear)
-_FUNCTIONS = {name for module in _OPERATIONS for name in vars(module) if name[0] != "_"}
+_FUNCTIONS = {name for module in (elementary, arithmetic, shaping, linear) for name in vars(module) if name[0] != "_"}
 for _name in {*TENSOR, *_FUNCTIONS} - {*dir(Tensor)}:
     setattr(Tensor, _name, _Missing(_name))
 

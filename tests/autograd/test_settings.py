@@ -42,7 +42,7 @@ def test_an_exception_restores_the_settings(variable: Make) -> None:
     with pytest.raises(ZeroDivisionError), tgl.no_grad(), tgl.detect_anomaly(), tgl.reference_only():
         raise ZeroDivisionError
     assert SETTINGS.get().recording
-    assert not SETTINGS.get().anomaly
+    assert SETTINGS.get().watcher is None
     assert (variable([1.0]) * 2.0).requires_grad
 
 

@@ -1,12 +1,14 @@
-"""Checks of `detect_anomaly`: whether results and gradients are finite, and which line called the operation."""
+"""Watchers of computations; `detect_anomaly` checks that results and gradients are finite, and notes calling lines."""
 
 from __future__ import annotations
 
 import os
 import traceback
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.backend import carries_gradient, is_array, is_finite
 from tinygrad_lab.errors import NonFiniteError
 
@@ -19,15 +21,40 @@ def calling_line() -> str:
     return f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else "an unknown place"
 
 
-def check_result(op: Any, values: list[Any], results: tuple[Any, ...]) -> None:
-    """Raise NonFiniteError, naming the operation and the line that called it, if a result is not finite."""
-    if not all(is_finite(r) for r in results if carries_gradient(r)):
-        clean = all(is_finite(v) for v in values if carries_gradient(v))
-        raise NonFiniteError.value(op, [v.shape for v in values if is_array(v)], clean, calling_line())
+class Watcher:
+    """A watcher of operations and of the backward pass: the setting `watcher`. This one does nothing."""
+
+    def computed(self, op: Any, values: list[Any], inputs: list[Any], results: tuple[Any, ...]) -> None:
+        """Take note of an operation on tensors: its arrays, the nodes of the tracked ones, and the results."""
+
+    def recorded(self, node: Any) -> None:
+        """Take note of the node of the operation that was computed last."""
+
+    def left(self, box: Any, how: str) -> None:
+        """Take note of a tracked value that was made a constant, such as by ``stop_gradient``."""
+
+    def propagated(self, node: Any, g: Any, source: Any, gradient: Any) -> None:
+        """Take note of the gradient that the rule of a node made of the cotangent `g`, for one input."""
 
 
-def check_gradient(node: Any, source: Any, gradient: Any) -> None:
-    """Raise NonFiniteError, naming the operation and its argument, if the gradient of an input is not finite."""
-    value = getattr(gradient, "value", gradient)
-    if is_array(value) and not is_finite(value):
-        raise NonFiniteError.gradient(node.op, node.inputs.index(source), node.place)
+class _Anomaly(Watcher):
+    def computed(self, op: Any, values: list[Any], inputs: list[Any], results: tuple[Any, ...]) -> None:
+        """Raise NonFiniteError, naming the operation and the line that called it, if a result is not finite."""
+        if not all(is_finite(r) for r in results if carries_gradient(r)):
+            clean = all(is_finite(v) for v in values if carries_gradient(v))
+            raise NonFiniteError.value(op, [v.shape for v in values if is_array(v)], clean, calling_line())
+
+    def recorded(self, node: Any) -> None:
+        """Note the line that called the operation."""
+        node.place = calling_line()
+
+    def propagated(self, node: Any, g: Any, source: Any, gradient: Any) -> None:
+        """Raise NonFiniteError, naming the operation and its argument, if the gradient of an input is not finite."""
+        value = getattr(gradient, "value", gradient)
+        if is_array(value) and not is_finite(value):
+            raise NonFiniteError.gradient(node.op, node.inputs.index(source), node.place)
+
+
+def detect_anomaly() -> AbstractContextManager[None]:
+    """Name the first operation whose value or gradient is not finite, and the line that called it. Slow."""
+    return using(watcher=_Anomaly())

@@ -11,7 +11,6 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinygrad_lab.autograd.anomaly import calling_line, check_result
 from tinygrad_lab.autograd.dispatch import KernelTable, ShapeCheck
 from tinygrad_lab.autograd.settings import OBSERVERS, SETTINGS
 from tinygrad_lab.autograd.tape import LIKE, LIKES, OPTION, OUT, VALUE, WANTED, Box, Node, Rule, ShapeDtype, output_node
@@ -114,8 +113,8 @@ class Primitive:
             return out
         # Box the result; it is a constant if no argument is tracked.
         settings, box, several = SETTINGS.get(), Box.boxes, type(out) is tuple
-        if settings.anomaly:
-            check_result(self, values, out if several else (out,))
+        if settings.watcher:
+            settings.watcher.computed(self, values, inputs, out if several else (out,))
         recorded = tracked and settings.recording
         if not (recorded and (several or out.dtype is dtype or self._carries_on(out, dtype))):
             return tuple(map(box, out)) if several else box(out)
@@ -135,8 +134,8 @@ class Primitive:
             else:
                 saved.append(which if kind == WANTED else options.get(which, self.options[which]))
         node = Node(out[0] if several else out, self, rules, inputs, saved) if rules else None
-        if settings.anomaly and node:
-            node.place = calling_line()
+        if settings.watcher and node:
+            settings.watcher.recorded(node)
         return self._box_several(out, node) if several else box(out, node)
 
     def names(self, targets: int | tuple[int, ...]) -> str:
@@ -188,7 +187,7 @@ class Primitive:
         try:
             bound = self.__signature__.bind(*args, **options)
         except TypeError as error:
-            raise DTypeError.call(self, error, options) from error
+            raise DTypeError.call(self, error) from error
         bound.apply_defaults()
         return bound.args, bound.kwargs
 

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygrad_lab.errors import OptionError
+
+if TYPE_CHECKING:
+    from tinygrad_lab.autograd.anomaly import Watcher
 
 
 def _providers_from_environment() -> frozenset[str] | None:
@@ -30,8 +33,8 @@ class Settings:
     ----------
     recording : bool
         Whether operations are put on the tape.
-    anomaly : bool
-        Whether every value and gradient is checked for infinities and NaN.
+    watcher : Watcher or None
+        Sees every operation on tensors, every node and every gradient, such as the checks of `detect_anomaly`.
     transforming : bool
         Whether a function is being differentiated by a transform, such as `grad`.
     analytic : bool
@@ -46,7 +49,7 @@ class Settings:
     """
 
     recording: bool = True
-    anomaly: bool = False
+    watcher: Watcher | None = None
     transforming: bool = False
     analytic: bool = False
     providers: frozenset[str] | None = None
@@ -93,11 +96,6 @@ def observing(observer: Callable[..., Any]) -> Iterator[None]:
 def no_grad() -> AbstractContextManager[None]:
     """Record nothing inside the ``with`` block (or the decorated function), in this thread and task."""
     return using(recording=False)
-
-
-def detect_anomaly() -> AbstractContextManager[None]:
-    """Name the first operation whose value or gradient is not finite, and the line that called it. Slow."""
-    return using(anomaly=True)
 
 
 def analytic() -> AbstractContextManager[None]:

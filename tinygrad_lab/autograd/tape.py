@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, ClassVar
 
-from tinygrad_lab.autograd.anomaly import check_gradient
 from tinygrad_lab.autograd.settings import SETTINGS
 from tinygrad_lab.backend import Array, namespace
 from tinygrad_lab.errors import GradientError, raise_rule_failed
@@ -50,7 +49,7 @@ class Node:
 
     __slots__ = ("__dict__", "dtype", "hooks", "inputs", "op", "order", "rules", "saved", "shape")
     grad: Array | None = None  # a leaf's gradient so far
-    place: str | None = None  # the line that created it, under detect_anomaly
+    place: Any = None  # the line that created it, if a watcher notes it
     likes: Any = None  # for an operation with several results: a ShapeDtype for each, None for an integer one
 
     def __init__(self, value: Any, op: Any = None, rules: Any = (), inputs: Any = (), saved: Any = ()) -> None:
@@ -132,7 +131,7 @@ def backward_pass(
     NonFiniteError
         Under `detect_anomaly`, a gradient is infinite or NaN.
     """
-    ends, anomaly = frozenset(wanted or ()), SETTINGS.get().anomaly
+    ends, watcher = frozenset(wanted or ()), SETTINGS.get().watcher
     oldest = min((n.order for n in ends), default=0)
     cotangents, owned, found = dict(roots), set[Node](), {}
     nodes = toposort(roots, oldest, ends)
@@ -152,8 +151,8 @@ def backward_pass(
                 node.grad = g if node.grad is None else node.grad + g
             continue
         for n, gradient in _input_gradients(node, g, oldest, keep, record):
-            if anomaly:
-                check_gradient(node, n, gradient)
+            if watcher:
+                watcher.propagated(node, g, n, gradient)
             if n not in cotangents:
                 cotangents[n] = gradient
             elif n in owned:

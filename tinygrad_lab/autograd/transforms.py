@@ -153,4 +153,6 @@ def jvp(f: Callable[..., Any], xs: Any, us: Any) -> tuple[Any, Any]:
 
 def stop_gradient(x: Any) -> Any:
     """Return x as a constant."""
+    if isinstance(x, Box) and x.node and (watcher := SETTINGS.get().watcher):
+        watcher.left(x, "stop_gradient")
     return Box.boxes(x.value) if isinstance(x, Box) else x

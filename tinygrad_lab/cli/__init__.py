@@ -14,7 +14,6 @@ import importlib.util
 import io
 import os
 import pkgutil
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +36,7 @@ def commands() -> dict[str, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0, 1 after an error, 2 after a wrong call, 128 + a signal's number."""
+    """Run a command and return its exit status: 0, or 1 after an error, 2 after a wrong call, 130 after Ctrl-C."""
     argv = sys.argv[1:] if argv is None else list(argv)
     command = argv[0] if argv else ""
     for stream in (sys.stdout, sys.stderr):
@@ -62,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt as stop:
         print(" ".join(["tinygrad-lab", f"{command}:", "stopped", *map(str, stop.args)]), file=sys.stderr)
-        return 128 + getattr(stop, "number", signal.SIGINT)
+        return 130
 
 
 def _shortened(text: str) -> str:

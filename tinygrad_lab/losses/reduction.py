@@ -100,7 +100,7 @@ def check_labels(who: str, labels: Any, like: Any) -> tuple[Any, Any]:
 
 def waits(array: Any) -> bool:
     """Return whether reading an array's values would wait for a GPU; False under `detect_anomaly`, which may wait."""
-    return device_name(array) != "cpu" and not SETTINGS.get().anomaly
+    return device_name(array) != "cpu" and not SETTINGS.get().watcher
 
 
 def nan_at(places: Any, dtype: Any) -> Any:

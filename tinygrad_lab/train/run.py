@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.data import Loader
-from tinygrad_lab.errors import NonFiniteError, OptionError, StateError, Stopped
+from tinygrad_lab.errors import NonFiniteError, OptionError, StateError
 from tinygrad_lab.files.parsing import from_json, read_text
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.train.build import build_trainer, open_test
 from tinygrad_lab.train.callbacks import Callback, Metrics, TensorBoard
 from tinygrad_lab.train.checkpoint import CheckpointFolder
-from tinygrad_lab.train.describe import describe_run
 from tinygrad_lab.train.evaluation import best_epoch, evaluate, headline_accuracies
 from tinygrad_lab.train.folder import digest, new_run_folder, recipe_text, used_alone, write_into, writing_into
 from tinygrad_lab.train.manifest import MANIFEST, manifest_of, read_manifest
@@ -49,7 +48,7 @@ def run_recipe(
 ) -> Metrics:
     """Train by a recipe, write the run's folder, and return the summary of the run.
 
-    Ctrl-C and SIGTERM end the run after the current step, with a checkpoint.
+    Ctrl-C ends the run after the current step, with a checkpoint.
 
     Parameters
     ----------
@@ -125,8 +124,7 @@ def _train(
     settled = digest(recipe, root=root, device=device)
     ran_on = {"machine": machine(device), "revision": revision(), "digest": settled}  # before: the code may be edited
     write_into(folder, MANIFEST, manifest_of(recipe, trainer, root).content())
-    head = describe_run(recipe, trainer, root=root)
-    with reporter.training(recipe, epochs, head), _Interruption() as interruption, ExitStack() as stack:
+    with reporter.training(recipe, epochs), _Interruption() as interruption, ExitStack() as stack:
         stack.enter_context(one_blas_thread())
         stack.enter_context(np.errstate(all="ignore"))  # the trainer checks each loss, and its error says more
         if tensorboard:
@@ -134,13 +132,12 @@ def _train(
         trainer.callbacks += [_Recorder(trainer, folder, checkpoints), reporter, interruption]
         try:
             reason = trainer.train(epochs)
-        except KeyboardInterrupt as stop:
+        except KeyboardInterrupt:
             if interruption.between_steps:
                 checkpoints.save(trainer.steps, trainer.state())
             where = f"in epoch {min(trainer.epoch + 1, epochs)} of {epochs}"
             then = f"continue with --resume {folder}" if checkpoints.steps() else f"no checkpoint yet in {folder}"
-            stop.args = (f"{where}; {then}",)
-            raise
+            raise KeyboardInterrupt(f"{where}; {then}") from None
         except NonFiniteError as error:
             checkpoints.save(trainer.steps, trainer.state())
             error.add_note(f"the weights of before that step are in {checkpoints.folder}")
@@ -249,39 +246,36 @@ class _Recorder(Callback):
 
 
 class _Interruption(Callback):
-    """Turns Ctrl-C or SIGTERM into an exception after the current step, so that each step is whole.
-
-    A second signal acts at once.
+    """Turns Ctrl-C into an exception after the current step, so that each step is whole. A second Ctrl-C acts at once.
 
     It is the last of the callbacks: after an epoch, the checkpoint is already written.
     """
 
     def __enter__(self) -> _Interruption:
-        self.asked, self.between_steps = 0, False  # asked: the signal's number
+        self.asked = self.between_steps = False
         if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+            self.before = signal.signal(signal.SIGINT, self._ask)
         return self
 
     def _ask(self, number: int, frame: Any) -> None:
         if self.asked:
-            raise Stopped(number)
-        self.asked = number
+            raise KeyboardInterrupt
+        self.asked = True
 
     def step(self, metrics: Metrics) -> None:
-        """End the run after this step if a signal came."""
+        """End the run after this step if Ctrl-C was pressed."""
         if self.asked:
             self.between_steps = True
-            raise Stopped(self.asked)
+            raise KeyboardInterrupt
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
-        """End the run if a signal came during the evaluation."""
+        """End the run if Ctrl-C was pressed during the evaluation."""
         if self.asked:
-            raise Stopped(self.asked)
+            raise KeyboardInterrupt
         return None
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         if threading.current_thread() is threading.main_thread():
-            for number, handler in self.before.items():
-                signal.signal(number, handler)
+            signal.signal(signal.SIGINT, self.before)
         if self.asked and kind is None:
-            raise Stopped(self.asked)
+            raise KeyboardInterrupt

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tinygrad_lab.arguments import expect
-from tinygrad_lab.autograd.settings import detect_anomaly, no_grad
+from tinygrad_lab.autograd.anomaly import detect_anomaly
+from tinygrad_lab.autograd.settings import no_grad
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, fresh, is_finite, transfer
 from tinygrad_lab.data import Loader
