@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import importlib
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -37,11 +39,32 @@ def test_a_foreign_name_is_answered_by_ours(owner: str, name: str, use: str) -> 
     assert str(caught.value).endswith(f"has no attribute {name!r}; use {use}")
 
 
-@pytest.mark.parametrize("name", ["exp", "sqrt", "squeeze", "softplus_of_nothing"])
+@pytest.mark.parametrize("name", ["erf", "tile", "sort", "softplus_of_nothing"])
 def test_a_method_that_is_a_function_here_is_named(name: str) -> None:
     with pytest.raises(AttributeError) as caught:
         getattr(tgl.tensor(np.ones(2)), name)
     assert str(caught.value).endswith(f"; use tinygrad_lab.{name}(x)") == hasattr(tgl, name)
+
+
+@pytest.mark.parametrize(
+    ("call", "word"),
+    [
+        (lambda t: t.sum(dim=0), "use axis for dim"),
+        (lambda t: t.mean(0, keepdim=True), "use keepdims for keepdim"),
+        (lambda t: t.softmax(dim=0), "use axis for dim"),
+        (lambda t: tgl.concatenate([t, t], dim=0), "use axis for dim"),
+        (lambda t: tgl.var(t, dim=0), "use axis for dim"),
+        (lambda t: t.backward(retain_graph=True), "use keep_graph for retain_graph"),
+    ],
+)
+def test_a_foreign_option_is_answered_by_ours(call: Any, word: str) -> None:
+    with pytest.raises(TypeError, match=f"; {word}$"):
+        call(tgl.tensor(np.ones(2), requires_grad=True))
+
+
+def test_other_type_errors_stay_as_they_are() -> None:
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'axes'$"):
+        tgl.tensor(np.ones(2)).sum(axes=0)
 
 
 def test_assignment_to_elements_is_refused_with_the_cure() -> None:
@@ -64,3 +87,9 @@ def test_every_replacement_that_is_a_name_of_the_package_exists() -> None:
         if word.startswith("tinygrad_lab"):
             module, _, name = word.rpartition(".")
             assert hasattr(importlib.import_module(module), name), word
+
+
+def test_the_packages_modules_are_imported_on_first_use() -> None:
+    code = "import tinygrad_lab as tgl; print(tgl.optim.SGD.__name__, tgl.losses.mse.__name__, hasattr(tgl, 'nothing'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["SGD", "mse", "False"]

@@ -54,6 +54,7 @@ CALLS: dict[str, list[Call]] = {
     "repeat": [lambda x, y: np.repeat(x, 2, axis=1), lambda x, y: np.repeat(x, 3)],
     "broadcast_to": [lambda x, y: np.broadcast_to(x, (2, 3, 4))],
     "reshape": [lambda x, y: np.reshape(x, (4, -1)), lambda x, y: np.reshape(x, -1, "C")],
+    "ravel": [lambda x, y: np.ravel(x)],
     "transpose": [
         lambda x, y: np.transpose(x, (1, 0)),
         lambda x, y: np.transpose(x, axes=[0, 1]),

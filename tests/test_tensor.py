@@ -315,3 +315,53 @@ def test_a_numpy_function_of_a_tensor_is_the_operation_of_that_name() -> None:
 def test_what_was_cut_off_has_no_gradient() -> None:
     with pytest.raises(GradientError, match=r"got outputs of shapes \['float64'\].*cut off"):
         tgl.grad(lambda x: x.numpy().sum())(np.ones(3))
+
+
+# -------------------------------------------------------------------------------------------------------------- methods
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        *((name, ()) for name in ("abs", "argmin", "argsort", "cos", "cumsum", "exp", "logsumexp", "norm", "prod")),
+        *((name, ()) for name in ("relu", "sigmoid", "sin", "softmax", "log_softmax", "square", "squeeze", "tanh")),
+        *(("clip", (-1.0, 2.0)), ("repeat", (2,)), ("swapaxes", (0, 1)), ("take", ([1, 0],)), ("var", (1,))),
+    ],
+)
+def test_a_method_is_the_function_of_its_name(name: str, arguments: tuple[Any, ...]) -> None:
+    method, function = getattr(leaf(), name)(*arguments), getattr(tgl, name)(leaf(), *arguments)
+    np.testing.assert_array_equal(method.numpy(), function.numpy())
+    assert method.requires_grad == function.requires_grad
+    assert getattr(tgl.Tensor, name).__doc__ == getattr(tgl, name).__doc__
+
+
+@pytest.mark.parametrize("name", ["log", "sqrt"])
+def test_a_method_records_on_the_tape(name: str) -> None:
+    x = leaf([1.0, 4.0])
+    getattr(x, name)().sum().backward()
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad.numpy(), {"log": [1.0, 0.25], "sqrt": [0.5, 0.25]}[name])
+
+
+def test_flatten_ravel_and_tolist() -> None:
+    t = tgl.tensor(np.arange(12.0).reshape(2, 3, 2))
+    assert [t.flatten(start).shape for start in (0, 1, 3)] == [(12,), (2, 6), (2, 3, 2, 1)]
+    assert t.ravel().shape == (12,)
+    assert tgl.zeros(0, 3, 2).flatten(1).shape == (0, 6)
+    assert t[1].tolist() == [[6.0, 7.0], [8.0, 9.0], [10.0, 11.0]]
+    assert tgl.tensor(2.0).tolist() == 2.0
+    with pytest.raises(ValueError, match=r"flatten: expected start from 0 to 3, the number of axes, got 4"):
+        t.flatten(4)
+
+
+def test_a_constant_turns_into_an_array_and_a_tracked_value_does_not() -> None:
+    array = np.asarray(tgl.tensor(X, dtype="float32"))
+    assert array.dtype == np.float32
+    np.testing.assert_array_equal(array, X.astype("float32"))
+    assert np.asarray(tgl.tensor(X), "float32").dtype == np.float32
+    assert np.mean([tgl.tensor(1.0), tgl.tensor(3.0)]) == 2.0
+    for refused in (leaf(), leaf() * 2, tgl.tensor(X, device="strict")):
+        with pytest.raises(DTypeError, match=r"does not turn into a NumPy array implicitly; use t.numpy\(\)"):
+            np.asarray(refused)
+    with pytest.raises(DTypeError, match="does not turn into a NumPy array"):
+        tgl.grad(lambda x: np.asarray(x).sum())(X)

@@ -14,6 +14,7 @@ from tinygrad_lab.autograd.jacobians import hessian, hvp, jacobian
 from tinygrad_lab.autograd.primitive import Primitive, primitive
 from tinygrad_lab.autograd.settings import no_grad, reference_only
 from tinygrad_lab.autograd.transforms import grad, jvp, stop_gradient, value_and_grad, vjp
+from tinygrad_lab.creation import arange, eye, full, linspace, ones, ones_like, zeros, zeros_like
 from tinygrad_lab.foreign_names import PACKAGE, missing
 from tinygrad_lab.nn import initializers
 from tinygrad_lab.nn.functional import functional_call
@@ -156,6 +157,7 @@ __all__ = [
     "add_relu",
     "all",
     "any",
+    "arange",
     "arccos",
     "arccosh",
     "arcsin",
@@ -201,10 +203,12 @@ __all__ = [
     "expect_images",
     "explain_backward",
     "expm1",
+    "eye",
     "flip",
     "floor",
     "floor_divide",
     "fold",
+    "full",
     "functional_call",
     "getitem",
     "grad",
@@ -222,6 +226,7 @@ __all__ = [
     "layers",
     "less",
     "less_equal",
+    "linspace",
     "load_run",
     "log",
     "log1p",
@@ -243,6 +248,8 @@ __all__ = [
     "norm",
     "not_equal",
     "once",
+    "ones",
+    "ones_like",
     "ops",
     "pad",
     "pair",
@@ -289,6 +296,8 @@ __all__ = [
     "var",
     "vjp",
     "where",
+    "zeros",
+    "zeros_like",
 ]
 
 
@@ -297,8 +306,10 @@ _LATER = {"explain_backward": "explain", "load_run": "run"}  # with them come tr
 if not TYPE_CHECKING:  # or type checkers would take any name
 
     def __getattr__(name):
-        if module := _LATER.get(name):
-            from importlib import import_module
+        from importlib import import_module
 
+        if module := _LATER.get(name):
             return getattr(import_module(f"tinygrad_lab.inspect.{module}"), name)
+        if name in ("conformance", "data", "inspect", "losses", "optim", "train", "weights"):
+            return import_module(f"tinygrad_lab.{name}")
         raise missing("module 'tinygrad_lab'", name, PACKAGE)

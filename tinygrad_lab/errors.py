@@ -12,6 +12,8 @@ import logging
 from collections.abc import Collection
 from typing import Any, NoReturn
 
+from tinygrad_lab.foreign_names import own_options
+
 
 def hint(name: str, known: Collection[str]) -> str:
     """Return the end of a message about an unknown name: the closest known names, or all of them.
@@ -59,10 +61,10 @@ class DTypeError(LabError, TypeError):
     """An array has the wrong data type, or two arrays of different float widths meet."""
 
     @classmethod
-    def call(cls, op: Any, error: TypeError) -> DTypeError:
-        """Report arguments that do not fit a signature."""
+    def call(cls, op: Any, error: TypeError, options: Collection[str] = ()) -> DTypeError:
+        """Report arguments that do not fit a signature, of which `options` were given by name."""
         names = ", ".join([*op.arguments, *(["*", *op.options] if op.options else [])])
-        what = str(error).removeprefix("got ")
+        what = str(error).removeprefix("got ") + own_options(options)
         return cls(f"{op}: expected {op}({names}), arrays by position and options by name; got {what}")
 
     @classmethod
@@ -121,6 +123,7 @@ class CallError(LabError, TypeError):
             names.append({p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "") + p.name)
         given = ", ".join([*map(_short, args), *(f"{n}={_short(v)}" for n, v in options.items())])
         hint = "; arguments after the * are given by name" if "*" in names else ""
+        hint += own_options(name for name in options if name not in signature.parameters)
         return cls(f"{name}: expected {name}({', '.join(names)}), got {name}({given}): {error}{hint}")
 
 
@@ -230,6 +233,20 @@ class DataError(LabError, OSError):
     """A data set is missing, incomplete or damaged."""
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal, SIGINT (Ctrl-C) or SIGTERM, stopped a run between two steps.
+
+    Parameters
+    ----------
+    number : int
+        The signal's number.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
 def raise_forward_failed(op: Any, values: list[Any], options: dict[str, Any], error: Exception) -> NoReturn:
     """Raise the error that a forward's ValueError or TypeError means for its caller; errors of ours pass unchanged."""
     if isinstance(error, LabError) and (op.variadic is not None or len(values) <= len(op.arguments)):
@@ -240,7 +257,7 @@ def raise_forward_failed(op: Any, values: list[Any], options: dict[str, Any], er
     try:
         op.__signature__.bind(*values, **options)
     except TypeError as misfit:
-        raise DTypeError.call(op, misfit) from error
+        raise DTypeError.call(op, misfit, options) from error
     kinds = ", ".join(str(v.dtype) if hasattr(v, "dtype") else f"{v!r:.40}" for v in values)
     raise DTypeError(f"{op}: expected arrays of numbers, got {kinds}: {error}") from error
 

@@ -1,8 +1,12 @@
-"""Names of other frameworks, with the word used here; in the root, because tensors, layers and optimizers use it."""
+"""Names of other frameworks, with the word used here; in the root, because tensors, layers and errors use it."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+import functools
+from collections.abc import Callable, Container, Iterable, Mapping
+from typing import Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 IMMUTABLE = "tensors are immutable; compute a new one"
 DEVICE = "x.to(device) moves a tensor, model.to(device) a model"
@@ -10,11 +14,14 @@ WIDTH = "x.astype('float32') converts a tensor or a model"
 
 TENSOR = {
     "view": "reshape(shape)",
-    "flatten": "reshape(-1)",
-    "ravel": "reshape(-1)",
     "permute": "transpose(axes)",
     "t": "T",
-    "mT": "tinygrad_lab.swapaxes(x, -1, -2)",
+    "mT": "swapaxes(-1, -2)",
+    "mm": "x @ y",
+    "dot": "x @ y",
+    "round": "tinygrad_lab.rint(x)",
+    "grad_fn": "repr(x), which names the operation that made x",
+    "is_leaf": "requires_grad",
     "dim": "ndim",
     "numel": "size",
     "unsqueeze": "tinygrad_lab.expand_dims(x, axis)",
@@ -28,7 +35,6 @@ TENSOR = {
     "fill_": IMMUTABLE,
     "requires_grad_": "tinygrad_lab.tensor(array, requires_grad=True)",
     "zero_grad": "nothing: an update gives parameters new values without gradients",
-    "tolist": "numpy().tolist()",
     "clamp": "clip(low, high)",
     "cpu": DEVICE,
     "cuda": DEVICE,
@@ -73,10 +79,23 @@ OPTIMIZER = {
 }
 PACKAGE = {
     "cat": "concatenate(arrays, axis=0)",
-    "zeros": "tensor(np.zeros(shape))",
-    "ones": "tensor(np.ones(shape))",
-    "arange": "tensor(np.arange(...))",
-    "linspace": "tensor(np.linspace(...))",
+    "mm": "matmul(x, y)",
+    "dot": "matmul(x, y)",
+    "mul": "multiply(x, y)",
+    "div": "divide(x, y)",
+    "sub": "subtract(x, y)",
+    "neg": "negative(x)",
+    "pow": "power(x, y)",
+    "round": "rint(x)",
+    "flatten": "x.flatten(), or x.flatten(1) to keep the axis of the batch",
+    "ravel": "x.ravel()",
+    "unsqueeze": "expand_dims(x, axis)",
+    "permute": "transpose(x, axes)",
+    "gather": "take_along_axis(x, positions, axis)",
+    "from_numpy": "tensor(array)",
+    "as_tensor": "tensor(array)",
+    "array": "tensor(array)",
+    "Variable": "tensor(array, requires_grad=True)",
     "randn": "tensor(rng.standard_normal(shape))",
     "rand": "tensor(rng.random(shape))",
     "manual_seed": "seed(number)",
@@ -84,10 +103,26 @@ PACKAGE = {
     "load": "tinygrad_lab.weights.load_weights(model, path)",
     "load_model": "load_run(folder)",
     "clamp": "clip(x, low, high)",
+    "randint": "tensor(rng.integers(low, high, shape))",
+    "float32": "dtype='float32'",
+    "float64": "dtype='float64'",
+    "functional": "the functions of the package itself, such as relu(x)",
+    "Module": "Layer",
     "Linear": "tinygrad_lab_layers.dense.Dense",
     "Conv2D": "tinygrad_lab_layers.conv2d.Conv2d",
     "BatchNorm2d": "tinygrad_lab_layers.batch_norm.BatchNorm",
-    "CrossEntropyLoss": "tinygrad_lab.losses.softmax_cross_entropy",
+    **{name: f"tinygrad_lab_layers.{name}" for name in ("BatchNorm", "Conv2d", "Dense", "Dropout", "ReLU", "Softmax")},
+    **dict.fromkeys(("CrossEntropyLoss", "cross_entropy"), "tinygrad_lab.losses.softmax_cross_entropy"),
+    **dict.fromkeys(("MSELoss", "mse_loss"), "tinygrad_lab.losses.mse"),
+    **{name: f"tinygrad_lab.optim.{name}" for name in ("SGD", "Adam", "AdamW", "RMSprop")},
+}
+OPTIONS = {
+    "dim": "axis",
+    "dims": "axes",
+    "keepdim": "keepdims",
+    "retain_graph": "keep_graph",
+    "start_dim": "start",
+    "correction": "ddof",
 }
 
 
@@ -114,3 +149,31 @@ def missing(owner: str, name: str, table: Mapping[str, str], functions: Containe
     """
     use = table.get(name) or (f"tinygrad_lab.{name}(x)" if name in functions else "")
     return AttributeError(f"{owner} has no attribute {name!r}" + (f"; use {use}" if use else ""))
+
+
+def own_options(names: Iterable[str]) -> str:
+    """Return the end of a message about unknown options: what those of other frameworks are called here.
+
+    Examples
+    --------
+    >>> own_options(["dim", "keepdim"]), own_options(["axis"])
+    ('; use axis for dim, keepdims for keepdim', '')
+    """
+    found = ", ".join(f"{OPTIONS[name]} for {name}" for name in names if name in OPTIONS)
+    return f"; use {found}" if found else ""
+
+
+def names_options(function: Function) -> Function:
+    """Let the error about an option of another framework, such as ``dim=0``, name ours."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        try:
+            return function(*args, **options)
+        except TypeError as error:
+            foreign = own_options(name for name in options if f"{name!r}" in str(error))
+            if foreign and type(error) is TypeError:
+                raise TypeError(f"{error}{foreign}") from None
+            raise
+
+    return call  # type: ignore[return-value]  # of the same signature

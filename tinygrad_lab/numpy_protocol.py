@@ -35,6 +35,7 @@ OPERATIONS: dict[Function, Function] = {
     np.amax: reductions.max,
     np.amin: reductions.min,
     np.reshape: lambda a, shape: a.reshape(shape),
+    np.ravel: lambda a: a.ravel(),
     np.transpose: lambda a, axes=None: a.transpose() if axes is None else a.transpose(tuple(axes)),
 }
 WRITTEN_IN_C: dict[Function, Function] = {  # functions whose signatures are not available in every NumPy

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
-from typing import Any, Never, SupportsIndex
+from typing import Any, Concatenate, Never, ParamSpec, SupportsIndex
+
+import numpy as np
 
 from tinygrad_lab import numpy_protocol
 from tinygrad_lab.autograd.primitive import primitive
@@ -24,9 +27,9 @@ from tinygrad_lab.backend import (
     namespace,
     transfer,
 )
-from tinygrad_lab.errors import CallError, DTypeError, GradientError, ShapeError
-from tinygrad_lab.foreign_names import TENSOR, missing
-from tinygrad_lab.ops import arithmetic, elementary, indexing, linear, reductions, shaping
+from tinygrad_lab.errors import CallError, DTypeError, GradientError, OptionError, ShapeError
+from tinygrad_lab.foreign_names import TENSOR, missing, names_options
+from tinygrad_lab.ops import activation, arithmetic, elementary, indexing, linear, reductions, shaping
 from tinygrad_lab.ops.arithmetic import (
     add,
     divide,
@@ -40,7 +43,18 @@ from tinygrad_lab.ops.arithmetic import (
     power,
     subtract,
 )
-from tinygrad_lab.ops.shaping import Axes
+
+Options = ParamSpec("Options")
+
+
+def _method(function: Callable[Concatenate[Any, Options], Any]) -> Callable[Concatenate[Any, Options], Any]:
+    """Return a function as a method of its first argument."""
+
+    @functools.wraps(function, updated=())  # not the rules and kernels of a primitive
+    def method(self: Any, *args: Options.args, **options: Options.kwargs) -> Any:
+        return function(self, *args, **options)
+
+    return method  # type: ignore[return-value]  # functools.wraps names the argument
 
 
 class Tensor(Box):
@@ -146,10 +160,13 @@ class Tensor(Box):
         return format(self.item() if spec else str(self), spec)
 
     def __array__(self, *args: Any, **options: Any) -> Array:
-        raise DTypeError(
-            "a Tensor does not turn into a NumPy array implicitly, which would cut it off the tape; "
-            "use t.numpy(), or the functions of tinygrad_lab"
-        )
+        """Return the values of a constant on the CPU, so that Matplotlib draws it."""
+        if self.node is not None or self.device != "cpu":
+            raise DTypeError(
+                "a Tensor on the tape or on a GPU does not turn into a NumPy array implicitly; use t.numpy(), which "
+                "cuts it off the tape, or the functions of tinygrad_lab"
+            )
+        return np.array(self.numpy(), *args, **options)
 
     def to(self, device: str) -> Tensor:
         """Return the tensor on another device; the gradient comes back the same way."""
@@ -160,6 +177,7 @@ class Tensor(Box):
         """Return the tensor in another data type; the gradient is converted back."""
         return shaping.astype(self, dtype=dtype)  # type: ignore[no-any-return]  # arrays are Any
 
+    @names_options
     def backward(self, cotangent: Any = None, keep_graph: bool = False) -> None:
         """Run the backward pass from this tensor and add to the ``grad`` of every leaf that it depends on.
 
@@ -368,49 +386,53 @@ class Tensor(Box):
     def __ge__(self, other: Any) -> Any:
         return greater_equal(self, other if isinstance(other, Box) else _operand(self, other))
 
-    def sum(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
-        """See `tinygrad_lab.sum`."""
-        return reductions.sum(self, axis, keepdims=keepdims)
+    # Methods of NumPy's arrays, and functions that networks use most.
+    sum = _method(reductions.sum)
+    mean = _method(reductions.mean)
+    var = _method(reductions.var)
+    std = _method(reductions.std)
+    prod = _method(reductions.prod)
+    max = _method(reductions.max)
+    min = _method(reductions.min)
+    all = _method(reductions.all)
+    any = _method(reductions.any)
+    argmax = _method(reductions.argmax)
+    argmin = _method(reductions.argmin)
+    argsort = _method(reductions.argsort)
+    cumsum = _method(reductions.cumsum)
+    logsumexp = _method(reductions.logsumexp)
+    norm = _method(reductions.norm)
+    abs = _method(arithmetic.absolute)
+    clip = _method(arithmetic.clip)
+    exp = _method(elementary.exp)
+    log = _method(elementary.log)
+    sqrt = _method(elementary.sqrt)
+    square = _method(elementary.square)
+    sin = _method(elementary.sin)
+    cos = _method(elementary.cos)
+    tanh = _method(elementary.tanh)
+    sigmoid = _method(elementary.sigmoid)
+    relu = _method(activation.relu)
+    softmax = _method(activation.softmax)
+    log_softmax = _method(activation.log_softmax)
+    squeeze = _method(shaping.squeeze)
+    swapaxes = _method(shaping.swapaxes)
+    repeat = _method(shaping.repeat)
+    take = _method(indexing.take)
 
-    def mean(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
-        """See `tinygrad_lab.mean`."""
-        return reductions.mean(self, axis, keepdims=keepdims)
+    def flatten(self, start: int = 0) -> Any:
+        """Return the elements with all axes from `start` on as one: ``t.flatten(1)`` keeps the axis of the batch."""
+        if not 0 <= start <= self.ndim:
+            raise OptionError(f"flatten: expected start from 0 to {self.ndim}, the number of axes, got {start}")
+        return self.reshape(*self.shape[:start], math.prod(self.shape[start:]))
 
-    def var(self, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
-        """See `tinygrad_lab.var`."""
-        return reductions.var(self, axis, ddof=ddof, keepdims=keepdims)
+    def ravel(self) -> Any:
+        """Return the elements along one axis."""
+        return self.flatten()
 
-    def std(self, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
-        """See `tinygrad_lab.std`."""
-        return reductions.std(self, axis, ddof=ddof, keepdims=keepdims)
-
-    def prod(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
-        """See `tinygrad_lab.prod`."""
-        return reductions.prod(self, axis, keepdims=keepdims)
-
-    def max(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
-        """See `tinygrad_lab.max`."""
-        return reductions.max(self, axis, keepdims=keepdims)
-
-    def min(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
-        """See `tinygrad_lab.min`."""
-        return reductions.min(self, axis, keepdims=keepdims)
-
-    def argmax(self, axis: int | None = None) -> Any:
-        """See `tinygrad_lab.argmax`."""
-        return reductions.argmax(self, axis)
-
-    def all(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
-        """See `tinygrad_lab.all`."""
-        return reductions.all(self, axis, keepdims=keepdims)
-
-    def any(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
-        """See `tinygrad_lab.any`."""
-        return reductions.any(self, axis, keepdims=keepdims)
-
-    def clip(self, low: Any = None, high: Any = None) -> Any:
-        """See `tinygrad_lab.clip`."""
-        return arithmetic.clip(self, low, high)
+    def tolist(self) -> Any:
+        """Return the values as nested lists of Python numbers, or one number."""
+        return self.numpy().tolist()
 
     def reshape(self, *shape: Any) -> Any:
         """Return the elements in another shape: ``t.reshape(2, -1)`` or ``t.reshape((2, -1))``."""
@@ -437,7 +459,8 @@ class _Missing:
         raise missing("'Tensor' object", self.name, TENSOR, _FUNCTIONS)
 
 
-_FUNCTIONS = {name for module in (elementary, arithmetic, shaping, linear) for name in vars(module) if name[0] != "_"}
+_OPERATIONS = (elementary, arithmetic, reductions, shaping, linear)
+_FUNCTIONS = {name for module in _OPERATIONS for name in vars(module) if name[0] != "_"}
 for _name in {*TENSOR, *_FUNCTIONS} - {*dir(Tensor)}:
     setattr(Tensor, _name, _Missing(_name))
 

@@ -45,7 +45,13 @@ FAMILIES = (
             *("autograd.settings", "autograd.anomaly", "autograd.effects"),
         ),
     ),
-    Family("tensors", "Tensors", "The immutable boxed array, and trees of them.", ("tensor",), ("autograd.trees",)),
+    Family(
+        "tensors",
+        "Tensors",
+        "The immutable boxed array, how to make one, and trees of them.",
+        ("tensor", "creation"),
+        ("autograd.trees",),
+    ),
     Family(
         "primitives",
         "Primitives",

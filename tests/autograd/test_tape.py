@@ -360,4 +360,4 @@ def test_other_exceptions_of_a_forward_stay_what_they_are(make: Make) -> None:
     with pytest.raises(IndexError):
         tgl.tensor(make([1.0, 2.0]))[5]
     with pytest.raises(DTypeError, match="does not turn into a NumPy array implicitly"):
-        np.asarray(tgl.tensor(make([1.0])))
+        np.asarray(tgl.tensor(make([1.0]), requires_grad=True))

@@ -51,7 +51,7 @@ def test_json_prints_one_object_and_the_folder_holds_the_run(
 def test_plain_lines_where_there_is_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--runs", str(tmp_path), *SHORT]) == 0
     out = capsys.readouterr().out
-    assert "epoch   1/2" in out
+    assert "epoch 1/2" in out
     assert "test accuracy" in out
     assert "\x1b" not in out
 

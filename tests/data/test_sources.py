@@ -161,6 +161,31 @@ class TestImageFolder:
         with pytest.raises(DataError, match=r"expected .*train beside .*test, found none"):
             load("image_folder", root=tmp_path, split="train")
 
+    @pytest.mark.parametrize("name", ["val", "valid", "validation"])
+    def test_a_validation_folder_beside_train_is_used(self, name: str, tmp_path: Path) -> None:
+        for folder in ("train/a", "train/b", f"{name}/b"):
+            write_picture(tmp_path / folder / "0.png", np.zeros((4, 4), np.uint8))
+        assert ImageFolder().splits(tmp_path) == ("train", "validation")
+        assert [ImageFolder().count(split, tmp_path) for split in ("train", "validation", "test")] == [2, 1, 0]
+        data = load("image_folder", split="validation", root=tmp_path)
+        assert (data.classes, data.labels.tolist()) == (("a", "b"), [1])
+        assert len(load("image_folder", split="train", root=tmp_path)) == 2
+        for split in ("train", "validation"):
+            with pytest.raises(OptionError, match=r"validation images of its own, got 0.1; set validation to 0.0"):
+                load("image_folder", split=split, root=tmp_path, validation=0.1)
+
+    def test_a_validation_folder_alone_is_nothing_to_train_on(self, tmp_path: Path) -> None:
+        write_picture(tmp_path / "val" / "cat" / "a.png", np.zeros((4, 4), np.uint8))
+        with pytest.raises(DataError, match=r"expected .*train beside .*val, found none"):
+            load("image_folder", split="train", root=tmp_path)
+
+    def test_pictures_that_are_not_read_are_named(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        write_picture(tmp_path / "cat" / "a.png", np.zeros((4, 4), np.uint8))
+        for name in ("b.heic", "c.HEIC", "d.avif", "notes.txt"):
+            (tmp_path / "cat" / name).write_bytes(b"x")
+        assert len(load("image_folder", root=tmp_path)) == 1
+        assert "left out pictures of formats that are not read (1 .avif, 2 .heic); convert them" in caplog.text
+
     def test_both_splits_number_the_classes_as_train_does(self, tmp_path: Path) -> None:
         for folder in ("train/a", "train/b", "train/c", "test/a", "test/c"):
             write_picture(tmp_path / folder / "0.png", np.zeros((4, 4), np.uint8))
@@ -227,7 +252,7 @@ class TestImageFolder:
         with pytest.raises(DataError, match=r"b\.png: expected 4x5 pixels") as told:
             ImageFolder().read("train", root=tmp_path)
         reference = tmp_path / "cat" / "a.png"
-        assert f"4x5 pixels (height x width) as in {reference}, got 6x5; give a size to resize to" in str(told.value)
+        assert f"4x5 pixels (height x width) as in {reference}, got 6x5; set a size" in str(told.value)
         assert ImageFolder().read("train", root=tmp_path, size=(2, 3)).shape == (2, 3, 3)
 
     def test_pictures_are_turned_upright(self, tmp_path: Path) -> None:

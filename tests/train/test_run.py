@@ -342,19 +342,22 @@ def test_a_recipe_sets_bounds_of_the_gradients(key: str, measure: Any) -> None:
         build_trainer(short(f"training.{key}=0"))
 
 
-def test_ctrl_c_in_the_first_epoch_says_where_it_was_and_how_to_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_first_epoch_says_where_it_was_and_how_to_go_on(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     forward = Trainer.forward
 
     def interrupted(self: Trainer, x: Any, labels: Any) -> Any:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
         return forward(self, x, labels)
 
     arguments = ["train", "--quiet", "--set", "data.per_class=20", "--set", "training.epochs=2"]
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "forward", interrupted)
-        assert main([*arguments, "--runs", str(tmp_path)]) == 130
+        assert main([*arguments, "--runs", str(tmp_path)]) == 128 + number
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
     (folder,) = tmp_path.iterdir()
     assert capsys.readouterr().err == f"tinygrad-lab train: stopped in epoch 1 of 2; continue with --resume {folder}\n"
     assert main(["train", "--quiet", "--resume", str(folder)]) == 0

@@ -187,7 +187,7 @@ class Primitive:
         try:
             bound = self.__signature__.bind(*args, **options)
         except TypeError as error:
-            raise DTypeError.call(self, error) from error
+            raise DTypeError.call(self, error, options) from error
         bound.apply_defaults()
         return bound.args, bound.kwargs
 

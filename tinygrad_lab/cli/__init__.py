@@ -14,6 +14,7 @@ import importlib.util
 import io
 import os
 import pkgutil
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ def commands() -> dict[str, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0, or 1 after an error, 2 after a wrong call, 130 after Ctrl-C."""
+    """Run a command and return its exit status: 0, 1 after an error, 2 after a wrong call, 128 + a signal's number."""
     argv = sys.argv[1:] if argv is None else list(argv)
     command = argv[0] if argv else ""
     for stream in (sys.stdout, sys.stderr):
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt as stop:
         print(" ".join(["tinygrad-lab", f"{command}:", "stopped", *map(str, stop.args)]), file=sys.stderr)
-        return 130
+        return 128 + getattr(stop, "number", signal.SIGINT)
 
 
 def _shortened(text: str) -> str:

@@ -55,7 +55,8 @@ def load(
         The registered name: ``"digits"``, ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, ``"cifar100"``,
         ``"image_folder"``, or a third party's.
     split : str
-        ``"train"``, ``"test"``, or ``"validation"``: the part of the training images that `validation` sets aside.
+        ``"train"``, ``"test"``, or ``"validation"``: the validation images of the data set, if it has any, or else the
+        part of the training images that `validation` sets aside.
     root : path, optional
         The data folder, in the layout that torchvision uses. If it is not given or lacks the files, the folder in
         ``TINYGRAD_LAB_DATA`` and then the user's cache folder are searched.
@@ -96,12 +97,18 @@ def load(
     """
     source = find_source(name)
     size = None if size is None else as_size(size)
-    data = source.read("train" if split == "validation" else split, root=root, size=size)
-    if split == "validation" and not validation:
+    own = "validation" in source.splits(root)
+    if own and validation:
+        raise OptionError(
+            f"load({name!r}): expected no share for validation, since the data set has validation images of its own, "
+            f"got {validation}; set validation to 0.0"
+        )
+    data = source.read("train" if split == "validation" and not own else split, root=root, size=size)
+    if split == "validation" and not own and not validation:
         raise OptionError(
             f"load({name!r}): expected validation, the share of the training images to set aside, got {validation}"
         )
-    if split == "validation" or (split == "train" and validation):
+    if (split == "validation" and not own) or (split == "train" and validation):
         rest, out = data.split(validation, seed=seed)
         if not len(out):
             raise OptionError(

@@ -157,7 +157,8 @@ class Run:
             return load(name, split=split, root=root, size=self.image[:2]), f"{name} {split}"
         hidden = self.recipe["training"].get("test") == "never"
         split = split or ("test" if "test" in splits and not hidden else "validation")
-        there = {"test": "test" in splits, "validation": self.recipe["data"].get("validation")}
+        validated = self.recipe["data"].get("validation") or "validation" in splits
+        there = {"test": "test" in splits, "validation": validated}
         known = [name for name, is_there in there.items() if is_there]
         if split not in known:
             raise OptionError(f"{self._who}: expected a split out of {known}, got {split!r}")

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import as_array
+from tinygrad_lab.foreign_names import names_options
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -21,6 +22,7 @@ def takes_lists(function: Function) -> Function:
     """Let the first argument of a function also be a nested list or a number."""
     name = function.__name__
 
+    @names_options
     @functools.wraps(function)
     def call(x: Any, *args: Any, **options: Any) -> Any:
         return function(as_operand(x, who=name), *args, **options)

@@ -16,6 +16,7 @@ from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import NUMBERS, carries_gradient
 from tinygrad_lab.errors import DTypeError, OptionError, ShapeError
+from tinygrad_lab.foreign_names import names_options
 from tinygrad_lab.ops.operands import as_operand, takes_lists
 
 Axes = int | Sequence[int] | None
@@ -290,6 +291,7 @@ def _parts(parts: Any, who: str) -> list[Any]:
     return [as_operand(p, like, who=who) for p in parts]
 
 
+@names_options
 def concatenate(parts: Sequence[Any], axis: int = 0) -> Any:
     """Join arrays that agree in every axis but one."""
     parts = _parts(parts, "concatenate")
@@ -304,6 +306,7 @@ def concatenate(parts: Sequence[Any], axis: int = 0) -> Any:
     return concatenate_parts(*parts, axis=axis)
 
 
+@names_options
 def stack(parts: Sequence[Any], axis: int = 0) -> Any:
     """Join arrays of one shape along a new axis."""
     parts = _parts(parts, "stack")

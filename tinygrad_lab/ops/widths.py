@@ -23,6 +23,7 @@ from tinygrad_lab.autograd.settings import SETTINGS
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import FLOATS, as_array, carries_gradient
 from tinygrad_lab.errors import DTypeError
+from tinygrad_lab.foreign_names import names_options
 from tinygrad_lab.ops.operands import Function, as_operand
 from tinygrad_lab.ops.shaping import astype
 
@@ -45,6 +46,7 @@ def in_floats(function: Function) -> Function:
     first, *rest = inspect.signature(function).parameters
     at, name = (1, rest[0]) if first == "self" else (0, first)
 
+    @names_options
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
         if len(args) == at and name in options:

@@ -116,8 +116,9 @@ def _loaders(
     if (example := dummy_images(source, data.get("size"))) is not None:
         check_images(recipe, model, Compose.from_config(recipe.augment).fit(example), example)
     train_set = load(name, split="train", root=root, **data)
-    looks = recipe["training"].get("test", TEST[0])
-    if not data.get("validation") and (looks == "never" or "test" not in source.splits(root)):
+    looks, splits = recipe["training"].get("test", TEST[0]), source.splits(root)
+    validated = data.get("validation") or "validation" in splits
+    if not validated and (looks == "never" or "test" not in splits):
         why = "training.test = 'never'" if looks == "never" else f"a data set {name!r} without a test split"
         raise ConfigError(
             f"{who}: expected images to evaluate on, got {why} and no data.validation; --set data.validation=0.1"
@@ -133,7 +134,7 @@ def _loaders(
         device=device,
     )
     validation = None
-    if data.get("validation"):
+    if validated:
         images = read_split(recipe, "validation", root=root)
         validation = evaluation_loader(images, augment, device=device)
     return batches, open_test(recipe, batches, root=root) if looks == "epoch" else None, validation

@@ -16,15 +16,19 @@ def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def describe_epoch(metrics: dict[str, Any], epochs: int, *, first: bool = False) -> str:
-    """Return one line about a finished epoch. The time of a process's first epoch includes its start-up."""
+def describe_epoch(metrics: dict[str, Any], epochs: int, *, left: float | None = None) -> str:
+    """Return one line about a finished epoch, with the seconds that are left if they are known.
+
+    The line fits into 80 columns, up to its last entry, the speed.
+    """
     test, validation = metrics.get("test"), metrics.get("validation")
     return (
-        f"epoch {metrics['epoch']:>3}/{epochs}  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.2%}  "
+        f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}  "
+        + (f"{_clock(left)} left  " if left is not None else "")
+        + f"loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.2%}  "
         + (f"validation {validation['accuracy']:.2%}  " if validation else "")
-        + (f"test: loss {test['loss']:.4f}  accuracy {test['accuracy']:.2%}  " if test else "")
+        + (f"test {test['accuracy']:.2%}  " if test else "")
         + f"{metrics['images_per_second']:,.0f} images/s"
-        + (", start-up included" if first else "")
     )
 
 
@@ -32,8 +36,8 @@ class Reporter(Callback):
     """Base class of reporters, which prints nothing."""
 
     @contextmanager
-    def training(self, recipe: Recipe, epochs: int) -> Iterator[None]:
-        """Report on the training inside the ``with`` block."""
+    def training(self, recipe: Recipe, epochs: int, head: Sequence[str] = ()) -> Iterator[None]:
+        """Report on the training inside the ``with`` block; `head` are lines about data and network."""
         yield
 
 
@@ -46,27 +50,29 @@ class LineReporter(Reporter):
         self.after_first = 0.0
 
     @contextmanager
-    def training(self, recipe: Recipe, epochs: int) -> Iterator[None]:
-        """Print the title of the recipe first."""
+    def training(self, recipe: Recipe, epochs: int, head: Sequence[str] = ()) -> Iterator[None]:
+        """Print the title of the recipe, data and network first."""
         self.epochs = epochs
-        print(recipe["recipe"].get("title", recipe.name), file=self.stream, flush=True)
+        print(recipe["recipe"].get("title", recipe.name), *head, sep="\n", file=self.stream, flush=True)
         yield
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
         """Print the epoch's line, with the remaining time."""
-        self.reported, now = self.reported + 1, time.perf_counter()
-        line = describe_epoch(history[-1], self.epochs, first=self.reported == 1)
-        if self.reported == 1:  # its time includes the start-up, so it predicts nothing
-            self.after_first = now
-        else:
-            pace = (now - self.after_first) / (self.reported - 1)
-            line += f"  {_clock(pace * (self.epochs - history[-1]['epoch']))} left"
-        print(line, file=self.stream, flush=True)
+        print(self._line(history[-1]), file=self.stream, flush=True)
         return None
+
+    def _line(self, metrics: Metrics) -> str:
+        """Return the line of an epoch that just ended; the first predicts no time, because it includes the start-up."""
+        self.reported, now = self.reported + 1, time.perf_counter()
+        if self.reported == 1:
+            self.after_first = now
+            return f"{describe_epoch(metrics, self.epochs)}, start-up included"
+        pace = (now - self.after_first) / (self.reported - 1)
+        return describe_epoch(metrics, self.epochs, left=pace * (self.epochs - metrics["epoch"]))
 
 
 class LiveReporter(LineReporter):
-    """Shows a progress bar with epoch, step, loss, accuracy, speed and remaining time, above it one line per epoch."""
+    """Shows a progress bar with epoch, remaining time, loss, accuracy and speed, above it one line per epoch."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream)
@@ -74,16 +80,18 @@ class LiveReporter(LineReporter):
         self.task: Any = None
 
     @contextmanager
-    def training(self, recipe: Recipe, epochs: int) -> Iterator[None]:
+    def training(self, recipe: Recipe, epochs: int, head: Sequence[str] = ()) -> Iterator[None]:
         """Show the bar."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.epochs = epochs
-        columns = ("{task.description}", BarColumn(), "{task.percentage:>3.0f} %", TimeRemainingColumn())
+        left = (TimeRemainingColumn(compact=True), "left")
+        columns = ("{task.description}", BarColumn(bar_width=10), "{task.percentage:>3.0f} %", *left)
         console = Console(file=self.stream, soft_wrap=True)
         self.bar = Progress(*columns, TextColumn("{task.fields[state]}"), console=console, transient=True)
         console.print(recipe["recipe"].get("title", recipe.name), style="bold", markup=False)
+        console.print(*head, sep="\n", markup=False, highlight=False)
         with self.bar:
             self.task = self.bar.add_task("training", total=None, state="")
             yield
@@ -91,10 +99,7 @@ class LiveReporter(LineReporter):
     def step(self, metrics: Metrics) -> None:
         """Advance the bar."""
         steps = metrics["steps"]
-        state = (
-            f"step {metrics['step']}/{steps}  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.1%}  "
-            f"{metrics['images_per_second']:,.0f} images/s"
-        )
+        state = f"loss {metrics['loss']:.3g}  {metrics['accuracy']:.1%}  {metrics['images_per_second']:,.0f}/s"
         self.bar.update(
             self.task,
             total=self.epochs * steps,
@@ -105,6 +110,5 @@ class LiveReporter(LineReporter):
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
         """Print the epoch's line above the bar."""
-        self.reported += 1
-        self.bar.console.print(describe_epoch(history[-1], self.epochs, first=self.reported == 1), highlight=False)
+        self.bar.console.print(self._line(history[-1]), highlight=False)
         return None

@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.data import Loader
-from tinygrad_lab.errors import NonFiniteError, OptionError, StateError
+from tinygrad_lab.errors import NonFiniteError, OptionError, StateError, Stopped
 from tinygrad_lab.files.parsing import from_json, read_text
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.train.build import build_trainer, open_test
 from tinygrad_lab.train.callbacks import Callback, Metrics, TensorBoard
 from tinygrad_lab.train.checkpoint import CheckpointFolder
+from tinygrad_lab.train.describe import describe_run
 from tinygrad_lab.train.evaluation import best_epoch, evaluate, headline_accuracies
 from tinygrad_lab.train.folder import digest, new_run_folder, recipe_text, used_alone, write_into, writing_into
 from tinygrad_lab.train.manifest import MANIFEST, manifest_of, read_manifest
@@ -48,7 +49,7 @@ def run_recipe(
 ) -> Metrics:
     """Train by a recipe, write the run's folder, and return the summary of the run.
 
-    Ctrl-C ends the run after the current step, with a checkpoint.
+    Ctrl-C and SIGTERM end the run after the current step, with a checkpoint.
 
     Parameters
     ----------
@@ -124,7 +125,8 @@ def _train(
     settled = digest(recipe, root=root, device=device)
     ran_on = {"machine": machine(device), "revision": revision(), "digest": settled}  # before: the code may be edited
     write_into(folder, MANIFEST, manifest_of(recipe, trainer, root).content())
-    with reporter.training(recipe, epochs), _Interruption() as interruption, ExitStack() as stack:
+    head = describe_run(recipe, trainer, root=root)
+    with reporter.training(recipe, epochs, head), _Interruption() as interruption, ExitStack() as stack:
         stack.enter_context(one_blas_thread())
         stack.enter_context(np.errstate(all="ignore"))  # the trainer checks each loss, and its error says more
         if tensorboard:
@@ -132,12 +134,13 @@ def _train(
         trainer.callbacks += [_Recorder(trainer, folder, checkpoints), reporter, interruption]
         try:
             reason = trainer.train(epochs)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             if interruption.between_steps:
                 checkpoints.save(trainer.steps, trainer.state())
             where = f"in epoch {min(trainer.epoch + 1, epochs)} of {epochs}"
             then = f"continue with --resume {folder}" if checkpoints.steps() else f"no checkpoint yet in {folder}"
-            raise KeyboardInterrupt(f"{where}; {then}") from None
+            stop.args = (f"{where}; {then}",)
+            raise
         except NonFiniteError as error:
             checkpoints.save(trainer.steps, trainer.state())
             error.add_note(f"the weights of before that step are in {checkpoints.folder}")
@@ -246,36 +249,39 @@ class _Recorder(Callback):
 
 
 class _Interruption(Callback):
-    """Turns Ctrl-C into an exception after the current step, so that each step is whole. A second Ctrl-C acts at once.
+    """Turns Ctrl-C or SIGTERM into an exception after the current step, so that each step is whole.
+
+    A second signal acts at once.
 
     It is the last of the callbacks: after an epoch, the checkpoint is already written.
     """
 
     def __enter__(self) -> _Interruption:
-        self.asked = self.between_steps = False
+        self.asked, self.between_steps = 0, False  # asked: the signal's number
         if threading.current_thread() is threading.main_thread():
-            self.before = signal.signal(signal.SIGINT, self._ask)
+            self.before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def _ask(self, number: int, frame: Any) -> None:
         if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+            raise Stopped(number)
+        self.asked = number
 
     def step(self, metrics: Metrics) -> None:
-        """End the run after this step if Ctrl-C was pressed."""
+        """End the run after this step if a signal came."""
         if self.asked:
             self.between_steps = True
-            raise KeyboardInterrupt
+            raise Stopped(self.asked)
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
-        """End the run if Ctrl-C was pressed during the evaluation."""
+        """End the run if a signal came during the evaluation."""
         if self.asked:
-            raise KeyboardInterrupt
+            raise Stopped(self.asked)
         return None
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self.before)
+            for number, handler in self.before.items():
+                signal.signal(number, handler)
         if self.asked and kind is None:
-            raise KeyboardInterrupt
+            raise Stopped(self.asked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,18 +15,21 @@ from tinygrad_lab.backend import Array
 from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.data.files import with_home
 from tinygrad_lab.data.sources.source import Source
-from tinygrad_lab.errors import DataError
+from tinygrad_lab.errors import DataError, warn_once
 from tinygrad_lab.limits import check_memory
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
+_OTHERS = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".tga", ".psd", ".svg", ".dng", ".cr2", ".nef", ".exr"})
+_VALIDATION = ("val", "valid", "validation")  # names of a folder of validation pictures
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")  # one of the other formats of Pillow starts a program
 
 
 class ImageFolder(Source):
     """Pictures in ``root/train/CLASS/*`` and ``root/test/CLASS/*``, or training pictures alone in ``root/CLASS/*``.
 
-    The classes are the names of the subfolders in sorted order. If there is a folder ``train``, its subfolders define
-    the classes of both splits. Pictures of 8 bits per channel are read in sorted order, turned upright by their EXIF
+    A folder ``val``, ``valid`` or ``validation`` beside ``train`` holds the validation pictures. The classes are the
+    names of the subfolders in sorted order. If there is a folder ``train``, its subfolders define the classes of all
+    splits. Pictures of 8 bits per channel are read in sorted order, turned upright by their EXIF
     data, and converted to RGB. If `size` is given, they are resized with smoothing (each axis independently). Otherwise
     they must all have the same size.
     """
@@ -35,8 +39,13 @@ class ImageFolder(Source):
     sizes: ClassVar[dict[str, int]] = {}
 
     def splits(self, root: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
-        """Return ``"train"`` and, if there is such a folder, ``"test"``."""
-        return ("train", "test") if _has_classes(self._root(root) / "test") else ("train",)
+        """Return ``"train"`` and, if there are such folders, ``"test"`` and ``"validation"``."""
+        top = self._root(root)
+        return ("train", *(split for split in ("test", "validation") if _has_classes(_folder(top, split))))
+
+    def count(self, split: str, root: str | os.PathLike[str] | None = None) -> int | None:
+        """Return the number of pictures in the folder of a split."""
+        return len(find_pictures(_folder(self._root(root), split)))
 
     def _root(self, root: str | os.PathLike[str] | None) -> Path:
         if root is None:
@@ -57,9 +66,9 @@ class ImageFolder(Source):
         self.check_split(split, root)
         top = self._root(root)
         train = top / "train"
-        if split == "train" and _has_classes(top / "test") and not train.is_dir():
-            raise DataError(f"{self.name}: expected {train} beside {top / 'test'}, found none")
-        folder = top / split if (top / split).is_dir() else top
+        if split == "train" and not train.is_dir() and (beside := self.splits(root)[1:]):
+            raise DataError(f"{self.name}: expected {train} beside {_folder(top, beside[0])}, found none")
+        folder = _folder(top, split) if _folder(top, split).is_dir() else top
         if not folder.is_dir():
             raise DataError(f"{self.name}: expected a folder of pictures at {folder}, found none")
         found = {name: find_pictures(folder / name) for name in _classes(folder)}
@@ -77,8 +86,23 @@ class ImageFolder(Source):
                 f"{strangers}; rename these folders, or add pictures of these classes to train"
             )
         paths = [(path, classes.index(name)) for name, pictures in found.items() for path in pictures]
+        _name_left_out(folder)
         images = _read_all([path for path, _ in paths], size)
         return Dataset(images, np.array([label for _, label in paths]), classes=classes, name=folder.name)
+
+
+def _folder(top: Path, split: str) -> Path:
+    """Return the folder of a split, whether or not it exists."""
+    names = _VALIDATION if split == "validation" else (split,)
+    return next((top / name for name in names if (top / name).is_dir()), top / names[0])
+
+
+def _name_left_out(folder: Path) -> None:
+    """Log a warning about pictures in formats that are not read."""
+    left = Counter(path.suffix.lower() for path in folder.rglob("*") if path.suffix.lower() in _OTHERS)
+    if left:
+        counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left.items()))
+        warn_once(f"{folder}: left out pictures of formats that are not read ({counts}); convert them to PNG or JPEG")
 
 
 def _has_classes(folder: Path) -> bool:
@@ -107,7 +131,8 @@ def _read_all(paths: list[Path], size: tuple[int, int] | None) -> Array:
         if image.shape != first.shape:
             raise DataError(
                 f"{path}: expected {first.shape[0]}x{first.shape[1]} pixels (height x width) as in {paths[0]}, "
-                f"got {image.shape[0]}x{image.shape[1]}; give a size to resize to"
+                f"got {image.shape[0]}x{image.shape[1]}; set a size to resize to: size = [32, 32] in a recipe's table "
+                "data, or size=(32, 32) in load"
             )
         images[number] = image
     return images

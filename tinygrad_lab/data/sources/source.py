@@ -48,7 +48,7 @@ class Source(abc.ABC):
     def read(
         self, split: str, *, root: str | os.PathLike[str] | None = None, size: tuple[int, int] | None = None
     ) -> Dataset:
-        """Return a split: ``"train"`` or ``"test"``.
+        """Return one of `splits`.
 
         Parameters
         ----------
@@ -84,8 +84,12 @@ class Source(abc.ABC):
         return "nothing there" if len(missing) == len(self.files) else f"lacks {', '.join(missing)}"
 
     def splits(self, root: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
-        """Return the splits that can be read."""
+        """Return the splits that can be read: ``"train"``, ``"test"``, and ``"validation"`` if it is one of its own."""
         return tuple(self.sizes)
+
+    def count(self, split: str, root: str | os.PathLike[str] | None = None) -> int | None:
+        """Return the number of images of a split without reading them, or None if that is unknown."""
+        return self.sizes.get(split)
 
     def check_split(self, split: str, root: str | os.PathLike[str] | None = None) -> None:
         """Check the name of a split.
