@@ -82,7 +82,13 @@ FAMILIES = (
     Family("losses", "Around losses", "Functions that losses share.", (), ("losses",)),
     Family("optim", "Around optimizers", "Averages of weights, clipping, the base class.", (), ("optim",)),
     Family("data", "Data", "Data sets in memory, batches, augmentation.", (), ("data",)),
-    Family("train", "Training", "Recipes, the training loop, and the files of a run.", (), ("train",)),
+    Family(
+        "train",
+        "Training",
+        "Recipes, the training loop, the files of a run, and scikit-learn's interface.",
+        (),
+        ("train", "train.estimator"),
+    ),
     Family(
         "weights",
         "Weights",

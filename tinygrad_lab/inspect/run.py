@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad_lab.autograd.settings import no_grad
 from tinygrad_lab.autograd.tape import unbox
-from tinygrad_lab.backend import Array, backend_of
+from tinygrad_lab.backend import Array
 from tinygrad_lab.data import Compose, Dataset, find_source, load
 from tinygrad_lab.data.resizing import resize_bilinear
 from tinygrad_lab.data.sources.image_folder import read_picture
@@ -20,11 +20,9 @@ from tinygrad_lab.errors import ConfigError, DTypeError, NonFiniteError, OptionE
 from tinygrad_lab.inspect.prediction import Prediction, Report, joined
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.nn.layer import Layer
-from tinygrad_lab.ops.activation import softmax
-from tinygrad_lab.ops.elementary import sigmoid
 from tinygrad_lab.tensor import Tensor, tensor
 from tinygrad_lab.train.build import build_network, evaluation_loader, read_split
-from tinygrad_lab.train.evaluation import device_of
+from tinygrad_lab.train.evaluation import device_of, probabilities
 from tinygrad_lab.train.manifest import MANIFEST, Manifest, read_manifest
 from tinygrad_lab.train.recipe import Recipe, find_recipe
 from tinygrad_lab.train.shapes import shape_after
@@ -194,15 +192,9 @@ class Run:
         return joined(found)
 
     def _probabilities(self, outputs: Any) -> Prediction:
-        logits = outputs[0] if isinstance(outputs, tuple) else outputs  # the others are those of auxiliary classifiers
-        if len(logits.shape) != 2:
-            raise ShapeError(f"{self._who}: expected outputs (N, classes), got shape {logits.shape}")
-        single = logits.shape[1] == 1
-        array = unbox(sigmoid(logits) if single else softmax(logits))
-        array = backend_of(array).to_numpy(array)
+        array = probabilities(outputs)
         if not np.isfinite(array).all():
             raise NonFiniteError(f"{self._who}: expected finite outputs, got NaN; look at the images and the weights")
-        array = np.hstack([1 - array, array]) if single else array
         more = (f"output {i}" for i in range(len(self.classes), array.shape[1]))  # a network may have some to spare
         return Prediction((*self.classes, *more), array)
 

@@ -56,10 +56,17 @@ def build_trainer(
         The data are missing or damaged.
     """
     find_backend(device)
-    training = recipe["training"]
     model = build_network(recipe)
     batches, test, validation = _loaders(recipe, model, root=root, workers=workers, device=device)
     begin_with(model, **{k: v for k, v in recipe["transfer"].items() if not resumed or k in ("freeze", "but")})
+    return assemble_trainer(recipe, model, batches, test=test, validation=validation)
+
+
+def assemble_trainer(
+    recipe: Recipe, model: Layer, batches: Loader, *, test: Loader | None = None, validation: Loader | None = None
+) -> Trainer:
+    """Return the trainer of a recipe for a network and data that are there; see `build_trainer`."""
+    training, device = recipe["training"], batches.device
     model.to(device)
     loss = _loss(recipe["loss"], len(batches.dataset.classes))
     optimizer: Optimizer = registry.optimizers.make(recipe["optimizer"], model.parameters())
@@ -206,11 +213,23 @@ def _clipping(
     return clip
 
 
+def needs_validation(recipe: Recipe) -> bool:
+    """Return whether a metric on validation data drives the training."""
+    schedule = _schedule(recipe["schedule"], recipe["training"]["epochs"]) if recipe["schedule"] else None
+    return bool(_driven(recipe, schedule))
+
+
+def _driven(recipe: Recipe, schedule: Schedule | None) -> list[str]:
+    """Return the settings that a metric on validation data drives."""
+    driven = {"patience": "patience" in recipe["training"]}
+    driven["schedule"] = schedule is not None and schedule.metric is not None
+    return [name for name, by_metric in driven.items() if by_metric]
+
+
 def _check_compatible(recipe: Recipe, schedule: Schedule | None, validation: Loader | None) -> None:
     """Refuse settings that need missing validation data, or that graph capture does not support."""
     training = recipe["training"]
-    driven = {"patience": "patience" in training, "schedule": schedule is not None and schedule.metric is not None}
-    for name in (name for name, by_metric in driven.items() if by_metric and validation is None):
+    for name in _driven(recipe, schedule) if validation is None else ():
         raise ConfigError(f"recipe {recipe.name!r}: expected data.validation, the data whose metric drives {name}")
     looks = [key for key in ("gradient_norms", "clip_norm", "clip_value") if training.get(key)]
     if training.get("capture") and looks:

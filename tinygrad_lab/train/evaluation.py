@@ -16,11 +16,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tinygrad_lab.arguments import expect
 from tinygrad_lab.autograd.settings import no_grad
 from tinygrad_lab.autograd.tape import unbox
-from tinygrad_lab.backend import device_name, transfer
+from tinygrad_lab.backend import Array, backend_of, device_name, transfer
+from tinygrad_lab.errors import ShapeError
 from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.ops.activation import softmax
+from tinygrad_lab.ops.elementary import sigmoid
 from tinygrad_lab.tensor import tensor
 from tinygrad_lab.train.sums import Sums, of_batch, scalar
 
@@ -69,6 +74,30 @@ def evaluate(model: Layer, loss: Loss, batches: Iterable[Any]) -> Evaluation:
     totals = sums.read()
     images = max(1.0, totals["images"])
     return Evaluation(totals["loss"] / images, totals["right"] / images, int(totals["images"]))
+
+
+def probabilities(outputs: Any) -> Array:
+    """Return the probabilities of classes by a network's outputs, as a NumPy array.
+
+    They are the softmax of the logits; a single logit gives the probability of the second of two classes by its
+    sigmoid. Of several outputs the first counts; the others belong to auxiliary classifiers.
+
+    Shapes
+    ------
+    (N, K) -> (N, K), or (N, 1) -> (N, 2)
+
+    Raises
+    ------
+    ShapeError
+        The outputs have other axes.
+    """
+    logits = outputs[0] if isinstance(outputs, tuple) else outputs
+    if len(logits.shape) != 2:
+        raise ShapeError(f"probabilities: expected outputs (N, classes), got shape {logits.shape}")
+    single = logits.shape[1] == 1
+    array = unbox(sigmoid(logits) if single else softmax(logits))
+    array = backend_of(array).to_numpy(array)
+    return np.hstack([1 - array, array]) if single else array
 
 
 def best_epoch(history: Sequence[Metrics], split: str) -> int:

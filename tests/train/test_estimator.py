@@ -1,0 +1,172 @@
+"""The estimator: scikit-learn's contract, and the same training as by a recipe."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.exceptions import SkipTestWarning
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+from tinygrad_lab.data import load
+from tinygrad_lab.errors import ConfigError, OptionError, ShapeError
+from tinygrad_lab.train import Recipe, find_recipe
+from tinygrad_lab.train.build import build_trainer
+from tinygrad_lab.train.estimator import ImageClassifier
+
+LAYERS = [{"name": "flatten"}, {"name": "dense", "in_features": 64, "out_features": 10}]
+SMALL = Recipe(
+    "small",
+    {
+        "model": {"name": "sequential", "layers": LAYERS},
+        "data": {"name": "digits", "size": [8, 8], "per_class": 10},
+        "augment": [{"name": "flip"}, {"name": "normalize"}],
+        "loss": {"name": "softmax_cross_entropy"},
+        "optimizer": {"name": "sgd", "lr": 0.1},
+        "training": {"epochs": 3, "seed": 4},
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Any, Any]:
+    """Sixty images of 8x8, values from 0 to 16, in rows."""
+    X, y = load_digits(return_X_y=True)
+    return X[:60], y[:60]
+
+
+@pytest.mark.slow
+def test_scikit_learns_own_checks() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SkipTestWarning)  # of checks that need pandas, or a setting of SciPy
+        check_estimator(ImageClassifier())
+
+
+def test_it_trains_as_the_recipe_does() -> None:
+    trainer = build_trainer(SMALL)
+    trainer.train(3)
+    data = load("digits", split="train", size=(8, 8), per_class=10)
+    model = ImageClassifier(SMALL).fit(data.images, data.labels)
+    expected = trainer.model.state()
+    assert all(np.array_equal(array, expected[path]) for path, array in model.model_.state().items())
+    assert [m["loss"] for m in model.history_] == [m["loss"] for m in trainer.history]
+
+
+def test_images_may_come_in_any_form(digits: tuple[Any, Any]) -> None:
+    X, y = digits
+    options: dict[str, Any] = {"epochs": 1, "data__size": (8, 8), "model__padding": "zero"}
+    flat = ImageClassifier("lenet5", image=(8, 8, 1), **options).fit(X, y)
+    expected, maps = flat.predict_proba(X), X.reshape(-1, 8, 8)
+    assert expected.shape == (60, 10)
+    assert flat.recipe_["model"] == {"name": "lenet5", "padding": "zero", "image": [8, 8, 1], "classes": 10}
+    assert [step["name"] for step in flat.recipe_.augment] == ["rotation", "shift", "zoom"]
+    for images in (maps, maps[..., None], maps.astype(np.float32)[..., None], maps.astype(np.uint8) * 15):
+        if images.dtype == np.uint8:
+            images[0, 0, 0] = 255
+            assert ImageClassifier("lenet5", **options).fit(images, y).predict(images).shape == (60,)
+        else:
+            found = ImageClassifier("lenet5", **options).fit(images, y).predict_proba(images)
+            np.testing.assert_array_equal(found, expected)
+    large = np.kron(maps, np.ones((3, 3)))
+    assert flat.predict(large).shape == (60,)  # resized as in training
+
+
+def test_classes_keep_their_names(digits: tuple[Any, Any]) -> None:
+    X, y = digits
+    kinds = np.where(y % 2, "odd", "even")
+    model = ImageClassifier(epochs=20).fit(X, kinds)
+    assert model.classes_.tolist() == ["even", "odd"]
+    assert model.score(X, kinds) > 0.95
+    assert set(model.predict(X)) == {"even", "odd"}
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1, rtol=1e-6)
+    only = ImageClassifier(epochs=1).fit(X, np.full(60, "one"))
+    assert only.predict_proba(X[:2]).tolist() == [[1], [1]]
+
+
+def test_settings_are_parameters(digits: tuple[Any, Any]) -> None:
+    X, y = digits
+    model = ImageClassifier("lenet5", epochs=2, optimizer__lr=0.2, data__batch_size=30, augment=[])
+    twin = clone(model)
+    assert twin.get_params() == model.get_params()
+    assert twin.get_params()["optimizer__lr"] == 0.2
+    assert "optimizer__lr=0.2" in repr(twin)
+    twin.set_params(optimizer__lr=0.3, epochs=1, image=(8, 8, 1), data__size=(8, 8), model__padding="zero")
+    twin.fit(X, y)
+    assert (twin.recipe_["optimizer"]["lr"], twin.recipe_["training"]["epochs"]) == (0.3, 1)
+    assert (twin.recipe_["data"]["batch_size"], twin.recipe_.augment) == (30, [])
+    assert len(clone(twin).get_params()) == len(twin.get_params())  # without fitted attributes
+
+
+def test_a_search_chooses_a_setting(digits: tuple[Any, Any]) -> None:
+    X, y = digits
+    pipeline = make_pipeline(MinMaxScaler(), ImageClassifier(epochs=15))
+    grid = {"imageclassifier__optimizer__lr": np.array([1e-6, 0.1])}
+    search = GridSearchCV(pipeline, grid, cv=2).fit(X, y)
+    assert search.best_params_ == {"imageclassifier__optimizer__lr": 0.1}
+    assert search.best_score_ > 0.6
+    assert search.best_estimator_[-1].recipe_["optimizer"]["lr"] == 0.1
+
+
+def test_the_seed_decides(digits: tuple[Any, Any]) -> None:
+    X, y = digits
+
+    def found(seed: Any) -> Any:
+        return ImageClassifier(epochs=1, random_state=seed).fit(X, y).predict_proba(X)
+
+    assert np.array_equal(found(None), found(0))  # the recipe's
+    assert np.array_equal(found(3), found(3))
+    assert not np.array_equal(found(3), found(4))
+    assert np.array_equal(found(np.random.RandomState(5)), found(np.random.RandomState(5)))
+
+
+def test_validation_is_set_aside_where_something_needs_it(digits: tuple[Any, Any]) -> None:
+    X, y = digits
+    settings: dict[str, Any] = {"training__patience": 1, "optimizer__lr": 1e-9}
+    model = ImageClassifier(epochs=9, **settings).fit(X, y)  # the recipe sets a tenth aside
+    assert "validation" in model.history_[0]
+    assert len(model.history_) == 2
+    assert "validation" not in ImageClassifier(epochs=1).fit(X, y).history_[0]
+    small = Recipe("small", {**SMALL.tables, "training": {"epochs": 1, "patience": 1}})
+    with pytest.raises(ConfigError, match="expected data__validation for 'small', got none"):
+        ImageClassifier(small).fit(X.reshape(-1, 8, 8, 1), y)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"recipe": "lenet"}, ConfigError, "did you mean 'lenet5'"),
+        ({"lr": 0.1}, OptionError, r"options out of \['device', 'epochs', .*settings such as optimizer__lr, got 'lr'"),
+        ({"optimizer__lrr": 0.1}, ConfigError, "lrr"),
+        ({"optimizer__lr": "fast"}, ConfigError, "optimizer.lr"),
+        ({"image": (8, 8, 3)}, ShapeError, r"image=\(height, width, channels\) of the 64 features"),
+        ({"image": 8}, ShapeError, "of the 64 features in a row, got 8"),
+        ({"epochs": 0}, ConfigError, "epochs: expected 1 or more, got 0"),
+        ({"image": (8, 8, 1), "data__size": (4, 4)}, ShapeError, "at least 5x5 for the window, got 4x4"),
+        ({"recipe": SMALL, "image": (8, 8, 1), "model__layers": LAYERS[:1]}, ConfigError, "network of 10 outputs"),
+    ],
+)
+def test_mistakes_are_named(options: dict[str, Any], error: type[Exception], message: str, digits: Any) -> None:
+    with pytest.raises(error, match=message):
+        ImageClassifier(**options).fit(*digits)
+
+
+def test_other_shapes_are_refused(digits: tuple[Any, Any]) -> None:
+    X, y = digits
+    rows = ImageClassifier(epochs=1).fit(X, y)
+    with pytest.raises(ShapeError, match=r"expected rows of 64 features, as in fit, got X of shape \(60, 8, 8, 1\)"):
+        rows.predict(X.reshape(-1, 8, 8))
+    images = ImageClassifier(SMALL, image=(8, 8, 1)).fit(X, y)
+    with pytest.raises(ShapeError, match=r"expected images of 1 channels, as in fit, got X of shape \(60, 4, 4, 4\)"):
+        images.predict(X.reshape(-1, 4, 4, 4))
+    with pytest.raises((ShapeError, ValueError), match="dim 5"):
+        rows.fit(X.reshape(-1, 2, 2, 4, 4), y)
+    with pytest.raises(OptionError, match="'predict', a method"):
+        ImageClassifier(predict=1)
+    assert find_recipe("lenet5")["training"]["epochs"] == 30  # no setting has reached the recipe itself
