@@ -26,7 +26,7 @@ class Options(NamedTuple):
         return -self.padding[0][0], -self.padding[1][0]
 
     def turned(self, kernel_size: Sequence[int]) -> Options:
-        """Return the options with which a convolution with the rotated filters is the adjoint in x, for stride 1."""
+        """Return the options with which the convolution with rotated filters is the adjoint in x, for stride 1."""
         rows, columns = (
             ((count - 1) * dilation - before, (count - 1) * dilation - after)
             for count, dilation, (before, after) in zip(kernel_size, self.dilation, self.padding, strict=True)
@@ -42,7 +42,7 @@ def turned(w: Array) -> Array:
 def is_product(size: Sequence[int], kernel_size: Sequence[int], how: Options) -> bool:
     """Return whether the only window is the whole image, so that the convolution is a matrix product.
 
-    False for images of one pixel, which are such a product already.
+    The result is False for images of one pixel, whose convolution has this form anyway.
     """
     return tuple(size) == tuple(kernel_size) != (1, 1) and how._replace(stride=(1, 1)) == Options()
 

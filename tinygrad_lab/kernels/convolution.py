@@ -1,8 +1,8 @@
 """Convolution dispatch for every provider: choose the algorithm for the arguments.
 
 If the only window is the whole image, the convolution is a matrix product. Otherwise it uses Winograd tiles (see
-`winograd`) if `cost_model` finds them cheapest, and else direct products on the image, possibly several neighboring
-outputs at once (see `neighbors`). A provider supplies the algorithms and the rates of their costs.
+`winograd`) if `cost_model` finds them cheapest. In all other cases it multiplies directly on the image, possibly for
+several neighboring outputs at once (see `neighbors`). A provider supplies the algorithms and the rates of their costs.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class Direct(Protocol):
     """Direct convolution, for every stride, dilation and number of groups."""
 
     def forward(self, x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options) -> Array:
-        """Convolve images with filters to maps of a size, add a bias, and apply ReLU if `clip`."""
+        """Convolve images with filters to maps of the given size, add a bias, and apply ReLU if `clip`."""
 
     def gradient_x(self, g: Array, w: Array, size: Pair, how: Options) -> Array:
-        """Return the adjoint in x, for images of a size."""
+        """Return the adjoint in x, for images of the given size."""
 
     def gradient_w(self, x: Array, g: Array, kernel_size: Pair, how: Options) -> Array:
-        """Return the adjoint in w, for filters of a size."""
+        """Return the adjoint in w, for filters of the given size."""
 
 
 class Tiles(Protocol):

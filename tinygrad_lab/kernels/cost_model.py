@@ -4,9 +4,10 @@ The unit of cost is one multiply-add at the rate of a matrix product in the cach
 
 - Direct convolution takes kh * kw * C / groups multiply-adds for each output pixel and channel, and loads as many
   numbers per pixel. With m neighbors at once (see `neighbors`), m pixels take kh * (kw + (m - 1) s) * C.
-- A tile of F(m, r), n = m + r - 1, takes n * n * C for each output channel, where directly its m * m pixels would take
-  m * m * r * r * C. In addition, n * n numbers are transformed for each input and output channel, and n * n for each
-  filter. Work on tiles beyond the border of the map is wasted, so small maps need small tiles.
+- A tile of F(m, r), with n = m + r - 1, takes n * n * C multiply-adds for each output channel. Its m * m pixels would
+  take m * m * r * r * C by direct convolution. In addition, n * n numbers are transformed for each input and output
+  channel, and n * n for each filter. Work on tiles beyond the border of the map is wasted, so small maps need small
+  tiles.
 
 The rates were fitted to times on a processor with AVX-512. `using_tiles` overrides the choice.
 """
@@ -22,7 +23,7 @@ from typing import NamedTuple
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.kernels.winograd import LARGEST_TILE
 
-MOST_OUTPUTS = 4  # larger tiles cost more accuracy than they save time
+MOST_OUTPUTS = 4  # larger tiles lose accuracy that is not worth the time they save
 MOST_NEIGHBOURS = 8
 
 
@@ -38,7 +39,7 @@ class Rates(NamedTuple):
     transform, filter, filter_sum : float
         Cost of transforming one number of a tile, of a filter, and of a filter gradient, which is summed in memory.
     vector : int
-        Output channels that are computed together.
+        Number of output channels that are computed together.
     """
 
     direct: float
@@ -150,7 +151,7 @@ def choose_tile(shape: ConvolutionShape, rates: Rates = COMPILED, *, gradient: b
 
 @contextmanager
 def using_tiles(m: int | None) -> Iterator[None]:
-    """Use tiles of m x m outputs wherever possible; 0: always direct convolution; None: the cheapest algorithm.
+    """Use tiles of m x m outputs wherever possible; 0 means direct convolution, and None the cheapest algorithm.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Neighboring outputs computed together: a convolution of few channels becomes one of more channels and larger stride.
+"""Neighboring outputs computed together: a convolution of few channels becomes a wider one with a larger stride.
 
 The windows of m neighboring outputs are kw columns wide each and cover kw + (m - 1) s columns together. Filters of that
 width compute the m outputs at once: there is one filter for each of the m positions, with zeros outside its own window.

@@ -1,8 +1,8 @@
-"""Convolution kernels on a GPU, by cuDNN; if it is missing or declines, the reference forward is used.
+"""Convolution kernels on a GPU, by cuDNN; if it is missing or has no plan, the reference forward is used.
 
 The reference is im2col and one matrix product (cuBLAS), which is always available. Filters are (kh, kw, C / groups, O)
 here and (O, kh, kw, C / groups) for cuDNN. They are small compared with the images and are copied. Padding that differs
-on two sides is added to the images first.
+between opposite sides is added to the images first.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _takes(x: Array, w: Array, b: Array | None = None, **options: Any) -> bool:
 
 
 def _padded(x: Array, how: Options) -> tuple[Array, Pair, Options]:
-    """Return images padded by the difference of the two sides, and the remaining, symmetric padding."""
+    """Return images, and the padding left to cuDNN: none if it differed between opposite sides and was added here."""
     (top, bottom), (left, right) = how.padding
     if top == bottom and left == right:
         return x, (top, left), how
@@ -50,7 +50,7 @@ def _computed(problem: cudnn.Problem, first: Array, second: Array, shape: tuple[
     """Return cuDNN's result for two factors, or None if it has no plan."""
     plan = cudnn.plan_for(problem)
     if plan is None and problem.dtype == "bfloat16":
-        problem = problem._replace(dtype="float32", products="tf32")  # the next precision
+        problem = problem._replace(dtype="float32", products="tf32")  # the next higher precision
         plan = cudnn.plan_for(problem)
     if plan is None:
         return None
@@ -95,7 +95,7 @@ def _conv2d_relu(x: Array, w: Array, b: Array | None, **options: Any) -> Array:
 
 @conv2d_grad_x.kernel("cupy", when=_takes, error_bound=_error)
 def _conv2d_grad_x(g: Array, w: Array, *, size: Pair, **options: Any) -> Array:
-    """Return the adjoint in x; padding that differs on two sides is cropped from the padded gradient."""
+    """Return the adjoint in x; padding that differs between opposite sides is cropped from the padded gradient."""
     how = Options(**options)
     channels = w.shape[2] * how.groups
     (top, bottom), (left, right) = how.padding

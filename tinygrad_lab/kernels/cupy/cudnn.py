@@ -20,7 +20,7 @@ ROUNDS = 3
 
 
 class Problem(NamedTuple):
-    """One convolution or gradient of one: everything that a plan depends on.
+    """A convolution or one of its gradients: everything that a plan depends on.
 
     Attributes
     ----------
@@ -190,7 +190,7 @@ def _graph(problem: Problem) -> tuple[Any, list[Any]]:
 
 
 def _unwanted(problem: Problem) -> list[Any]:
-    """Return the notes of rejected plans: those of another precision, or that are not deterministic."""
+    """Return the numerical notes that exclude a plan: other precisions, and results that are not deterministic."""
     import cudnn
 
     note = cudnn.numerical_note
@@ -203,7 +203,7 @@ def _unwanted(problem: Problem) -> list[Any]:
 
 
 def _fastest(graph: Any, operands: list[Any], problem: Problem) -> Plan | None:
-    """Time the first plans that cuDNN recommends on zeros and return the fastest."""
+    """Time the first plans that cuDNN recommends, on arrays of zeros, and return the fastest."""
     import cudnn
     import cupy
 

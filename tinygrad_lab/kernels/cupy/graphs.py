@@ -26,7 +26,7 @@ class HostMemory:
         self._here, self._one_at_a_time = threading.local(), threading.Lock()
 
     def allocate(self, size: int) -> Any:
-        """Return memory of the pool, or raise if this thread records.
+        """Return memory of the pool, or raise an error if this thread is recording.
 
         Raises
         ------
@@ -109,13 +109,13 @@ class CudaGraphs:
             try:
                 work()
             except BaseException:
-                with contextlib.suppress(Exception):  # the capture is broken, which is what is being reported
+                with contextlib.suppress(Exception):  # already broken; the error that broke it is raised
                     self.stream.end_capture()
                 raise
             return self.stream.end_capture()
 
     def launch(self, graph: Any) -> None:
-        """Launch a graph after all work queued before."""
+        """Launch a graph after all work queued earlier."""
         graph.launch(self.stream)
 
 

@@ -19,7 +19,7 @@ from tinygrad_lab.errors import ShapeError
 BLOCK = 256  # threads
 MOST_BLOCKS = 1 << 14  # each thread loops over items, so more blocks would only cost start-up time
 MOST_ITEMS = 1 << 30  # item numbers are 32-bit, and a stride is added to them
-ALIGNMENT = 16  # bytes that cuDNN's plans assume; a slice of an array may start between them
+ALIGNMENT = 16  # bytes; cuDNN's plans assume addresses that are multiples, but a slice may start elsewhere
 
 TYPES: dict[str, tuple[str, str, type]] = {  # dtype -> REAL, SUM, and NumPy's type for SUM
     "float16": ("__half", "float", np.float32),
@@ -92,7 +92,7 @@ def _function(theme: str, dtype: str, name: str) -> Any:
 
 
 def either(value: Any, dtype: Any) -> tuple[Any, Any]:
-    """Return the two arguments of a NUMBER: a value and a null pointer, or 0 and the address of the value.
+    """Return two arguments for a NUMBER of `common.cu`: a value and a null pointer, or 0 and the value's address.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def either(value: Any, dtype: Any) -> tuple[Any, Any]:
 
 
 def number(value: Any, like: Array) -> tuple[Any, Any]:
-    """Return the two arguments of a NUMBER of type SUM."""
+    """Return two arguments for a NUMBER of type SUM."""
     return either(value, TYPES[like.dtype.name][2])
 
 

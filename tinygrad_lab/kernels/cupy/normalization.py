@@ -1,4 +1,4 @@
-"""Batch normalization and sums over channels on a GPU. Sums are computed in steps; each leaves one row per chunk."""
+"""Batch normalization and sums over channels on a GPU. Each step of a sum reduces a chunk of rows to one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _two_batches(g: Any, x: Any, *channels: Any) -> bool:
 
 
 def _partial(rows: int, like: Array) -> Array:
-    """Return an uninitialized array for the sums that a step leaves of `rows` rows: (chunks, C)."""
+    """Return an uninitialized array for the sums to which a step reduces `rows` rows: (chunks, C)."""
     return room((-(-rows // PER), like.shape[-1]), like, TYPES[like.dtype.name][2])
 
 

@@ -39,7 +39,7 @@ def _goes_back(g: Array, *, size: Pair, **options: Any) -> bool:
 
 
 def _geometry(size: Ints, channels: int, out: Ints, kernel_size: Pair, stride: Pair, padding: Padding) -> Ints:
-    """Return the arguments of a kernel's GEOMETRY."""
+    """Return the arguments for a kernel's parameters GEOMETRY."""
     return (*size, channels, *out, *kernel_size, *stride, padding[0][0], padding[1][0])
 
 

@@ -15,7 +15,7 @@ def _floats(*parts: Any, axis: int) -> bool:
 
 @concatenate_parts.kernel("cupy", when=_floats)
 def _concatenate(*parts: Array, axis: int) -> Array:
-    """Copy each part to its place. CuPy's own sends a list of addresses to the GPU, which a graph cannot capture."""
+    """Copy each part to its place. CuPy's function sends addresses to the GPU, which a graph cannot capture."""
     length = sum(p.shape[axis] for p in parts)
     out = room((*parts[0].shape[:axis], length, *parts[0].shape[axis + 1 :]), parts[0])
     begin = 0

@@ -15,7 +15,7 @@ from tinygrad_lab.kernels.threads import aligned, parallel_for
 from tinygrad_lab.ops.windows import Pair
 
 COPIED = 1 << 15  # floats of an image, with its border of zeros, that a block copies: an eighth of an L2 cache
-FEWEST_PIXELS = 96  # output pixels in a block, so that loading the filters into the cache pays
+FEWEST_PIXELS = 96  # output pixels in a block, so that loading the filters into the cache pays off
 PARTS = 8  # parts of a sum over all images: a fixed number, so that the order of the sum is fixed
 PART_BYTES = 1 << 20  # so that the sums of one part stay in the cache
 
@@ -57,7 +57,7 @@ def _grid(counts: tuple[int, ...], steps: tuple[int, ...]) -> Array:
 
 
 def _windows(x: Array, size: Pair, step: Pair, begin: Pair, span: Pair) -> Windows:
-    """Divide the windows of a map into blocks; that of map pixel (0, 0) covers `span` image pixels from `begin` on."""
+    """Divide the windows of a map into blocks; the window of map pixel (0, 0) covers `span` pixels from `begin` on."""
     images, height, width, channels = x.shape
     (down, across), columns = size, (size[1] - 1) * step[1] + span[1]
     band = max(1, min(down, (COPIED // (columns * channels) - span[0]) // step[0] + 1))
@@ -109,7 +109,7 @@ def _joined(offsets: Array, run: int) -> tuple[Array, int]:
 
 
 class Phase(NamedTuple):
-    """The pixels of a map that are computed."""
+    """The pixels of a map that one pass computes: rows and columns at regular steps."""
 
     row_step: int = 1
     first_row: int = 0
@@ -117,7 +117,7 @@ class Phase(NamedTuple):
     first_column: int = 0
 
     def size(self, map_size: Pair) -> Pair:
-        """Return their number along each axis."""
+        """Return the number of these pixels along each axis."""
         return -(-(map_size[0] - self.first_row) // self.row_step), -(
             -(map_size[1] - self.first_column) // self.column_step
         )
@@ -167,7 +167,7 @@ def _taps(kernel_size: Sequence[int], how: Options) -> Taps:
 
 
 def forward(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options) -> Array:
-    """Convolve images with filters to maps of a size, add a bias, and apply ReLU if `clip`."""
+    """Convolve images with filters to maps of the given size, add a bias, and apply ReLU if `clip`."""
     x, w, y = contiguous(x), contiguous(w), aligned((x.shape[0], *size, w.shape[3]))
     _convolve(x, w, b, clip, y, _taps(w.shape[:2], how), how.stride, how.groups, Phase(), flipped=False)
     return y
@@ -176,7 +176,8 @@ def forward(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Op
 def _taps_of_phase(count: int, stride: int, dilation: int, before: int, phase: int) -> tuple[list[int], list[int]]:
     """Return the taps that touch the image's pixels phase, phase + stride, ..., and the map pixel of each.
 
-    Tap i touches pixel u for map pixel (u + before - i * dilation) / stride; the last tap has the first map pixel.
+    Tap i of the window of map pixel (u + before - i * dilation) / stride touches pixel u. The last tap belongs to the
+    first of these map pixels.
     """
     meetings = [(i, phase + before - i * dilation) for i in reversed(range(count))]
     touching = [(i, place // stride) for i, place in meetings if place % stride == 0]
@@ -200,7 +201,7 @@ def gradient_x(g: Array, w: Array, size: Pair, how: Options) -> Array:
 
 
 def gradient_w(x: Array, g: Array, kernel_size: Pair, how: Options) -> Array:
-    """Multiply the pixels under each tap with the maps, summed over parts of the images and then over the parts."""
+    """Multiply the pixels under each tap by the maps; sum within parts of the images, then over the parts."""
     from tinygrad_lab.kernels.numba.loops import direct
     from tinygrad_lab.kernels.numba.loops.vectors import LANES, PANEL, ROWS_UNIT
 

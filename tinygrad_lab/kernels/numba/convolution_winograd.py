@@ -14,7 +14,7 @@ from tinygrad_lab.ops.windows import Pair
 PER_BLOCK = 48  # tiles; a multiple of the rows of every register tile
 PARTS = 8  # parts of a sum over all tiles: a fixed number, so that the order of the sum is fixed
 PART_BYTES = 1 << 20  # so that the sums of one part stay in the cache
-SPREAD_BYTES = 1 << 24  # of transformed tiles kept at a time
+SPREAD_BYTES = 1 << 24  # of transformed tiles in memory at a time
 
 
 def forward(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options, m: int) -> Array:
@@ -46,7 +46,10 @@ def _convolve(
 
 
 def gradient_w(x: Array, g: Array, kernel_size: Pair, how: Options, m: int) -> Array:
-    """Sum the gradient of the filters over tiles of m x m outputs: in parts, or tile product by tile product."""
+    """Sum the gradient of the filters over tiles of m x m outputs.
+
+    Small sums are computed in parts. Otherwise a range of tiles is transformed first and then multiplied.
+    """
     from tinygrad_lab.kernels.numba.loops import winograd
     from tinygrad_lab.kernels.numba.loops.vectors import LANES, ROWS_UNIT
 

@@ -15,7 +15,7 @@ from tinygrad_lab.ops.dropping import dropout
 from tinygrad_lab.ops.reductions import sum_axes
 
 MOST_ROWS = 256  # rows that are summed in single precision
-LEAST = 1 << 12  # elements from which a launch pays
+LEAST = 1 << 12  # elements from which a launch pays off
 
 
 def launch(kernel: Any, arguments: tuple[Any, ...], size: int) -> None:

@@ -1,4 +1,4 @@
-"""Blocks of images that stay in the cache, run in several threads; and sums over images in parts."""
+"""Blocks of images that stay in the cache and are processed in several threads; sums over images in parts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from tinygrad_lab.kernels.threads import parallel_for
 
 BLOCK_BYTES = 1 << 21  # of windows: smaller blocks mean more calls, between which threads wait for the interpreter
 FEWEST_BLOCKS = 4  # so that every thread gets some
-PARTS, PART_BYTES = 8, 1 << 25  # parts of a sum over images, a fixed number so that the order is fixed; their memory
+PARTS, PART_BYTES = 8, 1 << 25  # parts of a sum (a fixed number fixes the order), and their memory
 
 
 def run_blocks(work: Callable[[int, slice], None], images: int, bytes_each: int, *, parts: int = 0) -> None:
-    """Call work(number, images) for blocks of images that take BLOCK_BYTES, or for `parts` blocks."""
+    """Call work(part, images) for blocks of images that take at most BLOCK_BYTES.
+
+    The blocks are divided into `parts` parts, or each is its own part. One thread runs the blocks of a part in order.
+    """
     size = max(1, min(BLOCK_BYTES // max(1, bytes_each), -(-images // FEWEST_BLOCKS)))
     blocks = -(-images // size)
     parts = min(parts, blocks) if parts else blocks
@@ -49,7 +52,7 @@ def surrounded(x: Array, begin: Sequence[int], size: Sequence[int]) -> Array:
 
 
 def partial_sums(shape: tuple[int, ...], dtype: Any) -> Array:
-    """Return zeros for the parts of a sum: at most PARTS, fewer if they are large."""
+    """Return zeros for the parts of a sum: from 2, if they are large, to PARTS."""
     each = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
     return np.zeros((max(2, min(PARTS, PART_BYTES // each)), *shape), dtype)
 

@@ -29,7 +29,7 @@ def _columns(x: Array, size: Pair, kernel_size: Pair, how: Options) -> Array:
     shape = (how.groups, len(x), *size, *kernel_size, per_group)
     steps = (row * how.stride[0], column * how.stride[1], row * how.dilation[0], column * how.dilation[1])
     view = as_strided(seen, shape, (per_group * channel, image, *steps, channel), writeable=False)
-    return view.reshape(how.groups, len(x) * math.prod(size), math.prod(kernel_size) * per_group)  # the one copy
+    return view.reshape(how.groups, len(x) * math.prod(size), math.prod(kernel_size) * per_group)  # the only copy
 
 
 def _bytes_each(x: Array, size: Pair, kernel_size: Pair) -> int:
@@ -38,7 +38,7 @@ def _bytes_each(x: Array, size: Pair, kernel_size: Pair) -> int:
 
 
 def forward(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options) -> Array:
-    """Multiply the windows with the filters, block by block, add a bias, and clip."""
+    """Multiply the windows by the filters, block by block, add a bias, and apply ReLU if `clip`."""
     kernel_size, outputs = w.shape[:2], w.shape[3] // how.groups
     y = np.empty((len(x), *size, w.shape[3]), x.dtype)
     filters = w.reshape(-1, how.groups, outputs).transpose(1, 0, 2)  # (kh, kw, C/g, O) -> (g, kh*kw*C/g, O/g)
@@ -57,7 +57,7 @@ def forward(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Op
 
 
 def gradient_x(g: Array, w: Array, size: Pair, how: Options) -> Array:
-    """For stride 1, convolve the maps with the rotated filters; else add up windows, block by block."""
+    """Convolve the maps with the rotated filters for stride 1 and one group; otherwise add up windows by blocks."""
     kernel_size = w.shape[:2]
     if how.stride == (1, 1) and how.groups == 1:
         return forward(g, turned(w), None, False, size, how.turned(kernel_size))
@@ -71,7 +71,7 @@ def gradient_x(g: Array, w: Array, size: Pair, how: Options) -> Array:
 
 
 def gradient_w(x: Array, g: Array, kernel_size: Pair, how: Options) -> Array:
-    """Multiply the windows with the maps in parts, and sum the parts in their order."""
+    """Multiply the windows by the maps in parts, and sum the parts in their order."""
     size, inputs, outputs = g.shape[1:3], x.shape[3] // how.groups, g.shape[3] // how.groups
     parts = partial_sums((how.groups, math.prod(kernel_size) * inputs, outputs), x.dtype)
 

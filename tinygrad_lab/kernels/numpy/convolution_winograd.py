@@ -40,7 +40,7 @@ class _Tiles(NamedTuple):
         image, row, column, channel = seen.strides
         shape = (width, width, len(x), down, across, x.shape[3])
         strides = (row, column, image, self.m * row, self.m * column, channel)
-        tiles = as_strided(seen, shape, strides, writeable=False).reshape(width, -1)  # the one copy
+        tiles = as_strided(seen, shape, strides, writeable=False).reshape(width, -1)  # the only copy
         return _both_sides(matrix, tiles).reshape(len(matrix) ** 2, -1, x.shape[3])
 
 

@@ -13,8 +13,8 @@ from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.kernels.threads import parallel_for
 from tinygrad_lab.ops.linear import matmul_matrices
 
-LEAST = 1 << 11  # elements of the larger matrix from which it pays to limit BLAS to one thread
-BLOCK = 1 << 21  # multiply-adds from which another thread pays
+LEAST = 1 << 11  # elements of the larger matrix from which limiting BLAS to one thread pays off
+BLOCK = 1 << 21  # multiply-adds from which another thread pays off
 MOST_BLOCKS, LEAST_LENGTH = 16, 64
 
 

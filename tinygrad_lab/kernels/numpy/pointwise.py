@@ -24,7 +24,7 @@ from tinygrad_lab.ops.normalization import (
 
 BLOCK = 1 << 18  # elements; smaller blocks mean more calls, between which threads wait for the interpreter
 WIDTH = 1 << 10  # elements of a row: NumPy loops over rows, and a short row costs as much as a long one
-LEAST = 1 << 16  # elements from which threads pay
+LEAST = 1 << 16  # elements from which threads pay off
 GOLDEN = 0x9E3779B97F4A7C15  # step between consecutive numbers; see tinygrad_lab.backend.random_bits
 
 
@@ -85,7 +85,7 @@ def _draws(x: Array, *, key: Any, rate: Any, shared: tuple[int, ...] = ()) -> bo
 
 @dropout.kernel("numpy", min_size=LEAST, when=_draws)
 def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -> Array:
-    """Drop elements by blocks. The random number of element i + j is that of element i under the key j steps on."""
+    """Drop elements by blocks. Element i + j has the random number of element i under the key j steps later."""
     source, out = x.reshape(-1), np.empty(x.size, x.dtype)
 
     def work(part: slice) -> None:
@@ -131,7 +131,7 @@ class _Rows(NamedTuple):
 
 
 def _rows(x: Array) -> _Rows:
-    """Return the rows as which a batch of images is read."""
+    """Return the view of a batch of images as rows."""
     channels = x.shape[-1]
     pixels = math.gcd(x.size // channels, 1 << max(0, (WIDTH // channels).bit_length() - 1))
     shape = x.size // (channels * pixels), channels * pixels
@@ -139,9 +139,9 @@ def _rows(x: Array) -> _Rows:
 
 
 def _affine(x: Array, mean: Array, factor: Array, shift: Array, *, clip: bool) -> Array:
-    """Return (x - mean) * factor + shift, ReLU of it if `clip`.
+    """Return (x - mean) * factor + shift, with ReLU if `clip`.
 
-    The formula with one pass less, x * factor + (shift - mean * factor), would cancel if the mean is large.
+    The formula x * factor + (shift - mean * factor) needs one pass less, but cancels if the mean is large.
     """
     read, out = _rows(x), np.empty(x.shape, x.dtype)
     rows, target = read.of(x), read.of(out)

@@ -1,9 +1,9 @@
 // Channels of batches, as (rows, C): sums and statistics over all rows, and per-channel maps of the elements.
 //
-// Sums go in steps. A thread adds up one channel of `per` neighboring rows. Neighboring threads have neighboring
-// channels, so together they read memory in order. A step leaves one row for each chunk of rows; the next step sums
-// these rows in the same way, until one row is left. The order is fixed, and errors grow with the number of steps and
-// with `per`, not with the number of rows.
+// Sums are computed in steps. A thread adds up one channel of `per` neighboring rows. Neighboring threads have
+// neighboring channels, so together they read memory in order. A step leaves one row for each chunk of rows; the next
+// step sums these rows in the same way, until one row is left. The order is fixed, and errors grow with the number of
+// steps and with `per`, not with the number of rows.
 
 #define CHUNK(i, rows)                         \
     int c = i % C, chunk = i / C;              \
@@ -47,7 +47,7 @@ extern "C" __global__ void centered_sums(
     }
 }
 
-// The mean of each chunk, and the sum of the squares of the distances from it. The rows are read twice, the second time
+// The mean of each chunk, and the sum of the squared deviations from it. The rows are read twice, the second time
 // from a cache.
 extern "C" __global__ void chunk_statistics(
     const REAL* x, SUM* means, SUM* squares, int rows, int C, int per, int n

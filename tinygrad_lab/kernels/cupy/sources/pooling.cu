@@ -69,7 +69,7 @@ extern "C" __global__ void max_pool_take(const REAL* x, const bits8* index, REAL
     }
 }
 
-// The sum of each window, zeros in the padding.
+// The sum of each window, with zeros in the padding.
 extern "C" __global__ void sum_pool(const REAL* x, REAL* out, int n, GEOMETRY) {
     EACH(i, n) {
         PLACE(i, Ho, Wo)

@@ -63,7 +63,7 @@ class KernelCache(FunctionCache):
 
 @functools.cache
 def _sources() -> bytes:
-    """Return a digest of all sources of the kernels: this folder, and the points of the tiles."""
+    """Return a digest of all sources of the kernels: this folder, and `winograd.py` with the points of the tiles."""
     paths = sorted(Path(__file__).parent.glob("*.py"))
     return _digest(b"".join(path.read_bytes() for path in (*paths, Path(winograd.__file__))))
 

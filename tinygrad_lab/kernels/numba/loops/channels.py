@@ -29,7 +29,7 @@ def _emit_largest_of_taps(code: Code, noted: bool, args: Sequence[Any]) -> None:
     b, narrow = code.builder, ir.VectorType(ir.IntType(8), LANES)
 
     def compare(first: Any, masks: list[Any]) -> None:
-        """Emit the maximum over the taps for the channels from `first` on, two vectors at a time, which overlap."""
+        """Emit the maximum over the taps for the channels from `first` on, in pairs of vectors."""
         start = code.spread(b.trunc(code.number(numbers, integer(0)), ir.IntType(32)), NUMBERS)
         found = [(code.variable(splat(-math.inf)), code.variable(start)) for _ in masks]
         with cgutils.for_range(b, count, intp=INT) as tap:
@@ -62,7 +62,7 @@ def _emit_largest_of_taps(code: Code, noted: bool, args: Sequence[Any]) -> None:
 def largest_of_taps(context, noted, source, taps, numbers, count, out, index, columns):
     """Store out[q] = max over t of source[taps[t] + q], and in the byte index[q] the number of the first such t.
 
-    Unless `noted`, index is not written.
+    Without `noted`, index is not written.
 
     q goes over `columns` channels, t over `count` taps; numbers[t] is the number of tap t. NaN counts as larger than
     all numbers. Without taps the maximum is minus infinity, at numbers[0].
@@ -74,7 +74,7 @@ Body = Callable[[Code, list[Any], list[Any], list[Any]], list[Any]]
 
 
 def _emit_rows(code: Code, choice: tuple[int, tuple[int, int, int, int], Body], args: Sequence[Any]) -> None:
-    """Run a body on each row of arrays, nv vectors wide; it gets elements, per-channel values, and the sums so far.
+    """Run a body on each row of arrays, nv vectors wide. It gets elements, per-channel values and the sums so far.
 
     The body returns the new sums, or the elements of the rows to write.
     """

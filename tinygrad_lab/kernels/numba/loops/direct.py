@@ -1,8 +1,8 @@
 """Direct convolution by matrix products on the image itself, without copying columns (no im2col).
 
 The pixels of a window are addressed through two tables: the start of each output pixel's window, and the offset of each
-tap in it. One kernel therefore handles every stride, dilation, group and window. If windows of a block of output pixels
-extend beyond the image, the block reads from a copy of its rows with zeros around them.
+tap in it. One kernel therefore handles every stride, dilation, group and window. If any window extends beyond the
+image, each block of output pixels reads from a copy of its rows with zeros around them.
 
 References
 ----------
@@ -39,9 +39,9 @@ def copy_rows(x, image, h0, w0, rows, columns, target):
 
 @jit
 def open_block(x, copied, block, plan):
-    """Copy the rows that a block of output pixels reads, if any of them lies outside of the image.
+    """Copy the rows that a block of output pixels reads, unless all windows of the map lie inside the image.
 
-    Returns the address of the block's first window, its first image and output row, and its number of pixels.
+    Return the address of the block's first window, its first image and output row, and its number of pixels.
     """
     down, across, per_image, band, images, h_step, top, left, rows, columns, inside = plan
     image, h = block // per_image * images, block % per_image * band
@@ -142,7 +142,7 @@ def filter_gradient(x, g, sums, groups, in_window, depth, windows, plan, first, 
 def pack(w, flipped, taps, groups, panels, first, last):
     """Store filters as (group, panel, tap * run, column); blocks are taps.
 
-    Columns are output channels, rows input channels; exchanged if `flipped`, for the gradient of the image.
+    Columns are output channels and rows input channels. `flipped` exchanges them, for the gradient of the image.
     """
     per_group, outputs = w.shape[2], w.shape[3] // groups
     rows, columns = (outputs, per_group) if flipped else (per_group, outputs)

@@ -44,7 +44,7 @@ def jit(function: Callable[..., Any]) -> Any:
     _MODULES.add(function.__module__)
     kernel = numba.njit(nogil=True, error_model="numpy")(function)
     try:
-        kernel._cache = KernelCache(function)  # as cache=True does with Numba's own
+        kernel._cache = KernelCache(function)  # as cache=True does with Numba's own cache
     except RuntimeError:
         warn_once(
             "compiled kernels cannot be cached for the next program: no cache folder is writable; "

@@ -25,7 +25,7 @@ Body = Callable[[Code, list[Any], list[Any]], Any]
 def _emit_sum(code: Code, choice: tuple[int, int, Body], args: Sequence[Any]) -> Any:
     """Return the sum over a row of the terms that `body` computes from the elements and from constant values.
 
-    The first addresses are those of the rows to read; one more address is that of a row to store the terms in.
+    The first addresses are those of the rows to read. If there is one more, the terms are stored at that address.
     """
     (reads, writes, body), b = choice, code.builder
     count, rows, targets = args[0], args[1 : 1 + reads], args[1 + reads : 1 + reads + writes]
@@ -128,7 +128,7 @@ def sum_blended(context, count, shares, kept, even):
 
 @intrinsic
 def sum_surprises(context, count, x, shares, peak, level, kept, even):
-    """Return the sum of t (level - (x - peak)), t = kept * share + even; where t is 0 the term is 0 for every x."""
+    """Return the sum of t (level - (x - peak)) with t = kept * share + even; where t is 0, the term is 0 for all x."""
     return _summing(2, 0, 4, _surprise)
 
 

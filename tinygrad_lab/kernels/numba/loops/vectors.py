@@ -1,9 +1,9 @@
 """Vector instructions as LLVM code, for the innermost loops of the compiled kernels.
 
-A matrix product reaches a processor's peak only if a small tile of the result stays in registers while the sum runs:
-here `nv` vectors wide and `TILE_ROWS[nv]` rows high (Goto and van de Geijn 2008, "Anatomy of high-performance matrix
-multiplication"). Numba's own loops do not guarantee that, so these functions emit the vector operations themselves,
-for the vector width of the machine.
+A matrix product reaches a processor's peak only if a small tile of the result stays in registers while the sum runs.
+A tile here is `nv` vectors wide and `TILE_ROWS[nv]` rows high (Goto and van de Geijn 2008, "Anatomy of
+high-performance matrix multiplication"). Numba's own loops do not guarantee that, so these functions emit the vector
+operations themselves, for the vector width of the machine.
 
 All functions take addresses (``array.ctypes.data``), count in floats, and check nothing: their callers lay out the
 memory. The left operand of a product is addressed through a table of row offsets. The pixels of a window are therefore
@@ -22,7 +22,7 @@ from llvmlite import binding, ir
 from numba.core import cgutils, codegen, config, types
 
 _FEATURES = (codegen.get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES).split(",")
-FUSES = "+fma" in _FEATURES or binding.get_process_triple().startswith(("aarch64", "arm64"))  # rounds once
+FUSES = "+fma" in _FEATURES or binding.get_process_triple().startswith(("aarch64", "arm64"))  # one rounding
 LANES = 16 if "+avx512f" in _FEATURES else 8 if "+avx" in _FEATURES else 4
 MAX_VECTORS = 4
 PANEL = MAX_VECTORS * LANES  # columns of a full panel of the right operand

@@ -15,7 +15,7 @@ _OUTSIDE = -1
 
 @jit
 def _inside(i: int, n: int, fill: int) -> int:
-    """Return the pixel that is used for position i of an axis of length n, `_OUTSIDE` for a zero."""
+    """Return the pixel that is used for position i of an axis of length n, or `_OUTSIDE` for a zero."""
     if 0 <= i < n:
         return i
     if fill == ZERO:

@@ -202,7 +202,7 @@ def multiply_transforms(lefts, rights, count, channels, sums, first, last):
 
 @functools.cache
 def collect_kernel(m: int, r: int) -> Any:
-    """Return the kernel that transforms these sums into the filter gradient; its blocks are input channels."""
+    """Return the kernel that transforms sums over tiles into the filter gradient; its blocks are input channels."""
     n = m + r - 1
 
     @jit
