@@ -17,7 +17,7 @@ def both(option: Any) -> Place:
 
 
 def axis_padding(padding: Any, axis: int, length: int, span: int, stride: int) -> Place:
-    """Return (before, after) of one axis: 0 is the vertical one."""
+    """Return the padding (before, after) along an axis; axis 0 is the vertical one."""
     if padding == "valid":
         return 0, 0
     if padding == "same":

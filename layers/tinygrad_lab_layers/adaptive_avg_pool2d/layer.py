@@ -33,12 +33,12 @@ class AdaptiveAvgPool2d(tgl.Layer):
     ShapeError
         x is not (N, H, W, C), or is an empty map.
     OptionError
-        The size is not a positive number or two of them.
+        The size is not a positive whole number or a pair of them.
 
     References
     ----------
     PyTorch, ``torch.nn.AdaptiveAvgPool2d``. K. He, X. Zhang, S. Ren, J. Sun, "Spatial pyramid pooling in deep
-    convolutional networks for visual recognition", ECCV 2014, section 2.2, which take the maximum.
+    convolutional networks for visual recognition", ECCV 2014, section 2.2, who take the maximum.
 
     Examples
     --------
@@ -53,7 +53,7 @@ class AdaptiveAvgPool2d(tgl.Layer):
         self.size = tgl.pair(size, minimum=1, what="AdaptiveAvgPool2d: size")
 
     def forward(self, x: Any) -> Any:
-        """Return the means; those over rectangles are means over columns of means over rows."""
+        """Return the means; the mean over a rectangle is a mean over columns of means over rows."""
         self.output_shape(x.shape)
         rows = [tgl.mean(x[:, a:b], 1) for a, b in self._spans(x.shape[1], self.size[0])]
         x = tgl.stack(rows, 1)  # P of (N, W, C) -> (N, P, W, C)

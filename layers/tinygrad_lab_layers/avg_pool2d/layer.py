@@ -21,13 +21,13 @@ class AvgPool2d(tgl.Layer):
     kernel_size : int or (height, width)
         (kh, kw).
     stride : int, (vertical, horizontal) or None
-        The step from one window to the next; None is the window's own size.
+        The step from one window to the next; None means the size of the window.
     padding : int, (vertical, horizontal), ((top, bottom), (left, right)), "same" or "valid"
-        Padding around the map, less than the window on each side. ``"valid"`` adds none; ``"same"`` gives
+        Padding around the map, narrower than the window on each side. ``"valid"`` adds none; ``"same"`` gives
         ceil(H / stride) rows.
     count_include_pad : bool
         Whether m counts the padding: True divides by kh kw everywhere (PyTorch's default), so that results at the
-        border are smaller; False divides by the number of pixels in the window (TensorFlow's).
+        border are smaller; False divides by the number of pixels in the window (TensorFlow's rule).
 
     Shapes
     ------

@@ -1,4 +1,4 @@
-"""BatchNorm: channels with the statistics of a batch taken out."""
+"""BatchNorm: each channel normalized by its mean and variance over the batch."""
 
 from tinygrad_lab_layers.batch_norm.layer import BatchNorm
 

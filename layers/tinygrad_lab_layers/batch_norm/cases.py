@@ -74,6 +74,6 @@ cases = LayerCases(
         BadInput(args=(3,), options={"eps": 0.0}, error=tgl.errors.OptionError, match="eps > 0"),
         BadInput(args=(3,), options={"momentum": 1.5}, error=tgl.errors.OptionError, match="momentum <= 1"),
         BadInput(args=(3,), options={"activation": "tanh"}, error=tgl.errors.OptionError, match="'relu' or None"),
-        BadInput(args=(-1,), error=tgl.errors.OptionError, match="expected a number of channels, got -1"),
+        BadInput(args=(-1,), error=tgl.errors.OptionError, match="expected channels >= 0, got -1"),
     ),
 )

@@ -19,8 +19,8 @@ class BatchNorm(tgl.Layer):
 
     with the sums over all m = N H W elements of a channel, and an activation phi. Evaluation uses running statistics,
     which training updates: :math:`\bar\mu \leftarrow \lambda \bar\mu + (1 - \lambda) \mu`, and likewise the variance,
-    there divided by m - 1 (with m = 1 the running variance is unchanged). A frozen layer (`Layer.freeze`) uses its
-    running statistics in training too, and does not change them.
+    which is divided by m - 1 here (with m = 1 the running variance is unchanged). A frozen layer (`Layer.freeze`) uses
+    its running statistics in training too, and does not change them.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class BatchNorm(tgl.Layer):
     Raises
     ------
     ShapeError
-        The last axis of x is not C long; x has no elements, in training.
+        The last axis of x is not C long, or x has no elements in training.
     OptionError
         eps is not above 0, the momentum is not in [0, 1], the number of channels is negative, or there is no such
         activation.
@@ -66,7 +66,7 @@ class BatchNorm(tgl.Layer):
         self, channels: int, *, momentum: float = 0.9, eps: float = 1e-5, activation: str | None = None
     ) -> None:
         if channels < 0:
-            raise tgl.errors.OptionError(f"BatchNorm: expected a number of channels, got {channels}")
+            raise tgl.errors.OptionError(f"BatchNorm: expected channels >= 0, got {channels}")
         if eps <= 0 or not 0 <= momentum <= 1:
             raise tgl.errors.OptionError(
                 f"BatchNorm({channels}): expected eps > 0 and 0 <= momentum <= 1, got eps={eps}, momentum={momentum}"

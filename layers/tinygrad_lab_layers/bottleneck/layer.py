@@ -27,7 +27,7 @@ class Bottleneck(tgl.Layer):
     expansion : int
         The ratio of the result's channels to M: O = expansion M.
     stride : int
-        s, of the 3x3 convolution and of the shortcut.
+        s, the stride of the 3x3 convolution and of the shortcut.
     shortcut : {"identity", "padded", "projected"} or None
         S; None is the identity if the shape is unchanged, else a projection (option B of the paper).
     rng : int or numpy.random.Generator

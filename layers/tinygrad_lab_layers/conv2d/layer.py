@@ -18,7 +18,7 @@ class Conv2d(tgl.Layer):
 
     Here s is the stride, d the dilation, t and l the padding at the top and on the left, and phi the activation. As
     usual in deep learning, the filter is not flipped: mathematically this is a cross-correlation. With G groups, output
-    channels o O/G to (o + 1) O/G - 1 read only input channels o C/G to (o + 1) C/G - 1.
+    channels g O/G to (g + 1) O/G - 1 read only input channels g C/G to (g + 1) C/G - 1.
 
     Parameters
     ----------
@@ -95,7 +95,9 @@ class Conv2d(tgl.Layer):
     ) -> None:
         who = f"{type(self).__name__}({in_channels} -> {out_channels}, kernel_size={kernel_size})"
         if in_channels < 0 or out_channels < 0 or groups < 1 or in_channels % groups or out_channels % groups:
-            raise tgl.errors.OptionError(f"{who}: expected groups that divide the channels, got groups={groups}")
+            raise tgl.errors.OptionError(
+                f"{who}: expected channels >= 0 and groups that divide the channels, got groups={groups}"
+            )
         if padding_mode not in ("zero", "edge"):
             raise tgl.errors.OptionError(f"{who}: expected padding_mode 'zero' or 'edge', got {padding_mode!r}")
         if activation not in (None, "relu"):

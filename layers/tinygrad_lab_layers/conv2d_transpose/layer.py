@@ -54,7 +54,7 @@ class Conv2dTranspose(tgl.Layer):
     ShapeError
         x is not (N, H, W, C), is an empty map, or the padding crops all of the result.
     OptionError
-        An option is out of range; the groups do not divide the channels; output_padding with padding "same".
+        An option is out of range, the groups do not divide the channels, or output_padding is set with padding "same".
 
     References
     ----------
@@ -88,7 +88,9 @@ class Conv2dTranspose(tgl.Layer):
     ) -> None:
         who = f"Conv2dTranspose({in_channels} -> {out_channels}, kernel_size={kernel_size})"
         if in_channels < 0 or out_channels < 0 or groups < 1 or in_channels % groups or out_channels % groups:
-            raise tgl.errors.OptionError(f"{who}: expected groups that divide the channels, got groups={groups}")
+            raise tgl.errors.OptionError(
+                f"{who}: expected channels >= 0 and groups that divide the channels, got groups={groups}"
+            )
         self.window = tgl.Window(kernel_size, stride=stride, padding=padding, dilation=dilation, who=who)
         self.extra = tgl.pair(output_padding, minimum=0, what=f"{who}: output_padding")
         most = (0, 0) if padding == "same" else tuple(s - 1 for s in self.window.stride)

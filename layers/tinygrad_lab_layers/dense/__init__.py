@@ -1,4 +1,4 @@
-"""Dense: every output sums over every input."""
+"""Dense: every output is a weighted sum of all inputs."""
 
 from tinygrad_lab_layers.dense.layer import Dense
 

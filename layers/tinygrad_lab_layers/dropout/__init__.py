@@ -1,4 +1,4 @@
-"""Dropout: random elements are left out of training."""
+"""Dropout: random elements are set to 0 in training."""
 
 from tinygrad_lab_layers.dropout.layer import Dropout
 

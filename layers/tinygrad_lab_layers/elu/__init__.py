@@ -1,4 +1,4 @@
-"""ELU: what is negative saturates smoothly."""
+"""ELU: negative numbers saturate smoothly."""
 
 from tinygrad_lab_layers.elu.layer import ELU
 

@@ -28,7 +28,7 @@ class ELU(tgl.Layer):
     Parameters
     ----------
     alpha : float
-        -alpha is the value at minus infinity.
+        alpha; the result at minus infinity is -alpha.
 
     Shapes
     ------
@@ -55,7 +55,7 @@ class ELU(tgl.Layer):
 
     def __init__(self, *, alpha: float = 1.0) -> None:
         if not alpha > 0:
-            raise tgl.errors.OptionError(f"ELU: expected alpha > 0, got {alpha}; ReLU is the case of 0")
+            raise tgl.errors.OptionError(f"ELU: expected alpha > 0, got {alpha}; use ReLU for alpha = 0")
         self.alpha = alpha
 
     def forward(self, x: Any) -> Any:

@@ -14,7 +14,7 @@ from tinygrad_lab.conformance import BadInput, Case, Input, Law, LayerCases, str
 
 @st.composite
 def draw_case(draw: Any) -> Case:
-    """Draw at times fewer vectors than look-ups, so that some are looked up twice."""
+    """Draw fewer vectors than look-ups in some cases, so that a vector is looked up twice."""
     count, features = draw(st.integers(1, 6)), draw(strategies.features())
     options = {"init": draw(st.sampled_from((1.0, "glorot_normal")))}
     shape = draw(strategies.shapes(1, 3, 4))
@@ -31,7 +31,7 @@ def reference(layer: Any, x: Any) -> Any:
 
 
 def negative_numbers_are_refused(layer: Any, x: Any) -> float:
-    """Return 0 if -1 among good numbers raises; NumPy would count it from the end."""
+    """Return 0 if -1 among valid numbers raises an error; NumPy would count it from the end."""
     mixed = np.append(x.reshape(-1), -1)
     try:
         layer(mixed)
@@ -53,6 +53,6 @@ cases = LayerCases(
             error=tgl.errors.OptionError,
             match="numbers from 0 to 0, got 0 to 2",
         ),
-        BadInput(args=(-1, 2), error=tgl.errors.OptionError, match="a count and a length"),
+        BadInput(args=(-1, 2), error=tgl.errors.OptionError, match="expected count and features >= 0, got -1"),
     ),
 )

@@ -50,7 +50,7 @@ class Embedding(tgl.Layer):
 
     def __init__(self, count: int, features: int, *, init: str | float = 1.0, rng: Any = None) -> None:
         if count < 0 or features < 0:
-            raise tgl.errors.OptionError(f"Embedding: expected a count and a length, got {count} and {features}")
+            raise tgl.errors.OptionError(f"Embedding: expected count and features >= 0, got {count} and {features}")
         self.count, self.features = count, features
         self.weight = tgl.Parameter(tgl.initializers.draw(init, (count, features), rng=rng))
 

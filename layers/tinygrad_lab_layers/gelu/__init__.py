@@ -1,4 +1,4 @@
-"""GELU: x, weighted by the share of a normal population that lies below it."""
+"""GELU: x times the normal distribution function of x."""
 
 from tinygrad_lab_layers.gelu.layer import GELU
 

@@ -1,4 +1,4 @@
-"""GroupNorm: groups of channels of each image, normalized."""
+"""GroupNorm: each group of channels of each image normalized by its mean and variance."""
 
 from tinygrad_lab_layers.group_norm.layer import GroupNorm
 

@@ -19,7 +19,7 @@ class GroupNorm(tgl.Layer):
 
     with the sums over the m = H W C / G elements of a group of an image. With one group this is layer normalization of
     the whole image; with as many groups as channels, instance normalization. Images are independent of one another, so
-    batches of one work.
+    batches of one image work.
 
     Parameters
     ----------

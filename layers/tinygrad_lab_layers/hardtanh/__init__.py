@@ -1,4 +1,4 @@
-"""Hardtanh: a number is held between two bounds."""
+"""Hardtanh: numbers clipped to a range."""
 
 from tinygrad_lab_layers.hardtanh.layer import Hardtanh
 

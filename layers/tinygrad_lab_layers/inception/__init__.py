@@ -1,4 +1,4 @@
-"""Inception: windows of several sizes side by side."""
+"""Inception: convolutions with windows of several sizes side by side."""
 
 from tinygrad_lab_layers.inception.layer import Inception
 

@@ -15,8 +15,8 @@ class Inception(tgl.Layer):
 
     .. math:: y = [\phi W_1 x,\; \phi W_3\, \phi R_3 x,\; \phi W_5\, \phi R_5 x,\; \phi W_p\, P x]
 
-    with phi(x) = max(x, 0), convolutions W1 (1x1), W3 (3x3), W5 (5x5), Wp (1x1) and R (1x1, to few channels), with bias
-    and so padded that H and W stay, and P, max-pooling of 3x3 windows at stride 1.
+    with phi(x) = max(x, 0). W1 (1x1), W3 (3x3), W5 (5x5), Wp (1x1) and R (1x1, to few channels) are convolutions with
+    bias, padded so that H and W do not change. P is max-pooling of 3x3 windows at stride 1.
 
     Parameters
     ----------

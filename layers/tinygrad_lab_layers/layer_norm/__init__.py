@@ -1,4 +1,4 @@
-"""LayerNorm: each row with its own mean and variance taken out."""
+"""LayerNorm: each row normalized by its own mean and variance."""
 
 from tinygrad_lab_layers.layer_norm.layer import LayerNorm
 

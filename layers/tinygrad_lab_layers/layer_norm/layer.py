@@ -34,9 +34,9 @@ class LayerNorm(tgl.Layer):
     Raises
     ------
     ShapeError
-        The last axes of x are not those features.
+        The lengths of the last axes of x differ from `features`.
     OptionError
-        eps is not above 0, or a number of features is not.
+        eps or a number of features is not above 0.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""LeakyReLU: what is negative passes in a small part."""
+"""LeakyReLU: negative numbers are multiplied by a small slope."""
 
 from tinygrad_lab_layers.leaky_relu.layer import LeakyReLU
 

@@ -1,4 +1,4 @@
-"""LocalResponseNorm: channels inhibit their neighbors."""
+"""LocalResponseNorm: each channel divided by a function of its neighbors."""
 
 from tinygrad_lab_layers.local_response_norm import kernels
 from tinygrad_lab_layers.local_response_norm.layer import LocalResponseNorm

@@ -49,7 +49,7 @@ cases = LayerCases(
     draw_case(),
     reference=reference,
     complex_safe=True,
-    examples=(Case(args=(2,), options={"alpha": 2.0, "convention": "pytorch"}, inputs=(Input((2, 3)),)),),  # lopsided
+    examples=(Case(args=(2,), options={"alpha": 2.0, "convention": "pytorch"}, inputs=(Input((2, 3)),)),),  # asymmetric
     laws=("batch_independent",),
     bad_inputs=(
         BadInput(inputs=((),), error=tgl.errors.ShapeError, match="expected a last axis of channels"),

@@ -1,4 +1,4 @@
-"""Kernels of local response normalization: on a GPU, in NumPy, and compiled; a later one is tried first.
+"""Kernels of local response normalization: on a GPU, in NumPy, and compiled. The last one that fits is used.
 
 Each works on a block of pixels at a time.
 """
@@ -25,7 +25,7 @@ Array = Any  # of NumPy
 
 BLOCK = 1 << 11  # elements: several arrays of that size stay in a core's own cache
 BLOCK_IN_NUMPY = 1 << 17  # smaller blocks mean more calls, between which threads wait for the interpreter
-LEAST, LEAST_IN_NUMPY = 1 << 10, 1 << 13  # elements from which a launch pays
+LEAST, LEAST_IN_NUMPY = 1 << 10, 1 << 13  # elements from which a launch pays off
 SOURCE = "tinygrad_lab_layers.local_response_norm:responses"
 
 

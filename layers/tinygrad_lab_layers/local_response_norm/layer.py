@@ -100,7 +100,9 @@ def neighborhood(size: int, convention: str) -> tuple[int, int, int]:
         "tensorflow": (size, size, 1),
     }
     if convention not in known:
-        raise tgl.errors.OptionError(f"LocalResponseNorm: expected a convention of {sorted(known)}, got {convention!r}")
+        raise tgl.errors.OptionError(
+            f"LocalResponseNorm: expected convention to be one of {sorted(known)}, got {convention!r}"
+        )
     return known[convention]
 
 
@@ -116,7 +118,7 @@ class LocalResponseNorm(tgl.Layer):
     ============  =======================  =======================  ============  =================================
     "paper"       size // 2                size // 2                alpha         sum size + 1 channels
     "divided"     size // 2                size // 2                alpha / size  sum size + 1, divide by size
-    "pytorch"     size // 2                (size - 1) // 2          alpha / size  sum size channels, lopsided
+    "pytorch"     size // 2                (size - 1) // 2          alpha / size  sum size channels, asymmetric
     "tensorflow"  size (the depth radius)  size (the depth radius)  alpha         sum 2 size + 1 channels, always
     ============  =======================  =======================  ============  =================================
 

@@ -1,4 +1,4 @@
-"""LSTM: a memory that gates write, keep and read."""
+"""LSTM: a recurrent layer with a memory that gates write, keep and read."""
 
 from tinygrad_lab_layers.lstm.layer import LSTM
 

@@ -28,7 +28,7 @@ def unstack(steps: int) -> tgl.Primitive:
 
 
 class LSTM(tgl.Layer):
-    r"""Recurrent layer with a memory c. Its gates write (i), keep (f) and read (o) the memory; it returns all h_t.
+    r"""Recurrent layer with a memory c. Gates write (i), keep (f) and read (o) the memory; the layer returns all h_t.
 
     .. math::
         [i_t, f_t, o_t] &= \sigma(x_t W_{ifo} + h_{t-1} U_{ifo} + b_{ifo}), \qquad

@@ -79,7 +79,7 @@ cases = LayerCases(
         BadInput(
             args=(2,), options={"stride": 0}, error=tgl.errors.OptionError, match="stride: expected a whole number"
         ),
-        BadInput(args=(17,), error=tgl.errors.OptionError, match="at most 256 elements"),
+        BadInput(args=(17,), error=tgl.errors.OptionError, match="at most 256 elements, got 17x17"),
         BadInput(args=((2, 0),), error=tgl.errors.OptionError, match="kernel_size: expected a whole number"),
     ),
 )

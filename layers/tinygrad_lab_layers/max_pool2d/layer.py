@@ -22,10 +22,10 @@ class MaxPool2d(tgl.Layer):
     kernel_size : int or (height, width)
         (kh, kw), at most 256 elements.
     stride : int, (vertical, horizontal) or None
-        The step from one window to the next; None is the window's own size. With
-        a smaller one windows overlap.
+        The step from one window to the next; None means the size of the window. With a smaller step,
+        windows overlap.
     padding : int, (vertical, horizontal), ((top, bottom), (left, right)), "same" or "valid"
-        Padding around the map, less than the window on each side. ``"valid"`` adds none; ``"same"`` gives
+        Padding around the map, narrower than the window on each side. ``"valid"`` adds none; ``"same"`` gives
         ceil(H / stride) rows.
 
     Shapes
@@ -62,7 +62,10 @@ class MaxPool2d(tgl.Layer):
             kernel_size, stride=kernel_size if stride is None else stride, padding=padding, who=who
         )
         if math.prod(self.window.size) > 256:
-            raise tgl.errors.OptionError(f"{who}: expected a window of at most 256 elements; pool in two steps")
+            height, width = self.window.size
+            raise tgl.errors.OptionError(
+                f"{who}: expected a window of at most 256 elements, got {height}x{width}; pool in two steps"
+            )
         self.window.expect_narrow_padding()
 
     def forward(self, x: Any) -> Any:

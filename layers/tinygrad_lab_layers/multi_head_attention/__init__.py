@@ -1,4 +1,4 @@
-"""MultiHeadAttention: each query takes a mean of the values, weighted by the keys."""
+"""MultiHeadAttention: a mean of the values for each query, weighted by the match of their keys."""
 
 from tinygrad_lab_layers.multi_head_attention.layer import MultiHeadAttention
 

@@ -1,4 +1,4 @@
-"""ParallelConcat: layers side by side, their results joined."""
+"""ParallelConcat: layers applied to the same input, with joined results."""
 
 from tinygrad_lab_layers.parallel_concat.layer import ParallelConcat
 

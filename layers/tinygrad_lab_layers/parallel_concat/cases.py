@@ -26,7 +26,7 @@ def draw_case(draw: Any) -> Case:
     rank = draw(st.sampled_from((2, 4)))
     shape = tuple(draw(st.integers(1, 3)) for _ in range(rank))
     axis = draw(st.integers(-rank, rank - 1))
-    wide = shape[-1] if axis % rank != rank - 1 else None  # the features must agree, unless they are what is joined
+    wide = shape[-1] if axis % rank != rank - 1 else None  # the features must agree, unless they are joined
     branches = []
     for kind in draw(st.lists(st.sampled_from(("dense", "tanh", "prelu")), min_size=1, max_size=3)):
         widths = {"dense": (shape[-1], wide or draw(strategies.features(1, 3))), "tanh": (), "prelu": (shape[-1],)}

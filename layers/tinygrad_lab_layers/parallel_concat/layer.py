@@ -23,7 +23,7 @@ class ParallelConcat(tgl.Layer):
 
     Shapes
     ------
-    x : what all branches take; y : (..., C1 + ... + CK) for branches that return (..., C1), ..., (..., CK)
+    x : an input that all branches accept; y : (..., C1 + ... + CK) for branches that return (..., C1), ..., (..., CK)
 
     Raises
     ------
@@ -86,6 +86,6 @@ class ParallelConcat(tgl.Layer):
         if len({(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}) > 1:
             raise tgl.errors.ShapeError(
                 f"{type(self).__name__}: expected results that differ only along axis {self.axis}, got shapes "
-                f"{shapes}; give windows the padding 'same'?"
+                f"{shapes}; use padding='same' in the branches?"
             )
         return (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])

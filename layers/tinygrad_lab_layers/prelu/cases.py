@@ -42,6 +42,6 @@ cases = LayerCases(
     bad_inputs=(
         BadInput(args=(3,), inputs=((4, 2),), error=tgl.errors.ShapeError, match="expected last axis 3, got 2"),
         BadInput(args=(1,), inputs=((),), error=tgl.errors.ShapeError, match="expected last axis 1, got none"),
-        BadInput(args=(-1,), error=tgl.errors.OptionError, match="expected a number of channels, got -1"),
+        BadInput(args=(-1,), error=tgl.errors.OptionError, match="expected channels >= 0, got -1"),
     ),
 )

@@ -61,7 +61,7 @@ class PReLU(tgl.Layer):
 
     def __init__(self, channels: int, *, slope: float = 0.25) -> None:
         if channels < 0:
-            raise tgl.errors.OptionError(f"PReLU: expected a number of channels, got {channels}")
+            raise tgl.errors.OptionError(f"PReLU: expected channels >= 0, got {channels}")
         self.channels = channels
         self.slope = tgl.Parameter(tgl.initializers.constant((channels,), slope))
 

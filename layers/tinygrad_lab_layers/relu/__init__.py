@@ -1,4 +1,4 @@
-"""ReLU: what is positive passes."""
+"""ReLU: negative numbers become 0."""
 
 from tinygrad_lab_layers.relu.layer import ReLU
 

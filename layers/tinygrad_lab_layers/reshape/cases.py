@@ -13,7 +13,7 @@ from tinygrad_lab.conformance import BadInput, Case, Input, LayerCases, strategi
 
 @st.composite
 def draw_case(draw: Any) -> Case:
-    """Draw the shape of the results, at times with one length unknown, and an input shape of as many elements."""
+    """Draw the shape of the results, in some cases with -1, and an input shape with as many elements."""
     shape = draw(strategies.shapes(0, 3, 3))
     given = list(shape)
     if shape and draw(st.booleans()):

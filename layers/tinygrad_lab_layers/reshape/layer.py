@@ -33,7 +33,7 @@ class Reshape(tgl.Layer):
     ShapeError
         The number of elements of an example differs from that of the shape, or x has no batch axis.
     OptionError
-        More than one length is -1, or one is smaller.
+        More than one length is -1, or a length is below -1.
 
     References
     ----------
@@ -52,7 +52,7 @@ class Reshape(tgl.Layer):
             raise tgl.errors.OptionError(f"{self}: expected lengths of axes, at most one of them -1, got {self.shape}")
 
     def forward(self, x: Any) -> Any:
-        """Return the elements of each example in the shape."""
+        """Return the elements of each example in the new shape."""
         return tgl.reshape(x, shape=self.output_shape(x.shape))  # (N, D1, D2, ...) -> (N, E1, E2, ...)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

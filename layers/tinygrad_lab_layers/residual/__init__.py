@@ -1,4 +1,4 @@
-"""Residual: what a layer adds to its input."""
+"""Residual: a layer's result plus a shortcut of its input."""
 
 from tinygrad_lab_layers.residual.layer import Residual
 

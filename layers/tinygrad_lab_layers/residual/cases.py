@@ -123,7 +123,7 @@ cases = LayerCases(
             error=tgl.errors.ShapeError,
             match=r"expected images \(N, H, W, 2\)",
         ),
-        bad_option("shortcut of", shortcut="gated"),
+        bad_option("shortcut to be one of", shortcut="gated"),
         bad_option("'relu' or None", activation="tanh"),
         bad_option("neither channels nor a stride", stride=2),
         bad_option("neither channels nor a stride", channels=(2, 2)),

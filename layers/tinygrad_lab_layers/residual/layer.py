@@ -33,7 +33,7 @@ class Residual(tgl.Layer):
     channels : (int, int) or None
         (C, O), the channels before and after, for a shortcut other than the identity.
     stride : int
-        s, for such a shortcut.
+        s, for a shortcut other than the identity.
     activation : {"relu"} or None
         phi; None is the identity.
     rng : int or numpy.random.Generator
@@ -76,7 +76,7 @@ class Residual(tgl.Layer):
         rng: Any = None,
     ) -> None:
         if not isinstance(inner, tgl.Layer):
-            raise tgl.errors.OptionError(f"Residual: expected a layer inside, got {type(inner).__name__}")
+            raise tgl.errors.OptionError(f"Residual: expected inner to be a layer, got {type(inner).__name__}")
         self._check(shortcut, channels, stride, activation)
         self.inner, self.shortcut, self.stride, self.activation = inner, shortcut, stride, activation
         self.channels = tuple(channels) if channels else None
@@ -87,7 +87,7 @@ class Residual(tgl.Layer):
     def _check(self, shortcut: str, channels: Any, stride: int, activation: str | None) -> None:
         if shortcut not in SHORTCUTS or activation not in (None, "relu"):
             raise tgl.errors.OptionError(
-                f"Residual: expected a shortcut of {SHORTCUTS} and activation 'relu' or None, "
+                f"Residual: expected shortcut to be one of {SHORTCUTS} and activation 'relu' or None, "
                 f"got {shortcut!r} and {activation!r}"
             )
         if shortcut == "identity" and (channels is not None or stride != 1):
@@ -149,6 +149,6 @@ class Residual(tgl.Layer):
         return {**super().config(), "inner": self.inner}
 
     def multiply_adds(self, shape: tuple[int, ...]) -> int:
-        """Return those of the inner layer and of the projection."""
+        """Return the sum for the inner layer and the projection."""
         projection = self.projection.multiply_adds(shape) if self.shortcut == "projected" else 0
         return int(self.inner.multiply_adds(shape)) + int(projection)

@@ -1,4 +1,4 @@
-"""Sequential: layers one after another. The class is the engine's; this folder holds its cases."""
+"""Sequential: layers one after another. The class is part of the engine; this folder contains its cases."""
 
 from tinygrad_lab import Sequential
 

@@ -23,8 +23,8 @@ softplus.defvjp(x=lambda g, x, beta: g * tgl.sigmoid(beta * x))
 class Softplus(tgl.Layer):
     r"""Smooth ReLU: :math:`y = \log(1 + e^{\beta x}) / \beta`, element by element.
 
-    Its derivative is the logistic function of beta x. With z = beta x it is computed as
-    ``max(z, 0) + log(1 + e^-|z|)``: nothing overflows, and small results stay accurate. NaN stays NaN.
+    Its derivative is the logistic function of beta x. The layer computes ``(max(z, 0) + log(1 + e^-|z|)) / beta`` with
+    z = beta x, so nothing overflows and small results stay accurate. NaN stays NaN.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Softplus(tgl.Layer):
     References
     ----------
     C. Dugas, Y. Bengio, F. Bélisle, C. Nadeau, R. Garcia, "Incorporating second-order functional knowledge for better
-    option pricing", NIPS 2000, section 3; beta is ours.
+    option pricing", NIPS 2000, section 3, without beta.
 
     Examples
     --------

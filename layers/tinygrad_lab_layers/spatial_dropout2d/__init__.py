@@ -1,4 +1,4 @@
-"""SpatialDropout2d: random planes are left out of training."""
+"""SpatialDropout2d: random planes are set to 0 in training."""
 
 from tinygrad_lab_layers.spatial_dropout2d.layer import SpatialDropout2d
 

@@ -13,7 +13,7 @@ import tinygrad_lab as tgl
 class SpatialDropout2d(tgl.Layer):
     r"""Drops whole planes with probability p in training: :math:`y_{nhwc} = x_{nhwc}\, m_{nc} / (1 - p)`.
 
-    Neighboring pixels of a map are similar, so dropping single ones hides little. m is 0 or 1. The kept planes are
+    Neighboring pixels of a map are similar, so dropping single pixels hides little. m is 0 or 1. The kept planes are
     scaled by 1 / (1 - p), and evaluation is the identity. The random numbers are keyed by seed, step and path.
 
     Parameters

@@ -17,15 +17,15 @@ class Upsample2d(tgl.Layer):
     .. math:: y_{n,\, h s + r,\, \ldots} = (1 - |o_r|)\, x_{n,h,\ldots} +
               |o_r|\, x_{n,\, h + \operatorname{sign} o_r,\,\ldots} \qquad o_r = \frac{r + \frac12}{s} - \frac12
 
-    along the rows and then along the columns ("bilinear"; pixels are squares whose values are those of their centers,
-    PyTorch's ``align_corners=False``; the border is repeated), or with o = 0 ("nearest").
+    This formula is applied along the rows and then along the columns. In mode "bilinear", the value of a pixel is that
+    at its center (PyTorch's ``align_corners=False``), and the border is repeated. In mode "nearest", o = 0.
 
     Parameters
     ----------
     scale : int or (vertical, horizontal)
         (s_h, s_w).
     mode : {"nearest", "bilinear"}
-        Copies or blends.
+        Whether to copy pixels or to blend them.
 
     Shapes
     ------
@@ -36,7 +36,7 @@ class Upsample2d(tgl.Layer):
     ShapeError
         x is not (N, H, W, C), or is an empty map.
     OptionError
-        The scale is not a positive number or two of them, or the mode is unknown.
+        The scale is not a positive whole number or a pair of them, or the mode is unknown.
 
     References
     ----------
