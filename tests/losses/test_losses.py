@@ -249,7 +249,7 @@ X = np.zeros((2, 3))
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: losses.softmax_cross_entropy(X, [0, 3]), OptionError, "from 0 to 2, got 0 to 3; has the network"),
+        (lambda: losses.softmax_cross_entropy(X, [0, 3]), OptionError, "to 2, got 0 to 3; does the network have"),
         (lambda: losses.softmax_cross_entropy(X, [-1, 0]), OptionError, "labels from 0 to 2, got -1 to 0"),
         (lambda: losses.nll(X, [0, 3]), OptionError, "nll: expected labels"),
         (lambda: losses.nll(X, [0.0, 1.0]), DTypeError, "labels of integers, got float64"),

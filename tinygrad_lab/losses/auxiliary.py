@@ -11,14 +11,14 @@ from tinygrad_lab.losses.classification import softmax_cross_entropy
 def auxiliary_cross_entropy(
     logits: Any, labels: Any, *, weight: float = 0.3, reduction: str = "mean", label_smoothing: float = 0.0
 ) -> Any:
-    r"""Softmax cross entropy of a network's own logits, plus a share of that of each auxiliary classifier.
+    r"""Softmax cross entropy of a network's own logits, plus a weighted one for each auxiliary classifier.
 
     .. math:: \ell = \ell_0 + w \sum_i \ell_i
 
     Parameters
     ----------
     logits : tuple of Tensors or arrays, or one of them
-        The network's logits first, then those of the auxiliary classifiers; in evaluation there are only the first.
+        The network's logits first, then those of the auxiliary classifiers; in evaluation there are only the network's.
     labels : array of integers, or Tensor or array of floats
         See `softmax_cross_entropy`.
     weight : float

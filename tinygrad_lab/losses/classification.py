@@ -160,7 +160,7 @@ def nll(log_probabilities: Any, labels: Any, *, reduction: str = "mean") -> Any:
     Raises
     ------
     DTypeError, ShapeError, OptionError
-        The labels are not integers, do not fit, or are not in 0 ... K - 1; the reduction is unknown.
+        The labels are not integers, do not fit, or are not in 0 ... K - 1, or the reduction is unknown.
 
     References
     ----------
@@ -293,7 +293,7 @@ def binary_cross_entropy_with_logits(logits: Any, target: Any, *, reduction: str
 
 @in_floats
 def hinge(scores: Any, target: Any, *, margin: float = 1.0, reduction: str = "mean") -> Any:
-    r"""Hinge loss of two classes: how far a score is below the margin on its side.
+    r"""Hinge loss of two classes: the amount by which a score falls short of the margin on the target's side.
 
     .. math:: \ell = \max(0, m - t s), \qquad t \in \{-1, 1\}
 
@@ -350,7 +350,7 @@ def hinge(scores: Any, target: Any, *, margin: float = 1.0, reduction: str = "me
 
 @in_floats
 def multiclass_hinge(scores: Any, labels: Any, *, margin: float = 1.0, reduction: str = "mean") -> Any:
-    r"""Hinge loss of several classes: how far the target's score is below each other score plus a margin.
+    r"""Hinge loss of several classes: how far the target's score falls short of each other score plus a margin.
 
     .. math:: \ell = \sum_{k \ne y} \max(0, m + s_k - s_y)
 
@@ -381,12 +381,12 @@ def multiclass_hinge(scores: Any, labels: Any, *, margin: float = 1.0, reduction
     Raises
     ------
     DTypeError, ShapeError, OptionError
-        The labels are not integers, do not fit, or are not in 0 ... K - 1; the reduction is unknown.
+        The labels are not integers, do not fit, or are not in 0 ... K - 1, or the reduction is unknown.
 
     References
     ----------
     J. Weston, C. Watkins, "Support vector machines for multi-class pattern recognition", 1999, section 3, where the
-    margin is 2. Not divided by K, as PyTorch does. Exactly at the margin the derivative is taken as 0.
+    margin is 2. Unlike PyTorch's, this loss is not divided by K. Exactly at the margin the derivative is taken as 0.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Kernels of losses: on a GPU, in NumPy, and compiled; a later one is tried first.
+"""Kernels of losses: on a GPU, in NumPy, and compiled. The last one that fits is used.
 
 Each reads the logits once.
 """
@@ -24,7 +24,7 @@ from tinygrad_lab.kernels.tools import (
 from tinygrad_lab.losses.classification import cross_entropy, cross_entropy_grad
 
 BLOCK = 1 << 17  # elements; with smaller blocks, starting them costs more than their work
-LEAST = 1 << 8  # elements from which compiled code pays
+LEAST = 1 << 8  # elements from which compiled code pays off
 
 
 def _fit(x: Array, target: Array) -> bool:

@@ -93,7 +93,7 @@ def check_labels(who: str, labels: Any, like: Any) -> tuple[Any, Any]:
     if labels.size and not (labels.min() >= 0 and labels.max() < classes):
         raise OptionError(
             f"{who}: expected labels from 0 to {classes - 1}, got {int(labels.min())} to {int(labels.max())}; "
-            "has the network as many outputs as the data has classes?"
+            "does the network have as many outputs as the data has classes?"
         )
     return labels, None
 

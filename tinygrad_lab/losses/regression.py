@@ -48,7 +48,8 @@ def mse(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
 
     References
     ----------
-    A. M. Legendre, "Nouvelles méthodes pour la détermination des orbites des comètes", 1805, appendix. No factor 1/2.
+    A. M. Legendre, "Nouvelles méthodes pour la détermination des orbites des comètes", 1805, appendix. There is
+    no factor 1/2.
 
     Examples
     --------

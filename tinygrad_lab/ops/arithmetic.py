@@ -140,7 +140,7 @@ def floor_divide(xp: Any, x: Any, y: Any) -> Any:
 
 @primitive
 def remainder(xp: Any, x: Any, y: Any) -> Any:
-    """Return x - y floor(x / y), which has the sign of y. The derivatives at its jumps follow from the formula."""
+    """Return x - y floor(x / y), which has the sign of y. The derivatives treat floor(x / y) as a constant."""
     return xp.remainder(x, y)
 
 
@@ -153,43 +153,43 @@ remainder.defvjp(
 
 @primitive
 def equal(xp: Any, x: Any, y: Any) -> Any:
-    """Return where x == y."""
+    """Return whether x == y."""
     return xp.equal(x, y)
 
 
 @primitive
 def not_equal(xp: Any, x: Any, y: Any) -> Any:
-    """Return where x != y."""
+    """Return whether x != y."""
     return xp.not_equal(x, y)
 
 
 @primitive
 def less(xp: Any, x: Any, y: Any) -> Any:
-    """Return where x < y."""
+    """Return whether x < y."""
     return xp.less(x, y)
 
 
 @primitive
 def less_equal(xp: Any, x: Any, y: Any) -> Any:
-    """Return where x <= y."""
+    """Return whether x <= y."""
     return xp.less_equal(x, y)
 
 
 @primitive
 def greater(xp: Any, x: Any, y: Any) -> Any:
-    """Return where x > y."""
+    """Return whether x > y."""
     return xp.greater(x, y)
 
 
 @primitive
 def greater_equal(xp: Any, x: Any, y: Any) -> Any:
-    """Return where x >= y."""
+    """Return whether x >= y."""
     return xp.greater_equal(x, y)
 
 
 @primitive
 def isfinite(xp: Any, x: Any) -> Any:
-    """Return where x is neither infinite nor NaN."""
+    """Return whether x is neither infinite nor NaN."""
     return xp.isfinite(x)
 
 

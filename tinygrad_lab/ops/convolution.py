@@ -70,7 +70,7 @@ def conv2d(
     dilation: Pair = (1, 1),
     groups: int = 1,
 ) -> Any:
-    """Convolve images with filters and add a bias (or None): (N, H, W, C) -> (N, Ho, Wo, O)."""
+    """Convolve images with filters and add a bias unless it is None: (N, H, W, C) -> (N, Ho, Wo, O)."""
     kh, kw, _, o = w.shape
     n, h, wd, _ = x.shape
     ho, wo = places((h, wd), (kh, kw), stride, padding, dilation, "conv2d")

@@ -131,7 +131,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
         raise OptionError(f"einsum {subscripts!r}: expected {len(terms)} operands, got {len(operands)}")
     terms, out = _expand_ellipses(terms, out if arrow else None, operands)
     if len(set(out)) != len(out) or set(out) - set("".join(terms)):
-        raise OptionError(f"einsum {subscripts!r}: expected different letters after the arrow, each of an operand")
+        raise OptionError(f"einsum {subscripts!r}: expected different letters after the arrow, all from the operands")
     lengths: dict[str, int] = {}
     for term, operand in zip(terms, operands, strict=True):
         for letter, n in zip(term, operand.shape, strict=True):

@@ -30,7 +30,7 @@ def first_inside(xp: Any, x: Any, *, kernel_size: Pair, stride: Pair, padding: P
 
 @primitive(outputs=("out", "index"))
 def max_pool2d(xp: Any, x: Any, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
-    """Return the maximum of each window and its row-major index in the window, in one byte.
+    """Return the maximum of each window and its row-major index in the window, stored in one byte.
 
     The first of equal maxima wins, and NaN wins over every number. A window has at most 256 elements.
     """
@@ -140,7 +140,7 @@ max_pool2d_take.defvjp(
 
 @Floating
 def sum_pool2d(xp: Any, x: Any, *, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
-    """Return the sum of each window, zeros in the padding (the adjoint of `sum_pool2d_grad`)."""
+    """Return the sum of each window, with zeros in the padding (the adjoint of `sum_pool2d_grad`)."""
     return unfold(x, kernel_size=kernel_size, stride=stride, padding=padding).sum(axis=(3, 4))
 
 

@@ -76,7 +76,7 @@ def var(x: Any, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> 
 
 @takes_lists
 def std(x: Any, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
-    """Return the square root of the variance; its gradient where that is 0 is taken as 0."""
+    """Return the square root of the variance. Where the variance is 0, the gradient is taken as 0."""
     expect_real(x, "std")
     return _root(var(x, axis, ddof=ddof, keepdims=keepdims))
 
@@ -146,11 +146,11 @@ def _as_rows(x: Any, axes: tuple[int, ...]) -> Any:
 def prod(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
     """Return the product over the given axes.
 
-    Halves are multiplied until one element is left. This needs no division, so derivatives of every order exist even if
-    factors are zero.
+    The two halves of the elements are multiplied until one element is left. This needs no division, so derivatives of
+    every order exist even if factors are zero.
     """
     axes = normalize_axes(axis, x.ndim, "prod")
-    wide = {"b": "int64", "i": "int64", "u": "uint64"}.get(x.dtype.kind)  # as NumPy has it
+    wide = {"b": "int64", "i": "int64", "u": "uint64"}.get(x.dtype.kind)  # as in NumPy
     rows = _as_rows(astype(x, dtype=wide) if wide else x, axes)
     while (n := rows.shape[-1]) > 1:
         half = n // 2

@@ -334,7 +334,7 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
     OptionError
         There is no such axis, or the sections are not integers.
     ShapeError
-        The axis does not divide into that many equal parts.
+        The axis cannot be divided into that many equal parts.
     """
     axis = one_axis(axis, x.ndim, "split")
     total, given = x.shape[axis], unbox(sections)
@@ -377,7 +377,7 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Any:
 def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
     """Return x with each element (or slice along an axis) repeated in place; without an axis, x is flattened first."""
     if isinstance(repeats, Iterable):
-        raise OptionError(f"repeat: expected one number for all elements, got {repeats}; repeat by an index instead")
+        raise OptionError(f"repeat: expected one number for all elements, got {repeats}; use x[indices] instead")
     if axis is None:
         x, axis = reshape(x, shape=(math.prod(x.shape),)), 0
     axis = one_axis(axis, x.ndim, "repeat")

@@ -75,7 +75,7 @@ def _compute(function: Callable[..., Any], who: str, args: tuple[Any, ...], opti
         return function(x, *args[1:], **options)
     others = {unbox(v).dtype: None for v in (*args[1:], *options.values()) if carries_gradient(unbox(v))}
     if kind not in FLOATS:
-        as_array(unbox(x), who=f"{who}: ")  # of numbers
+        as_array(unbox(x), who=f"{who}: ")  # raises unless these are numbers
         return _compute(function, who, (astype(x, dtype=next(iter(others), "float64")), *args[1:]), options)
     if kind is np.float16 and all(dtype.type is np.float16 for dtype in others):
         widened = {name: _widened(value) for name, value in options.items()}

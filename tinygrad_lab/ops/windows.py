@@ -206,7 +206,7 @@ def _explicit_padding(value: Any, what: str) -> Padding:
 
 
 def _same_padding(length: int, span: int, stride: int) -> Pair:
-    """Return the padding of one axis that gives ceil(length / stride) windows; the odd element is at the end."""
+    """Return the padding of one axis that gives ceil(length / stride) windows; an odd element is added at the end."""
     total = max((-(-length // stride) - 1) * stride + span - length, 0)
     return total // 2, total - total // 2
 

@@ -21,7 +21,7 @@ class WeightAverage:
     Parameters
     ----------
     model : Layer
-        Whose parameters to average.
+        The model whose parameters are averaged.
     """
 
     def __init__(self, model: Layer) -> None:
@@ -30,7 +30,7 @@ class WeightAverage:
         self._average: dict[str, Array] = {}
 
     def weight(self, count: int) -> float:
-        """Return how far to move toward the new parameters after `count` earlier updates, 1 or more."""
+        """Return the weight of the new parameters after `count` earlier updates, 1 or more."""
         raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines weight")
 
     def update(self) -> None:
@@ -83,7 +83,7 @@ class ExponentialMovingAverage(WeightAverage):
     Parameters
     ----------
     model : Layer
-        Whose parameters to average.
+        The model whose parameters are averaged.
     decay : float
         d; the average extends over about 1 / (1 - d) steps.
 

@@ -42,7 +42,7 @@ def clip_by_norm(parameters: Mapping[str, Parameter], max_norm: float) -> float:
     Parameters
     ----------
     parameters : mapping of path to Parameter
-        Whose gradients; those without are left alone.
+        The parameters whose gradients are clipped; those without a gradient are skipped.
     max_norm : float
         c.
 
@@ -84,7 +84,7 @@ def clip_by_value(parameters: Mapping[str, Parameter], limit: float) -> None:
     Parameters
     ----------
     parameters : mapping of path to Parameter
-        Whose gradients; those without are left alone.
+        The parameters whose gradients are clipped; those without a gradient are skipped.
     limit : float
         The bound.
 

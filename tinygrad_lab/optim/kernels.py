@@ -1,4 +1,4 @@
-"""Kernels of optimizer updates: on a GPU, in NumPy, and compiled; a later one is tried first.
+"""Kernels of optimizer updates: on a GPU, in NumPy, and compiled. The last one that fits is used.
 
 Each array is read and written once.
 """

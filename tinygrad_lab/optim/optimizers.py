@@ -23,18 +23,18 @@ class SGD(Optimizer):
 
     .. math:: g_t = \nabla L(p_{t-1}) + \lambda p_{t-1}, \quad v_t = \mu v_{t-1} + g_t, \quad p_t = p_{t-1} - \eta v_t
 
-    With Nesterov's momentum the last is :math:`p_t = p_{t-1} - \eta (g_t + \mu v_t)`.
+    With Nesterov's momentum the last equation becomes :math:`p_t = p_{t-1} - \eta (g_t + \mu v_t)`.
 
     Parameters
     ----------
     parameters : mapping of path to Parameter
-        What to learn.
+        The parameters to learn.
     lr : float
         eta.
     momentum : float
         mu; 0 keeps no state.
     nesterov : bool
-        Whether to look ahead.
+        Whether to use Nesterov's momentum.
     weight_decay : float
         lambda.
     groups : mapping of path pattern to options, optional
@@ -50,8 +50,8 @@ class SGD(Optimizer):
     B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964;
     I. Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013, equations 1 to 4.
     Deviation from both, as in PyTorch: the rate multiplies the velocity when it is applied, not the gradient when it is
-    accumulated, so a change of rate acts at once. For a constant rate the two agree. Nesterov's form is theirs if p is
-    the look-ahead point (Y. Bengio et al., "Advances in optimizing recurrent networks", 2013, section 3.5).
+    accumulated, so a change of rate takes effect at once. For a constant rate the two agree. Nesterov's form is theirs
+    if p is the look-ahead point (Y. Bengio et al., "Advances in optimizing recurrent networks", 2013, section 3.5).
     """
 
     by_rates = True
@@ -75,7 +75,7 @@ class SGD(Optimizer):
             self.slots = ("velocity",)
 
     def update(self, p: Array, g: Array, state: dict[str, Array], *, lr: float, step: int, options: Options) -> Array:
-        """Return a fresh array for parameter p with gradient g."""
+        """Return the new value of parameter p with gradient g, in a new array."""
         if not self.slots:
             return sgd_update(p, g, lr=lr, weight_decay=options["weight_decay"])
         return momentum_update(p, g, state["velocity"], lr=lr, **options)
@@ -90,7 +90,7 @@ class AdaGrad(Optimizer):
     Parameters
     ----------
     parameters : mapping of path to Parameter
-        What to learn.
+        The parameters to learn.
     lr : float
         eta.
     eps : float
@@ -127,7 +127,7 @@ class AdaGrad(Optimizer):
         super().__init__(parameters, {"lr": lr, "eps": eps, "weight_decay": weight_decay}, groups)
 
     def update(self, p: Array, g: Array, state: dict[str, Array], *, lr: float, step: int, options: Options) -> Array:
-        """Return a fresh array for parameter p with gradient g."""
+        """Return the new value of parameter p with gradient g, in a new array."""
         return adagrad_update(p, g, state["squares"], lr=lr, **options)
 
 
@@ -140,7 +140,7 @@ class RMSprop(Optimizer):
     Parameters
     ----------
     parameters : mapping of path to Parameter
-        What to learn.
+        The parameters to learn.
     lr : float
         eta.
     rho : float
@@ -161,8 +161,8 @@ class RMSprop(Optimizer):
 
     References
     ----------
-    T. Tieleman, G. Hinton, "Lecture 6.5: rmsprop", Coursera, 2012, with rho = 0.9 there. The default here, epsilon
-    outside of the root, and momentum are PyTorch's; not centered.
+    T. Tieleman, G. Hinton, "Lecture 6.5: rmsprop", Coursera, 2012, with rho = 0.9. The default of rho
+    here, epsilon outside of the root, and momentum are PyTorch's. The mean of the gradient is not subtracted.
     """
 
     by_rates = True
@@ -184,12 +184,12 @@ class RMSprop(Optimizer):
         self.slots = ("squares", "velocity") if with_velocity else ("squares",)
 
     def update(self, p: Array, g: Array, state: dict[str, Array], *, lr: float, step: int, options: Options) -> Array:
-        """Return a fresh array for parameter p with gradient g."""
+        """Return the new value of parameter p with gradient g, in a new array."""
         return rmsprop_update(p, g, state["squares"], state.get("velocity"), lr=lr, **options)
 
 
 class AdaDelta(Optimizer):
-    r"""AdaDelta: steps as large as recent steps, so that units agree and no rate needs to be chosen.
+    r"""AdaDelta: steps in proportion to recent steps, so that units agree and no rate needs to be chosen.
 
     .. math:: s_t = \rho s_{t-1} + (1 - \rho) g_t^2, \quad
               d_t = \frac{\sqrt{u_{t-1} + \epsilon}}{\sqrt{s_t + \epsilon}} g_t, \quad
@@ -198,7 +198,7 @@ class AdaDelta(Optimizer):
     Parameters
     ----------
     parameters : mapping of path to Parameter
-        What to learn.
+        The parameters to learn.
     lr : float
         eta.
     rho : float
@@ -217,8 +217,8 @@ class AdaDelta(Optimizer):
 
     References
     ----------
-    M. Zeiler, "ADADELTA: an adaptive learning rate method", 2012, algorithm 1; eta, 1 there, is PyTorch's addition, and
-    so is the default of rho.
+    M. Zeiler, "ADADELTA: an adaptive learning rate method", 2012, algorithm 1. PyTorch added eta, which is 1 in the
+    paper; the default of rho is PyTorch's too.
     """
 
     by_rates = True
@@ -237,7 +237,7 @@ class AdaDelta(Optimizer):
         super().__init__(parameters, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay}, groups)
 
     def update(self, p: Array, g: Array, state: dict[str, Array], *, lr: float, step: int, options: Options) -> Array:
-        """Return a fresh array for parameter p with gradient g."""
+        """Return the new value of parameter p with gradient g, in a new array."""
         return adadelta_update(p, g, state["squares"], state["steps_squared"], lr=lr, **options)
 
 
@@ -250,7 +250,7 @@ class Adam(Optimizer):
     Parameters
     ----------
     parameters : mapping of path to Parameter
-        What to learn.
+        The parameters to learn.
     lr : float
         eta.
     beta1, beta2 : float
@@ -292,7 +292,7 @@ class Adam(Optimizer):
         super().__init__(parameters, options, groups)
 
     def update(self, p: Array, g: Array, state: dict[str, Array], *, lr: float, step: int, options: Options) -> Array:
-        """Return a fresh array for parameter p with gradient g."""
+        """Return the new value of parameter p with gradient g, in a new array."""
         return self.apply(p, g, state, rates=self.rates(lr=lr, step=step, options=options), options=options)
 
     def rates(self, *, lr: float, step: int, options: Options) -> dict[str, float]:
@@ -304,7 +304,7 @@ class Adam(Optimizer):
         }
 
     def apply(self, p: Array, g: Array, state: dict[str, Array], *, rates: Rates, options: Options) -> Array:
-        """Return a fresh array for parameter p with gradient g."""
+        """Return the new value of parameter p with gradient g, in a new array."""
         own = {**options, "weight_decay": 0.0} if self.decoupled else options
         return adam_update(p, g, state["mean"], state["squares"], **rates, **own)
 
@@ -318,7 +318,7 @@ class AdamW(Adam):
     Parameters
     ----------
     parameters : mapping of path to Parameter
-        What to learn.
+        The parameters to learn.
     lr : float
         eta.
     beta1, beta2 : float

@@ -1,7 +1,7 @@
 """Learning-rate schedules: factors of the base rate over the course of training.
 
-A schedule is a function of one number t, the position in training: epochs with fractions, or steps, in the same unit as
-the schedule's own lengths. It returns a factor of the optimizer's rate::
+A schedule is a function of one number t, the position in training. Its unit is that of the
+schedule's own lengths: epochs, with fractions, or steps. The result is a factor of the optimizer's rate::
 
     optimizer.lr = base_lr * schedule(epoch + step_of_epoch / steps_of_epoch)
 
@@ -43,7 +43,7 @@ class Schedule(metaclass=Checked):
         """Observe an epoch's metric; most schedules ignore it."""
 
     def state(self) -> dict[str, Any]:
-        """Return the state for resuming beyond t, a flat dict of numbers."""
+        """Return the state that resuming needs in addition to t, a flat dict of numbers."""
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -151,7 +151,7 @@ class StepDecay(Schedule):
 
     Examples
     --------
-    From epoch 75 on, x 0.9 every 5 epochs:
+    From epoch 75 on, multiply by 0.9 every 5 epochs:
 
     >>> schedule = StepDecay(start=75, interval=5, factor=0.9)
     >>> [round(schedule(epoch), 3) for epoch in (0, 74, 75, 79, 80, 85)]
@@ -166,7 +166,7 @@ class StepDecay(Schedule):
         _check_positive(self, "interval", "factor")
 
     def __call__(self, t: float) -> float:
-        """Return a to the number of falls so far."""
+        """Return a to the power of the number of falls so far."""
         falls = 0 if t < self.start else math.floor((t - self.start) / self.interval) + 1
         return float(self.factor**falls)
 
@@ -209,7 +209,7 @@ class MultiStepDecay(Schedule):
             raise OptionError(f"MultiStepDecay: expected increasing milestones, got {self.milestones}")
 
     def __call__(self, t: float) -> float:
-        """Return a to the number of milestones passed."""
+        """Return a to the power of the number of milestones passed."""
         return float(self.factor ** bisect_right(self.milestones, t))
 
 
@@ -356,8 +356,8 @@ class WarmUp(Schedule):
     start : float
         s.
     after : Schedule, optional
-        g, whose own position starts at T; by default 1. For a schedule that starts at 0, multiply instead. A schedule
-        that is driven by a metric observes it from T on, where T counts epochs.
+        g, whose own position starts at T; by default `Constant`. For a schedule whose position starts at 0, use a
+        product instead. A schedule that is driven by a metric observes it from T on, where T counts epochs.
 
     Raises
     ------
@@ -477,7 +477,7 @@ class ReduceOnPlateau(Schedule):
 
     @property
     def metric(self) -> str:
-        """A loss for mode "min", an accuracy for mode "max"."""
+        """The metric to observe: the loss for mode "min", the accuracy for mode "max"."""
         return "loss" if self.mode == "min" else "accuracy"
 
     def observe(self, metric: float) -> None:
