@@ -98,7 +98,7 @@ def test_strangers_get_the_same_and_what_is_not_understood_is_let_through() -> N
     assert Stranger([1, 2], 3, 4, mode="b", free=object()).more == (3, 4)
     with pytest.raises(OptionError, match=r"^Stranger: expected size of type tuple\[int, int\], got \(1,\) \(tuple\)"):
         Stranger((1,))
-    with pytest.raises(OptionError, match=r"^Stranger: expected mode out of \['a', 'b'\], got 'c'"):
+    with pytest.raises(OptionError, match=r"^Stranger: expected mode to be one of \['a', 'b'\], got 'c'"):
         Stranger((1, 2), mode="c")
     assert Odd(3, what=object()).size == 3
     with pytest.raises(OptionError, match=r"^Odd: expected size of type int, got 'anything'"):

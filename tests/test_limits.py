@@ -29,5 +29,5 @@ def test_what_needs_more_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     limits.check_memory(DataError, "photos", 10 << 30, cure="take fewer")
     with pytest.raises(DataError) as told:
         limits.check_memory(DataError, "photos", 11 << 30, cure="take fewer")
-    expected = "photos: expected to need at most the 10.0 GiB of memory that there are, got 11.0 GiB; take fewer"
+    expected = "photos: expected to need at most the 10.0 GiB of memory available, got 11.0 GiB; take fewer"
     assert str(told.value) == expected

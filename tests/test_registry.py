@@ -190,8 +190,8 @@ def test_a_stranger_cannot_take_a_built_in_name(install: Install) -> None:
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ("api = 2", r"is made for plugin API 2, this tinygrad_lab offers 1; upgrade tinygrad-lab"),
-        ("api = -1", r"is made for plugin API -1, this tinygrad_lab offers 1 and 0; upgrade acme-new"),
+        ("api = 2", r"is made for plugin API 2, but this tinygrad_lab offers 1; upgrade tinygrad-lab"),
+        ("api = -1", r"is made for plugin API -1, but this tinygrad_lab offers 1 and 0; upgrade acme-new"),
     ],
 )
 def test_a_plugin_for_another_api_is_refused_naming_both(install: Install, attributes: str, message: str) -> None:

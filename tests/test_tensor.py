@@ -313,7 +313,7 @@ def test_a_numpy_function_of_a_tensor_is_the_operation_of_that_name() -> None:
 
 
 def test_what_was_cut_off_has_no_gradient() -> None:
-    with pytest.raises(GradientError, match=r"got outputs of shapes \['float64'\].*cut off"):
+    with pytest.raises(GradientError, match=r"got outputs of shapes \['float64'\].*values taken with"):
         tgl.grad(lambda x: x.numpy().sum())(np.ones(3))
 
 
@@ -361,7 +361,7 @@ def test_a_constant_turns_into_an_array_and_a_tracked_value_does_not() -> None:
     assert np.asarray(tgl.tensor(X), "float32").dtype == np.float32
     assert np.mean([tgl.tensor(1.0), tgl.tensor(3.0)]) == 2.0
     for refused in (leaf(), leaf() * 2, tgl.tensor(X, device="strict")):
-        with pytest.raises(DTypeError, match=r"does not turn into a NumPy array implicitly; use t.numpy\(\)"):
+        with pytest.raises(DTypeError, match=r"is not converted to a NumPy array implicitly; use t.numpy\(\)"):
             np.asarray(refused)
-    with pytest.raises(DTypeError, match="does not turn into a NumPy array"):
+    with pytest.raises(DTypeError, match="is not converted to a NumPy array"):
         tgl.grad(lambda x: np.asarray(x).sum())(X)

@@ -1,6 +1,6 @@
 """tinygrad_lab: automatic differentiation to learn from, to extend and to trust.
 
-``import tinygrad_lab as tgl`` is light and gives the names below. Layers, data sets, training, `load_run` and the
+``import tinygrad_lab as tgl`` is fast and provides the names below. Layers, data sets, training, `load_run` and the
 conformance kit are imported on first use.
 """
 
@@ -301,9 +301,9 @@ __all__ = [
 ]
 
 
-_LATER = {"explain_backward": "explain", "load_run": "run"}  # with them come training and data sets
+_LATER = {"explain_backward": "explain", "load_run": "run"}  # import training and data sets too
 
-if not TYPE_CHECKING:  # or type checkers would take any name
+if not TYPE_CHECKING:  # otherwise type checkers would accept any name
 
     def __getattr__(name):
         from importlib import import_module

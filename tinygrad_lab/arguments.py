@@ -64,13 +64,13 @@ def _fit(values: Any, annotation: Any) -> bool:
 
 
 def _is(value: Any, member: Any) -> bool:
-    """Return whether a value is a member of a `Literal`, or equals it and has its type: ``True`` is not 1 here."""
+    """Return whether a value is the given member of a `Literal`, or equals it and has its type; ``True`` is not 1."""
     alike = isinstance(value, type(member)) and isinstance(value, bool) is isinstance(member, bool)
     return value is member or (alike and bool(value == member))
 
 
 def to_python(value: Any) -> Any:
-    """Return NumPy's numbers as Python's, also in tuples and lists: theirs would widen float32 arrays to float64."""
+    """Convert NumPy's numbers to Python's, also in tuples and lists: NumPy's would widen float32 arrays to float64."""
     if isinstance(value, np.generic):
         return value.item()
     if type(value) not in (tuple, list):
@@ -163,7 +163,7 @@ def _is_default(value: Any, default: Any) -> bool:
 
 def _in_words(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
-        return f"out of {list(get_args(annotation))}"
+        return f"to be one of {list(get_args(annotation))}"
     return f"of type {inspect.formatannotation(annotation).replace('collections.abc.', '')}"
 
 

@@ -21,10 +21,10 @@ Array = Any  # an array of any backend: numpy.ndarray, cupy.ndarray, ...
 Shape = tuple[int, ...]
 
 # By type rather than by kind: float8 of ml_dtypes is of the kind "f" too, and bfloat16 is not.
-FLOATS = frozenset(np.dtype(code).type for code in np.typecodes["AllFloat"])  # carry gradients (complex: see settings)
+FLOATS = frozenset(np.dtype(code).type for code in np.typecodes["AllFloat"])  # with gradients (complex: see settings)
 NUMBERS = FLOATS | {np.dtype(code).type for code in np.typecodes["AllInteger"] + "?"}  # the supported dtypes
-SCALARS = frozenset({bool, int, float, complex, type(None)})  # Python's; they take the dtype of the other operand
-ORDINARY = frozenset(map(np.dtype, "?bBhHiIlLqQefd"))  # dtypes for kernels: no complex, long or byte-swapped numbers
+SCALARS = frozenset({bool, int, float, complex, type(None)})  # of Python; they take the dtype of the other operand
+ORDINARY = frozenset(map(np.dtype, "?bBhHiIlLqQefd"))  # dtypes for kernels: not complex, long double or byte-swapped
 
 
 @dataclass(frozen=True)
@@ -288,8 +288,8 @@ def random_number(key: int, place: int) -> int:
 def random_bits(xp: Any, key: Any, count: int) -> Array:
     """Return `count` random 64-bit numbers: SplitMix64 at the counters key + 1 * G, key + 2 * G, ...
 
-    A number depends only on its key and position, so every device, number of threads and kernel draws the same. The key
-    is an integer, or an array of one uint64 on the device.
+    A number depends only on its key and position, not on the device, the number of threads or the kernel. The key is an
+    integer, or an array of one uint64 on the device.
     """
     key = xp.uint64(int(key) & _MASK) if isinstance(key, Integral) else key
     return random_bits_at(xp, key, xp.arange(1, count + 1, dtype=xp.uint64))

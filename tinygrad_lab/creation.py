@@ -1,4 +1,4 @@
-"""Tensors made from a shape or a range, with NumPy's names; at the root because `import tinygrad_lab` gives them."""
+"""Tensors made from a shape or a range, with NumPy's names; at the root because `import tinygrad_lab` provides them."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def arange(*bounds: float, dtype: Any = None, device: str | None = None) -> Tens
 
 
 def linspace(start: float, stop: float, count: int = 50, *, dtype: Any = None, device: str | None = None) -> Tensor:
-    """Return `count` numbers at equal distances, both ends included."""
+    """Return `count` evenly spaced numbers, including both ends."""
     return tensor(np.linspace(start, stop, count, dtype=dtype), device=device)
 
 

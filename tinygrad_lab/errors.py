@@ -50,7 +50,7 @@ class ShapeError(LabError, ValueError):
             return f"{type(tree).__name__} {list(tree) if isinstance(tree, dict) else tree}"
 
         like = "a cotangent like each output (for jvp: a direction like each argument)"
-        return cls(f"pull: expected {like}, {say(expected)}, got {say(got)}")
+        return cls(f"pullback: expected {like}, {say(expected)}, got {say(got)}")
 
 
 class OptionError(LabError, ValueError):
@@ -62,7 +62,7 @@ class DTypeError(LabError, TypeError):
 
     @classmethod
     def call(cls, op: Any, error: TypeError, options: Collection[str] = ()) -> DTypeError:
-        """Report arguments that do not fit a signature, of which `options` were given by name."""
+        """Report arguments that do not fit a signature; `options` are those given by name."""
         names = ", ".join([*op.arguments, *(["*", *op.options] if op.options else [])])
         what = str(error).removeprefix("got ") + own_options(options)
         return cls(f"{op}: expected {op}({names}), arrays by position and options by name; got {what}")
@@ -86,7 +86,7 @@ class DTypeError(LabError, TypeError):
     def widened(cls, op: Any, expected: Any, got: Any) -> DTypeError:
         """Report a result whose dtype is not that of the tracked argument."""
         if expected.kind == "c":
-            why = "it is not analytic and has no complex derivative: differentiate by real and imaginary parts"
+            why = "it is not analytic, so it has no complex derivative; differentiate its real and imaginary parts"
         elif got.kind == "c":
             why = "a complex number among the arguments made it complex: compute with its real and imaginary parts"
         else:
@@ -97,8 +97,8 @@ class DTypeError(LabError, TypeError):
     def cut_off(cls, conversion: str) -> DTypeError:
         """Report a conversion of a tracked value, inside a transform, to a type that the tape cannot follow."""
         return cls(
-            f"{conversion}: expected a constant inside a transform such as grad, got a tracked value, which would be "
-            "cut off the tape; use the functions of tinygrad_lab, or stop_gradient(x) where a constant is meant"
+            f"{conversion}: expected a constant inside a transform such as grad, got a tracked value, which it would "
+            "detach from the tape; use the functions of tinygrad_lab, or stop_gradient(x) where a constant is meant"
         )
 
     @classmethod
@@ -152,7 +152,7 @@ class GradientError(LabError, RuntimeError):
     def walked(cls, op: Any) -> GradientError:
         """Report a tape whose values an earlier backward pass released."""
         return cls(
-            f"{op}: expected a tape that was not walked before, got one whose values were dropped; "
+            f"{op}: expected a tape that no backward pass has used yet, got one whose values were released; "
             "pass keep_graph=True to the first backward()"
         )
 
@@ -160,8 +160,8 @@ class GradientError(LabError, RuntimeError):
     def not_repeated(cls) -> GradientError:
         """Report a function that computes a different result when it is recomputed."""
         return cls(
-            "checkpoint: expected a function that repeats what it did, got other operations or other variables in the "
-            "backward walk; assign to parameters and change modes before the forward or after the backward"
+            "checkpoint: expected a function that repeats its computation, got other operations or other variables in "
+            "the backward pass; assign to parameters and change modes before the forward or after the backward pass"
         )
 
     @classmethod
@@ -176,8 +176,8 @@ class GradientError(LabError, RuntimeError):
     def not_scalar(cls, shapes: Any) -> GradientError:
         """Report a function under `grad` that does not return one scalar."""
         return cls(
-            f"grad: expected a function to one scalar, got outputs of shapes {shapes}; sum it, or use jacobian "
-            "(what .numpy() or .item() cut off has no derivative)"
+            f"grad: expected a function that returns one scalar, got outputs of shapes {shapes}; sum it, or use "
+            "jacobian (values taken with .numpy() or .item() have no derivative)"
         )
 
     @classmethod
@@ -186,9 +186,10 @@ class GradientError(LabError, RuntimeError):
         return cls(
             f"gradient of a leaf: expected {expected.shape} {expected.dtype}, got {got.shape} {got.dtype}; "
             + (
-                "a real variable has no gradient of a complex result: differentiate its real and imaginary parts"
+                "a complex result has no gradient with respect to a real variable: differentiate the result's real and "
+                "imaginary parts"
                 if got.dtype.kind == "c" != expected.dtype.kind
-                else "the derivative rule of an operation that uses it is wrong (sum_to its shape? astype its dtype?)"
+                else "the derivative rule of an operation that uses it is wrong (is sum_to or astype missing?)"
             )
         )
 
@@ -199,14 +200,14 @@ class NonFiniteError(LabError, FloatingPointError):
     @classmethod
     def value(cls, op: Any, shapes: list[Any], clean: bool, place: str) -> NonFiniteError:
         """Report the first result that is not finite."""
-        blame = "its arguments are finite" if clean else "an argument was not finite already"
+        blame = "its arguments are finite" if clean else "an argument was already not finite"
         return cls(f"{op}: its result is not finite ({blame}; shapes {shapes}); called at {place}")
 
     @classmethod
     def gradient(cls, op: Any, targets: Any, place: str | None) -> NonFiniteError:
         """Report the first gradient that is not finite."""
         where = f"; created at {place}" if place else ""
-        return cls(f"{op}: the gradient of {op.names(targets)} is not finite, its cotangent was{where}")
+        return cls(f"{op}: the gradient of {op.names(targets)} is not finite, although its cotangent was{where}")
 
 
 class RuleError(LabError, NameError):
@@ -248,7 +249,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def raise_forward_failed(op: Any, values: list[Any], options: dict[str, Any], error: Exception) -> NoReturn:
-    """Raise the error that a forward's ValueError or TypeError means for its caller; errors of ours pass unchanged."""
+    """Raise an error that explains a forward's ValueError or TypeError to its caller; keep our own errors unchanged."""
     if isinstance(error, LabError) and (op.variadic is not None or len(values) <= len(op.arguments)):
         raise error
     if isinstance(error, ValueError):

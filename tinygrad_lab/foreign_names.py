@@ -1,4 +1,4 @@
-"""Names of other frameworks, with the word used here; in the root, because tensors, layers and errors use it."""
+"""Names that other frameworks use, and what to use here. Tensors, layers and errors suggest them to users."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 IMMUTABLE = "tensors are immutable; compute a new one"
-DEVICE = "x.to(device) moves a tensor, model.to(device) a model"
-WIDTH = "x.astype('float32') converts a tensor or a model"
+NEW_VALUE = "an operation that returns a new tensor: tensors are immutable"
+DEVICE = "x.to(device) for a tensor, model.to(device) for a model"
+WIDTH = "x.astype('float32') for a tensor or a model"
 
 TENSOR = {
     "view": "reshape(shape)",
@@ -29,10 +30,10 @@ TENSOR = {
     "data": "numpy()",
     "clone": "nothing: " + IMMUTABLE,
     "copy": "nothing: " + IMMUTABLE,
-    "add_": IMMUTABLE,
-    "mul_": IMMUTABLE,
-    "zero_": IMMUTABLE,
-    "fill_": IMMUTABLE,
+    "add_": NEW_VALUE,
+    "mul_": NEW_VALUE,
+    "zero_": NEW_VALUE,
+    "fill_": NEW_VALUE,
     "requires_grad_": "tinygrad_lab.tensor(array, requires_grad=True)",
     "zero_grad": "nothing: an update gives parameters new values without gradients",
     "clamp": "clip(low, high)",
@@ -41,7 +42,7 @@ TENSOR = {
     "float": WIDTH,
     "double": WIDTH,
     "half": WIDTH,
-    "long": "x.astype('int64') converts a tensor",
+    "long": "x.astype('int64') for a tensor",
 }
 LAYER = {
     "state_dict": "state(); tinygrad_lab.weights.save_weights writes a file",
@@ -127,7 +128,7 @@ OPTIONS = {
 
 
 def missing(owner: str, name: str, table: Mapping[str, str], functions: Container[str] = ()) -> AttributeError:
-    """Return the error for a missing attribute; for a name of another framework it suggests our word.
+    """Return the error for a missing attribute; for a name of another framework it suggests what to use here.
 
     Parameters
     ----------
@@ -152,7 +153,7 @@ def missing(owner: str, name: str, table: Mapping[str, str], functions: Containe
 
 
 def own_options(names: Iterable[str]) -> str:
-    """Return the end of a message about unknown options: what those of other frameworks are called here.
+    """Return the end of a message about unknown options: the names here for options of other frameworks.
 
     Examples
     --------
@@ -164,7 +165,7 @@ def own_options(names: Iterable[str]) -> str:
 
 
 def names_options(function: Function) -> Function:
-    """Let the error about an option of another framework, such as ``dim=0``, name ours."""
+    """Let the error about an option of another framework, such as ``dim=0``, suggest the option here."""
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:

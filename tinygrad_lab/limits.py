@@ -1,4 +1,4 @@
-"""Memory limits of this machine, at the root because networks, data and weights are all checked against them."""
+"""Memory limits of this machine. Networks, data and weights are checked against them before memory is allocated."""
 
 from __future__ import annotations
 
@@ -47,6 +47,6 @@ def check_memory(kind: type[LabError], what: str, needed: int, *, cure: str) -> 
     """
     if needed > (most := machine_memory()):
         raise kind(
-            f"{what}: expected to need at most the {most / 2**30:,.1f} GiB of memory that there are, "
+            f"{what}: expected to need at most the {most / 2**30:,.1f} GiB of memory available, "
             f"got {needed / 2**30:,.1f} GiB; {cure}"
         )

@@ -1,6 +1,6 @@
 """NumPy functions applied to tensors: ``np.sum(t, axis=0)``, ``np.concatenate([t, u])``.
 
-Each calls the operation of the same name, recorded on the tape. A function without an operation raises.
+Each call runs the operation of the same name, which the tape records. A function without an operation raises an error.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def apply(function: Function, types: Sequence[type], inputs: Sequence[Any], opti
     except LabError:
         raise
     except (AttributeError, TypeError, ValueError) as error:
-        raise DTypeError(f"{who}: expected what the operation on tensors takes, got {error}") from error
+        raise DTypeError(f"{who}: expected arguments that the operation on tensors accepts, got: {error}") from error
 
 
 def answer(function: Function, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
@@ -95,7 +95,7 @@ def answer(function: Function, inputs: Sequence[Any], options: Mapping[str, Any]
 def _arguments(
     function: Function, inputs: Sequence[Any], options: Mapping[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Return a call's arrays by position, and by the operation's names the options that are not NumPy's defaults."""
+    """Return a call's arrays, and its options that differ from NumPy's defaults by the operation's names."""
     signature = inspect.signature(WRITTEN_IN_C.get(function, function))
     given = signature.bind(*inputs, **options).arguments
     given |= given.pop("kwargs", {})
@@ -125,7 +125,7 @@ def _holds_boxes(value: Any) -> bool:
 
 
 def _array(value: Any, like: Any) -> Any:
-    """Convert a list, number or integers to an array that matches `like`; return anything else unchanged."""
+    """Convert a list, a number or an array to an array that matches `like`; return a tensor or a string unchanged."""
     return value if isinstance(value, (Box, str)) else beside(value, like)
 
 

@@ -6,9 +6,9 @@ The built-in layers register through the same entry points that a third-party di
     "acme.swish" = "acme_swish:Swish"
 
 Discovery reads metadata only. A plugin is imported when it is first used. A plugin that is broken, made for another API
-or registered twice raises an error then, which names its distribution; the other plugins keep working.
+or registered twice raises an error at that time, which names its distribution; the other plugins keep working.
 
-`Registry.make` builds what a table of a recipe names: ``optimizers.make({"name": "sgd", "lr": 0.1}, parameters)``.
+`Registry.make` builds the plugin of a recipe's table: ``optimizers.make({"name": "sgd", "lr": 0.1}, parameters)``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def one_of(name: str, known: Sequence[str], who: str) -> None:
 
 @contextmanager
 def _outliving() -> Iterator[None]:
-    """Raise SystemExit where ``os._exit`` would end the program inside the ``with`` block, without any message."""
+    """Make ``os._exit`` raise SystemExit inside the ``with`` block, instead of ending the program without a message."""
 
     def refuse(status: int) -> NoReturn:
         raise SystemExit(f"os._exit({status})")
@@ -57,7 +57,7 @@ def _outliving() -> Iterator[None]:
     try:
         yield
     finally:
-        os._exit = _EXIT  # not a function that another thread has put there
+        os._exit = _EXIT  # the original, even if another thread is inside too
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ class Registry(Mapping[str, Any]):
         ConfigError
             The plugin has no such option.
         OptionError
-            An option is of another type.
+            An option has the wrong type.
         """
         known = self.options_of(name)
         for option in options if known is not None else ():
@@ -252,7 +252,7 @@ class Registry(Mapping[str, Any]):
         ConfigError
             The table has no name, or an option is unknown.
         OptionError
-            An option is of another type.
+            An option has the wrong type.
         """
         name, options = self._entries(table)
         self.check_options(name, options)
@@ -273,7 +273,7 @@ class Registry(Mapping[str, Any]):
         Raises
         ------
         PluginError, ConfigError, OptionError
-            As `bind`; a ConfigError too if a required option is missing.
+            The errors of `bind`, and a ConfigError if a required option is missing.
 
         Examples
         --------
@@ -287,7 +287,7 @@ class Registry(Mapping[str, Any]):
         return self.construct(*self._entries(table, rng=rng), *args, rng=rng)
 
     def _entries(self, table: Mapping[str, Any], rng: Any = None) -> tuple[str, dict[str, Any]]:
-        """Return a table's name and its options, after building what the tables inside describe."""
+        """Return a table's name and its options, after building the plugins that tables inside it describe."""
         if "name" not in table:
             what = NAMED.get(self.kind, "plugin")
             raise ConfigError(f"{self.kind}: expected a table with the name of a {what}, got {dict(table)}")
@@ -300,7 +300,7 @@ class Registry(Mapping[str, Any]):
         Raises
         ------
         PluginError, ConfigError, OptionError
-            As `check_options`; a ConfigError too if the call does not fit the plugin's signature.
+            The errors of `check_options`, and a ConfigError if the call does not fit the plugin's signature.
         """
         self.check_options(name, options)
         plugin, named = self[name], dict(options) if rng is None else {**options, "rng": rng}
@@ -322,12 +322,12 @@ class LayerRegistry(Registry):
             raise PluginError(f"layers: {plugin.name!r} ({plugin}): expected a subclass of Layer, got {loaded!r}")
         if loaded.api > API:
             raise PluginError(
-                f"layers: {plugin.name!r} ({plugin}) is made for plugin API {loaded.api}, this tinygrad_lab offers "
+                f"layers: {plugin.name!r} ({plugin}) is made for plugin API {loaded.api}, but this tinygrad_lab offers "
                 f"{API}; upgrade tinygrad-lab"
             )
         if loaded.api < API - 1:
             raise PluginError(
-                f"layers: {plugin.name!r} ({plugin}) is made for plugin API {loaded.api}, this tinygrad_lab offers "
+                f"layers: {plugin.name!r} ({plugin}) is made for plugin API {loaded.api}, but this tinygrad_lab offers "
                 f"{API} and {API - 1}; upgrade {plugin.distribution}"
             )
 

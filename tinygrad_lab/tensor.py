@@ -160,16 +160,16 @@ class Tensor(Box):
         return format(self.item() if spec else str(self), spec)
 
     def __array__(self, *args: Any, **options: Any) -> Array:
-        """Return the values of a constant on the CPU, so that Matplotlib draws it."""
+        """Return the values of a constant on the CPU, so that Matplotlib can draw it."""
         if self.node is not None or self.device != "cpu":
             raise DTypeError(
-                "a Tensor on the tape or on a GPU does not turn into a NumPy array implicitly; use t.numpy(), which "
-                "cuts it off the tape, or the functions of tinygrad_lab"
+                "a Tensor on the tape or on a GPU is not converted to a NumPy array implicitly; use t.numpy(), which "
+                "detaches the values from the tape, or the functions of tinygrad_lab"
             )
         return np.array(self.numpy(), *args, **options)
 
     def to(self, device: str) -> Tensor:
-        """Return the tensor on another device; the gradient comes back the same way."""
+        """Return the tensor on another device; the backward pass moves the gradient back."""
         find_backend(device)
         return self if device == self.device else to_device(self, device=device, source=self.device)
 
@@ -186,12 +186,12 @@ class Tensor(Box):
         cotangent : Tensor or array
             dL/d(self), of this tensor's shape and dtype; by default 1 for a scalar.
         keep_graph : bool
-            Whether to keep saved values for another walk.
+            Whether to keep saved values for another backward pass.
 
         Raises
         ------
         GradientError
-            The tensor is not on the tape, needs a cotangent because it is not a scalar, or was walked before.
+            The tensor is not on the tape or needs a cotangent, or an earlier backward pass released the tape.
         """
         if self.node is None:
             raise GradientError(
@@ -202,7 +202,9 @@ class Tensor(Box):
     def _cotangent(self, cotangent: Any, who: str) -> Array:
         """Return the cotangent of this tensor with which a backward pass starts, by default 1 for a scalar."""
         if cotangent is None and self.shape != ():
-            raise GradientError(f"{who}: expected a cotangent for shape {self.shape}; take a sum, or pass one")
+            raise GradientError(
+                f"{who}: expected a cotangent of shape {self.shape}, got none; take a sum, or pass one"
+            )
         if cotangent is None:
             g = namespace(self.value).ones((), self.dtype)
         else:
@@ -214,7 +216,7 @@ class Tensor(Box):
         return g
 
     def register_hook(self, hook: Callable[[Any], Any]) -> Callable[[], None]:
-        """Call `hook` with this tensor's gradient in each backward pass. A result not None replaces it.
+        """Call `hook` with this tensor's gradient in each backward pass. A result other than None replaces it.
 
         A parameter keeps its hooks when it gets a new array, and while it is frozen.
 
@@ -224,7 +226,9 @@ class Tensor(Box):
             Call it to remove the hook.
         """
         if self.node is None:
-            raise GradientError("register_hook: expected a tensor on the tape, got a constant")
+            raise GradientError(
+                "register_hook: expected a tensor on the tape, got a constant; make a leaf with requires_grad=True"
+            )
         node = self.node
 
         @functools.wraps(hook, assigned=(), updated=())
@@ -276,7 +280,7 @@ class Tensor(Box):
         return self
 
     def _leaves_the_tape(self, how: str) -> None:
-        """Let a watcher know of a tracked value that is made a constant."""
+        """Report to a watcher that a tracked value becomes a constant."""
         if self.node is not None and (watcher := SETTINGS.get().watcher):
             watcher.left(self, how)
 
@@ -421,7 +425,7 @@ class Tensor(Box):
     take = _method(indexing.take)
 
     def flatten(self, start: int = 0) -> Any:
-        """Return the elements with all axes from `start` on as one: ``t.flatten(1)`` keeps the axis of the batch."""
+        """Return the elements with the axes from `start` on as one: ``t.flatten(1)`` keeps the axis of the batch."""
         if not 0 <= start <= self.ndim:
             raise OptionError(f"flatten: expected start from 0 to {self.ndim}, the number of axes, got {start}")
         return self.reshape(*self.shape[:start], math.prod(self.shape[start:]))
@@ -446,7 +450,7 @@ class Tensor(Box):
 
 
 class _Missing:
-    """An attribute that tensors lack. Reading it raises an error that names our word.
+    """An attribute that tensors lack. Reading it raises an error that suggests what to use.
 
     A `__getattr__` would cover every name, but it would slow down each access to a tensor's `value` and `node`: an
     operation would take 0.3 microseconds more.

@@ -196,7 +196,7 @@ def test_a_parameter_that_was_assigned_to_in_between_is_noticed(make: Make) -> N
     w = tgl.Parameter(make([2.0]))
     y = tgl.checkpoint(lambda: w * w)
     w.assign(make([3.0]))
-    with pytest.raises(GradientError, match="expected a function that repeats what it did"):
+    with pytest.raises(GradientError, match="expected a function that repeats its computation"):
         y.sum().backward()
 
 

@@ -238,7 +238,8 @@ def test_a_tape_is_walked_once_unless_it_is_kept(variable: Make) -> None:
     y.backward(keep_graph=True)
     y.backward()
     np.testing.assert_allclose(host(x.grad), 2 * np.exp([2.0]))
-    with pytest.raises(GradientError, match=r"sum_axes: expected a tape that was not walked before.*keep_graph=True"):
+    expected = r"sum_axes: expected a tape that no backward pass has used yet.*keep_graph=True"
+    with pytest.raises(GradientError, match=expected):
         y.backward()
 
 
@@ -297,7 +298,8 @@ def test_a_hook_needs_a_tape(make: Make) -> None:
 
 def test_backward_wants_a_tape_and_a_cotangent_that_fits(variable: Make, make: Make) -> None:
     x = variable([1.0, 2.0])
-    with pytest.raises(GradientError, match=r"backward: expected a cotangent for shape \(2,\); take a sum, or"):
+    expected = r"backward: expected a cotangent of shape \(2,\), got none; take a sum, or"
+    with pytest.raises(GradientError, match=expected):
         x.backward()
     with pytest.raises(GradientError, match="backward: expected a tensor on the tape, got a constant"):
         tgl.tensor(make([1.0])).backward()
@@ -359,5 +361,5 @@ def test_wrong_shapes_name_the_operation(make: Make) -> None:
 def test_other_exceptions_of_a_forward_stay_what_they_are(make: Make) -> None:
     with pytest.raises(IndexError):
         tgl.tensor(make([1.0, 2.0]))[5]
-    with pytest.raises(DTypeError, match="does not turn into a NumPy array implicitly"):
+    with pytest.raises(DTypeError, match="is not converted to a NumPy array implicitly"):
         np.asarray(tgl.tensor(make([1.0]), requires_grad=True))

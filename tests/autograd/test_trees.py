@@ -83,5 +83,5 @@ def test_dicts_are_matched_by_key_and_sequences_by_place() -> None:
     ],
 )
 def test_what_is_unlike_is_refused(like: Any, tree: Any) -> None:
-    with pytest.raises(ShapeError, match="pull: expected a cotangent like each output"):
+    with pytest.raises(ShapeError, match="pullback: expected a cotangent like each output"):
         leaves_like(like, tree)

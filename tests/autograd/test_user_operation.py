@@ -74,5 +74,6 @@ def test_who_forgets_to_sum_to_the_shape_is_told(make: Make) -> None:
         return x * y
 
     product.defvjp(x=lambda g, y: g * y, y=lambda g, x: g * x)
-    with pytest.raises(GradientError, match=r"expected \(2,\) float64, got \(3, 2\) float64.*sum_to its shape"):
+    expected = r"expected \(2,\) float64, got \(3, 2\) float64.*is sum_to or astype missing"
+    with pytest.raises(GradientError, match=expected):
         tgl.grad(lambda x: tgl.sum(product(x, make(np.ones((3, 2))))))(make([1.0, 2.0]))

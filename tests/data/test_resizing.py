@@ -84,7 +84,7 @@ def test_what_would_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPat
     images = np.zeros((2000, 1, 1, 3), np.uint8)
     with pytest.raises(OptionError) as told:
         resize_bilinear(images, (512, 512))
-    expected = "resize to 512x512: expected to need at most the 1.0 GiB of memory that there are, got 1.5 GiB; "
+    expected = "resize to 512x512: expected to need at most the 1.0 GiB of memory available, got 1.5 GiB; "
     assert str(told.value) == expected + "take a smaller size, or fewer images"
     with pytest.raises(OptionError, match=r"size: expected at most 67,108,864 pixels, got 10,000 x 10,000"):
         resize_bilinear(images, (10_000, 10_000))

@@ -173,7 +173,7 @@ def test_bytes_in_another_order_are_the_same_numbers() -> None:
 # ----------------------------------------------------------------------------------------------------- what is refused
 
 
-REFUSED = r"expected (numbers|arrays of numbers|an array without a mask|a rectangular)|does not turn into"
+REFUSED = r"expected (numbers|arrays of numbers|an array without a mask|a rectangular)|is not converted to"
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_complex_results_and_complex_variables() -> None:
         tgl.grad(lambda z: tgl.sum(tgl.abs(z)))(z)
     with pytest.raises(DTypeError, match="a complex number among the arguments"):
         tgl.grad(lambda x: tgl.sum(x * 1j))(x)
-    with pytest.raises(GradientError, match="a real variable has no gradient of a complex result"):
+    with pytest.raises(GradientError, match="a complex result has no gradient with respect to a real variable"):
         tgl.grad(lambda x: tgl.sum(x * np.array([1j, 1.0])))(x)
     with pytest.raises(GradientError, match="differentiate the real part"):
         tgl.grad(lambda x: tgl.sum(tgl.astype(x, dtype="complex128")))(x)

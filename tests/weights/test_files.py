@@ -30,7 +30,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         save_weights(Dense(2, 3, rng=0), tmp_path / "none" / "dense.safetensors")
     folder = tmp_path / "none"
     assert str(caught.value) == (
-        f"save_weights: expected a folder to write dense.safetensors into, found no {folder}; make it"
+        f"save_weights: expected a folder to write dense.safetensors in, found no {folder}; create it"
     )
 
 
@@ -39,7 +39,8 @@ def test_swapped_arguments_are_told(function: Any, tmp_path: Path) -> None:
     name = function.__name__
     with pytest.raises(CallError) as caught:
         function(str(tmp_path / "dense.safetensors"), Dense(2, 3, rng=0))
-    assert str(caught.value) == f"{name}: expected {name}(model, path), the model a Layer, got {name}(str, Dense)"
+    expected = f"{name}: expected {name}(model, path) with a Layer as the model, got {name}(str, Dense)"
+    assert str(caught.value) == expected
 
 
 @pytest.mark.parametrize("name", ["dense.npz", "dense.pt", "dense", "safetensors"])

@@ -152,7 +152,7 @@ def test_every_misfit_is_listed_and_so_are_rules_without_a_match(tmp_path: Path)
         import_weights(network(), as_npz(tmp_path, arrays), rules=rules, convention="torch", flattened=FLATTENED)
     lines = str(caught.value).splitlines()[1:]
     assert [line.strip() for line in lines] == [
-        "no array for the variable output.weight (24, 5) (the nearest left: head.weight)",
+        "no array for the variable output.weight (24, 5) (the nearest array left over: head.weight)",
         "no variable for the array head.weight",
         "a rule that matches nothing: feature.0.*",
     ]
@@ -296,7 +296,7 @@ def test_rules_apply_in_order_and_stars_keep_their_place() -> None:
         ({"fresh": [3]}, r"expected fresh to be patterns such as 'output\.\*', got 3"),
         ({"flattened": {"output": 3}}, r"flattened\['output'\]: expected \(channels, height, width\) .*, got 3"),
         ({"flattened": {"output": ["a", "b", "c"]}}, r"expected \(channels, height, width\)"),
-        ({"convention": "caffe"}, "expected a convention of"),
+        ({"convention": "caffe"}, "expected convention to be one of"),
         ({"fresh": ["outptu*"]}, "expected fresh to match variables such as"),
     ],
 )

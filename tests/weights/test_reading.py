@@ -161,7 +161,7 @@ def test_what_memory_does_not_hold_is_refused(tmp_path: Path, monkeypatch: pytes
     for path in (npz(tmp_path / "a.npz", {"a.npy": bytes(2 << 20)}), tmp_path / "a.safetensors"):
         with path.open("ab") as file:
             os.truncate(file.fileno(), max(path.stat().st_size, 2 << 20))
-        with pytest.raises(StateError, match=r"expected to need at most the 0\.0 GiB of memory that there are, got"):
+        with pytest.raises(StateError, match=r"expected to need at most the 0\.0 GiB of memory available, got"):
             read_arrays(path)
 
 

@@ -1,4 +1,4 @@
-"""Watchers of computations; `detect_anomaly` checks that results and gradients are finite, and notes calling lines."""
+"""Watchers of computations, such as the one that `detect_anomaly` uses to find results that are not finite."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Watcher:
     """A watcher of operations and of the backward pass: the setting `watcher`. This one does nothing."""
 
     def computed(self, op: Any, values: list[Any], inputs: list[Any], results: tuple[Any, ...]) -> None:
-        """Take note of an operation on tensors: its arrays, the nodes of the tracked ones, and the results."""
+        """Note an operation on tensors: its arrays, the nodes of the tracked ones, and the results."""
 
     def recorded(self, node: Any) -> None:
-        """Take note of the node of the operation that was computed last."""
+        """Note the node of the operation that was computed last."""
 
     def left(self, box: Any, how: str) -> None:
-        """Take note of a tracked value that was made a constant, such as by ``stop_gradient``."""
+        """Note a tracked value that became a constant, for example by ``stop_gradient``."""
 
     def propagated(self, node: Any, g: Any, source: Any, gradient: Any) -> None:
-        """Take note of the gradient that the rule of a node made of the cotangent `g`, for one input."""
+        """Note the gradient that a node's rule computed from the cotangent `g` for one input."""
 
 
 class _Anomaly(Watcher):
@@ -56,5 +56,8 @@ class _Anomaly(Watcher):
 
 
 def detect_anomaly() -> AbstractContextManager[None]:
-    """Name the first operation whose value or gradient is not finite, and the line that called it. Slow."""
+    """Raise an error at the first value or gradient that is not finite; all operations become slower.
+
+    The error names the operation and the line that called it.
+    """
     return using(watcher=_Anomaly())

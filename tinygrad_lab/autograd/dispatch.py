@@ -35,7 +35,7 @@ def provider_serves(provider: str, xp: Any) -> bool:
     try:
         importlib.import_module("numba")
     except ImportError as error:
-        warn_once(f"no compiled kernels ({error}); those in NumPy serve, at about half the speed: pip install numba")
+        warn_once(f"no compiled kernels ({error}); NumPy's run instead, at about half the speed; pip install numba")
         return False
     return True
 
@@ -58,12 +58,12 @@ class Kernel:
     when : callable or None
         Predicate on the same arguments: whether the kernel supports the call. None: it supports every call.
     min_size : int
-        Elements that the largest array must have for a launch to pay. The conformance kit runs smaller ones too.
+        The size of the largest array from which a launch pays off. The kit runs the kernel on smaller ones too.
     error_bound : float or callable
         Bound on its float32 error, relative to the standard deviation of the result. A function returns the bound if
         it depends on settings.
     calls : int
-        How often the kernel ran, for tests of when it does.
+        How often the kernel ran; tests read it.
     """
 
     provider: str
@@ -91,10 +91,10 @@ class ShapeCheck:
         The primitive whose calls are checked.
     rule : callable
         ``rule(op, *shapes, **options)`` raises an error if the arguments do not fit. It gets the shape of each array
-        (None for an argument None), never the array, so its result depends only on the shapes and options.
+        (None for an argument that is None), never the array, so its result depends only on the shapes and options.
     """
 
-    MOST = 1 << 12  # cached calls
+    MOST = 1 << 12  # calls in the cache
 
     def __init__(self, op: Any, rule: Callable[..., None]) -> None:
         self.op, self.rule, self.passed = op, rule, set[bytes]()
@@ -165,7 +165,7 @@ class KernelTable(list[Kernel]):
     def serving(
         self, xp: Any, values: list[Any], options: dict[str, Any], *, any_size: bool = False
     ) -> Iterator[Kernel]:
-        """Yield the enabled kernels that support the call; with `any_size`, also those whose launch would not pay."""
+        """Yield the enabled kernels that support the call; `any_size` includes those whose launch would not pay off."""
         allowed, size = SETTINGS.get().providers, 0
         for value in values:
             if is_array(value):
@@ -182,7 +182,7 @@ class KernelTable(list[Kernel]):
                 yield kernel
 
     def choose(self, xp: Any, values: list[Any], options: dict[str, Any]) -> Callable[..., Any] | None:
-        """Return the first enabled kernel that supports the call, or None; an observer chooses instead."""
+        """Return the first enabled kernel that supports the call, or None. An observer, if set, chooses instead."""
         if OBSERVERS and (observer := SETTINGS.get().observer):
             chosen: Callable[..., Any] | None = observer(self.op, xp, values, options)
             return chosen

@@ -53,7 +53,7 @@ def jacobian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Calla
 
 
 def _rows(k: int, outputs: list[Any], rebuild: Callable[..., Any], pull: Callable[..., Any], argument: Any) -> Any:
-    """Return the Jacobian of the k-th output, a tree like the argument: one pullback for each of its elements."""
+    """Return the Jacobian of the k-th output, a tree like the argument, from one pullback per element of the output."""
     out, rows = outputs[k], []
     for one_hot in namespace(out).eye(out.size, dtype=out.dtype):
         cotangents = [one_hot.reshape(out.shape) if i == k else zeros_like(o) for i, o in enumerate(outputs)]
@@ -68,7 +68,7 @@ def _rows(k: int, outputs: list[Any], rebuild: Callable[..., Any], pull: Callabl
 
 
 def _stacked(rows: list[Any]) -> Any:
-    """Stack arrays by their own library, and tensors by the operation, which NumPy's `stack` dispatches to."""
+    """Stack arrays with their own library, and tensors with the operation to which NumPy's `stack` dispatches."""
     tracked = any(isinstance(row, Box) for row in rows)
     return (namespace() if tracked else namespace(*rows)).stack(rows)
 

@@ -36,7 +36,7 @@ class Primitive:
         self.arguments = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
         self.options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         if clash := {*self.outputs, "wanted"} & {*self.arguments, *self.options}:
-            raise RuleError(f"{forward.__name__}: expected distinct names, got {clash} twice; rename")
+            raise RuleError(f"{forward.__name__}: expected distinct names, got {clash} twice; rename one")
         self.variadic = next((i for i, p in enumerate(parameters) if p.kind is p.VAR_POSITIONAL), None)
         self.rules: dict[int, Rule] = {}  # by the position of an argument
         self.plans: dict[Any, tuple[Any, Any]] = {}  # by the tracked arguments: their rules, and all that these need
@@ -152,7 +152,7 @@ class Primitive:
         return tuple(self._need(name) for name in list(inspect.signature(rule).parameters)[1:])
 
     def _need(self, name: str) -> tuple[int, Any]:
-        """Translate a name in a rule's signature to the (kind, which) that is saved for it."""
+        """Translate a name in a rule's signature to the pair (kind, which) of the value to save for it."""
         base = name.removesuffix("_like")
         if name in self.outputs:
             return OUT, None if len(self.outputs) == 1 else self.outputs.index(name)

@@ -34,11 +34,11 @@ class Settings:
     recording : bool
         Whether operations are put on the tape.
     watcher : Watcher or None
-        Sees every operation on tensors, every node and every gradient, such as the checks of `detect_anomaly`.
+        Sees every operation on tensors, every node and every gradient; `detect_anomaly` checks them this way.
     transforming : bool
         Whether a function is being differentiated by a transform, such as `grad`.
     analytic : bool
-        Whether functions that are not analytic accept complex numbers and continue analytically; otherwise they raise.
+        Whether functions that are not analytic accept complex numbers by analytic continuation; otherwise they raise.
     providers : frozenset of str or None
         The kernel providers that may replace reference forwards; None for all providers.
         TINYGRAD_LAB_KERNELS (``all``, ``none``, ``numpy``, ``numpy,numba``) sets the initial value.
@@ -56,7 +56,7 @@ class Settings:
     observer: Callable[..., Any] | None = None
 
 
-OBSERVERS: list[Callable[..., Any]] = []  # of all threads; if there are none, operations do not look for theirs
+OBSERVERS: list[Callable[..., Any]] = []  # of all threads; while it is empty, operations do not look up their own
 SETTINGS = ContextVar("tinygrad_lab.autograd.settings", default=Settings(providers=_providers_from_environment()))
 
 
@@ -69,7 +69,7 @@ def using(**changes: Any) -> AbstractContextManager[None]:
         The changes include `observer`, which only `observing` sets.
     """
     if "observer" in changes:
-        raise OptionError("using: expected settings other than observer; use observing(observer)")
+        raise OptionError("using: expected settings other than observer, got observer; use observing(observer)")
     return _changed(changes)
 
 

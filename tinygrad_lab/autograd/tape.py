@@ -96,7 +96,10 @@ def output_node(node: Node, index: int) -> Node:
 
 
 def toposort(roots: Collection[Node], oldest: int = 0, stop: frozenset[Node] = frozenset()) -> list[Node]:
-    """Return the nodes that the roots depend on, oldest first: none created before `oldest`, none behind `stop`."""
+    """Return the nodes that the roots depend on, oldest first.
+
+    Nodes created before `oldest` are left out, and the inputs of the nodes in `stop` are not followed.
+    """
     found, seen = list(roots), set(roots)
     for node in found:
         for n in node.inputs if not stop or node not in stop else ():
@@ -116,7 +119,7 @@ def backward_pass(
     roots : mapping of Node to cotangent
         Where the walk starts: dL/d(root) for some scalar L.
     wanted : iterable of Node
-        Nodes whose cotangents are returned; the walk ends there. None: leaves accumulate theirs in ``node.grad``.
+        Nodes whose cotangents are returned; the walk ends there. If None, leaves add their gradients to ``node.grad``.
     keep : bool
         Whether to keep saved values for another walk. If False, they are dropped as the walk leaves their node.
     record : bool
@@ -127,7 +130,7 @@ def backward_pass(
     Raises
     ------
     GradientError
-        The tape was walked before and its values dropped; a rule failed; a gradient does not fit its leaf.
+        An earlier walk dropped the tape's values, a rule failed, or a gradient does not fit its leaf.
     NonFiniteError
         Under `detect_anomaly`, a gradient is infinite or NaN.
     """

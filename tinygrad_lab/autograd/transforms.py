@@ -20,7 +20,7 @@ from tinygrad_lab.errors import GradientError
 
 @primitive
 def identity(xp: Any, x: Any) -> Any:
-    """Return x. A nested transform ties its variables to the outer tape by it."""
+    """Return x. A nested transform uses it to tie its variables to the outer tape."""
     return x
 
 
@@ -73,7 +73,7 @@ class Pullback:
 
 
 def vjp(f: Callable[..., Any], *xs: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """Return f(x...) and the function v -> J^T v, a tuple with one gradient for each argument.
+    """Return f(x...) and the function v -> J^T v, which returns a tuple with one gradient for each argument.
 
     Parameters
     ----------

@@ -275,7 +275,7 @@ def explain_backward(
     Raises
     ------
     GradientError
-        The result was walked before, is no scalar and has no cotangent, or a derivative rule fails.
+        An earlier backward pass released the tape, a cotangent is missing, or a derivative rule fails.
     DTypeError
         The target is neither a tensor nor a function, or `of` has something without variables.
 
@@ -309,8 +309,8 @@ def _explained(root: Any, trace: Trace, names: dict[str, Tensor], only: bool, co
         nodes = toposort([node])
         if any(n.saved is None for n in nodes):
             raise GradientError(
-                "explain_backward: expected a tape that was not walked before, got one whose values were dropped; "
-                "call it before backward(), or pass a function that computes the result"
+                "explain_backward: expected a tape that no backward pass has used yet, got one whose values were "
+                "released; call it before backward(), or pass a function that computes the result"
             )
         leaves = [n for n in nodes if n.op is None]
         with using(watcher=trace):

@@ -1,4 +1,4 @@
-"""Layers with replaced parts: a call with other parameters, and other methods `output_shape` for a while."""
+"""Layers with replaced parts: a call with other parameters, and a temporary replacement of `output_shape`."""
 
 from __future__ import annotations
 

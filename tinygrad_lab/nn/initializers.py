@@ -21,7 +21,7 @@ from tinygrad_lab.limits import check_memory
 Rng = int | np.random.Generator | None
 
 _MOST = 1 << 60  # largest number of weights of one shape; NumPy can still count their bytes
-_MANY = 1 << 24  # number of weights from which the free memory is checked first
+_MANY = 1 << 24  # number of weights from which the machine's memory is checked first
 _WHILE_DRAWN = 12  # bytes per weight while it is drawn in float64 and converted to float32
 
 _DEFAULT_RNG: ContextVar[np.random.Generator | None] = ContextVar("tinygrad_lab.rng", default=None)
@@ -34,7 +34,7 @@ def seed(number: int) -> None:
 
 
 def as_rng(rng: Rng) -> np.random.Generator:
-    """Return a generator: the one given, a new one for a seed, or for None the one that `seed` created."""
+    """Return a generator: the given one, or a new one for a seed. None means that of `seed`, or a new unseeded one."""
     if isinstance(rng, np.random.Generator):
         return rng
     if rng is None:
@@ -99,7 +99,7 @@ def ones(shape: Shape) -> Array:
 
 
 def normal(shape: Shape, *, std: float, rng: Rng = None) -> Array:
-    """Draw from the normal distribution of mean 0 and standard deviation `std`."""
+    """Draw from the normal distribution with mean 0 and standard deviation `std`."""
     return _fill(shape, lambda: std * as_rng(rng).standard_normal(shape))
 
 

@@ -4,8 +4,8 @@ A layer finds its parameters, buffers and inner layers in its attributes, in the
 parameter's *path* is the chain of attribute names that leads to it, such as ``features.0.weight``.
 
 In training, random numbers and buffer updates belong to a *step*: one call of the outermost layer. Random numbers are
-keyed by (seed, step, path, number of the draw), so recomputing a forward draws the same ones, and resuming needs two
-integers. Updates are proposed during the call and committed once, at its end.
+keyed by (seed, step, path, number of the draw), so recomputing a forward draws the same ones, and resuming needs
+only the seed and the step. Updates are proposed during the call and committed once, at its end.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Call:
         return self.paths.get(id(layer), type(layer).__name__)
 
     def key(self, layer: Layer) -> Any:
-        """Return the 64-bit key of a layer's next draw: an integer, or under `KEY_PLACES` the array that holds it."""
+        """Return the 64-bit key of a layer's next draw: an integer, or the array with it if `KEY_PLACES` is set."""
         path = self.path(layer)
         number = once(lambda: self._count(path))
         place = KEY_PLACES.get()
@@ -74,15 +74,15 @@ class Layer(metaclass=Checked):
     api : int
         The plugin interface that the layer was written for.
     version : int
-        The version of its configuration. When arguments change, raise it and define ``upgrade(config, old)``.
+        The version of its configuration. When arguments change, increase it and define ``upgrade(config, old)``.
     training : bool
         The mode, set by `train` and `eval`.
     seed : int
         Seed for training-time randomness. Only the outermost layer's seed is used.
     integers : bool
         Whether inputs may be integers or booleans, for layers that only move or choose elements. Layers that compute
-        require floats: NumPy would convert integers to floats of a width that depends on theirs (bytes to float16),
-        and the bytes of an image are not the brightness from 0 to 1 that a network learns from.
+        require floats. NumPy would convert integers to floats of a width that depends on theirs (bytes to float16).
+        Besides, networks learn from brightness between 0 and 1, not from the bytes of an image.
     frozen : bool
         Whether statistics stay fixed in training too; set by `freeze` and `unfreeze`.
     """
@@ -270,19 +270,19 @@ class Layer(metaclass=Checked):
         return self._map_variables(lambda a: a.astype(dtype) if a.dtype.kind == "f" else a)
 
     def train(self, mode: bool = True) -> Self:
-        """Set this layer and all inside it to training mode and return it."""
+        """Set this layer and all inner layers to training mode (or `mode`) and return this layer."""
         for layer in self.layers().values():
             layer.training = mode
         return self
 
     def eval(self) -> Self:
-        """Set this layer and all inside it to evaluation mode and return it."""
+        """Set this layer and all inner layers to evaluation mode and return this layer."""
         return self.train(False)
 
     def freeze(self, frozen: bool = True) -> Self:
         """Freeze this layer and all inner layers, so that training leaves them unchanged, and return it.
 
-        Parameters become constants, and layers with running statistics use those that they have.
+        Parameters become constants, and layers with running statistics keep using the current ones.
         """
         for layer in self.layers().values():
             layer.frozen = frozen
@@ -314,7 +314,7 @@ class Layer(metaclass=Checked):
         """Return the constructor call, without the random generator and keyword arguments at their defaults."""
         return as_call(type(self).__name__, type(self).__init__, self.config())
 
-    if not TYPE_CHECKING:  # or type checkers would take any name
+    if not TYPE_CHECKING:  # otherwise type checkers would accept any name
 
         def __getattr__(self, name):
             raise missing(f"'{type(self).__name__}' object", name, LAYER)
@@ -330,7 +330,7 @@ class Layer(metaclass=Checked):
             if value.shape != old.shape:
                 raise ShapeError(
                     f"{brief(self)}: expected {name} of shape {old.shape}, got {value.shape}; "
-                    "its shapes follow from its options, so make a new layer with others"
+                    "the layer's options determine its shapes, so make a new layer with other options"
                 )
         super().__setattr__(name, value)
 

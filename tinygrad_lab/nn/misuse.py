@@ -1,4 +1,4 @@
-"""Explanations of failed layer calls: find out what was wrong with the inputs."""
+"""Explanations of failed layer calls: errors that name the wrong input."""
 
 from __future__ import annotations
 

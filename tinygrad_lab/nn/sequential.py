@@ -84,7 +84,7 @@ class Sequential(Layer):
     def __getitem__(self, index: int | str | slice) -> Any:
         if isinstance(index, slice):
             return Sequential(dict(list(self.inner.items())[index]))
-        layers = self.children()  # a subclass may have layers beside the sequence, such as extra heads
+        layers = self.children()  # a subclass may have layers outside of the sequence, such as extra heads
         return layers[index if isinstance(index, str) else list(layers)[index]]
 
     def __setitem__(self, index: int | str, layer: Layer) -> None:

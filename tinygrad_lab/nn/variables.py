@@ -22,10 +22,12 @@ class Variable(Tensor):
         self.assign(array)
 
     def assign(self, array: Any) -> None:
-        """Replace the value with a new array, and the leaf with one without gradient; the old array is unchanged."""
+        """Replace the value with a new array, and the leaf with a new one; the old array is unchanged."""
         value = as_array(unbox(array), who=f"{type(self).__name__}: ")
         if self.tracked and not carries_gradient(value):
-            raise DTypeError(f"Parameter: expected floats, got {value.dtype}; use a Buffer for unlearned values")
+            raise DTypeError(
+                f"Parameter: expected floats, got {value.dtype}; use a Buffer for values that are not learned"
+            )
         if self.value is not None and value.shape != self.value.shape:
             raise ShapeError(f"assign: expected shape {self.value.shape}, got {value.shape}")
         hooks = self.node.hooks if self.node else ()

@@ -45,7 +45,7 @@ CONVENTIONS: dict[str, dict[str, Names]] = {
         "prelu": {"weight": ("slope", ())},
     },
 }
-"""By framework, kind of layer and its name for an array: our name (empty: skip it) and the order of its axes."""
+"""Our name for an array (empty to skip it) and the order of its axes, by framework, kind of layer and their name."""
 
 
 def check_convention(who: str, convention: str) -> None:
@@ -54,14 +54,14 @@ def check_convention(who: str, convention: str) -> None:
     Raises
     ------
     OptionError
-        It is unknown.
+        The name is unknown.
     """
     if convention not in CONVENTIONS:
-        raise OptionError(f"{who}: expected a convention of {sorted(CONVENTIONS)}, got {convention!r}")
+        raise OptionError(f"{who}: expected convention to be one of {sorted(CONVENTIONS)}, got {convention!r}")
 
 
 def names_in(layer: Layer | None, convention: str) -> Mapping[str, tuple[str, Axes]]:
-    """Return a convention's names for the arrays of a layer; nothing if it has none for that kind of layer."""
+    """Return a convention's names for the arrays of a layer; empty if it has none for that kind of layer."""
     if layer is None:
         return {}
     try:
@@ -88,7 +88,7 @@ def renamed(name: str, rules: Rules) -> str | None:
 
 
 def original(name: str, rules: Rules) -> str:
-    """Return the name that `renamed` changes into this one: the inverse, by the first rule with such a result.
+    """Return the name that `renamed` changes into this one, by the first rule with such a result.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def check_rules(rules: Rules) -> None:
     Raises
     ------
     OptionError
-        One has not.
+        A name has another type, or another number of stars than its pattern.
     """
     for pattern, target in rules.items():
         if not fits(target, str | None):
@@ -149,7 +149,7 @@ def check_maps(layers: Mapping[str, Layer], flattened: Mapping[str, Sequence[int
     Raises
     ------
     OptionError
-        One is not (channels, height, width) of as many numbers as the layer has inputs.
+        A shape is not (channels, height, width) of as many elements as the layer has inputs.
     """
     for path, map_shape in flattened.items():
         layer = layers.get(path)
@@ -210,12 +210,12 @@ def in_row_order(layer: Layer) -> dict[str, Variable]:
 
 
 def flattened_maps(model: Layer, image: Shape) -> dict[str, tuple[int, int, int]]:
-    """Return (channels, height, width) of the map before each of `flattened_layers`, found by the shapes alone.
+    """Return (channels, height, width) of the map before each of `flattened_layers`, found from shapes alone.
 
     Parameters
     ----------
     model : Layer
-        A network; without `output_shape` no map is found.
+        A network; if it does not define `output_shape`, no map is found.
     image : (height, width, channels)
         The shape of its input.
     """

@@ -29,7 +29,7 @@ from tinygrad_lab.weights.files import write_arrays
 
 __all__ = ["export_weights"]
 
-_FORMATS = {"own": "np", "torch": "pt"}  # which some readers of safetensors files ask for
+_FORMATS = {"own": "np", "torch": "pt"}  # some readers of safetensors files need it
 
 
 def export_weights(
@@ -57,9 +57,9 @@ def export_weights(
         Their names and ours, as for `import_weights`, applied from right to left: ``{"layer*.bn*.*":
         "stage*.norm*.*"}`` writes ``stage2.norm1.bias`` as ``layer2.bn1.bias``. Without a rule a layer keeps its path.
     image : (height, width, channels), optional
-        The shape of the model's input, by which the maps before flattened layers are found.
+        The shape of the model's input, from which the maps before flattened layers are found.
     flattened : mapping of path to (channels, height, width), optional
-        Maps before flattened layers, as for `import_weights`, where the shapes of the model do not give them.
+        Maps before flattened layers, as for `import_weights`, if they do not follow from the shape of the input.
 
     Returns
     -------
@@ -113,8 +113,8 @@ def _converted(layer: Layer, path: str, leaf: str, array: Array, convention: str
             return theirs, array.transpose(np.argsort(axes)) if axes else array
     if CONVENTIONS[convention]:
         raise OptionError(
-            f"export_weights: expected a layer out of {sorted(CONVENTIONS[convention])}, got {layer} at {path!r}; "
-            f"convention={convention!r} has no names for its arrays, convention='own' writes any"
+            f"export_weights: expected layers out of {sorted(CONVENTIONS[convention])}, got {layer} at {path!r}; "
+            f"convention={convention!r} has no names for its arrays; convention='own' writes all layers"
         )
     return leaf, array
 
@@ -133,6 +133,7 @@ def _maps(
             cure = f"flattened={{{path!r}: (channels, height, width)}}"
             raise OptionError(
                 f"export_weights: expected image=(height, width, channels) of the model's input or {cure}, the map "
-                f"before {model.layers()[path]}, got neither; PyTorch orders its rows by channel first, here it is last"
+                f"before {model.layers()[path]}, got neither; PyTorch orders its rows by channel first, this framework "
+                "by channel last"
             )
     return found

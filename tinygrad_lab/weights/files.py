@@ -18,7 +18,7 @@ from tinygrad_lab.weights.reading import read_safetensors
 def _check_model(who: str, model: Any, path: Any) -> None:
     if not isinstance(model, Layer):
         given = f"{type(model).__name__}, {type(path).__name__}"
-        raise CallError(f"{who}: expected {who}(model, path), the model a Layer, got {who}({given})")
+        raise CallError(f"{who}: expected {who}(model, path) with a Layer as the model, got {who}({given})")
 
 
 def save_weights(model: Layer, path: str | os.PathLike[str]) -> None:
@@ -55,7 +55,7 @@ def write_arrays(
     if path.suffix != ".safetensors":
         raise OptionError(f"{who}: expected a .safetensors file to write, got {path}")
     if not path.parent.is_dir():
-        raise StateError(f"{who}: expected a folder to write {path.name} into, found no {path.parent}; make it")
+        raise StateError(f"{who}: expected a folder to write {path.name} in, found no {path.parent}; create it")
     content = save({name: array.copy(order="C") for name, array in arrays.items()}, metadata)
     with writing(StateError, f"{who}: expected to write {path}"):
         write_atomically(path, content)

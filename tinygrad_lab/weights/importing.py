@@ -57,15 +57,15 @@ def import_weights(
         An ``.npz`` or ``.safetensors`` file.
     rules : mapping of pattern to name or None
         Their names and ours: ``{"layer*.conv*.*": "stage*.conv*.*"}``. Each ``*`` matches any text, as short as
-        possible, which replaces the ``*`` of the same number on the right. The first rule that matches a name is used.
+        possible. This text replaces the corresponding ``*`` on the right. The first rule that matches a name is used.
         None or an empty name skips an array. A name that no rule matches is unchanged.
     convention : {"own", "torch"}
         The framework that defines names and axes of the arrays inside a layer. PyTorch stores filters as (out, in,
         height, width) and dense weights as (out, in), and names batch normalization's arrays weight, bias, running_mean
         and running_var.
     flattened : mapping of path to (channels, height, width)
-        The shape of the map that was flattened before a dense layer: PyTorch orders the layer's rows with the channel
-        first, here the channel is last. With PyTorch's convention it is required for every dense layer after a flatten,
+        The shape of the map that was flattened before a dense layer. PyTorch orders the layer's rows with the channel
+        first; here the channel is last. With PyTorch's convention it is required for every dense layer after a flatten,
         and for a normalization between the two.
     fresh : str or iterable of str
         Patterns of the model's variables that keep their values, such as those of a new head: ``"output.*"``.
@@ -178,10 +178,10 @@ class _Pairing:
 
     def _missing(self, ours: str) -> str:
         near = difflib.get_close_matches(ours, list(self.unknown)[:_COMPARED], n=1, cutoff=0.4)
-        return f"{ours} {self.own[ours].shape}" + (f" (the nearest left: {near[0]})" if near else "")
+        return f"{ours} {self.own[ours].shape}" + (f" (the nearest array left over: {near[0]})" if near else "")
 
     def _unknown(self, name: str) -> str:
-        return name if name == self.unknown[name] else f"{name}, renamed {self.unknown[name]}"
+        return name if name == self.unknown[name] else f"{name}, renamed to {self.unknown[name]}"
 
 
 def _listed(what: str, entries: Sequence[str], describe: Callable[[str], str]) -> Iterator[str]:
@@ -206,7 +206,7 @@ def _patterns(model: Layer, fresh: str | Iterable[str]) -> tuple[str, ...]:
 def _checked_flattened(
     model: Layer, flattened: Mapping[str, Sequence[int]], pairing: _Pairing
 ) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the maps before flattened layers; raise if one is missing, since shapes fit in any order."""
+    """Return the shapes of the maps before flattened layers; raise if one is missing: wrong orders would fit too."""
     check_maps(pairing.layers, flattened)
     if pairing.convention == "torch":
         for path in flattened_layers(model):
@@ -214,7 +214,7 @@ def _checked_flattened(
             if path not in flattened and not all(map(pairing.stays, ordered)):
                 raise OptionError(
                     f"import_weights: expected flattened={{{path!r}: (channels, height, width)}}, the map before "
-                    f"{pairing.layers[path]}, got none; PyTorch orders its rows by channel first, here it is last, and "
-                    "the shapes fit either way"
+                    f"{pairing.layers[path]}, got none; PyTorch orders its rows by channel first, this framework by "
+                    "channel last, and the shapes fit either way"
                 )
     return {path: tuple(map_shape) for path, map_shape in flattened.items()}

@@ -46,7 +46,7 @@ def read_arrays(path: str | PathLike[str]) -> dict[str, Array]:
     ------
     StateError
         The file is missing, damaged or of another kind, contains anything other than arrays of numbers or text, or
-        unpacks to more than a hundred times its size plus 64 MiB, or than the machine's memory.
+        unpacks to more than a hundred times its size plus 64 MiB, or to more than the machine's memory.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def read_safetensors(path: Path, *, who: str = "weights") -> dict[str, Array]:
     """Return the arrays in a safetensors file, read-only; see `read_arrays`."""
     from safetensors import SafetensorError, deserialize
 
-    check_memory(StateError, f"{who} {path}", 2 * _size(path, who), cure="read it where there is more")
+    check_memory(StateError, f"{who} {path}", 2 * _size(path, who), cure="read it on a machine with more")
     try:
         content = path.read_bytes()
         if int.from_bytes(content[:8], "little") > _MOST_HEADER:
@@ -99,7 +99,7 @@ def read_npz(path: Path, *, who: str = "weights") -> dict[str, Array]:
             unpacked = sum(member.file_size for member in members)
             if unpacked > (most := _SMALL + _RATIO * size):
                 raise StateError(f"{who} {path}: expected to unpack to at most {most:,} bytes, got {unpacked:,}")
-            check_memory(StateError, f"{who} {path}", unpacked, cure="read it where there is more")
+            check_memory(StateError, f"{who} {path}", unpacked, cure="read it on a machine with more")
             arrays = {}
             for member in members:
                 name = member.filename.removesuffix(".npy")
@@ -144,7 +144,7 @@ def _check_shape(place: str, shape: Any) -> None:
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: str) -> Array:
-    """Return an array of an ``.npz`` file after comparing its sizes."""
+    """Return an array of an ``.npz`` file after checking its size."""
     if member.flag_bits & _LOCKED:
         raise StateError(f"{place}: expected an array without a password, got an encrypted one")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

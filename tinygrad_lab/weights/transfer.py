@@ -79,12 +79,12 @@ def replace_head(model: Layer, classes: int, *, rng: Rng = None) -> Layer:
     classes : int
         The new number of classes.
     rng : int or numpy.random.Generator
-        Seed or generator of the new weights.
+        Seed or generator for the new weights.
 
     Returns
     -------
     Layer
-        The new last layer, of the dtype and on the device of the old one.
+        The new last layer, with the dtype and the device of the old one.
 
     Raises
     ------
