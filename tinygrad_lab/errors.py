@@ -86,7 +86,10 @@ class DTypeError(LabError, TypeError):
     def widened(cls, op: Any, expected: Any, got: Any) -> DTypeError:
         """Report a result whose dtype is not that of the tracked argument."""
         if expected.kind == "c":
-            why = "it is not analytic, so it has no complex derivative; differentiate its real and imaginary parts"
+            why = (
+                "it is not analytic and has no complex derivative; differentiate with respect to the real and "
+                "imaginary parts"
+            )
         elif got.kind == "c":
             why = "a complex number among the arguments made it complex: compute with its real and imaginary parts"
         else:

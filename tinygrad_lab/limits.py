@@ -1,4 +1,4 @@
-"""Memory limits of this machine. Networks, data and weights are checked against them before memory is allocated."""
+"""Memory limits of this machine. The module is at the root because networks, data and weights use it."""
 
 from __future__ import annotations
 
