@@ -180,7 +180,7 @@ def test_wrong_calls_are_refused() -> None:
     loss.backward()
     with pytest.raises(GradientError, match=r"explain_backward: expected a tape that no backward pass has used"):
         tgl.explain_backward(loss)
-    with pytest.raises(GradientError, match=r"explain_backward: expected a cotangent for shape \(2,\)"):
+    with pytest.raises(GradientError, match=r"explain_backward: expected a cotangent of shape \(2,\)"):
         tgl.explain_backward(w * w)
     with pytest.raises(ShapeError, match=r"explain_backward: expected a cotangent of shape \(2,\)"):
         tgl.explain_backward(w * w, cotangent=np.ones(3))
