@@ -128,7 +128,7 @@ def test_wrong_numbers_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_process_that_fails_is_named(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(LabError, match="tinygrad_lab ended with status 1"):
+    with pytest.raises(LabError, match="expected an answer of tinygrad_lab, got exit status 1"):
         rounds.measure(Network("no_such", 1), against=None, without_numba=False, rounds=1, threads=1)
     assert "no_such" in capfd.readouterr().err
 

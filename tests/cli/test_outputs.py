@@ -109,4 +109,4 @@ def test_names_are_no_markup(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -
 def test_an_array_that_the_memory_does_not_hold(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setattr("tinygrad_lab.train.recipe.recipe_names", lambda: np.empty(2**60, np.float32))
     assert main(["recipes"]) == 1
-    assert "the memory does not suffice: Unable to allocate" in capsys.readouterr().err
+    assert "this machine has too little memory: Unable to allocate" in capsys.readouterr().err

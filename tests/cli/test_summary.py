@@ -39,15 +39,15 @@ def test_the_table_shows_shapes_parameters_and_totals(capsys: pytest.CaptureFixt
         "Total parameters: 2,974,986",
         "Trainable parameters: 2,972,298",
         "Non-trainable parameters: 2,688",
-        "Multiply-adds: 159,885,824 an image",
-        "Activations: 2.9 MiB an image, in float32",
+        "Multiply-adds: 159,885,824 per image",
+        "Activations: 2.9 MiB per image, in float32",
         "Depth: 10 convolutions and dense layers",
     ]
 
 
 def test_small_networks_are_measured_in_smaller_units(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["summary", "lenet5"]) == 0
-    assert "Activations: 37.2 KiB an image, in float32" in capsys.readouterr().out
+    assert "Activations: 37.2 KiB per image, in float32" in capsys.readouterr().out
 
 
 def test_options_of_the_network_can_be_set(capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,7 +49,7 @@ def test_weights_come_over(theirs: Path, capsys: pytest.CaptureFixture[str]) -> 
     command = ["weights", "import", "lenet5", str(theirs / "theirs.npz"), str(output)]
     assert main([*command, "--rules", str(theirs / "rules.toml")]) == 0
     assert "9 arrays from" in (shown := capsys.readouterr().out)
-    assert "as drawn from seed 0: output.bias" in shown
+    assert "random initial values, from seed 0: output.bias" in shown
     model = models["lenet5"](rng=0)
     load_weights(model, output)
     expected = models["lenet5"](rng=4).state()

@@ -1,1 +1,1 @@
-"""Benchmark of whole steps: this framework and others take turns, each in its own process."""
+"""Benchmark of whole training and inference steps: this framework and others take turns, each in its own process."""

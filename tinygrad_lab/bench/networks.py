@@ -30,7 +30,7 @@ class Network:
     classes: int = 10
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values for another process."""
+        """Return the fields as JSON values, for another process."""
         return asdict(self)
 
 

@@ -49,8 +49,8 @@ class Subject:
 def multiply_adds(network: Network) -> tuple[int, int]:
     """Return the multiply-adds of a training step and of an inference step, for convolutions and dense layers.
 
-    A training step needs three times those of the forward pass, because the gradients of the input and of the weights
-    take as many each. The first layer with weights needs no gradient of its input, the image.
+    A training step needs three times as many as a forward pass, because the gradient of the input and the gradient of
+    the weights each take as many again. The first layer with weights needs no gradient of its input, the image.
     """
     from tinygrad_lab.nn.initializers import shapes_only
 

@@ -18,9 +18,9 @@ from tinygrad_lab.bench.ours import multiply_adds
 from tinygrad_lab.bench.worker import MATRIX
 from tinygrad_lab.errors import LabError
 
-TURN_SECONDS = 0.2  # a turn has as many steps as fit, but at least one
+TURN_SECONDS = 0.2  # a turn has as many steps as fit into this time, but at least one
 MOST_STEPS = 50
-PAUSE_SECONDS = 0.02  # until the threads of the last process sleep
+PAUSE_SECONDS = 0.02  # after a turn, until the threads of that process sleep
 WARM_UP = 3
 KINDS = ("train", "infer")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TINYGRAD_LAB_NUM_THREADS")
@@ -28,7 +28,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 @dataclass
 class Turns:
-    """A process and its time in each round: the median of the steps of its turn."""
+    """A process and its time for each round: the median over the steps of its turn."""
 
     name: str
     process: subprocess.Popen[str]
@@ -55,13 +55,14 @@ class Turns:
         """
         line = self.process.stdout.readline() if self.process.stdout else ""
         if not line:
-            raise LabError(f"bench: {self.name} ended with status {self.process.wait()}; see above")
+            status = self.process.wait()
+            raise LabError(f"bench: expected an answer of {self.name}, got exit status {status}; its error is above")
         return json.loads(line)
 
     def ask(self, question: Any) -> Any:
         """Send a line and return the answer."""
         if self.process.stdin:
-            with contextlib.suppress(BrokenPipeError):  # it has ended; `read` raises
+            with contextlib.suppress(BrokenPipeError):  # the process has ended, so `read` raises an error
                 self.process.stdin.write(json.dumps(question) + "\n" if question else "\n")
                 self.process.stdin.flush()
         return self.read()
@@ -94,7 +95,7 @@ def quartiles(values: Sequence[float], digits: int) -> list[float]:
 
 
 def compare(ours: Turns, peers: Sequence[Turns], kind: str) -> dict[str, Any]:
-    """Return the median seconds of one kind of step, and the ratio to the fastest peer's, round by round."""
+    """Return the median seconds of one kind of step, and their ratio to the fastest peer's, taken round by round."""
     found: dict[str, Any] = {
         "seconds": round(statistics.median(ours.seconds[kind]), 6),
         "seconds_quartiles": quartiles(ours.seconds[kind], 6),
@@ -120,7 +121,7 @@ def row(ours: Turns, peers: Sequence[Turns], work: Sequence[int], rate: float) -
 def measure(
     network: Network, *, against: str | None, without_numba: bool, rounds: int, threads: int
 ) -> tuple[dict[str, Any], float]:
-    """Measure a network in rounds; return its row, and the machine's speed of matrix products, in GFLOP/s.
+    """Measure a network in rounds; return its results, and the machine's speed of matrix products in GFLOP/s.
 
     Raises
     ------
@@ -166,7 +167,7 @@ def take_turns(everybody: Sequence[Turns], product: Turns, rounds: int) -> None:
         turns.parameters = turns.read()
     learned = {turns.parameters for turns in everybody}
     if len(learned) > 1:
-        raise LabError(f"bench: expected networks of one size, got {[(t.name, t.parameters) for t in everybody]}")
+        raise LabError(f"bench: expected networks of equal size, got {[(t.name, t.parameters) for t in everybody]}")
     for turns in everybody:
         turns.warm_up(KINDS)
     product.warm_up(["infer"])

@@ -72,14 +72,14 @@ def _shortened(text: str) -> str:
 
 
 def _of_the_machine(error: OSError | MemoryError) -> str:
-    """Return in words what the machine refused: memory, a file or the output."""
+    """Return a message about the memory, the file or the output that the machine refused."""
     if isinstance(error, MemoryError):
-        return f"the memory does not suffice: {str(error) or 'of this machine'}"
+        return f"this machine has too little memory{f': {error}' if str(error) else ''}"
     return str(error) if error.filename is not None else f"the system refused to read or write: {refusal(error)}"
 
 
 def _forget_output() -> None:
-    """Discard unwritten output, so that the end of the program does not fail on it again."""
+    """Discard unwritten output, so that flushing it when the program ends does not fail again."""
     if sys.stdout is not None:
         with contextlib.suppress(OSError):  # not a file
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -89,7 +89,9 @@ def _run(argv: Sequence[str]) -> int:
     """Read the arguments and run the command that they name."""
     from tinygrad_lab import __version__
 
-    parser = argparse.ArgumentParser(prog="tinygrad-lab", description="Automatic differentiation to learn from.")
+    parser = argparse.ArgumentParser(
+        prog="tinygrad-lab", description="An automatic differentiation framework to learn from."
+    )
     parser.add_argument("--version", action="version", version=f"tinygrad-lab {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     module, known = None, commands()

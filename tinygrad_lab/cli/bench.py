@@ -1,4 +1,4 @@
-"""Measure whole training steps and inference, next to PyTorch's if you like."""
+"""Measure whole training and inference steps, and PyTorch's if you like."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("networks", nargs="*", metavar="NET", help="registered names, such as lenet5; none for all")
-    parser.add_argument("--against", choices=["torch"], help="measure the same networks in PyTorch too, in turns")
-    parser.add_argument("--without-numba", action="store_true", help="measure NumPy's kernels without Numba too")
-    parser.add_argument("--rounds", type=int, default=9, help="rounds, in each of which every process has a turn (9)")
-    parser.add_argument("--threads", type=int, help="threads of each process (all cores)")
-    parser.add_argument("--batch", type=int, help="images in a step, in place of the usual number")
+    parser.add_argument("networks", nargs="*", metavar="NET", help="registered networks, such as lenet5 (default: all)")
+    parser.add_argument("--against", choices=["torch"], help="take turns with the same networks in PyTorch")
+    parser.add_argument("--without-numba", action="store_true", help="also measure this framework without Numba")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds, in each of which every process takes a turn (9)")
+    parser.add_argument("--threads", type=int, help="threads of each process (default: all cores)")
+    parser.add_argument("--batch", type=int, help="images in a step, instead of the network's usual number")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -32,7 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.against == "torch" and importlib.util.find_spec("torch") is None:
         raise ConfigError("bench: --against torch needs PyTorch, which is not installed; pip install torch")
     if arguments.rounds < 1 or (arguments.threads is not None and arguments.threads < 1):
-        raise ConfigError("bench: expected at least one round and one thread")
+        given = f"--rounds {arguments.rounds} and --threads {arguments.threads}"
+        raise ConfigError(f"bench: expected at least one round and one thread, got {given}")
     threads = arguments.threads or num_threads()
     result: dict[str, Any] = {"threads": threads, "rounds": arguments.rounds, "machine": machine(), "networks": []}
     rates = []

@@ -1,4 +1,4 @@
-"""Prove the gradients of layers by properties, with the conformance kit."""
+"""Check the gradients and other properties of layers, with the conformance kit."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ NEEDS_HYPOTHESIS = "needs Hypothesis: pip install -e '.[kit]' in a clone, or pip
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("names", nargs="*", metavar="NAME", help="registered layers; all by default")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="registered layers (default: all)")
     parser.add_argument("--examples", type=int, metavar="N", help="cases drawn for each layer (15)")
     parser.add_argument(
-        "--profile", choices=("ci", "thorough"), default="ci", help="thorough: 1000 cases, larger Jacobians"
+        "--profile",
+        choices=("ci", "thorough"),
+        default="ci",
+        help="thorough: 1000 cases for each layer, and larger Jacobians",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="seed of the cases (0)")
     parser.add_argument(
@@ -28,15 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compare NumPy with this backend too, and check its kernels",
     )
     parser.add_argument(
-        "--mutants", action="store_true", help="damage the layer's own code and check that the kit notices"
+        "--mutants",
+        action="store_true",
+        help="damage the layer's own code in one place at a time, and check that the kit notices",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the report card as a page")
-    parser.add_argument("--plot", metavar="NAME", help="the layer whose errors the page plots; the first by default")
+    parser.add_argument("--plot", metavar="NAME", help="the layer whose errors the page plots (default: the first)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check the layers; the status is 0 if all pass, else 1."""
+    """Check the layers; the exit status is 0 if all pass, else 1."""
     try:
         from tinygrad_lab.conformance.session import check_layers
     except ModuleNotFoundError as error:

@@ -11,13 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-_DIR = "where data sets lie (default: TINYGRAD_LAB_DATA, then the user's cache folder)"
+_DIR = "folder of data sets (default: TINYGRAD_LAB_DATA, then the user's cache folder)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="list the data sets, and the folders of those on this machine")
+    listing = actions.add_parser("list", help="list the data sets, with the folders of those that are on this machine")
     fetch = actions.add_parser("fetch", help="download a data set, or the rest of one, and verify it")
     verify = actions.add_parser(
         "verify", help="compare a data set's files with their published checksums, and read them"
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the subcommand; the status is 1 if a data set does not pass."""
+    """Run the subcommand; the exit status is 1 if a data set does not pass."""
     return {"list": _list, "fetch": _fetch, "verify": _verify}[arguments.action](arguments)
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tinygrad_lab.inspect.prediction import Report
 
-_MATRIX = 20  # classes up to which the whole confusion matrix is printed
-_CONFUSED = 10  # pairs of classes that are printed of a larger one
-_BRIEF = 3  # characters of a name that fits at the head of a column; longer names are numbered
+_MATRIX = 20  # largest number of classes for which the whole confusion matrix is printed
+_CONFUSED = 10  # pairs of classes to print if the matrix is larger
+_BRIEF = 3  # characters of the longest class name that fits above a column; longer names are numbered
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="the run's folder")
     parser.add_argument("--dataset", metavar="NAME", help="another data set, with classes of the same names")
     parser.add_argument("--split", metavar="NAME", help="test or validation (default: test, if the recipe reads it)")
-    parser.add_argument("--data", metavar="DIR", help="folder of data sets (default: that of the training)")
+    parser.add_argument("--data", metavar="DIR", help="folder of data sets (default: the one used in training)")
     add_weights(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print_classes(report: Report) -> None:
-    """Print the scores of each class, then the confusion matrix, or of a large one the pairs confused most often."""
+    """Print the scores of each class, then the confusion matrix, or only its largest errors if it is large."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Column, Table

@@ -23,21 +23,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", help="without one: list the exercises")
     actions.add_parser("list", help="show the exercises and your progress")
-    start = actions.add_parser("start", help="copy an exercise: its story, and a file with holes")
+    start = actions.add_parser("start", help="copy an exercise: its story, and a file with holes for your code")
     check = actions.add_parser("check", help="grade your answer; the exit status is 1 if it does not pass")
     hint = actions.add_parser("hint", help="show a hint; each of the three is stronger than the one before")
     solution = actions.add_parser("solution", help="show the reference solution, once you have passed")
     for action in (start, check, hint, solution):
         action.add_argument("which", metavar="N", help="the exercise's number, or its name")
     start.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="the new folder; ./NN-name by default")
-    start.add_argument("--again", action="store_true", help="start again; your work is kept under a new name")
+    start.add_argument("--again", action="store_true", help="begin again; your present work is kept under a new name")
     check.add_argument("path", nargs="?", type=Path, metavar="FILE", help="your file, or its folder")
     check.add_argument("--seconds", type=float, default=60.0, metavar="S", help="the time limit in seconds (60)")
-    solution.add_argument("--show", action="store_true", help="show it although you have not passed")
+    solution.add_argument("--show", action="store_true", help="show it even if you have not passed")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the subcommand; the status is 1 if an answer does not pass."""
+    """Run the subcommand; the exit status is 1 if an answer does not pass."""
     actions = {"start": _start, "check": _check, "hint": _hint, "solution": _solution}
     return actions.get(arguments.action, _list)(arguments)
 
@@ -171,8 +171,8 @@ def _solution(arguments: argparse.Namespace) -> int:
     exercise = find_exercise(arguments.which)
     if not (arguments.show or _progress().of(exercise.name).passed):
         raise ConfigError(
-            f"expected exercise {exercise.number} to be passed first, which it is not; "
-            f"`tinygrad-lab learn hint {exercise.number}` gives a hint, --show shows the solution all the same"
+            f"expected an answer to exercise {exercise.number} that has passed, got none; "
+            f"`tinygrad-lab learn hint {exercise.number}` gives a hint, and --show shows the solution anyway"
         )
     for name, text in exercise.solution.items():
         print(f"# {name}\n{text}" if len(exercise.solution) > 1 else text, end="")

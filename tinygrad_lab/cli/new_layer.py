@@ -23,7 +23,7 @@ FILES = {
     "cases.py.in": "@PACKAGE@/cases.py",
     "test.py.in": "tests/test_@LAYER@.py",
 }
-# Names that a function must not have, because the template or a likely addition to it uses them.
+# Names that the layer's function must not have, because the template or a likely addition to it uses them.
 TAKEN = {*keyword.kwlist, *dir(builtins), "beta", "g", "np", "out", "s", "self", "shape", "tgl", "x", "xp"}
 
 
@@ -46,13 +46,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def names_for(name: str) -> dict[str, str]:
-    """Return the names of distribution, package, class and function that follow from a registered name.
+    """Return the names of the distribution, package, class and function of a layer with a registered name.
 
     Raises
     ------
     ConfigError
-        The name has no prefix, contains other characters than small letters, digits and underscores, or leads to a
-        package or class name that is already taken.
+        The name has no prefix, contains characters other than lowercase letters, digits and underscores, or leads to
+        the name of a package or class that is already taken.
 
     Examples
     --------
@@ -61,14 +61,14 @@ def names_for(name: str) -> dict[str, str]:
     """
     prefix, dot, layer = name.partition(".")
     if not dot or not all(re.fullmatch(r"[a-z][a-z0-9_]*", part) for part in (prefix, layer)):
-        raise ConfigError(f"expected a name like acme.swish, in small letters with a prefix, got {name!r}")
+        raise ConfigError(f"expected a name like acme.swish, in lowercase with a prefix, got {name!r}")
     package, cls = f"{prefix}_{layer}", "".join(part.capitalize() for part in layer.split("_"))
     if package.startswith("tinygrad_lab"):
         raise ConfigError(
-            f"expected a name whose package is not one of tinygrad_lab's, got {name!r}; take another prefix"
+            f"expected a name whose package is not one of tinygrad_lab's, got {name!r}; choose another prefix"
         )
     if cls in {*keyword.kwlist, "Any"}:
-        raise ConfigError(f"expected a name that is free in Python, got {name!r}, whose class would be {cls}")
+        raise ConfigError(f"expected a name whose class is not taken in Python, got {name!r}, whose class is {cls}")
     return {
         "NAME": name,
         "LAYER": layer,
@@ -97,7 +97,7 @@ def write_distribution(folder: Path, names: dict[str, str]) -> list[Path]:
     written = []
     with writing(ConfigError, f"expected a folder to write into, {folder}"):
         if folder.exists() and any(folder.iterdir()):
-            raise ConfigError(f"expected a new or empty folder, got {folder}, which is not; name another one")
+            raise ConfigError(f"expected a new or empty folder, got {folder}, which is not empty; name another one")
         for source, target in FILES.items():
             path = Path(fill(target, names))
             (folder / path).parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-AT_ONCE = 256  # pictures that are in memory
+AT_ONCE = 256  # pictures in memory at a time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
-    """Declare which weights a command takes, and where it computes."""
-    which = "best on the validation images, or of the last epoch (default: best)"
+    """Declare the options for a command's weights and device."""
+    which = "those that are best on the validation images, or those of the last epoch (default: best)"
     parser.add_argument("--weights", choices=("best", "last"), default="best", help=which)
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, or cuda for an NVIDIA GPU (default: cpu)")
 

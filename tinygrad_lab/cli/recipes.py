@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    what = "a recipe's name or file, to show each setting's origin; NAME:VARIANT too; without one: list all"
+    what = "a recipe's name, NAME:VARIANT or file, to show its settings with their origin (default: list all)"
     parser.add_argument("name", nargs="?", metavar="NAME", help=what)
 
 

@@ -13,7 +13,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="?", default="runs", help="the folder that holds run folders (default: runs)")
     parser.add_argument("--write", metavar="DIR", help="write a JSON file per experiment, and a page, into this folder")
     parser.add_argument(
-        "--ledger", action="append", default=[], metavar="FILE", help="with --write: add a tuning's ledger"
+        "--ledger",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="with --write: add the trials in this ledger of `tune`",
     )
     parser.add_argument("--json", action="store_true", help="print a list of objects")
 

@@ -37,7 +37,7 @@ def expect_network(name: str) -> None:
     Raises
     ------
     ConfigError
-        The name is a TOML file's, or a recipe's and not a network's.
+        The name is that of a TOML file, or of a recipe and not also of a network.
     """
     from tinygrad_lab.errors import ConfigError
     from tinygrad_lab.registry import models
@@ -77,8 +77,8 @@ def _print_table(summary: Any) -> None:
     print(f"Total parameters: {summary.total_parameters:,}")
     print(f"Trainable parameters: {summary.trainable_parameters:,}")
     print(f"Non-trainable parameters: {summary.non_trainable_parameters:,}")
-    print(f"Multiply-adds: {summary.multiply_adds:,} an image")
-    print(f"Activations: {_binary(summary.activation_memory)} an image, in float32")
+    print(f"Multiply-adds: {summary.multiply_adds:,} per image")
+    print(f"Activations: {_binary(summary.activation_memory)} per image, in float32")
     print(f"Depth: {summary.depth} convolutions and dense layers")
 
 

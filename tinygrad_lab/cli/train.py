@@ -25,14 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--until-decided", metavar="OTHER", help="add seeds to this recipe and to OTHER until a verdict is decided"
     )
-    parser.add_argument("--at-most", type=int, metavar="N", help="seeds with --until-decided, fixed beforehand (10)")
+    parser.add_argument("--at-most", type=int, metavar="N", help="the most seeds with --until-decided (default: 10)")
     parser.add_argument("--data", metavar="DIR", help="folder of data sets (default: TINYGRAD_LAB_DATA, then a cache)")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="create the run's folder in DIR (default: runs)")
     parser.add_argument("--resume", metavar="RUN", help="resume the run in this folder")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, or cuda for a GPU (default: cpu)")
     parser.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard into the run's folder")
     parser.add_argument("--quiet", action="store_true", help="print only the result")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a run, and one of the verdict")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per run, and one for the verdict")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume is not None:
         if arguments.recipe != DEFAULT or arguments.set or arguments.seeds != 1 or arguments.until_decided:
             raise ConfigError(
-                "--resume: expected the run's folder alone, got a recipe or settings; a run keeps its own"
+                "--resume: expected the run's folder alone, got a recipe or settings too; a run keeps its own"
             )
         folder = Path(arguments.resume)
         recipe = read_run(folder)

@@ -15,8 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="TABLE.KEY=VALUE,VALUE", help="values to try, in all combinations"
     )
     parser.add_argument("--seeds", type=int, default=2, metavar="N", help="seeds for each combination (default: 2)")
-    parser.add_argument("--data", metavar="DIR", help="the data folder (default: TINYGRAD_LAB_DATA, then a cache)")
-    parser.add_argument("--folder", default="tuning", metavar="DIR", help="for ledger and runs (default: tuning)")
+    parser.add_argument("--data", metavar="DIR", help="folder of data sets (default: TINYGRAD_LAB_DATA, then a cache)")
+    parser.add_argument(
+        "--folder", default="tuning", metavar="DIR", help="folder for the ledger and the runs (default: tuning)"
+    )
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, or cuda for a GPU (default: cpu)")
     parser.add_argument("--json", action="store_true", help="print the trials as a list of objects, and nothing else")
 

@@ -12,7 +12,7 @@ from tinygrad_lab.cli.predict import add_weights
 _CONVENTIONS = {"pytorch": "torch", "own": "own"}
 _RULES = """\
 a TOML file with any of: convention = "torch"; [rules] with "theirs.*" = "ours.*" ("" leaves out); [flattened] with
-"dense6" = [channels, height, width]; fresh = ["output.*"], which keep what they were drawn"""
+"dense6" = [channels, height, width]; fresh = ["output.*"], which keep their random initial values"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,13 +67,13 @@ def _import(arguments: argparse.Namespace) -> int:
     if output.suffix != ".safetensors":
         raise OptionError(f"weights import: expected a .safetensors file to write, got {output}")
     options = dict(map(option, arguments.set))
-    outline(arguments.model, options)  # the error names the wrong option
+    outline(arguments.model, options)  # raises an error that names a wrong option
     model = models[arguments.model](**options, rng=0)
     taken = import_weights(model, arguments.file, **_settings(arguments.rules))
     save_weights(model, output)
     print(f"{output}: {len(taken)} arrays from {arguments.file}")
     if left := sorted(model.variables().keys() - taken.keys()):
-        print(f"as drawn from seed 0: {', '.join(left)}")
+        print(f"random initial values, from seed 0: {', '.join(left)}")
     return 0
 
 

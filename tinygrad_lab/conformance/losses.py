@@ -34,14 +34,18 @@ TARGETS: dict[str, Callable[[int, int], Input]] = {
 
 @st.composite
 def draw_loss_case(draw: Any, target: str) -> Case:
-    """Draw predictions (rows, classes) and targets of one kind: labels, shares or signs."""
+    """Draw predictions (rows, classes) and targets of one kind: labels, numbers in [0, 1] ("shares"), or -1 and 1."""
     rows, classes = draw(st.integers(1, 4)), draw(st.integers(2, 4))
     options = {"reduction": draw(st.sampled_from(REDUCTIONS))}
     return Case(options=options, inputs=(Input((rows, classes)), TARGETS[target](rows, classes)))
 
 
 def default_loss_cases(loss: Callable[..., Any]) -> Any:
-    """Return a strategy: labels for a second argument named so, else numbers in [0, 1], or -1 and 1 if refused."""
+    """Return a strategy of predictions and targets.
+
+    Targets are labels if the second argument is called ``labels``, else numbers in [0, 1], or -1 and 1 if the loss
+    refuses these.
+    """
     if list(inspect.signature(loss).parameters)[1] == "labels":
         return draw_loss_case("labels")
     try:

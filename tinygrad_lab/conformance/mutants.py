@@ -1,7 +1,7 @@
 """Mutants: versions of a layer's own code, each damaged in one place, which the kit should notice.
 
-A survivor is a mutant that no property notices. The strategy is weak, a reference is missing, or the change makes no
-difference.
+A survivor is a mutant that no property notices. There are three causes: the strategy is weak, a reference is missing,
+or the change makes no difference.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Mutants:
     survivors : list of Mutant
         The mutants that no property noticed.
     equivalent : dict
-        The author's reason why a survivor is correct, by its damage.
+        The author's reasons why survivors are correct, by their damage.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Checks of optimizers: a step gives fresh arrays, keeps its state private, can be resumed and goes downhill."""
+"""Checks of optimizers: steps give fresh arrays and reduce a loss, states are private, and runs can be resumed."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class OptimizerTrial(BaseTrial):
 def fresh_arrays(trial: OptimizerTrial) -> Measure:
     """A step gives each parameter a fresh array: the old array and the gradient keep their values.
 
-    Catches updates in place, which change the arrays that others hold: saved activations, averages of weights.
+    Catches updates in place, which also change the tape's saved values and averages of weights if they share the array.
     """
     parameters = trial.parameters()
     optimizer = trial.optimizer(parameters)
@@ -96,7 +96,7 @@ def fresh_arrays(trial: OptimizerTrial) -> Measure:
         for p, a, copy in zip(parameters.values(), held, copies, strict=True):
             demand(a.tobytes() == copy, "a step writes into the parameter's old array")
             demand(a.size == 0 or not np.shares_memory(p.value, a), "a step does not give a fresh array")
-            demand(p.node is None or p.node.grad is None, "after a step the gradient is still there")
+            demand(p.node is None or p.node.grad is None, "after a step, the parameter still has its gradient")
     return Measure()
 
 
@@ -130,7 +130,7 @@ def leaves_alone(trial: OptimizerTrial) -> Measure:
 
 
 def resumes(trial: OptimizerTrial) -> Measure:
-    """A run that is split by state() and load_state() into a new optimizer gives the bits of the whole run."""
+    """A run that continues in a new optimizer, by state() and load_state(), gives the bits of an uninterrupted run."""
     parameters = trial.parameters()
     expected = trial.walk(trial.optimizer(parameters), parameters, range(STEPS))
     half = trial.parameters()

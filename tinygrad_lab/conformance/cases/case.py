@@ -187,8 +187,8 @@ class LayerCases:
         ``reference(layer, *inputs)`` computes the forward independently (plain loops, SciPy) on float64 NumPy arrays,
         with parameters from ``layer.state()``. Gradient checks only prove that a layer fits its own forward.
     kink_distance : callable
-        ``kink_distance(layer, *inputs)`` returns the distance of the nearest kink or tie; omit it for a smooth layer.
-        The kit draws values again if it is below `margin`.
+        ``kink_distance(layer, *inputs)`` returns the distance to the nearest kink (where the derivative jumps) or tie.
+        If the distance is below `margin`, the kit draws values again. Omit this function for a smooth layer.
     complex_safe : bool
         Whether the forward is analytic and its operations accept complex numbers, so that the complex step may replace
         differences. ``abs``, comparisons and maxima are not analytic: they silently lose imaginary parts.
@@ -207,13 +207,13 @@ class LayerCases:
         ``statistics(layer)`` raises AssertionError if many draws have the wrong distribution. By default, the mean of
         the training outputs must equal the output in evaluation.
     updated_buffers : callable
-        ``updated_buffers(layer, *inputs)`` returns the buffers after one training call by path, computed independently.
+        ``updated_buffers(layer, *inputs)`` computes the buffers after one training call independently, by path.
     examples : sequence of Case
         Cases that are always tried, such as one that failed before.
     margin : float
-        The smallest accepted kink distance.
+        The smallest accepted distance to a kink or tie.
     equivalent : mapping of damage to reason
-        The damages that leave the layer correct, named as ``--mutants`` prints them, and the reasons.
+        The mutants that are correct layers, named as ``--mutants`` prints them, and the reasons.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ from tinygrad_lab.conformance.cases.nested import construct
 from tinygrad_lab.errors import ConfigError
 
 UNDRAWN = {"self", "rng", "init"}
-# The input shapes to try; 0 is a length that the constructor's arguments give.
+# The input shapes to try; 0 is replaced by small numbers among the constructor's arguments, and by 3.
 SHAPES = ((2, 0), (3, 0), (2, 2, 0), (2, 5, 6, 0), (1, 4), (2, 3, 4), (2, 4, 4, 3))
 
 

@@ -40,7 +40,7 @@ def reference_of(layer: Layer, *inputs: Array) -> Any:
 
 
 def kink_distance_of(layer: Layer, *inputs: Array) -> float:
-    """Return the distance of the nearest kink of a registered layer; infinity if the layer is smooth."""
+    """Return the distance to the nearest kink of a registered layer; infinity if the layer is smooth."""
     distance = cases_of(layer).kink_distance
     return float("inf") if distance is None else float(distance(layer, *inputs))
 

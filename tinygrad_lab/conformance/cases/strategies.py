@@ -1,6 +1,6 @@
 """Strategies for sizes and options that many layers share.
 
-All of them draw small numbers: small arrays show a wrong rule, and people can read them.
+All of them draw small numbers, because small arrays suffice to show a wrong rule, and people can read them.
 """
 
 from __future__ import annotations

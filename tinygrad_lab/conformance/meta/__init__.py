@@ -1,1 +1,1 @@
-"""Checks beyond single cases: their adequacy, fresh processes, and misfits of kernels."""
+"""Checks beyond single cases: adequacy of the cases, fresh processes, and calls of kernels with unfit arguments."""

@@ -103,7 +103,7 @@ def expected_lines(thing: Any, path: str) -> tuple[set[int], set[int]]:
 
 
 def ranges(lines: set[int]) -> str:
-    """Return numbers in a short form.
+    """Return line numbers in a short form.
 
     Examples
     --------

@@ -2,7 +2,7 @@
 
 A compiled kernel reads and writes outside of arrays if it gets shapes that it was not written for. It then returns
 whatever is in memory, and the process may crash much later. So the kit notes valid calls of a primitive and changes
-them at random, in shapes, dtypes, layouts and options. It makes these calls in a process of their own, with the
+them at random, in shapes, dtypes, layouts and options. It makes these calls in a separate process, with the
 reference forward and with the kernels of each provider, and demands the same result within the kernel's bound, or the
 same error.
 """
@@ -32,7 +32,7 @@ from tinygrad_lab.conformance.properties.kernels import ROUGH, compare_kernel, i
 from tinygrad_lab.conformance.trials.verdict import Violation, demand
 
 MOST_CALLS = 8  # valid calls of a primitive to start from
-MOST_ELEMENTS = 1 << 16  # of the largest argument
+MOST_ELEMENTS = 1 << 16  # elements of the largest argument
 WIDTHS = ("float16", "float32", "float64", ">f4", "longdouble", "int64", "uint8", "bool")
 PATIENCE = 120.0  # seconds for one misfit; kernels may have to be compiled
 
@@ -188,7 +188,7 @@ def describe(primitive: Primitive, arguments: Arguments) -> str:
 
 
 def outcome(primitive: Primitive, provider: str, arguments: Arguments) -> tuple[str | list[Array], Kernel | None]:
-    """Return a call's error or effects with the kernels of one provider ("": none), and the kernel that ran."""
+    """Return a call's error or effects with the kernels of one provider (none if ""), and the kernel that ran."""
     values, options = arguments
     ran: list[Kernel] = []
 
@@ -251,7 +251,7 @@ def _compare(
         exact = size = same
     for a, x, b, s in zip(got, exact, same, size, strict=True):
         if not carries_gradient(b):
-            demand(a.dtype == b.dtype and np.array_equal(a, b), f"{what} expected other integers")
+            demand(a.dtype == b.dtype and np.array_equal(a, b), f"{what} expected the reference's integers, got others")
             continue
         compare_kernel(what, kernel, a, x, b, np.where(np.isfinite(s), s, x), rough=ROUGH)
 
@@ -260,7 +260,7 @@ def _compare(
 
 
 IN_A_CHECK = 60  # misfits of each primitive that a layer runs
-JUDGED: dict[Primitive, tuple[list[Kernel], str]] = {}  # the kernels at that time, and what was wrong
+JUDGED: dict[Primitive, tuple[list[Kernel], str]] = {}  # the kernels that were checked, and what was wrong
 
 
 def judge_once(calls: Calls) -> dict[Primitive, str]:
@@ -330,7 +330,7 @@ def in_a_child(work: Callable[[Callable[[Any], None]], None]) -> tuple[list[Any]
         return said, ""
     ours, theirs = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # about threads: they are idle, the child starts its own
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads; they are idle
         child = os.fork()
     if not child:
         _serve(work, theirs)
@@ -361,7 +361,7 @@ def _serve(work: Callable[[Callable[[Any], None]], None], pipe: int) -> None:
         with open(pipe, "w", encoding="utf-8") as answers:
             try:
                 work(lambda word: print(json.dumps(word), file=answers, flush=True))
-            except Exception as error:  # in the kit itself
+            except Exception as error:  # an error in the kit itself
                 print(json.dumps([f"{type(error).__name__}: {error}"]), file=answers)
     finally:
         os._exit(0)

@@ -1,4 +1,4 @@
-"""Properties by name: each is a short function from a trial to a `Measure`, or to None where it does not apply.
+"""Properties by name: short functions that return a trial's `Measure`, or None where they do not apply.
 
 ``LAYER`` applies to layers, ``FUNCTION`` to functions written in operations of the engine, and ``RULES`` to a forward
 and a vector-Jacobian product written with any library. Four more are checked once for a whole layer and not for each

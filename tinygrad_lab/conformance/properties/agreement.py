@@ -64,7 +64,7 @@ def float32(trial: Trial) -> Measure | None:
         return Measure.worst(compare_results(trial, "float32 against float64", narrow, exact, "float32"))
     except Violation as violation:
         if violation.measure.ratio <= UNSEEN and is_noise(trial, arrays, vs):
-            raise Undecided("large terms cancel inside the layer and leave their rounding") from violation
+            raise Undecided("large terms cancel inside the layer, and their rounding error remains") from violation
         raise
 
 

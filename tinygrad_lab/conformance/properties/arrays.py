@@ -39,7 +39,8 @@ def forward(trial: Trial) -> Measure:
         results = trial.subject(*trial.arrays)
     demand(results or trial.subject.call(trial.arrays) is not None, "forward returned None: is a return missing?")
     for y in results:
-        demand(unbox(y).dtype == "float64", f"float64 in, {unbox(y).dtype} out; {who_narrows(trial)}")
+        text = f"for float64 arguments: expected a float64 result, got {unbox(y).dtype}; {who_narrows(trial)}"
+        demand(unbox(y).dtype == "float64", text)
         demand_finite("the result of finite arguments", unbox(y))
     return Measure()
 
@@ -49,8 +50,8 @@ def who_narrows(trial: Trial) -> str:
     with reference_only():
         alone = [unbox(y).dtype for y in trial.subject(*trial.arrays)]
     if all(dtype == "float64" for dtype in alone):
-        return "a kernel does that, and its reference does not: return the arguments' dtype, or decline by `when`"
-    return "differences need float64"
+        return "a kernel narrows it, the reference does not: return the arguments' dtype, or decline the call by `when`"
+    return "finite differences need float64"
 
 
 @contextmanager
@@ -117,7 +118,7 @@ def shapes_and_dtypes(trial: Trial) -> Measure:
         arrays, vs = trial.cast(dtype)
         ys, pull = trial.subject.linearize(arrays)
         for y in ys:
-            demand(not arrays or y.dtype == dtype, f"{dtype} in, {y.dtype} out")
+            demand(not arrays or y.dtype == dtype, f"for {dtype} arguments: expected a {dtype} result, got {y.dtype}")
         for name, a, g in zip(trial.names, arrays, pull(vs), strict=True):
             same = g.shape == a.shape and g.dtype == a.dtype
             demand(same, f"gradient of {name}: expected {a.shape} {a.dtype}, got {g.shape} {g.dtype}", argument=name)
@@ -189,9 +190,9 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
 
 
 def layouts(trial: Trial) -> Measure:
-    """Transposed, strided and reversed arguments and cotangents give the same as contiguous ones, with kernels on.
+    """Transposed, strided and reversed arguments and cotangents give the results of contiguous ones, with kernels on.
 
-    So do cotangents with zero strides, as the derivative of a sum has. Catches raw memory read in the wrong order.
+    So do cotangents with zero strides, which a sum produces. Catches kernels that read memory in the wrong order.
     """
     measures = []
     for dtype in WIDTHS:
@@ -301,7 +302,7 @@ def check_empty_gradients(trial: Trial, subject: Subject, arrays: Arrays) -> Non
 
 
 def batch_of_one(trial: Trial) -> Measure | None:
-    """The gradients for the first row alone are right, along random directions.
+    """For the first row alone, the gradients agree with differences along random directions.
 
     Catches squeezes, and statistics that need a second row.
     """
@@ -410,8 +411,8 @@ def determinism(trial: Trial) -> Measure:
         other = LayerSubject(trial.twin(), trial.inputs, constants_of(trial.case))
         for path, value in trial.subject.state.items():
             same = other.state[path].tobytes() == value.tobytes()
-            text = f"two layers with one seed differ in {path}: take rng, as the constructor's last argument, and"
-            demand(same, f"{text} pass it on to inner layers and initializers", argument=path)
+            text = f"two layers with one seed differ in {path}: take rng as the constructor's last argument, and pass"
+            demand(same, f"{text} it on to inner layers and initializers", argument=path)
         text = "two layers with one seed and state differ in their results: does the constructor draw without its rng?"
         demand_same_bits(text, ys, once(other)[0])
     one, two = (pull(trial.cast("float32")[1]) for _ in range(2))

@@ -33,7 +33,7 @@ SAFETY = 10.0  # a mismatch must exceed the oracle's own error by this factor
 UNITS = 3  # unit vectors per random direction, divided among the arguments
 BACKWARD = 1e-10  # rounding error of a float64 backward pass, relative to the terms that it adds up
 
-Direction = list[Array | None]  # for each argument; None: it does not move
+Direction = list[Array | None]  # one array for each argument; None if the argument does not move
 
 
 def gradients(trial: Trial) -> Measure | None:
@@ -62,9 +62,10 @@ def gradients(trial: Trial) -> Measure | None:
 def directions_of(trial: Trial) -> Iterator[tuple[str, Direction]]:
     """Yield the directions to differentiate along, each with the name of its argument.
 
-    They are all unit vectors if there are at most `Effort.full`. Otherwise they are random directions of all arguments
-    together, with "" for a name, in which no coordinate is small, and some unit vectors of each argument: a single
-    random direction misses an error of 1 % in one coordinate of 1,000 more often than not.
+    These are all unit vectors if there are at most `Effort.full` of them. Otherwise there are two kinds: random
+    directions of all arguments together, with "" for a name, in which no coordinate is small; and some unit vectors of
+    each argument, because a single random direction more often than not misses an error of 1 % in one of 1,000
+    coordinates.
     """
     rng, effort, count = trial.rng, trial.effort, len(trial.arrays)
     units = effort.full
@@ -143,7 +144,7 @@ def second_order(trial: Trial) -> Measure | None:
     Catches rules that treat a saved value as a constant although it depends on the arguments. Such rules give right
     first derivatives.
     """
-    if not trial.arrays or not trial.outputs or not trial.gradients:  # checks that they are finite
+    if not trial.arrays or not trial.outputs or not trial.gradients:  # access checks that they are finite
         return None
 
     def backward(arrays: Sequence[Array]) -> list[Array]:
@@ -258,7 +259,7 @@ def ties(trial: Trial) -> Measure | None:
 
     Every convention that picks one of the winners of a maximum satisfies this. A rule that gives the cotangent to all
     winners does not: along u = 1, every piece of a maximum has slope 1. The property applies to layers that declare
-    kinks and contain no other layers: in a chain, no piece may have the slopes that the links pick.
+    kinks and contain no other layers: in a composition, the slopes that its parts pick may match no piece of the whole.
     """
     if not trial.subject.floats or not trial.outputs:
         return None
@@ -284,7 +285,7 @@ def finite_gradients(trial: Trial) -> Measure | None:
 
 
 def finite_at(trial: Trial, arrays: Arrays, where: str) -> bool:
-    """Demand finite gradients, and return whether the result is finite; it is not judged where a layer refuses.
+    """Return whether the layer accepts the arguments with a finite result; demand that its gradients then are finite.
 
     Raises
     ------

@@ -108,7 +108,7 @@ def shift_equivariant(layer: Layer, x: Array) -> float:
 
 
 def period(layer: Layer, shape: Sequence[int], axis: int) -> tuple[int, int]:
-    """Return the smallest growth of an axis for which the result grows equally each time, and the result's growth."""
+    """Return the least number of pixels by which an axis must grow for steady growth of the result, and that growth."""
 
     def length(size: int) -> int:
         grown = (*shape[:axis], size, *shape[axis + 1 :])
@@ -139,7 +139,7 @@ def positively_homogeneous(layer: Layer, *inputs: Array) -> float:
 
 
 def monotone(layer: Layer, x: Array) -> float:
-    """X <= z element by element makes f(x) <= f(z); returns the largest drop."""
+    """If x <= z element by element, then f(x) <= f(z); returns the largest decrease."""
     return float(np.maximum(0, result(layer, x) - result(layer, x + abs(other(x)))).max(initial=0.0))
 
 

@@ -1,1 +1,1 @@
-"""Reports: explanations of failures, and the card and the page of results."""
+"""Reports: explanations of failures, and results as a card in the terminal and as an HTML page."""

@@ -17,7 +17,7 @@ LAWS = "laws"  # the column that the declared laws share
 
 
 def columns(results: Sequence[LayerResult]) -> list[str]:
-    """Return the properties of all results in the kit's order; declared laws share one column."""
+    """Return the names of the card's columns in the kit's order: the properties, and one column for all laws."""
     present = {name for result in results for name in result.properties}
     known = [name for name in (*LAYER, *ONCE) if name in present]
     return known + ([LAWS] if present - set(known) else [])
@@ -91,7 +91,7 @@ def details(result: LayerResult) -> Table:
 def print_card(results: Sequence[LayerResult], console: Any = None) -> None:
     """Print the card, the notes, and the reports of failures."""
     console = console or Console(soft_wrap=True)
-    console.width = max(console.width, 100)  # a narrower table would cut names
+    console.width = max(console.width, 100)  # a narrower table would truncate names
     if len(results) <= DETAILED:
         for result in results:
             console.print(details(result))

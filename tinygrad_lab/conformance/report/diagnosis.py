@@ -73,7 +73,7 @@ def transposed(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: floa
                     continue
                 order = np.swapaxes(np.arange(int(np.prod(lengths))).reshape(lengths), i, j).reshape(-1)
                 if same(np.take(a, order, axis=axis), b, scale):
-                    return f"axes {i} and {j} of {what} are exchanged: a transpose is missing, or one too many"
+                    return f"axes {i} and {j} of {what} are exchanged: there is a transpose too few, or one too many"
     if a.shape[0] == a.shape[1] and same(a.T, b, scale):
         return "the Jacobian is the transpose of the right one: J v instead of J^T v"
     return ""
@@ -89,7 +89,7 @@ def zero_parts(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: floa
 
 
 def lost_rows(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
-    """Recognize results that contribute nothing although all others are right: terms missing from a sum."""
+    """Recognize results that contribute nothing to the gradient, if all others are right: a sum lacks their terms."""
     lost = ~a.any(axis=1) & (np.abs(b).max(axis=1, initial=0.0) > CLOSE * scale)
     if not lost.any() or not same(a[~lost], b[~lost], scale):
         return ""
@@ -105,12 +105,12 @@ def off_diagonal(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: fl
         return ""
     diagonal = np.diag(np.diag(a))
     if same(a, diagonal, scale) and not same(b, np.diag(np.diag(b)), scale):
-        return "only the diagonal is there: the terms between different elements are missing"
+        return "all entries off the diagonal are 0: the terms between different elements are missing"
     return ""
 
 
 def common_term(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -> str:
-    """Recognize an error that is the same for all elements of the argument: a missing mean or sum."""
+    """Recognize an error that is the same for all elements of the argument, because a mean or sum is missing."""
     missing = b - a
     if missing.shape[1] > 1 and same(missing, missing[:, :1] * np.ones((1, missing.shape[1])), scale) and missing.any():
         return "the same term is missing for all elements of the argument: a sum or mean over the cotangent?"

@@ -36,8 +36,8 @@ def explain(
     error : Exception
         The property's Violation, or another exception.
     trial, first : BaseTrial or None
-        The trials of the smallest case and of the first one that failed; fewer explanations fit a larger case by
-        chance.
+        The trials of the smallest case and of the first one that failed. The first one is usually larger, so fewer
+        explanations fit it by chance.
     """
     lines = [f"{name}: {prop} does not hold", "", indent(describe(error)), "", f"  case: {case}"]
     argument = getattr(error, "argument", "")

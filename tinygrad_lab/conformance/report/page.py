@@ -1,4 +1,4 @@
-"""The report card as a self-contained HTML page, with a plot of the oracles' errors over the step size."""
+"""The report card as a self-contained HTML page, with a plot of the oracles' errors for each step size."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def table(results: Sequence[LayerResult]) -> str:
 
 
 def remarks(results: Sequence[LayerResult]) -> str:
-    """Return failures, notes and survivors."""
+    """Return failures, notes and mutants."""
     parts = []
     for result in results:
         for p, text in zip(result.failures, result.reports(), strict=True):
@@ -87,7 +87,7 @@ def remarks(results: Sequence[LayerResult]) -> str:
 
 
 def plot(result: LayerResult) -> str:
-    """Return a section with the errors of differences over their step size, for one case of a layer."""
+    """Return a section that plots the errors of differences over the step size, for one case of a layer."""
     trial: Trial | None = result.sample
     if not isinstance(trial, Trial) or not trial.arrays or not trial.outputs:
         return ""
@@ -99,12 +99,12 @@ def plot(result: LayerResult) -> str:
     if trial.cases.complex_safe:
         off = float(np.abs(complex_step(trial.flat, trial.arrays, u).value - exact).max(initial=0.0))
         errors["complex step (any step)"] = [off] * len(errors["step"])
-    figure = draw(errors, f"{result.name}: distance of each oracle from J u by the rules")
+    figure = draw(errors, f"{result.name}: difference between each oracle and J u by the rules")
     text = (
-        "Differences with large steps lack the next terms of the Taylor series; with small ones, rounding dominates. "
-        "The kit uses steps of 2.5e-4 and twice that, and estimates the error by their disagreement."
+        "With large steps, the truncation error of the Taylor series dominates; with small ones, rounding does. The "
+        "kit uses steps of 2.5e-4 and twice that, and estimates the error from the difference between the two."
     )
-    return f"<h2>Error against step size</h2><p>{text}</p>{figure}<pre>{html.escape(str(trial.case))}</pre>"
+    return f"<h2>Error by step size</h2><p>{text}</p>{figure}<pre>{html.escape(str(trial.case))}</pre>"
 
 
 def draw(errors: dict[str, list[float]], title: str) -> str:

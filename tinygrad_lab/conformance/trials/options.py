@@ -1,4 +1,4 @@
-"""Options of a check: how long to look, at which properties, on which devices."""
+"""Options of a check: how long to search, which properties, and on which devices."""
 
 from __future__ import annotations
 

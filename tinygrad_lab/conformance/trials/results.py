@@ -63,7 +63,7 @@ class PropertyResult:
     worst : Measure
         The error with the largest ratio to its tolerance.
     undecided : int
-        The number of cases at a kink.
+        The number of cases that the oracle could not decide, most of them at a kink.
     failure : Failure or None
         The smallest case that breaks it.
     exemption : str or None
