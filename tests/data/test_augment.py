@@ -310,7 +310,7 @@ def test_labels_must_have_a_class() -> None:
         (lambda: Mixup(classes=2, alpha=0.0), "Mixup: expected alpha above 0"),
         (lambda: Mixup(classes=0), "Mixup: expected classes of at least 1"),
         (lambda: Cutout(size=0), "Cutout: expected size of at least 1, got 0"),
-        (lambda: Normalize(mean=(0.5,)), "Normalize: expected std to be given where mean is"),
+        (lambda: Normalize(mean=(0.5,)), "Normalize: expected std to be given if and only if mean is"),
         (lambda: Normalize(mean=(0.5,), std=(0.0,)), "Normalize: expected std above 0"),
         (lambda: Normalize(mean=(0.5,), std=(1.0, 1.0)), "Normalize: expected std for 1 channels"),
         (lambda: Normalize().change(made_images(), rng=generator()), "use the result of fit"),

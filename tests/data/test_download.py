@@ -132,7 +132,7 @@ def test_the_error_says_what_each_address_answered(tmp_path: Path) -> None:
     message = str(caught.value)
     assert f"{wrong.address}/file.bin: the wrong content: it does not have {FILE.checksum}" in message
     assert f"{empty.address}/file.bin: HTTP 404" in message
-    assert "file:///etc/passwd: not an address of the web" in message
+    assert "file:///etc/passwd: not a web address" in message
     assert "or put the file into" in message
 
 
@@ -175,7 +175,7 @@ def test_what_is_no_address_gives_way_to_a_mirror(tmp_path: Path, address: str) 
     with serving(Site({"/file.bin": CONTENT})) as site:
         download(item(address, f"{site.address}/file.bin"), tmp_path, pause=0)
     assert_complete(tmp_path)
-    with pytest.raises(DataError, match="not an address of the web"):
+    with pytest.raises(DataError, match="not a web address"):
         download(item(address), tmp_path / "other", pause=0)
 
 

@@ -199,7 +199,7 @@ class TestImageFolder:
     def test_a_class_that_train_does_not_have_is_refused(self, tmp_path: Path) -> None:
         for folder in ("train/a", "train/b", "test/a", "test/bee"):
             write_picture(tmp_path / folder / "0.png", np.zeros((4, 4), np.uint8))
-        told = r"only the classes of .*train, \['a', 'b'\], in .*test, got also \['bee'\]; rename"
+        told = r"only the classes of .*train, \['a', 'b'\], in .*test, also got \['bee'\]; rename"
         with pytest.raises(DataError, match=told):
             load("image_folder", split="test", root=tmp_path)
         assert len(load("image_folder", split="train", root=tmp_path)) == 2

@@ -34,7 +34,7 @@ def inside(lines: str) -> str:
 
 ENDED = "your code ended the process in which it was graded"
 LOST = "your code (has written into|has closed|ended)"
-LATE = "after .* s it was still running"
+LATE = "it was still running after .* s"
 CHANGE = "PermissionError: an answer may not (change|write) files"
 START = "may not start or signal processes"
 LOOK = "may not look into the interpreter"
@@ -225,15 +225,15 @@ HOSTILE = {
         "exec(find_exercise('matmul').solution['matmul.py'])\n",
         "write this exercise with NumPy alone",
     ),
-    "the solution, read": Hostile(f"exec(open({MATMUL!r}).read())\n", "may read its own folder"),
+    "the solution, read": Hostile(f"exec(open({MATMUL!r}).read())\n", "may read only its own folder"),
     "the solution, by another path": Hostile(
         f"import os\nos.chdir({MATMUL_FOLDER!r})\nexec(open('../matmul/matmul.py.in').read())\n",
-        "may read its own folder",
+        "may read only its own folder",
     ),
     "the solution, by a directory's descriptor": Hostile(
         f"import os\nfolder = os.open({MATMUL_FOLDER!r}, os.O_RDONLY)\n"
         "exec(os.read(os.open('matmul.py.in', os.O_RDONLY, dir_fd=folder), 9999))\n",
-        "may read its own folder",
+        "may read only its own folder",
     ),
     "the solution, by a link": Hostile(
         f"import os\nos.symlink({MATMUL!r}, 'here.py')\nexec(open('here.py').read())\n", "may (read|not change)"
@@ -242,7 +242,7 @@ HOSTILE = {
         f"import subprocess\nexec(subprocess.check_output(['cat', {MATMUL!r}]))\n", START
     ),
     "the solution, with NumPy": Hostile(
-        f"import numpy as np\nexec(np.fromfile({MATMUL!r}, dtype='uint8').tobytes())\n", "may read its own folder"
+        f"import numpy as np\nexec(np.fromfile({MATMUL!r}, dtype='uint8').tobytes())\n", "may read only its own folder"
     ),
     "the solution, of a layer": Hostile(
         "from tinygrad_lab.learn.catalog import find_exercise\n"
@@ -373,7 +373,7 @@ HOSTILE = {
     "the workspace, as a tree": Hostile("import os, shutil\nshutil.rmtree(os.path.dirname(__file__))\n", CHANGE),
     "the answer, replaced": Hostile("open(__file__, 'w').write('x = 1')\n" + WRONG, CHANGE),
     "a file elsewhere": Hostile("from pathlib import Path\nPath('/tmp/passed').write_text('x')\n", CHANGE),
-    "other people's files": Hostile("print(open('/etc/passwd').read())\n" + WRONG, "may read its own folder"),
+    "other people's files": Hostile("print(open('/etc/passwd').read())\n" + WRONG, "may read only its own folder"),
     "the grader's memory": Hostile(
         "import os\nopen(f'/proc/{os.getppid()}/mem', 'r+b').write(b'passed')\n", "may not write"
     ),

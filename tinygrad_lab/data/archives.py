@@ -17,15 +17,15 @@ from tinygrad_lab.errors import DataError
 
 _DAMAGE = (
     tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, ValueError, OverflowError, RecursionError
-)  # fmt: skip  # the last: headers that extend headers
+)  # fmt: skip  # tarfile recurses into headers that extend headers
 _UNPACKERS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-"""By the first bytes of an archive, what opens it to be read."""
+"""The functions that open an archive for reading, by its first bytes."""
 _MARGIN = 1 << 20  # bytes of headers and padding, in addition to the contents
 _MOST_MEMBERS = 100_000
 
 
 class _Bounded(io.BufferedIOBase):
-    """Stream of an archive's unpacked bytes with an upper bound: a small file could fill memory and disk."""
+    """Stream of an archive's unpacked bytes with an upper bound, because a small file could fill memory and disk."""
 
     def __init__(self, stream: IO[bytes], limit: int, archive: Path) -> None:
         self._stream, self._limit, self._archive = stream, limit, archive
@@ -47,7 +47,7 @@ class _Bounded(io.BufferedIOBase):
 
     def _check(self, end: int) -> None:
         if end > self._limit:
-            raise DataError(f"{self._archive}: refused, for it unpacks to more than {self._limit} bytes")
+            raise DataError(f"{self._archive}: refused, because it unpacks to more than {self._limit} bytes")
 
 
 def extract_tar(archive: Path, root: Path, wanted: tuple[DataFile, ...]) -> None:
@@ -79,7 +79,7 @@ def extract_tar(archive: Path, root: Path, wanted: tuple[DataFile, ...]) -> None
                 members = [member for member in _few(tar, archive) if _is_wanted(member, by_path, archive)]
                 missing = sorted(set(by_path) - {member.name for member in members})
                 if missing:
-                    raise DataError(f"{archive}: expected the files {', '.join(missing)} in it, found none")
+                    raise DataError(f"{archive}: expected the files {', '.join(missing)} in it, did not find them")
                 for member in members:
                     _write(tar, member, by_path[member.name], root)
     except DataError:
@@ -103,20 +103,20 @@ def _few(tar: tarfile.TarFile, archive: Path) -> Iterator[tarfile.TarInfo]:
     """Yield the members, up to a maximal number."""
     for number, member in enumerate(tar):
         if number == _MOST_MEMBERS:
-            raise DataError(f"{archive}: refused, for it has more than {_MOST_MEMBERS} members")
+            raise DataError(f"{archive}: refused, because it has more than {_MOST_MEMBERS} members")
         yield member
 
 
 def _is_wanted(member: tarfile.TarInfo, by_path: dict[str, DataFile], archive: Path) -> bool:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name or ":" in member.name:
-        raise DataError(f"{archive}: refused, for its member {member.name!r} would be written outside of the folder")
+        raise DataError(f"{archive}: refused, because its member {member.name!r} would be outside of the folder")
     file = by_path.get(member.name)
     if file is None:
         return False
     if not member.isreg() or member.size != file.size:
         raise DataError(
-            f"{archive}: refused, for its member {member.name!r} is not a plain file of {file.size} bytes, "
+            f"{archive}: refused, because its member {member.name!r} is not a plain file of {file.size} bytes, "
             f"but of type {member.type!r} with {member.size}"
         )
     return True

@@ -113,7 +113,7 @@ def load(
         if not len(out):
             raise OptionError(
                 f"load({name!r}): expected a validation share of at least one image of some class, got {validation} "
-                f"of at most {max(data.counts().values())} images a class"
+                f"of at most {max(data.counts().values())} images per class"
             )
         data = out if split == "validation" else rest
     if classes is not None:
@@ -123,7 +123,7 @@ def load(
 
 @dataclass(frozen=True)
 class Listing:
-    """Facts about a data set that need no reading of its files.
+    """Facts about a data set that are known without reading its files.
 
     Parameters
     ----------

@@ -181,7 +181,7 @@ class Dataset:
         return replace(self, labels=labels[kept], classes=tuple(classes), **parts)
 
     def _ranks(self, seed: int) -> tuple[Array, Array]:
-        """Return each image's rank by random key within its class, and the size of its class."""
+        """Return each image's rank within its class, in the order of random keys, and the size of the class."""
         key = keys(int(self.index.max(initial=-1)) + 1, seed, SPLIT)[self.index]
         order = np.lexsort((key, self.labels))
         sizes = np.bincount(self.labels, minlength=len(self.classes))

@@ -23,7 +23,7 @@ _NO_ADDRESS = (http.client.InvalidURL, OverflowError, ValueError)  # an invalid 
 
 
 class _WrongAnswerError(Exception):
-    """An address delivered something else than the file; the next address is tried."""
+    """An address delivered something other than the file; the next address is tried."""
 
 
 class _Bounded(io.RawIOBase):
@@ -108,7 +108,7 @@ def download(item: Download, root: Path, *, progress: Progress = no_progress, pa
     except OSError as error:
         raise cannot_write(target, item.file.size, error) from error
     raise DataError(
-        f"{item.file.path}: expected to download {item.file.size} bytes, got nowhere: {'; '.join(answers)}. "
+        f"{item.file.path}: expected to download {item.file.size} bytes, got only errors: {'; '.join(answers)}. "
         f"Check the connection and try again, or put the file into {target.parent} yourself"
     )
 
@@ -124,9 +124,9 @@ def _fetch_from(address: str, file: DataFile, part: Path, progress: Progress, pa
     try:
         scheme = urllib.parse.urlsplit(address).scheme
     except ValueError as error:
-        raise _WrongAnswerError(f"not an address of the web: {error}") from error
+        raise _WrongAnswerError(f"not a web address: {error}") from error
     if scheme not in ("http", "https"):
-        raise _WrongAnswerError("not an address of the web")
+        raise _WrongAnswerError("not a web address")
     resumed = part.exists()
     trouble = ""
     for attempt in range(_ATTEMPTS):
@@ -178,7 +178,7 @@ def _go_on(address: str, file: DataFile, part: Path, progress: Progress) -> str:
             return f"HTTP {error.code} {error.reason}"
         raise _WrongAnswerError(f"HTTP {error.code} {error.reason}") from error
     except _NO_ADDRESS as error:  # this address, or one that it redirects to
-        raise _WrongAnswerError(f"not an address of the web: {error}") from error
+        raise _WrongAnswerError(f"not a web address: {error}") from error
     except _BROKEN as error:
         return str(getattr(error, "reason", error))
     with response:

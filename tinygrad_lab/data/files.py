@@ -17,7 +17,7 @@ VARIABLE = "TINYGRAD_LAB_DATA"
 CHUNK = 1 << 20  # bytes read at a time
 
 Progress = Callable[[str, int, int], None]
-"""Called with a file's name, the bytes that are there and the bytes that there will be."""
+"""Called with a file's name, the number of bytes so far, and the total."""
 
 
 def no_progress(name: str, done: int, total: int) -> None:
@@ -203,7 +203,7 @@ def gunzip(content: bytes, size: int, *, name: str) -> bytes:
 def cannot_write(target: Path, size: int, error: OSError) -> DataError:
     """Return an error with the reason why a file of this size cannot be written."""
     if error.errno == errno.ENOSPC:
-        return DataError(f"{target}: the disk is full; {size} bytes are needed there. Free some room and fetch again")
+        return DataError(f"{target}: the disk is full; {size} bytes are needed there. Free some space and fetch again")
     return DataError(f"{target}: cannot be written: {error.strerror or error}; choose another folder with --data")
 
 

@@ -36,9 +36,9 @@ class Loader(metaclass=Checked):
     A ``for`` loop over the loader yields one epoch of pairs (images, labels). Images are float32 with brightness from 0
     to 1 (unless the pipeline normalizes them), labels int64 (or probabilities, after `Mixup`).
 
-    A batch depends only on (seed, epoch, batch number), which key the order of an epoch and the random numbers of each
-    batch's augmentation. Any number of workers therefore yields the same batches in the same order, and a loader that
-    is set to a position continues as if it had never stopped.
+    A batch depends only on (seed, epoch, batch number): these determine the order of an epoch and the random numbers of
+    each batch's augmentation. Any number of workers therefore yields the same batches in the same order, and a loader
+    that is set to a position continues as if it had never stopped.
 
     Parameters
     ----------

@@ -91,7 +91,7 @@ def _toml(text: str, who: str) -> Any:
     """Parse TOML; the caller handles `tomllib.TOMLDecodeError`."""
     lines = text.split("\n")
     if len(text) > _MOST_TOML or any(len(line) > _LONGEST_LINE or line.count(".") > _MOST_DOTS for line in lines):
-        most = f"{_MOST_TOML:,} characters of TOML, in a line {_LONGEST_LINE:,} and {_MOST_DOTS} dots"
+        most = f"{_MOST_TOML:,} characters of TOML, and {_LONGEST_LINE:,} characters and {_MOST_DOTS} dots in a line"
         raise ConfigError(f"{who}: expected at most {most}, got more")
     try:
         return _bounded(tomllib.loads(text), who)

@@ -73,7 +73,7 @@ class Raised(Exception):
 
 
 class Answer:
-    """Names that a learner's file defines, as attributes.
+    """Files of a learner, whose functions and classes are attributes.
 
     Functions are wrapped so that a missing ``return`` is an error that says so.
 

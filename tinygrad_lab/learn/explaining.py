@@ -26,35 +26,35 @@ WORDS = {
     "accumulation": "gradients do not add up over two backward passes",
     "adjoint": "the backward is not the adjoint of the forward",
     "adequacy": "the cases test too little",
-    "bad_inputs": "a forbidden use is not refused as the story asks",
-    "batch_of_one": "a batch of one row goes wrong",
-    "checkpoint": "computing the forward a second time gives something else",
-    "descends": "the optimizer does not go downhill",
+    "bad_inputs": "a forbidden use does not raise the error that the story asks for",
+    "batch_of_one": "the gradient of a batch of one row is wrong",
+    "checkpoint": "computing the forward a second time gives other results",
+    "descends": "the optimizer does not reduce the loss",
     "determinism": "the same call twice gives different results",
-    "float32": "float32 arrays give something else than float64 ones",
-    "forward": "it does not run as it should",
+    "float32": "float32 arrays give other results than float64 ones",
+    "forward": "the forward does not run as it should",
     "fresh_arrays": "a step must give each parameter a fresh array",
     "gradients": "the gradient is wrong",
-    "independence": "parameters learned together disturb each other",
+    "independence": "the steps of a parameter depend on other parameters",
     "inputs": "the function writes into its arguments; work on a copy",
-    "layouts": "arrays that are transposed or strided give something else",
+    "layouts": "arrays that are transposed or strided give other results",
     "leaves_alone": "a parameter without a gradient must stay as it is",
     "modes": "training and evaluation are mixed up",
-    "non_finite": "a NaN that goes in does not come out",
+    "non_finite": "a NaN in an argument or a cotangent is lost",
     "nothing_mutated": "something writes into an array that belongs to its caller; work on a copy",
-    "output_shape": "output_shape does not say the shape of the result",
-    "own_gradients": "a gradient shares memory with what was given; return a copy",
+    "output_shape": "output_shape does not return the shape of the result",
+    "own_gradients": "a gradient shares memory with another array; return a copy",
     "private_state": "a state that was returned changes later; return copies",
     "reference": "the result is wrong",
-    "resumes": "a run that is saved and resumed goes another way",
+    "resumes": "a run that is saved and resumed gives other results",
     "second_order": "the derivative of the derivative is wrong; is the rule written in operations of tgl?",
-    "shapes_and_dtypes": "a result or gradient has the wrong shape or width",
+    "shapes_and_dtypes": "a result or gradient has the wrong shape or dtype",
     "statistics": "over many draws, the average is wrong",
     "ties": "where values tie, the gradient is wrong",
     "finite_gradients": "where inputs are 0 or very large, the gradient is not finite",
     "values": "the result is wrong",
-    "width": "float32 parameters do not stay float32, or go another way than float64 ones",
-    "zero_size": "a batch without rows goes wrong",
+    "width": "float32 parameters do not stay float32, or get other values than float64 ones",
+    "zero_size": "a batch without rows gives wrong results or an error",
 }
 ROUNDING = re.compile(r" \(error [^()]*\)$")  # irrelevant if the result itself is wrong
 LAW = re.compile(r"law \w+(?: \((?P<formula>.*)\))?: error (?P<error>\S+), tolerance \S+$")
@@ -82,7 +82,7 @@ def explain_failure(result: LayerResult, answer: Answer) -> tuple[str, str, list
         argument = getattr(error, "argument", "")
         shown = comparison(first.name, trial, argument)
     plain = not isinstance(error, NotFinite)
-    if first.name == "gradients" and shown and plain:  # more informative than the product that differs
+    if first.name == "gradients" and shown and plain:  # the Jacobian says more than a product with it
         what = f"the gradient of {argument} is wrong"
     return what, "\n\n".join(filter(None, (arguments(trial), shown))), GUESS.findall(failure.report)
 

@@ -1,7 +1,8 @@
 """Grading of an answer: the steps of an exercise in order, up to the first that fails.
 
-A typical mistake is recognized by its results: the exercise's probes run on the learner's answer, and on the solution
-with each mistake in it. If a mistake changes the result of a probe, and the answer has the same result, it is found.
+A typical mistake is recognized by its results: the exercise's probes, which are a few calls, run on the learner's
+answer, and on the solution with each mistake in it. The answer contains a mistake if the mistake changes the result of
+a probe, and the answer gives this changed result.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def inputs_stay(function: Callable[..., Any]) -> Property:
         copies = [np.array(a) for a in trial.inputs]
         function(*copies, **trial.case.options)
         for copy, a in zip(copies, trial.inputs, strict=True):
-            demand(np.array_equal(copy, a, equal_nan=copy.dtype.kind == "f"), "an argument was written into")
+            demand(np.array_equal(copy, a, equal_nan=copy.dtype.kind == "f"), "an argument has changed")
         return Measure()
 
     return inputs

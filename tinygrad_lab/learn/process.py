@@ -23,7 +23,7 @@ from tinygrad_lab.learn.catalog import FOLDER, Exercise
 from tinygrad_lab.learn.verdict import Verdict
 
 SECONDS = 60.0  # a correct answer takes at most three
-GRACE = 5.0  # extra, for the process to end by itself
+GRACE = 5.0  # extra seconds for the process to end by itself
 MEMORY = 4 << 30  # bytes that an answer may use
 MOST_PRINTED = 2000  # characters of a learner's output
 MOST_SHOWN = 20_000  # characters of a counterexample
@@ -114,7 +114,7 @@ class AnswerProcess:
         if status in (None, LOST):
             return "your code has closed the connection to the grader"
         ended = f"signal {-status}" if status < 0 else f"exit status {status}"
-        return f"your code ended the process in which it was graded ({ended}): os._exit, or memory that ran out?"
+        return f"your code ended the process in which it was graded ({ended}): by os._exit, or lack of memory?"
 
     def close(self) -> None:
         """End the process and all processes that it started."""
@@ -255,7 +255,7 @@ def environment(home: Path) -> dict[str, str]:
 def took_too_long(trace: str, files: Mapping[str, str], folder: Path | None, seconds: float) -> str:
     """Record that the time is over, with the learner's current line."""
     paths = {ascii_text(str(folder / name) if folder else f"<{name}>"): name for name in files}
-    said = f"after {seconds:g} s it was still running; an endless loop?"
+    said = f"it was still running after {seconds:g} s: is there an endless loop?"
     for frame in FRAME.finditer(trace):
         if frame["path"] in paths:
             name, line = paths[frame["path"]], int(frame["line"])

@@ -119,7 +119,7 @@ def find_answer(exercise: Exercise, given: Path | None, remembered: str) -> Path
     if given is not None and given.is_file():
         return given
     if given is not None and not given.exists():
-        raise ConfigError(f"no such {'file' if given.suffix else 'folder'} {given}; expected yours, or its folder")
+        raise ConfigError(f"expected your file, or its folder, got {given}, which does not exist")
     here = (
         [given]
         if given is not None

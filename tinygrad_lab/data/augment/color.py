@@ -240,7 +240,7 @@ class Normalize(Augmentation):
 
     Units
     -----
-    From brightness from 0 to 1, to standard deviations.
+    Brightness from 0 to 1 becomes a number of standard deviations from the mean.
 
     References
     ----------
@@ -257,7 +257,7 @@ class Normalize(Augmentation):
     std: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        self._require((self.mean is None) == (self.std is None), "std", "to be given where mean is, and only there")
+        self._require((self.mean is None) == (self.std is None), "std", "to be given if and only if mean is")
         if self.mean is not None and self.std is not None:
             object.__setattr__(self, "mean", tuple(self.mean))
             object.__setattr__(self, "std", tuple(self.std))

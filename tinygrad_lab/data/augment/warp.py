@@ -5,7 +5,7 @@ A *map* is a 2x3 matrix that takes an output pixel (row, column) to the position
     (y, x)' = L (i, j)' + t,  map = [L | t]
 
 Maps compose like functions, so any number of rotations, shifts, zooms, flips and crops is one map, and the image is
-resampled once: repeated interpolation would blur it, and lose pixels at the borders in between.
+resampled only once. Each further interpolation would blur it, and lose pixels at the borders.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class ImageFolder(Source):
         classes = _classes(train) if train.is_dir() else tuple(found)
         if strangers := [name for name in found if name not in classes]:
             raise DataError(
-                f"{self.name}: expected only the classes of {train}, {list(classes)}, in {folder}, got also "
+                f"{self.name}: expected only the classes of {train}, {list(classes)}, in {folder}, also got "
                 f"{strangers}; rename these folders, or add pictures of these classes to train"
             )
         paths = [(path, classes.index(name)) for name, pictures in found.items() for path in pictures]

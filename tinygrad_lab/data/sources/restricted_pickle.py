@@ -26,7 +26,7 @@ _SMALL = 1 << 20  # the largest result of any file, in bytes of text and numbers
 _DEEPEST = 8  # lists in lists
 _SHOWN = 60  # characters of a name in an error
 _DAMAGE = (pickle.UnpicklingError, EOFError, struct.error, AttributeError, LookupError, TypeError, ValueError)
-"""What operations on a stack raise that lacks what they need, or holds something else."""
+"""Errors of operations whose operands are missing from the stack, or are of another type."""
 
 
 class _DType:
@@ -83,7 +83,7 @@ _Operation = Callable[[Any], None]  # of an unpickler
 
 
 class _Operations(dict[int, _Operation]):
-    """Admitted operations by their codes, which counts the operations of a file."""
+    """Table of the admitted operations by their codes; it also counts the operations of a file."""
 
     used = 0
 
@@ -117,7 +117,7 @@ class _RestrictedUnpickler(pickle._Unpickler):
 def _check_keys(keys: list[Any]) -> None:
     """Admit only text: the hash of nested tuples that repeat by reference takes forever."""
     if not all(isinstance(key, (bytes, str)) for key in keys):
-        raise pickle.UnpicklingError("a dictionary with a key that is no text")
+        raise pickle.UnpicklingError("a dictionary with a key that is not text")
 
 
 def _set_item(unpickler: Any) -> None:
@@ -131,7 +131,7 @@ def _set_items(unpickler: Any) -> None:
 
 
 def _build(unpickler: Any) -> None:
-    if not isinstance(unpickler.stack[-2], (_DType, _Bytes)):  # not of a class, which would change it for all files
+    if not isinstance(unpickler.stack[-2], (_DType, _Bytes)):  # a class would change for all files
         raise pickle.UnpicklingError("a state of something that has none")
     unpickler.load_build()
 
@@ -148,7 +148,7 @@ class _Plain:
     def __call__(self, value: object, depth: int = 0) -> Any:
         self.left -= len(value) if isinstance(value, (bytes, str)) else 1
         if self.left < 0 or depth > _DEEPEST:
-            raise DataError(f"{self.name}: refused, for what it holds is nested too deep, or larger than the file")
+            raise DataError(f"{self.name}: refused, because its values are nested too deep, or larger than the file")
         if isinstance(value, _Bytes):
             return value.array
         if isinstance(value, bytes):

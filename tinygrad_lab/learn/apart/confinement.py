@@ -151,7 +151,7 @@ def no_processes() -> types.ModuleType:
     module = types.ModuleType("_posixsubprocess")
     module.fork_exec = fork_exec  # type: ignore[attr-defined]  # a module of our own
     if "subprocess" in sys.modules:
-        sys.modules["subprocess"]._fork_exec = fork_exec  # type: ignore[attr-defined]  # where it has kept the function
+        sys.modules["subprocess"]._fork_exec = fork_exec  # type: ignore[attr-defined]  # it has its own reference
     return module
 
 
@@ -209,7 +209,7 @@ def check_open(path: Any, mode: Any, flags: Any, *, may_read: Callable[[str], bo
     if writes:
         raise PermissionError(f"an answer may not write files, got {os.fsdecode(path)}")
     if not may_read(real):
-        raise PermissionError(f"an answer may read its own folder and Python's libraries, got {os.fsdecode(path)}")
+        raise PermissionError(f"an answer may read only its own folder and Python's libraries, got {os.fsdecode(path)}")
 
 
 def check_import(name: str, refused: dict[str, str]) -> None:

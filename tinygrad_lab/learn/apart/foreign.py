@@ -166,7 +166,7 @@ class ForeignOptimizer:
             for number, key, value in found["states"]:
                 self.states.get(number, {})[key][...] = value
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise Malformed("expected what became of the parameters") from error
+            raise Malformed("expected the new values of the parameters") from error
 
     def _update(self, p: tgl.Parameter, value: Array, shared: bool, gradient_left: bool) -> None:
         if value.tobytes() == p.value.tobytes() and shared:

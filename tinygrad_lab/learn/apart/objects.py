@@ -80,7 +80,7 @@ class Objects:
         """Make a layer; return its number and its parameters."""
         layer = self.answer.named(name)(*arguments, **options)
         if layer.buffers():
-            raise WrongAnswer(f"expected parameters alone, got buffers: {', '.join(layer.buffers())}")
+            raise WrongAnswer(f"expected a layer without buffers, got {', '.join(layer.buffers())}")
         cells = layer.parameters()
         return {"layer": self.hold((layer, cells)), "parameters": [[path, p.value] for path, p in cells.items()]}
 
@@ -93,7 +93,7 @@ class Objects:
         return [unbox(y) for y in self.program(program)(*arrays)]
 
     def program(self, spec: dict[str, Any]) -> Program:
-        """Return a program as a function of arrays or tensors, to a list of them."""
+        """Return a program as a function from arrays or tensors to a list of them."""
         if "derivative" in spec:
             return derivative(self.program(spec["derivative"]), spec["count"], spec["wanted"])
         if "layer" in spec:
@@ -166,7 +166,7 @@ class Objects:
     # --------------------------------------------------------------------------------------------------------- cases
 
     def cases(self, name: str) -> dict[str, Any]:
-        """Return a learner's cases as plain values: a number of draws, laws, and forbidden uses."""
+        """Return a learner's cases as plain values: drawn cases, laws, and forbidden uses."""
         from tinygrad_lab.conformance.trials.search import Profile, explore
 
         cases = self.answer.named(name)
@@ -181,7 +181,7 @@ class Objects:
         }
 
     def reference(self, name: str, layer: int, state: dict[str, Any], inputs: tuple[Any, ...], call: Any) -> Any:
-        """Return the result of the reference in a learner's cases; a layer that it calls is the grader's."""
+        """Return the result of the reference in a learner's cases; a layer that it calls runs in the grader."""
         stand_in = copy.copy(self.held[layer][0])
         stand_in.__class__ = types.new_class(type(stand_in).__name__, (type(stand_in),))
         type(stand_in).forward = lambda self, *xs: tgl.tensor(call(*map(unbox, xs)))

@@ -193,7 +193,7 @@ def error_from(plain: Any) -> Exception:
 
 
 def known_error(name: Any) -> type[errors.LabError] | None:
-    """Return the library's error of a name."""
+    """Return the library's error with a name."""
     found = getattr(errors, name, None) if isinstance(name, str) else None
     return found if isinstance(found, type) and issubclass(found, errors.LabError) else None
 

@@ -125,7 +125,7 @@ def load_bench(text: str) -> types.ModuleType:
 
 
 def refuse_names(names: list[str]) -> None:
-    """Replace the library's functions that the learner must write by one that raises."""
+    """Replace the library's functions that the learner must write with functions that raise an error."""
     for name in names:
         module, _, attribute = name.rpartition(".")
         found = getattr(importlib.import_module(module), attribute)

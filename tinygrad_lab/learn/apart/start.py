@@ -19,7 +19,7 @@ import types
 from pathlib import Path
 from typing import NoReturn
 
-ROUNDS = 1000  # of ending descendants: each may have started others meanwhile
+ROUNDS = 1000  # attempts to end all descendants, which may start others meanwhile
 PATIENCE = 0.02  # seconds between polls of a process on systems without pidfd
 
 
@@ -46,7 +46,7 @@ def guard(child: int) -> NoReturn:
     """Wait for the end of a process or of the connection, end all that was started, and exit as the process did."""
     signal.signal(signal.SIGUSR1, lambda *_: send(child, signal.SIGUSR1))  # the grader asks for the current line
     signal.signal(signal.SIGTERM, lambda *_: send(child, signal.SIGKILL))
-    for descriptor in (1, 2):  # or the grader would wait for us to write
+    for descriptor in (1, 2):  # otherwise the grader would wait for our output
         os.close(descriptor)
     status = wait(child)
     for _ in range(ROUNDS):

@@ -136,7 +136,7 @@ def decode_array(plain: dict[str, Any]) -> np.ndarray[Any, Any]:
 
 
 def laid_out(array: np.ndarray[Any, Any], strides: Any) -> np.ndarray[Any, Any]:
-    """Return a copy of an array whose elements lie as strides say, some of which may be negative or 0.
+    """Return a copy of an array with the given strides in memory, some of which may be negative or 0.
 
     Raises
     ------
