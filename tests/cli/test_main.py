@@ -51,7 +51,7 @@ def test_a_recipe_is_no_network(name: str, capsys: Capture) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setenv("TINYGRAD_LAB_LEARN", str(tmp_path))
     assert main(["learn", "check", "2", "nofile.py"]) == 1
-    assert "no such file nofile.py" in capsys.readouterr().err
+    assert "expected your file, or its folder, got nofile.py, which does not exist" in capsys.readouterr().err
 
 
 def test_a_data_folder_that_is_not_there(tmp_path: Path, capsys: Capture) -> None:

@@ -52,7 +52,7 @@ def test_from_start_to_solution(desk: Path, capsys: Capture) -> None:
     assert learn("check", "3") == 1
     shown = capsys.readouterr().out
     assert "✗ gradients of x, w and b" in shown
-    assert "Jacobian by b" in shown
+    assert "Jacobian with respect to b" in shown
     assert f"=> {exercise.mistakes[2].says}" in shown
     for number in (1, 2):
         assert learn("hint", "3") == 0

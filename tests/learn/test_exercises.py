@@ -187,7 +187,7 @@ def test_the_smallest_counterexample_is_shown() -> None:
     assert verdict.what == "the gradient of b is wrong"
     for name in ("x = ", "w = ", "b = ", "given", "expected", "*"):
         assert name in verdict.shown
-    assert "Jacobian by b, 2 results x 1 elements" in verdict.shown  # two rows are the fewest that show it
+    assert "Jacobian with respect to b, 2 results x 1 elements" in verdict.shown  # two rows are the fewest that show it
 
 
 def test_the_page_lists_every_exercise() -> None:

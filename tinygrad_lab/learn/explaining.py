@@ -171,7 +171,7 @@ def results_beside(trial: Trial, reference: Any) -> str:
 
 
 def jacobians_beside(trial: Trial, which: int) -> str:
-    """Return the given and the expected Jacobian by one argument."""
+    """Return the given and the expected Jacobian with respect to one argument."""
     m, x = join(trial.outputs).size, trial.arrays[which]
     if not 0 < m * x.size <= LARGEST:
         return ""
@@ -180,6 +180,6 @@ def jacobians_beside(trial: Trial, which: int) -> str:
     expected = np.where(np.abs(expected) < noise, 0.0, expected)
     if given.shape != expected.shape or not wrong_entries(given, expected).any():
         return ""
-    head = f"Jacobian by {trial.names[which]}, {m} results x {x.size} elements; wrong entries are marked *"
+    head = f"Jacobian with respect to {trial.names[which]}, {m} results x {x.size} elements; wrong entries are marked *"
     table = side_by_side(given, expected, titles=("given", "expected"))
     return f"{head}\n{table}"

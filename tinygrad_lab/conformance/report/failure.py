@@ -107,18 +107,18 @@ def jacobians(trial: Trial, first: Trial, which: int) -> str:
     """Return the two Jacobians with respect to one argument side by side, and the likely mistakes."""
     m, x = join(trial.outputs).size, trial.arrays[which]
     if m * x.size > LARGEST or m * x.size == 0:
-        return f"(the Jacobian by {trial.names[which]} has {m} x {x.size} entries)"
+        return f"(the Jacobian with respect to {trial.names[which]} has {m} x {x.size} entries)"
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             analytic, numerical = both_jacobians(trial, which)
             why = why_wrong(first, which) or why_wrong(trial, which)
     except Exception as error:
-        return f"(no Jacobian by {trial.names[which]}: {type(error).__name__}: {error})"
+        return f"(no Jacobian with respect to {trial.names[which]}: {type(error).__name__}: {error})"
     if analytic.shape != numerical.shape:
         return f"the gradient of {trial.names[which]} has {analytic.shape[1]} elements instead of {numerical.shape[1]}"
     wrong = int(wrong_entries(analytic, numerical).sum())
     if not wrong:
-        return f"(the Jacobian by {trial.names[which]} is right)"
-    head = f"Jacobian by {trial.names[which]}, {m} results x {x.size} elements, {wrong} wrong:"
+        return f"(the Jacobian with respect to {trial.names[which]} is right)"
+    head = f"Jacobian with respect to {trial.names[which]}, {m} results x {x.size} elements, {wrong} wrong:"
     return "\n".join([head, side_by_side(analytic, numerical), *(f"=> {text}" for text in why)])

@@ -23,13 +23,13 @@ def draw_case(draw: Any) -> Case:
 
 
 def batch_norm(x: Array, scale: Array, shift: Array) -> Array:
-    """Return the normalized rows; means are sums, which take complex numbers."""
+    """Return the normalized rows, in operations that accept complex numbers."""
     centered = x - x.mean(axis=0)
     return np.asarray(scale * centered / np.sqrt((centered * centered).mean(axis=0) + EPS) + shift)
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check the three gradients."""
+    """Return the check of the three gradients."""
 
     def backward(g: Array, x: Array, scale: Array, shift: Array) -> Any:
         return answer.batch_norm_backward(g, x, scale, EPS)
@@ -43,7 +43,7 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Take each gradient."""
+    """Return a probe of each gradient."""
     rng = np.random.default_rng(0)
     g, x, scale = rng.normal(size=(4, 3)), rng.normal(size=(4, 3)), rng.normal(size=3)
     return [lambda k=k: answer.batch_norm_backward(g, x, scale, EPS)[k] for k in range(3)]  # type: ignore[misc]  # its default

@@ -18,7 +18,7 @@ def multiply(x: Array, y: Array) -> Array:
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check the gradients of a product with broadcasting."""
+    """Return the check of the gradients of a product with broadcasting."""
     return [
         Step(
             "gradients of x * y, for shapes that broadcast",
@@ -28,7 +28,7 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Sum to shapes that were broadcast in one way or the other."""
+    """Return probes of sums to shapes that were broadcast in one way or the other."""
     g = np.arange(24.0).reshape(2, 3, 4)
     return [
         lambda: answer.sum_to(g, (4,)),

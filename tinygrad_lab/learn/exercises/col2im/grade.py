@@ -15,7 +15,7 @@ WINDOWS = {"windows that touch": (2, 2), "windows that overlap": (3, 1), "window
 
 
 def im2col(x: Array, kernel_size: int, stride: int) -> Array:
-    """Return the rows of im2col."""
+    """Return the rows of im2col, by NumPy's views of windows."""
     views = np.lib.stride_tricks.sliding_window_view(x, (kernel_size, kernel_size), axis=(1, 2))[:, ::stride, ::stride]
     patches = views.transpose(0, 1, 2, 4, 5, 3)  # (N, Ho, Wo, C, k, k) -> (N, Ho, Wo, k, k, C)
     return np.ascontiguousarray(patches).reshape(-1, kernel_size * kernel_size * x.shape[-1])
@@ -23,12 +23,12 @@ def im2col(x: Array, kernel_size: int, stride: int) -> Array:
 
 @st.composite
 def draw_shape(draw: Any, kernel_size: int) -> tuple[int, ...]:
-    """Draw the shape of images that the window fits on."""
+    """Draw the shape of images that are at least as large as the window."""
     return draw(st.integers(1, 2)), *(kernel_size + draw(st.integers(0, 3)) for _ in "hw"), draw(st.integers(1, 2))
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check windows that touch, that overlap, and that leave pixels out."""
+    """Return the checks for windows that touch, that overlap, and that leave pixels out."""
 
     def check(kernel_size: int, stride: int) -> None:
         right_gradient(
@@ -42,7 +42,7 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Fold windows that touch, and windows that overlap."""
+    """Return probes with windows that touch, and with windows that overlap."""
     g = np.arange(9 * 18.0).reshape(9, 18)
     return [
         lambda: answer.col2im(g[:4, :8], (1, 4, 4, 2), 2, 2),

@@ -1,4 +1,4 @@
-"""Grades `complex_step`: slopes to the last digit, Jacobians, and a checker that is itself checked."""
+"""Grades `complex_step`: slopes to thirteen digits, Jacobians, and the checker's verdicts on right and wrong rules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def chained(x: Array) -> Array:
 
 
 def fewer(x: Array) -> Array:
-    """Return two results, whatever n is."""
+    """Return two results for any number of elements."""
     return np.stack([np.sin(x).sum(), (x * x * x).sum()])
 
 
@@ -33,17 +33,17 @@ def centered(x: Array) -> Array:
 
 
 def centred_vjp(v: Array, x: Array) -> Array:
-    """Return the gradient of `centered`."""
+    """Return the vector-Jacobian product of `centered`."""
     length, y = np.linalg.norm(x - x.mean()), centered(x)
     return np.asarray((v - v.mean() - y * (v @ y)) / length)
 
 
 def without_variance(v: Array, x: Array) -> Array:
-    """Return it without the last term: wrong, but right for a cotangent of ones."""
+    """Return `centred_vjp` without the last term, which is wrong in general, but right for a cotangent of ones."""
     return np.asarray((v - v.mean()) / np.linalg.norm(x - x.mean()))
 
 
-# Which rules are right is what the learner's checker must find out.
+# Functions with rules, and whether the learner's checker must accept the rule.
 RULES: dict[str, tuple[Callable[..., Any], Callable[..., Any], bool]] = {
     "a right rule": (centered, centred_vjp, True),
     "a rule for tanh": (np.tanh, lambda v, x: v * (1 - np.tanh(x) ** 2), True),
@@ -56,7 +56,7 @@ X = np.array([0.3, -1.2, 0.8, 2.1])
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check slopes, Jacobians, and the checker."""
+    """Return checks of slopes, of Jacobians, and of the learner's checker."""
     pairs = st.integers(2, 4).map(lambda n: Case(inputs=(Input((n,)), Input((n,)))))
     places = st.integers(2, 4).map(lambda n: (n,))
 
@@ -87,10 +87,10 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Take slopes to many digits, a Jacobian, and the verdicts on right and wrong rules."""
+    """Return probes of a slope, of a Jacobian, and of the verdicts on right and wrong rules."""
 
     def error() -> Any:
-        """The slope's error, by its size."""
+        """The decimal logarithm of the slope's error."""
         off = answer.slope(chained, X, np.ones(4)) - exact_slope(lambda a: [chained(*a)], [X], [np.ones(4)]).value
         return np.round(np.log10(np.abs(off).max() + 1e-14))
 

@@ -22,7 +22,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def conv2d(x: Array, w: Array, b: Array, stride: int) -> Array:
-    """Return a convolution, one place of the window after another."""
+    """Return a convolution, as a sum over the positions inside the window."""
     kernel_size = len(w)
     rows, columns = ((length - kernel_size) // stride + 1 for length in x.shape[1:3])
     y = np.zeros((len(x), rows, columns, w.shape[-1])) + b
@@ -33,7 +33,7 @@ def conv2d(x: Array, w: Array, b: Array, stride: int) -> Array:
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check windows that move by one and by two pixels."""
+    """Return the checks of the gradients for windows that move by one and by two pixels."""
 
     def check(stride: int) -> None:
         def forward(x: Array, w: Array, b: Array) -> Array:
@@ -48,7 +48,7 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Take each gradient."""
+    """Return a probe of each gradient."""
     rng = np.random.default_rng(0)
     g, x, w = rng.normal(size=(2, 3, 3, 3)), rng.normal(size=(2, 4, 4, 2)), rng.normal(size=(2, 2, 2, 3))
     return [lambda k=k: answer.conv2d_backward(g, x, w, 1)[k] for k in range(3)]  # type: ignore[misc]  # its default

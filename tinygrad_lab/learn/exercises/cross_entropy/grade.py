@@ -22,7 +22,7 @@ def draw_case(draw: Any, size: float = 2.0) -> Case:
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:
-    """Return the plain formula, which takes complex numbers."""
+    """Return the loss by the plain formula, which accepts complex numbers."""
     picked = logits[np.arange(len(labels)), labels]
     return np.asarray(np.mean(np.log(np.exp(logits).sum(axis=-1)) - picked))
 
@@ -33,7 +33,7 @@ def reference(logits: Array, labels: Array) -> Array:
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check the loss and its gradient."""
+    """Return checks of the loss and of its gradient."""
     return [
         Step("the loss", lambda: same_values(answer.cross_entropy, reference, draw_case())),
         Step("the loss of logits up to 2000", lambda: same_values(answer.cross_entropy, reference, draw_case(2000.0))),
@@ -45,7 +45,7 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Take a loss, the loss of large logits, and a gradient whose cotangent is not 1."""
+    """Return probes of a loss, of the loss of large logits, and of a gradient whose cotangent is not 1."""
     logits, labels = np.array([[0.5, -1.0, 2.0], [1.0, 0.0, -0.5]]), np.array([2, 0])
     return [
         lambda: answer.cross_entropy(logits, labels),

@@ -17,7 +17,7 @@ RATES = st.sampled_from((0.25, 0.5, 0.75))
 
 
 def mean_stays(layer: Any) -> None:
-    """Demand that the mean of many numbers is that in evaluation, to seven standard errors."""
+    """Demand that the mean of many outputs in training is that in evaluation, within seven standard errors."""
     kept = 1.0 - layer.config()["rate"]
     error = np.sqrt((1.0 / kept - 1.0) / MANY)
     agree("the mean of training outputs, against evaluation", np.mean(np.asarray(layer(np.ones(MANY)))), 1.0, 7 * error)
@@ -34,7 +34,7 @@ def cases_for(training: bool) -> LayerCases:
 
 
 def replayed(answer: Answer) -> None:
-    """Demand the same mask of the same step, in the walk of a checkpoint too."""
+    """Demand that the same step draws the same mask again."""
     layer, x = answer.Dropout(0.5), np.ones(64)
     first = np.asarray(layer(x))
     layer.steps = 0
@@ -43,7 +43,7 @@ def replayed(answer: Answer) -> None:
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check evaluation, the mask's replay, the mean and the gradients."""
+    """Return checks of evaluation, of the mask's replay, of the mean and of the gradients."""
 
     def check(training: bool, *properties: str) -> None:
         check_layer(answer.Dropout, cases_for(training), profile=PROFILE, properties=properties)
@@ -51,13 +51,13 @@ def steps(answer: Answer) -> list[Step]:
     return [
         Step("evaluation changes nothing", lambda: check(False, "reference", "modes")),
         Step("the same step draws the same mask", lambda: replayed(answer)),
-        Step("the mean stays", lambda: check(True, "statistics", "modes")),
+        Step("the mean stays the same", lambda: check(True, "statistics", "modes")),
         Step("gradients, with the forward computed again", lambda: check(True, *LAYER_STEPS)),
     ]
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Say what numbers come out, how many are kept, and whether they are again."""
+    """Return probes of the output values, of the share of kept numbers, of evaluation, and of the mask's replay."""
 
     def trained(x: Any) -> Any:
         layer = answer.Dropout(0.25)

@@ -1,4 +1,4 @@
-"""Grades `layer_norm` as a layer."""
+"""Grades `layer_norm` as a layer: its parameters, its result and its gradients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def reference(layer: Any, x: Array) -> Array:
-    """Return the normalized rows, one by one."""
+    """Return the normalized rows, computed one by one."""
     state, rows = layer.state(), x.reshape(-1, x.shape[-1])
     normal = [(row - row.mean()) / np.sqrt(row.var() + layer.config()["eps"]) for row in rows]
     return np.asarray(state["scale"] * np.stack(normal).reshape(x.shape) + state["shift"])
@@ -32,14 +32,14 @@ CASES = LayerCases(draw_case(), reference=reference, laws=("batch_independent",)
 
 
 def has_parameters(answer: Answer) -> None:
-    """Demand the two parameters."""
+    """Demand that the layer has the two parameters."""
     found = {path: p.shape for path, p in answer.LayerNorm(3).parameters().items()}
     expected = {"scale": (3,), "shift": (3,)}
     expect(found == expected, f"expected parameters {expected} of LayerNorm(3), got {found}")
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check parameters, the result and the gradients."""
+    """Return checks of the parameters, the result and the gradients."""
 
     def check(*properties: str) -> None:
         check_layer(answer.LayerNorm, CASES, profile=PROFILE, properties=properties)
@@ -52,7 +52,7 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Name the parameters, and take results with two scales and shifts."""
+    """Return probes of the number of parameters, and of results with two scales and shifts."""
     x = np.array([[1.0, 2.0, 4.0], [0.0, -1.0, 0.5]])
 
     def result(scale: float, shift: float) -> Any:

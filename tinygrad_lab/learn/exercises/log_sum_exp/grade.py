@@ -16,17 +16,17 @@ SHAPES = strategies.shapes(1, 3)
 
 
 def reference(x: Array) -> Array:
-    """Return SciPy's."""
+    """Return SciPy's log-sum-exp."""
     return np.asarray(logsumexp(x, axis=-1))
 
 
 def naive(x: Array) -> Array:
-    """Return the plain formula, which is exact enough near 0 and takes complex numbers."""
+    """Return log-sum-exp by the plain formula, which is accurate near 0 and accepts complex numbers."""
     return np.asarray(np.log(np.exp(x).sum(axis=-1)))
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check values, large values and the gradient."""
+    """Return checks of values, of large values and of the gradient."""
     far = st.builds(lambda shape: Input(shape, low=-2000.0, high=2000.0), SHAPES)
     return [
         Step("values", lambda: same_values(answer.log_sum_exp, reference, SHAPES)),
@@ -36,7 +36,7 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Take rows near 0, far away, and far from each other; and a gradient."""
+    """Return probes of rows near 0, far from 0, and far from each other, and of a gradient."""
     x = np.array([[0.5, -1.0, 2.0], [1.0, 1.0, -0.5]])
     return [
         lambda: answer.log_sum_exp(x),

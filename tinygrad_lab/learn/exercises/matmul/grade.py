@@ -26,7 +26,7 @@ def dense(x: Array, w: Array, b: Array) -> Array:
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check the three gradients."""
+    """Return the check of the three gradients."""
 
     def backward(g: Array, x: Array, w: Array, b: Array) -> Any:
         return answer.dense_backward(g, x, w)
@@ -35,7 +35,7 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Take each gradient where all shapes are square, so that a wrong product is no error."""
+    """Return a probe of each gradient, for square matrices, so that a wrong product raises no error."""
     rng = np.random.default_rng(0)
     g, x, w = rng.normal(size=(3, 3, 3))
     return [lambda k=k: answer.dense_backward(g, x, w)[k] for k in range(3)]  # type: ignore[misc]  # its default

@@ -1,4 +1,4 @@
-"""Grades `max_pool`: the maxima, the gradient where windows touch and overlap, and ties."""
+"""Grades `max_pool`: the maxima, the gradient for windows that touch and that overlap, and ties."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIZES = st.sampled_from(((1, 1), (2, 2), (2, 1), (3, 2)))
 
 @st.composite
 def draw_shape(draw: Any, kernel_size: int) -> tuple[int, ...]:
-    """Draw the shape of images that the window fits on."""
+    """Draw the shape of images that are at least as large as the window."""
     return draw(st.integers(1, 2)), *(kernel_size + draw(st.integers(0, 2)) for _ in "hw"), draw(st.integers(1, 2))
 
 
@@ -42,13 +42,13 @@ def draw_ties(draw: Any) -> Case:
 
 
 def max_pool(x: Array, kernel_size: int, stride: int) -> Array:
-    """Return the maxima."""
+    """Return the maximum of each window, by NumPy's views of windows."""
     views = np.lib.stride_tricks.sliding_window_view(x, (kernel_size, kernel_size), axis=(1, 2))[:, ::stride, ::stride]
     return np.asarray(views.max(axis=(4, 5)))
 
 
 def first_wins(g: Array, x: Array, kernel_size: int, stride: int) -> Array:
-    """Return the gradient, window by window."""
+    """Return the gradient, computed window by window."""
     dx = np.zeros_like(x)
     for n, p, q, c in np.ndindex(*g.shape):
         held = x[n, p * stride : p * stride + kernel_size, q * stride : q * stride + kernel_size, c]
@@ -58,7 +58,7 @@ def first_wins(g: Array, x: Array, kernel_size: int, stride: int) -> Array:
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check maxima, gradients without ties, and with them."""
+    """Return checks of the maxima, of gradients without ties, and of gradients with ties."""
 
     def gradient(kernel_size: int, stride: int) -> None:
         right_gradient(
@@ -76,7 +76,7 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Go back through windows that touch, that overlap, and that hold ties."""
+    """Return probes of the maxima, and of gradients for windows that touch, that overlap, and that contain ties."""
     rng = np.random.default_rng(0)
     x = rng.permutation(np.arange(25.0)).reshape(1, 5, 5, 1)
     g = 1.0 + np.arange(4.0).reshape(1, 2, 2, 1)

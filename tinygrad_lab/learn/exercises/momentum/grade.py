@@ -1,4 +1,4 @@
-"""Grades `momentum`: the formula, and an optimizer's manners."""
+"""Grades `momentum`: the formula, and the other properties of an optimizer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPTIONS = st.fixed_dictionaries({"lr": st.sampled_from((0.1, 0.01)), "momentum":
 
 
 def walk(optimizer: Any, p: tgl.Parameter, gradients: Array) -> Array:
-    """Return the parameter after each of some steps."""
+    """Return the values of a parameter after each step with these gradients."""
     places = []
     for g in gradients:
         if p.node is not None:
@@ -35,13 +35,13 @@ def draw_case(draw: Any) -> Case:
 
 
 def reference(start: Array, gradients: Array, lr: float, momentum: float) -> Array:
-    """Return the places by the closed formula: v_t is a sum of powers of mu."""
+    """Return the parameter after each step by a closed formula: v_t is the sum of mu^(t - k) g_k."""
     velocities = [sum(momentum ** (t - k) * gradients[k] for k in range(t + 1)) for t in range(len(gradients))]
     return np.asarray(start - lr * np.cumsum(velocities, axis=0))
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check the formula, and then the manners."""
+    """Return checks of the formula, and of the other properties of an optimizer."""
 
     def places(start: Array, gradients: Array, lr: float, momentum: float) -> Array:
         p = tgl.Parameter(start)
@@ -50,14 +50,14 @@ def steps(answer: Answer) -> list[Step]:
     return [
         Step("three steps, by the formula", lambda: same_values(places, reference, draw_case())),
         Step(
-            "fresh arrays, states that are copies, runs that resume",
+            "fresh arrays, states that are copies, runs that can be resumed",
             lambda: check_optimizer(answer.SGD, OPTIONS, profile=PROFILE),
         ),
     ]
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Take steps; hold a state while steps go on; look at the velocity; resume."""
+    """Return probes of steps, of a state that is kept during later steps, of the velocity, and of a resumed run."""
     gradients = np.array([[1.0, 2.0], [0.5, -1.0], [-2.0, 0.25]])
 
     def start() -> tuple[Any, tgl.Parameter]:

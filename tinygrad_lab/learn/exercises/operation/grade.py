@@ -16,7 +16,7 @@ from tinygrad_lab.learn.judge import PROFILE, Probe, Step, same_values
 
 @st.composite
 def draw_shapes(draw: Any) -> tuple[tuple[int, ...], ...]:
-    """Draw two shapes that broadcast, as rows and a row do."""
+    """Draw two shapes that broadcast, such as those of several rows and of one row."""
     rows, columns = draw(st.integers(1, 3)), draw(st.integers(2, 3))
     pair = (rows, columns), draw(st.sampled_from(((rows, columns), (columns,), (rows, 1))))
     return pair[::-1] if draw(st.booleans()) else pair
@@ -27,12 +27,12 @@ FAR = SHAPES.map(lambda shapes: Case(inputs=tuple(Input(shape, -2000.0, 2000.0) 
 
 
 def reference(x: Array, y: Array) -> Array:
-    """Return NumPy's."""
+    """Return NumPy's logaddexp."""
     return np.asarray(np.logaddexp(x, y))
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check values, large values, and all that the kit asks of an operation."""
+    """Return checks of values, of large values, and of the kit's properties of an operation."""
 
     def check(shapes: Any) -> None:
         check_function(answer.log_add_exp, shapes, reference=reference, profile=PROFILE)
@@ -43,12 +43,12 @@ def steps(answer: Answer) -> list[Step]:
             "values up to 2000 and down to -2000",
             lambda: same_values(lambda x, y: answer.log_add_exp(x, y), reference, FAR),
         ),
-        Step("derivatives of first and second order, and manners", lambda: check(SHAPES)),
+        Step("derivatives of first and second order, dtypes and layouts", lambda: check(SHAPES)),
     ]
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Take large values, each gradient, one that was broadcast, and a second derivative."""
+    """Return probes of large values, of each gradient, of one with broadcasting, and of a second derivative."""
     x, y, g = np.array([0.5, -1.0]), np.array([1.5, 1.0]), np.array([2.0, 3.0])
 
     def slope(rule: str, *arguments: Any) -> Any:

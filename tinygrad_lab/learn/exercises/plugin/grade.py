@@ -1,4 +1,4 @@
-"""Grades `plugin`: the layer by cases of the grader, and the learner's cases by a damaged layer."""
+"""Grades `plugin`: checks the layer with the grader's cases, and the learner's cases with a damaged layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinygrad_lab.learn.judge import LAYER_STEPS, PROFILE, Probe, Step, expect
 
 
 def reference(layer: Any, x: Array) -> Array:
-    """Return x + sin(beta x)^2 / beta by the half angle."""
+    """Return x + sin(beta x)^2 / beta, by the half-angle formula."""
     beta = layer.state()["beta"]
     return np.asarray(x + (1 - np.cos(2 * beta * x)) / (2 * beta))
 
@@ -33,7 +33,7 @@ CASES = LayerCases(
 
 
 def damaged(snake: Any) -> Any:
-    """Return a layer whose results are off by a hundredth, with derivatives to match."""
+    """Return a layer class whose results are 1 % too large, with derivatives that match these results."""
 
     class Damaged(snake):
         def forward(self, x: Any) -> Any:
@@ -43,12 +43,12 @@ def damaged(snake: Any) -> Any:
 
 
 def notices(answer: Answer) -> bool:
-    """Return whether the learner's cases fail a damaged layer."""
+    """Return whether a damaged layer fails the learner's cases."""
     return not inspect_layer(damaged(answer.Snake), answer.cases, profile=PROFILE, properties=("reference",)).passed
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check the layer, then its cases."""
+    """Return checks of the layer, and of its cases."""
 
     def check(cases: LayerCases, *properties: str) -> None:
         check_layer(answer.Snake, cases, profile=PROFILE, properties=properties)
@@ -68,7 +68,7 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Take both gradients, how many different cases are drawn, and whether damage is noticed."""
+    """Return probes of both gradients, of whether cases differ, and of whether they notice damage."""
     x, g = np.array([0.3, -1.0, 2.0]), np.array([1.0, -2.0, 0.5])
 
     def slopes(which: int) -> Any:

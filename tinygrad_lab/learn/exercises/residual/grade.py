@@ -15,7 +15,7 @@ from tinygrad_lab.learn.judge import LAYER_STEPS, PROFILE, Probe, Step
 
 @st.composite
 def draw_case(draw: Any) -> Case:
-    """Draw a block and rows."""
+    """Draw the sizes of a block, and its input."""
     features, hidden = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     return Case(args=(features, hidden), inputs=(Input((draw(st.integers(1, 3)), features)),))
 
@@ -27,13 +27,13 @@ def between(layer: Any, x: Array) -> Array:
 
 
 def reference(layer: Any, x: Array) -> Array:
-    """Return the block's result from its weights."""
+    """Return the block's result, computed from its weights."""
     state = layer.state()
     return np.asarray(x + np.maximum(between(layer, x), 0) @ state["second.weight"] + state["second.bias"])
 
 
 def kink_distance(layer: Any, x: Array) -> float:
-    """Return the smallest distance of the ReLU's inputs to 0."""
+    """Return the smallest distance of the ReLU's inputs from 0."""
     return float(np.abs(between(layer, x)).min(initial=np.inf))
 
 
@@ -46,7 +46,7 @@ CASES = LayerCases(
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check the law, the result and the gradients."""
+    """Return checks of the law, of the result and of the gradients."""
 
     def check(*properties: str) -> None:
         check_layer(answer.ResidualBlock, CASES, profile=PROFILE, properties=properties)
@@ -59,6 +59,6 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Take a result where signs differ."""
+    """Return a probe of a result for inputs of both signs."""
     x = np.array([[1.0, -2.0, 0.5], [-1.0, 0.3, 2.0]])
     return [lambda: answer.ResidualBlock(3, 5, rng=0).astype("float64")(x)]

@@ -15,14 +15,14 @@ ALPHA, BETA, K = 0.5, 0.75, 1.0
 
 
 def response_norm(x: Array, radius: int) -> Array:
-    """Return the normalized channels, by a matrix of neighbors."""
+    """Return the normalized channels; a product with a matrix sums over neighbors."""
     places = np.arange(x.shape[-1])
     near = (abs(places[:, None] - places) <= radius).astype(float)
     return np.asarray(x * (K + ALPHA * (x * x) @ near) ** -BETA)
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check without neighbors, then with some."""
+    """Return checks of the gradient without neighbors, and with some."""
 
     def check(radius: int) -> None:
         def backward(g: Array, x: Array) -> Any:
@@ -38,7 +38,7 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Take the gradient without neighbors and with one on either side."""
+    """Return probes of the gradient without neighbors, and with one on either side."""
     g, x = np.random.default_rng(0).normal(size=(2, 2, 5))
     return [
         lambda r=r: answer.response_norm_backward(g, x, r, ALPHA, BETA, K)  # type: ignore[misc]  # its default

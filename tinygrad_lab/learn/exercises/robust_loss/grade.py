@@ -24,13 +24,13 @@ def draw_case(draw: Any, *reductions: str) -> Case:
 
 
 def reference(predictions: Array, targets: Array, delta: float, reduction: str) -> Array:
-    """Return the loss by the hypotenuse of 1 and r / delta."""
+    """Return the loss, with its square root computed as the hypotenuse of 1 and r / delta."""
     losses = delta**2 * (np.hypot(1.0, (predictions - targets) / delta) - 1.0)
     return np.asarray({"none": losses, "sum": losses.sum(), "mean": losses.mean()}[reduction])
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check the losses, their reductions and the derivatives."""
+    """Return checks of the losses, of their reductions and of the derivatives."""
 
     def values(*reductions: str) -> None:
         def loss(predictions: Array, targets: Array, delta: float, reduction: str) -> Array:
@@ -50,7 +50,7 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Take all losses, their sum and their mean."""
+    """Return probes of all losses, of their sum and mean, and of a gradient."""
     x, t = np.array([[0.3, -1.0, 4.0], [1.0, 0.0, -2.0]]), np.zeros((2, 3))
     return [
         lambda: answer.robust_loss(x, t, delta=2.0, reduction="none"),

@@ -1,4 +1,4 @@
-"""Runs beside an answer to `scalar_tape`: small programs of numbers, and their derivatives by the learner's tape."""
+"""Code beside an answer to `scalar_tape`: small programs of numbers, and their derivatives by the learner's tape."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Program = Callable[[list[Any], Callable[[Any], Any]], Any]
 
 
 def shared(xs: list[Any], tanh: Callable[[Any], Any]) -> Any:
-    """Return x1^2 + x2^2 + ..., each number used twice."""
+    """Return x1^2 + x2^2 + ..., which uses each number twice."""
     return reduce(add, [x * x for x in xs])
 
 
@@ -23,7 +23,7 @@ def nested(xs: list[Any], tanh: Callable[[Any], Any]) -> Any:
 
 
 def diamond(xs: list[Any], tanh: Callable[[Any], Any]) -> Any:
-    """Return a program in which results are used twice, early and late."""
+    """Return the result of a program in which intermediate results are used twice, early and late."""
     y = xs[0]
     for x in xs:
         y = tanh(y + x)

@@ -14,18 +14,18 @@ from tinygrad_lab.learn.judge import Probe, Step, right_gradient
 
 
 def forward_of(name: str) -> Callable[[Array], Array]:
-    """Return a program of plain numbers."""
+    """Return a program as a function of an array, for plain numbers."""
     return lambda x: np.asarray(PROGRAMS[name](list(x), np.tanh))
 
 
 def vjp_of(name: str, answer: Answer) -> Callable[[Array, Array], Array]:
-    """Return a program's derivative by the learner's tape."""
+    """Return a program's vector-Jacobian product by the learner's tape."""
     gradients = answer.bench("gradients")
     return lambda g, x: np.asarray(g * np.array(gradients(name, x), x.dtype))
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check each program."""
+    """Return a check of each program's derivatives."""
 
     def check(name: str) -> None:
         right_gradient(forward_of(name), vjp_of(name, answer), st.tuples(st.integers(1, 4)), complex_safe=True)
@@ -34,6 +34,6 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Differentiate each program at one place."""
+    """Return a probe of each program's derivatives."""
     x = np.array([0.3, -0.7, 1.1])
     return [lambda n=name: vjp_of(n, answer)(np.ones(()), x) for name in PROGRAMS]  # type: ignore[misc]  # its default

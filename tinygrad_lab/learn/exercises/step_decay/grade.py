@@ -1,4 +1,4 @@
-"""Grades `step_decay` against a loop that lowers the rate when it is time."""
+"""Grades `step_decay`: the rate, compared with a loop that lowers it at every fall."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def reference(t: Array, base: float, start: float, interval: float, factor: floa
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check the rate at and between its falls."""
+    """Return the check of the rate at and between its falls."""
 
     def rate(t: Array, base: float, start: float, interval: float, factor: float) -> Array:
         return np.asarray(answer.step_decay(float(t), base, start, interval, factor))
@@ -45,7 +45,7 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Take the rate before, at and after the first fall, and long after."""
+    """Return probes of the rate before, at and after the first fall, and after several falls."""
     return [
         lambda t=t: answer.step_decay(t, 1.0, 10.0, 5.0, 0.1)  # type: ignore[misc]  # its default
         for t in (3.0, 10.0, 12.5, 15.0, 22.0)

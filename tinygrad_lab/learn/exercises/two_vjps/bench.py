@@ -1,4 +1,4 @@
-"""Runs beside an answer to `two_vjps`: functions of tensors, and their derivatives by the learner's transforms."""
+"""Code beside an answer to `two_vjps`: functions of tensors, and their derivatives by the learner's transforms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinygrad_lab.learn.answer import Answer
 
 
 def twisted(x: Any) -> Any:
-    """Return as many results as x has elements, each by several of them."""
+    """Return as many results as x has elements, each computed from several of them."""
     return tgl.sin(x) * tgl.cumsum(x, 0) + tgl.exp(x)
 
 

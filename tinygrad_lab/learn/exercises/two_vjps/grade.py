@@ -1,4 +1,4 @@
-"""Grades `two_vjps` against the engine's own forward mode and Hessian-vector product."""
+"""Grades `two_vjps`: compares J u with the complex step, and H u with the engine's Hessian-vector product."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CASES = st.integers(1, 4).map(lambda n: Case(inputs=(Input((n,), -1.0, 1.0), Inp
 
 
 def steps(answer: Answer) -> list[Step]:
-    """Check J u and H u."""
+    """Return checks of J u and H u."""
 
     def pushed(name: str) -> None:
         def reference(x: Array, u: Array) -> Array:
@@ -42,7 +42,7 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Take J u, its error, and H u."""
+    """Return probes of the error of J u, of J u, and of H u."""
     x, u = np.array([0.3, -0.5, 0.8]), np.array([1.0, 2.0, -1.0])
 
     def error() -> Any:
