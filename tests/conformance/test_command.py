@@ -93,7 +93,7 @@ def test_the_card_and_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str
     html = page.read_text(encoding="utf-8")
     assert html.count("<tr>") == 5
     assert "<svg" in html
-    assert "Error against step size" in html
+    assert "Error by step size" in html
     assert not any(outside in html for outside in ("src=", 'href="http', "<script"))
 
 
