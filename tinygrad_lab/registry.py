@@ -211,7 +211,10 @@ class Registry(Mapping[str, Any]):
         parameters = inspect.signature(self[name]).parameters
         if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             return None
-        return [option for option in parameters if option != "rng"]
+        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        given = positional if self.kind in ("losses", "optimizers") else ()
+        arrays = [name for name, p in parameters.items() if p.kind in given and p.default is p.empty]
+        return [option for option in parameters if option not in ("rng", *arrays)]
 
     def check_options(self, name: str, options: Mapping[str, Any]) -> None:
         """Check the names and types of a plugin's options; the error suggests the nearest known name.
@@ -290,7 +293,9 @@ class Registry(Mapping[str, Any]):
         """Return a table's name and its options, after building the plugins that tables inside it describe."""
         if "name" not in table:
             what = NAMED.get(self.kind, "plugin")
-            raise ConfigError(f"{self.kind}: expected a table with the name of a {what}, got {dict(table)}")
+            raise ConfigError(
+                f"{self.kind}: expected a table with the name of a {what}, got {dict(table)}{instead_of_name(table)}"
+            )
         build = functools.partial(self.make, rng=rng)
         return table["name"], {k: _replaced(v, _is_table, build) for k, v in table.items() if k != "name"}
 
@@ -309,6 +314,12 @@ class Registry(Mapping[str, Any]):
         except TypeError as error:
             raise ConfigError(f"{self.kind}: expected options of {name!r}, got {options}: {error}") from error
         return plugin(*args, **named)
+
+
+def instead_of_name(table: Mapping[str, Any]) -> str:
+    """Return the end of a message about a table that has its name under another key."""
+    key = next((key for key in ("type", "kind", "layer", "class") if isinstance(table.get(key), str)), None)
+    return f"; write name = {table[key]!r} instead of {key} = {table[key]!r}" if key else ""
 
 
 class LayerRegistry(Registry):

@@ -42,10 +42,18 @@ def test_who_complains_is_said_once(call: list[str], capsys: Capture) -> None:
     assert capsys.readouterr().err.startswith(f"tinygrad-lab {call[0]}: expected")
 
 
-@pytest.mark.parametrize("name", ["mine.toml", "transfer"])
-def test_a_recipe_is_no_network(name: str, capsys: Capture) -> None:
-    assert main(["summary", name]) == 1
-    assert f"got {name!r}; this is a recipe" in capsys.readouterr().err
+def test_unknown_arguments_are_refused_with_the_usage_of_the_command(capsys: Capture) -> None:
+    for call, words in (
+        (["train", "--epochs=5"], "unrecognized arguments: --epochs=5; use --set training.epochs=5"),
+        (["train", "--lr", "0.1"], "unrecognized arguments: --lr; use --set optimizer.lr="),
+        (["train", "--nothing"], "unrecognized arguments: --nothing\n"),
+        (["results", "a", "b"], "unrecognized arguments: b\n"),
+    ):
+        with pytest.raises(SystemExit):
+            main(call)
+        told = capsys.readouterr().err
+        assert words in told
+        assert told.startswith(f"usage: tinygrad-lab {call[0]}")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
@@ -83,7 +91,7 @@ def test_a_file_of_ones_own_is_shown_too(tmp_path: Path, capsys: Capture) -> Non
     assert main(["recipes", f"{path}:short"]) == 0
     assert "lr = 0.1  # stated\n" in capsys.readouterr().out
     assert main(["recipes", str(tmp_path / "none.toml")]) == 1
-    assert "expected a file that can be read" in capsys.readouterr().err
+    assert "none.toml, found none" in capsys.readouterr().err
 
 
 def test_a_variant_is_shown_without_the_others(capsys: Capture) -> None:

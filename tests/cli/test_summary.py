@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,55 @@ def test_the_table_shows_shapes_parameters_and_totals(capsys: pytest.CaptureFixt
         "Activations: 2.9 MiB per image, in float32",
         "Depth: 10 convolutions and dense layers",
     ]
+
+
+RECIPE = """
+[model]
+name = "sequential"
+layers = [{name = "flatten"}, {name = "dense", in_features = 900, out_features = 3}]
+[data]
+name = "digits"
+[[augment]]
+name = "random_crop"
+size = [30, 30]
+[loss]
+name = "softmax_cross_entropy"
+[optimizer]
+name = "sgd"
+lr = 0.1
+[training]
+epochs = 1
+[variants.wide]
+"model.layers" = [{name = "flatten"}, {name = "dense", in_features = 900, out_features = 5}]
+"""
+
+
+def test_the_network_of_a_recipe_is_shown_and_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text(RECIPE.replace("random_crop", "center_crop"))
+    assert main(["summary", "mine.toml:wide", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert [row["output_shape"] for row in summary["layers"]] == [[30, 30, 1], [900], [5]]
+    assert main(["summary", "lenet5_padded", "--json", "--set", "model.classes=3"]) == 0
+    assert json.loads(capsys.readouterr().out)["layers"][-1]["output_shape"] == [3]
+    assert main(["draw", "mine.toml:wide"]) == 0
+    assert "mine.toml:wide: 30×30×1 → 5" in Path("mine-wide.svg").read_text(encoding="utf-8")
+    assert main(["summary", "mine.toml:nosuch"]) == 1
+    assert "did you mean" in (told := capsys.readouterr().err) or "there are wide" in told
+
+
+def test_a_recipe_of_pictures_needs_their_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "pictures.toml"
+    before, after = RECIPE.replace("digits", "image_folder").split('[[augment]]\nname = "random_crop"\nsize = [30, 30]')
+    path.write_text(before + after)
+    assert main(["summary", str(path)]) == 1
+    assert "expected data.size, since only the files of 'image_folder' say" in capsys.readouterr().err
+    wide = '{name="dense", in_features=300, out_features=5}'
+    layers = f'model.layers=[{{name="flatten"}}, {wide}]'
+    assert main(["summary", str(path), "--json", "--set", "data.size=[10,10]", "--set", layers]) == 0
+    assert json.loads(capsys.readouterr().out)["layers"][0]["output_shape"] == [10, 10, 3]
 
 
 def test_small_networks_are_measured_in_smaller_units(capsys: pytest.CaptureFixture[str]) -> None:

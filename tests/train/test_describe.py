@@ -25,7 +25,7 @@ def test_data_and_network_are_described() -> None:
     assert lines_of() == [
         "digits: 200 training + 145 validation + 359 test images 32x32x1, 10 classes "
         "(0: 20, 1: 20, 2: 20, 3: 20, 4: 20, 5: 20, ...)",
-        "lenet5: 61,706 parameters",
+        "lenet5: 61,706 parameters; 4 updates an epoch",
     ]
 
 

@@ -19,6 +19,7 @@ from tinygrad_lab.nn.initializers import shapes_only
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.sequential import Sequential
 from tinygrad_lab.train import find_recipe, recipe_names
+from tinygrad_lab.train.build import build_trainer
 from tinygrad_lab.train.folder import new_run_folder, read_run
 from tinygrad_lab.train.recipe import Recipe, checked
 from tinygrad_lab.train.results import read_runs
@@ -52,7 +53,10 @@ def test_settings_replace_one_key_and_leave_the_recipe_alone() -> None:
         ("training.epochs=0", "training.epochs: expected 1 or more"),
         ("optimizer.lr", "expected table.key=value"),
         ("loss.reduction=sum", "expected loss.reduction 'mean'.*got 'sum'"),
-        ("lr=3", "expected table.key=value"),
+        ("lr=3", "expected table.key=value, such as optimizer.lr=3, got"),
+        ("epochs=5", "expected table.key=value, such as training.epochs=5, got"),
+        ("data.root=pictures", "got root = 'pictures'; name it with --data"),
+        ("model.image=[1,32,32]", r"expected height, width and channels; use \[32, 32, 1\]"),
         ("augment.rotaton.degrees=3", "did you mean 'rotation'"),
         ("augment.rotation=3", "expected augment.NAME.key=value"),
         ("augment.rotation.degrees=far", "expected degrees of type float, got 'far'"),
@@ -100,7 +104,7 @@ def test_a_file_is_a_recipe(tmp_path: Path) -> None:
     path.write_text("[model\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="expected TOML"):
         find_recipe(str(path))
-    with pytest.raises(ConfigError, match="can be read"):
+    with pytest.raises(ConfigError, match="none.toml, found none"):
         find_recipe(str(tmp_path / "none.toml"))
 
 
@@ -303,3 +307,98 @@ def test_networks_of_other_shapes_or_none_are_not_refused() -> None:
         check_images(recipe, model, pipeline, images)
     with pytest.raises(ConfigError, match="expected an output for each of the 10 classes of 'made up', got 3"):
         check_images(recipe, Sequential(Flatten(), Dense(1024, 3, rng=0)), pipeline, images)
+
+
+COMPLETE = """
+[model]
+name = "lenet5"
+[data]
+name = "digits"
+[loss]
+name = "softmax_cross_entropy"
+[optimizer]
+name = "sgd"
+lr = 0.1
+[training]
+epochs = 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        (
+            '"training.epoch" = 3',
+            "'mine:slow': training: expected a known name, got 'epoch'; did you mean 'epochs'",
+        ),
+        ('"training.epochs" = "many"', "recipe 'mine:slow': training.epochs: expected int, got 'many'"),
+        (
+            '"optimizer.lrr" = 3',
+            "'mine': variants: optimizer: expected a known name, got 'lrr'; did you mean 'lr'",
+        ),
+        ('"model.paddng" = "zero"', "variants: model: expected a known name, got 'paddng'; did you mean 'padding'"),
+        ('augment = [{name = "rotation", degree = 3}]', "augment: expected a known name, got 'degree'; did you mean"),
+        ('"loss.name.deep" = 3', "variants: loss: expected a known name"),
+        ('"training.epochs" = 0', "training.epochs: expected 1 or more, got 0"),
+    ],
+)
+def test_a_variant_is_checked_when_the_recipe_is_read(variant: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f"{COMPLETE}[variants.slow]\n{variant}\n")
+    with pytest.raises(ConfigError, match=message):
+        find_recipe(str(path))
+
+
+def test_a_variant_may_name_another_plugin_with_its_options(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'{COMPLETE}[variants.adam]\noptimizer = {{name = "adam", lr = 0.001, beta1 = 0.8}}\n')
+    assert find_recipe(f"{path}:adam")["optimizer"]["beta1"] == 0.8
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            ('name = "sgd"', 'type = "sgd"'),
+            "optimizer.name, a registered name; write name = 'sgd' instead of type =",
+        ),
+        (("lr = 0.1", "lr = = 0.1"), r"expected TOML, got .*line 10.*: 'lr = = 0.1'"),
+        (("lr = 0.1", "lr = [0.1"), r"expected TOML, got "),
+    ],
+)
+def test_common_slips_are_named(wrong: tuple[str, str], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(COMPLETE.replace(*wrong))
+    with pytest.raises(ConfigError, match=message):
+        find_recipe(str(path))
+
+
+def test_a_path_that_is_no_recipe_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.json").write_text("{}")
+    (tmp_path / "mine.toml").write_text(COMPLETE)
+    for name, message in (
+        ("nowhere.toml", "expected a file at .*nowhere.toml, found none"),
+        ("nowhere", "expected the path of a file that ends in .toml, got .*nowhere, which does not exist"),
+        ("run", "got the folder of a run, .*run; .*run/recipe.json trains it again, and --resume .*run continues it"),
+        ("mine", "did you mean .*mine.toml?"),
+        (".", "expected a file that ends in .toml, or a run's recipe.json, got"),
+        ("x" * 5000, "recipe: expected"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            find_recipe(str(tmp_path / name))
+
+
+def test_options_that_the_library_gives_are_not_listed() -> None:
+    with pytest.raises(ConfigError, match=r"got 'foo'; there are groups, lr, momentum, nesterov, weight_decay$"):
+        registry.optimizers.check_options("sgd", {"foo": 1})
+    assert registry.losses.options_of("softmax_cross_entropy") == ["reduction", "label_smoothing"]
+    with pytest.raises(ConfigError, match="; write name = 'relu' instead of type = 'relu'"):
+        registry.layers.make({"type": "relu"})
+
+
+def test_a_network_that_gives_maps_is_refused() -> None:
+    layers = '[{name="conv2d", in_channels=1, out_channels=10, kernel_size=3}]'
+    recipe = find_recipe("lenet5").override([f'model={{name="sequential", layers={layers}}}'])
+    with pytest.raises(ConfigError, match=r"expected outputs \(N, classes\), got maps of shape \(30, 30, 10\); end"):
+        build_trainer(recipe)

@@ -426,3 +426,19 @@ def test_a_run_of_an_earlier_version_is_refused(settings: dict[str, Any], names:
     (tmp_path / "recipe.json").write_text(json.dumps({"name": "lenet5", **short().tables, **settings}))
     with pytest.raises(ConfigError, match=rf"written by an earlier version, .* {names}.*; begin a new run"):
         read_run(tmp_path)
+
+
+def test_a_training_that_diverges_without_infinity_ends_in_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = ["--set", "data.per_class=10", "--set", "training.epochs=2", "--set", "augment=[]"]
+    assert main(["train", "--quiet", "--runs", str(tmp_path), *short, "--set", "optimizer.lr=20.0"]) == 0
+    assert "warning: the training diverged: the training loss rose from " in capsys.readouterr().out
+    (folder,) = tmp_path.iterdir()
+    assert "rose" in json.loads((folder / "result.json").read_text())["diverged"]
+
+
+def test_a_softmax_before_the_loss_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    layers = '[{name="flatten"}, {name="dense", in_features=1024, out_features=10}, {name="softmax"}]'
+    build_trainer(short(f'model={{name="sequential", layers={layers}}}'))
+    assert "the network ends in Softmax, which softmax_cross_entropy applies too" in caplog.text

@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 
 from tinygrad_lab import registry
-from tinygrad_lab.data import Dataset
+from tinygrad_lab.data import Dataset, Loader
 from tinygrad_lab.data.augment import Compose
 from tinygrad_lab.errors import ConfigError, OptionError, StateError
+from tinygrad_lab.losses import softmax_cross_entropy
+from tinygrad_lab.optim import SGD
 from tinygrad_lab.registry import models
-from tinygrad_lab.train import find_recipe, run_recipe
+from tinygrad_lab.train import Trainer, find_recipe, run_recipe
 from tinygrad_lab.train.build import build_trainer
 from tinygrad_lab.train.folder import read_run
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.recipe import Recipe
 from tinygrad_lab.weights import save_weights
-from tinygrad_lab.weights.transfer import begin_with
+from tinygrad_lab.weights.transfer import begin_with, replace_head
 
 
 def with_transfer(*settings: str) -> Recipe:
@@ -115,3 +117,18 @@ def test_without_the_table_all_is_drawn_and_learns() -> None:
 def test_what_makes_no_sense_is_refused(settings: list[str], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         build_trainer(with_transfer(*settings))
+
+
+def test_an_optimizer_of_a_replaced_head_is_refused() -> None:
+    model = models["gap7"](rng=0, image=(16, 16, 3))
+    before = SGD(model.parameters(), lr=0.1)
+    replace_head(model, 2, rng=0)
+    images = np.random.default_rng(0).random((2, 16, 16, 3)).astype("float32")
+    softmax_cross_entropy(model(images), np.array([0, 1])).backward()
+    told = "got 'output.weight' of a head that replace_head replaced; make the optimizer after replace_head"
+    with pytest.raises(OptionError, match=told):
+        before.step()
+    data = Loader(Dataset((images * 255).astype("uint8"), np.array([0, 1])), batch_size=2)
+    with pytest.raises(OptionError, match=told):
+        Trainer(model, softmax_cross_entropy, before, data)
+    SGD(model.parameters(), lr=0.1).step()

@@ -102,8 +102,11 @@ def _run(argv: Sequence[str]) -> int:
             module.add_arguments(subparser)
     if argv and not argv[0].startswith("-") and module is None:
         parser.error(f"expected a command, got {argv[0]!r}; {hint(argv[0], known)}")
-    arguments = parser.parse_args(argv)
+    arguments, unknown = parser.parse_known_args(argv)
     if module is None:
         parser.print_help(sys.stderr)
         return 2
+    if unknown:  # argparse would show the usage of the whole program
+        advice = module.advice(unknown) if hasattr(module, "advice") else ""
+        subparsers.choices[argv[0]].error(f"unrecognized arguments: {' '.join(unknown)}{advice}")
     return int(module.run(arguments))

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tinygrad_lab.nn.layer import Layer
 
 WIDTH = 200  # columns, so that no column is cut off; the terminal wraps longer lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("model", help="a network's registered name, such as lenet5 or vgg16")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of the network: padding=none"
-    )
+    add_network(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table, or JSON."""
-    from tinygrad_lab.inspect.summary import summarize_model
+    from tinygrad_lab.inspect.summary import summarize
 
-    expect_network(arguments.model)
-    summary = summarize_model(arguments.model, dict(option(setting) for setting in arguments.set))
+    model, image = chosen_network(arguments)
+    summary = summarize(model, image, name=arguments.model)
     if arguments.json:
         print(json.dumps(summary.as_json(), indent=2))
     else:
@@ -31,23 +31,31 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def expect_network(name: str) -> None:
-    """Check that a name is not the name of a recipe.
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments that choose a network."""
+    what = "a network's registered name, such as lenet5 or vgg16, or a recipe's name or file, with its :variant"
+    parser.add_argument("model", help=what)
+    how = "an option of the network (padding=none), or a setting of the recipe (model.padding=none)"
+    parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help=how)
+
+
+def chosen_network(arguments: argparse.Namespace) -> tuple[Layer, tuple[int, ...]]:
+    """Return the network that the arguments choose, without weights, and the shape of its image.
 
     Raises
     ------
-    ConfigError
-        The name is that of a TOML file, or of a recipe and not also of a network.
+    PluginError, ConfigError, OptionError, ShapeError
+        There is no such network or recipe, or an option is wrong.
     """
-    from tinygrad_lab.errors import ConfigError
+    from tinygrad_lab.inspect.trace import outline, outline_recipe
     from tinygrad_lab.registry import models
-    from tinygrad_lab.train.recipe import recipe_names
+    from tinygrad_lab.train.recipe import find_recipe, recipe_names, split_name
 
-    if name not in models and (name.endswith(".toml") or name in recipe_names()):
-        raise ConfigError(
-            f"expected the name of a network, such as lenet5, got {name!r}; this is a recipe: use the network named in "
-            "its [model] table"
-        )
+    base, variant = split_name(arguments.model)
+    is_recipe = variant is not None or base.endswith((".toml", ".json")) or base in recipe_names()
+    if is_recipe and arguments.model not in models:
+        return outline_recipe(find_recipe(arguments.model).override(arguments.set))
+    return outline(arguments.model, dict(map(option, arguments.set)))
 
 
 def option(setting: str) -> tuple[str, Any]:

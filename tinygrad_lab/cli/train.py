@@ -35,6 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object per run, and one for the verdict")
 
 
+def advice(unknown: list[str]) -> str:
+    """Return the end of the message about unknown arguments: the setting of a recipe that is meant, if there is one."""
+    from tinygrad_lab.train.recipe import setting_of
+
+    key, _, value = unknown[0].lstrip("-").partition("=")
+    setting = setting_of(key) if unknown[0].startswith("--") else None
+    return f"; use --set {setting}={value or next(iter(unknown[1:]), '...')}" if setting else ""
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Train, and print the result."""
     from tinygrad_lab.errors import ConfigError
@@ -44,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume is not None:
         if arguments.recipe != DEFAULT or arguments.set or arguments.seeds != 1 or arguments.until_decided:
             raise ConfigError(
-                "--resume: expected the run's folder alone, got a recipe or settings too; a run keeps its own"
+                "--resume: expected the run's folder alone, got a recipe or settings too; a run keeps its own. To "
+                f"train further, begin a new run with --set transfer.weights={arguments.resume}/weights.safetensors"
             )
         folder = Path(arguments.resume)
         recipe = read_run(folder)
@@ -153,6 +163,8 @@ def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
         print(f"ended early: {result['ended_early']}")
     if "test" not in result:
         print("no test image was read: the figures above are for the validation images")
+    if "diverged" in result:
+        print(f"warning: the training diverged: {result['diverged']}; lower the learning rate?")
     epochs = f"{result['epochs']} epoch{'s' * (result['epochs'] != 1)}"
     print(f"{epochs} in {result['seconds']:.1f} s, {result['images_per_second']:,.0f} images/s")
     print(f"run folder: {result['run']}", flush=True)

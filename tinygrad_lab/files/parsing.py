@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,8 @@ def read_text(path: Path, who: str) -> str:
         if len(content) > _MOST_BYTES:
             raise ConfigError(f"{who}: expected a file of at most {_MOST_BYTES >> 20} MiB, got {path}, which is larger")
         return content.decode("utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{who}: expected a file at {path}, found none") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{who}: expected a file that can be read, got {path}: {error}") from error
 
@@ -51,7 +54,9 @@ def from_toml(text: str, who: str) -> Any:
     try:
         return _toml(text, who)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{who}: expected TOML, got {error}") from error
+        found = re.search(r"at line (\d+)", str(error))
+        line = f": {text.splitlines()[int(found[1]) - 1].strip()!r:.80}" if found and text.strip() else ""
+        raise ConfigError(f"{who}: expected TOML, got {error}{line}") from error
 
 
 def value_of(text: str, who: str) -> Any:

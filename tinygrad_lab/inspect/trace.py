@@ -7,12 +7,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from tinygrad_lab import registry
 from tinygrad_lab.backend import Shape
+from tinygrad_lab.data import Compose, Dataset, find_source
+from tinygrad_lab.data.resizing import as_size
 from tinygrad_lab.errors import ConfigError, PluginError
 from tinygrad_lab.nn.functional import replaced_output_shapes
 from tinygrad_lab.nn.initializers import shapes_only
 from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.train.build import network_of
+from tinygrad_lab.train.recipe import Recipe
+from tinygrad_lab.train.shapes import dummy_images, shape_after
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,38 @@ def outline(name: str, options: Mapping[str, Any] | None = None) -> tuple[Layer,
         raise ConfigError(f"{name}: expected an option image of (height, width, channels), got {image!r}")
     with shapes_only():
         return registry.models.make(table), tuple(image)
+
+
+def outline_recipe(recipe: Recipe) -> tuple[Layer, tuple[int, ...]]:
+    """Return the network of a recipe with shapes but no weights, and the shape of an image that it is evaluated on.
+
+    Raises
+    ------
+    PluginError, ConfigError, OptionError, ShapeError
+        As `outline`; a ConfigError too if only the files of the data set determine the shape of its images.
+
+    Examples
+    --------
+    >>> from tinygrad_lab.train.recipe import find_recipe
+    >>> model, image = outline_recipe(find_recipe("lenet5_padded"))
+    >>> image, model.output_shape((1, *image))
+    ((32, 32, 1), (1, 10))
+    """
+    source = find_source(recipe["data"]["name"])
+    size = as_size(recipe["data"]["size"], f"recipe {recipe.name!r}: data.size") if "size" in recipe["data"] else None
+    example = dummy_images(source, size)
+    if example is None and size is not None:  # pictures
+        example = Dataset(np.zeros((2, *size, 3), np.uint8), np.zeros(2, int), name=source.name)
+    with shapes_only():
+        model = network_of(recipe)
+    if example is None and "image" in recipe["model"]:
+        return model, tuple(recipe["model"]["image"])
+    if example is None:
+        raise ConfigError(
+            f"recipe {recipe.name!r}: expected data.size, since only the files of {source.name!r} say the shape of "
+            "images; --set data.size=[32,32]"
+        )
+    return model, tuple(shape_after(Compose.from_config(recipe.augment).fit(example).for_evaluation(), example))
 
 
 def kind_of(layer: Layer) -> str:

@@ -18,7 +18,8 @@ def _expect_layer(who: str, layer: Any, key: Any) -> None:
             f"{who}: expected layers, got the class {layer.__name__} at {key!r}; write {layer.__name__}(...)"
         )
     if not isinstance(layer, Layer):
-        raise OptionError(f"{who}: expected layers, got {type(layer).__name__} at {key!r}")
+        table = f": {layer}; a table of a layer has a name, such as name = 'relu'" if isinstance(layer, dict) else ""
+        raise OptionError(f"{who}: expected layers, got {type(layer).__name__} at {key!r}{table}")
 
 
 class Sequential(Layer):

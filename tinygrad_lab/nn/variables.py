@@ -13,12 +13,13 @@ from tinygrad_lab.tensor import Tensor
 class Variable(Tensor):
     """A tensor of a layer whose value can be replaced, always with a new array."""
 
-    __slots__ = ("frozen_leaf",)  # keeps the hooks while the variable is frozen and has no leaf
+    __slots__ = ("frozen_leaf", "replaced")  # the leaf that keeps hooks while frozen; whether `replace_head` dropped it
     tracked: ClassVar[bool]
 
     def __init__(self, array: Any) -> None:
         super().__init__(None)
         self.frozen_leaf: Any = None
+        self.replaced = False
         self.assign(array)
 
     def assign(self, array: Any) -> None:

@@ -158,10 +158,13 @@ class Optimizer(metaclass=Checked):
         ------
         StateError
             No parameter has a gradient.
+        OptionError
+            A parameter belongs to a head that `replace_head` replaced.
         """
         updated = False
         for path, parameter in self.parameters.items():
             if parameter.node is None or parameter.node.grad is None:
+                self.expect_not_replaced(path)
                 continue
             p, g, options = parameter.value, parameter.node.grad, self.options[path]
             if path not in self._state:
@@ -177,6 +180,20 @@ class Optimizer(metaclass=Checked):
         if not updated:
             who = f"{type(self).__name__}.step"
             raise StateError(f"{who}: expected a gradient of some parameter, got none; call loss.backward() first")
+
+    def expect_not_replaced(self, path: str) -> None:
+        """Check that a parameter does not belong to a head that `replace_head` replaced after this optimizer was made.
+
+        Raises
+        ------
+        OptionError
+            It does; the new head would never be updated.
+        """
+        if self.parameters[path].replaced:
+            raise OptionError(
+                f"{type(self).__name__}: expected parameters of the model, got {path!r} of a head that replace_head "
+                "replaced; make the optimizer after replace_head"
+            )
 
     def state(self) -> dict[str, Any]:
         """Return the state for resuming, flat: numbers and copies of arrays.

@@ -99,13 +99,19 @@ def assemble_trainer(
 
 def build_network(recipe: Recipe) -> Layer:
     """Return the network of a recipe, after a check by its shapes that its weights fit into the memory."""
+    with shapes_only():
+        check_weights(f"recipe {recipe.name!r}", network_of(recipe))
+    model = network_of(recipe)
+    model.seed = recipe["training"].get("seed", 0)
+    return model
+
+
+def network_of(recipe: Recipe) -> Layer:
+    """Return the network of a recipe: a registered one, or a layer such as a ``sequential`` of others."""
     table = recipe["model"]
     made_of_layers = table["name"] in registry.layers and table["name"] not in registry.models
     kind, seed = registry.layers if made_of_layers else registry.models, recipe["training"].get("seed", 0)
-    with shapes_only():
-        check_weights(f"recipe {recipe.name!r}", kind.make(table, rng=seed))
     model: Layer = kind.make(table, rng=seed)
-    model.seed = seed
     return model
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 from tinygrad_lab.arguments import expect
 from tinygrad_lab.data import Loader
-from tinygrad_lab.errors import CaptureError, OptionError
+from tinygrad_lab.errors import CaptureError, OptionError, warn_once
 from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.nn.sequential import Sequential
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Schedule
+from tinygrad_lab.registry import layers, losses
 from tinygrad_lab.train.callbacks import Callback, EarlyStopping
 
 
@@ -25,11 +27,23 @@ def check_parts(model: Any, loss: Any, optimizer: Any, batches: Any, judging: Ma
     learned = {id(parameter) for parameter in model.parameters().values() if parameter.node is not None}
     if not learned:
         raise OptionError("Trainer: expected a model with parameters that learn, got none; unfreeze some?")
+    for path in optimizer.parameters:
+        optimizer.expect_not_replaced(path)
+    _warn_of_two_softmaxes(model, loss)
     if learned.isdisjoint(map(id, optimizer.parameters.values())):
         raise OptionError(
             "Trainer: expected an optimizer of the model's parameters, got one of other parameters; make it from "
             "model.parameters() after the last change of layers"
         )
+
+
+def _warn_of_two_softmaxes(model: Layer, loss: Any) -> None:
+    """Log a warning if a network ends in a softmax and its loss applies another one, which slows learning down."""
+    last = model
+    while isinstance(last, Sequential) and len(last):
+        last = last[-1]
+    if getattr(loss, "func", loss) is losses["softmax_cross_entropy"] and type(last) is layers["softmax"]:
+        warn_once("Trainer: the network ends in Softmax, which softmax_cross_entropy applies too; leave out the layer")
 
 
 def check_compatible(schedule: Any, callbacks: Any, clip: Any, validation: Loader | None) -> None:

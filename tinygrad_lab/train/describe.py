@@ -45,7 +45,8 @@ def _test_images(recipe: Recipe, trainer: Trainer, root: str | None) -> int | No
 def _network_lines(recipe: Recipe, trainer: Trainer) -> Iterator[str]:
     variables, parameters = trainer.model.variables(), trainer.model.parameters()
     transfer, total = recipe["transfer"], size_of(parameters)
-    yield f"{recipe['model']['name']}: {total:,} parameters"
+    count = math.ceil(len(trainer.batches) / trainer.accumulate)
+    yield f"{recipe['model']['name']}: {total:,} parameters; {count:,} update{'s' * (count != 1)} an epoch"
     if "weights" in transfer and not trainer.steps:  # a resumed run has its own
         fresh = [path for path in variables if any(fnmatchcase(path, pattern) for pattern in transfer.get("fresh", []))]
         kept = f"; newly drawn: {_some(fresh)}" if fresh else ""

@@ -11,6 +11,7 @@ none, ``last`` alone on the validation images):
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,30 @@ class Evaluation:
     loss: float
     accuracy: float
     images: int
+
+
+def divergence(history: Sequence[Metrics], *, classes: int | None = None) -> str | None:
+    """Return why a finished training counts as diverged, or None.
+
+    It diverged if its last training loss is above that of the first epoch, or, with cross-entropy over a number of
+    classes, above the loss of equal probabilities, log(classes).
+
+    Examples
+    --------
+    >>> divergence([{"loss": 1.2}, {"loss": 1.9}])
+    'the training loss rose from 1.2 in epoch 1 to 1.9 in epoch 2'
+    >>> divergence([{"loss": 2.31}], classes=10)
+    'the training loss of epoch 1, 2.31, is above 2.303, the loss of equal probabilities for 10 classes'
+    >>> divergence([{"loss": 1.2}, {"loss": 0.3}], classes=10) is None
+    True
+    """
+    first, last, epoch = history[0]["loss"], history[-1]["loss"], len(history)
+    if last > first:
+        return f"the training loss rose from {first:.4g} in epoch 1 to {last:.4g} in epoch {epoch}"
+    if classes and last > math.log(classes):
+        chance = f"{math.log(classes):.4g}, the loss of equal probabilities for {classes} classes"
+        return f"the training loss of epoch {epoch}, {last:.4g}, is above {chance}"
+    return None
 
 
 def device_of(model: Layer) -> str:

@@ -16,7 +16,7 @@ import copy
 import inspect
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -168,7 +168,8 @@ class Recipe:
             path, text = path.strip(), text.strip()
             table, dot, key = path.partition(".")
             if not equals or not (dot or text[:1] in ("[", "{")):
-                raise ConfigError(f"--set: expected table.key=value, such as optimizer.lr=0.01, got {setting!r}")
+                near = setting_of(path) or "optimizer.lr"
+                raise ConfigError(f"--set: expected table.key=value, such as {near}={text or '0.01'}, got {setting!r}")
             one_of(table, [t for t in _KNOWN if t != "variants"], "--set")
             place = tables.setdefault(table, {}) if dot else tables
             if dot and table == "augment":
@@ -208,18 +209,37 @@ class Recipe:
         if not self.variants:
             raise ConfigError(f"recipe {self.name!r}: expected a recipe with variants to have {name!r}, got none")
         one_of(name, self.variants, f"variants of recipe {self.name!r}")
-        tables = copy.deepcopy(self.tables)
-        settings = tables.pop("variants")[name]
-        for path, value in settings.items():
-            table, _, key = path.partition(".")
-            place = tables.setdefault(table, {}) if key else tables
-            if not isinstance(place, dict):
-                raise ConfigError(f"recipe {self.name!r}: expected {table} as a whole in variant {name!r}, got {path}")
-            place[key or table] = value
+        settings, tables = self["variants"][name], _varied(self.tables, name, f"recipe {self.name!r}")
         marks = {path: self.origin(f"variants.{name}.{path}") for path in settings}
         full = f"{self.name}:{name}"
         file = self.file and f"{self.file}:{name}"
         return replace(self, name=full, file=file, tables=checked(_marked(tables, marks), full))
+
+
+def _varied(tables: Table, variant: str, who: str) -> Table:
+    """Return the tables with the settings of a variant, without the variants."""
+    tables = copy.deepcopy(tables)
+    for path, value in tables.pop("variants")[variant].items():
+        table, _, key = path.partition(".")
+        place = tables.setdefault(table, {}) if key else tables
+        if not isinstance(place, dict):
+            raise ConfigError(f"{who}: expected {table} as a whole in variant {variant!r}, got {path}")
+        place[key or table] = value
+    return tables
+
+
+def setting_of(key: str) -> str | None:
+    """Return the path of a setting that is known by its key alone, or None.
+
+    Examples
+    --------
+    >>> setting_of("epochs"), setting_of("lr"), setting_of("batch-size"), setting_of("nothing")
+    ('training.epochs', 'optimizer.lr', 'data.batch_size', None)
+    """
+    key = key.replace("-", "_")
+    usual = dict.fromkeys(("lr", "momentum", "weight_decay"), "optimizer") | {"label_smoothing": "loss"}
+    table = usual.get(key) or next((table for table in ("training", "data") if key in _KINDS[table]), None)
+    return f"{table}.{key}" if table else None
 
 
 class _Given(NamedTuple):
@@ -339,6 +359,8 @@ def _check_like(given: _Given) -> None:
 
 def _check_table(table: Mapping[str, Any], kinds: Mapping[str, Any], who: str) -> None:
     for key, value in table.items():
+        if key == "root" and kinds is _DATA:
+            raise ConfigError(f"{who}: expected no folder in a recipe, got root = {value!r}; name it with --data")
         one_of(key, list(kinds), who)
         if not fits(value, kinds[key]):
             raise ConfigError(f"{who}.{key}: expected {inspect.formatannotation(kinds[key])}, got {value!r:.200}")
@@ -397,7 +419,8 @@ def checked(tables: Table, name: str) -> Table:
     named = [(table, tables[table]) for table in ("model", "data", "loss", "optimizer", "schedule") if table in tables]
     for table, content in [*named, *(("augment", step) for step in tables.get("augment", []))]:
         if not (isinstance(content, dict) and isinstance(content.get("name"), str)):
-            raise ConfigError(f"{who}: expected {table}.name, a registered name")
+            other = registry.instead_of_name(content) if isinstance(content, dict) else ""
+            raise ConfigError(f"{who}: expected {table}.name, a registered name{other}")
     for table, kinds in _KINDS.items():
         _check_table(tables.get(table, {}), kinds, f"{who}: {table}")
     _check_origin(tables, who)
@@ -409,8 +432,19 @@ def checked(tables: Table, name: str) -> Table:
             raise ConfigError(f"{who}: expected variants.{variant} as a table of settings, got {settings!r}")
         for path in settings:
             one_of(path.partition(".")[0], [t for t in _KNOWN if t != "variants"], f"{who}: variants.{variant}")
+        _check_options(checked(_varied({**tables, "origin": {}}, variant, who), f"{name}:{variant}"), settings, who)
     _check_amounts(tables, who)
     return tables
+
+
+def _check_options(tables: Table, settings: Iterable[str], who: str) -> None:
+    """Check that the plugins of a variant's tables have the options that the variant sets."""
+    for table in dict.fromkeys(path.partition(".")[0] for path in settings if path.partition(".")[0] in _PLUGINS):
+        kind = _PLUGINS[table]
+        for content in tables[table] if table == "augment" else [tables[table]]:
+            if content["name"] in kind and (known := kind.options_of(content["name"])) is not None:
+                for key in content:
+                    one_of(key, ["name", *known], f"{who}: variants: {table}")
 
 
 def _check_amounts(tables: Table, who: str) -> None:
@@ -420,6 +454,10 @@ def _check_amounts(tables: Table, who: str) -> None:
             raise ConfigError(f"{who}: {table}.{key}: expected {least} or more, got {value}")
     if tables["model"].get("layers") == []:
         raise ConfigError(f"{who}: model.layers: expected at least one layer, got an empty list")
+    image = tables["model"].get("image")
+    if fits(image, tuple[int, int, int]) and image[0] in (1, 3) and image[1] == image[2] > 4:
+        image = [*image[1:], image[0]]
+        raise ConfigError(f"{who}: model.image: expected height, width and channels; use {image}")
 
 
 def recipe_names() -> list[str]:
@@ -459,9 +497,31 @@ def recipe_text(name: str) -> str:
         The recipe is unknown, or its file cannot be read.
     """
     if not name.endswith((".toml", ".json")):
+        _expect_no_path(name)
         one_of(name, recipe_names(), "recipe")
         return (resources.files("tinygrad_lab") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
     return read_text(Path(name), "recipe")
+
+
+def _expect_no_path(name: str) -> None:
+    """Raise for a path that is not that of a recipe's file."""
+    path = Path(name)
+    try:
+        is_run, is_there = (path / "recipe.json").is_file(), path.exists()
+        is_near = path.with_name(f"{path.name}.toml").is_file()
+    except (OSError, ValueError):  # such as a name that is too long, or none at all
+        is_run = is_there = is_near = False
+    if is_run:
+        raise ConfigError(
+            f"recipe: expected a file, got the folder of a run, {name}; {name}/recipe.json trains it again, and "
+            f"--resume {name} continues it"
+        )
+    if is_near and name not in recipe_names():
+        raise ConfigError(f"recipe: expected the name of a recipe or a file, got {name!r}; did you mean {name}.toml?")
+    if is_there and name not in recipe_names():
+        raise ConfigError(f"recipe: expected a file that ends in .toml, or a run's recipe.json, got {name}")
+    if path.name != name:
+        raise ConfigError(f"recipe: expected the path of a file that ends in .toml, got {name}, which does not exist")
 
 
 def _read_recipe(name: str) -> Recipe:

@@ -27,7 +27,7 @@ from tinygrad_lab.train.build import build_trainer, open_test
 from tinygrad_lab.train.callbacks import Callback, Metrics, TensorBoard
 from tinygrad_lab.train.checkpoint import CheckpointFolder
 from tinygrad_lab.train.describe import describe_run
-from tinygrad_lab.train.evaluation import best_epoch, evaluate, headline_accuracies
+from tinygrad_lab.train.evaluation import best_epoch, divergence, evaluate, headline_accuracies
 from tinygrad_lab.train.folder import digest, new_run_folder, recipe_text, used_alone, write_into, writing_into
 from tinygrad_lab.train.manifest import MANIFEST, manifest_of, read_manifest
 from tinygrad_lab.train.progress import Reporter
@@ -152,6 +152,9 @@ def _train(
     with one_blas_thread(), np.errstate(all="ignore"):
         result = _result(recipe, trainer, folder, test, checkpoints) | ran_on
     result |= {"ended_early": reason} if reason else {}
+    cross_entropy = recipe["loss"]["name"] == "softmax_cross_entropy"
+    why = divergence(trainer.history, classes=len(trainer.batches.dataset.classes) if cross_entropy else None)
+    result |= {"diverged": why} if why else {}
     write_into(folder, "result.json", json.dumps(result, indent=2).encode())
     return result
 

@@ -53,6 +53,11 @@ def check_images(recipe: Recipe, model: Layer, augment: Compose, data: Dataset) 
             continue
         batch_size = recipe["data"].get("batch_size", BATCH_SIZE) if pipeline is augment else 1
         check_step(f"recipe {recipe.name!r}", model, shape, batch_size=min(batch_size, len(data)))
+        if fits(out, tuple[int, int, int, int]):
+            raise ConfigError(
+                f"recipe {recipe.name!r}: expected outputs (N, classes), got maps of shape {out[1:]}; end the network "
+                "with global_avg_pool2d, or with flatten and dense"
+            )
         if fits(out, tuple[int, int]) and 1 < out[1] < len(data.classes):
             count, option = len(data.classes), _option(recipe, "classes")
             advice = "change the network's last layer" if option is None else f"--set model.classes={count}"

@@ -70,6 +70,8 @@ def unfreeze(model: Layer, *patterns: str, but: str | Iterable[str] = ()) -> lis
 def replace_head(model: Layer, classes: int, *, rng: Rng = None) -> Layer:
     """Replace the last layer of a network with a newly drawn one for another number of classes.
 
+    Make the optimizer afterwards: one that was made before has the parameters of the old layer, and refuses to step.
+
     Parameters
     ----------
     model : Layer
@@ -104,6 +106,8 @@ def replace_head(model: Layer, classes: int, *, rng: Rng = None) -> Layer:
     generator = as_rng(rng)
     new = [_renewed(parent.inner[name], classes, generator) for parent, name in places]
     for (parent, name), head in zip(places, new, strict=True):
+        for parameter in parent.inner[name].parameters().values():
+            parameter.replaced = True
         parent.inner[name] = head
     return new[0]
 
