@@ -101,8 +101,8 @@ def test_long_names_of_classes_are_numbered(tmp_path: Path, capsys: Capture) -> 
         (["predict", "RUN", "EMPTY"], "EMPTY: expected pictures such as *.png or *.jpg in this folder, found none"),
         (["predict", "RUN", "a.png", "--top", "0"], "--top: expected 1 or more, got 0"),
         (
-            ["evaluate", "RUN", "--split", "train"],
-            "run RUN: expected a split out of ['test', 'validation'], got 'train'",
+            ["evaluate", "RUN", "--split", "val"],
+            "run RUN: expected a split out of ['train', 'validation', 'test'], got 'val'",
         ),
         (
             ["evaluate", "RUN", "--dataset", "digit"],

@@ -162,12 +162,45 @@ def test_best_and_last_weights(tmp_path: Path) -> None:
         assert accuracy == (max(values) if which == "best" else values[-1])
 
 
+def test_the_runs_own_images(folder: Path) -> None:
+    run = tgl.load_run(folder)
+    expected = build_trainer(read_run(folder)).batches.dataset
+    np.testing.assert_array_equal(run.data("train").images, expected.images)
+    assert expected.counts() == dict.fromkeys("0123456789", 10)
+    validation = run.data()
+    np.testing.assert_array_equal(run.prepare(validation.images), prepared(run, validation.images))
+    assert run.evaluate(validation).accuracy == run.evaluate(split="validation").accuracy
+    with pytest.raises(OptionError, match=r"expected a split out of \['train', 'validation', 'test'\], got 'val'"):
+        run.data("val")
+
+
+def test_a_pruned_run_has_a_network_without_the_planes(tmp_path: Path) -> None:
+    conv = {"name": "conv2d", "in_channels": 1, "out_channels": 4, "kernel_size": 3}
+    layers = [conv, LAYERS[0], {**LAYERS[1], "in_features": 144}]
+    run = tgl.load_run(trained(tmp_path, model={"name": "sequential", "layers": layers}, training={"epochs": 1}))
+    before = run.evaluate(split="validation")
+    pruned = run.prune(1).prune([2], layer="0")
+    state = {**run.model.state()}
+    for name in ("0.weight", "0.bias"):
+        state[name] = state[name].copy()
+        state[name][..., [1, 2]] = 0
+    logits = unbox(tgl.functional_call(run.model, state, run.prepare(run.data().images)))
+    np.testing.assert_array_equal(pruned.evaluate(split="validation").prediction.labels, logits.argmax(axis=1))
+    np.testing.assert_array_equal(
+        run.evaluate(split="validation").prediction.probabilities, before.prediction.probabilities
+    )
+    with pytest.raises(OptionError, match=r"prune: expected planes of 'conv2d', which has 4, got \[4\]"):
+        run.prune(4)
+    with pytest.raises(ShapeError, match=r"expected maps \(N, H, W, C\) from layer '2', got shape \(1, 10\)"):
+        run.prune(0, layer="2")
+
+
 def test_without_validation_images_there_are_the_last_weights_alone(tmp_path: Path) -> None:
     folder = trained(tmp_path, data={**TABLES["data"], "validation": 0.0}, training={"epochs": 1})
     assert not (folder / "weights-best.safetensors").exists()
     run = tgl.load_run(folder)
     assert run.weights == "last"
-    with pytest.raises(OptionError, match=r"expected a split out of \['test'\], got 'validation'"):
+    with pytest.raises(OptionError, match=r"expected a split out of \['train', 'test'\], got 'validation'"):
         run.evaluate(split="validation")
 
 

@@ -4,7 +4,15 @@ from tinygrad_lab.inspect.causes import Cause
 from tinygrad_lab.inspect.curves import draw_curves, save_curves
 from tinygrad_lab.inspect.draw import Drawing, draw, draw_blocks, draw_model
 from tinygrad_lab.inspect.explain import BackwardStep, Explanation, Flow, Gradient, Values, explain_backward
-from tinygrad_lab.inspect.planes import class_activation, contributions, without_planes
+from tinygrad_lab.inspect.planes import (
+    PlaneContributions,
+    class_activation,
+    contributions,
+    grad_cam,
+    plane_contributions,
+    prune,
+    without_planes,
+)
 from tinygrad_lab.inspect.prediction import ClassScore, Prediction, Report
 from tinygrad_lab.inspect.results import Results, results
 from tinygrad_lab.inspect.run import Run, load_run
@@ -22,6 +30,7 @@ __all__ = [
     "Flow",
     "Gradient",
     "Place",
+    "PlaneContributions",
     "Prediction",
     "Report",
     "Results",
@@ -36,7 +45,10 @@ __all__ = [
     "draw_curves",
     "draw_model",
     "explain_backward",
+    "grad_cam",
     "load_run",
+    "plane_contributions",
+    "prune",
     "results",
     "save_curves",
     "signals",

@@ -31,13 +31,20 @@ def save_curves(run: Path) -> None:
     try:
         recipe = read_run(run)
         title = recipe["recipe"].get("title", recipe.name)
-        write_atomically(path, draw_curves(_read_history(run / "metrics.jsonl"), title))
+        write_atomically(path, draw_curves(read_history(run / "metrics.jsonl"), title))
     except _REFUSALS as error:
         why = textwrap.shorten(str(error), 160, placeholder=" ...")
         warn_once(f"no picture {path}: {type(error).__name__}: {why}; the figures are in metrics.jsonl")
 
 
-def _read_history(path: Path) -> list[Metrics]:
+def read_history(path: Path) -> list[Metrics]:
+    """Return the metrics of each epoch from a run's ``metrics.jsonl``.
+
+    Raises
+    ------
+    ConfigError, StateError
+        The file cannot be read, or holds something else.
+    """
     who = f"curves: {path}"
     history = [from_json(line, who) for line in read_text(path, who).splitlines()]
     check_history(history, [split for split in ("test", "validation") if history and split in history[-1]])

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from types import MethodType
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from tinygrad_lab.autograd.settings import no_grad
 from tinygrad_lab.autograd.tape import unbox
-from tinygrad_lab.backend import Array
-from tinygrad_lab.errors import OptionError
+from tinygrad_lab.autograd.transforms import grad
+from tinygrad_lab.backend import Array, device_name, transfer
+from tinygrad_lab.errors import OptionError, ShapeError
+from tinygrad_lab.inspect.cut import Cut, check_path, cut
 from tinygrad_lab.inspect.trace import kind_of
+from tinygrad_lab.nn.functional import with_variables
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.sequential import Sequential
+from tinygrad_lab.ops.arithmetic import where
+from tinygrad_lab.ops.indexing import take_along_axis
 from tinygrad_lab.tensor import tensor
 
 
-def contributions(model: Sequential, x: Any) -> Array:
+def contributions(model: Layer, x: Any) -> Array:
     r"""Return the contribution of each input of the last layer to each logit.
 
     .. math:: z_{nk} = b_k + \sum_c h_{nc} w_{ck}, \qquad \text{the contributions } h_{nc} w_{ck}
@@ -52,7 +60,7 @@ def contributions(model: Sequential, x: Any) -> Array:
     return features[:, :, None] * weight  # (N, C) -> (N, C, K)
 
 
-def class_activation(model: Sequential, x: Any) -> Array:
+def class_activation(model: Layer, x: Any) -> Array:
     r"""Return class activation maps: the planes before the global average pool, weighted by the last layer.
 
     .. math:: a_{nijk} = \sum_c m_{nijc} w_{ck}, \qquad z_{nk} = b_k + \operatorname{mean}_{ij} a_{nijk}
@@ -90,6 +98,182 @@ def class_activation(model: Sequential, x: Any) -> Array:
     return activation
 
 
+def has_class_activation(model: Layer) -> bool:
+    """Return whether `class_activation` applies: the network ends in a global average pool and a dense layer."""
+    return [kind_of(layer) for layer in _active(model)[-2:]] == ["global_avg_pool2d", "dense"]
+
+
+def grad_cam(model: Layer, x: Any, classes: Any = None, *, layer: str | None = None) -> Array:
+    r"""Return gradient-weighted class activation maps (Grad-CAM), for any network with maps.
+
+    .. math::
+
+        a_{nij} = \max\Big(0, \sum_c \alpha_{nc} m_{nijc}\Big), \qquad
+        \alpha_{nc} = \frac{1}{HW} \sum_{ij} \frac{\partial z_{nk}}{\partial m_{nijc}}, \quad k = k_n
+
+    m are the maps that a layer returns. After a global average pool and a dense layer this is the positive part of
+    `class_activation`, divided by HW.
+
+    Parameters
+    ----------
+    model : Layer
+        The network, which runs in evaluation mode and is not changed. A network with one output z has the logits
+        (-z, z).
+    x : array or Tensor
+        A batch of prepared images; see `Run.prepare`.
+    classes : int or array of int (N,), optional
+        The class k of each image; by default the most probable.
+    layer : str, optional
+        The path of the layer with the maps; by default the last one with maps of more than one pixel.
+
+    Returns
+    -------
+    array (N, H, W)
+        In the size of the maps; at least 0.
+
+    Raises
+    ------
+    OptionError
+        The network has no maps, there is no such layer, or no such class.
+    ShapeError
+        The layer's result is not (N, H, W, C), or the classes are not (N,).
+
+    References
+    ----------
+    R. R. Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based localization",
+    ICCV 2017, equations 1 and 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_lab.registry import models
+    >>> grad_cam(models["lenet5"](rng=0), np.ones((1, 32, 32, 1), "float32"), classes=3).shape
+    (1, 5, 5)
+    """
+    at, wanted = _cut_for(model, x, classes, layer)
+    alpha = _gradient(at, wanted).mean(axis=(1, 2), keepdims=True)  # (N, H, W, C) -> (N, 1, 1, C)
+    positive: Array = (alpha * at.maps).sum(axis=-1).clip(0)  # (N, H, W, C) -> (N, H, W)
+    return positive
+
+
+class PlaneContributions(NamedTuple):
+    """Contribution of each plane to one logit: `planes` (N, C) and `rest` (N,). Their sum is the logit."""
+
+    planes: Array
+    rest: Array
+
+
+def plane_contributions(model: Layer, x: Any, classes: Any = None, *, layer: str | None = None) -> PlaneContributions:
+    r"""Return the contribution of each plane of a layer to the logit of a class.
+
+    .. math:: z_{nk} = r_n + \sum_c p_{nc}, \qquad p_{nc} = \sum_{ij} m_{nijc} \frac{\partial z_{nk}}{\partial m_{nijc}}
+
+    m are the layer's maps. If only linear layers, ReLU and pools follow, the rest r is the share of the biases alone;
+    after a global average pool and a dense layer it is the bias of class k, and p are the `contributions`.
+
+    Parameters
+    ----------
+    model : Layer
+        The network, which runs in evaluation mode and is not changed. A network with one output z has the logits
+        (-z, z).
+    x : array or Tensor
+        A batch of prepared images; see `Run.prepare`.
+    classes : int or array of int (N,), optional
+        The class k of each image; by default the most probable.
+    layer : str, optional
+        The path of the layer with the maps; by default the last one with maps of more than one pixel.
+
+    Returns
+    -------
+    PlaneContributions
+        ``planes`` (N, C) and ``rest`` (N,), in float64.
+
+    Raises
+    ------
+    OptionError
+        The network has no maps, there is no such layer, or no such class.
+    ShapeError
+        The layer's result is not (N, H, W, C), or the classes are not (N,).
+
+    References
+    ----------
+    After a global average pool: B. Zhou et al., "Learning deep features for discriminative localization", CVPR 2016,
+    equation 1. In general, gradient times input: A. Shrikumar, P. Greenside, A. Kundaje, "Learning important features
+    through propagating activation differences", ICML 2017, section 2.2, here summed over each plane.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_lab.registry import models
+    >>> found = plane_contributions(models["lenet5"](rng=0), np.ones((2, 32, 32, 1), "float32"), classes=[3, 5])
+    >>> found.planes.shape, found.rest.shape
+    ((2, 16), (2,))
+    """
+    at, wanted = _cut_for(model, x, classes, layer)
+    planes = (at.maps * _gradient(at, wanted)).sum(axis=(1, 2), dtype="float64")  # (N, H, W, C) -> (N, C)
+    with no_grad():
+        logits = unbox(take_along_axis(at.scores(at.maps), wanted, 1))[:, 0]  # (N, 1) -> (N,)
+    return PlaneContributions(planes, logits.astype("float64") - planes.sum(axis=1))
+
+
+def prune(model: Layer, path: str, planes: int | Sequence[int]) -> Layer:
+    """Return a network in which some planes of a layer's result are zero.
+
+    Unlike `without_planes` it sets to zero what the layer returns, also where a bias or a normalization follows its
+    weights. Of layers without maps, the planes are the entries of the last axis.
+
+    Parameters
+    ----------
+    model : Layer
+        The network, which is not changed. Both networks have the same parameters, not copies of them.
+    path : str
+        The layer's path. A layer without parameters, such as a pool or a residual block, has planes too.
+    planes : int or sequence of int
+        The planes, in addition to those that were pruned before.
+
+    Raises
+    ------
+    OptionError
+        There is no such layer. When the network is called: the layer has fewer planes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_lab.registry import models
+    >>> model, x = models["gap7"](rng=0), np.ones((1, 32, 32, 3), "float32")
+    >>> float(abs(contributions(prune(model, "conv3", 4), x)[:, 4]).max())
+    0.0
+    """
+    check_path(model, path)
+    twin: Layer = with_variables(model, {}, {})
+    layer = twin.layers()[path]
+    more = (planes,) if isinstance(planes, (int, np.integer)) else planes
+    vars(layer)["pruned"] = tuple(sorted({*vars(layer).get("pruned", ()), *map(int, more)}))
+    vars(layer)["forward"] = MethodType(_pruned, layer)
+    return twin
+
+
+def _pruned(layer: Layer, *inputs: Any) -> Any:
+    """Return a layer's result with its pruned planes set to zero."""
+    out, pruned = type(layer).forward(layer, *inputs), vars(layer)["pruned"]
+    check_planes(layer, out.shape[-1], pruned)
+    kept = np.ones(out.shape[-1], bool)
+    kept[list(pruned)] = False
+    return where(transfer(kept, device_name(unbox(out))), out, 0.0)
+
+
+def check_planes(layer: Layer, count: int, planes: Sequence[int]) -> None:
+    """Check that a layer has these planes.
+
+    Raises
+    ------
+    OptionError
+        It has fewer.
+    """
+    if not all(-count <= plane < count for plane in planes):
+        raise OptionError(f"prune: expected planes of {kind_of(layer)!r}, which has {count}, got {[*planes]}")
+
+
 def without_planes(model: Layer, path: str, planes: Sequence[int]) -> dict[str, Array]:
     """Return the state of a network with some planes of a convolution, or neurons of a dense layer, set to zero.
 
@@ -125,9 +309,42 @@ def without_planes(model: Layer, path: str, planes: Sequence[int]) -> dict[str, 
     return state
 
 
+def _cut_for(model: Layer, x: Any, classes: Any, path: str | None) -> tuple[Cut, Array]:
+    """Return a network cut after a layer, and the class of each image as (N, 1)."""
+    at = cut(model, x, path)
+    with no_grad():
+        logits = unbox(at.scores(at.maps))
+    count, known = logits.shape
+    if classes is None:
+        return at, logits.argmax(axis=1)[:, None]
+    wanted = np.asarray(classes)
+    if wanted.shape not in ((), (count,)) or wanted.dtype.kind not in "iu":
+        raise ShapeError(
+            f"{type(model).__name__}: expected one class, or one for each of {count} images, as integers, got shape "
+            f"{wanted.shape} of {wanted.dtype}"
+        )
+    if wanted.size and not (wanted.min() >= 0 and wanted.max() < known):
+        got = f"{wanted.min()} to {wanted.max()}"
+        raise OptionError(f"{type(model).__name__}: expected classes from 0 to {known - 1}, got {got}")
+    wanted = np.broadcast_to(wanted, count).astype("int64")[:, None]  # () or (N,) -> (N, 1)
+    return at, transfer(wanted, device_name(logits))
+
+
+def _gradient(at: Cut, classes: Array) -> Array:
+    """Return the gradient of each image's logit of its class (N, 1) with respect to the maps."""
+    gradient: Array = unbox(grad(lambda maps: take_along_axis(at.scores(maps), classes, 1).sum())(at.maps))
+    return gradient
+
+
+def _active(model: Any) -> list[Layer]:
+    """Return the layers of a Sequential without dropout and auxiliary classifiers; of another network, none."""
+    layers = list(model) if isinstance(model, Sequential) else []
+    return [layer for layer in layers if kind_of(layer) not in ("dropout", "spatial_dropout2d")]
+
+
 def _ending(model: Any, *kinds: str) -> list[Any]:
     """Return the layers of a network that ends in layers of certain kinds."""
-    layers = list(model.children().values()) if isinstance(model, Sequential) else []
+    layers = _active(model)
     if [kind_of(layer) for layer in layers[-len(kinds) :]] != list(kinds):
         raise OptionError(f"expected a Sequential that ends in {' and '.join(kinds)}, got {type(model).__name__}")
     return layers

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ import numpy as np
 
 from tinygrad_lab.autograd.settings import no_grad
 from tinygrad_lab.autograd.tape import unbox
-from tinygrad_lab.backend import Array
+from tinygrad_lab.backend import Array, namespace
 from tinygrad_lab.data import Compose, Dataset, find_source, load
 from tinygrad_lab.data.resizing import resize_bilinear
 from tinygrad_lab.data.sources.image_folder import read_picture
 from tinygrad_lab.errors import ConfigError, DTypeError, NonFiniteError, OptionError, ShapeError, StateError
+from tinygrad_lab.inspect.cut import cut
+from tinygrad_lab.inspect.planes import check_planes, prune
 from tinygrad_lab.inspect.prediction import Prediction, Report, joined
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.nn.layer import Layer
@@ -107,11 +109,86 @@ class Run:
         NonFiniteError
             The outputs are not finite.
         """
-        found = []
-        for batch in self._batches(images):
-            labels = np.zeros(len(batch), np.int64)
-            found.append(self._predict(Dataset(batch, labels, classes=self.classes, name="images")))
-        return joined(found)
+        return joined([self._predict(self._unlabeled(batch)) for batch in self._batches(images)])
+
+    def prepare(self, images: Any) -> Array:
+        """Return images as the network takes them: in its size, and with the run's preprocessing.
+
+        The functions that look inside `model` take such a batch, for example `grad_cam`.
+
+        Parameters
+        ----------
+        images : array, path, PIL image, or a list of them
+            As in `predict`.
+
+        Returns
+        -------
+        array of float32, (N, H, W, C)
+            On the network's device.
+
+        Raises
+        ------
+        DataError, ShapeError, DTypeError, OptionError
+            As in `predict`.
+        """
+        device = device_of(self.model)
+        loaders = (
+            evaluation_loader(self._unlabeled(batch), self.preprocessing, device=device)
+            for batch in self._batches(images)
+        )
+        batches = [prepared for loader in loaders for prepared, _ in loader]
+        return namespace(batches[0]).concatenate(batches)
+
+    def data(self, split: str = "validation", *, root: str | os.PathLike[str] | None = None) -> Dataset:
+        """Return the images of the run's own data, in the network's size, before preprocessing.
+
+        Parameters
+        ----------
+        split : str
+            ``"train"``, ``"validation"`` or ``"test"``.
+        root : path, optional
+            The data folder; by default the one that the run was trained with.
+
+        Raises
+        ------
+        OptionError
+            There is no such split.
+        DataError
+            The data are missing or damaged.
+        """
+        where = self.manifest.root if root is None else os.fspath(root)
+        splits = find_source(self.recipe["data"]["name"]).splits(where)
+        validated = self.recipe["data"].get("validation") or "validation" in splits
+        there = {"train": True, "validation": validated, "test": "test" in splits}
+        known = [name for name, is_there in there.items() if is_there]
+        if split not in known:
+            raise OptionError(f"{self._who}: expected a split out of {known}, got {split!r}")
+        return read_split(self.recipe, split, root=where).resize(self.image[:2])
+
+    def prune(self, planes: int | Sequence[int], *, layer: str | None = None) -> Run:
+        """Return a run whose network has some planes of a layer set to zero. This run is not changed.
+
+        Parameters
+        ----------
+        planes : int or sequence of int
+            The planes, in addition to those that were pruned before.
+        layer : str, optional
+            The path of a layer with maps; by default the last one with maps of more than one pixel.
+
+        Raises
+        ------
+        OptionError
+            The network has no maps, there is no such layer, or it has fewer planes.
+        ShapeError
+            The layer's result is not (N, H, W, C).
+        """
+        found = cut(self.model, self.prepare(np.zeros((1, *self.image), np.uint8)), layer)
+        more = [planes] if isinstance(planes, (int, np.integer)) else list(planes)
+        check_planes(self.model.layers()[found.path], found.maps.shape[-1], more)
+        return replace(self, model=prune(self.model, found.path, more))
+
+    def _unlabeled(self, images: Array) -> Dataset:
+        return Dataset(images, np.zeros(len(images), np.int64), classes=self.classes, name="images")
 
     def evaluate(
         self, data: Dataset | str | None = None, *, split: str | None = None, root: str | os.PathLike[str] | None = None
@@ -123,8 +200,8 @@ class Run:
         data : Dataset or str, optional
             Another data set, or its registered name; by default the run's own. Its classes are matched by name.
         split : str, optional
-            ``"test"``, or ``"validation"`` of the run's own data. By default the test images; the validation images if
-            there are no others, or if the recipe has ``training.test = "never"``.
+            ``"test"``, or ``"validation"`` or ``"train"`` of the run's own data. By default the test images; the
+            validation images if there are no others, or if the recipe has ``training.test = "never"``.
         root : path, optional
             The data folder; by default the one that the run was trained with.
 
@@ -155,12 +232,7 @@ class Run:
             return load(name, split=split, root=root, size=self.image[:2]), f"{name} {split}"
         hidden = self.recipe["training"].get("test") == "never"
         split = split or ("test" if "test" in splits and not hidden else "validation")
-        validated = self.recipe["data"].get("validation") or "validation" in splits
-        there = {"test": "test" in splits, "validation": validated}
-        known = [name for name, is_there in there.items() if is_there]
-        if split not in known:
-            raise OptionError(f"{self._who}: expected a split out of {known}, got {split!r}")
-        return read_split(self.recipe, split, root=root), f"{own} {split}"
+        return self.data(split, root=root), f"{own} {split}"
 
     def _renumbered(self, data: Dataset) -> Dataset:
         """Return a data set with the numbers that this network has for its classes."""

@@ -128,7 +128,7 @@ def _loaders(
         data["size"] = as_size(data["size"], f"{who}: data.size")
     if (example := dummy_images(source, data.get("size"))) is not None:
         check_images(recipe, model, Compose.from_config(recipe.augment).fit(example), example)
-    train_set = load(name, split="train", root=root, **data)
+    train_set = read_split(recipe, "train", root=root)
     looks, splits = recipe["training"].get("test", TEST[0]), source.splits(root)
     validated = data.get("validation") or "validation" in splits
     if not validated and (looks == "never" or "test" not in splits):
@@ -164,10 +164,13 @@ def open_test(recipe: Recipe, batches: Loader, *, root: str | None) -> Loader | 
 
 
 def read_split(recipe: Recipe, split: str, *, root: str | None) -> Dataset:
-    """Return the validation or test images of a recipe: of its classes and size, not limited in number."""
-    data = recipe.options("data")
-    taken = ("classes", "size") if split == "test" else ("classes", "size", "validation", "seed")
-    return load(recipe["data"]["name"], split=split, root=root, **{k: v for k, v in data.items() if k in taken})
+    """Return the training, validation or test images of a recipe: of its classes and size.
+
+    Only training images are limited in number (``data.per_class``).
+    """
+    ignored = {"train": (), "validation": ("per_class",), "test": ("per_class", "validation", "seed")}[split]
+    options = {k: v for k, v in recipe.options("data").items() if k not in ("batch_size", *ignored)}
+    return load(recipe["data"]["name"], split=split, root=root, **options)
 
 
 def evaluation_loader(images: Dataset, augment: Compose, *, device: str) -> Loader:

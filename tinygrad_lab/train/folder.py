@@ -20,6 +20,8 @@ from tinygrad_lab.files.parsing import from_json, read_text
 from tinygrad_lab.files.writing import refusal, remove_leftovers, write_atomically, writing
 from tinygrad_lab.train.recipe import NO_SETTINGS, Recipe, check_name, checked
 
+RESULT = "result.json"
+
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 _RENAMED = {"held_out": "validation", "window": "kernel_size", "windows": "kernel_sizes"}  # by earlier versions
 
@@ -76,6 +78,34 @@ def writing_into(folder: Path, name: str) -> AbstractContextManager[None]:
     """Return a context manager that turns an OSError into a StateError with advice on how to resume the run."""
     how = f"; then continue with --resume {folder}"
     return writing(StateError, f"run {folder}: expected to write {name}", more=how)
+
+
+def test_looks(folder: Path) -> int:
+    """Return how often the test images of a run were looked at so far; 0 if the run has no result."""
+    looks = _result(folder).get("test_looks", 0)
+    return looks if isinstance(looks, int) else 0
+
+
+def count_test_look(folder: Path) -> int | None:
+    """Add a look at the test images to a run's result and return their number; None if the run has no result.
+
+    Raises
+    ------
+    StateError
+        The result cannot be written.
+    """
+    if not (before := _result(folder)):
+        return None
+    looks = test_looks(folder) + 1
+    write_into(folder, RESULT, json.dumps({**before, "test_looks": looks}, indent=2).encode())
+    return looks
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    """Return the content of a run's ``result.json``; nothing if there is no such file."""
+    path = folder / RESULT
+    found = from_json(read_text(path, "run"), f"run: {path}") if path.exists() else {}
+    return found if isinstance(found, dict) else {}
 
 
 def recipe_text(recipe: Recipe) -> bytes:

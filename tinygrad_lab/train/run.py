@@ -21,14 +21,21 @@ import numpy as np
 
 from tinygrad_lab.data import Loader
 from tinygrad_lab.errors import NonFiniteError, OptionError, StateError, Stopped
-from tinygrad_lab.files.parsing import from_json, read_text
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.train.build import build_trainer, open_test
 from tinygrad_lab.train.callbacks import Callback, Metrics, TensorBoard
 from tinygrad_lab.train.checkpoint import CheckpointFolder
 from tinygrad_lab.train.describe import describe_run
 from tinygrad_lab.train.evaluation import best_epoch, divergence, evaluate, headline_accuracies
-from tinygrad_lab.train.folder import digest, new_run_folder, recipe_text, used_alone, write_into, writing_into
+from tinygrad_lab.train.folder import (
+    digest,
+    new_run_folder,
+    recipe_text,
+    test_looks,
+    used_alone,
+    write_into,
+    writing_into,
+)
 from tinygrad_lab.train.manifest import MANIFEST, manifest_of, read_manifest
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.provenance import machine, revision
@@ -194,7 +201,7 @@ def _result(
         figures, looks = headline_accuracies(trainer.history), trainer.epoch if trainer.test is not None else 0
     else:
         figures = _look_once(trainer, test, checkpoints)
-        looks = len({figure["epoch"] for figure in figures.values()}) + _earlier_looks(folder)
+        looks = len({figure["epoch"] for figure in figures.values()}) + test_looks(folder)
     last = figures["last"]
     return {
         "recipe": recipe.name,
@@ -223,14 +230,6 @@ def _look_once(trainer: Trainer, test: Loader, checkpoints: CheckpointFolder) ->
 def _figure(trainer: Trainer, test: Loader, epoch: int) -> Metrics:
     found = evaluate(trainer.model, trainer.loss, test)
     return {"epoch": epoch, "accuracy": found.accuracy, "loss": found.loss}
-
-
-def _earlier_looks(folder: Path) -> int:
-    """Return how often the test images were looked at when this run was at its end before."""
-    path = folder / "result.json"
-    before = from_json(read_text(path, "run"), f"run: {path}") if path.exists() else {}
-    looks = before.get("test_looks", 0) if isinstance(before, dict) else 0
-    return looks if isinstance(looks, int) else 0
 
 
 class _Recorder(Callback):
