@@ -77,7 +77,7 @@ def test_several_seeds_are_several_runs_with_their_spread(tmp_path: Path, capsys
         (["train", "--set", "data.seed=-1"], "data.seed: expected 0 or more, got -1"),
         (["train", "--set", "training.epochs=0"], "training.epochs: expected 1 or more, got 0"),
         (["train", "--set", "data.batch_size=0"], "data.batch_size: expected 1 or more, got 0"),
-        (["train", "lenet5:nosuch"], "recipe 'lenet5': expected a recipe with variants to have 'nosuch', got none"),
+        (["train", "lenet5:nosuch"], "recipe 'lenet5': expected the variant 'nosuch', got a recipe without variants"),
         (
             ["train", "--set", 'model={name="sequential", layers=[]}'],
             "model.layers: expected at least one layer, got an empty list",

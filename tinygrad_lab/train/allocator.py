@@ -11,7 +11,7 @@ import ctypes
 import functools
 import sys
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # mallopt's names for them, from malloc.h
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
 _KEPT_BYTES = 1 << 30
 
 

@@ -70,7 +70,7 @@ def assemble_trainer(
     model.to(device)
     loss = _loss(recipe["loss"], len(batches.dataset.classes))
     optimizer: Optimizer = registry.optimizers.make(recipe["optimizer"], model.parameters())
-    optimizer.in_place = True  # no one else holds the network's arrays
+    optimizer.in_place = True  # nothing else holds the network's arrays
     schedule = _schedule(recipe["schedule"], training["epochs"]) if recipe["schedule"] else None
     _check_compatible(recipe, schedule, validation)
     if training.get("capture"):
@@ -120,7 +120,7 @@ def _loaders(
 ) -> tuple[Loader, Loader | None, Loader | None]:
     """Return loaders of the training, test and validation images, after a check that they fit the network.
 
-    The test images are read here only if they are looked at after each epoch.
+    The test images are read here only if the recipe evaluates them after each epoch.
     """
     who, data, name = f"recipe {recipe.name!r}", recipe.options("data"), recipe["data"]["name"]
     batch_size, source = data.pop("batch_size", BATCH_SIZE), find_source(name)
@@ -243,6 +243,6 @@ def _check_compatible(recipe: Recipe, schedule: Schedule | None, validation: Loa
     looks = [key for key in ("gradient_norms", "clip_norm", "clip_value") if training.get(key)]
     if training.get("capture") and looks:
         raise ConfigError(
-            f"recipe {recipe.name!r}: expected captured steps, which cannot wait for the device, without a look at "
-            f"their gradients, got training.{looks[0]}; leave out that or training.capture"
+            f"recipe {recipe.name!r}: expected no training.{looks[0]} with training.capture, because a captured step "
+            f"cannot wait for the device to read its gradients; leave out one of them"
         )

@@ -68,7 +68,7 @@ class EarlyStopping(Callback):
     def epoch(self, history: Sequence[Metrics]) -> str | None:
         """Return a reason to end once the best epoch is `patience` epochs old."""
         accuracies = [metrics["validation"]["accuracy"] for metrics in history]
-        best = accuracies.index(max(accuracies))  # the first: an equal one has not risen
+        best = accuracies.index(max(accuracies))  # the first one, since an equal accuracy is not better
         if len(history) - 1 - best < self.patience:
             return None
         return (

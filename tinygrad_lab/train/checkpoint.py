@@ -127,7 +127,7 @@ def load(path: str | Path) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise CheckpointError(_damage(path, f"contents that cannot be read ({error})")) from error
     if not isinstance(contents, dict):
-        raise CheckpointError(_damage(path, f"contents that are no table, but {type(contents).__name__}"))
+        raise CheckpointError(_damage(path, f"contents of type {type(contents).__name__} instead of a table"))
     return contents
 
 

@@ -1,12 +1,13 @@
-"""What a network and a run are worth: loss and accuracy, the three figures that are quoted, their spread over seeds.
+"""Evaluation of networks and runs: loss and accuracy, three headline accuracies of a run, and their spread over seeds.
 
-Accuracy on test images moves from epoch to epoch, so the best of many epochs flatters: whoever quotes it has chosen on
-the test set. Three figures are told apart here, all measured on the test images (of a run that opens
-none, ``last`` alone on the validation images):
+Accuracy on test images varies from epoch to epoch. The best of many epochs is biased upward, because that epoch is
+chosen on the test set. Three accuracies are therefore distinguished, all measured on the test images:
 
-- ``best_on_test``: at the epoch where that very figure is best, as many documents quote it;
+- ``best_on_test``: at the epoch with the best test accuracy, which many publications quote;
 - ``last``: at the last epoch;
-- ``chosen_on_validation``: at the epoch that is best on a part held out of the training images. This one is honest.
+- ``chosen_on_validation``: at the epoch that is best on the validation images. This one is unbiased.
+
+A run that does not use the test images has only ``last``, measured on the validation images.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ FIGURES = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a model does on a data set: mean loss, the share of images it classes rightly, and how many there were."""
+    """Result of a model on a data set: the mean loss, the accuracy, and the number of images."""
 
     loss: float
     accuracy: float
@@ -74,14 +75,14 @@ def divergence(history: Sequence[Metrics], *, classes: int | None = None) -> str
 
 
 def device_of(model: Layer) -> str:
-    """Return the device that a model's parameters and buffers are on; a model without any is on NumPy's."""
+    """Return the device that a model's parameters and buffers are on, or ``"cpu"`` if it has none."""
     return next((device_name(v.value) for v in model.variables().values()), "cpu")
 
 
 def evaluate(model: Layer, loss: Loss, batches: Iterable[Any]) -> Evaluation:
-    """Return the loss and accuracy of a model in evaluation mode; its mode afterwards is what it was.
+    """Return the loss and accuracy of a model in evaluation mode, and restore its mode.
 
-    Batches are moved to the model's device. It is waited for once, at the end.
+    Batches are moved to the model's device. The function waits for the device once, at the end.
     """
     expect("evaluate", "batches", batches, Iterable, "pairs of images and labels, such as Loader(data, shuffle=False)")
     modes = [(layer, layer.training) for layer in model.layers().values()]
@@ -126,7 +127,7 @@ def probabilities(outputs: Any) -> Array:
 
 
 def best_epoch(history: Sequence[Metrics], split: str) -> int:
-    """Return the index of the epoch of highest accuracy on a split; of equal ones that of least loss, then the first.
+    """Return the index of the epoch with the highest accuracy on a split; ties go to the lowest loss, then the first.
 
     Examples
     --------
@@ -140,7 +141,8 @@ def best_epoch(history: Sequence[Metrics], split: str) -> int:
 def headline_accuracies(history: Sequence[Metrics]) -> dict[str, dict[str, Any]]:
     """Return the figures of a run: from each name in `FIGURES` to ``{"epoch", "accuracy", "loss"}`` on the test images.
 
-    Without test images there is the last epoch alone, on the validation part: its best epoch, chosen on it, flatters.
+    Without test images, the result has only ``last``, measured on the validation images. The best epoch is left out:
+    its accuracy is biased, because it was chosen on the same images.
 
     Examples
     --------
@@ -170,7 +172,7 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 
 
 def percent(figure: Mapping[str, Any] | None) -> str:
-    """Return a `spread` in per cent, as text; one seed alone has no deviation, and nothing is a dash.
+    """Return a `spread` as text in percent: without a deviation for a single seed, and a dash for None.
 
     Examples
     --------

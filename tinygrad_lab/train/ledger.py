@@ -1,7 +1,7 @@
 """Ledger of tuning: a line of JSON for every trial, and the section of the results page that lists them.
 
-A trial gets its line when it ends, whichever way: finished, diverged, stopped by Ctrl-C, or failed. No line is ever
-removed, so that a published figure can be read beside everything that was tried for it.
+A trial gets its line when it ends, whether it finished, diverged, was stopped by Ctrl-C, or failed. No line is ever
+removed, so that readers of a published figure can see everything that was tried for it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TRIAL = {
     "revision": str,
     "command": str,
 }
-_LATER = {"digest": str}  # what older lines lack
+_LATER = {"digest": str}  # missing in older lines
 _DONE = {"accuracy": float, "loss": float, "images": int, "epochs": int, "seconds": float}
 
 
@@ -48,7 +48,7 @@ def read_ledger(path: Path) -> list[Trial]:
     Raises
     ------
     ConfigError, StateError
-        A line cannot be read, lacks something, or holds it in another type.
+        A line cannot be read, lacks an entry, or has one of another type.
     """
     if not path.exists():
         return []
@@ -70,8 +70,8 @@ def trials_page(trials: Sequence[Trial]) -> str:
     lines = [
         "## Trials",
         "",
-        "Every trial of `tinygrad-lab tune`, including those that were thrown away: accuracy on validation images. No",
-        "trial looked at the test images. Where a seed was repeated, the last trial counts.",
+        "Every trial of `tinygrad-lab tune`, including rejected ones, with its accuracy on the validation images. No",
+        "trial used the test images. If a seed was repeated, the last trial counts.",
         "",
         "| recipe | settings | seeds | validation accuracy | revision |",
         "|---|---|---|---|---|",

@@ -33,12 +33,12 @@ from tinygrad_lab.tensor import Tensor, tensor
 
 PRECISIONS = ("float32", "tf32", "bf16", "float16")
 LEAST_SCALE = 1.0  # the backward pass then has float16's own range
-MOST_SKIPPED = 20  # updates in a row; more of them at the least scale mean that the loss itself diverges
+MOST_SKIPPED = 20  # updates in a row; if more are skipped at the smallest scale, the loss itself diverges
 NEEDS_RANGE = ("batch_norm", "group_norm", "layer_norm", "local_response_norm", "log_softmax", "softmax")
 
 
 class Arithmetic:
-    """Steps that compute in the width of the weights.
+    """Arithmetic of steps that compute in the dtype of the weights.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class Arithmetic:
 
 
 class HalfPrecision(Arithmetic):
-    """Steps in float16 with float32 master weights and a scaled loss.
+    """Arithmetic of steps in float16, with float32 master weights and a scaled loss.
 
     Weights are rounded for each forward pass; their gradients are float32. Gradients too small for float16 would be
     lost. The loss is therefore multiplied by a scale before the backward pass, and the gradients are divided by it. If

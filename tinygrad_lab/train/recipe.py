@@ -30,8 +30,8 @@ from tinygrad_lab.registry import one_of
 
 Table = dict[str, Any]
 
-TEST = ("end", "epoch", "never")  # when the test images are looked at; the first is the default
-NO_SETTINGS = ("recipe", "origin", "variants")  # tables about a recipe, which change nothing in a run
+TEST = ("end", "epoch", "never")  # when the test images are evaluated; the first is the default
+NO_SETTINGS = ("recipe", "origin", "variants")  # tables that describe a recipe and do not affect a run
 BATCH_SIZE = 128  # the default of data.batch_size
 
 _DATA: dict[str, Any] = {
@@ -108,7 +108,7 @@ class Recipe:
 
     @property
     def argument(self) -> str:
-        """What the command line finds the recipe by: a name, or the path of a file and a variant."""
+        """The command line's argument for the recipe: its name, or the path of its file, with a variant."""
         return self.file or self.name
 
     def __getitem__(self, table: str) -> Table:
@@ -207,7 +207,7 @@ class Recipe:
         'edge'
         """
         if not self.variants:
-            raise ConfigError(f"recipe {self.name!r}: expected a recipe with variants to have {name!r}, got none")
+            raise ConfigError(f"recipe {self.name!r}: expected the variant {name!r}, got a recipe without variants")
         one_of(name, self.variants, f"variants of recipe {self.name!r}")
         settings, tables = self["variants"][name], _varied(self.tables, name, f"recipe {self.name!r}")
         marks = {path: self.origin(f"variants.{name}.{path}") for path in settings}
@@ -318,7 +318,7 @@ def _marked(tables: Table, marks: Mapping[str, str], gone: Set[str] = frozenset(
 
 
 def setting_text(value: Any) -> str:
-    """Return a value of a recipe as TOML has it, in one line."""
+    """Return a value of a recipe in TOML's notation, in one line."""
     if isinstance(value, dict):
         return f"{{{', '.join(f'{json.dumps(key)} = {setting_text(v)}' for key, v in value.items())}}}"
     return f"[{', '.join(map(setting_text, value))}]" if isinstance(value, list) else json.dumps(value)

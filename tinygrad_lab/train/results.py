@@ -35,7 +35,7 @@ from tinygrad_lab.train.recipe import (
 from tinygrad_lab.train.statistics import LEVEL, Verdict, verdict
 
 Result = dict[str, Any]
-_SHOWN: Mapping[str, Any] = {  # what each experiment is shown by
+_SHOWN: Mapping[str, Any] = {  # required entries of an experiment's result
     "recipe": str,
     "seeds": list,
     "epochs": int,
@@ -43,7 +43,7 @@ _SHOWN: Mapping[str, Any] = {  # what each experiment is shown by
     "images_per_second": float,
     "last": dict,
 }
-_EXPERIMENT: Mapping[str, Any] = {  # and what there may be besides
+_EXPERIMENT: Mapping[str, Any] = {  # its optional entries
     "epochs_by_seed": list[int],
     "training_curves": list[list[float]],
     "settings": dict,
@@ -67,15 +67,15 @@ _RESULT: Mapping[str, Any] = {
     "training_accuracy": float,
     "images_per_second": float,
 }
-_PROVENANCE: Mapping[str, Any] = {"machine": dict, "revision": str}  # of runs that note it
-_LATER: Mapping[str, Any] = {**_PROVENANCE, "test_looks": int, "validation": dict}  # what older runs lack
+_PROVENANCE: Mapping[str, Any] = {"machine": dict, "revision": str}  # of runs that record it
+_LATER: Mapping[str, Any] = {**_PROVENANCE, "test_looks": int, "validation": dict}  # missing in older runs
 _FIGURE: Mapping[str, Any] = {"epoch": int, "accuracy": float}
 _METRICS: Mapping[str, Any] = {"accuracy": float}
 
 STOPPING = "stopping.json"  # in the folder of a run: the rule by which seeds were added to it
 _RULE: Mapping[str, Any] = {"compared_with": str, "at_most": int, "level": float}
 
-_SAME_TRAINING = ("seed", "test")  # settings of `training` that make no other experiment
+_SAME_TRAINING = ("seed", "test")  # settings of `training` in which runs of one experiment may differ
 
 HEAD = """# Experiments
 
@@ -90,15 +90,14 @@ moves from epoch to epoch, so there are three figures:
 **training** is the mean over the batches of the last epoch. The network sees these with dropout and augmentation, so it
 may be below the test accuracy. **looks** is how often each run evaluated the test images: by default once or twice,
 after the last epoch. **images/s** is the speed of the fastest run on a machine that did other work too. A row marked
-*validation* gives accuracies on validation images, of runs that opened no test image. Accuracies on other images are
-not compared.
+*validation* gives accuracies on validation images, of runs that did not use the test images. Accuracies measured on
+different images are not compared.
 
 [`verdict`](../../explanation/when-a-difference-counts.md) compares a variant with its recipe. It gives the mean
 difference over the seeds that both ran, with its 95 % interval; the level is higher where seeds were added until a
-verdict decided. If the interval contains 0, the verdict is *undecided*,
-and the page estimates how many more seeds would decide. Trying several settings and keeping the best on the test images
-is a bias, too; a remark marks the recipes where that was done. `tinygrad-lab results` makes this page from the files in
-this folder.
+verdict decided. If the interval contains 0, the verdict is *undecided*, and the page estimates how many more seeds
+would decide. Trying several settings and keeping the best on the test images also biases a figure; a remark marks such
+recipes. `tinygrad-lab results` makes this page from the files in this folder.
 """
 
 
@@ -258,9 +257,9 @@ def command(result: Result) -> str:
 
 
 def _replacing(recipe: Recipe, tables: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Return settings that make the tables of a recipe, as `Recipe.override` takes them, and tables that must go.
+    """Return the settings for `Recipe.override` that change a recipe's tables to `tables`, and the tables to remove.
 
-    Where a key is gone, the whole table is replaced.
+    If a key is to be removed, its whole table is replaced.
     """
     found, now = [], {table: dict(recipe[table]) for table in recipe.tables if table != "augment"}
     now["training"].pop("seed", None)
@@ -295,7 +294,7 @@ def _recipe_of(result: Result) -> Recipe | None:
 def changes(result: Result) -> list[str]:
     """Return the settings in which an experiment differs from its recipe, as ``--set`` takes them.
 
-    A recipe that cannot be found is not compared, nor a result that holds no settings.
+    There are none if the recipe cannot be found or the result holds no settings.
     """
     recipe = _recipe_of(result)
     if recipe is None or "settings" not in result:
@@ -344,8 +343,8 @@ def write_results(results: Sequence[Result], folder: Path, trials: Sequence[Tria
         measured = [f"{r['evaluated_on']} images, {_devices(r)}" for r in (one, other)]
         differences = "; ".join(_differences(one["settings"], other["settings"]) or measured)
         raise ConfigError(
-            f"results: expected one experiment a name, got other settings too for {twice} "
-            f"({differences}); move trials away"
+            f"results: expected the same settings in all runs of one name, got different ones for {twice} "
+            f"({differences}); move other runs to another folder"
         )
     with writing(ConfigError, f"results: expected a folder to write into, {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -377,20 +376,21 @@ def _experiment(path: Path, result: Result) -> Result:
         if not all(0 <= accuracy <= 1 for accuracy in several[name]):
             raise ConfigError(f"results: {path}: {name}: expected accuracies from 0 to 1, got others")
     if empty := [name for name, values in several.items() if not values]:
-        raise ConfigError(f"results: {path}: expected a value for each seed, got none of {empty[0]}")
+        raise ConfigError(f"results: {path}: {empty[0]}: expected a value for each seed, got none")
     if short := [name for name, values in several.items() if len(values) != len(several["seeds"])]:
-        raise ConfigError(f"results: {path}: expected a value for each of {several['seeds']}, got other of {short[0]}")
+        count, wanted = len(several[short[0]]), len(several["seeds"])
+        raise ConfigError(f"results: {path}: {short[0]}: expected one value for each of {wanted} seeds, got {count}")
     return result
 
 
 def page(results: Sequence[Result], trials: Sequence[Trial] = ()) -> str:
-    """Return the page of experiments, in Markdown: the recipes that ran, their variants compared, and what did not."""
+    """Return the page of experiments, in Markdown: results of recipes, comparisons of variants, recipes not yet run."""
     done = {result["recipe"]: result for result in results}
     parts, missing = [HEAD], []
     for name in recipe_names():
         recipe = find_recipe(name)
         names = [name, *(f"{name}:{v}" for v in recipe.variants if v not in recipe["recipe"].get("diverging", []))]
-        first = "  # after the run that its weights come from, which the recipe names" * bool(recipe["transfer"])
+        first = "  # needs weights from another run, which the recipe names" * bool(recipe["transfer"])
         missing += [n + first for n in names if n not in done]
         if ran := [done[n] for n in names if n in done]:
             parts.append(_section(name, ran))
@@ -438,9 +438,9 @@ def _section(name: str, ran: Sequence[Result]) -> str:
 
 
 def judged(result: Mapping[str, Any], other: Mapping[str, Any]) -> Verdict | None:
-    """Return the verdict on two experiments by the seeds that both ran; None if there are none.
+    """Return the verdict on two experiments, by the seeds that both ran; None if they cannot be compared.
 
-    They are compared at the epochs chosen on validation, or at the last ones where one of them has no validation part.
+    They are compared at the epochs chosen on validation, or at the last ones if one of them has no validation images.
     """
     figure = _compared_at(result, other)
     one, two = (dict(zip(r["seeds"], r[figure]["values"], strict=True)) for r in (result, other))
@@ -454,7 +454,7 @@ def judged(result: Mapping[str, Any], other: Mapping[str, Any]) -> Verdict | Non
 
 
 def other_images(settings: Sequence[Mapping[str, Any]], splits: Sequence[str]) -> list[str]:
-    """Return in what the images of two experiments differ, so that their accuracies cannot be compared."""
+    """Return the differences between the evaluation images of two experiments, which make accuracies incomparable."""
     keys: tuple[str, ...] = ("name", "classes")
     if "validation" in splits:
         keys = (*keys, "validation", "seed")
@@ -494,7 +494,7 @@ def _compared_at(*results: Mapping[str, Any]) -> str:
 
 
 def _ran_on(ran: Sequence[Result]) -> list[str]:
-    """Return where and by which revision of the code the experiments of a section ran, as far as they record it."""
+    """Return the machines and the revisions of the code that ran the experiments of a section, if they are recorded."""
     groups: dict[str, list[str]] = {}
     for result in ran:
         groups.setdefault(_provenance_text(result), []).append(f"`{result['recipe']}`")

@@ -2,8 +2,8 @@
 
 The folder holds ``recipe.json`` (the recipe as it was run), ``manifest.json`` (classes, preprocessing and versions),
 ``metrics.jsonl`` (a line for each epoch), ``checkpoints`` (the newest two and, if there is validation data, the best on
-that), and in the end ``weights.safetensors`` of the last epoch, ``weights-best.safetensors`` of the epoch that is best
-on validation data, and ``result.json``.
+it), and in the end ``weights.safetensors`` of the last epoch, ``weights-best.safetensors`` of the epoch that is best on
+validation data, and ``result.json``.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _train(
     """Train to the end and write the weights and the result."""
     epochs, checkpoints = recipe["training"]["epochs"], CheckpointFolder(folder / "checkpoints")
     settled = digest(recipe, root=root, device=device)
-    ran_on = {"machine": machine(device), "revision": revision(), "digest": settled}  # before: the code may be edited
+    ran_on = {"machine": machine(device), "revision": revision(), "digest": settled}  # the code may be edited later
     write_into(folder, MANIFEST, manifest_of(recipe, trainer, root).content())
     head = describe_run(recipe, trainer, root=root)
     with reporter.training(recipe, epochs, head), _Interruption() as interruption, ExitStack() as stack:
@@ -150,7 +150,7 @@ def _train(
             raise
         except NonFiniteError as error:
             checkpoints.save(trainer.steps, trainer.state())
-            error.add_note(f"the weights of before that step are in {checkpoints.folder}")
+            error.add_note(f"the weights from before that step are in {checkpoints.folder}")
             raise
     _save_weights(trainer, folder, checkpoints)
     test = trainer.test
@@ -167,7 +167,7 @@ def _train(
 
 
 def _save_weights(trainer: Trainer, folder: Path, checkpoints: CheckpointFolder) -> None:
-    """Write the last weights and, if there is validation data, the best ones on that."""
+    """Write the last weights and, if there is validation data, the weights that are best on it."""
     with writing_into(folder, "weights.safetensors"):
         save_weights(trainer.model, folder / "weights.safetensors")
     if trainer.validation is not None:
@@ -179,7 +179,7 @@ def _save_weights(trainer: Trainer, folder: Path, checkpoints: CheckpointFolder)
 def _best_weights(trainer: Trainer, checkpoints: CheckpointFolder) -> Iterator[int]:
     """Give the network the weights that are best on validation inside the ``with`` block; yield their epoch.
 
-    Without validation data these are the last.
+    Without validation data, the last weights are used.
     """
     best = trainer.epoch if trainer.validation is None else best_epoch(trainer.history, "validation") + 1
     last = trainer.model.state()
@@ -196,7 +196,7 @@ def _result(
 ) -> Metrics:
     seconds = sum(m["seconds"] for m in trainer.history)
     split = "validation" if test is None else "test"
-    images: Any = trainer.validation if test is None else test  # one of them is there
+    images: Any = trainer.validation if test is None else test  # at least one of them is given
     if test is None or trainer.test is not None:
         figures, looks = headline_accuracies(trainer.history), trainer.epoch if trainer.test is not None else 0
     else:
@@ -218,7 +218,7 @@ def _result(
 
 
 def _look_once(trainer: Trainer, test: Loader, checkpoints: CheckpointFolder) -> dict[str, Metrics]:
-    """Return the figures of the last weights and of those chosen on validation, on images that nobody has seen."""
+    """Return the figures of the last weights and of those chosen on validation, on the test images."""
     figures = {"last": _figure(trainer, test, trainer.epoch)}
     if trainer.validation is not None:
         with _best_weights(trainer, checkpoints) as best:

@@ -1,7 +1,7 @@
 """Statistics of comparisons: whether one of two sets of runs, or of two classifiers, is better than the other.
 
-Two recipes are compared by their accuracies over several seeds, two classifiers by their predictions of the same
-images. Either way the result is a `Verdict`: an interval of the difference, and "undecided" where it holds 0.
+Two recipes are compared by their accuracies over several seeds, two classifiers by their predictions for the same
+images. In both cases the result is a `Verdict`: an interval of the difference, and "undecided" if it contains 0.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ MOST = {"seeds": 10_000, "images": 1_000_000}  # beyond these, "more" is no advi
 
 @dataclass(frozen=True)
 class Verdict:
-    """Comparison of two means: their difference, its confidence interval, and what would decide an open one.
+    """Comparison of two means: their difference, its confidence interval, and the pairs that an undecided one lacks.
 
-    Printed, accuracies are in per cent, and differences of them in points. An interval over seeds applies to other
+    It prints accuracies in percent, and their differences in percentage points. An interval over seeds applies to other
     seeds on the same images; it does not cover the choice of the images.
 
     Parameters
@@ -32,8 +32,8 @@ class Verdict:
     difference : float
         The mean of the first minus the mean of the second.
     low, high : float
-        The confidence interval of the difference; infinite where nothing is known about the deviation: for a single
-        seed, or for seeds whose differences are all equal and whose number of images is unknown.
+        The confidence interval of the difference. It is infinite if nothing is known about the deviation: for a single
+        seed, or if all seeds have equal differences and the number of images is unknown.
     level : float
         The interval's confidence.
     pairs : int
@@ -44,9 +44,9 @@ class Verdict:
         The standard error of one accuracy (not of the difference) that comes from the choice of the images, if their
         number is known.
     more : int or None
-        How many more pairs would decide, if difference and deviation stayed as they are. As these are estimates, so
-        many more decide about half of the time. None if it is decided, if nothing can be said (a single pair, no
-        difference), or if it takes more than 10,000 seeds or 1,000,000 images in all.
+        The number of further pairs that would decide if difference and deviation stayed the same. As these are
+        estimates, that many pairs decide about half of the time. None if the verdict is decided, if nothing can be
+        estimated (a single pair, no difference), or if it takes more than 10,000 seeds or 1,000,000 images in all.
     """
 
     difference: float
@@ -60,12 +60,12 @@ class Verdict:
 
     @property
     def decided(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
     @property
     def better(self) -> str | None:
-        """``"first"``, ``"second"``, or None where it is undecided."""
+        """The better side, ``"first"`` or ``"second"``; None if undecided."""
         return ("first" if self.low > 0 else "second") if self.decided else None
 
     def __str__(self) -> str:
@@ -86,24 +86,26 @@ def verdict(a: Any, b: Any, *, images: int | None = None, level: float = LEVEL) 
     r"""Compare two sets of runs seed by seed, or two classifiers image by image.
 
     For accuracies :math:`a_s, b_s` of the same :math:`n` seeds, with :math:`d_s = a_s - b_s`, the interval is
-    :math:`\bar d \pm t_{n-1} \, s_d / \sqrt n`: the paired t-test. Accuracies are counts of images, so few seeds may
-    have equal differences by chance, and :math:`s_d = 0` is no certainty. On :math:`N` images a difference :math:`d_s`
-    takes at least :math:`N |d_s|` images that one side alone classes rightly, and for equals each of them favors either
-    side with probability 1/2. The half-width is therefore at least :math:`z \sqrt{\max(1, N \sum_s |d_s|)} / (n N)`.
+    :math:`\bar d \pm t_{n-1} \, s_d / \sqrt n`: the paired t-test. Accuracies are counts of images, so a few seeds may
+    have equal differences by chance, and :math:`s_d = 0` does not prove a difference. On :math:`N` images a difference
+    :math:`d_s` requires at least :math:`N |d_s|` images that only one side classifies correctly. If both sides are
+    equally good, each of these images favors either side with probability 1/2. The half-width is therefore at least
+    :math:`z \sqrt{\max(1, N \sum_s |d_s|)} / (n N)`.
 
-    For ``bool`` arrays (which images were classed rightly) the interval is Tango's score interval of a paired
+    For ``bool`` arrays (which images were classified correctly) the interval is Tango's score interval of a paired
     difference. It is extended to 0 unless the exact test of McNemar rejects equality: among the images that only one
-    side classed rightly, the share of the first is 1/2 if both are equally good.
+    side classified correctly, the share of the first is 1/2 if both are equally good.
 
     Parameters
     ----------
     a, b : sequence of float, mapping from seed to float, or array of bool
-        Accuracies from 0 to 1, paired by position; or by seed, where those that one side lacks are left out; or the
-        right predictions of the same images.
+        Accuracies from 0 to 1 in a sequence, paired by position, or in a mapping, paired by seed (seeds that only one
+        side has are left out). For classifiers: for each image, whether the prediction was right.
     images : int, optional
-        The number of images that the accuracies were measured on. Give it where it is known: see above.
+        The number of images that the accuracies were measured on. Give it if it is known: see above.
     level : float
-        The confidence of the interval. Of comparisons of equals, a share of about 1 - level is called different.
+        The confidence of the interval. If both sides are equally good, a share of about 1 - level of all comparisons
+        calls them different.
 
     Returns
     -------
@@ -112,8 +114,8 @@ def verdict(a: Any, b: Any, *, images: int | None = None, level: float = LEVEL) 
     Raises
     ------
     OptionError
-        The sides cannot be paired, an accuracy is not from 0 to 1, the level is not between 0 and 1, or whole numbers
-        are given, which may be predictions or accuracies.
+        The sides cannot be paired, an accuracy is not from 0 to 1, the level is not between 0 and 1, or the sides are
+        integers, which could mean predictions or accuracies.
 
     References
     ----------
@@ -145,7 +147,7 @@ def verdict(a: Any, b: Any, *, images: int | None = None, level: float = LEVEL) 
 
 
 def _paired(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return both sides as arrays of one length, paired by seed where they name seeds."""
+    """Return both sides as arrays of one length, paired by seed if they are mappings from seeds."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         common = [seed for seed in a if seed in b]
         if not common:
@@ -175,11 +177,11 @@ def _of_seeds(first: np.ndarray, second: np.ndarray, level: float, images: int |
     differences = first - second
     n, mean, deviation = len(differences), float(differences.mean()), 0.0
     error = None if images is None else _binomial_error(float(np.mean([first, second])), images)
-    if np.ptp(differences) > 1e-12:  # what remains below is rounding
+    if np.ptp(differences) > 1e-12:  # smaller differences are rounding
         deviation = float(differences.std(ddof=1))
     if n == 1 or not (deviation or images):
         return Verdict(mean, -math.inf, math.inf, level, n, "seeds", error)
-    of_images = 0.0  # what each seed's difference varies by for the least number of images that make it
+    of_images = 0.0  # standard deviation of a seed's difference if it comes from the fewest possible images
     if images:
         of_images = math.sqrt(max(1.0, images * float(np.abs(differences).sum())) / n) / images
 
@@ -188,7 +190,7 @@ def _of_seeds(first: np.ndarray, second: np.ndarray, level: float, images: int |
         return max(t * deviation, z * of_images) / math.sqrt(count)
 
     more = None
-    if width(n) >= abs(mean) > width(MOST["seeds"]):  # it falls as the number of seeds rises
+    if width(n) >= abs(mean) > width(MOST["seeds"]):  # the width falls as the number of seeds rises
         more = bisect_left(range(n, MOST["seeds"]), True, key=lambda count: width(count) < abs(mean))
     return Verdict(mean, mean - width(n), mean + width(n), level, n, "seeds", error, more)
 
@@ -220,7 +222,7 @@ def _score_interval(ahead: int, behind: int, n: int, z: float) -> tuple[float, f
         """Return how far the measured difference is from a hypothetical one, in standard errors under it."""
         b = (2 * n - ahead + behind) * difference - ahead - behind
         root = math.sqrt(max(0.0, b * b + 8 * n * behind * difference * (1 - difference)))
-        share = max(0.0, (root - b) / (4 * n))  # of the images that the second alone classes rightly, most likely
+        share = max(0.0, (root - b) / (4 * n))  # maximum likelihood: images that only the second gets right
         variance = n * (2 * share + difference * (1 - difference))
         distance = ahead - behind - n * difference
         if abs(distance) < 1e-9:
@@ -241,10 +243,10 @@ def _binomial_error(accuracy: float, images: int) -> float:
 
 
 def bonferroni_level(looks: int, level: float = LEVEL) -> float:
-    """Return the level for each of several looks that keeps a sequence of them at a level (Bonferroni).
+    """Return the level for each of several tests (looks) that keeps all of them together at `level` (Bonferroni).
 
-    Whoever adds seeds until a verdict decides, looks many times: at 95 % each, equals would be called different in more
-    than 5 % of such sequences.
+    If seeds are added until a verdict decides, there are many tests. At 95 % each, they would call equally good sides
+    different in more than 5 % of such sequences.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Strategies of taking steps: when results are read, and how far a failed step rolls back."""
+"""Strategies for training steps: when results are read, and how far a failed step rolls back."""
 
 from __future__ import annotations
 

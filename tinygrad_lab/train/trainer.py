@@ -219,12 +219,12 @@ class Trainer:
     def _check_gradients(self) -> None:
         if path := self.arithmetic.not_finite(self.optimizer):
             raise NonFiniteError(
-                f"gradient of {path!r} in step {self.steps + 1}: expected finite numbers, as the loss is; find their "
-                "origin with detect_anomaly()"
+                f"gradient of {path!r} in step {self.steps + 1}: expected finite numbers, got NaN or infinity although "
+                "the loss is finite; find the origin with detect_anomaly()"
             )
 
     def _explain(self, x: Any, labels: Any) -> str:
-        """Run the batch again and say where infinities or NaN began."""
+        """Run the batch again, and return a message that says where the first infinity or NaN occurred."""
         where = f"loss of step {self.steps + 1}: expected a finite number; lower the learning rate, or look at the data"
         try:
             with detect_anomaly(), no_grad():

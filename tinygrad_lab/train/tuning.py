@@ -21,7 +21,7 @@ from tinygrad_lab.train.recipe import Recipe, setting_text
 from tinygrad_lab.train.run import run_recipe
 from tinygrad_lab.train.statistics import Verdict, verdict
 
-_SINGLE = {"training", "training.seed", "training.test", "data"}  # settings that are no candidates
+_SINGLE = {"training", "training.seed", "training.test", "data"}  # settings without alternatives
 _SINGLE |= {f"data.{key}" for key in ("name", "classes", "validation", "seed")}
 
 
@@ -31,8 +31,8 @@ def candidates(settings: Sequence[str]) -> list[list[str]]:
     Raises
     ------
     ConfigError
-        A setting is not ``table.key=VALUE,VALUE,...``, with values in TOML's notation, or has several values where
-        trials could not be compared: seeds, and what selects the images that they are ranked on.
+        A setting is not ``table.key=VALUE,VALUE,...``, with values in TOML's notation. Or it has several values, but
+        trials could not be compared then: it is the seed, or selects the images that trials are ranked on.
 
     Examples
     --------
@@ -66,13 +66,13 @@ def tune(
 ) -> list[Trial]:
     """Run every combination of settings with every seed, and return the trials in that order.
 
-    The test split is not opened. All combinations are checked before the first trial. A trial that the ledger holds
-    already is not run again, if it finished with the same settings, data folder, device and revision of the code.
+    The test split is not opened. All combinations are checked before the first trial. A trial is not run again if the
+    ledger holds a finished one with the same settings, data folder, device and revision of the code.
 
     Parameters
     ----------
     recipe : Recipe
-        What the settings change. It needs ``data.validation``.
+        The recipe that the settings change. It needs ``data.validation``.
     settings : sequence of str
         See `candidates`.
     reporter : Reporter
@@ -80,7 +80,7 @@ def tune(
     seeds : int
         The number of seeds for each combination, from ``training.seed`` on.
     folder : path
-        Where the ledger and the run folders are.
+        The folder of the ledger and of the run folders.
     root : str, optional
         The data folder.
     device : str
