@@ -73,6 +73,6 @@ def draw_curves(history: Sequence[Metrics], title: str) -> bytes:
     figure.suptitle(textwrap.shorten(title, _LONGEST_TITLE, placeholder=" ..."), parse_math=False)
     content = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # about characters that the font lacks
+        warnings.simplefilter("ignore", UserWarning)  # warnings about characters that the font lacks
         figure.savefig(content, format="png", dpi=120)
     return content.getvalue()

@@ -196,7 +196,7 @@ def draw_blocks(chain: Chain, *, title: str) -> Drawing:
 
 
 def draw_model(name: str, options: Mapping[str, Any] | None = None, *, fold: bool = True) -> Drawing:
-    """Return a drawing of a registered network; no weights are drawn.
+    """Return a drawing of a registered network, without initializing weights.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def draw_model(name: str, options: Mapping[str, Any] | None = None, *, fold: boo
 class _Layout:
     """A part with its extent: how far it reaches to the `left` and `right` of its axis, and its `height`.
 
-    It is `pointed_at` if an arrow to it ends at a block.
+    `pointed_at` says whether an arrow to the part ends at a block.
     """
 
     left: float

@@ -1,4 +1,4 @@
-"""Predictions and evaluations: probabilities of classes, and what they are worth on labeled images."""
+"""Predictions and evaluations: probabilities of classes, and their accuracy and calibration on labeled images."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError
 
-_SHOWN = 10  # images that a repr lists
-_CLASSES = 3  # classes that it lists for each
+_SHOWN = 10  # images in a repr
+_CLASSES = 3  # classes in a repr for each image
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -86,9 +86,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How one class does: its images, the share of them found (recall), and the share of its predictions that hold.
+    """Score of one class: its number of images, its recall and its precision.
 
-    A share of nothing is NaN.
+    The recall is the share of its images that are predicted as this class, the precision the share of its predictions
+    that are right. A share of nothing is NaN.
     """
 
     name: str

@@ -30,9 +30,9 @@ from tinygrad_lab.train.recipe import Recipe, find_recipe
 from tinygrad_lab.train.shapes import shape_after
 from tinygrad_lab.weights import load_weights
 
-_AT_ONCE = 256  # images of a list that are prepared before the network sees them
+_AT_ONCE = 256  # images of a list that are prepared together
 _MODES = {1: "L", 3: "RGB"}  # Pillow's names of pictures by their channels
-_ROUNDING = 1e-3  # by which floats may exceed the range from 0 to 1
+_ROUNDING = 1e-3  # tolerance for floats outside of the range from 0 to 1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -267,7 +267,7 @@ class Run:
         array = probabilities(outputs)
         if not np.isfinite(array).all():
             raise NonFiniteError(f"{self._who}: expected finite outputs, got NaN; look at the images and the weights")
-        more = (f"output {i}" for i in range(len(self.classes), array.shape[1]))  # a network may have some to spare
+        more = (f"output {i}" for i in range(len(self.classes), array.shape[1]))  # outputs without a class
         return Prediction((*self.classes, *more), array)
 
     def _batches(self, images: Any) -> Iterator[Array]:
@@ -287,7 +287,7 @@ class Run:
         """Return one image, or an array of some, in the network's size: (N, H, W, C)."""
         height, width, channels = self.image
         picture = Path(image) if isinstance(image, (str, os.PathLike)) else image
-        if not isinstance(picture, Path) and not hasattr(picture, "getbands"):  # which every PIL image has
+        if not isinstance(picture, Path) and not hasattr(picture, "getbands"):  # a method of every PIL image
             return resize_bilinear(self._checked(picture), (height, width))
         if channels not in _MODES:
             raise ShapeError(self._misfit("a picture, which has 1 or 3; give an array"))

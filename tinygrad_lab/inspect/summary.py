@@ -141,7 +141,7 @@ def summarize(model: Layer, image: Sequence[int], *, name: str | None = None) ->
 
 
 def summarize_model(name: str, options: Mapping[str, Any] | None = None) -> Summary:
-    """Return the summary of a registered network; no weights are drawn.
+    """Return the summary of a registered network, without initializing weights.
 
     Parameters
     ----------

@@ -87,9 +87,8 @@ def _reached(call: Call, x: Any) -> Any:
     for inner in call.inner:
         if inner.taken[0] is not given:
             raise OptionError(
-                f"usage_map: expected layers in {type(layer).__name__} one after another, or residual or "
-                f"parallel_concat, got another connection before {inner.path!r}; "
-                "in evaluation mode, perhaps, or part by part?"
+                f"usage_map: expected a sequence of layers in {type(layer).__name__}, or residual or parallel_concat, "
+                f"got another connection before {inner.path!r}; try the evaluation mode, or each part separately"
             )
         x, given = _reached(inner, x), inner.returned
     return x
@@ -105,7 +104,7 @@ def _summed(call: Call, x: Any) -> Any:
     sums = sum_pool2d(x, kernel_size=window.size, stride=window.stride, padding=padding)
     if (before, sums.shape[1:3]) != (call.taken[0][1:3], call.returned[1:3]):
         raise OptionError(
-            f"usage_map: expected maps whose size only windows change, by sums, got {call.taken[0]} -> {call.returned} "
-            f"in {layer}, where windows give {before} -> {sums.shape[1:3]}"
+            f"usage_map: expected maps whose size only windows change, got {call.taken[0]} -> {call.returned} in "
+            f"{layer}, where the window alone would give {before} -> {sums.shape[1:3]}"
         )
     return sums

@@ -1,4 +1,4 @@
-"""Small AlexNet for images of 32x32 pixels of airplanes and ships.
+"""Small AlexNet for images of airplanes and ships, 32x32 pixels.
 
 | layer | output | parameters |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""Residual networks, and plain ones of the same layers, which train worse the deeper they are.
+"""Residual networks, and plain ones with the same layers, which train worse the deeper they are.
 
 For ImageNet (table 1 of the paper), n blocks per stage:
 
