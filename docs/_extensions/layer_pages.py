@@ -41,7 +41,7 @@ from tinygrad_lab.nn.layer import Layer
 WHAT_IS_CHECKED_ONCE = {
     "fresh_process": "Configuration and state, saved and loaded in a fresh process, give the same layer.",
     "bad_inputs": "Each documented misuse raises the documented error.",
-    "misfits": "Kernels accept or refuse unfit arguments exactly as the reference does.",
+    "misfits": "For arguments that do not fit together, kernels give the same result or error as the reference.",
     "adequacy": "The cases draw every option and run every branch of the layer.",
 }
 MOST_ERRORS = 10
