@@ -72,7 +72,7 @@ plant(
 plant(
     "sum_of_cotangents_forgotten",
     "log_softmax",
-    "the rule weighs each cotangent by its own probability and forgets the sum",
+    "the rule weights each cotangent by its own probability and omits the sum",
     rules={log_softmax: {"x": lambda g, out, axis: g - tgl.exp(out) * g}},
 )
 plant(
@@ -168,7 +168,7 @@ plant(
 plant(
     "alpha_forgotten",
     "elu",
-    "the rule is y + 1, right for alpha = 1 alone",
+    "the rule is y + 1, which is right only for alpha = 1",
     rules={elu: {"x": lambda g, out: tgl.where(out > 0, g, g * (out + 1.0))}},
 )
 plant(

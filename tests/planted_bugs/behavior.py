@@ -121,7 +121,7 @@ _noise = np.random.default_rng(0)
 plant(
     "rounding_by_chance",
     "tanh",
-    "the gradient is rounded up or down by chance",
+    "the gradient is rounded up or down at random",
     by="determinism",
     rules={tanh: {"x": lambda g, out: g * (1.0 - out * out) * float(1.0 + 1e-6 * _noise.uniform(-1, 1))}},
 )
@@ -198,7 +198,7 @@ class EmptyBatchDivides(Dense):
 @planted(
     "centred_over_the_batch",
     "dense",
-    "the batch's mean is taken out: rows depend on each other",
+    "the batch's mean is subtracted, so that rows depend on each other",
     by="batch_independent",
 )
 class CentredOverBatch(Dense):
@@ -206,7 +206,7 @@ class CentredOverBatch(Dense):
         return super().forward(x - tgl.mean(x, 0, keepdims=True) if x.shape[0] > 1 else x)
 
 
-@planted("error_not_raised", "dense", "a wrong last axis is cut off in silence", by="bad_inputs")
+@planted("error_not_raised", "dense", "an input with too long a last axis is silently truncated", by="bad_inputs")
 class ErrorNotRaised(Dense):
     def forward(self, x: Any) -> Any:
         return super().forward(x[..., : self.in_features])

@@ -94,7 +94,7 @@ class UpdatedAgain(BatchNorm):
             getattr(self, name).assign(value)
 
 
-@planted("momentum_exchanged", "batch_norm", "momentum weighs the new statistics instead of the old", by="modes")
+@planted("momentum_exchanged", "batch_norm", "momentum weights the new statistics instead of the old ones", by="modes")
 class MomentumExchanged(BatchNorm):
     def _moved(self, running: Any, new: Any) -> Any:
         return running * (1.0 - self.momentum) + new * self.momentum
@@ -216,7 +216,7 @@ plant(
 plant(
     "neighborhood_not_mirrored",
     "local_response_norm",
-    "backward, a lopsided neighborhood is not turned round",
+    "backward, an asymmetric neighborhood is not reversed",
     rules=response_rule(mirrored=False),
 )
 plant(
@@ -230,7 +230,7 @@ plant(
 plant(
     "inhibition_that_does_not_bend",
     "local_response_norm",
-    "the gradient is right, but takes the sums of squares for constants when it is differentiated in turn",
+    "the gradient is right, but its own derivative treats the sums of squares as constants",
     by="second_order",
     rules=response_rule(constants=True),
 )

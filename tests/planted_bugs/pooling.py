@@ -1,4 +1,4 @@
-"""Planted bugs of poolings and of layers that copy, pad and join."""
+"""Planted bugs of pooling layers and layers that copy, pad and join."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _gaps_filled(g: Any, x_like: Any, kernel_size: Any, stride: Any, padding: An
 plant(
     "stride_beyond_window",
     "avg_pool2d",
-    "where the stride is larger than the window, backward takes it for the window",
+    "if the stride is larger than the window, backward uses it as the size of the window",
     rules={sum_pool2d: {"x": _gaps_filled}},
 )
 plant(
@@ -159,7 +159,7 @@ plant(
 plant(
     "crop_other_side",
     "pad2d",
-    "backward, what is cut off on the left is what was added on the right",
+    "backward, the left side is cropped by the right side's padding",
     rules={pad_zeros: {"x": lambda g, widths: crop(g, widths=tuple(w[::-1] for w in widths))}},
 )
 plant(
