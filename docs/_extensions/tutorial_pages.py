@@ -82,7 +82,7 @@ def execution(app: Sphinx, config: Any) -> None:
         raise ValueError(f"{SWITCH}: expected one of {MODES}, got {mode!r}")
     if mode == "off":
         config.nb_execution_mode = "off"
-        config.suppress_warnings = [*config.suppress_warnings, "myst-nb.lexer"]  # only a Jupyter kernel knows the language
+        config.suppress_warnings = [*config.suppress_warnings, "myst-nb.lexer"]  # known to a Jupyter kernel only
         return
     caches = Path(app.outdir).parent / ".jupyter_cache"
     current = caches / f"{packages_digest()}{'-full' if mode else ''}"

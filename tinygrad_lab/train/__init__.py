@@ -1,4 +1,4 @@
-"""Training: recipes, the loop that follows them, and the folder that a run leaves."""
+"""Training: recipes, the training loop, and the folders of runs."""
 
 from tinygrad_lab.train.callbacks import Callback, EarlyStopping, GradientNorms, TensorBoard
 from tinygrad_lab.train.evaluation import Evaluation, best_epoch, evaluate, headline_accuracies

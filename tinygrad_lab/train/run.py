@@ -65,7 +65,7 @@ def run_recipe(
     reporter : Reporter
         Shows the progress.
     runs : Path, optional
-        The folder in which a new run gets its own. Nothing is written before data and model are there.
+        The folder in which a new run gets its own. Nothing is written before data and model are loaded.
     resume : Path, optional
         The folder of a run to resume from its newest checkpoint.
     root : str, optional
