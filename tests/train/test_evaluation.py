@@ -102,7 +102,8 @@ def test_other_settings_are_another_experiment(tmp_path: Path) -> None:
         made_run(tmp_path / str(lr), recipe="lenet5", seed=0, accuracy=0.5, lr=lr)
     found = gather(read_runs(tmp_path))
     assert len(found) == 2
-    with pytest.raises(ConfigError, match=r"other settings too for \['lenet5'\] \(optimizer\.lr=0\.[12]\); move"):
+    told = r"settings in all runs of one name, got different ones for \['lenet5'\] \(optimizer\.lr=0\.[12]\); move"
+    with pytest.raises(ConfigError, match=told):
         write_results(found, tmp_path / "out")
 
 
