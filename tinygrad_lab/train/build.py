@@ -243,6 +243,6 @@ def _check_compatible(recipe: Recipe, schedule: Schedule | None, validation: Loa
     looks = [key for key in ("gradient_norms", "clip_norm", "clip_value") if training.get(key)]
     if training.get("capture") and looks:
         raise ConfigError(
-            f"recipe {recipe.name!r}: expected no training.{looks[0]} with training.capture, because a captured step "
-            f"cannot wait for the device to read its gradients; leave out one of them"
+            f"recipe {recipe.name!r}: expected captured steps, which cannot wait for the device, not to read their "
+            f"gradients, got training.{looks[0]}; leave out that or training.capture"
         )
