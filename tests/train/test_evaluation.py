@@ -344,5 +344,5 @@ def test_no_runs_and_damaged_runs_are_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="run tinygrad-lab train"):
         read_runs(tmp_path)
     (tmp_path / "result.json").write_text("{")
-    with pytest.raises(ConfigError, match=r"results: expected a file that can be read, got .*recipe\.json"):
+    with pytest.raises(ConfigError, match=r"results: expected a file at .*recipe\.json, found none"):
         read_runs(tmp_path)

@@ -104,7 +104,7 @@ def test_a_file_is_a_recipe(tmp_path: Path) -> None:
     path.write_text("[model\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="expected TOML"):
         find_recipe(str(path))
-    with pytest.raises(ConfigError, match="none.toml, found none"):
+    with pytest.raises(ConfigError, match=r"none\.toml, found none"):
         find_recipe(str(tmp_path / "none.toml"))
 
 
