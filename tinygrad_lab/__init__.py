@@ -136,6 +136,7 @@ from tinygrad_lab.tensor import Tensor, tensor
 
 if TYPE_CHECKING:
     from tinygrad_lab.inspect.explain import explain_backward
+    from tinygrad_lab.inspect.graph import draw_graph
     from tinygrad_lab.inspect.run import load_run
 
 abs = absolute
@@ -192,6 +193,7 @@ __all__ = [
     "cumsum",
     "detect_anomaly",
     "divide",
+    "draw_graph",
     "dropout",
     "einsum",
     "equal",
@@ -301,7 +303,7 @@ __all__ = [
 ]
 
 
-_LATER = {"explain_backward": "explain", "load_run": "run"}  # import training and data sets too
+_LATER = {"draw_graph": "graph", "explain_backward": "explain", "load_run": "run"}  # import training too
 
 if not TYPE_CHECKING:  # otherwise type checkers would accept any name
 

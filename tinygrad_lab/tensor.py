@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from html import escape
 from typing import Any, Concatenate, Never, ParamSpec, SupportsIndex
 
 import numpy as np
@@ -121,6 +122,13 @@ class Tensor(Box):
         if self.node is not None:
             text += f", from {self.node.op}" if self.node.op else ", requires_grad=True"
         return text.replace("\n", "\n       ") + ")"
+
+    def _repr_html_(self) -> str:
+        kind = "leaf" if self.node and not self.node.op else f"from {self.node.op}" if self.node else "constant"
+        facts = f"<b>tensor</b> {self.shape} {self.dtype} on {self.device}, {kind}"
+        parts = {"": self.value, "gradient": self.node.grad if self.node else None}
+        shown = [f"{name}<pre>{escape(str(array))}</pre>" for name, array in parts.items() if array is not None]
+        return f"<div>{facts}</div>" + "".join(shown)
 
     def numpy(self) -> Array:
         """Return the values as a read-only NumPy array, copied from the GPU if necessary."""

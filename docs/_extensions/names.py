@@ -100,7 +100,7 @@ FAMILIES = (
         "inspect",
         "Looking inside",
         "Trained networks in use. Summaries and drawings of networks and their values.",
-        ("inspect.run", "inspect.explain"),
+        ("inspect.run", "inspect.explain", "inspect.graph"),
         ("inspect",),
     ),
     Family("conformance", "The conformance kit", "Cases and checks.", (), ("conformance",)),

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from tinygrad_lab.inspect import results, summarize_model
-from tinygrad_lab.inspect.tables import html_table
+from tinygrad_lab.tables import html_table
 
 
 def test_what_was_run_is_shown_and_what_was_not_is_named(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ OTHERS = frozenset(
     {
         *("Buffer", "Layer", "Parameter", "Primitive", "Sequential", "Tensor", "Window", "__version__", "checkpoint"),
         *("detect_anomaly", "errors", "expect_images", "functional_call", "grad", "hessian", "hvp", "in_floats"),
-        *("explain_backward", "initializers", "load_run"),
+        *("draw_graph", "explain_backward", "initializers", "load_run"),
         *("arange", "eye", "full", "linspace", "ones", "ones_like", "zeros", "zeros_like"),
         *("jacobian", "jvp", "kernels", "layers", "no_grad", "once", "ops", "pair", "primitive", "reference_only"),
         *("seed", "stop_gradient", "tensor", "value_and_grad", "vjp"),

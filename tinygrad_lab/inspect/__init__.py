@@ -4,6 +4,7 @@ from tinygrad_lab.inspect.causes import Cause
 from tinygrad_lab.inspect.curves import draw_curves, save_curves
 from tinygrad_lab.inspect.draw import Drawing, draw, draw_blocks, draw_model
 from tinygrad_lab.inspect.explain import BackwardStep, Explanation, Flow, Gradient, Values, explain_backward
+from tinygrad_lab.inspect.graph import draw_graph
 from tinygrad_lab.inspect.planes import (
     PlaneContributions,
     class_activation,
@@ -43,6 +44,7 @@ __all__ = [
     "draw",
     "draw_blocks",
     "draw_curves",
+    "draw_graph",
     "draw_model",
     "explain_backward",
     "grad_cam",

@@ -36,6 +36,8 @@ class Block:
         The last part of the layer's path.
     tip : str
         The text of its tooltip.
+    rows : tuple of str
+        Further lines in the box, such as values.
     """
 
     title: str
@@ -43,6 +45,7 @@ class Block:
     family: str
     name: str = ""
     tip: str = ""
+    rows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ _STYLE = "@media (prefers-color-scheme: dark) {{ {} }}".format(
     + f" .tgl-ink {{ fill: {_DARK_INK} }}"
 )
 _GAP, _FAN, _PAD, _LABEL = 18.0, 20.0, 10.0, 22.0  # between blocks; where branches part and meet; inside frames
+_ROW = 15.0  # the height of a further line in a box
 _TITLE_EM, _DETAIL_EM = 7.9, 6.6  # the width of a letter, at 13 and at 11 pixels
 _TALL, _WIDE = 820.0, 860.0  # a taller drawing continues in a second column, unless that makes it wider than tall
 
@@ -73,6 +74,9 @@ class Drawing:
     width: float = 0.0
     height: float = 0.0
     _marks: list[ET.Element] = field(default_factory=list, repr=False)
+
+    def __str__(self) -> str:
+        return "\n".join([self.title, *self.description.split("; ")])
 
     @property
     def svg(self) -> str:
@@ -242,8 +246,8 @@ class _Box(_Layout):
 
     def __init__(self, block: Block, width: float | None = None) -> None:
         self.block = block
-        self.left = self.right = (width or _width(block)) / 2
-        self.height = 42.0 if block.shape else 24.0
+        self.left = self.right = (width or box_width(block)) / 2
+        self.height = box_height(block)
 
     def place(self, drawing: Drawing, x: float, y: float) -> None:
         drawing.boxes.append(Box(x - self.left, y, 2 * self.left, self.height, self.block))
@@ -251,7 +255,7 @@ class _Box(_Layout):
 
 class _Column(_Layout):
     def __init__(self, chain: Chain) -> None:
-        width = max((_width(part) for part in chain.parts if isinstance(part, Block)), default=0.0)
+        width = max((box_width(part) for part in chain.parts if isinstance(part, Block)), default=0.0)
         self.parts = [_layout(part, width) for part in chain.parts]
         self.left = max(part.left for part in self.parts)
         self.right = max(part.right for part in self.parts)
@@ -334,10 +338,15 @@ def _layout(part: Part, width: float | None = None) -> _Layout:
     return _SideBySide(part) if isinstance(part, Ways) else _Framed(part)
 
 
-def _width(block: Block) -> float:
+def box_width(block: Block) -> float:
     """Return the width that a block needs for its text."""
-    detail = len(block.name) + len(block.shape) + 3 if block.shape else 0
+    detail = max(len(block.name) + len(block.shape) + 3 if block.shape else 0, *map(len, block.rows), 0)
     return max(96.0, _TITLE_EM * len(block.title) + 20, _DETAIL_EM * detail + 16)
+
+
+def box_height(block: Block) -> float:
+    """Return the height that a block needs for its text."""
+    return (42.0 if block.shape else 24.0) + _ROW * len(block.rows)
 
 
 def _columns(parts: Sequence[Part]) -> list[list[Part]]:
@@ -385,4 +394,6 @@ def _drawn(box: Box) -> ET.Element:
     if block.shape:
         write(block.name, box.x + 7, box.y + 34, 11, font_style="italic")
         write(block.shape, box.x + box.width - 7, box.y + 34, 11, text_anchor="end")
+    for number, row in enumerate(block.rows, start=1):
+        write(row, box.x + 7, box.y + (34 if block.shape else 16) + _ROW * number, 11)
     return group

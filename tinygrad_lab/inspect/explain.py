@@ -17,10 +17,10 @@ from tinygrad_lab.errors import DTypeError, GradientError
 from tinygrad_lab.inspect.causes import Cause
 from tinygrad_lab.inspect.formulas import formula_of
 from tinygrad_lab.inspect.search import Search
-from tinygrad_lab.inspect.tables import html_table
 from tinygrad_lab.inspect.tracing import Place, Step, Trace, arrays_of, on_host, place_of
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.variables import Parameter
+from tinygrad_lab.tables import html_table
 from tinygrad_lab.tensor import Tensor
 
 _WHOLE = 8  # elements of an array that is shown whole
@@ -295,7 +295,7 @@ def explain_backward(
         elif callable(target):
             with using(watcher=trace):
                 root = target()
-            names = names or _referred(target)
+            names = names or referred(target)
         else:
             raise DTypeError(f"explain_backward: expected a Tensor or a function, got {type(target).__name__}")
         return _explained(root, trace, names, of is not None, cotangent)
@@ -315,7 +315,7 @@ def _explained(root: Any, trace: Trace, names: dict[str, Tensor], only: bool, co
         leaves = [n for n in nodes if n.op is None]
         with using(watcher=trace):
             found = backward_pass({node: root._cotangent(cotangent, "explain_backward")}, wanted=leaves, keep=True)
-    labels = {v.node: name for name, v in names.items() if v.node is not None}
+    labels = labels_of(names)
     if not only:
         labels |= {n: f"leaf {i}" for i, n in enumerate((n for n in leaves if n not in labels), start=1)}
     search = Search(trace, root, found, labels)
@@ -365,6 +365,12 @@ def _gradient(search: Search, name: str, shape: Shape, node: Node | None, tensor
     return Gradient(name, shape, state, Values.of(array), tuple(causes))
 
 
+def labels_of(names: Mapping[str, Tensor], of: Any = None) -> dict[Node, str]:
+    """Return the names of leaves: those of `of` if it is given."""
+    names = names if of is None else _named(of, "of")
+    return {v.node: name for name, v in names.items() if v.node is not None}
+
+
 def _named(of: Any, name: str) -> dict[str, Tensor]:
     """Return the variables of a layer, a tensor, or a mapping or sequence of them, by name."""
     if isinstance(of, Layer):
@@ -384,7 +390,7 @@ def _named(of: Any, name: str) -> dict[str, Tensor]:
     return found
 
 
-def _referred(function: Any) -> dict[str, Tensor]:
+def referred(function: Any) -> dict[str, Tensor]:
     """Return the variables of tensors and layers that a function refers to by name; data are left out."""
     function = inspect.unwrap(function)
     if not (inspect.isfunction(function) or inspect.ismethod(function)):

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from tinygrad_lab.inspect.tables import html_table
+from tinygrad_lab.tables import html_table
 from tinygrad_lab.train.evaluation import percent
 from tinygrad_lab.train.recipe import find_recipe, recipe_names, split_name
 from tinygrad_lab.train.results import comparisons, read_results

@@ -22,6 +22,7 @@ from tinygrad_lab.inspect.planes import check_planes, prune
 from tinygrad_lab.inspect.prediction import Prediction, Report, joined
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.tables import html_table
 from tinygrad_lab.tensor import Tensor, tensor
 from tinygrad_lab.train.build import build_network, evaluation_loader, read_split
 from tinygrad_lab.train.evaluation import device_of, probabilities
@@ -66,6 +67,17 @@ class Run:
         shape = "x".join(map(str, self.image))
         what = f"{self.recipe['model']['name']}, images {shape}, {len(self.classes)} classes, {self.weights} weights"
         return f"Run({self.folder}: {what})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("folder", str(self.folder)),
+            ("network", str(self.recipe["model"]["name"])),
+            ("images", "×".join(map(str, self.image))),
+            ("classes", ", ".join(self.classes)),
+            ("weights", self.weights),
+            ("versions", ", ".join(f"{name} {version}" for name, version in self.manifest.versions.items())),
+        ]
+        return html_table(("run", ""), rows)
 
     @property
     def classes(self) -> tuple[str, ...]:

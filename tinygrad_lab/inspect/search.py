@@ -20,6 +20,7 @@ from tinygrad_lab.inspect.tracing import (
     Step,
     Trace,
     arrays_of,
+    is_output,
     on_host,
     place_of,
     seen,
@@ -50,7 +51,7 @@ class Search:
     def __init__(self, trace: Trace, root: Any, found: Mapping[Node, Any], labels: Mapping[Node, str]) -> None:
         self.trace, self.root, self.found, self.labels = trace, root, found, labels
         self.root_node: Node | None = getattr(root, "node", None)
-        self.steps = [s for s in trace.steps.values() if not _is_output(s.node)]
+        self.steps = [s for s in trace.steps.values() if not is_output(s.node)]
         self.numbers = {s.node: number for number, s in enumerate(self.steps, start=1)}
         self.users: dict[Node, list[tuple[Step, Any]]] = {}  # the steps that gave a node a gradient
         for step in trace.steps.values():
@@ -66,7 +67,7 @@ class Search:
             return "a constant"
         if node in self.labels:
             return self.labels[node]
-        parent = node.inputs[0] if _is_output(node) else node
+        parent = node.inputs[0] if is_output(node) else node
         step = f" of step {self.numbers[parent]}" if parent in self.numbers else ""
         return f"the result of {node.op}{step}" if node.op else "a leaf"
 
@@ -323,8 +324,8 @@ class Search:
         reached = {node}
         for operation in self.trace.operations:
             inputs = [n for n in operation.inputs if n is not None]
-            if any(n in reached or (_is_output(n) and n.inputs[0] in reached) for n in inputs):
-                reached |= {n for n in inputs if _is_output(n) and n.inputs[0] in reached}
+            if any(n in reached or (is_output(n) and n.inputs[0] in reached) for n in inputs):
+                reached |= {n for n in inputs if is_output(n) and n.inputs[0] in reached}
                 reached |= {operation.node} if operation.node is not None else set()
         return reached
 
@@ -371,13 +372,6 @@ class Search:
             yield self.cause("unused_result", text, place=operation.place)
         if not tips:
             yield self.cause("never_used", "the computation did not use it", place=self.trace.function)
-
-
-def _is_output(node: Node | None) -> bool:
-    """Return whether a node is one output of an operation with several."""
-    return node is not None and node.op is not None and len(node.inputs) == 1 and node.inputs[0] is not None and (
-        node.inputs[0].op is node.op and node.inputs[0].likes is not None
-    )
 
 
 def _first(gradient: Any) -> Array:

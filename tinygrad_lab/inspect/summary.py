@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tinygrad_lab.backend import Shape
-from tinygrad_lab.inspect.tables import html_table
 from tinygrad_lab.inspect.trace import kind_of, outline, trace
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.sequential import Sequential
 from tinygrad_lab.nn.variables import Parameter, Variable
+from tinygrad_lab.tables import html_table
 
 _SIDE_BY_SIDE = ("parallel_concat", "residual")  # the longest of their branches counts; in other layers the sum does
 _FLOAT32 = 4  # bytes

@@ -225,6 +225,12 @@ def seen_in(operation: Operation, options: dict[str, Any] | None = None) -> Seen
     return Seen(str(operation.op), arguments, on_host(operation.results[0]), options or {})
 
 
+def is_output(node: Node | None) -> bool:
+    """Return whether a node is one output of an operation with several."""
+    parent = node.inputs[0] if node is not None and node.op is not None and len(node.inputs) == 1 else None
+    return parent is not None and node is not None and parent.op is node.op and parent.likes is not None
+
+
 def on_host(value: Any) -> Any:
     """Return an array as a NumPy array; anything else unchanged."""
     return np.asarray(backend_of(value).to_numpy(value)) if is_array(value) else value

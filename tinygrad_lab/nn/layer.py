@@ -25,6 +25,7 @@ from tinygrad_lab.foreign_names import LAYER, missing
 from tinygrad_lab.nn.misuse import brief, demand_floats, explained
 from tinygrad_lab.nn.randomness import KEY_PLACES, Random, draw_key
 from tinygrad_lab.nn.variables import Buffer, Parameter, Variable
+from tinygrad_lab.tables import html_table
 
 
 class Call:
@@ -313,6 +314,16 @@ class Layer(metaclass=Checked):
     def __repr__(self) -> str:
         """Return the constructor call, without the random generator and keyword arguments at their defaults."""
         return as_call(type(self).__name__, type(self).__init__, self.config())
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for path, layer in self.layers().items():
+            inner = bool(layer.children())
+            sizes = [v.size for v in layer.variables().values()]
+            name = type(layer).__name__ if inner else repr(layer)
+            rows.append((path or "itself", name, f"{sum(sizes):,}", "frozen" if layer.frozen else ""))
+        head = ("path", "layer", "variables, inner ones included", "")
+        return html_table(head, rows, numbers=(2,))
 
     if not TYPE_CHECKING:  # otherwise type checkers would accept any name
 

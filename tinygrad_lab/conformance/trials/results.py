@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_lab.conformance.cases.case import Case
 from tinygrad_lab.conformance.trials.verdict import Measure
+from tinygrad_lab.tables import html_table
 
 # Properties that break because another one does: a wrong gradient is wrong for a batch of one too.
 CONSEQUENCES = {"gradients": ("second_order", "ties", "finite_gradients", "zero_size", "batch_of_one")}
@@ -185,6 +186,16 @@ class LayerResult:
     def examples(self) -> int:
         """The number of cases that ran."""
         return max((p.examples for p in self.properties.values()), default=0)
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for p in self.properties.values():
+            verdict = "broken" if not p.passed else "exempt" if p.exemption else "holds" if p.examples else "not judged"
+            worst = f"{p.worst.error:.1e}" if p.examples and p.failure is None else ""
+            why = p.exemption or (p.failure.headline if p.failure else "")
+            rows.append((p.name, verdict, str(p.examples or ""), worst, why))
+        head = (self.name, "passed" if self.passed else "failed", "cases", "worst error", "reason")
+        return html_table(head, rows, numbers=(2, 3))
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""

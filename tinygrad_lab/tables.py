@@ -1,4 +1,4 @@
-"""HTML tables for notebooks."""
+"""HTML tables for notebooks; at the root because layers, networks and results show themselves in them."""
 
 from __future__ import annotations
 
