@@ -26,6 +26,17 @@ def machine_memory() -> int:
     return min(limit for limit in limits if limit > 0)
 
 
+def peak_memory() -> int:
+    """Return the most bytes that this process has used, without its parent's on systems that report that."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        return int(fields["VmHWM"].split()[0]) * 1024
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def check_memory(kind: type[LabError], what: str, needed: int, *, cure: str) -> None:
     """Raise an error if something needs more memory than this process may use.
 

@@ -8,14 +8,13 @@ answer is the number of parameters. An empty line ends the process; its answer i
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from tinygrad_lab.bench.networks import Network
+from tinygrad_lab.limits import peak_memory
 
 MATRIX = 2048  # rows of the square matrices whose product measures the machine's speed
 
@@ -52,12 +51,8 @@ def subject(framework: str, variant: str, network: dict[str, Any] | None) -> Any
 
 
 def peak_mib() -> float:
-    """Return the peak memory of this process, without the parent's on systems that report it."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-        return int(fields["VmHWM"].split()[0]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+    """Return the peak memory of this process."""
+    return peak_memory() / 2**20
 
 
 def timed(work: Callable[[], Any]) -> float:

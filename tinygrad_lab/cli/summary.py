@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(summary.as_json(), indent=2))
     else:
-        _print_table(summary)
+        print_table(summary)
     return 0
 
 
@@ -69,7 +69,8 @@ def option(setting: str) -> tuple[str, Any]:
     return name.strip(), value_of(text.strip(), "--set")
 
 
-def _print_table(summary: Any) -> None:
+def print_table(summary: Any) -> None:
+    """Print the summary of a network as a table."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Column, Table

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tinygrad_lab.train.recipe import Recipe
+    from tinygrad_lab.train.trainer import Trainer
 
 DEFAULT = "lenet5"
 
@@ -30,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", default="runs", metavar="DIR", help="create the run's folder in DIR (default: runs)")
     parser.add_argument("--resume", metavar="RUN", help="resume the run in this folder")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, or cuda for a GPU (default: cpu)")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="take a few steps, predict time and memory, and write nothing"
+    )
+    parser.add_argument(
+        "--find-lr", action="store_true", help="test rising learning rates on training images, and draw the losses"
+    )
     parser.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard into the run's folder")
     parser.add_argument("--quiet", action="store_true", help="print only the result")
     parser.add_argument("--json", action="store_true", help="print one JSON object per run, and one for the verdict")
@@ -51,7 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     from tinygrad_lab.train.recipe import find_recipe
 
     if arguments.resume is not None:
-        if arguments.recipe != DEFAULT or arguments.set or arguments.seeds != 1 or arguments.until_decided:
+        several = arguments.seeds != 1 or arguments.until_decided or arguments.dry_run or arguments.find_lr
+        if arguments.recipe != DEFAULT or arguments.set or several:
             raise ConfigError(
                 "--resume: expected the run's folder alone, got a recipe or settings too; a run keeps its own. To "
                 f"train further, begin a new run with --set transfer.weights={arguments.resume}/weights.safetensors"
@@ -65,10 +73,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.seeds < 1:
         raise ConfigError(f"--seeds: expected at least 1, got {arguments.seeds}")
     recipe = find_recipe(arguments.recipe).override(arguments.set)
+    if (arguments.dry_run or arguments.find_lr) and (arguments.seeds != 1 or arguments.until_decided):
+        raise ConfigError("--dry-run and --find-lr: expected one recipe and one seed, got --seeds or --until-decided")
     if arguments.at_most is not None and not arguments.until_decided:
         raise ConfigError("--at-most: expected it with --until-decided, got it alone; --seeds gives a fixed number")
     if arguments.until_decided:
         return _until_decided(recipe, find_recipe(arguments.until_decided).override(arguments.set), arguments)
+    if arguments.dry_run or arguments.find_lr:
+        return _rehearse(recipe, arguments)
     first, results = recipe["training"].get("seed", 0), []
     for seed in range(first, first + arguments.seeds):
         seeded = recipe.override([f"training.seed={seed}"])
@@ -76,6 +88,59 @@ def run(arguments: argparse.Namespace) -> int:
         _show(results[-1], arguments)
     if len(results) > 1 and not arguments.json:
         _show_spread(results)
+    return 0
+
+
+def _rehearse(recipe: Recipe, arguments: argparse.Namespace) -> int:
+    """Do the dry run or the learning-rate range test, and print what it found."""
+    from tinygrad_lab.cli.summary import print_table
+    from tinygrad_lab.inspect.summary import summarize
+    from tinygrad_lab.train.build import build_trainer
+    from tinygrad_lab.train.describe import describe_run
+    from tinygrad_lab.train.dry_run import dry_run
+    from tinygrad_lab.train.shapes import shape_after
+
+    trainer = build_trainer(recipe, root=arguments.data, device=arguments.device)
+    if arguments.find_lr:
+        return _find_rate(recipe, trainer, arguments)
+    batches = trainer.batches
+    image = shape_after(batches.augment.for_evaluation(), batches.dataset)
+    summary, head = (
+        summarize(trainer.model, image, name=recipe["model"]["name"]),
+        describe_run(recipe, trainer, root=arguments.data),
+    )
+    found = dry_run(trainer, recipe["training"]["epochs"])
+    if arguments.json:
+        print(json.dumps({**asdict(found), "seconds": found.seconds, "head": head, "network": summary.as_json()}))
+        return 0
+    print_table(summary)
+    print(*head, sep="\n")
+    print(f"first step: loss {found.loss:.4f}, {found.start_up:.1f} s with start-up")
+    each = f"{found.epochs} epoch{'s' * (found.epochs != 1)} of about {found.epoch:.3g} s"
+    print(f"a run: {each}, {found.seconds:.3g} s in all; memory {found.memory / 2**20:,.0f} MiB; nothing was written")
+    return 0
+
+
+def _find_rate(recipe: Recipe, trainer: Trainer, arguments: argparse.Namespace) -> int:
+    from tinygrad_lab.errors import ConfigError
+    from tinygrad_lab.files.writing import write_atomically, writing
+    from tinygrad_lab.inspect.curves import draw_range_test
+    from tinygrad_lab.train.range_test import range_test
+
+    found = range_test(trainer)
+    if arguments.json:
+        print(json.dumps({**asdict(found), "suggestion": found.suggestion}))
+        return 0
+    path = Path(arguments.runs) / f"{recipe.name.replace(':', '-')}-learning-rates.png"
+    with writing(ConfigError, f"--find-lr: expected to write {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, draw_range_test(found, f"{recipe.name}: learning-rate range test"))
+    rates = f"{len(found.rates)} updates with rates from {found.rates[0]:.2g} to {found.rates[-1]:.2g}"
+    print(f"{rates}, on training images alone: {path}")
+    if found.suggestion is None:
+        print("no suggestion: the loss did not fall at any of these rates")
+    else:
+        print(f"suggestion: --set optimizer.lr={found.suggestion:.2g}, a tenth of the rate of the smallest mean loss")
     return 0
 
 

@@ -7,12 +7,14 @@ import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tinygrad_lab.errors import LabError, warn_once
 from tinygrad_lab.files.parsing import from_json, read_text
 from tinygrad_lab.files.writing import write_atomically
 from tinygrad_lab.train.callbacks import Metrics
 from tinygrad_lab.train.folder import read_run
+from tinygrad_lab.train.range_test import RangeTest
 from tinygrad_lab.train.state import check_history
 
 _REFUSALS = (LabError, ImportError, OSError, RuntimeError, ValueError)  # of Matplotlib, its fonts, the disk and files
@@ -31,7 +33,7 @@ def save_curves(run: Path) -> None:
     try:
         recipe = read_run(run)
         title = recipe["recipe"].get("title", recipe.name)
-        write_atomically(path, draw_curves(read_history(run / "metrics.jsonl"), title))
+        write_atomically(path, draw_curves(read_history(run / "metrics.jsonl"), title, augmented=bool(recipe.augment)))
     except _REFUSALS as error:
         why = textwrap.shorten(str(error), 160, placeholder=" ...")
         warn_once(f"no picture {path}: {type(error).__name__}: {why}; the figures are in metrics.jsonl")
@@ -51,16 +53,48 @@ def read_history(path: Path) -> list[Metrics]:
     return history
 
 
-def draw_curves(history: Sequence[Metrics], title: str) -> bytes:
-    """Return a PNG with loss and accuracy on training, test and validation data. The title is plain text, not TeX."""
+def draw_range_test(found: RangeTest, title: str) -> bytes:
+    """Return a PNG with the losses of a learning-rate range test, their moving mean and the suggested rate."""
+    figure = _figure(size=(6, 3.6))
+    axes = figure.subplots()
+    axes.semilogx(found.rates, found.losses, alpha=0.3, label="loss of an update")
+    axes.semilogx(found.rates, found.means, label="moving mean")
+    if found.suggestion is not None:
+        axes.axvline(found.suggestion, linestyle="--", color="tab:green", label=f"suggestion: {found.suggestion:.2g}")
+    axes.set_ylim(top=min(max(found.losses), 3 * found.means[0]))
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("training loss")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    return _png(figure, title)
+
+
+def _figure(size: tuple[float, float]) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
+    return figure
+
+
+def _png(figure: Any, title: str) -> bytes:
+    """Return a figure as PNG, under a title that is plain text, not TeX."""
+    title = title.encode(errors="replace").decode()  # the name of a file may not be valid Unicode
+    figure.suptitle(textwrap.shorten(title, _LONGEST_TITLE, placeholder=" ..."), parse_math=False)
+    content = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # warnings about characters that the font lacks
+        figure.savefig(content, format="png", dpi=120)
+    return content.getvalue()
+
+
+def draw_curves(history: Sequence[Metrics], title: str, *, augmented: bool = False) -> bytes:
+    """Return a PNG with loss and accuracy on training, test and validation data. The title is plain text, not TeX."""
+    figure = _figure(size=(8, 3.2))
     epochs = [m["epoch"] for m in history]
     for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        axes.plot(epochs, [m[key] for m in history], label="training (augmented)")
+        axes.plot(epochs, [m[key] for m in history], label="training (augmented)" if augmented else "training")
         if "test" in history[-1]:
             axes.plot(epochs, [m["test"][key] for m in history], label="test")
         if "validation" in history[-1]:
@@ -69,10 +103,4 @@ def draw_curves(history: Sequence[Metrics], title: str) -> bytes:
         axes.set_ylabel(key)
         axes.legend()
         axes.grid(alpha=0.3)
-    title = title.encode(errors="replace").decode()  # the name of a file may not be valid Unicode
-    figure.suptitle(textwrap.shorten(title, _LONGEST_TITLE, placeholder=" ..."), parse_math=False)
-    content = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # warnings about characters that the font lacks
-        figure.savefig(content, format="png", dpi=120)
-    return content.getvalue()
+    return _png(figure, title)

@@ -1,0 +1,114 @@
+"""Before a run: the dry run, which writes nothing, and the learning-rate range test."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygrad_lab.cli import main
+from tinygrad_lab.data import Dataset, Loader
+from tinygrad_lab.errors import OptionError
+from tinygrad_lab.losses import mse, softmax_cross_entropy
+from tinygrad_lab.nn.sequential import Sequential
+from tinygrad_lab.optim import SGD
+from tinygrad_lab.train import Trainer, find_recipe
+from tinygrad_lab.train.build import build_trainer
+from tinygrad_lab.train.dry_run import dry_run
+from tinygrad_lab.train.range_test import RangeTest, range_test
+from tinygrad_lab_layers import Dense, Flatten
+
+SMALL = ["--set", "data.per_class=10", "--set", "augment=[]"]
+
+
+def small(**options: Any) -> Trainer:
+    """A trainer of a dense layer on noise of two brightnesses."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    images = (rng.random((40, 2, 2, 1)) * 0.4 + 0.5 * labels[:, None, None, None]).astype("float32")
+    model = Sequential(Flatten(), Dense(4, 2, rng=0))
+    optimizer = SGD(model.parameters(), lr=0.1)
+    return Trainer(model, softmax_cross_entropy, optimizer, Loader(Dataset(images, labels), batch_size=8), **options)
+
+
+def test_a_dry_run_shows_network_data_time_and_memory_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--dry-run", *SMALL]) == 0
+    told = capsys.readouterr().out
+    for part in (
+        "Total parameters: 61,706",
+        "digits: 100 training + 145 validation + 359 test images",
+        "a run: 30 epochs of",
+    ):
+        assert part in told
+    assert main(["train", "--dry-run", "--json", *SMALL]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["epochs"] == 30
+    assert found["seconds"] == pytest.approx(found["start_up"] + 30 * found["epoch"])
+    assert found["memory"] > 2**24
+    assert 1 < found["loss"] < 10
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_finds_what_only_a_step_shows() -> None:
+    trainer = build_trainer(find_recipe("lenet5").override(["data.per_class=2"]))
+    trainer.loss = mse  # of numbers, not of classes
+    with pytest.raises(ValueError, match="mse"):
+        dry_run(trainer, 1)
+
+
+def test_a_dry_run_takes_four_steps_at_most() -> None:
+    trainer = small()
+    dry_run(trainer, 3)
+    assert trainer.model.steps == 4
+
+
+def test_rates_rise_by_a_constant_factor_and_end_when_the_loss_explodes() -> None:
+    trainer = small(accumulate=2)
+    found = range_test(trainer, low=1e-4, high=1e4, steps=30)
+    np.testing.assert_allclose(np.diff(np.log(found.rates)), math.log(1e8) / 29)
+    assert len(found.rates) == len(found.losses) < 30
+    assert found.means[-1] > 4 * min(found.means)
+    assert found.suggestion == found.rates[found.means.index(min(found.means))] / 10
+
+
+def test_the_mean_of_equal_losses_is_their_value() -> None:
+    assert RangeTest([0.1] * 5, [2.0] * 5).means == pytest.approx([2.0] * 5)
+
+
+def test_no_rate_is_suggested_if_none_lowers_the_loss() -> None:
+    assert RangeTest([0.1, 1.0], [2.0, 3.0]).suggestion is None
+    assert RangeTest().suggestion is None
+    found = range_test(small(), low=1e-9, high=1e-8, steps=5)
+    assert len(found.rates) == 5
+    assert found.suggestion is None
+
+
+def test_a_loss_that_is_not_finite_ends_the_test() -> None:
+    trainer = small()
+    calls = iter([1.0, 1.0, math.nan])
+    loss = trainer.loss
+    trainer.loss = lambda logits, labels: loss(logits, labels) * next(calls, math.nan)
+    assert len(range_test(trainer, steps=9).losses) == 2
+
+
+@pytest.mark.parametrize("wrong", [{"low": 0.0}, {"low": 1.0, "high": 0.1}, {"steps": 1}])
+def test_wrong_ranges_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="expected 0 < low < high and at least 2 steps"):
+        range_test(small(), **wrong)
+
+
+def test_the_command_draws_and_suggests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--find-lr", "--runs", str(tmp_path), *SMALL]) == 0
+    assert "suggestion: --set optimizer.lr=" in capsys.readouterr().out
+    (path,) = tmp_path.iterdir()
+    assert path.name == "lenet5-learning-rates.png"
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert main(["train", "--find-lr", "--seeds", "2"]) == 1
+    assert "expected one recipe and one seed" in capsys.readouterr().err
