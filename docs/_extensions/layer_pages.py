@@ -35,6 +35,7 @@ from tinygrad_lab.conformance.properties.laws import find_law
 from tinygrad_lab.conformance.trials.values import draw_input
 from tinygrad_lab.errors import LabError
 from tinygrad_lab.inspect import draw
+from tinygrad_lab.inspect.trace import trace
 from tinygrad_lab.nn.initializers import shapes_only
 from tinygrad_lab.nn.layer import Layer
 
@@ -125,14 +126,14 @@ def documentation(name: str) -> str:
 def cost(text: str, layer: Layer, shapes: list[tuple[int, ...]]) -> str:
     """Return a table with the cost of an example for one image, sequence or vector."""
     whole = [(1, *shape) for shape in shapes]
-    out = layer.output_shape(*whole)
+    call = trace(layer, *whole)
     size = sum(math.prod(variable.shape) for variable in layer.variables().values())
     rows = [
         ("Example", literal(text)),
         ("Input", " and ".join(shape_text(shape) for shape in shapes)),
-        ("Output", shape_text(tuple(out[1:]))),
+        ("Output", shape_text(tuple(call.returned[1:]))),
         ("Parameters and statistics", f"{size:,}"),
-        ("Multiply-adds", f"{layer.multiply_adds(*whole):,}"),
+        ("Multiply-adds", f"{call.multiply_adds:,}"),
     ]
     return "The cost of one example, without the batch axis.\n\n" + table((), rows, classes="cost")
 

@@ -154,6 +154,34 @@ def test_layers_of_ones_own() -> None:
     assert [row.name for row in summary.layers] == ["input", "hidden", "norm", "out"]
 
 
+class Squeeze(Layer):
+    """A block of two dense layers; its `output_shape` calls them or not, and it counts their work or not."""
+
+    def __init__(self, *, calls: bool, counts: bool) -> None:
+        self.calls, self.counts = calls, counts
+        self.down, self.up = Dense(8, 2, rng=0), Dense(2, 8, rng=0)
+
+    def output_shape(self, shape: Any) -> Any:
+        return self.up.output_shape(self.down.output_shape(shape)) if self.calls else shape
+
+    def multiply_adds(self, *shapes: Any) -> int:
+        return 32 if self.counts else 0
+
+
+@pytest.mark.parametrize("calls", [True, False])
+@pytest.mark.parametrize("counts", [True, False])
+def test_rows_of_a_composite_add_up(calls: bool, counts: bool) -> None:
+    model = Sequential(Squeeze(calls=calls, counts=counts), Dense(8, 3, rng=0))
+    summary = summarize(model, (8,))
+    work = 32 * (calls or counts)
+    assert [(row.kind, row.parameters, row.multiply_adds) for row in summary.layers[1:]] == [
+        *([("dense", 18, 16), ("dense", 24, 16)] if calls else [("Squeeze", 42, work)]),
+        ("dense", 27, 24),
+    ]
+    assert summary.total_parameters == 69
+    assert summary.multiply_adds == work + 24
+
+
 def test_json_is_plain() -> None:
     summary = summarize_model("lenet5").as_json()
     assert json.loads(json.dumps(summary)) == summary

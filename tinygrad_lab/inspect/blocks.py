@@ -209,7 +209,7 @@ def _block(call: Call) -> Block:
     shape, changed = shape_text(call.returned), bool(size) or call.taken != (call.returned,)
     facts = [f"{' and '.join(map(shape_text, call.taken))} → {shape}"]
     if size:
-        facts += [f"{size:,} parameters", f"{layer.multiply_adds(*call.taken):,} multiply-adds"]
+        facts += [f"{size:,} parameters", f"{call.multiply_adds:,} multiply-adds"]
     family = next((family for part, family in _FAMILIES.items() if part in kind), None)
     return Block(
         title=_title(layer, kind),

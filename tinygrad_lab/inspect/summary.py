@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from tinygrad_lab.backend import Shape
-from tinygrad_lab.inspect.trace import kind_of, outline, trace
+from tinygrad_lab.inspect.trace import Call, kind_of, outline, trace
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.sequential import Sequential
 from tinygrad_lab.nn.variables import Parameter, Variable
@@ -107,8 +107,9 @@ def summarize(model: Layer, image: Sequence[int], *, name: str | None = None) ->
 
     Notes
     -----
-    A layer gets a row if it has no inner layers, or has variables of its own. Layers are found when their
-    `output_shape` is called. One that is applied several times appears once, with the multiply-adds of all its calls.
+    Layers are found when their `output_shape` is called. A layer gets a row if its own calls no other layer's, or if it
+    has variables or multiply-adds that no inner row shows, so the rows add up to the totals. A layer that is applied
+    several times appears once, with the multiply-adds of all its calls.
 
     Examples
     --------
@@ -117,15 +118,18 @@ def summarize(model: Layer, image: Sequence[int], *, name: str | None = None) ->
     >>> summary.total_parameters, summary.multiply_adds, summary.depth
     (15, 12, 1)
     """
-    shape = (1, *image)
-    calls = _trace(model, shape)
+    whole = trace(model, (1, *image))
+    traced: dict[int, list[Call]] = {}
+    for call in whole.finished():
+        traced.setdefault(id(call.layer), []).append(call)
     rows = [Row("input", "input", tuple(image), 0, 0)]
-    for path, layer, shapes in calls:
-        own = _own_variables(layer)
-        if own or not layer.children():
-            products = sum(int(layer.multiply_adds(*taken)) for taken, _ in shapes)
+    for calls in traced.values():
+        layer, path = calls[0].layer, calls[0].path
+        own = _own_variables(layer, traced)
+        products = sum(call.own_multiply_adds for call in calls)
+        if own or products or not any(call.inner for call in calls):
             size = sum(math.prod(v.shape) for v in own)
-            rows.append(Row(path or kind_of(layer), kind_of(layer), shapes[-1][1][1:], size, products))
+            rows.append(Row(path or kind_of(layer), kind_of(layer), calls[-1].returned[1:], size, products))
     variables = model.variables().values()
     total = sum(math.prod(v.shape) for v in variables)
     trainable = sum(math.prod(v.shape) for v in variables if isinstance(v, Parameter) and v.node is not None)
@@ -134,8 +138,8 @@ def summarize(model: Layer, image: Sequence[int], *, name: str | None = None) ->
         total_parameters=total,
         trainable_parameters=trainable,
         non_trainable_parameters=total - trainable,
-        multiply_adds=int(model.multiply_adds(shape)),
-        depth=_depth(model, {id(layer): sum(layer.multiply_adds(*s) for s, _ in shapes) for _, layer, shapes in calls}),
+        multiply_adds=whole.multiply_adds,
+        depth=_depth(model, {layer: sum(call.multiply_adds for call in calls) for layer, calls in traced.items()}),
         layers=tuple(rows),
     )
 
@@ -166,21 +170,11 @@ def summarize_model(name: str, options: Mapping[str, Any] | None = None) -> Summ
     return summarize(model, image, name=name)
 
 
-Calls = list[tuple[tuple[Shape, ...], Shape]]  # the shapes of arguments and result
-
-
-def _trace(model: Layer, shape: Shape) -> list[tuple[str, Layer, Calls]]:
-    """Return the layers with their calls by path, in the order of their first results."""
-    found: dict[int, tuple[str, Layer, Calls]] = {}
-    for call in trace(model, shape).finished():
-        found.setdefault(id(call.layer), (call.path, call.layer, []))[2].append((call.taken, call.returned))
-    return list(found.values())
-
-
-def _own_variables(layer: Layer) -> list[Variable]:
-    """Return the variables of a layer that are not those of a layer inside it."""
-    inner = {id(v) for child in layer.children().values() for v in child.variables().values()}
-    return [v for v in layer.variables().values() if id(v) not in inner]
+def _own_variables(layer: Layer, traced: Container[int]) -> list[Variable]:
+    """Return the variables of a layer that are not those of a layer inside it with calls of its own."""
+    inner = [part for part in layer.layers().values() if part is not layer and id(part) in traced]
+    shown = {id(v) for part in inner for v in part.variables().values()}
+    return [v for v in layer.variables().values() if id(v) not in shown]
 
 
 def _depth(layer: Layer, products: Mapping[int, int]) -> int:

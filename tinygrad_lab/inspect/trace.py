@@ -46,6 +46,16 @@ class Call:
     returned: Shape
     inner: list[Call] = field(default_factory=list)
 
+    @property
+    def multiply_adds(self) -> int:
+        """The multiply-adds of the call: those that the layer counts, or those of its inner calls if they are more."""
+        return max(int(self.layer.multiply_adds(*self.taken)), sum(call.multiply_adds for call in self.inner))
+
+    @property
+    def own_multiply_adds(self) -> int:
+        """The multiply-adds of the call without those of its inner calls."""
+        return self.multiply_adds - sum(call.multiply_adds for call in self.inner)
+
     def finished(self) -> Iterator[Call]:
         """Yield the calls in the order in which they returned, this one last."""
         for call in self.inner:
