@@ -30,9 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     hand_on = actions.add_parser("export", help="write the weights of a run for another framework")
     hand_on.add_argument("run", metavar="RUN", help="the run's folder")
     hand_on.add_argument("output", help="the .safetensors file to write")
-    target = "whose names and axes the file gets (default: pytorch)"
+    target = "the framework whose names and axes of arrays the file gets (default: pytorch)"
     hand_on.add_argument("--as", dest="target", choices=_CONVENTIONS, default="pytorch", help=target)
-    hand_on.add_argument("--rules", metavar="FILE.toml", help="the file of rules that would import them")
+    hand_on.add_argument(
+        "--rules", metavar="FILE.toml", help="the file of rules that `weights import` would need for the same names"
+    )
     add_weights(hand_on)
 
 

@@ -77,7 +77,7 @@ class FreshProcess:
     def start(self) -> None:
         """Start the process early, so that it is ready for the first request."""
         if self.process is None or self.process.poll() is not None:
-            quiet = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # Ctrl-C ends the kit, which ends it
+            quiet = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # after Ctrl-C, the kit ends it
             code = f"{quiet}; from tinygrad_lab.conformance.meta.fresh_process import serve; serve()"
             pipe = subprocess.PIPE
             self.process = subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True)

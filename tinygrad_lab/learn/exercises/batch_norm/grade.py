@@ -46,4 +46,4 @@ def probes(answer: Answer) -> list[Probe]:
     """Return a probe of each gradient."""
     rng = np.random.default_rng(0)
     g, x, scale = rng.normal(size=(4, 3)), rng.normal(size=(4, 3)), rng.normal(size=3)
-    return [lambda k=k: answer.batch_norm_backward(g, x, scale, EPS)[k] for k in range(3)]  # type: ignore[misc]  # its default
+    return [lambda k=k: answer.batch_norm_backward(g, x, scale, EPS)[k] for k in range(3)]  # type: ignore[misc]  # the default of the lambda

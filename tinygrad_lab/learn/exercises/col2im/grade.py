@@ -38,7 +38,7 @@ def steps(answer: Answer) -> list[Step]:
             complex_safe=True,
         )
 
-    return [Step(name, lambda w=w, s=s: check(w, s)) for name, (w, s) in WINDOWS.items()]  # type: ignore[misc]  # its defaults
+    return [Step(name, lambda w=w, s=s: check(w, s)) for name, (w, s) in WINDOWS.items()]  # type: ignore[misc]  # the default of the lambda
 
 
 def probes(answer: Answer) -> list[Probe]:

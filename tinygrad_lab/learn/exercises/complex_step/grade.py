@@ -82,7 +82,7 @@ def steps(answer: Answer) -> list[Step]:
         Step("slopes, to thirteen digits", lambda: check_slope(chained)),
         Step("the Jacobian of n results", lambda: check_jacobian(chained)),
         Step("the Jacobian of two results", lambda: check_jacobian(fewer)),
-        *(Step(f"the verdict on {name}", lambda n=name: check_rule(n)) for name in RULES),  # type: ignore[misc]  # its default
+        *(Step(f"the verdict on {name}", lambda n=name: check_rule(n)) for name in RULES),  # type: ignore[misc]  # the default of the lambda
     ]
 
 

@@ -44,11 +44,11 @@ def steps(answer: Answer) -> list[Step]:
 
         right_gradient(forward, backward, draw_case(), complex_safe=True)
 
-    return [Step(f"gradients of x, w and b at stride {s}", lambda s=s: check(s)) for s in (1, 2)]  # type: ignore[misc]  # its default
+    return [Step(f"gradients of x, w and b at stride {s}", lambda s=s: check(s)) for s in (1, 2)]  # type: ignore[misc]  # the default of the lambda
 
 
 def probes(answer: Answer) -> list[Probe]:
     """Return a probe of each gradient."""
     rng = np.random.default_rng(0)
     g, x, w = rng.normal(size=(2, 3, 3, 3)), rng.normal(size=(2, 4, 4, 2)), rng.normal(size=(2, 2, 2, 3))
-    return [lambda k=k: answer.conv2d_backward(g, x, w, 1)[k] for k in range(3)]  # type: ignore[misc]  # its default
+    return [lambda k=k: answer.conv2d_backward(g, x, w, 1)[k] for k in range(3)]  # type: ignore[misc]  # the default of the lambda

@@ -38,4 +38,4 @@ def probes(answer: Answer) -> list[Probe]:
     """Return a probe of each gradient, for square matrices, so that a wrong product raises no error."""
     rng = np.random.default_rng(0)
     g, x, w = rng.normal(size=(3, 3, 3))
-    return [lambda k=k: answer.dense_backward(g, x, w)[k] for k in range(3)]  # type: ignore[misc]  # its default
+    return [lambda k=k: answer.dense_backward(g, x, w)[k] for k in range(3)]  # type: ignore[misc]  # the default of the lambda

@@ -41,6 +41,6 @@ def probes(answer: Answer) -> list[Probe]:
     """Return probes of the gradient without neighbors, and with one on either side."""
     g, x = np.random.default_rng(0).normal(size=(2, 2, 5))
     return [
-        lambda r=r: answer.response_norm_backward(g, x, r, ALPHA, BETA, K)  # type: ignore[misc]  # its default
+        lambda r=r: answer.response_norm_backward(g, x, r, ALPHA, BETA, K)  # type: ignore[misc]  # the default of the lambda
         for r in (0, 1)
     ]

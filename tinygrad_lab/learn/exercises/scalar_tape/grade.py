@@ -30,10 +30,10 @@ def steps(answer: Answer) -> list[Step]:
     def check(name: str) -> None:
         right_gradient(forward_of(name), vjp_of(name, answer), st.tuples(st.integers(1, 4)), complex_safe=True)
 
-    return [Step(name, lambda n=name: check(n)) for name in PROGRAMS]  # type: ignore[misc]  # its default
+    return [Step(name, lambda n=name: check(n)) for name in PROGRAMS]  # type: ignore[misc]  # the default of the lambda
 
 
 def probes(answer: Answer) -> list[Probe]:
     """Return a probe of each program's derivatives."""
     x = np.array([0.3, -0.7, 1.1])
-    return [lambda n=name: vjp_of(n, answer)(np.ones(()), x) for name in PROGRAMS]  # type: ignore[misc]  # its default
+    return [lambda n=name: vjp_of(n, answer)(np.ones(()), x) for name in PROGRAMS]  # type: ignore[misc]  # the default of the lambda

@@ -47,6 +47,6 @@ def steps(answer: Answer) -> list[Step]:
 def probes(answer: Answer) -> list[Probe]:
     """Return probes of the rate before, at and after the first fall, and after several falls."""
     return [
-        lambda t=t: answer.step_decay(t, 1.0, 10.0, 5.0, 0.1)  # type: ignore[misc]  # its default
+        lambda t=t: answer.step_decay(t, 1.0, 10.0, 5.0, 0.1)  # type: ignore[misc]  # the default of the lambda
         for t in (3.0, 10.0, 12.5, 15.0, 22.0)
     ]
