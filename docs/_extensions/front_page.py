@@ -18,7 +18,7 @@ import tinygrad_lab as tgl
 
 DOCS = Path(__file__).resolve().parents[1]
 PICTURE = Path("reference", "generated", "front.svg")
-SPEED = DOCS / "results" / "performance.json"
+SPEED = DOCS / "results" / "performance"  # a file for each machine
 STAGES = {"c1": "convolution", "s2": "pooling", "c3": "convolution", "s4": "pooling", "f6": "dense", "output": "scores"}
 SHOWN = 4  # maps drawn for each layer, two by two
 INK = "#808080"  # gray, which shows on white and on black
@@ -120,27 +120,28 @@ def draw(app: Sphinx) -> None:
 
 
 class SpeedTableDirective(ComposingDirective):
-    """Times of whole training steps compared with PyTorch, from docs/results/performance.json if it exists."""
+    """Times of whole training steps as ratios to PyTorch's, from the files of docs/results/performance."""
 
     def run(self) -> list[nodes.Node]:
-        """Return a table with a row for each network."""
-        self.env.note_dependency(str(SPEED))
-        self.env.note_dependency(__file__)
-        if not SPEED.exists():
-            return self.composed("*Not measured yet.*")
-        found = json.loads(SPEED.read_text(encoding="utf-8"))
-        rows = []
-        for network in found["networks"]:
-            fastest = min(network["peers"], key=lambda peer: peer["seconds"])["seconds"]
-            times = (f"{1e3 * seconds:.1f}" for seconds in (network["seconds"], fastest))
-            rows.append((network["name"], *times, f"{network['ratio_to_best_peer']:.2f}×"))
-        head = ("Network", "ms", "PyTorch", "Faster")
-        machine = found["machine"]
+        """Return a table with a row for each network and a column for each machine."""
+        files = sorted(SPEED.glob("*.json"))
+        for file in (*files, Path(__file__)):
+            self.env.note_dependency(str(file))
+        found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        rows: dict[str, list[str]] = {}
+        for number, result in enumerate(found):
+            for network in result["networks"]:
+                cells = rows.setdefault(network["name"], [""] * len(found))
+                cells[number] = f"{network['ratio_to_best_peer']:.2f}×"
+        head = ("Network", *(result["machine"]["processor"] for result in found))
+        versions = " and ".join(sorted({result["machine"]["torch"] for result in found}))
+        threads = " or ".join(sorted({str(result["threads"]) for result in found}))
         says = (
-            f"Whole training steps, medians of {found['rounds']} rounds, compared with PyTorch {machine['torch']} "
-            f"in its faster layout, on {found['threads']} threads of an {machine['processor']}."
+            f"Speed of whole training steps as a ratio to PyTorch {versions} in its faster layout, "
+            f"on {threads} threads; medians of interleaved rounds."
         )
-        made = table(head, rows, classes="speed", numbers=range(1, len(head)))
+        lines = [(name, *cells) for name, cells in rows.items()]
+        made = table(head, lines, classes="speed", numbers=range(1, len(head)))
         return self.composed(f"{made}\n\n.. container:: measured\n\n   {escaped(says)}")
 
 

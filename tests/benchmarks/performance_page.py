@@ -1,15 +1,21 @@
-"""Write the page on speed and its figures from measurements: python tests/benchmarks/performance_page.py
+"""Write the page on speed and its figures from measurements: python tests/benchmarks/performance_page.py [--measure]
 
 It reads these files from docs/results and writes the page and the figures there:
 
-    performance.json           tinygrad-lab bench --against torch --without-numba --json
+    performance/*.json         tinygrad-lab bench --against torch --without-numba --json, a file for each machine
     performance_profile.json   python tests/benchmarks/steps.py profile
     performance_scaling.json   python tests/benchmarks/steps.py scaling
+
+``--measure`` first measures all networks on this machine, which adds its file and its row.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +32,8 @@ mpl.rcParams["axes.spines.right"] = False
 from matplotlib import pyplot as plt  # noqa: E402  the back end is chosen first
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
+MACHINES = RESULTS / "performance"
+BENCH = ("bench", "--against", "torch", "--without-numba", "--json")
 AIMS = {  # target ratios to the faster layout of PyTorch: with Numba, without
     "alexnet_small": (1.5, 0.6),
     "ten_layer": (1.3, 0.6),
@@ -41,6 +49,30 @@ TILES = ((2, 3), (3, 3), (4, 3), (2, 5), (4, 5), (2, 7))
 def load(name: str) -> Any:
     """Return the result of a measurement."""
     return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def measure() -> None:
+    """Measure all networks on this machine and write its file."""
+    done = subprocess.run([sys.executable, "-m", "tinygrad_lab", *BENCH], check=True, capture_output=True, text=True)
+    words = re.findall(r"[a-z0-9]+", json.loads(done.stdout)["machine"]["processor"].lower())
+    name = "-".join(word for word in words if word not in ("r", "tm", "cpu", "processor"))
+    (MACHINES / f"{name}.json").write_text(done.stdout, encoding="utf-8")
+
+
+def machines() -> dict[str, Any]:
+    """Return the measurements of all machines by file name."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(MACHINES.glob("*.json"))}
+
+
+def ratios(found: dict[str, Any]) -> Iterator[str]:
+    """Yield the table of ratios, with a row for each machine and kind of work."""
+    rows = []
+    for result in found.values():
+        for kind in ("training", "inference"):
+            by_name = {n["name"]: n if kind == "training" else n["inference"] for n in result["networks"]}
+            cells = [f"{by_name[name]['ratio_to_best_peer']:.2f}" if name in by_name else "" for name in AIMS]
+            rows.append([result["machine"]["processor"], kind, *cells])
+    yield from table(["processor", "", *(f"`{name}`" for name in AIMS)], rows)
 
 
 def table(head: list[str], rows: list[list[str]]) -> Iterator[str]:
@@ -161,34 +193,44 @@ def largest_parts(parts: dict[str, float]) -> str:
     return ", ".join(f"{theme} {ms / whole:.0%}" for theme, ms in list(parts.items())[:4])
 
 
-PAGE = """# Speed and memory
+MACHINE = """## {processor}
 
-Measured on {processor}, {cores} cores, {system}; Python {python}, NumPy {numpy},
-Numba {numba}, PyTorch {torch}; float32, {threads} threads each. A product of two square matrices of 2048 rows
-runs at {rate:.0f} GFLOP/s on this machine. [](../explanation/performance.md) describes the method.
+{cores} cores, {system}; Python {python}, NumPy {numpy}, Numba {numba}, PyTorch {torch}; float32, {threads} threads
+each. A product of two square matrices of 2048 rows runs at {rate:.0f} GFLOP/s. Parentheses give the quartiles of
+{rounds} rounds.
 
-A ratio above 1 means faster than PyTorch eager in its faster layout, default or channels-last. Parentheses give the
-quartiles of {rounds} rounds. **Bold** ratios are below the aim; bold memory is more than PyTorch takes.
-
-## Training: forward, loss, backward, momentum
+### Training on {processor}: forward, loss, backward, momentum
 
 {training}
-## Inference
+### Inference on {processor}
 
 {inference}
-## Memory and arithmetic rate
+### Memory and arithmetic rate on {processor}
 
-Memory is the peak of the whole process, for PyTorch in its better layout. GFLOP/s are effective: the multiplications
-and additions of the plain definition in a training step, divided by its time. The share of the matrix product's rate
-can exceed 100 %, because Toom-Cook tiles need fewer multiplications.
+{memory}"""
 
-{memory}
+PAGE = """# Speed and memory
+
+A ratio above 1 means faster than PyTorch eager in its faster layout, default or channels-last. **Bold** ratios are
+below the aim; bold memory is more than PyTorch takes. [](../explanation/performance.md) describes the method.
+
+## Processors compared
+
+The ratios depend on the processor. With Numba:
+
+{ratios}
+Memory in the tables below is the peak of the whole process, for PyTorch in its better layout. GFLOP/s are effective:
+the multiplications and additions of the plain definition in a training step, divided by its time. The share of the
+matrix product's rate can exceed 100 %, because Toom-Cook tiles need fewer multiplications.
+
+{machines}
 ## Where the time goes
 
 ```{{figure}} performance_profile.svg
 :alt: Two bar charts of the milliseconds that the parts of a training step take. {largest_parts}.
 
-Time of a training step with Numba, by kind of operation. If one operation calls another, each is counted separately.
+Time of a training step with Numba on an AMD EPYC, by kind of operation. If one operation calls another, each is counted
+separately.
 ```
 
 ## How cost grows
@@ -197,7 +239,7 @@ Time of a training step with Numba, by kind of operation. If one operation calls
 :alt: Three plots of points close to straight lines - milliseconds a step against images, pixels, and layers.
 
 `alexnet_small` with larger batches, and with larger images in batches of 32; residual networks of 8 to 56 layers in
-batches of 32.
+batches of 32; on an AMD EPYC.
 ```
 
 {scaling}
@@ -211,33 +253,42 @@ Written by `python tests/benchmarks/performance_page.py`.
 """
 
 
-def page() -> str:
-    """Return the page."""
-    result, profiles, scaling = load("performance"), load("performance_profile"), load("performance_scaling")
+def section(result: dict[str, Any]) -> str:
+    """Return the section of one machine."""
     networks = result["networks"]
-    lines = [
-        [name, f"{s['fixed_ms']:.2f}", f"{s['ms_each']:.3g}", f"{s['explained']:.2%}"] for name, s in scaling.items()
-    ]
-    head = ["size", "fixed cost, ms", "each adds, ms", "variance explained by the line"]
-    parts = {
-        "training": speed(networks, "training"),
-        "inference": speed(networks, "inference"),
-        "memory": memory(networks),
-        "scaling": table(head, lines),
-        "tiles": tiles(),
-    }
-    return PAGE.format(
+    return MACHINE.format(
         **result["machine"],
         threads=result["threads"],
         rounds=result["rounds"],
         rate=result["matrix_product_gflops"],
+        training="\n".join(speed(networks, "training")),
+        inference="\n".join(speed(networks, "inference")),
+        memory="\n".join(memory(networks)),
+    )
+
+
+def page() -> str:
+    """Return the page."""
+    found, profiles, scaling = machines(), load("performance_profile"), load("performance_scaling")
+    lines = [
+        [name, f"{s['fixed_ms']:.2f}", f"{s['ms_each']:.3g}", f"{s['explained']:.2%}"] for name, s in scaling.items()
+    ]
+    head = ["size", "fixed cost, ms", "each adds, ms", "variance explained by the line"]
+    return PAGE.format(
+        ratios="\n".join(ratios(found)),
+        machines="\n".join(section(result) for result in found.values()),
+        scaling="\n".join(table(head, lines)),
+        tiles="\n".join(tiles()),
         largest_parts="; ".join(f"{name}: {largest_parts(profile['ms'])}" for name, profile in profiles.items()),
-        **{name: "\n".join(rows) for name, rows in parts.items()},
     )
 
 
 def main() -> None:
     """Write the page and the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", action="store_true", help="measure this machine first")
+    if parser.parse_args().measure:
+        measure()
     draw_profile(load("performance_profile"), RESULTS / "performance_profile.svg")
     draw_scaling(load("performance_scaling"), RESULTS / "performance_scaling.svg")
     (RESULTS / "performance.md").write_text(page(), encoding="utf-8")
