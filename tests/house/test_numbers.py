@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -18,7 +19,7 @@ PAGES = [
 ]
 HEADER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 FENCE = re.compile(r"^(`{3,})([^\n`]*)\n(.*?)^\1`*[ ]*$", re.DOTALL | re.MULTILINE)
-NO_PROSE = re.compile(r"\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\]\([^)]*\)|<!--.*?-->|[Ss]ections? \d+\.\d+", re.DOTALL)
+NO_PROSE = re.compile(r"\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\]\([^)]*\)|<!--.*?-->|(?:[Ss]ections?|Python|NumPy|Numba|PyTorch) \d+\.\d+", re.DOTALL)
 NUMBER = re.compile(r"(?<![\w.,/])(\d[\d,]*(?:\.\d+)?)\s?%|(?<![\w.,])(\d+\.\d+)(?![\w.])")
 SOURCE = re.compile(r"<!--\s*([^:>]*\d[^:>]*):\s*\S[^>]*-->")  # <!-- 89.59 %, 91.19 %: Lin et al. 2013, table 1 -->
 COMPARISON = re.compile(
@@ -93,3 +94,17 @@ def test_every_number_and_comparison_has_a_backing(path: Path) -> None:
 )
 def test_what_is_found(page: str, found: list[str]) -> None:
     assert unbacked(page) == found
+
+
+def test_the_front_page_quotes_committed_results() -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    results = ROOT / "docs" / "results"
+    for name, quoted in (("resnet20-medium", "91.9 %"), ("ten_layer_modern", "90.5 %")):
+        found = json.loads((results / "experiments" / f"{name}.json").read_text(encoding="utf-8"))
+        assert f"{100 * found['chosen_on_validation']['mean']:.1f} %" == quoted and quoted in page
+        assert len(found["seeds"]) == 1, "the page calls it one run"
+    machine = json.loads((results / "performance" / "amd-epyc.json").read_text(encoding="utf-8"))
+    ratios = {n["name"]: (n["ratio_to_best_peer"], n["without_numba"]["ratio_to_best_peer"]) for n in machine["networks"]}
+    rows = {"alexnet_small": "small AlexNet", "vgg16": "VGG-16", "ten_layer": "ten-layer network"}
+    for name, row in (rows | {"resnet20": "ResNet-20", "lenet5": "LeNet-5"}).items():
+        assert f"| {row} | {ratios[name][0]:.1f} | {ratios[name][1]:.1f} |" in page
