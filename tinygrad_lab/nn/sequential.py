@@ -18,7 +18,7 @@ def _expect_layer(who: str, layer: Any, key: Any) -> None:
             f"{who}: expected layers, got the class {layer.__name__} at {key!r}; write {layer.__name__}(...)"
         )
     if not isinstance(layer, Layer):
-        table = f": {layer}; a table of a layer has a name, such as name = 'relu'" if isinstance(layer, dict) else ""
+        table = f": {layer}; a layer's table needs a name, such as name = 'relu'" if isinstance(layer, dict) else ""
         raise OptionError(f"{who}: expected layers, got {type(layer).__name__} at {key!r}{table}")
 
 

@@ -187,7 +187,7 @@ class Optimizer(metaclass=Checked):
         Raises
         ------
         OptionError
-            It does; the new head would never be updated.
+            The parameter belongs to such a head; the new head would never be updated.
         """
         if self.parameters[path].replaced:
             raise OptionError(

@@ -70,7 +70,7 @@ def unfreeze(model: Layer, *patterns: str, but: str | Iterable[str] = ()) -> lis
 def replace_head(model: Layer, classes: int, *, rng: Rng = None) -> Layer:
     """Replace the last layer of a network with a newly drawn one for another number of classes.
 
-    Make the optimizer afterwards: one that was made before has the parameters of the old layer, and refuses to step.
+    Create the optimizer afterwards. An earlier one has the parameters of the old layer, and its `step` raises an error.
 
     Parameters
     ----------
