@@ -18,6 +18,7 @@ from unittest.mock import patch
 import numpy as np
 
 from tinygrad_lab.data import Dataset, catalog, load
+from tinygrad_lab.data.sources import CIFAR10
 
 
 def pack(data: dict[str, Dataset], folder: Path, pieces: int, images: int | None = None) -> list[Path]:
@@ -47,7 +48,7 @@ def unpack(folder: Path, split: str) -> Dataset:
     return Dataset(images, labels.astype(np.int64), classes=tuple(names), name="cifar10")
 
 
-class Pieces:
+class Pieces(CIFAR10):
     """A source of data that reads pieces."""
 
     def __init__(self, folder: Path) -> None:

@@ -16,7 +16,7 @@ from tinygrad_lab.inspect.trace import outline, trace
 from tinygrad_lab.nn.layer import Layer
 
 # Light fill, border, dark fill. Text is on these fills, so it can be read on a page of any color.
-_COLOURS = {
+_COLORS = {
     "convolution": ("#d9e8fb", "#3d78b8", "#1d3a5c"),
     "pooling": ("#d6efdb", "#3f8f54", "#1c4529"),
     "dense": ("#fde4c8", "#b9722a", "#573714"),
@@ -32,7 +32,7 @@ _INK, _DARK_INK, _LINE = (
 )  # lines and names outside of blocks: gray on white and on black
 _FONT = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _STYLE = "@media (prefers-color-scheme: dark) {{ {} }}".format(
-    " ".join(f".tgl-{name} {{ fill: {dark} }}" for name, (_, _, dark) in _COLOURS.items())
+    " ".join(f".tgl-{name} {{ fill: {dark} }}" for name, (_, _, dark) in _COLORS.items())
     + f" .tgl-ink {{ fill: {_DARK_INK} }}"
 )
 _GAP, _FAN, _PAD, _LABEL = 18.0, 20.0, 10.0, 22.0  # between blocks; where branches part and meet; inside frames
@@ -378,7 +378,7 @@ def _words(part: Part) -> str:
 def _drawn(box: Box) -> ET.Element:
     """Return a block's rectangle with its text and its tip."""
     block = box.block
-    fill, border, _ = _COLOURS[block.family]
+    fill, border, _ = _COLORS[block.family]
     group = ET.Element("g")
     ET.SubElement(group, "title").text = block.tip
     place = {"x": f"{box.x:g}", "y": f"{box.y:g}", "width": f"{box.width:g}", "height": f"{box.height:g}", "rx": "5"}

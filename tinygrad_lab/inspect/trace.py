@@ -155,7 +155,7 @@ def outline_recipe(recipe: Recipe) -> tuple[Layer, tuple[int, ...]]:
     Examples
     --------
     >>> from tinygrad_lab.train.recipe import find_recipe
-    >>> model, image = outline_recipe(find_recipe("lenet5_padded"))
+    >>> model, image = outline_recipe(find_recipe("lenet5"))
     >>> image, model.output_shape((1, *image))
     ((32, 32, 1), (1, 10))
     """

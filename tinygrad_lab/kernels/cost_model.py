@@ -24,7 +24,7 @@ from tinygrad_lab.errors import OptionError
 from tinygrad_lab.kernels.winograd import LARGEST_TILE
 
 MOST_OUTPUTS = 4  # larger tiles lose accuracy that is not worth the time they save
-MOST_NEIGHBOURS = 8
+MOST_NEIGHBORS = 8
 
 
 class Rates(NamedTuple):
@@ -99,7 +99,7 @@ def choose_neighbors(shape: ConvolutionShape, rates: Rates = COMPILED, *, stride
     >>> choose_neighbors(shape)
     2
     """
-    sizes = [m for m in range(1, MOST_NEIGHBOURS + 1) if shape.out_width % m == 0]
+    sizes = [m for m in range(1, MOST_NEIGHBORS + 1) if shape.out_width % m == 0]
     return min(sizes, key=lambda m: direct_cost(shape, rates, m=m, stride=stride))
 
 

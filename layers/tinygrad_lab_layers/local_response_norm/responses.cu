@@ -1,7 +1,7 @@
 // Local response normalization over neighboring channels of a pixel; n = pixels * C.
 
 // The sum over channel c of a pixel, `before` before it and `after` after it, of f(x).
-#define NEIGHBOURS(pixel, f)                                                      \
+#define NEIGHBORS(pixel, f)                                                      \
     SUM total = 0;                                                               \
     for (int k = c - before < 0 ? 0 : c - before; k <= c + after && k < C; k++) { \
         SUM v = (SUM)pixel[k];                                                   \
@@ -12,13 +12,13 @@ extern "C" __global__ void channel_sum(const REAL* x, REAL* out, int before, int
     EACH(i, n) {
         int c = i % C;
         const REAL* pixel = x + (i - c);
-        NEIGHBOURS(pixel, v)
+        NEIGHBORS(pixel, v)
         out[i] = (REAL)total;
     }
 }
 
 __device__ inline SUM base_of(const REAL* pixel, int c, int before, int after, SUM factor, SUM offset, int C) {
-    NEIGHBOURS(pixel, v * v)
+    NEIGHBORS(pixel, v * v)
     return offset + factor * total;
 }
 
