@@ -72,8 +72,8 @@ def page() -> str:
     table = [f"| {f.name.replace('_', ' ')} | {f.state} | `{found}` | {answer} |" for f, found, answer in rows]
     text = f"""`tgl.explain_backward` is tested by {len(rows)} small networks, each with one fault of training: a
     gradient that is zero, missing, not finite, vanishing or exploding. It names the cause and the line of {right} of
-    {len(rows)}. The project wrote the faults together with the explanations, so this is a test of what is covered, and
-    no sample of faults in practice.
+    {len(rows)}. The project wrote the faults together with the explanations, so this is a test of what is covered,
+    not a sample of faults in practice.
 
     The same functions ran in PyTorch under `torch.autograd.detect_anomaly`, which reports the operation that first made
     a gradient NaN, and was not made for gradients that are zero or missing. Of the same faults it gave the line of

@@ -36,7 +36,7 @@ class Cause:
 
     @property
     def remedy(self) -> str:
-        """What usually helps."""
+        """Advice that usually helps."""
         return REMEDIES[self.kind]
 
     def __str__(self) -> str:

@@ -106,8 +106,8 @@ class Cut:
     path : str
         The layer's path.
     finished : tuple of (str, Tensor)
-        The layers that have finished when it has, by their paths, with their results; of nested layers only the
-        outermost. The layer itself is last.
+        The paths and results of the layers that have finished when the layer finishes, itself last. Of nested layers,
+        only the outermost is included.
     """
 
     model: Layer

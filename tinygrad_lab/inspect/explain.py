@@ -103,7 +103,7 @@ class Flow:
     gradient : Values
         The gradient.
     note : str
-        What happens to the gradient here, if it is remarkable.
+        A remark on what happens to the gradient here, or an empty string.
     """
 
     argument: str
@@ -120,7 +120,7 @@ class BackwardStep:
     Parameters
     ----------
     number : int
-        From 1, in the order of the walk: from the newest operation to the oldest.
+        The number of the step, from 1, from the last operation to the first.
     operation : str
         The operation.
     place : Place or None
@@ -152,7 +152,7 @@ class BackwardStep:
 
 @dataclass(frozen=True)
 class Gradient:
-    """The gradient of one variable, and why it is as it is.
+    """The gradient of one variable, with its state and the causes of that.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ class Gradient:
     values : Values or None
         The gradient; None if it is missing.
     causes : tuple of Cause
-        Why, the most important one first; empty if the gradient flows.
+        The causes of the state, the most important one first; empty if the gradient flows.
     """
 
     name: str
@@ -186,13 +186,13 @@ class Explanation:
     Parameters
     ----------
     title : str
-        The result from which the walk began.
+        The result at which the backward pass begins.
     steps : tuple of BackwardStep
         The steps, from the result to the variables.
     variables : tuple of Gradient
-        What arrived at each variable.
+        The gradient of each variable.
     spoiled : Cause or None
-        Why the result is not finite, or some value that it was computed from.
+        The cause if the result, or a value that it was computed from, is not finite.
     """
 
     title: str
@@ -259,8 +259,8 @@ def explain_backward(
     """Explain the backward pass of a result: every step, and why a gradient is zero, missing or not finite.
 
     Pass a function without arguments that computes the loss. It is called once, as in training, so the explanation
-    knows every value, every source line, and values that left the tape. From a tensor that was computed before,
-    only the tape is known. Gradients of leaves do not change, and the tape can be walked again.
+    has every value, every source line, and the values that left the tape. For a tensor that was computed before, only
+    the tape is known. The gradients of leaves do not change, and another backward pass is possible.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ def explain_backward(
         The variables of interest. By default the leaves on the tape, and the parameters and tensors that the function
         refers to by name.
     cotangent : array
-        The gradient of the result with which the walk begins; by default 1 for a scalar.
+        The gradient of the result, with which the backward pass begins; by default 1 for a scalar.
 
     Raises
     ------

@@ -26,9 +26,9 @@ Item = Node | tuple[Node, Node, int]  # a box, or the place in one row where a l
 def draw_graph(target: Tensor | Callable[[], Any], *, of: Any = None, cotangent: Any = None) -> Drawing:
     """Return a drawing of the tape behind a result: values and gradients of every operation and variable.
 
-    Pass a function without arguments, which is called once, to see all values and to name variables. Of a tensor that
-    was computed before, only the values that the tape keeps are known. If its tape was walked, or if it is no scalar
-    and has no cotangent, gradients are left out.
+    Pass a function without arguments, which is called once, to see all values and to name variables. For a tensor that
+    was computed before, only the values that the tape keeps are known. Gradients are left out if a backward pass of
+    the result ran before, or if it is not a scalar and no cotangent is given.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def draw_graph(target: Tensor | Callable[[], Any], *, of: Any = None, cotangent:
     of : Layer, Tensor, or mapping or sequence of them
         The variables to name; by default those that the function refers to by name.
     cotangent : array
-        The gradient of the result with which the walk begins; by default 1 for a scalar.
+        The gradient of the result, with which the backward pass begins; by default 1 for a scalar.
 
     Raises
     ------

@@ -29,12 +29,12 @@ from tinygrad_lab.inspect.tracing import (
 from tinygrad_lab.nn.variables import Parameter
 
 _MOST = 3  # causes of one variable
-_SMALL = 0.1  # a step that leaves less than this of the gradient's size is named as a reason why it vanishes
+_SMALL = 0.1  # a step whose factor is below this is named as a cause of a vanishing gradient
 _LARGE = 1e3  # a gradient this many times as large as its variable explodes
 
 
 class Search:
-    """A finished walk, indexed for questions about it.
+    """A finished backward pass, indexed to search for causes.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Dry run of a recipe: a few steps that are thrown away, to predict the time and memory of a run."""
+"""Dry run of a recipe: a few steps whose results are discarded, to predict the time and memory of a run."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
     image : (height, width, channels), optional
         The shape of the image in a row: with it, X of shape (N, height * width * channels) holds images.
     random_state : int, RandomState or None
-        The seed of weights, order and augmentation; None is the recipe's seed, so `fit` repeats itself.
+        The seed of weights, order and augmentation. None is the recipe's seed, so `fit` is reproducible.
     device : str
         The device to train and predict on.
     **settings
@@ -79,12 +79,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
 
     Notes
     -----
-    Images are resized to the size that the network is made for. uint8 counts as brightness from 0 to 255; of other
-    dtypes, values are divided by the largest absolute value in `fit`, if that is above 1.
+    Images are resized to the size that the network expects. Values of dtype uint8 are brightness from 0 to 255. Values
+    of other dtypes are divided by the largest absolute value in `fit`, if that is above 1.
 
-    Rows without `image` have no neighborhoods that a convolution could use. If the recipe's network is one for images,
-    a dense network with one hidden layer of 100 features takes its place, its features are standardized, and there is
-    no augmentation.
+    Rows without `image` are no images, which convolutions need. If the recipe's network is for images, a dense network
+    with one hidden layer of 100 features replaces it, the features of X are standardized, and there is no augmentation.
 
     All given examples are trained on, unless the recipe's schedule or patience needs validation data: then
     ``data__validation`` is the share that is set aside. The weights are those of the last epoch.

@@ -81,13 +81,13 @@ def writing_into(folder: Path, name: str) -> AbstractContextManager[None]:
 
 
 def test_looks(folder: Path) -> int:
-    """Return how often the test images of a run were looked at so far; 0 if the run has no result."""
+    """Return how often the test images of a run were evaluated so far; 0 if the run has no result."""
     looks = _result(folder).get("test_looks", 0)
     return looks if isinstance(looks, int) else 0
 
 
 def count_test_look(folder: Path) -> int | None:
-    """Add a look at the test images to a run's result and return their number; None if the run has no result.
+    """Add 1 to the number of evaluations of the test images in a run's result, and return it; None without a result.
 
     Raises
     ------
