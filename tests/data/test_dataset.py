@@ -5,13 +5,14 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_lab.data import Compose, Dataset, Flip, Loader, Normalize, dataset
+from tinygrad_lab.data import Compose, Dataset, Flip, Loader, Normalize, dataset, pad_sequences
 from tinygrad_lab.data.resizing import resize_bilinear
 from tinygrad_lab.errors import DTypeError, OptionError, ShapeError
 
@@ -68,12 +69,16 @@ def test_floats_in_the_range_of_bytes_are_refused() -> None:
 
 
 def test_bad_arrays_are_refused() -> None:
-    with pytest.raises(ShapeError, match=r"expected images \(N, H, W, C\) and labels \(N,\), got \(2, 3\)"):
-        Dataset(np.zeros((2, 3), np.uint8), np.zeros(2, int))
+    with pytest.raises(ShapeError, match=r"expected images \(N, H, W, C\), or .* and labels \(N,\), got \(2, 3, 3\)"):
+        Dataset(np.zeros((2, 3, 3), np.uint8), np.zeros(2, int))
     with pytest.raises(ShapeError, match="labels"):
         Dataset(np.zeros((2, 1, 1, 1), np.uint8), np.zeros(3, int))
     with pytest.raises(DTypeError, match="uint8 or float32"):
         Dataset(np.zeros((2, 1, 1, 1)), np.zeros(2, int))
+    with pytest.raises(DTypeError, match="uint8 or float32"):
+        Dataset(np.zeros((2, 3)), np.zeros(2, int))
+    with pytest.raises(DTypeError, match="uint8 or float32"):
+        Dataset(np.zeros((2, 1, 1, 1), int), np.zeros(2, int))
     with pytest.raises(DTypeError, match="integer labels"):
         Dataset(np.zeros((2, 1, 1, 1), np.uint8), np.zeros(2))
     with pytest.raises(OptionError, match="labels from 0 to 0, got 0 to 1"):
@@ -223,3 +228,40 @@ def test_what_is_not_used_is_not_resized() -> None:
     assert resized.batch(np.arange(8)).shape == (8, 227, 227, 3)
     assert tracemalloc.get_traced_memory()[1] < 100 << 20
     tracemalloc.stop()
+
+
+def test_sequences_and_rows_are_examples_too() -> None:
+    numbers = Dataset(np.array([[3, 1, 0], [2, 2, 5]], np.int8), np.array([0, 1]), name="numbers")
+    assert repr(numbers) == "Dataset(numbers: 2 sequences 3 int64, 2 classes)"
+    assert numbers.take(np.array([1])).images.tolist() == [[2, 2, 5]]
+    rows = Dataset(np.array([[300.0, -4.0]], np.float32), np.array([0]), name="table")
+    assert (rows.noun, rows.shape) == ("rows", (2,))
+    for data in (numbers, rows):
+        with pytest.raises(OptionError, match=f"resize: expected images, got {data.noun}"):
+            data.resize((2, 2))
+        assert len(Loader(data, batch_size=2)) == 1
+    (batch, labels), *_ = Loader(numbers, batch_size=2, shuffle=False)
+    assert (batch.dtype, batch.tolist(), labels.tolist()) == (np.int64, [[3, 1, 0], [2, 2, 5]], [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("sequences", "length", "error", "message"),
+    [
+        ([[1, 2, 3]], 2, ShapeError, "expected at most 2 numbers in a sequence, got 3"),
+        ([[1.5]], None, DTypeError, "expected integers, got float64 in sequence 0"),
+        ([[1], [-2]], None, OptionError, "expected numbers from 0, got -2 in sequence 1"),
+        ([[[1]]], None, ShapeError, r"got shape \(1, 1\) as number 0"),
+        ([3], None, ShapeError, r"got shape \(\) as number 0"),
+    ],
+)
+def test_what_is_no_sequence(sequences: Any, length: int | None, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        pad_sequences(sequences, length)
+
+
+@given(st.lists(st.lists(st.integers(1, 99), max_size=5), max_size=4), st.integers(5, 7))
+def test_padded_sequences_come_back(sequences: list[list[int]], length: int) -> None:
+    padded = pad_sequences(sequences, length)
+    assert padded.shape == (len(sequences), length)
+    assert [[n for n in row if n] for row in padded.tolist()] == sequences
+    np.testing.assert_array_equal(pad_sequences(padded, length), padded)

@@ -68,7 +68,8 @@ MULTIPLY_ADDS = [
 def built(name: str, options: dict[str, Any]) -> tuple[Any, tuple[int, ...]]:
     make = models[name]
     with shapes_only():
-        return make(**options), (1, *inspect.signature(make).parameters["image"].default)
+        known = inspect.signature(make).parameters
+        return make(**options), (1, *(known["image"].default if "image" in known else (known["length"].default,)))
 
 
 @pytest.mark.parametrize(("name", "options", "count"), [*((n, {}, c) for n, c in PARAMETERS.items()), *VARIANTS])

@@ -35,6 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.top < 1:
         raise ConfigError(f"--top: expected 1 or more, got {arguments.top}")
     trained = load_run(arguments.run, weights=arguments.weights, device=arguments.device)
+    if len(trained.image) != 3:
+        raise ConfigError(f"{arguments.run}: expected a run on images, got {trained}; use its method predict in Python")
     paths = list(_paths(arguments.pictures))
     rows: list[list[tuple[str, float]]] = []
     for first in range(0, len(paths), AT_ONCE):

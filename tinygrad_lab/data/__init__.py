@@ -26,6 +26,7 @@ from tinygrad_lab.data.augment import (
 from tinygrad_lab.data.catalog import Listing, Verification, fetch, find_source, listing, load, verify
 from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.data.loader import Loader, Position
+from tinygrad_lab.data.sequences import pad_sequences
 from tinygrad_lab.data.sources import Source
 
 __all__ = [
@@ -55,5 +56,6 @@ __all__ = [
     "find_source",
     "listing",
     "load",
+    "pad_sequences",
     "verify",
 ]

@@ -27,12 +27,13 @@ def _frozen(array: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labeled images in memory; immutable.
+    """Labeled images, sequences or rows of features in memory; immutable.
 
     Parameters
     ----------
-    images : array of uint8 or float32, (N, H, W, C)
-        Bytes are brightness from 0 to 255; floats are brightness from 0 to 1.
+    images : array
+        Images (N, H, W, C) of uint8, brightness from 0 to 255, or of float32, brightness from 0 to 1; sequences (N, T)
+        of integers, where 0 fills short ones up (see `pad_sequences`); or rows of features (N, F) of float32.
     labels : array of integers, (N,)
         The number of each image's class, 0 .. number of classes - 1; kept as int64.
     classes : sequence of str, optional
@@ -48,7 +49,7 @@ class Dataset:
     ShapeError
         The arrays do not fit together.
     DTypeError
-        The images are neither uint8 nor float32, or the labels are not integers.
+        The images are of another dtype, or the labels are not integers.
     OptionError
         A label has no class, or float images are not between 0 and 1.
 
@@ -70,17 +71,20 @@ class Dataset:
     def __post_init__(self) -> None:
         images, labels = np.ascontiguousarray(self.images), np.asarray(self.labels)  # so that a batch is one copy
         count = len(images)
-        if images.ndim != 4 or labels.shape != (count,):
+        if images.ndim not in (2, 4) or labels.shape != (count,):
             raise ShapeError(
-                f"Dataset({self.name}): expected images (N, H, W, C) and labels (N,), "
+                f"Dataset({self.name}): expected images (N, H, W, C), or sequences or rows (N, T), and labels (N,), "
                 f"got {images.shape} and {labels.shape}"
             )
-        if images.dtype not in (np.uint8, np.float32) or labels.dtype.kind not in "iu":
+        if images.ndim == 2 and images.dtype.kind in "iu":
+            images = images.astype(np.int64)  # the numbers of a sequence
+        dtypes = (np.uint8, np.float32) if images.ndim == 4 else (np.int64, np.float32)
+        if images.dtype not in dtypes or labels.dtype.kind not in "iu":
             raise DTypeError(
                 f"Dataset({self.name}): expected images of uint8 or float32 and integer labels, "
                 f"got {images.dtype} and {labels.dtype}"
             )
-        if images.size and images.dtype == np.float32 and images.min() >= 0 and images.max() > 2:
+        if images.ndim == 4 and images.size and images.dtype == np.float32 and images.min() >= 0 and images.max() > 2:
             raise OptionError(
                 f"Dataset({self.name}): expected float32 images of brightness 0 to 1, got {images.min():g} to "
                 f"{images.max():g}; divide by 255, or give bytes as uint8"
@@ -102,17 +106,22 @@ class Dataset:
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.shape))
-        return f"Dataset({self.name}: {len(self)} images {shape} {self.dtype}, {len(self.classes)} classes)"
+        return f"Dataset({self.name}: {len(self)} {self.noun} {shape} {self.dtype}, {len(self.classes)} classes)"
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of an image."""
-        height, width, channels = self.images.shape[1:]
-        return height, width, channels
+    def noun(self) -> str:
+        """What the examples are: ``"images"``, ``"sequences"`` of integers, or ``"rows"`` of features."""
+        return "images" if len(self.shape) == 3 else "sequences" if self.dtype.kind == "i" else "rows"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height, width and channels of an image, or the length of a sequence or row."""
+        shape: tuple[int, ...] = self.images.shape[1:]
+        return shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The images' dtype: uint8 or float32."""
+        """The images' dtype: uint8 or float32; int64 of sequences."""
         dtype: np.dtype[Any] = self.images.dtype
         return dtype
 
@@ -152,6 +161,8 @@ class Dataset:
         Dataset(dataset: 4 images 227x227x3 uint8, 1 classes)
         """
         size = as_size(size)
+        if self.noun != "images":
+            raise OptionError(f"Dataset({self.name}).resize: expected images, got {self.noun}")
         return self if size == self.shape[:2] else _ResizedDataset(self, size)
 
     def keep_classes(self, classes: Sequence[str]) -> Dataset:
@@ -273,7 +284,7 @@ class _ResizedDataset(Dataset):
         return _frozen(resize_bilinear(self._stored.images, self._size))
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         return (*self._size, self._stored.shape[2])
 
     @property

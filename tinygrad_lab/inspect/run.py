@@ -13,7 +13,7 @@ import numpy as np
 from tinygrad_lab.autograd.settings import no_grad
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, namespace
-from tinygrad_lab.data import Compose, Dataset, find_source, load
+from tinygrad_lab.data import Compose, Dataset, find_source, load, pad_sequences
 from tinygrad_lab.data.resizing import resize_bilinear
 from tinygrad_lab.data.sources.image_folder import read_picture
 from tinygrad_lab.errors import ConfigError, DTypeError, NonFiniteError, OptionError, ShapeError, StateError
@@ -65,8 +65,8 @@ class Run:
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.image))
-        what = f"{self.recipe['model']['name']}, images {shape}, {len(self.classes)} classes, {self.weights} weights"
-        return f"Run({self.folder}: {what})"
+        what = f"{self.recipe['model']['name']}, {self._noun} {shape}, {len(self.classes)} classes"
+        return f"Run({self.folder}: {what}, {self.weights} weights)"
 
     def _repr_html_(self) -> str:
         rows = [
@@ -85,19 +85,25 @@ class Run:
         return tuple(self.manifest.classes)
 
     @property
-    def image(self) -> tuple[int, int, int]:
-        """Height, width and channels of an image before preprocessing. Images of other sizes are resized."""
+    def image(self) -> tuple[int, ...]:
+        """Height, width and channels of an image before preprocessing, or the length of a sequence or row.
+
+        Images of other sizes are resized; short sequences are filled up.
+        """
         return self.manifest.image
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of an image after preprocessing, as the network takes it."""
+    def _noun(self) -> str:
+        return "images" if len(self.image) == 3 else "sequences or rows"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Height, width and channels of an image after preprocessing, or the length of a sequence or row."""
         blank = Dataset(np.zeros((2, *self.image), np.uint8), np.zeros(2, np.int64))
-        height, width, channels = shape_after(self.preprocessing, blank)
-        return height, width, channels
+        return shape_after(self.preprocessing, blank)
 
     def predict(self, images: Any) -> Prediction:
-        """Return the probabilities of the classes for one or more images.
+        """Return the probabilities of the classes for one or more images, sequences of integers, or rows.
 
         Paths and PIL images are turned upright, converted to gray or color as the network needs it, and resized with
         smoothing, as the data set ``image_folder`` does. Arrays are resized as `Dataset.resize` does. Then the
@@ -106,11 +112,13 @@ class Run:
         Parameters
         ----------
         images : array, path, PIL image, or a list of them
-            Arrays are uint8, or floats from 0 to 1.
+            Arrays are uint8, or floats from 0 to 1. A network for sequences takes one, or a list of them of any lengths
+            up to that in training; a network for rows takes floats.
 
         Shapes
         ------
-        An array is (N, H, W, C), one image (H, W, C), or (H, W) where the network takes gray images.
+        An array is (N, H, W, C), one image (H, W, C), or (H, W) where the network takes gray images; for sequences and
+        rows (N, T) or (T,).
 
         Raises
         ------
@@ -175,7 +183,7 @@ class Run:
         known = [name for name, is_there in there.items() if is_there]
         if split not in known:
             raise OptionError(f"{self._who}: expected a split out of {known}, got {split!r}")
-        return read_split(self.recipe, split, root=where).resize(self.image[:2])
+        return self._resized(read_split(self.recipe, split, root=where))
 
     def prune(self, planes: int | Sequence[int], *, layer: str | None = None) -> Run:
         """Return a run whose network has some planes of a layer set to zero. This run is not changed.
@@ -230,9 +238,12 @@ class Run:
         if not isinstance(data, Dataset):
             data, title = self._load(data, split, self.manifest.root if root is None else os.fspath(root))
         found = self._renumbered(data)
-        if found.shape[2] != self.image[2]:
-            raise ShapeError(self._misfit(f"{found.shape[2]} in {found.name!r}"))
-        prediction = self._predict(found.resize(self.image[:2]))
+        if len(self.image) != len(found.shape) or (len(self.image) == 1 and found.shape != self.image):
+            what = f"{self._noun} of shape {self.image}"
+            raise ShapeError(f"{self._who}: expected {what}, got {found.shape} in {found.name!r}")
+        if found.shape[-1] != self.image[-1]:
+            raise ShapeError(self._misfit(f"{found.shape[-1]} in {found.name!r}"))
+        prediction = self._predict(self._resized(found))
         return Report(str(title), prediction, found.labels)
 
     def _load(self, name: str | None, split: str | None, root: str | None) -> tuple[Dataset, str]:
@@ -241,10 +252,15 @@ class Run:
         splits = find_source(name or own).splits(root)
         if name is not None:
             split = split or ("test" if "test" in splits else splits[0])
-            return load(name, split=split, root=root, size=self.image[:2]), f"{name} {split}"
+            size = (self.image[0], self.image[1]) if len(self.image) == 3 else None
+            return load(name, split=split, root=root, size=size), f"{name} {split}"
         hidden = self.recipe["training"].get("test") == "never"
         split = split or ("test" if "test" in splits and not hidden else "validation")
         return self.data(split, root=root), f"{own} {split}"
+
+    def _resized(self, data: Dataset) -> Dataset:
+        """Return images in the network's size, and sequences or rows as they are."""
+        return data.resize((self.image[0], self.image[1])) if data.noun == "images" else data
 
     def _renumbered(self, data: Dataset) -> Dataset:
         """Return a data set with the numbers that this network has for its classes."""
@@ -283,7 +299,10 @@ class Run:
         return Prediction((*self.classes, *more), array)
 
     def _batches(self, images: Any) -> Iterator[Array]:
-        """Yield images of the network's size: uint8 or float32, (N, H, W, C)."""
+        """Yield images of the network's size: uint8 or float32, (N, H, W, C), or sequences or rows (N, T)."""
+        if len(self.image) == 1:
+            yield self._rows(images)
+            return
         if not isinstance(images, (list, tuple)):
             yield self._sized(images)
             return
@@ -294,6 +313,18 @@ class Run:
             if len({part.dtype for part in parts}) > 1:
                 parts = [np.divide(p, 255, dtype=np.float32) if p.dtype == np.uint8 else p for p in parts]
             yield np.concatenate(parts)
+
+    def _rows(self, given: Any) -> Array:
+        """Return sequences, filled up, or rows of features."""
+        given = unbox(given) if isinstance(given, Tensor) else given
+        if isinstance(given, (str, os.PathLike)) or not hasattr(given, "__len__"):
+            raise DTypeError(f"{self._who}: expected numbers, one {self._noun} or several, got {type(given).__name__}")
+        given = given if not len(given) or np.ndim(given[0]) else [given]
+        if not len(given):
+            raise OptionError(f"{self._who}: expected at least one of the {self._noun}, got none")
+        if all(np.asarray(row).dtype.kind == "f" and np.shape(row) == self.image for row in given):
+            return np.asarray(given, np.float32)
+        return pad_sequences(given, self.image[0])
 
     def _sized(self, image: Any) -> Array:
         """Return one image, or an array of some, in the network's size: (N, H, W, C)."""

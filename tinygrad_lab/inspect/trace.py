@@ -109,14 +109,15 @@ def trace(model: Layer, *shapes: Shape) -> Call:
 
 
 def outline(name: str, options: Mapping[str, Any] | None = None) -> tuple[Layer, tuple[int, ...]]:
-    """Return a registered network with shapes but no weights, and the shape of its input image.
+    """Return a registered network with shapes but no weights, and the shape of its input.
 
     Parameters
     ----------
     name : str
         The network's registered name.
     options : mapping or None
-        Its options. `image` is the shape of its input; if it is left out, the network's default is used.
+        Its options. `image`, or `length` of a network for sequences, is the shape of its input; if it is left out, the
+        network's default is used.
 
     Raises
     ------
@@ -138,6 +139,8 @@ def outline(name: str, options: Mapping[str, Any] | None = None) -> tuple[Layer,
     table = {"name": name, **(options or {})}
     known = inspect.signature(registry.models.bind(table)).parameters
     image = known["image"].default if "image" in known else None  # the bound one, or the default
+    if "length" in known:  # of sequences
+        image = (known["length"].default,)
     if not isinstance(image, (tuple, list)) or not all(type(n) is int and n > 0 for n in image):
         raise ConfigError(f"{name}: expected an option image of (height, width, channels), got {image!r}")
     with shapes_only():

@@ -127,7 +127,7 @@ def _loaders(
     if "size" in data:
         data["size"] = as_size(data["size"], f"{who}: data.size")
     if (example := dummy_images(source, data.get("size"))) is not None:
-        check_images(recipe, model, Compose.from_config(recipe.augment).fit(example), example)
+        check_images(recipe, model, fitted_pipeline(recipe, example), example)
     train_set = read_split(recipe, "train", root=root)
     looks, splits = recipe["training"].get("test", TEST[0]), source.splits(root)
     validated = data.get("validation") or "validation" in splits
@@ -136,7 +136,7 @@ def _loaders(
         raise ConfigError(
             f"{who}: expected images to evaluate on, got {why} and no data.validation; --set data.validation=0.1"
         )
-    augment = Compose.from_config(recipe.augment).fit(train_set)
+    augment = fitted_pipeline(recipe, train_set)
     check_images(recipe, model, augment, train_set)
     batches = Loader(
         train_set,
@@ -151,6 +151,20 @@ def _loaders(
         images = read_split(recipe, "validation", root=root)
         validation = evaluation_loader(images, augment, device=device)
     return batches, open_test(recipe, batches, root=root) if looks == "epoch" else None, validation
+
+
+def fitted_pipeline(recipe: Recipe, data: Dataset) -> Compose:
+    """Return the augmentation of a recipe with the values that are measured on the training images.
+
+    Raises
+    ------
+    ConfigError
+        The data are no images.
+    """
+    if recipe.augment and data.noun != "images":
+        first = recipe.augment[0]["name"]
+        raise ConfigError(f"recipe {recipe.name!r}: expected no augmentation of {data.noun}, got {first!r}")
+    return Compose.from_config(recipe.augment).fit(data)
 
 
 def open_test(recipe: Recipe, batches: Loader, *, root: str | None) -> Loader | None:

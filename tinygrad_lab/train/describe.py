@@ -32,7 +32,7 @@ def _data_line(recipe: Recipe, trainer: Trainer, root: str | None) -> str:
         parts += [f"{tested:,} test"] if tested else []
     shape = "x".join(map(str, data.shape))
     counts = _some(f"{name}: {count:,}" for name, count in data.counts().items())
-    return f"{recipe['data']['name']}: {' + '.join(parts)} images {shape}, {len(data.classes)} classes ({counts})"
+    return f"{recipe['data']['name']}: {' + '.join(parts)} {data.noun} {shape}, {len(data.classes)} classes ({counts})"
 
 
 def _test_images(recipe: Recipe, trainer: Trainer, root: str | None) -> int | None:

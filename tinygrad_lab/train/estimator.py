@@ -17,13 +17,19 @@ from tinygrad_lab import registry
 from tinygrad_lab.arguments import fits, to_python
 from tinygrad_lab.autograd.settings import no_grad
 from tinygrad_lab.backend import Array, transfer
-from tinygrad_lab.data import Compose, Dataset, Loader
+from tinygrad_lab.data import Dataset, Loader
 from tinygrad_lab.data.resizing import as_size, resize_bilinear
 from tinygrad_lab.errors import ConfigError, NonFiniteError, OptionError, ShapeError
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.tensor import tensor
-from tinygrad_lab.train.build import assemble_trainer, build_network, evaluation_loader, needs_validation
+from tinygrad_lab.train.build import (
+    assemble_trainer,
+    build_network,
+    evaluation_loader,
+    fitted_pipeline,
+    needs_validation,
+)
 from tinygrad_lab.train.evaluation import device_of, probabilities
 from tinygrad_lab.train.recipe import BATCH_SIZE, Recipe, find_recipe, setting_text
 from tinygrad_lab.train.shapes import check_images
@@ -171,7 +177,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         self._offset, self._scale = _standard(X) if self._table else (0.0, _brightest(X))
         size = self._size(recipe, X)
         self.recipe_ = self._fitting(recipe, X, size)
-        self._shape = (1, 1, X.shape[1]) if self._table else (*size, X.shape[3]) if size else X.shape[1:]
+        self._shape = X.shape[1:] if self._table else (*size, X.shape[3]) if size else X.shape[1:]
         data = Dataset(self._prepared(X), labels, classes=[str(name) for name in self.classes_], name="X")
         with one_blas_thread(), np.errstate(all="ignore"):  # the trainer checks each loss
             self._train(data)
@@ -232,7 +238,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
 
     def _train(self, data: Dataset) -> None:
         recipe, validation = self.recipe_, None
-        augment = Compose.from_config(recipe.augment).fit(data)
+        augment = fitted_pipeline(recipe, data)
         self.preprocessing_ = augment.for_evaluation()
         model = build_network(recipe)
         check_images(recipe, model, augment, data)
@@ -279,8 +285,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         else:
             X = check_array(X, ensure_2d=False, allow_nd=True, estimator=self, **_NUMBERS)
         X = self._as_images(X)
-        if (X.ndim == 2) != self._table or X.shape[-1] != self._shape[2]:
-            expected = f"rows of {self._shape[2]} features" if self._table else f"images of {self._shape[2]} channels"
+        if (X.ndim == 2) != self._table or X.shape[-1] != self._shape[-1]:
+            expected = f"rows of {self._shape[-1]} features" if self._table else f"images of {self._shape[-1]} channels"
             raise ShapeError(f"ImageClassifier: expected {expected}, as in fit, got X of shape {X.shape}")
         return X
 
@@ -303,11 +309,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         return X
 
     def _prepared(self, X: Array) -> Array:
-        """Return standardized rows as images of one pixel, or images as brightness in the network's size."""
+        """Return standardized rows, or images as brightness in the network's size."""
         X = ((X - self._offset) / self._scale).astype(np.float32)
-        if self._table:
-            return X[:, None, None]  # (N, F) -> (N, 1, 1, F)
-        return resize_bilinear(X, self._shape[:2])
+        return X if self._table else resize_bilinear(X, self._shape[:2])
 
     def __sklearn_tags__(self) -> Any:
         """Return what the estimator takes: images too."""
@@ -353,4 +357,4 @@ def _dense_network(features: int, classes: int) -> dict[str, Any]:
     """Return the table `model` of a network for rows."""
     hidden = {"name": "dense", "in_features": features, "out_features": _HIDDEN, "activation": "relu"}
     output = {"name": "dense", "in_features": _HIDDEN, "out_features": classes, "init": "glorot_uniform"}
-    return {"name": "sequential", "layers": [{"name": "flatten"}, hidden, output]}
+    return {"name": "sequential", "layers": [hidden, output]}

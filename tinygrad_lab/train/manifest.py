@@ -26,7 +26,7 @@ MANIFEST = "manifest.json"
 
 _PARTS: dict[str, Any] = {
     "classes": list[str],
-    "image": tuple[int, int, int],
+    "image": list[int],
     "preprocessing": list[dict[str, Any]],
     "root": str | None,
     "versions": dict[str, str],
@@ -52,8 +52,8 @@ class Manifest:
     ----------
     classes : sequence of str
         The names of the classes, in the order of the network's outputs.
-    image : (int, int, int)
-        Height, width and channels of an image before preprocessing.
+    image : tuple of int
+        Height, width and channels of an image before preprocessing, or the length of a sequence or row.
     preprocessing : list of dict
         The configuration of the pipeline that prepares images for evaluation; see `Compose.config`.
     root : str or None
@@ -65,7 +65,7 @@ class Manifest:
     """
 
     classes: list[str]
-    image: tuple[int, int, int]
+    image: tuple[int, ...]
     preprocessing: list[dict[str, Any]]
     root: str | None
     versions: dict[str, str]
@@ -121,6 +121,8 @@ def read_manifest(folder: Path, who: str) -> Manifest:
     path = folder / MANIFEST
     found = from_json(read_text(path, who), f"{who}: {path}")
     check_state(f"{who}: {path}", found, _PARTS)
+    if len(found["image"]) not in (1, 3):
+        raise StateError(f"{who}: {path}: expected image as 3 numbers or 1, got {found['image']!r:.60}")
     for plugin in found["plugins"]:
         check_state(f"{who}: {path}: plugins", plugin, _PLUGIN)
         if plugin["kind"] not in (*_KINDS.values(), "layers"):

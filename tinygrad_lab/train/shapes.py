@@ -23,9 +23,11 @@ _FLOAT32 = 4  # bytes
 
 
 def dummy_images(source: Source, size: tuple[int, int] | None = None) -> Dataset | None:
-    """Return two noise images of the shape of a source's images, or None if only its files determine the shape."""
+    """Return two made examples of the shape of a source's, or None if only its files determine the shape."""
     if source.image is None:
         return None
+    if len(source.image) == 1:
+        return Dataset(np.ones((2, *source.image), np.int64), np.zeros(2, int), name=source.name)
     shape = (2, *(size or source.image[:2]), source.image[2])
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     return Dataset(images, np.zeros(2, int), name=source.name)
@@ -80,7 +82,7 @@ def _misfit(recipe: Recipe, data: Dataset, shape: Shape, problem: str) -> Config
     got = f"{_words(data.shape)} of {data.name!r}" + (f", {_words(shape)} augmented" if shape != data.shape else "")
     option = _option(recipe, "image")
     if option is None:
-        return ConfigError(f"{who}: expected images that the network takes, got {got}: {problem}")
+        return ConfigError(f"{who}: expected {data.noun} that the network takes, got {got}: {problem}")
     expected, setting = _words(recipe["model"].get("image", option.default)), f"model.image={[*shape]}".replace(" ", "")
     return ConfigError(f"{who}: expected images of {expected} for {name!r}, got {got}; --set '{setting}'")
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import tinygrad_lab as tgl
 
+_HIDDEN = -1e30  # the score of a masked key: finite, so that a query without any key has no NaN
+
 
 @tgl.primitive
 def past_only(xp: Any, scores: Any, *, fill: float) -> Any:
@@ -21,6 +23,15 @@ def past_only(xp: Any, scores: Any, *, fill: float) -> Any:
 past_only.defvjp(scores=lambda g: past_only(g, fill=0.0))
 
 
+@tgl.primitive
+def visible_only(xp: Any, scores: Any, mask: Any, *, fill: float) -> Any:
+    """Return the scores (N, h, Tq, Tk), with `fill` for keys at which the mask (N, Tk) is 0."""
+    return xp.where(mask[:, None, None, :] != 0, scores, fill)
+
+
+visible_only.defvjp(scores=lambda g, mask: visible_only(g, mask, fill=0.0))
+
+
 class MultiHeadAttention(tgl.Layer):
     r"""Computes for each query a mean of the values, weighted by the match of their keys, in several heads.
 
@@ -28,7 +39,8 @@ class MultiHeadAttention(tgl.Layer):
               A_i = \operatorname{softmax}\!\big(Q_i K_i^T / \sqrt d\big)\, V_i
 
     where Q = x_q W_q + b_q, K = x_k W_k + b_k and V = x_v W_v + b_v, each cut into h heads of d = F / h features. Pass
-    the same array three times for self-attention.
+    the same array three times for self-attention. A fourth input masks keys, such as the padding of short sequences:
+    where the mask is 0, no query sees the key. A query that sees no key gets the weights 0.
 
     Parameters
     ----------
@@ -47,7 +59,7 @@ class MultiHeadAttention(tgl.Layer):
 
     Shapes
     ------
-    query : (N, Tq, F); key, value : (N, Tk, F); y : (N, Tq, F); query.weight, key.weight, value.weight,
+    query : (N, Tq, F); key, value : (N, Tk, F); mask : (N, Tk); y : (N, Tq, F); query.weight, key.weight, value.weight,
     output.weight : (F, F); their biases : (F,)
 
     Raises
@@ -93,14 +105,19 @@ class MultiHeadAttention(tgl.Layer):
         self.value = dense(features, features, bias=bias, init=init, rng=rng)
         self.output = dense(features, features, bias=bias, init=init, rng=rng)
 
-    def forward(self, query: Any, key: Any, value: Any) -> Any:
+    def forward(self, query: Any, key: Any, value: Any, mask: Any = None) -> Any:
         """Return the weighted mean of the values for each query."""
-        shape = self.output_shape(query.shape, key.shape, value.shape)
+        shape = self.output_shape(query.shape, key.shape, value.shape, *(() if mask is None else (mask.shape,)))
         q, k, v = self._split(self.query(query)), self._split(self.key(key)), self._split(self.value(value))
         scores = tgl.matmul(q, tgl.swapaxes(k, 2, 3)) * (self.heads / self.features) ** 0.5  # (N, h, Tq, Tk)
         if self.causal:
             scores = past_only(scores, fill=-math.inf)
-        mixed = tgl.matmul(tgl.softmax(scores, axis=-1), v)
+        if mask is not None:
+            scores = visible_only(scores, mask, fill=_HIDDEN)
+        weights = tgl.softmax(scores, axis=-1)
+        if mask is not None:
+            weights = visible_only(weights, mask, fill=0.0)
+        mixed = tgl.matmul(weights, v)
         mixed = tgl.reshape(tgl.swapaxes(mixed, 1, 2), shape=shape)  # (N, h, Tq, d) -> (N, Tq, h*d)
         return self.output(mixed)
 
@@ -110,7 +127,13 @@ class MultiHeadAttention(tgl.Layer):
         x = tgl.reshape(x, shape=(n, length, self.heads, self.features // self.heads))  # F -> (h, d)
         return tgl.swapaxes(x, 1, 2)
 
-    def output_shape(self, query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...]) -> tuple[int, ...]:
+    def output_shape(
+        self,
+        query: tuple[int, ...],
+        key: tuple[int, ...],
+        value: tuple[int, ...],
+        mask: tuple[int, ...] | None = None,
+    ) -> tuple[int, ...]:
         """Return (N, Tq, F)."""
         f = self.features
         fit = len(query) == len(key) == 3 and query[0] == key[0] and query[2] == key[2] == f and key == value
@@ -119,9 +142,19 @@ class MultiHeadAttention(tgl.Layer):
                 f"{self}: expected a query (N, Tq, {f}), a key and a value (N, Tk, {f}) with Tk > 0, "
                 f"got shapes {query}, {key} and {value}"
             )
+        if mask is not None and mask != key[:2]:
+            raise tgl.errors.ShapeError(f"{self}: expected a mask (N, Tk) == {key[:2]}, got mask.shape == {mask}")
+        for dense, shape in ((self.query, query), (self.key, key), (self.value, value), (self.output, query)):
+            dense.output_shape(shape)  # so that a summary finds them
         return query
 
-    def multiply_adds(self, query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...]) -> int:
+    def multiply_adds(
+        self,
+        query: tuple[int, ...],
+        key: tuple[int, ...],
+        value: tuple[int, ...],
+        mask: tuple[int, ...] | None = None,
+    ) -> int:
         """Return N (2 Tq F^2 + 2 Tk F^2 + 2 Tq Tk F)."""
-        n, tq, f = self.output_shape(query, key, value)
+        n, tq, f = self.output_shape(query, key, value, mask)
         return 2 * n * f * (tq * f + key[1] * f + tq * key[1])

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygrad_lab.backend import Array
 from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.data.resizing import resize_bilinear
+from tinygrad_lab.data.sequences import pad_sequences
 from tinygrad_lab.data.sources.source import Source
-from tinygrad_lab.errors import DataError
+from tinygrad_lab.errors import DataError, OptionError
 
 _TEST_FRACTION = 0.2
+_DARK = 8  # of values from 0 to 16
+_LONGEST = 32  # numbers in a sequence; an image has at most 30 dark pixels
 _PARTS = 60  # resized at a time, because resizing computes in 64 bits
 
 
@@ -40,18 +43,54 @@ class Digits(Source):
     ) -> Dataset:
         """Return a split; images are (N, 32, 32, 1) unless `size` is given. See `Source.read`."""
         self.check_split(split)
-        try:
-            from sklearn.datasets import load_digits  # optional, and slow to import
-        except ImportError as error:
-            raise DataError(
-                f"{self.name}: expected scikit-learn, which brings this data set, got no such package; "
-                "pip install scikit-learn"
-            ) from error
-        bundle = load_digits()
+        bundle = _bundle(self.name)
         images = np.concatenate([_bytes(part, size or (32, 32)) for part in np.array_split(bundle.images, _PARTS)])
         whole = Dataset(images, bundle.target, classes=self.classes, name=self.name)
         train, test = whole.split(_TEST_FRACTION, seed=0)
         return train if split == "train" else test
+
+
+class DigitSequences(Source):
+    """The digits as sequences: the numbers of their dark pixels, of which each has at most 30.
+
+    Pixels are numbered from 1 to 64, row by row; those of at least half of the darkest value are listed in this order,
+    and 0 fills short sequences up. The images, their classes and the test set are those of `Digits`.
+
+    References
+    ----------
+    See `Digits`.
+    """
+
+    name = "digit_sequences"
+    title = "Digits of scikit-learn, as sequences of the numbers of their dark pixels"
+    homepage = Digits.homepage
+    sizes: ClassVar[dict[str, int]] = Digits.sizes
+    image = (_LONGEST,)
+    classes: ClassVar[tuple[str, ...]] = Digits.classes
+
+    def read(
+        self, split: str, *, root: str | os.PathLike[str] | None = None, size: tuple[int, int] | None = None
+    ) -> Dataset:
+        """Return a split; the sequences are (N, 32). See `Source.read`; there is no size to choose."""
+        self.check_split(split)
+        if size is not None:
+            raise OptionError(f"{self.name}: expected no size, because sequences have none, got {size}")
+        bundle = _bundle(self.name)
+        numbers = [np.flatnonzero(image >= _DARK) + 1 for image in bundle.data]
+        whole = Dataset(pad_sequences(numbers, _LONGEST), bundle.target, classes=self.classes, name=self.name)
+        train, test = whole.split(_TEST_FRACTION, seed=0)
+        return train if split == "train" else test
+
+
+def _bundle(name: str) -> Any:
+    """Return scikit-learn's data."""
+    try:
+        from sklearn.datasets import load_digits  # optional, and slow to import
+    except ImportError as error:
+        raise DataError(
+            f"{name}: expected scikit-learn, which brings this data set, got no such package; pip install scikit-learn"
+        ) from error
+    return load_digits()
 
 
 def _bytes(images: Array, size: tuple[int, int]) -> Array:

@@ -28,8 +28,9 @@ class Source(abc.ABC):
         A title and the publisher's page, for people.
     sizes : dict
         The published number of images of each split, ``"train"`` and ``"test"``.
-    image : (int, int, int) or None
-        Height, width and channels of an image that is not resized; None if the files determine them.
+    image : tuple of int, or None
+        Height, width and channels of an image that is not resized, or the length of a sequence of integers; None if the
+        files determine them.
     files : tuple of DataFile
         The files that must be in the data folder.
     downloads : tuple of Download
@@ -40,7 +41,7 @@ class Source(abc.ABC):
     title: ClassVar[str]
     homepage: ClassVar[str] = ""
     sizes: ClassVar[dict[str, int]]
-    image: ClassVar[tuple[int, int, int] | None] = None
+    image: ClassVar[tuple[int, ...] | None] = None
     files: ClassVar[tuple[DataFile, ...]] = ()
     downloads: ClassVar[tuple[Download, ...]] = ()
 
