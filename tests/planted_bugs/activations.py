@@ -20,7 +20,7 @@ from tinygrad_lab_layers.softplus.layer import softplus
 
 
 def total(x: Any, axis: int) -> Any:
-    """Return the sum along an axis, which is kept."""
+    """Return the sum along an axis, with a length of 1 for this axis."""
     return tgl.sum(x, axis, keepdims=True)
 
 
@@ -33,13 +33,13 @@ plant(
 plant(
     "diagonal_only",
     "softmax",
-    "the rule is that of the logistic function, element by element",
+    "the rule is the elementwise one of the logistic function",
     rules={softmax: {"x": lambda g, out, axis: g * out * (1.0 - out)}},
 )
 plant(
     "blind_to_ones",
     "softmax",
-    "the rule returns 0, which is right for the derivative of the sum and nothing else",
+    "the rule returns 0, which is right only for the derivative of the sum",
     rules={softmax: {"x": lambda g, out, axis: 0.0 * g}},
 )
 plant(
@@ -51,7 +51,7 @@ plant(
 plant(
     "softmax_residual_constant",
     "softmax",
-    "the saved result is a constant to the second derivative; the first is right",
+    "the saved result is treated as a constant, so that only the second derivative is wrong",
     by="second_order",
     rules={softmax: {"x": lambda g, out, axis: tgl.stop_gradient(out) * (g - total(g * tgl.stop_gradient(out), axis))}},
 )
@@ -136,7 +136,7 @@ class MaskOnLayer(ReLU):
 plant(
     "sigmoid_residual_constant",
     "sigmoid",
-    "the saved result is a constant to the second derivative; the first is right",
+    "the saved result is treated as a constant, so that only the second derivative is wrong",
     by="second_order",
     rules={sigmoid: {"x": lambda g, out: g * tgl.stop_gradient(out * (1.0 - out))}},
 )
@@ -155,7 +155,7 @@ plant(
 plant(
     "tanh_residual_constant",
     "tanh",
-    "the saved result is a constant to the second derivative; the first is right",
+    "the saved result is treated as a constant, so that only the second derivative is wrong",
     by="second_order",
     rules={tanh: {"x": lambda g, out: g * tgl.stop_gradient(1.0 - out * out)}},
 )
@@ -192,14 +192,14 @@ plant(
 plant(
     "slope_gradient_not_summed",
     "prelu",
-    "the slope's gradient is not summed over the axes along which the slope is repeated",
+    "the slope's gradient is not summed over the axes along which the slope is broadcast",
     by="shapes_and_dtypes",
     rules={prelu: {"slope": lambda g, x: g * tgl.where(x > 0, 0.0, x)}},
 )
 plant(
     "approximation_differentiated",
     "gelu",
-    "the rule of the tanh form is that of the cruder x sigmoid(1.702 x)",
+    "the rule of the tanh form is that of the less exact x sigmoid(1.702 x)",
     rules={
         gelu_tanh: {"x": lambda g, x: g * tgl.sigmoid(1.702 * x) * (1.0 + 1.702 * x * (1.0 - tgl.sigmoid(1.702 * x)))}
     },

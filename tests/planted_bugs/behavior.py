@@ -63,7 +63,7 @@ _dropout = dropout.forward
 @planted(
     "mask_redrawn_in_recomputation",
     "dropout",
-    "masks are numbered by a counter of the layer's own, which recomputation moves on",
+    "masks are numbered by a counter of the layer, which recomputation increases",
     by="determinism",
 )
 class OwnCounter(Dropout):
@@ -109,7 +109,7 @@ class FrozenNoise(Dropout):
         return tgl.dropout(x, key=7, rate=self.rate) if self.training and self.rate else x
 
 
-@planted("noise_of_its_own", "tanh", "a little noise is added, from a generator of its own", by="determinism")
+@planted("noise_of_its_own", "tanh", "the layer adds a little noise from its own generator", by="determinism")
 class Noise(Tanh):
     generator = np.random.default_rng(0)
 
@@ -170,7 +170,7 @@ class InPlace(ReLU):
 
 @tgl.primitive
 def tanh_in_place(xp: Any, x: Any) -> Any:
-    """The hyperbolic tangent, with a rule that saves a temporary array."""
+    """Return the hyperbolic tangent, with a rule that saves a temporary array."""
     return xp.tanh(x)
 
 

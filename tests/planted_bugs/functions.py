@@ -18,22 +18,22 @@ AFFINE = st.tuples(strategies.batch_sizes(), strategies.features(), strategies.f
 
 
 def plus(x: Any, y: Any) -> Any:
-    """x + y."""
+    """Return x + y."""
     return x + y
 
 
 def affine(x: Any, w: Any, b: Any) -> Any:
-    """x W + b."""
+    """Return x W + b."""
     return x @ w + b
 
 
 def affine_vjp(g: Any, x: Any, w: Any, b: Any) -> Any:
-    """The gradients of x W + b."""
+    """Return the gradients of x W + b."""
     return g @ w.T, x.T @ g, g.sum(axis=0)
 
 
 def tanh_vjp(g: Any, x: Any) -> Any:
-    """The gradient of tanh."""
+    """Return the gradient of tanh."""
     return g * (1 - np.tanh(x) ** 2)
 
 
@@ -46,7 +46,7 @@ def _run_for_each_argument(g: Any, x: Any, w: Any, b: Any) -> Any:
 
 
 class Workspace:
-    """A derivative that keeps its buffers from call to call."""
+    """A derivative that reuses its buffers in later calls."""
 
     def __init__(self) -> None:
         self.sums: dict[Any, Any] = {}
@@ -59,7 +59,7 @@ class Workspace:
 
 
 class FirstCall:
-    """A derivative that is computed once and kept for later calls."""
+    """A derivative that is computed once and reused in later calls."""
 
     def __init__(self) -> None:
         self.slopes: dict[Any, Any] = {}
@@ -109,7 +109,7 @@ plant_vjp(
 )
 plant_vjp(
     "rule_run_three_times",
-    "the rule that three arguments share runs once for each of them, and its results add up",
+    "a rule that three arguments share runs once for each of them, and its results are added up",
     by="gradients",
     forward=affine,
     right=affine_vjp,
@@ -118,7 +118,7 @@ plant_vjp(
 )
 plant_vjp(
     "workspace_not_cleared",
-    "the gradients are added to those of the calls before",
+    "the gradients are added to those of earlier calls",
     by="determinism",
     forward=affine,
     right=affine_vjp,

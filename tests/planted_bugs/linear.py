@@ -89,7 +89,7 @@ plant(
 
 @tgl.primitive
 def as_it_lies(xp: Any, x: Any) -> Any:
-    """The elements in the order of memory, as a kernel with a pointer reads them."""
+    """Return the elements in their order in memory, as a kernel with a pointer reads them."""
     return xp.reshape(x.ravel(order="K"), x.shape)
 
 
@@ -112,7 +112,7 @@ plant(
 plant(
     "single_row_transposed",
     "dense",
-    "for a batch of one the weight's gradient is the outer product with its factors exchanged",
+    "for a batch of one, the weight's gradient is the outer product with exchanged factors",
     rules={
         matmul_matrices: {
             "y": lambda g, x, y_like: (
@@ -189,19 +189,19 @@ plant(
 plant(
     "odd_padding_other_side",
     "conv2d",
-    "backward, the odd row of padding is on top and the odd column on the left",
+    "in the backward pass, the odd row of padding is on top and the odd column on the left",
     rules=_grad_x(_other_side),
 )
 plant(
     "dilation_axes_exchanged",
     "conv2d",
-    "backward, vertical and horizontal dilation are exchanged",
+    "in the backward pass, vertical and horizontal dilation are exchanged",
     rules=_grad_x(lambda options: {"dilation": options["dilation"][::-1]}),
 )
 plant(
     "filter_flipped",
     "conv2d",
-    "the input's gradient is taken with the filter flipped, as one does where the forward flips it",
+    "the input's gradient uses the flipped filter, as if the forward flipped it",
     rules=_grad_x(filters=lambda w: tgl.flip(w, (0, 1))),
 )
 plant(
@@ -231,7 +231,7 @@ plant(
 plant(
     "bias_from_one_row",
     "conv2d",
-    "the bias's gradient is summed over images and columns, and forgets the rows",
+    "the bias's gradient is summed over images and columns, but not over rows",
     rules={conv2d: {"b": lambda g: tgl.sum(g[:, 0], (0, 1))}},
 )
 
@@ -257,7 +257,7 @@ plant(
 plant(
     "transposed_filter_flipped",
     "conv2d_transpose",
-    "the input's gradient is taken with the filter flipped",
+    "the input's gradient uses the flipped filter",
     rules={
         conv2d_grad_x: {
             "g": lambda v, w, stride, padding, dilation, groups: conv2d(
@@ -285,7 +285,7 @@ plant(
 
 @tgl.primitive
 def scatter_last(xp: Any, g: Any, *, index: Any, shape: Any) -> Any:
-    """The last of several cotangents for one place wins."""
+    """Keep only the last of several cotangents of one element."""
     out = xp.zeros(shape, dtype=g.dtype)
     out[index] = g
     return out

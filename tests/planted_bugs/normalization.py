@@ -50,11 +50,11 @@ plant(
     "the derivative through the batch's mean is missing",
     rules=batch_norm_rule(mean_term=0.0),
 )
-plant("eps_forgotten_backward", "batch_norm", "backward, eps is 0", rules=batch_norm_rule(with_eps=0.0))
+plant("eps_forgotten_backward", "batch_norm", "in the backward pass, eps is 0", rules=batch_norm_rule(with_eps=0.0))
 plant(
     "unbiased_backward",
     "batch_norm",
-    "backward, sums are divided by m - 1 and not by m",
+    "in the backward pass, sums are divided by m - 1 and not by m",
     rules=batch_norm_rule(less=1),
 )
 plant(
@@ -66,13 +66,13 @@ plant(
 plant(
     "statistics_as_constants",
     "batch_norm",
-    "the saved mean and variance are constants to the second derivative; the first is right",
+    "the saved mean and variance are treated as constants, so that only the second derivative is wrong",
     by="second_order",
     rules=batch_norm_rule(constants=True),
 )
 
 
-@planted("updated_in_evaluation", "batch_norm", "running statistics go on moving in evaluation", by="modes")
+@planted("updated_in_evaluation", "batch_norm", "running statistics are updated in evaluation too", by="modes")
 class UpdatedInEvaluation(BatchNorm):
     def forward(self, x: Any) -> Any:
         y = super().forward(x)
@@ -85,7 +85,7 @@ class UpdatedInEvaluation(BatchNorm):
 @planted(
     "updated_again_in_recomputation",
     "batch_norm",
-    "running statistics are assigned in the forward, so that recomputation moves them a second time",
+    "running statistics are assigned in the forward, so that recomputation updates them a second time",
     by="checkpoint",
 )
 class UpdatedAgain(BatchNorm):
@@ -116,7 +116,7 @@ class RunningVarianceBiased(BatchNorm):
         return super().forward(x)
 
 
-@planted("updated_twice", "batch_norm", "one call in training moves the running statistics twice", by="modes")
+@planted("updated_twice", "batch_norm", "one call in training updates the running statistics twice", by="modes")
 class UpdatedTwice(BatchNorm):
     def _moved(self, running: Any, new: Any) -> Any:
         return super()._moved(super()._moved(running, new), new)
@@ -164,14 +164,14 @@ plant(
 plant(
     "rstd_residual_constant",
     "layer_norm",
-    "the saved 1 / deviation is a constant to the second derivative; the first is right",
+    "the saved 1 / deviation is treated as a constant, so that only the second derivative is wrong",
     by="second_order",
     rules=standardize_rule(constants=True),
 )
 plant(
     "eps_outside_the_root",
     "layer_norm",
-    "eps is added to the deviation and not to the variance",
+    "eps is added to the deviation instead of the variance",
     by="reference",
     forwards={standardize: _eps_outside},
 )
@@ -222,7 +222,7 @@ plant(
 plant(
     "exponent_not_lowered",
     "local_response_norm",
-    "the derivative of base^-beta has the exponent -beta and not -beta - 1",
+    "the derivative of base^-beta has the exponent -beta instead of -beta - 1",
     rules=response_rule(power=0.0),
 )
 

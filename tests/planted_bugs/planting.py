@@ -23,7 +23,7 @@ from tinygrad_lab.conformance.trials.verdict import Undecided
 from tinygrad_lab.registry import cases as registered_cases
 from tinygrad_lab.registry import layers
 
-CI = replace(PROFILES["ci"], shrink=False)  # failures need no smallest case here
+CI = replace(PROFILES["ci"], shrink=False)  # failures need not be shrunk here
 
 Rules = Mapping[str, Any]  # rules by argument, or by the arguments that share a rule
 Inspect = Callable[[Collection[str] | None, Profile], LayerResult]

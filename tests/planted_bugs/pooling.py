@@ -18,7 +18,7 @@ from tinygrad_lab.ops.windows import unfold
 from tinygrad_lab_layers import AvgPool2d, MaxPool2d
 
 
-@planted("padding_with_zeros", "max_pool2d", "the padding holds 0, which wins over negative pixels", by="reference")
+@planted("padding_with_zeros", "max_pool2d", "the padding holds 0, which exceeds negative pixels", by="reference")
 class PaddingWithZeros(MaxPool2d):
     def forward(self, x: Any) -> Any:
         self.output_shape(x.shape)
@@ -46,7 +46,7 @@ plant(
 
 @tgl.primitive
 def overwrite_maxima(xp: Any, g: Any, index: Any, *, size: Any, kernel_size: Any, stride: Any, padding: Any) -> Any:
-    """Give cotangents to the maxima; a pixel that wins twice keeps the last."""
+    """Assign cotangents to the maxima; a pixel that is the maximum of two windows keeps only the last one."""
     out = xp.zeros((g.shape[0], *size, g.shape[3]), dtype=g.dtype)
     for n, p, q, c in np.ndindex(g.shape):
         row, column = divmod(int(index[n, p, q, c]), kernel_size[1])
@@ -58,7 +58,7 @@ def overwrite_maxima(xp: Any, g: Any, index: Any, *, size: Any, kernel_size: Any
 plant(
     "overlap_overwritten",
     "max_pool2d",
-    "a pixel that wins in two windows gets the cotangent of one",
+    "a pixel that is the maximum of two windows gets the cotangent of one",
     rules={
         max_pool2d: {
             "x": lambda g, x_like, index, kernel_size, stride, padding: overwrite_maxima(
@@ -70,7 +70,7 @@ plant(
 plant(
     "pool_padding_other_side",
     "max_pool2d",
-    "backward, the odd row of padding is on top and the odd column on the left",
+    "in the backward pass, the odd row of padding is on top and the odd column on the left",
     rules={
         max_pool2d: {
             "x": lambda g, x_like, index, kernel_size, stride, padding: max_pool2d_grad(

@@ -1,6 +1,6 @@
-"""Table of planted bugs for docs/results/planted_bugs.md, with the verdicts of the kit and of PyTorch's gradcheck.
+"""Write the table of docs/results/planted_bugs.md, with the verdicts of the kit and of PyTorch's gradcheck.
 
-Run as ``python -m tests.planted_bugs.table`` from the root of the repository, with PyTorch installed; a few minutes.
+Run ``python -m tests.planted_bugs.table`` from the root of the repository, with PyTorch installed. It takes minutes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def gradcheck_passes(subject: Subject) -> bool:
         return True
     try:
         return bool(torch.autograd.gradcheck(Wrapped.apply, arrays))
-    except Exception:  # a failure of the check, or an error on the way there
+    except Exception:  # a failure of the check or an error in it
         return False
 
 
@@ -61,7 +61,7 @@ def killed_by_gradcheck(bug: Bug) -> bool:
 def killers(bug: Bug) -> list[str]:
     """Return the properties that kill a bug; the one that must find it comes first."""
     found = {p.name for p in bug.inspect(None, CI).failures} - {"adequacy"}
-    if bug.by not in ONCE:  # a fresh process has the correct forward, so any wrong one differs
+    if bug.by not in ONCE:  # a fresh process has the correct forward, so every wrong one fails
         found -= {"fresh_process"}
     return sorted(found, key=lambda name: (name != bug.by, name))
 

@@ -9,9 +9,9 @@ from tests.planted_bugs.planting import CI
 from tinygrad_lab.conformance.trials.verdict import Violation
 from tinygrad_lab.errors import LabError
 
-ANYTHING = {  # bugs that show as another error than the kit's or the framework's own
+ANYTHING = {  # bugs that raise other errors than those of the kit or the framework
     "empty_batch_divides": ZeroDivisionError,
-    "kept_and_dropped_exchanged": AssertionError,  # from the statistics of the layer's author
+    "kept_and_dropped_exchanged": AssertionError,  # in the statistics of the layer's author
     "frozen_noise": AssertionError,
 }
 TWINS = {bug.layer: bug for bug in BUGS.values()}
@@ -22,12 +22,12 @@ def test_the_corpus_is_large_enough() -> None:
 
 
 @pytest.mark.parametrize("name", BUGS)
-def test_killed(name: str) -> None:
+def test_the_kit_kills_each_planted_bug(name: str) -> None:
     bug = BUGS[name]
     result = bug.inspect([bug.by], CI)
     failure = result.properties[bug.by].failure
-    assert failure is not None, f"{bug.layer}: {bug.wrong}; {bug.by} lets it pass"
-    assert isinstance(failure.error, ANYTHING.get(name, (Violation, LabError))), "the planted bug is broken itself"
+    assert failure is not None, f"{bug.layer}: {bug.wrong}; {bug.by} passes it"
+    assert isinstance(failure.error, ANYTHING.get(name, (Violation, LabError))), "the planted bug itself fails"
 
 
 @pytest.mark.slow
