@@ -11,30 +11,31 @@ import tinygrad_lab as tgl
 
 
 def _share(x: Any) -> Any:
-    """Return tanh(ln(1 + e^x)), written with p = 1 / (1 + e^-x) and q = 1 - p so that nothing overflows or cancels."""
+    """Return tanh(ln(1 + e^x)), computed from p = 1 / (1 + e^-x) and q = 1 - p so that nothing overflows or cancels."""
     p, q = tgl.sigmoid(x), tgl.sigmoid(-x)
     return p * (1 + q) / (1 + q * q)
 
 
 @tgl.primitive
 def mish(xp: Any, x: Any) -> Any:
-    """Return x tanh(ln(1 + e^x)); xp is the array library of x, for what tgl lacks."""
+    """Return x tanh(ln(1 + e^x)); xp is the array library of x, for functions that tgl lacks."""
     return x * _share(x)
 
 
 def _by_x(g: Any, x: Any) -> Any:
-    """Return the cotangent of x for a cotangent g of y: the product rule, with d tanh(s) = (1 - tanh^2(s)) ds."""
+    """Return the cotangent of x for a cotangent g of y, by the product rule and d tanh(s) = (1 - tanh^2(s)) ds."""
     share = _share(x)
     return g * (share + x * (1 - share * share) * tgl.sigmoid(x))
 
 
-mish.defvjp(x=_by_x)  # a rule names what it needs, here the argument x, and the tape keeps just that
+mish.defvjp(x=_by_x)  # the rule names the values that it needs, here x, and the tape keeps only those
 
 
 class Mish(tgl.Layer):
     r"""A smooth relative of ReLU that dips below 0: :math:`y = x \tanh(\ln(1 + e^x))`, element by element.
 
-    Large numbers pass, large negative ones become 0; the least value is -0.3088, at x = -1.1924. NaN stays NaN.
+    Large numbers stay nearly unchanged, large negative ones become nearly 0. The minimum is -0.3088, at x = -1.1924.
+    NaN stays NaN.
 
     Shapes
     ------

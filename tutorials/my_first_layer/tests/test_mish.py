@@ -1,4 +1,4 @@
-"""Tests of Mish: that it is found, that it conforms, and what only its author knows."""
+"""Tests of Mish: it is registered, it conforms, and it has the properties that the paper states."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_is_nearly_the_identity_far_out() -> None:
     np.testing.assert_allclose(Mish()(far), far)
 
 
-def test_has_its_least_value_where_the_paper_says() -> None:
+def test_has_the_minimum_that_the_paper_states() -> None:
     x = np.linspace(-3.0, 0.0, 30001)
     y = Mish()(x)
     np.testing.assert_allclose([x[y.argmin()], y.min()], [-1.1924, -0.3088], atol=1e-4)
