@@ -1,9 +1,9 @@
-"""Measure what augmentation costs: milliseconds for a batch of 128 images of 32x32x3, and its share of a training step.
+"""Measure the cost of augmentation: milliseconds for 128 images of 32x32x3, and their share of a training step.
 
 python tests/benchmarks/augmentation.py [rounds]
 
-The step is one of `alexnet_small` on such a batch. All take turns, round by round, compiled and in NumPy alone; what
-slows the machine down slows them all, and a share is the median over the rounds.
+The step is one of `alexnet_small` on such a batch. In each round, all augmentations and the step are measured in turn,
+compiled and in NumPy alone, so that a slowdown of the machine affects all of them. A share is the median over rounds.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ PIPELINES = {
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Milliseconds of a call."""
+    """Return the milliseconds that a call takes."""
     start = time.perf_counter()
     work()
     return 1000 * (time.perf_counter() - start)
@@ -73,7 +73,7 @@ def training_step(images: Any, labels: Any) -> Callable[[], object]:
 
 
 def main() -> None:
-    """Print a table of the augmentations beside a training step, and what the loader adds."""
+    """Print a table of the augmentations, the training step and the loader."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
     pixels = np.random.default_rng(0).integers(0, 256, (40 * BATCH, 32, 32, 3), np.uint8)
     data = Dataset(pixels, np.arange(len(pixels)) % 10)

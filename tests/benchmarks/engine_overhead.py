@@ -1,8 +1,8 @@
-"""The overhead of an operation, as a ratio to PyTorch's: python tests/benchmarks/engine_overhead.py [--rounds N]
+"""Measure the overhead of an operation relative to PyTorch's: python tests/benchmarks/engine_overhead.py [--rounds N]
 
 Two chains of 2,000 multiplications and additions of arrays of 16 float32 numbers, forward and backward, on one thread:
-with constant factors and terms, and with tracked ones. The arrays are so small that the time is all bookkeeping. Rounds
-of both frameworks alternate, and the ratio is the median of the rounds' ratios (below 1 where this one is faster).
+with constant factors and terms, and with tracked ones. The arrays are so small that bookkeeping takes nearly all of the
+time. Rounds of both frameworks alternate. The ratio is the median over the rounds; below 1, this framework is faster.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""How often the conformance kit finds fault with correct layers.
+"""Measure how often the conformance kit rejects correct layers.
 
     python tests/benchmarks/false_alarms.py LOG [--pooled 100000] [--each 1000] [--only NAME ...]
     python tests/benchmarks/false_alarms.py LOG --page docs/results
 
-Every registered layer is checked on fresh seeds until it has had EACH drawn cases, and then, the cheapest first, until
-all together have had POOLED. A line of JSON is appended to LOG for each batch, so that the job can be broken off and
-taken up again at any time. With ``--page`` the log is summed up into ``false_alarms.json`` and a page made from it.
+Every registered layer is checked on new seeds until it has had EACH drawn cases, and then, the cheapest first, until
+all together have had POOLED. A line of JSON is appended to LOG for each batch, so that the job can be interrupted and
+resumed at any time. With ``--page`` the log is summarized in ``false_alarms.json`` and on a page.
 
-A *draw* is a structure drawn by Hypothesis with the values drawn for it; that it is checked in training and in
-evaluation counts once, and the cases that an author fixed (the same in every batch) do not count.
+A *draw* is a structure drawn by Hypothesis with the values drawn for it. It counts once, even if it is checked in
+training and in evaluation. Cases that an author fixed, which are the same in every batch, do not count.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from tinygrad_lab.train.provenance import revision
 
 BATCH = 50  # structures in one search
 FIRST_SEED = 1000
-EACH, POOLED = 1000, 100_000  # least draws of a layer, and of all together
+EACH, POOLED = 1000, 100_000  # minimum draws of each layer, and of all together
 
 Entries = dict[str, list[dict[str, Any]]]
 
 
 def read(log: Path) -> Entries:
-    """What was done so far, by layer."""
+    """Return the batches that were checked so far, by layer."""
     done: Entries = defaultdict(list)
     if log.exists():
         for line in log.read_text(encoding="utf-8").splitlines():
@@ -46,7 +46,7 @@ def read(log: Path) -> Entries:
 
 
 def check(name: str, seed: int, at: str) -> dict[str, Any]:
-    """One batch of one layer; what is found is not shrunk, but can be drawn again by its seed."""
+    """Check one batch of one layer. Failures are not shrunk; the seed draws them again."""
     result = inspect_layer(name, profile=Profile(examples=BATCH, seed=seed, shrink=False))
     nearest = max((p.worst.ratio, p.name) for p in result.properties.values())
     return {
@@ -63,12 +63,12 @@ def check(name: str, seed: int, at: str) -> dict[str, Any]:
 
 
 def total(entries: list[dict[str, Any]], key: str) -> Any:
-    """A sum over batches."""
+    """Return a sum over batches."""
     return sum(entry[key] for entry in entries)
 
 
 def next_layer(done: Entries, names: list[str], each: int, pooled: int) -> str | None:
-    """The layer whose turn it is: the first that lacks draws of its own, then the one that has cost the least time."""
+    """Return the next layer: the first with fewer than EACH draws, or else the one that has taken the least time."""
     lacking = [name for name in names if total(done[name], "draws") < each]
     if lacking:
         return min(lacking, key=lambda name: total(done[name], "draws"))
@@ -78,7 +78,7 @@ def next_layer(done: Entries, names: list[str], each: int, pooled: int) -> str |
 
 
 def job(log: Path, names: list[str], each: int, pooled: int) -> None:
-    """Go round the layers until all have had their draws."""
+    """Check batches of layers until all have had their draws."""
     done, at = read(log), revision()
     while (name := next_layer(done, names, each, pooled)) is not None:
         entry = check(name, FIRST_SEED + len(done[name]), at)

@@ -1,4 +1,4 @@
-"""Measure how long `import tinygrad_lab` takes in a fresh process, over an interpreter that only imports NumPy.
+"""Measure the time of `import tinygrad_lab` in a fresh process, compared with an interpreter that imports NumPy alone.
 
 python tests/benchmarks/import_time.py [runs]
 """
@@ -16,14 +16,14 @@ BUDGET = 0.3  # seconds
 
 
 def seconds(statement: str) -> float:
-    """Wall time of a fresh interpreter that runs one statement."""
+    """Return the wall time of a fresh interpreter that runs one statement."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", statement], check=True)
     return time.perf_counter() - start
 
 
 def slowest_modules(count: int) -> list[tuple[float, str]]:
-    """The modules that take longest by themselves: (milliseconds, name)."""
+    """Return the modules that take longest by themselves: (milliseconds, name)."""
     command = [sys.executable, "-X", "importtime", "-c", "import tinygrad_lab"]
     report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     rows = re.findall(r"import time:\s*(\d+) \|\s*\d+ \| *(\S+)", report)

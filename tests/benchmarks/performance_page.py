@@ -1,4 +1,4 @@
-"""Write the page on speed and its figures from measurements: python tests/benchmarks/performance_page.py [--measure]
+"""Write docs/results/performance.md and its figures: python tests/benchmarks/performance_page.py [--measure]
 
 It reads these files from docs/results and writes the page and the figures there:
 
@@ -95,7 +95,7 @@ def cell(values: dict[str, Any]) -> str:
 
 
 def ratio(values: dict[str, Any], aim: float) -> str:
-    """Return a ratio with quartiles, marked where it misses the aim."""
+    """Return a ratio with quartiles, in bold type if it is below the aim."""
     low, high = values["ratio_quartiles"]
     digits = 3 if round(values["ratio_to_best_peer"], 2) == aim else 2
     text = f"{values['ratio_to_best_peer']:.{digits}f} ({low:.2f} to {high:.2f})"
@@ -138,7 +138,7 @@ def memory(networks: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def tiles() -> Iterator[str]:
-    """Yield the table of rounding errors, and of what tiles save."""
+    """Yield the table of the tiles' rounding errors and of the multiplications that they save."""
     customary = ("0", "1", "-1", "2", "-2")
     rows = [["direct", "", "1", f"{direct_error():.1e}"]]
     for m, r, points in (*((m, r, POINTS[m + r - 1]) for m, r in TILES), (4, 3, customary)):
@@ -149,7 +149,7 @@ def tiles() -> Iterator[str]:
 
 
 def direct_error(*, channels: int = 64, count: int = 4096) -> float:
-    """Return the same error of sums of 3 x 3 products for each channel."""
+    """Return the same error without tiles, by sums of 3 x 3 products for each channel."""
     random = np.random.default_rng(0)
     x = random.standard_normal((count, 9 * channels), np.float32)
     w = random.standard_normal(9 * channels, np.float32)
@@ -188,7 +188,7 @@ def save(figure: Any, path: Path) -> None:
 
 
 def largest_parts(parts: dict[str, float]) -> str:
-    """Return the largest parts of a profile in words."""
+    """Return a description of the largest parts of a profile."""
     whole = sum(parts.values())
     return ", ".join(f"{theme} {ms / whole:.0%}" for theme, ms in list(parts.items())[:4])
 

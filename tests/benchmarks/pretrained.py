@@ -1,4 +1,4 @@
-"""How published weights do on the test set of CIFAR-10, read by this project.
+"""Measure the accuracy of published weights, imported by this project, on the test set of CIFAR-10.
 
     python -m tests.benchmarks.pretrained FOLDER [--data DIR]
 

@@ -1,8 +1,8 @@
-"""Where the time of a step goes, and how it grows: python tests/benchmarks/steps.py {profile|scaling} OUTPUT.json
+"""Measure the parts of a step and how they grow: python tests/benchmarks/steps.py {profile|scaling} OUTPUT.json
 
-`profile` runs training steps of some networks and adds up the time of their operations, theme by theme; what is left is
-the engine's and Python's. `scaling` measures steps with more images in a batch, larger images and more layers. Both
-take medians of rounds in which everything has its turn.
+`profile` runs training steps of some networks and adds up the time of each kind of operation; the rest is the time of
+the engine and of Python. `scaling` measures steps with more images in a batch, larger images and more layers. Both
+return medians over rounds, in each of which everything is measured once.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ BATCHES, SIDES, DEPTHS = (8, 16, 32, 64, 128, 256), (16, 24, 32, 48, 64), (8, 14
 
 
 class Clock:
-    """The seconds that operations take, theme by theme; an operation inside another one counts for itself."""
+    """The seconds that operations take, by kind; an operation inside another one is counted separately."""
 
     def __init__(self) -> None:
         self.themes = {name: theme for theme, names in THEMES.items() for name in names}
@@ -74,7 +74,7 @@ class Clock:
 
 
 def profile(rounds: int) -> dict[str, Any]:
-    """Return, for each network, the median milliseconds of a training step in each theme."""
+    """Return, for each network, the median milliseconds of a training step by kind of operation."""
     found = {}
     for name in PROFILED:
         subject, clocks, wholes = Subject(NETWORKS[name], ""), [], []
@@ -98,7 +98,7 @@ def profile(rounds: int) -> dict[str, Any]:
 
 
 def deep(depth: int) -> Callable[[], float]:
-    """Return a training step of a residual network of some depth."""
+    """Return a training step of a residual network of a given depth."""
     keep_freed_memory()
     rng = np.random.default_rng(0)
     model = resnet_cifar(depth=depth, rng=0)
@@ -115,7 +115,7 @@ def deep(depth: int) -> Callable[[], float]:
 
 
 def scaling(rounds: int) -> dict[str, Any]:
-    """Return the median milliseconds of a training step, by what grows."""
+    """Return the median milliseconds of a training step against batch size, image size and depth."""
     net: Network = NETWORKS["alexnet_small"]
     series: dict[str, dict[int, Callable[[], float]]] = {
         "images in a batch": {n: Subject(replace(net, batch=n), "").train for n in BATCHES},
@@ -139,7 +139,7 @@ def scaling(rounds: int) -> dict[str, Any]:
 
 
 def straight(points: dict[int, float]) -> dict[str, float]:
-    """Return the line through the points: the cost in any case, what each unit adds, and the share it explains."""
+    """Return the fitted line: the fixed cost, the cost of each unit, and the share of the variance it explains."""
     sizes, costs = np.array(list(points), float), np.array(list(points.values()))
     each, fixed = np.polyfit(sizes, costs, 1)
     rest = costs - (fixed + each * sizes)

@@ -1,15 +1,16 @@
-"""Accuracy against the amount of data, airplane against ship: trained weights kept, partly kept, tuned, or none.
+"""Measure the accuracy of transfer learning and of training from scratch against the number of images.
 
     python -m tests.benchmarks.transfer FOLDER [--data DIR] [--so-far]
 
-A network of three convolutions is trained on the other eight classes of CIFAR-10; then, for 10 to 5,000 images a class,
-its last layer alone is trained, its last convolution too, all of it, or a fresh one from scratch. Rates are chosen
-once for each method, at 300 images a class, on training images that those runs do not see; lengths are fixed
-beforehand; the test set is looked at once, after the last update. All methods share the images of a seed. Images are
-not augmented, so that what is frozen below the first layer that learns is computed once.
+The task is airplane against ship, of CIFAR-10. A network of three convolutions is trained on the other eight classes.
+Then, for 10 to 5,000 images a class, four methods are compared: training its last layer, its last convolution too, all
+of it, or a new network from scratch. The learning rate is chosen once for each method, at 300 images a class, on
+training images that those runs do not see. The number of updates is fixed beforehand, and the test set is used once,
+after the last update. All methods share the images of a seed. Images are not augmented, so that the frozen layers
+below the first layer that learns are computed once.
 
-FOLDER keeps the trained weights and a line for each finished run, so that a run that is stopped goes on where it was.
-At the end the results are written to docs/results/transfer.json.
+FOLDER keeps the trained weights and a line for each finished run, so that an interrupted program can be resumed. At the
+end, the results are written to docs/results/transfer.json.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from tinygrad_lab.weights import freeze, load_weights, replace_head, save_weight
 from tinygrad_lab_layers import Flatten
 
 TASK = ("airplane", "ship")
-METHODS = {  # what is frozen; None: from scratch
+METHODS = {  # frozen variables; None: from scratch
     "frozen": {"patterns": ("*",), "but": "output"},
     "partly frozen": {"patterns": ("*",), "but": ("conv3", "output")},
     "fine-tuned": {"patterns": ()},
@@ -62,7 +63,7 @@ def in_order(data: Dataset) -> Loader:
 
 
 def learning_part(model: Any, data: Dataset) -> tuple[Any, Dataset]:
-    """What begins with the first layer that learns, and what it is given in place of the images."""
+    """Return the model from the first layer that learns on, and the data set of this layer's inputs."""
     layers = list(model.inner.items())
     first = next(i for i, (_, layer) in enumerate(layers) if any(p.node for p in layer.parameters().values()))
     if first == 0:
@@ -77,7 +78,7 @@ def learning_part(model: Any, data: Dataset) -> tuple[Any, Dataset]:
 
 
 def train(model: Any, data: Dataset, *, updates: int, rate: float, batch: int, seed: int, augment: Any = ()) -> None:
-    """SGD with momentum along one cycle of the rate."""
+    """Train by SGD with momentum and one cycle of the learning rate."""
     part, given = learning_part(model, data)
     steps = Compose([*augment, NORMALIZE]) if part is model else None
     model, batches = part, Loader(given, batch_size=batch, seed=seed, augment=steps, workers=1)
@@ -148,7 +149,7 @@ class Log:
 
 
 def run_all(folder: Path, root: str | None) -> None:
-    """Run what has not run yet: the choice of rates, then seed by seed, so that a part is a smaller experiment."""
+    """Choose the rates, then run seed by seed, so that finished seeds are a complete smaller experiment."""
     pretrained(folder, root)
     log = Log(folder / "log.jsonl")
     whole = load("cifar10", split="train", root=root, classes=list(TASK))
@@ -180,7 +181,7 @@ def chosen_rates(log: Log) -> dict[str, float]:
 
 
 def collected(folder: Path) -> dict[str, Any]:
-    """The results of the runs that are finished: of each size the seeds of which all methods are, two at least."""
+    """Return the results of finished runs: each size's seeds that all methods have finished, if at least two."""
     log = Log(folder / "log.jsonl")
     seeds = {n: [s for s in range(5) if all(f"{m}/{n}/{s}" in log.done for m in METHODS)] for n in SIZES}
     runs = {
@@ -199,7 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data")
-    parser.add_argument("--so-far", action="store_true", help="write the results of what has run, and run nothing")
+    parser.add_argument("--so-far", action="store_true", help="write the results of the finished runs, and run nothing")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     if not arguments.so_far:
