@@ -1,4 +1,4 @@
-"""What all tests share: threads, Hypothesis profiles, and the check that it is this tree that is tested."""
+"""Configuration of all tests: threads, Hypothesis profiles, and a check that this source tree is the one tested."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parents[1]
 MOST_WORKERS = 4  # a worker holds a few hundred megabytes once it has imported its peers
 
-# The arrays of the tests are small and the workers many: a pool of threads in each would only be in the way.
+# Arrays of the tests are small, and there are many workers, so a pool of threads in each would slow them down.
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -28,7 +28,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Spread the suite over the processors; run files that are asked for by name right here, where that is quicker."""
+    """Spread the suite over the processors; run files that are given by name in this process, which is quicker."""
     named = [Path(argument.split("::")[0]) for argument in config.args]
     if all(path.suffix == ".py" for path in named):
         return 0
@@ -36,7 +36,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_sessionstart() -> None:
-    """Refuse to test a copy: without an editable install, pytest would test whatever was installed last."""
+    """Refuse to run without an editable install of this tree: pytest would test whatever was installed last."""
     for package in ("tinygrad_lab", "tinygrad_lab_layers"):
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None or not Path(spec.origin).is_relative_to(ROOT):
@@ -45,7 +45,7 @@ def pytest_sessionstart() -> None:
 
 
 def has_gpu() -> bool:
-    """Tell whether CuPy is installed and finds a device."""
+    """Return whether CuPy is installed and finds a device."""
     try:
         return bool(importlib.import_module("cupy").cuda.is_available())
     except ImportError:
@@ -53,7 +53,7 @@ def has_gpu() -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, visibly, what needs a GPU where there is none."""
+    """Mark tests that need a GPU as skipped if there is none."""
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and not has_gpu():
         for item in marked:

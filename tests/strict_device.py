@@ -1,11 +1,11 @@
-"""A strict device without hardware: arrays that refuse to become NumPy arrays by any route, as a GPU's do.
+"""A strict device without hardware, whose arrays refuse every conversion to NumPy arrays, like those of a GPU.
 
-Computed by NumPy behind the wall, so that results can be checked, but nothing gets over the wall unless it is moved:
-`np.asarray`, ufuncs and functions of NumPy, the buffer protocol, DLPack and mixing with ndarrays all raise
-`LeakError`. The namespace `fake` offers NumPy's functions on such arrays and refuses ndarrays. As with CuPy, a result
-without axes is an array, Python's and NumPy's scalars may stand in for arrays, and ``float(a)`` waits for the device.
+NumPy computes the results internally, but only an explicit move gives access to them: `np.asarray`, ufuncs and
+functions of NumPy, the buffer protocol, DLPack and operations with ndarrays all raise `LeakError`. The namespace `fake`
+has NumPy's functions for these arrays and refuses ndarrays. As with CuPy, a result without axes is an array, scalars of
+Python and NumPy may be used in place of arrays, and ``float(a)`` waits for the device.
 
-`device()` registers it under the name "strict". `transfers` counts what was moved and waited for.
+The device is registered under the name "strict". `transfers` counts its transfers and waits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ transfers: Counter[str] = Counter()
 
 
 class LeakError(TypeError):
-    """An array of the device was about to become an array of NumPy, or met one."""
+    """An array of the device was used with an ndarray, or its conversion to one was requested."""
 
 
 def _refuse(how: str) -> Any:
@@ -35,7 +35,7 @@ def _refuse(how: str) -> Any:
 
 
 def _inside(value: Any) -> Any:
-    """What NumPy computes with behind the wall. An ndarray does not get there."""
+    """Return the ndarrays inside the device's arrays; refuse an ndarray."""
     if isinstance(value, StrictArray):
         return value._behind_the_wall
     if isinstance(value, np.ndarray):
@@ -48,7 +48,7 @@ def _inside(value: Any) -> Any:
 
 
 def _outside(value: Any) -> Any:
-    """A result of NumPy, wrapped again."""
+    """Return results of NumPy as arrays of the device."""
     if isinstance(value, np.ndarray | np.generic):
         return StrictArray(np.asarray(value))
     if isinstance(value, list | tuple):
@@ -57,10 +57,10 @@ def _outside(value: Any) -> Any:
 
 
 class Recording:
-    """What was asked of the device inside a ``with`` block, to be computed again as often as wanted: a captured graph.
+    """A captured graph: a recording of the operations in a ``with`` block, which can be repeated any number of times.
 
-    As there, inside the block nothing may be moved or waited for, and what it changes in place is afterwards as it was.
-    A launch repeats each operation with the arguments that it had, numbers included, and at the same places.
+    As on a GPU, nothing may be moved or waited for inside the block, and arrays that it changes in place are restored
+    afterwards. A launch repeats each operation with the same arguments, including numbers, and in the same memory.
     """
 
     now: Recording | None = None
@@ -84,7 +84,7 @@ class Recording:
 
 
 def _compute(function: Callable[..., Any], args: Any, options: dict[str, Any]) -> Any:
-    """Compute new arrays; when a recording is launched, into the same ones."""
+    """Compute new arrays; a launch of a recording writes into the same arrays."""
     args, options = _inside(args), _inside(options)
     made = _as_arrays(function(*args, **options))
     if Recording.now:
@@ -93,7 +93,7 @@ def _compute(function: Callable[..., Any], args: Any, options: dict[str, Any]) -
 
 
 def change(function: Callable[..., Any], targets: list[np.ndarray]) -> None:
-    """Do something that changes arrays."""
+    """Call a function that changes the target arrays."""
     if Recording.now:
         Recording.now.changed += [(target, target.copy()) for target in targets]
         Recording.now.operations.append(function)
@@ -121,7 +121,7 @@ def _count(what: str) -> None:
 
 
 def _behind(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function on this device's arrays."""
+    """Return the same function for this device's arrays."""
 
     def call(*args: Any, **options: Any) -> Any:
         return _compute(function, args, options)
@@ -166,7 +166,7 @@ def _wait(convert: Callable[[Any], Any]) -> Any:
 
 
 class StrictArray:
-    """An array of the device."""
+    """An array of the strict device."""
 
     __slots__ = ("_behind_the_wall",)
 
@@ -210,7 +210,7 @@ class StrictArray:
         return f"StrictArray({self._behind_the_wall})"
 
     __str__ = __repr__
-    __hash__ = None  # type: ignore[assignment]  # as for other arrays: == goes element by element
+    __hash__ = None  # type: ignore[assignment]  # as for other arrays, == is elementwise
     __bool__, __int__, __float__ = _wait(bool), _wait(int), _wait(float)
     __complex__, __index__ = _wait(complex), _wait(operator.index)
 
@@ -246,7 +246,7 @@ fake = Namespace()
 
 
 def to_device(array: Any) -> StrictArray:
-    """Copy an array of NumPy to the device, where it is read-only: whoever writes into an argument is found out."""
+    """Copy an array of NumPy to the device. It is read-only there, so that writing into an argument fails."""
     _count("to the device")
     copied = np.array(array)
     copied.flags.writeable = False
@@ -269,7 +269,7 @@ register_backend(STRICT, StrictArray)
 
 
 def everywhere(tree: Any, move: Callable[[Any], Any]) -> Any:
-    """Move every array in tuples, lists and dicts; leave the rest."""
+    """Move every array in tuples, lists and dicts, and keep other values."""
     if isinstance(tree, dict):
         return {k: everywhere(v, move) for k, v in tree.items()}
     if isinstance(tree, list | tuple):

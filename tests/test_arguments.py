@@ -1,4 +1,4 @@
-"""Arguments are held against annotations: what was meant passes, what was not is told by name."""
+"""Arguments are checked against annotations: valid ones pass, and an error names the others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tinygrad_lab.registry import build, describe, layers
         (str, ["", "same", np.str_("same")], [0, None, b"same", ["same"]]),
         (type(None), [None], [0, "", False]),
         (int | None, [1, None], [1.5, "1", True]),
-        (Union[str, float], ["he", 1, 0.1], [None, [0.1], False]),  # noqa: UP007  # the old way is read too
+        (Union[str, float], ["he", 1, 0.1], [None, [0.1], False]),  # noqa: UP007  # the old form works too
         (Literal["zero", "edge"], ["zero", "edge", np.str_("edge")], ["none", None, 0]),
         (Literal[1, None], [1, None, np.int8(1)], [True, 1.0, np.True_, np.array([1, 2]), np.array(1), [1]]),
         (Literal[True], [True, np.True_], [1, 1.0]),
@@ -46,7 +46,7 @@ from tinygrad_lab.registry import build, describe, layers
     ],
     ids=str,
 )
-def test_what_fits(annotation: Any, right: list[Any], wrong: list[Any]) -> None:
+def test_values_that_fit_their_annotation(annotation: Any, right: list[Any], wrong: list[Any]) -> None:
     assert [value for value in right if not fits(value, annotation)] == []
     assert [value for value in wrong if fits(value, annotation)] == []
 
@@ -65,8 +65,8 @@ def test_the_message_says_who_expected_what_and_got_what() -> None:
         layers["conv2d"](3, 8, kernel_size="3")
 
 
-@pytest.mark.parametrize("name", [name for name in layers if name != "sequential"])  # which has no options
-def test_no_built_in_layer_takes_an_option_of_a_foreign_type(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in layers if name != "sequential"])  # it has no options
+def test_built_in_layers_refuse_options_of_a_wrong_type(name: str) -> None:
     from tests.layers.test_misuse import first_case
 
     cls, case = layers[name], first_case(name)
@@ -76,14 +76,14 @@ def test_no_built_in_layer_takes_an_option_of_a_foreign_type(name: str) -> None:
             cls(**given | {option: object()})
 
 
-def test_numbers_of_numpy_are_kept_as_what_they_are() -> None:
+def test_numpy_numbers_are_accepted_and_described_in_json() -> None:
     dense = layers["dense"](np.int64(2), np.uint8(3), bias=np.True_, init=np.float32(0.1), rng=0)
     assert dense.output_shape((1, 2)) == (1, 3)
     assert json.loads(json.dumps(describe(dense)["config"]))["bias"] is True
 
 
 class Stranger(tgl.Layer):
-    """A plugin of somebody's, some of whose annotations say what cannot be looked up, or nothing."""
+    """A third-party plugin; one of its options has no annotation."""
 
     def __init__(self, size: tuple[int, int], *more: int, mode: Literal["a", "b"] = "a", free=None) -> None:  # type: ignore[no-untyped-def]
         self.size, self.more, self.mode, self.free = size, more, mode, free
@@ -94,7 +94,7 @@ class Odd(tgl.Layer):
         self.size = size
 
 
-def test_strangers_get_the_same_and_what_is_not_understood_is_let_through() -> None:
+def test_plugins_are_checked_and_unknown_annotations_accept_everything() -> None:
     assert Stranger([1, 2], 3, 4, mode="b", free=object()).more == (3, 4)
     with pytest.raises(OptionError, match=r"^Stranger: expected size of type tuple\[int, int\], got \(1,\) \(tuple\)"):
         Stranger((1,))
@@ -120,26 +120,26 @@ def test_functions_partials_and_dataclasses() -> None:
     check_types("callable", print, {"sep": 3})
 
 
-def test_a_configuration_goes_through_json_where_pairs_become_lists() -> None:
+def test_a_configuration_survives_json_where_pairs_become_lists() -> None:
     pool = layers["adaptive_avg_pool2d"]((2, 3))
     description = describe(pool)
     assert build({**description, "config": {"size": [2, 3]}}).output_shape((1, 8, 9, 4)) == (1, 2, 3, 4)
 
 
 class Defaults(tgl.Layer):
-    """Defaults that their annotations do not speak of."""
+    """A layer whose defaults do not fit their annotations."""
 
     def __init__(
         self,
-        n: int = None,  # type: ignore[assignment]  # noqa: RUF013  # as many write it
-        rate: float = "auto",  # type: ignore[assignment]  # as many write it
+        n: int = None,  # type: ignore[assignment]  # noqa: RUF013  # a common habit
+        rate: float = "auto",  # type: ignore[assignment]  # a common habit
         power: int = 1,
-        at: int = np.zeros(2),  # type: ignore[assignment]  # has no one answer to ==
+        at: int = np.zeros(2),  # type: ignore[assignment]  # == gives an array
     ) -> None:
         self.n, self.rate = n, rate
 
 
-def test_a_default_fits_and_so_a_configuration_can_be_built() -> None:
+def test_a_default_is_accepted_so_that_a_configuration_can_be_built() -> None:
     config = Defaults().config()
     assert Defaults(**config).config() == config
     assert Defaults(rate="".join(["au", "to"])).rate == "auto"  # type: ignore[arg-type]
@@ -158,7 +158,7 @@ def test_a_default_fits_and_so_a_configuration_can_be_built() -> None:
         ("elu", {"alpha": 0.5}),
     ],
 )
-def test_numbers_of_numpy_do_not_widen_results(name: str, options: dict[str, Any]) -> None:
+def test_numpy_numbers_as_options_do_not_widen_results(name: str, options: dict[str, Any]) -> None:
     usual = layers[name](**options)
     other = layers[name](**{option: np.array([value])[0] for option, value in options.items()})
     x = np.linspace(-1, 1, 48, dtype="float32").reshape(1, 4, 4, 3)
@@ -168,14 +168,14 @@ def test_numbers_of_numpy_do_not_widen_results(name: str, options: dict[str, Any
     assert {type(value) for value in other.config().values()} <= {float, int, str, bool, type(None)}
 
 
-def test_numbers_of_numpy_within_tuples_become_pythons() -> None:
+def test_numpy_numbers_in_tuples_become_python_numbers() -> None:
     config = Stranger((np.int64(1), np.int8(2)), free=[(np.float64(0.5),)]).config()
     assert json.loads(json.dumps(config))["free"] == [[0.5]]
     members = [1, (2, 3)]
-    assert Stranger((1, 2), free=members).free is members, "what holds none of NumPy's stays the same object"
+    assert Stranger((1, 2), free=members).free is members, "without numbers of NumPy, the object is kept"
 
 
-def test_arrays_are_sequences() -> None:
+def test_arrays_are_accepted_as_sequences() -> None:
     from tinygrad_lab.data.augment import Normalize, PCAColor
     from tinygrad_lab.optim.schedules import MultiStepDecay
 
@@ -187,7 +187,7 @@ def test_arrays_are_sequences() -> None:
         PCAColor(**both | {"eigenvectors": np.ones(3)})
 
 
-def test_a_class_may_be_abstract_too() -> None:
+def test_a_subclass_may_also_derive_from_abc() -> None:
     class Base(tgl.optim.Optimizer, ABC):
         pass
 
@@ -203,7 +203,7 @@ def test_an_option_may_have_any_name() -> None:
     assert Classifier(cls=3).config() == {"cls": 3}
 
 
-def test_what_cannot_be_hashed_is_checked_too() -> None:
+def test_arguments_of_an_unhashable_callable_are_checked() -> None:
     class Making:
         __hash__ = None  # type: ignore[assignment]
 

@@ -1,4 +1,4 @@
-"""Array libraries: which one an array belongs to, moving, the few functions that the libraries lack, random bits."""
+"""Array libraries: the library of an array, moving, functions that libraries lack, random bits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinygrad_lab.errors import DeviceError, DTypeError
 HERE, THERE = np.array([1.0, 2.0]), to_device(np.array([1.0, 2.0]))
 
 
-def test_the_namespace_is_that_of_the_arrays() -> None:
+def test_the_namespace_belongs_to_the_arrays() -> None:
     assert backend.namespace(HERE, 2.0, np.float64(3)) is np
     assert backend.namespace(THERE, 2.0, np.float64(3)) is fake
     assert backend.namespace() is np
@@ -48,19 +48,19 @@ def test_transfer_is_explicit_and_counts() -> None:
     assert backend.device_name(2.0) == "cpu"
 
 
-def test_an_unknown_device_is_answered_with_those_there_are() -> None:
+def test_the_error_for_an_unknown_device_lists_the_devices() -> None:
     with pytest.raises(DeviceError, match=r"device 'tpu': expected one of \['cpu', 'cuda', 'strict'\]"):
         backend.find_backend("tpu")
 
 
-def test_cupy_is_asked_for_only_when_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_cupy_is_an_error_only_if_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(backend.BACKENDS, "cuda", raising=False)
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(DeviceError, match=r"device 'cuda': expected CuPy to be installed.*'tinygrad-lab\[cuda\]'"):
         backend.find_backend("cuda")
 
 
-def test_cupy_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_says_that_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     class Cuda:
         @staticmethod
         def is_available() -> bool:
@@ -76,7 +76,7 @@ def test_cupy_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         backend.find_backend("cuda")
 
 
-def test_what_carries_a_gradient() -> None:
+def test_only_floats_carry_a_gradient() -> None:
     assert backend.carries_gradient(HERE)
     assert backend.carries_gradient(THERE)
     assert backend.carries_gradient(np.float32(1))
@@ -90,7 +90,7 @@ def test_what_carries_a_gradient() -> None:
         backend.as_floats("text")
 
 
-def test_the_facade_works_on_every_device() -> None:
+def test_functions_that_libraries_lack_work_on_every_device() -> None:
     assert backend.zeros_like(THERE).dtype == np.float64
     assert to_host(backend.erf(THERE)).tolist() == special.erf(HERE).tolist()
     assert to_host(backend.erfc(THERE)).tolist() == special.erfc(HERE).tolist()
@@ -106,7 +106,7 @@ def test_the_facade_works_on_every_device() -> None:
 
 
 def python_split_mix(state: int) -> int:
-    """SplitMix64 as its paper prints it, in Python's whole numbers."""
+    """SplitMix64 as in its paper, with Python's integers."""
     mask = 2**64 - 1
     z = (state + 0x9E3779B97F4A7C15) & mask
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
@@ -115,7 +115,7 @@ def python_split_mix(state: int) -> int:
 
 
 def test_split_mix_is_the_published_generator() -> None:
-    """The first numbers from state 1234567, as other implementations print them."""
+    """The first numbers from state 1234567 equal those of other implementations."""
     published = [6457827717110365317, 3203168211198807973, 9817491932198370423]
     golden = 0x9E3779B97F4A7C15
     assert [backend.split_mix((1234567 + i * golden) % 2**64) for i in range(3)] == published
@@ -123,7 +123,7 @@ def test_split_mix_is_the_published_generator() -> None:
 
 
 @pytest.mark.parametrize("xp", [np, fake])
-def test_random_bits_depend_on_key_and_position_alone(xp: Any) -> None:
+def test_random_bits_depend_only_on_key_and_position(xp: Any) -> None:
     for key in (0, 1, 2**64 - 1, 0xDEADBEEF):
         long, short = backend.random_bits(xp, key, 5), backend.random_bits(xp, key, 3)
         expected = [python_split_mix((key + i * 0x9E3779B97F4A7C15) % 2**64) for i in range(5)]
@@ -133,7 +133,7 @@ def test_random_bits_depend_on_key_and_position_alone(xp: Any) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_numbers_of_numpy_are_keys_and_places_like_pythons() -> None:
+def test_keys_and_positions_may_be_numpy_integers() -> None:
     wide = 2**63 - 1
     expected = python_split_mix((wide + 3 * 0x9E3779B97F4A7C15) % 2**64)
     assert backend.random_number(np.uint64(wide), np.int64(3)) == expected  # type: ignore[arg-type]
@@ -143,7 +143,7 @@ def test_numbers_of_numpy_are_keys_and_places_like_pythons() -> None:
     assert np.shape(found) == ()
 
 
-def test_random_bits_take_as_many_passes_as_their_formula() -> None:
+def test_random_bits_take_one_pass_for_each_operation_of_the_formula() -> None:
     class Counting(np.ndarray[Any, Any]):
         passes = 0
 

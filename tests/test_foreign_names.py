@@ -1,4 +1,4 @@
-"""What users of other frameworks type first ends in an error that names our word."""
+"""Names of other frameworks raise an error with the name in this framework."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ EVERY = [
 
 
 @pytest.mark.parametrize(("owner", "name", "use"), EVERY)
-def test_a_foreign_name_is_answered_by_ours(owner: str, name: str, use: str) -> None:
+def test_the_error_for_a_foreign_name_gives_our_name(owner: str, name: str, use: str) -> None:
     with pytest.raises(AttributeError) as caught:
         getattr(an(owner), name)
     assert str(caught.value).endswith(f"has no attribute {name!r}; use {use}")
 
 
 @pytest.mark.parametrize("name", ["erf", "tile", "sort", "softplus_of_nothing"])
-def test_a_method_that_is_a_function_here_is_named(name: str) -> None:
+def test_the_error_for_a_method_names_the_function(name: str) -> None:
     with pytest.raises(AttributeError) as caught:
         getattr(tgl.tensor(np.ones(2)), name)
     assert str(caught.value).endswith(f"; use tinygrad_lab.{name}(x)") == hasattr(tgl, name)
@@ -67,13 +67,13 @@ def test_other_type_errors_stay_as_they_are() -> None:
         tgl.tensor(np.ones(2)).sum(axes=0)
 
 
-def test_assignment_to_elements_is_refused_with_the_cure() -> None:
+def test_the_error_for_assignment_to_elements_names_where() -> None:
     t = tgl.tensor(np.ones(2))
     with pytest.raises(CallError, match=r"tensors are immutable; use tinygrad_lab.where"):
         t[0] = 1.0
 
 
-def test_what_is_there_is_found_and_copies_work() -> None:
+def test_existing_names_and_copies_still_work() -> None:
     network = tgl.Sequential({"first": Dense(2, 2, rng=0)})
     assert network.first is network["first"]
     assert copy.deepcopy(network).first is not network.first
@@ -81,7 +81,7 @@ def test_what_is_there_is_found_and_copies_work() -> None:
     assert importlib.import_module("tinygrad_lab.train").Trainer
 
 
-def test_every_replacement_that_is_a_name_of_the_package_exists() -> None:
+def test_every_replacement_in_the_package_exists() -> None:
     words = [use.split("(")[0].split(",")[0] for use in (*TENSOR.values(), *LAYER.values(), *PACKAGE.values())]
     for word in words:
         if word.startswith("tinygrad_lab"):

@@ -1,4 +1,4 @@
-"""The machine's memory, and what is refused because it would take more."""
+"""The machine's memory, and the refusal of allocations that exceed it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_a_machine_has_some_memory() -> None:
 
 
 @pytest.mark.parametrize(("text", "known"), [("max\n", False), ("1073741824\n", True), (None, False)])
-def test_a_container_may_have_less(
+def test_the_limit_of_a_container_counts(
     text: str | None, known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if text is not None:
@@ -24,7 +24,7 @@ def test_a_container_may_have_less(
     assert (limits.machine_memory() == 1 << 30) == known
 
 
-def test_what_needs_more_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_allocations_that_exceed_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "machine_memory", lambda: 10 << 30)
     limits.check_memory(DataError, "photos", 10 << 30, cure="take fewer")
     with pytest.raises(DataError) as told:

@@ -1,4 +1,4 @@
-"""NumPy's functions of tensors, against themselves of arrays: in every form of call, or refused in one line."""
+"""NumPy's functions give the same for tensors as for arrays in every form of call, or are refused in one line."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ CALLS: dict[str, list[Call]] = {
 FORMS = [pytest.param(name, call, id=f"{name}-{i}") for name, calls in CALLS.items() for i, call in enumerate(calls)]
 
 
-def test_every_operation_is_tried() -> None:
+def test_every_operation_is_tested() -> None:
     assert {function.__name__ for function in OPERATIONS} == set(CALLS)
 
 
@@ -89,7 +89,7 @@ def test_a_function_of_arrays_takes_tensors(name: str, call: Call, dtype: str) -
     x, y = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(dtype)
     expected, got = call(x, y), call(tgl.tensor(x, requires_grad=True), y)
     assert isinstance(got, tgl.Tensor)
-    assert got.requires_grad == (got.dtype.kind == "f"), "it stays on the tape"
+    assert got.requires_grad == (got.dtype.kind == "f"), "the result stays on the tape"
     np.testing.assert_allclose(got.numpy(), expected, rtol=1e-14 if dtype == "float64" else 1e-5)
 
 
@@ -100,7 +100,7 @@ def test_a_function_of_arrays_takes_tensors(name: str, call: Call, dtype: str) -
         lambda x: np.size(x, axis=0), lambda x: np.result_type(x, np.float32), lambda x: np.can_cast(x.dtype, "f4"),
     ],
 )  # fmt: skip
-def test_a_question_about_shapes_or_dtypes_is_answered(call: Callable[[Any], Any]) -> None:
+def test_functions_about_shapes_or_dtypes_accept_tensors(call: Callable[[Any], Any]) -> None:
     x = np.ones((2, 3))
     assert call(tgl.tensor(x, requires_grad=True)) == call(x)
 
@@ -113,7 +113,7 @@ def test_a_question_about_shapes_or_dtypes_is_answered(call: Callable[[Any], Any
         np.count_nonzero, np.nonzero, np.argwhere,
     ],
 )  # fmt: skip
-def test_what_has_no_derivative_is_answered_by_arrays(call: Callable[[Any], Any]) -> None:
+def test_functions_without_a_derivative_return_arrays(call: Callable[[Any], Any]) -> None:
     x = np.array([[1.0, np.nan, -np.inf], [0.0, -0.0, 2.0]])
     got = call(tgl.tensor(x, requires_grad=True))
     np.testing.assert_array_equal(got, call(x))
@@ -131,7 +131,7 @@ def test_what_has_no_derivative_is_answered_by_arrays(call: Callable[[Any], Any]
         lambda t: np.take_along_axis(t, np.array([[0]]), None), lambda t: np.where(t > 0),
     ],
 )  # fmt: skip
-def test_what_is_no_operation_is_refused_in_one_line(call: Callable[[Any], Any]) -> None:
+def test_other_functions_and_options_are_refused_in_one_line(call: Callable[[Any], Any]) -> None:
     with pytest.raises(LabError, match=r"expected .*got|use t\.numpy\(\)") as told:
         call(tgl.tensor([[0.5, 2.0]], requires_grad=True))
     assert "\n" not in str(told.value)
@@ -148,7 +148,7 @@ def test_numbers_lists_and_integers_take_the_width_of_the_tensor(dtype: str) -> 
         assert (y.dtype, y.requires_grad) == (dtype, True)
 
 
-def test_a_tensor_may_stand_in_any_place() -> None:
+def test_any_argument_may_be_a_tensor() -> None:
     x, bound = np.array([1.0, 2.0, 3.0]), tgl.tensor(2.0, requires_grad=True)
     assert np.clip(x, bound, None).numpy().tolist() == [2.0, 2.0, 3.0]  # type: ignore[call-overload]
     assert np.tile(x, tgl.tensor(2)).tolist() == [*x, *x]  # type: ignore[call-overload]
@@ -164,9 +164,9 @@ def test_products_and_sums_of_small_integers_widen(dtype: str) -> None:
         assert got.numpy().tolist() == expected.tolist()
 
 
-def test_another_array_type_is_asked() -> None:
+def test_other_array_types_may_implement_the_function() -> None:
     class Other:
-        """Answers for itself."""
+        """An array type with its own implementation."""
 
         def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> str:
             return "other"

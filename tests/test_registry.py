@@ -1,4 +1,4 @@
-"""The registry: plugins found by metadata alone, and what is said of broken, doubled, too new and unknown ones."""
+"""The registry: plugins found by metadata alone, and errors for broken, duplicate, too new and unknown ones."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Install = Callable[..., None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Make distributions, as pip leaves them: a module and a .dist-info with metadata and entry points."""
+    """Install distributions like pip: a module and a .dist-info with metadata and entry points."""
     monkeypatch.syspath_prepend(str(tmp_path))
     modules: list[str] = []
 
@@ -67,11 +67,11 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 
 def swish(attributes: str = "pass") -> str:
-    """The source of a plugin."""
+    """Return the source of a plugin."""
     return SWISH.format(attributes=attributes)
 
 
-def test_the_built_in_layers_are_plugins_like_a_strangers() -> None:
+def test_built_in_layers_are_plugins_like_third_party_ones() -> None:
     dense = registry.layers["dense"]
     assert issubclass(dense, tgl.Layer)
     assert registry.layers.name_of(dense) == "dense"
@@ -82,7 +82,7 @@ def test_the_built_in_layers_are_plugins_like_a_strangers() -> None:
     assert len(registry.layers) == len(list(registry.layers))
 
 
-def test_a_strangers_plugin_is_found_without_being_imported(install: Install) -> None:
+def test_a_third_party_plugin_is_found_without_being_imported(install: Install) -> None:
     install("acme-swish", {"acme.swish": "acme_swish:Swish"}, acme_swish=swish())
     plugin = registry.layers.plugin("acme.swish")
     assert (plugin.distribution, plugin.version) == ("acme-swish", "1.2")
@@ -96,7 +96,7 @@ def test_a_strangers_plugin_is_found_without_being_imported(install: Install) ->
     assert registry.layers.status("acme.swish") == "ok"
 
 
-def test_what_was_found_is_cached_until_it_is_refreshed(install: Install, tmp_path: Path) -> None:
+def test_found_plugins_are_cached_until_refresh(install: Install, tmp_path: Path) -> None:
     before = registry.layers.plugins()
     info = tmp_path / "late-1.0.dist-info"
     info.mkdir()
@@ -109,7 +109,7 @@ def test_what_was_found_is_cached_until_it_is_refreshed(install: Install, tmp_pa
     assert "late.swish" in registry.layers
 
 
-def test_an_unknown_plugin_is_answered_with_near_names() -> None:
+def test_the_error_for_an_unknown_plugin_suggests_similar_names() -> None:
     with pytest.raises(PluginError, match="layers: expected the name of a plugin, got 'conv_2d'; did you mean 'conv2"):
         registry.layers["conv_2d"]
     with pytest.raises(PluginError, match=r"got 'zzzzzz'; there are .*, conv2d, "):
@@ -137,8 +137,8 @@ def test_an_unknown_plugin_is_answered_with_near_names() -> None:
         ("def again(): again()\nagain()", "RecursionError"),
     ],
 )
-def test_a_broken_plugin_fails_when_it_is_asked_for(install: Install, source: str, reason: str) -> None:
-    """And the others go on working."""
+def test_a_broken_plugin_fails_when_it_is_used(install: Install, source: str, reason: str) -> None:
+    """Other plugins still work."""
     install("acme-broken", {"acme.broken": "acme_broken:Swish"}, acme_broken=source)
     assert issubclass(registry.layers["dense"], tgl.Layer)
     with pytest.raises(PluginError) as caught:
@@ -150,14 +150,14 @@ def test_a_broken_plugin_fails_when_it_is_asked_for(install: Install, source: st
     assert registry.layers.status("acme.broken") == text
 
 
-def test_ctrl_c_while_a_plugin_is_imported_is_the_users(install: Install) -> None:
+def test_ctrl_c_while_a_plugin_is_imported_is_not_caught(install: Install) -> None:
     install("acme-slow", {"acme.slow": "acme_slow:Swish"}, acme_slow="raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         registry.layers["acme.slow"]
 
 
 @pytest.mark.parametrize("end", ["sys.exit(0)", "os._exit(0)"])
-def test_no_plugin_ends_a_program(install: Install, end: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plugin_cannot_end_the_program(install: Install, end: str, capsys: pytest.CaptureFixture[str]) -> None:
     install("acme-end", {"acme.end": "acme_end:Swish"}, acme_end=f"import os, sys\n{end}")
     assert main(["layers"]) == 0
     message = "'acme.end' (acme_end:Swish of acme-end 1.2) cannot be imported: SystemExit"
@@ -181,7 +181,7 @@ def test_a_name_that_two_distributions_register_is_refused(install: Install) -> 
     assert registry.layers["other.fine"].__name__ == "Swish"
 
 
-def test_a_stranger_cannot_take_a_built_in_name(install: Install) -> None:
+def test_a_third_party_plugin_cannot_take_a_built_in_name(install: Install) -> None:
     install("acme-dense", {"dense": "acme_dense:Swish"}, acme_dense=swish())
     with pytest.raises(PluginError, match=r"expected one plugin 'dense', got 2: .*acme-dense 1.2.*tinygrad-lab"):
         registry.layers["dense"]
@@ -194,24 +194,24 @@ def test_a_stranger_cannot_take_a_built_in_name(install: Install) -> None:
         ("api = -1", r"is made for plugin API -1, but this tinygrad_lab offers 1 and 0; upgrade acme-new"),
     ],
 )
-def test_a_plugin_for_another_api_is_refused_naming_both(install: Install, attributes: str, message: str) -> None:
+def test_a_plugin_for_another_api_is_refused(install: Install, attributes: str, message: str) -> None:
     install("acme-new", {"acme.new": "acme_new:Swish"}, acme_new=swish(attributes))
     with pytest.raises(PluginError, match=rf"layers: 'acme.new' \(acme_new:Swish of acme-new 1.2\) {message}"):
         registry.layers["acme.new"]
 
 
-def test_the_api_before_is_accepted(install: Install) -> None:
+def test_the_previous_api_is_accepted(install: Install) -> None:
     install("acme-old", {"acme.old": "acme_old:Swish"}, acme_old=swish("api = 0"))
     assert registry.layers["acme.old"].api == 0
 
 
-def test_a_layer_must_be_one(install: Install) -> None:
+def test_a_plugin_that_is_not_a_layer_is_refused(install: Install) -> None:
     install("acme-none", {"acme.none": "acme_none:Swish"}, acme_none="def Swish(): pass")
     with pytest.raises(PluginError, match=r"'acme.none' .*: expected a subclass of Layer, got <function Swish"):
         registry.layers["acme.none"]
 
 
-def test_other_kinds_are_found_in_their_groups(install: Install) -> None:
+def test_other_kinds_of_plugins_are_found_in_their_groups(install: Install) -> None:
     install("acme-models", {"acme.tiny": "acme_models:tiny"}, group="models", acme_models="def tiny(): return 3")
     assert registry.models["acme.tiny"]() == 3
     assert "acme.tiny" not in registry.layers
@@ -219,7 +219,7 @@ def test_other_kinds_are_found_in_their_groups(install: Install) -> None:
         registry.models["acme.tin"]
 
 
-def test_one_registry_for_every_kind() -> None:
+def test_every_kind_of_plugin_has_a_registry() -> None:
     kinds = "layers cases models losses optimizers schedules datasets augmentations"
     for kind in kinds.split():
         known = getattr(registry, kind)
@@ -227,7 +227,7 @@ def test_one_registry_for_every_kind() -> None:
         assert known.kind == kind
 
 
-def test_what_is_not_registered_has_no_name() -> None:
+def test_an_unregistered_class_has_no_name() -> None:
     class Mine(tgl.Layer):
         pass
 
@@ -238,7 +238,7 @@ def test_what_is_not_registered_has_no_name() -> None:
 # --------------------------------------------------------------------------------------------------------- descriptions
 
 
-def test_a_description_is_plain_and_builds_the_layer_again() -> None:
+def test_a_description_has_plain_values_and_rebuilds_the_layer() -> None:
     dense = registry.layers["dense"]
     model = tgl.Sequential({"in": dense(3, 4, rng=0), "act": registry.layers["relu"](), "out": dense(4, 2, bias=False)})
     description = json.loads(json.dumps(describe(model)))
@@ -256,7 +256,7 @@ def test_a_description_is_plain_and_builds_the_layer_again() -> None:
 
 
 def test_built_layers_draw_from_one_generator() -> None:
-    """Two equal layers in one model do not start with the same weights, and a seed gives them again."""
+    """Two equal layers in one model get different weights, and a seed repeats them."""
     dense = registry.layers["dense"]
     description = describe(tgl.Sequential(dense(3, 3), registry.layers["relu"](), dense(3, 3)))
     first, again, other = build(description, rng=0), build(description, rng=0), build(description, rng=1)
@@ -266,7 +266,7 @@ def test_built_layers_draw_from_one_generator() -> None:
     assert not np.array_equal(first[0].weight.value, other[0].weight.value)
 
 
-def test_a_strangers_layer_is_described_by_its_name(install: Install) -> None:
+def test_a_third_party_layer_is_described_by_its_name(install: Install) -> None:
     install("acme-swish", {"acme.swish": "acme_swish:Swish"}, acme_swish=swish("version = 3"))
     layer = registry.layers["acme.swish"](beta=2.0)
     description = {"layer": "acme.swish", "version": 3, "config": {"beta": 2.0}}
@@ -301,7 +301,7 @@ def test_a_configuration_that_does_not_fit_is_refused(config: dict[str, Any], me
 
 
 def test_a_table_of_layers_is_built_like_their_description() -> None:
-    """From one generator, so that two equal layers do not start with the same weights."""
+    """One generator draws all weights, so that two equal layers get different ones."""
     inner = [{"name": "dense", "in_features": 3, "out_features": 3}, {"name": "relu"}]
     table = {"name": "sequential", "layers": [*inner, *inner]}
     model = registry.layers.make(table, rng=0)
@@ -311,7 +311,7 @@ def test_a_table_of_layers_is_built_like_their_description() -> None:
     assert registry.layers.make(table)[0].weight.value.shape == (3, 3)
 
 
-def test_a_plugin_is_bound_to_the_options_of_a_table() -> None:
+def test_bind_returns_a_plugin_with_the_options_of_a_table() -> None:
     loss = registry.losses.bind({"name": "huber", "delta": 0.5})
     assert loss.func is registry.losses["huber"]
     assert loss.keywords == {"delta": 0.5}
@@ -327,7 +327,7 @@ def test_layers_named_like_the_keys_of_a_description() -> None:
     assert list(build(describe(model)).children()) == ["layer", "config"]
 
 
-def test_a_configuration_holds_plain_values(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_configuration_must_hold_plain_values(monkeypatch: pytest.MonkeyPatch) -> None:
     class Odd(registry.layers["relu"]):  # type: ignore[misc]  # a class found at run time
         def __init__(self, thing: Any) -> None:
             pass
@@ -350,6 +350,6 @@ def test_a_configuration_holds_plain_values(monkeypatch: pytest.MonkeyPatch) -> 
         ("augmentations", "rotation", "degrees", True),
     ],
 )
-def test_options_of_another_type_are_refused_by_name(kind: str, name: str, option: str, wrong: Any) -> None:
+def test_options_of_a_wrong_type_are_refused_by_name(kind: str, name: str, option: str, wrong: Any) -> None:
     with pytest.raises(OptionError, match=rf"^{kind}: '{name}': expected {option} of type .*, got {wrong!r} \("):
         getattr(registry, kind).check_options(name, {option: wrong})

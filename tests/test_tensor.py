@@ -1,4 +1,4 @@
-"""Tensors: immutable, with NumPy's operators and methods, and a repr that says what they are."""
+"""Tensors: immutability, NumPy's operators and methods, and the repr."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ X = np.array([[1.0, -2.0, 3.0], [4.0, 5.0, -6.5]])
 
 
 def leaf(values: Any = X, dtype: str = "float64", device: str = "cpu") -> tgl.Tensor:
-    """A variable."""
+    """Return a variable."""
     return tgl.tensor(np.asarray(values, dtype), requires_grad=True, device=device)
 
 
 # --------------------------------------------------------------------------------------------------------- construction
 
 
-def test_tensor_copies() -> None:
+def test_tensor_copies_its_argument() -> None:
     source = np.array([1.0, 2.0])
     t = tgl.tensor(source)
     source[0] = 99.0
@@ -46,13 +46,13 @@ def test_tensor_copies() -> None:
         ([], "float64", (0,)),
     ],
 )
-def test_numbers_and_lists_become_what_numpy_makes_of_them(given: Any, dtype: str, shape: tuple[int, ...]) -> None:
+def test_numbers_and_lists_have_the_dtype_of_numpy(given: Any, dtype: str, shape: tuple[int, ...]) -> None:
     t = tgl.tensor(given)
     assert (t.dtype, t.shape, t.ndim, t.device) == (dtype, shape, len(shape), "cpu")
     assert t.size == int(np.prod(shape))
 
 
-def test_dtype_and_device_are_chosen_at_will() -> None:
+def test_dtype_and_device_can_be_chosen() -> None:
     assert tgl.tensor([1, 2], requires_grad=True, dtype="float32").dtype == "float32"
     there = tgl.tensor([1.0], device="strict")
     assert there.device == "strict"
@@ -61,14 +61,14 @@ def test_dtype_and_device_are_chosen_at_will() -> None:
         tgl.tensor([1.0], device="tpu")
 
 
-def test_numpy_is_read_only_and_so_is_what_it_shows() -> None:
+def test_the_array_of_numpy_is_read_only() -> None:
     t = tgl.tensor(X)
     with pytest.raises(ValueError, match="read-only"):
         t.numpy()[0] = 0.0
     assert not np.shares_memory(tgl.tensor(X).numpy(), X)
 
 
-def test_there_is_no_writing_into_a_tensor() -> None:
+def test_tensors_cannot_be_written() -> None:
     t = leaf()
     with pytest.raises(TypeError, match="tensors are immutable"):
         t[0] = 1.0  # type: ignore[index]  # what the test is about
@@ -80,7 +80,7 @@ def test_there_is_no_writing_into_a_tensor() -> None:
     assert t is not before
 
 
-def test_a_tensor_does_not_turn_into_an_array_by_itself() -> None:
+def test_a_tensor_is_not_converted_to_an_array_implicitly() -> None:
     for way in (np.asarray, np.array, lambda t: np.ones(3) @ np.asarray([t])):
         with pytest.raises((DTypeError, TypeError)):
             way(leaf())
@@ -96,8 +96,8 @@ COMPARE = [operator.eq, operator.ne, operator.lt, operator.le, operator.gt, oper
 @pytest.mark.parametrize("device", ["cpu", "strict"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("op", BINARY + COMPARE)
-def test_operators_are_numpys(op: Callable[[Any, Any], Any], dtype: str, device: str) -> None:
-    """With tensors, arrays, numbers and lists on either side; the width stays."""
+def test_operators_agree_with_numpy(op: Callable[[Any, Any], Any], dtype: str, device: str) -> None:
+    """The other side may be a tensor, an array, a number or a list; the width is kept."""
     a, b = np.abs(X).astype(dtype), np.array([2.0, 1.0, 3.0], dtype)
     x, y = leaf(a, dtype, device), leaf(b, dtype, device)
     array = b if device == "cpu" else to_device(b)
@@ -119,7 +119,7 @@ def test_operators_are_numpys(op: Callable[[Any, Any], Any], dtype: str, device:
         np.testing.assert_allclose(got.numpy(), expected, rtol=1e-6)
 
 
-def test_the_other_operators() -> None:
+def test_matrix_products_and_unary_operators() -> None:
     t, m = leaf(), leaf(X.T)
     np.testing.assert_allclose((t @ m).numpy(), X @ X.T)
     np.testing.assert_allclose((X @ m).numpy(), X @ X.T)
@@ -146,7 +146,7 @@ def test_masks_combine() -> None:
 
 
 @pytest.mark.parametrize("op", [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.mod])
-def test_operators_are_differentiated_on_both_sides(op: Callable[[Any, Any], Any]) -> None:
+def test_operators_have_gradients_on_both_sides(op: Callable[[Any, Any], Any]) -> None:
     a, b, h = 2.25, 1.5, 1e-6
     x, y = leaf(a), leaf(b)
     op(x, y).backward()
@@ -185,14 +185,14 @@ METHODS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_methods_are_numpys(name: str) -> None:
+def test_methods_agree_with_numpy(name: str) -> None:
     of_tensor, of_array = METHODS[name]
     got, expected = of_tensor(leaf()), of_array(X)
     assert got.dtype == expected.dtype
     np.testing.assert_allclose(got.numpy(), expected)
 
 
-def test_numbers_come_out_of_single_elements() -> None:
+def test_tensors_of_one_element_convert_to_numbers() -> None:
     t = leaf([2.5])
     assert (float(t), int(t), t.item(), bool(t)) == (2.5, 2, 2.5, True)
     assert [10, 20, 30][tgl.tensor(1)] == 20
@@ -202,7 +202,7 @@ def test_numbers_come_out_of_single_elements() -> None:
         bool(leaf())
 
 
-def test_rows_are_iterated_on_the_tape() -> None:
+def test_iterating_over_rows_stays_on_the_tape() -> None:
     t = leaf()
     assert len(t) == 2
     first, second = t
@@ -213,7 +213,7 @@ def test_rows_are_iterated_on_the_tape() -> None:
         len(leaf(1.0))
 
 
-def test_tensors_are_keys_by_identity() -> None:
+def test_tensors_are_dict_keys_by_identity() -> None:
     a, b = leaf([1.0]), leaf([1.0])
     assert {a: "a", b: "b"}[b] == "b"
     assert len({a, b, a}) == 2
@@ -229,7 +229,7 @@ def test_astype_converts_the_gradient_back() -> None:
     assert t.grad.dtype == "float32"
 
 
-def test_to_moves_and_the_gradient_comes_back() -> None:
+def test_to_moves_a_tensor_and_its_gradient_back() -> None:
     t, before = leaf(), transfers.copy()
     there = t.to("strict")
     assert there.device == "strict"
@@ -245,7 +245,7 @@ def test_to_moves_and_the_gradient_comes_back() -> None:
         t.to("tpu")
 
 
-def test_second_derivatives_cross_devices() -> None:
+def test_second_derivatives_across_devices() -> None:
     def f(x: Any) -> Any:
         boxed = x if isinstance(x, tgl.Tensor) else tgl.Tensor(x)
         return (boxed.to("strict") ** 3).to("cpu").sum()
@@ -254,7 +254,7 @@ def test_second_derivatives_cross_devices() -> None:
     np.testing.assert_allclose(g, 6 * X)
 
 
-def test_a_tensor_of_the_device_does_not_leak() -> None:
+def test_a_tensor_of_a_device_is_not_converted_to_numpy() -> None:
     t = leaf(device="strict")
     with pytest.raises((LeakError, DTypeError)):
         np.asarray(t)
@@ -286,7 +286,7 @@ def test_a_tensor_of_the_device_does_not_leak() -> None:
         ),
     ],
 )
-def test_repr_says_dtype_shape_device_and_operation(t: tgl.Tensor, text: str) -> None:
+def test_repr_shows_dtype_shape_device_and_operation(t: tgl.Tensor, text: str) -> None:
     assert repr(t) == text
 
 
@@ -295,12 +295,12 @@ def test_repr_of_another_device() -> None:
 
 
 @pytest.mark.parametrize("values", ["a", [None], [{}]])
-def test_a_tensor_holds_numbers(values: Any) -> None:
+def test_a_tensor_must_hold_numbers(values: Any) -> None:
     with pytest.raises(DTypeError, match="tensor: expected numbers"):
         tgl.tensor(values)
 
 
-def test_a_numpy_function_of_a_tensor_is_the_operation_of_that_name() -> None:
+def test_a_numpy_function_of_a_tensor_runs_the_operation_of_its_name() -> None:
     t = tgl.tensor([0.5, 2.0], requires_grad=True)
     a = np.array([3.0, 4.0])
     for mine, numpys in ((tgl.sin(t), np.sin(t)), (tgl.add(a, t), np.add(a, t)), (tgl.power(a, t), np.power(a, t))):
@@ -312,7 +312,7 @@ def test_a_numpy_function_of_a_tensor_is_the_operation_of_that_name() -> None:
             call()
 
 
-def test_what_was_cut_off_has_no_gradient() -> None:
+def test_arrays_taken_out_of_a_tensor_have_no_gradient() -> None:
     with pytest.raises(GradientError, match=r"got outputs of shapes \['float64'\].*values taken with"):
         tgl.grad(lambda x: x.numpy().sum())(np.ones(3))
 

@@ -22,7 +22,7 @@ def host(x: Any) -> np.ndarray:
 
 @pytest.fixture(params=["cpu", "strict"])
 def device(request: pytest.FixtureRequest) -> str:
-    """Where the test's arrays lie."""
+    """The device on which the test's arrays lie."""
     return str(request.param)
 
 

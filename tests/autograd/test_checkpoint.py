@@ -1,4 +1,4 @@
-"""checkpoint: the same derivatives from less memory; and `once`: what must not happen again when it recomputes."""
+"""`checkpoint` gives the same derivatives from less memory, and `once` keeps recomputation from repeating effects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinygrad_lab.errors import GradientError
 
 
 def block(x: Any) -> Any:
-    """Some steps."""
+    """A function of several operations."""
     return tgl.sin(tgl.exp(x) * x) + x
 
 
@@ -43,7 +43,7 @@ def test_only_the_input_is_kept() -> None:
 
 
 def test_several_inputs_closures_and_parameters(variable: Make, make: Make) -> None:
-    """What the block closes over gets its gradient too, also where it is used twice and outside as well."""
+    """Variables that the block closes over get gradients too, also if they are used twice or outside of the block."""
     w, x, z = variable([2.0]), variable([3.0]), variable([5.0])
     middle = w * x
     y = tgl.checkpoint(lambda x, c: middle * x * tgl.exp(w) * c * z, x, make([1.0]))
@@ -90,14 +90,14 @@ def test_derivatives_of_any_order(make: Make) -> None:
         np.testing.assert_allclose(host(got), host(wanted), rtol=1e-10)
 
 
-def test_a_pullback_recomputes_as_often_as_it_is_pulled(make: Make) -> None:
+def test_each_call_of_a_pullback_recomputes_once(make: Make) -> None:
     count = []
     _, pull = tgl.vjp(lambda x: tgl.checkpoint(lambda x: count.append(1) or x * x, x), make([3.0]))
     assert [host(pull(make([v]))[0]).tolist() for v in (1.0, 2.0)] == [[6.0], [12.0]]
     assert len(count) == 3
 
 
-def test_nothing_tracked_nothing_to_recompute(variable: Make, make: Make) -> None:
+def test_a_checkpoint_of_constants_records_nothing(variable: Make, make: Make) -> None:
     x = make([1.0])
     assert type(tgl.checkpoint(block, x)) is type(x)
     with tgl.no_grad():
@@ -106,7 +106,7 @@ def test_nothing_tracked_nothing_to_recompute(variable: Make, make: Make) -> Non
     assert tgl.checkpoint(lambda x: w, x) is w
 
 
-def test_an_error_in_the_recomputation_names_it(variable: Make) -> None:
+def test_an_error_in_the_recomputation_names_the_checkpoint(variable: Make) -> None:
     calls = []
 
     def fragile(x: Any) -> Any:
@@ -130,7 +130,7 @@ def test_once_runs_its_effect() -> None:
     assert log == ["ran", "ran"]
 
 
-def test_a_recomputation_gets_the_results_again_in_order(variable: Make) -> None:
+def test_a_recomputation_gets_the_results_of_once_in_order(variable: Make) -> None:
     source, used = iter(range(1, 100)), []
 
     def noisy(x: Any) -> Any:
@@ -169,7 +169,7 @@ def test_effects_in_nested_checkpoints_happen_once(variable: Make) -> None:
     assert host(x.grad).tolist() == [120.0]
 
 
-def test_second_derivatives_replay_too(make: Make) -> None:
+def test_second_derivatives_get_the_same_results_of_once(make: Make) -> None:
     source = iter(range(1, 100))
 
     def noisy(x: Any) -> Any:
@@ -191,8 +191,8 @@ def test_an_effect_that_fails_leaves_no_log_behind(variable: Make) -> None:
     assert tgl.once(lambda: 7) == 7
 
 
-def test_a_parameter_that_was_assigned_to_in_between_is_noticed(make: Make) -> None:
-    """Else its gradient would be lost in silence."""
+def test_assigning_a_parameter_before_the_recomputation_is_an_error(make: Make) -> None:
+    """Otherwise its gradient would be lost silently."""
     w = tgl.Parameter(make([2.0]))
     y = tgl.checkpoint(lambda: w * w)
     w.assign(make([3.0]))
@@ -200,7 +200,7 @@ def test_a_parameter_that_was_assigned_to_in_between_is_noticed(make: Make) -> N
         y.sum().backward()
 
 
-def test_a_mode_that_was_changed_in_between_is_noticed(variable: Make) -> None:
+def test_changing_a_mode_before_the_recomputation_is_an_error(variable: Make) -> None:
     training = [True]
     y = tgl.checkpoint(lambda x: x * x if training else tgl.exp(x), variable([1.0]))
     training.clear()

@@ -1,4 +1,4 @@
-"""What would leave the tape without a word: conversions to Python's numbers, and arrays changed under it."""
+"""Conversions that would leave the tape silently are refused, and arrays on the tape cannot change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ F = Callable[[Any], Any]
         (lambda x: x * complex(x).real, "complex"),
     ],
 )
-def test_a_tracked_value_is_no_number_of_python_inside_a_transform(f: F, conversion: str) -> None:
+def test_converting_a_tracked_value_inside_a_transform_is_refused(f: F, conversion: str) -> None:
     transforms: list[F] = [
         tgl.grad(f), tgl.value_and_grad(f), lambda x: tgl.vjp(f, x), lambda x: tgl.jvp(f, x, x), tgl.jacobian(f),
         tgl.hessian(f), lambda x: tgl.hvp(f, x, x), tgl.grad(tgl.grad(f)),
@@ -57,11 +57,11 @@ def test_writing_a_tracked_value_into_an_array_is_refused() -> None:
         (lambda x: x * int(x > 1), 1.0),
     ],
 )
-def test_flow_of_control_and_constants_go_on(f: F, slope: float) -> None:
+def test_control_flow_and_constants_may_use_python_numbers(f: F, slope: float) -> None:
     assert tgl.grad(f)(2.0) == slope
 
 
-def test_no_grad_inside_a_transform_makes_constants() -> None:
+def test_values_under_no_grad_inside_a_transform_are_constants() -> None:
     def f(x: Any) -> Any:
         with tgl.no_grad():
             factor = float(x * 3)
@@ -70,8 +70,8 @@ def test_no_grad_inside_a_transform_makes_constants() -> None:
     assert tgl.grad(f)(2.0) == 6.0
 
 
-def test_a_tracked_value_outside_of_transforms_is_a_number() -> None:
-    """As a loop of training reads its loss."""
+def test_a_tracked_value_outside_of_transforms_converts_to_a_number() -> None:
+    """A training loop reads its loss this way."""
     x = tgl.tensor(2.0, requires_grad=True)
     loss = x * x
     assert (float(loss), int(loss), complex(loss), loss.item(), f"{loss:.1f}") == (4.0, 4, 4 + 0j, 4.0, "4.0")
@@ -80,7 +80,7 @@ def test_a_tracked_value_outside_of_transforms_is_a_number() -> None:
     assert float(x * 3) == 6.0
 
 
-def test_vjp_keeps_its_own_copy() -> None:
+def test_vjp_copies_its_arguments() -> None:
     a, tree = np.full(3, 3.0), {"a": np.full(2, 2.0)}
     _, pull = tgl.vjp(lambda a, tree: tgl.sum(a * a) + tgl.sum(tree["a"] ** 3), a, tree)
     a[:], tree["a"][:] = 0.0, 0.0
@@ -89,7 +89,7 @@ def test_vjp_keeps_its_own_copy() -> None:
     assert by_tree["a"].tolist() == [12.0] * 2
 
 
-def test_vjp_holds_what_nobody_can_write_into_as_it_is() -> None:
+def test_vjp_does_not_copy_read_only_arrays() -> None:
     a = np.ones(3)
     a.flags.writeable = False
     seen: list[Any] = []

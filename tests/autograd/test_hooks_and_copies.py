@@ -1,4 +1,4 @@
-"""Hooks run once wherever a walk passes, and what a transform returns belongs to its caller."""
+"""Hooks run once in each backward pass, and arrays that a transform returns belong to its caller."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinygrad_lab.errors import OptionError
 from tinygrad_lab_layers.dense import Dense
 
 
-def test_checkpoint_runs_the_hooks_of_what_it_was_given_once() -> None:
+def test_checkpoint_runs_the_hooks_of_its_arguments_once() -> None:
     x, calls = tgl.tensor(0.0, requires_grad=True), []
     x.register_hook(lambda g: calls.append(1) or 2 * g)
     tgl.checkpoint(tgl.sin, x).backward()
@@ -32,7 +32,7 @@ def test_a_parameter_keeps_its_hooks_when_it_is_updated() -> None:
         assert p.grad.numpy().tolist() == [expected] * 2
 
 
-def test_results_are_copies() -> None:
+def test_results_of_transforms_are_copies() -> None:
     a, v = np.ones(2), np.ones(2)
     y, pull = tgl.vjp(lambda a, b: a + b, a, a)
     ga, gb = pull(v)
@@ -48,6 +48,6 @@ def test_results_are_copies() -> None:
 
 
 @pytest.mark.parametrize("names", [("a.b", "c"), (1, "1")])
-def test_names_in_a_sequential_are_paths(names: tuple[Any, ...]) -> None:
+def test_names_in_a_sequential_differ_and_have_no_dots(names: tuple[Any, ...]) -> None:
     with pytest.raises(OptionError, match="different names without dots"):
         tgl.Sequential({name: Dense(1, 1, rng=0) for name in names})

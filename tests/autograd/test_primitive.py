@@ -1,4 +1,4 @@
-"""Primitives: rules by argument name, what they may ask for, several results, and the errors of definition and call."""
+"""Primitives: rules by argument name, parameters of rules, several results, and errors of definition and call."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_a_rule_for_an_unknown_argument_is_refused() -> None:
         op.defvjp("x", "w", lambda g: (g, g))
 
 
-def test_names_must_differ() -> None:
-    """Else a rule that asks for the argument `out` would be handed the result."""
+def test_an_argument_must_not_have_the_name_of_a_rule_parameter() -> None:
+    """Otherwise a rule that asks for the argument `out` would get the result."""
     with pytest.raises(RuleError, match="'out'"):
         tgl.primitive(lambda xp, g, out: g)
     with pytest.raises(RuleError, match="'mean'"):
@@ -53,17 +53,17 @@ def test_names_must_differ() -> None:
         tgl.primitive(lambda xp, x, *, wanted: x)
 
 
-def test_it_looks_like_the_function_it_is_made_of() -> None:
+def test_a_primitive_has_the_name_docstring_and_signature_of_its_function() -> None:
     op = scaled_sum()
     assert repr(op) == op.__name__ == "scaled_sum"
     assert op.__doc__ == "Return scale * x + y."
     assert str(op.__signature__) == "(x: 'Any', y: 'Any', *, scale: 'float' = 1.0)"
 
 
-# ------------------------------------------------------------------------------------------------- what a rule is given
+# --------------------------------------------------------------------------------------------- the parameters of a rule
 
 
-def test_a_rule_gets_what_it_names_and_nothing_else(variable: Make) -> None:
+def test_a_rule_gets_the_values_that_it_names(variable: Make) -> None:
     op, given = scaled_sum(), []
 
     def rule(g: Any, y: Any, x_like: Any, out: Any, scale: float, wanted: tuple[bool, ...]) -> Any:
@@ -87,7 +87,7 @@ def test_the_default_of_an_option_reaches_the_rule(variable: Make) -> None:
     assert host(x.grad).tolist() == [1.0]
 
 
-def test_a_shared_rule_runs_once_a_walk_and_knows_what_is_wanted(variable: Make) -> None:
+def test_a_shared_rule_runs_once_a_backward_pass_and_knows_the_wanted_gradients(variable: Make) -> None:
     op, calls = scaled_sum(), []
 
     def rule(g: Any, scale: float, wanted: tuple[bool, bool]) -> Any:
@@ -105,15 +105,15 @@ def test_a_shared_rule_runs_once_a_walk_and_knows_what_is_wanted(variable: Make)
     assert host(y.grad).tolist() == [2.0, 2.0]
 
 
-def test_separate_rules_run_only_for_what_is_tracked(variable: Make, make: Make) -> None:
+def test_separate_rules_run_only_for_tracked_arguments(variable: Make, make: Make) -> None:
     op, calls = scaled_sum(), []
     op.defvjp(x=lambda g: calls.append("x") or g, y=lambda g: calls.append("y") or g)
     op(variable([1.0]), make([1.0])).sum().backward()
     assert calls == ["x"]
 
 
-def test_a_rule_is_not_run_for_what_a_transform_does_not_ask_for(make: Make) -> None:
-    """The gradient by the inner variable alone: the outer one's rule would be work for nothing."""
+def test_a_rule_runs_only_for_the_variables_of_the_transform(make: Make) -> None:
+    """Only the gradient of the inner variable is wanted, so the rule of the outer one would be wasted work."""
     op, calls = scaled_sum(), []
     op.defvjp(x=lambda g: calls.append("x") or g, y=lambda g: calls.append("y") or g)
     tgl.grad(lambda y: tgl.stop_gradient(tgl.grad(lambda x: op(x, y).sum())(make([1.0])).sum()) + y.sum())(make([1.0]))
@@ -155,7 +155,7 @@ def test_a_rule_may_be_replaced(variable: Make) -> None:
 # ------------------------------------------------------------------------------------------------------------- the call
 
 
-def test_raw_arrays_give_a_raw_array_and_boxes_a_box(make: Make) -> None:
+def test_arrays_give_an_array_and_tensors_a_tensor(make: Make) -> None:
     x = make([1.0, 2.0])
     assert type(tgl.exp(x)) is type(x)
     constant = tgl.exp(tgl.tensor(x))
@@ -182,7 +182,7 @@ def test_an_unknown_option_or_a_missing_argument_is_an_error(variable: Make) -> 
         op(variable([1.0]))
 
 
-def test_any_number_of_arguments(variable: Make, make: Make) -> None:
+def test_a_primitive_may_take_any_number_of_arguments(variable: Make, make: Make) -> None:
     @tgl.primitive
     def weighted(xp: Any, *parts: Any, weights: tuple[float, ...]) -> Any:
         return sum(w * p for w, p in zip(weights, parts, strict=True))
@@ -194,7 +194,7 @@ def test_any_number_of_arguments(variable: Make, make: Make) -> None:
         return [w * g if need else None for w, need in zip(weights, wanted, strict=True)]
 
     with pytest.raises(RuleError, match=r"expected a rule for one of \[\], got one for 'parts'"):
-        weighted.defvjp("parts", "weights", rule)  # shared, it would lose the gradients of all parts but the first
+        weighted.defvjp("parts", "weights", rule)  # a shared rule would lose all gradients but the first
     weighted.defvjp(parts=rule)
     x, y = variable([1.0, 2.0]), variable([1.0, 1.0])
     weighted(x, make([0.0, 0.0]), y, x, weights=(1.0, 2.0, 3.0, 4.0)).sum().backward()
@@ -203,8 +203,8 @@ def test_any_number_of_arguments(variable: Make, make: Make) -> None:
     assert host(y.grad).tolist() == [3.0, 3.0]
 
 
-def test_a_shared_rule_that_returns_one_array_is_told(variable: Make) -> None:
-    """Its rows would be handed out as gradients."""
+def test_a_shared_rule_that_returns_one_array_is_an_error(variable: Make) -> None:
+    """Otherwise its rows would be taken for the gradients."""
     op = scaled_sum()
     op.defvjp("x", "y", lambda g: g)
     y = op(variable([[1.0, 2.0], [1.0, 2.0]]), variable([[1.0, 2.0], [1.0, 2.0]]))
@@ -213,7 +213,7 @@ def test_a_shared_rule_that_returns_one_array_is_told(variable: Make) -> None:
 
 
 def test_the_value_of_a_parameter_is_the_one_at_the_time_of_the_call(variable: Make, make: Make) -> None:
-    """A cell may get a new array between forward and backward; the tape keeps what was used."""
+    """A parameter may get a new array between forward and backward; the tape keeps the array that was used."""
     w, x = variable([3.0]), variable([5.0])
     y = (w * x).sum()
     w.assign(make([100.0]))
@@ -242,7 +242,7 @@ def _root_rule(g: Any, root: Any, inverse: Any, position: Any) -> Any:
 root_and_more.defvjp(x=_root_rule)
 
 
-def test_several_results_each_with_its_gradient(make: Make) -> None:
+def test_each_of_several_results_has_its_gradient(make: Make) -> None:
     x = make([1.0, 4.0])
     root, position, inverse = root_and_more(tgl.tensor(x, requires_grad=True))
     assert root.requires_grad
@@ -261,7 +261,7 @@ def test_both_results_used_call_the_rule_once(variable: Make) -> None:
 
 
 def test_float_results_are_on_the_tape_so_second_derivatives_are_right(make: Make) -> None:
-    """The rule uses `inverse`, itself a function of x: as a constant it would give half of the second derivative."""
+    """The rule uses `inverse`, itself a function of x. As a constant it would give half of the second derivative."""
     x = make([1.0, 4.0, 2.25])
     expected = np.array([1.0, 4.0, 2.25])
     for k, d2, d3 in ((0, -0.25 * expected**-1.5, 0.375 * expected**-2.5), (2, 0.75 * expected**-2.5, None)):
@@ -272,7 +272,7 @@ def test_float_results_are_on_the_tape_so_second_derivatives_are_right(make: Mak
             np.testing.assert_allclose(host(tgl.grad(lambda x, f=second: f(x).sum())(x)), d3, rtol=1e-12)
 
 
-def test_raw_arrays_give_a_tuple_of_raw_arrays(make: Make) -> None:
+def test_arrays_give_a_tuple_of_arrays(make: Make) -> None:
     results = root_and_more(make([1.0]))
     assert type(results) is tuple
     assert not any(isinstance(r, tgl.Tensor) for r in results)
@@ -307,7 +307,7 @@ def test_integers_that_would_widen_a_tracked_array_are_refused(make: Make) -> No
     assert tgl.multiply(x, make([2], "int8")).dtype == "float32"
 
 
-def test_integers_carry_no_gradient_and_say_so(make: Make) -> None:
+def test_integers_carry_no_gradient_and_the_error_says_so(make: Make) -> None:
     whole = make([1, 2], "int64")
     with pytest.raises(DTypeError, match="expected floats to require a gradient, got int64"):
         tgl.tensor(whole, requires_grad=True)
@@ -326,7 +326,7 @@ def test_arrays_of_two_devices_are_refused() -> None:
         tgl.matmul(here.value.reshape(1, 2), there.value.reshape(2, 1))
 
 
-def test_complex_numbers_are_admitted_beside_float64_alone(make: Make) -> None:
+def test_complex_numbers_may_be_combined_with_float64_only(make: Make) -> None:
     z, x = make([1.0 + 2.0j], "complex128"), make([3.0])
     assert host(tgl.multiply(z, x)).tolist() == [3.0 + 6.0j]
     with pytest.raises(DTypeError, match="expected one float width"):
@@ -343,6 +343,6 @@ def test_complex_numbers_are_admitted_beside_float64_alone(make: Make) -> None:
         (lambda x: tgl.exp(x, base=2), r"exp: expected exp\(x\), arrays by position .* 'base'"),
     ],
 )
-def test_what_a_forward_does_not_take_is_told_with_its_signature(variable: Make, call: Any, message: str) -> None:
+def test_arguments_that_a_forward_does_not_take_are_refused(variable: Make, call: Any, message: str) -> None:
     with pytest.raises(DTypeError, match=message):
         call(variable([1.0]))

@@ -1,4 +1,4 @@
-"""Settings hold per thread and per task; anomaly detection names what went wrong and where."""
+"""Settings belong to a thread or a task; anomaly detection names the operation that went wrong and its line."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_settings_belong_to_a_thread(variable: Make) -> None:
     x, seen, inside, go_on = variable([1.0]), [], threading.Event(), threading.Event()
 
     def other() -> None:
-        seen.append((x * 2.0).requires_grad)  # a new thread records, whatever holds in the old one
+        seen.append((x * 2.0).requires_grad)  # a new thread records, whatever the old one does
         with tgl.no_grad():
             inside.set()
             go_on.wait(10)
@@ -60,7 +60,7 @@ def test_settings_belong_to_a_thread(variable: Make) -> None:
     with tgl.no_grad():
         thread.start()
         inside.wait(10)
-    seen.append((x * 2.0).requires_grad)  # here recording is on, there it is off
+    seen.append((x * 2.0).requires_grad)  # recording is on in this thread and off in the other
     go_on.set()
     thread.join()
     assert seen == [True, True, False]
@@ -106,7 +106,7 @@ def test_threads_differentiate_side_by_side(make: Make) -> None:
 @pytest.mark.parametrize(
     ("value", "expected"), [("none", "[]"), ("numpy,numba", "['numba', 'numpy']"), ("all", "None")]
 )
-def test_the_environment_says_which_kernels_run(value: str, expected: str) -> None:
+def test_an_environment_variable_chooses_the_kernels(value: str, expected: str) -> None:
     code = (
         "from tinygrad_lab.autograd.settings import SETTINGS; p = SETTINGS.get().providers; "
         "print(p if p is None else sorted(p))"
@@ -121,7 +121,7 @@ def test_the_environment_says_which_kernels_run(value: str, expected: str) -> No
 
 @pytest.fixture
 def halving() -> tgl.Primitive:
-    """A primitive with a kernel that gives itself away by its last digit."""
+    """A primitive with a kernel whose results differ from the reference by 1e-9."""
 
     @tgl.primitive
     def halving(xp: Any, x: Any, *, by: float = 2.0) -> Any:
@@ -137,7 +137,7 @@ def halving() -> tgl.Primitive:
     return halving
 
 
-def test_a_kernel_takes_the_cases_it_is_for(halving: tgl.Primitive) -> None:
+def test_a_kernel_runs_only_in_the_cases_that_it_declares(halving: tgl.Primitive) -> None:
     x = np.array([2.0, 4.0])
     assert halving(x).tolist() == [1.0 + 1e-9, 2.0 + 1e-9]
     assert halving(x, by=4.0).tolist() == [0.5, 1.0]
@@ -174,13 +174,13 @@ def test_an_observer_sees_every_operation_and_chooses_its_forward(halving: tgl.P
     assert halving(x).tolist() == [1.0 + 1e-9, 2.0 + 1e-9]
 
 
-def test_a_kernel_of_numpys_does_not_serve_another_device(halving: tgl.Primitive) -> None:
+def test_a_numpy_kernel_does_not_run_on_another_device(halving: tgl.Primitive) -> None:
     from tests.strict_device import to_device
 
     assert host(halving(to_device(np.array([2.0, 4.0])))).tolist() == [1.0, 2.0]
 
 
-def test_the_newest_kernel_is_asked_first(halving: tgl.Primitive) -> None:
+def test_the_newest_kernel_is_preferred(halving: tgl.Primitive) -> None:
     halving.kernel("numpy")(lambda x, *, by=2.0: x * 0.0)
     assert halving(np.array([2.0, 4.0])).tolist() == [0.0, 0.0]
 
@@ -201,12 +201,12 @@ def test_the_first_result_that_is_not_finite_is_named(variable: Make) -> None:
             tgl.log(x)
 
 
-def test_an_argument_that_was_not_finite_already_is_said_to_be(variable: Make) -> None:
+def test_an_argument_that_was_already_not_finite_is_reported_as_such(variable: Make) -> None:
     with tgl.detect_anomaly(), pytest.raises(NonFiniteError, match=r"exp: .*an argument was already not finite"):
         tgl.exp(variable([np.nan]))
 
 
-def test_a_gradient_that_is_not_finite_is_named_with_its_place(variable: Make) -> None:
+def test_a_gradient_that_is_not_finite_is_named_with_its_line(variable: Make) -> None:
     x = variable([0.0, 1.0])
     with tgl.detect_anomaly(), np.errstate(all="ignore"):
         y = tgl.sqrt(x)  # the root
@@ -234,12 +234,12 @@ def test_anomaly_in_a_second_derivative(make: Make) -> None:
         tgl.grad(slope)(make([0.0]))
 
 
-def test_anomaly_inside_of_a_rule_of_a_recorded_walk(make: Make) -> None:
+def test_anomaly_inside_a_rule_of_a_recorded_backward_pass(make: Make) -> None:
     with tgl.detect_anomaly(), np.errstate(all="ignore"), pytest.raises(NonFiniteError, match="divide"):
         tgl.grad(lambda x: tgl.grad(lambda x: tgl.sqrt(x).sum())(x).sum())(make([0.0]))
 
 
-def test_without_it_nothing_is_checked(variable: Make) -> None:
+def test_without_anomaly_detection_nothing_is_checked(variable: Make) -> None:
     x = variable([0.0])
     with np.errstate(all="ignore"):
         tgl.sqrt(x).sum().backward()

@@ -1,4 +1,4 @@
-"""The tape and its walk: accumulation, memory, hooks, and what goes wrong."""
+"""The tape and its backward pass: accumulation, memory, hooks and errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def no_collector() -> Iterator[None]:
 # --------------------------------------------------------------------------------------------------------- accumulation
 
 
-def test_a_value_used_twice_gathers_both_gradients(variable: Make) -> None:
+def test_the_gradients_of_a_value_used_twice_add_up(variable: Make) -> None:
     x = variable([2.0, 3.0])
     y = x * x
     z = y + tgl.exp(y) * y + y
@@ -44,29 +44,29 @@ def test_one_operation_may_take_the_same_value_twice(variable: Make) -> None:
     assert host(x.grad).tolist() == [8.0]
 
 
-def test_gradients_of_several_walks_add_up(variable: Make) -> None:
+def test_gradients_of_several_backward_passes_add_up(variable: Make) -> None:
     x = variable([1.0, 2.0])
     (x * x).sum().backward()
     first = x.grad
     (3.0 * x).sum().backward()
     assert host(x.grad).tolist() == [5.0, 7.0]
-    assert host(first).tolist() == [2.0, 4.0]  # the old one did not change under its holder
+    assert host(first).tolist() == [2.0, 4.0]  # the gradient that was read before has not changed
 
 
-def test_a_fresh_array_is_a_fresh_leaf(variable: Make, make: Make) -> None:
+def test_assigning_a_new_array_clears_the_gradient(variable: Make, make: Make) -> None:
     x = variable([1.0])
     x.sum().backward()
     x.assign(make([2.0]))
     assert x.grad is None
 
 
-def test_a_leaf_is_its_own_root(variable: Make) -> None:
+def test_backward_of_a_leaf_gives_1(variable: Make) -> None:
     x = variable(2.0)
     x.backward()
     assert float(host(x.grad)) == 1.0
 
 
-def test_a_diamond_of_many_paths_is_walked_once(variable: Make) -> None:
+def test_each_node_is_visited_once_however_many_paths_lead_to_it(variable: Make) -> None:
     """2^60 paths, 60 nodes."""
     x = variable(1.0)
     y = x * 1.0
@@ -76,8 +76,8 @@ def test_a_diamond_of_many_paths_is_walked_once(variable: Make) -> None:
     assert float(host(x.grad)) == 2.0**60
 
 
-def test_sums_are_made_in_place_only_into_the_walks_own_arrays(variable: Make, make: Make) -> None:
-    """The cotangent, every saved value and every gradient handed out stay as they were."""
+def test_gradients_are_added_in_place_only_into_arrays_of_the_backward_pass(variable: Make, make: Make) -> None:
+    """The caller's cotangent and the gradients that hooks have seen do not change."""
     x, cotangent = variable([1.0, 2.0]), make([1.0, 10.0])
     seen: list[tuple[Any, np.ndarray]] = []
     parts = [x * 1.0, x + 0.0, x + 0.0, x + 0.0, x * 2.0]
@@ -90,8 +90,8 @@ def test_sums_are_made_in_place_only_into_the_walks_own_arrays(variable: Make, m
         assert np.array_equal(host(array), then)
 
 
-def test_a_cotangent_may_be_handed_on_as_it_is(make: Make) -> None:
-    """f(x) = x + x: J^T v = 2v, and v itself, read-only, is not the sum."""
+def test_a_rule_may_return_its_cotangent_itself(make: Make) -> None:
+    """f(x) = x + x + x: J^T v = 3v is added up without writing into v, which is read-only."""
     v = make([1.0, 2.0])
     _, pull = tgl.vjp(lambda x: x + x + x, make([0.0, 0.0]))
     (g,) = pull(v)
@@ -99,7 +99,7 @@ def test_a_cotangent_may_be_handed_on_as_it_is(make: Make) -> None:
     assert host(pull(v)[0]).tolist() == [3.0, 6.0]
 
 
-# ------------------------------------------------------------------------------------------------------- long and small
+# -------------------------------------------------------------------------------------------- long chains, small arrays
 
 
 @pytest.mark.slow
@@ -110,10 +110,10 @@ def test_a_chain_of_100_000_operations(variable: Make) -> None:
         y = y * 1.0 + 0.0
     y.sum().backward()
     assert host(x.grad).tolist() == [1.0]
-    del y  # and comes apart without recursion
+    del y  # the chain is freed without recursion
 
 
-def test_a_long_chain_that_was_never_walked_comes_apart(variable: Make, no_collector: None) -> None:
+def test_a_long_chain_without_a_backward_pass_is_freed_without_recursion(variable: Make, no_collector: None) -> None:
     y = variable([1.0])
     for _ in range(100_000):
         y = -y
@@ -143,7 +143,7 @@ def test_arrays_without_axes_or_elements(make: Make, shape: tuple[int, ...]) -> 
 # --------------------------------------------------------------------------------------------------------------- memory
 
 
-def test_the_graph_goes_without_the_collector(variable: Make, no_collector: None) -> None:
+def test_the_graph_is_freed_without_the_garbage_collector(variable: Make, no_collector: None) -> None:
     x = variable([1.0, 2.0])
     a = x * x
     b = tgl.exp(a)
@@ -184,7 +184,7 @@ def test_no_reference_cycles(use: Callable[[Any], Any], variable: Make, no_colle
 
 
 class Tracker:
-    """Counts the arrays that a primitive's results live in, by weak references."""
+    """Counts, by weak references, how many of a primitive's results are still in memory."""
 
     def __init__(self) -> None:
         self.refs: list[weakref.ref[Any]] = []
@@ -193,8 +193,8 @@ class Tracker:
         return sum(ref() is not None for ref in self.refs)
 
 
-def test_memory_goes_as_the_walk_passes(no_collector: None) -> None:
-    """When the walk is at a node, what newer nodes saved is gone already."""
+def test_the_backward_pass_frees_saved_arrays_as_it_goes(no_collector: None) -> None:
+    """When the backward pass is at a node, the arrays that newer nodes saved are already freed."""
     saved, alive = Tracker(), []
 
     @tgl.primitive
@@ -221,8 +221,8 @@ def test_memory_goes_as_the_walk_passes(no_collector: None) -> None:
     assert alive[-1] <= 2
 
 
-def test_only_what_the_rules_ask_for_is_kept(no_collector: None) -> None:
-    """An addition keeps nothing, a product its factors, ReLU its result."""
+def test_only_arrays_that_the_rules_name_are_kept(no_collector: None) -> None:
+    """An addition and a multiplication by a number keep no array."""
     big = [tgl.tensor(np.full(4, float(k)), requires_grad=True) for k in range(3)]
     refs = [weakref.ref(t.value) for t in big]
     total = big[0] + big[1]
@@ -232,7 +232,7 @@ def test_only_what_the_rules_ask_for_is_kept(no_collector: None) -> None:
     assert product.requires_grad
 
 
-def test_a_tape_is_walked_once_unless_it_is_kept(variable: Make) -> None:
+def test_a_second_backward_pass_needs_keep_graph(variable: Make) -> None:
     x = variable([2.0])
     y = tgl.exp(x).sum()
     y.backward(keep_graph=True)
@@ -243,7 +243,7 @@ def test_a_tape_is_walked_once_unless_it_is_kept(variable: Make) -> None:
         y.backward()
 
 
-def test_a_walk_that_drops_leaves_other_tapes_alone(variable: Make) -> None:
+def test_a_backward_pass_does_not_free_other_tapes(variable: Make) -> None:
     x = variable([2.0])
     a = tgl.exp(x)
     tgl.grad(lambda z: (z * z).sum())(a.value)
@@ -263,12 +263,12 @@ def test_a_hook_sees_and_replaces_the_gradient(variable: Make) -> None:
     assert seen == [[4.0, 8.0]]
     assert host(x.grad).tolist() == [80.0, 160.0]
     remove()
-    remove()  # twice does no harm
+    remove()  # removing a hook twice does no harm
     (y * 1.0).sum().backward()
     assert len(seen) == 1
 
 
-def test_a_hook_on_a_leaf_sees_the_sum_of_a_walk(variable: Make) -> None:
+def test_a_hook_on_a_leaf_sees_the_sum_of_a_backward_pass(variable: Make) -> None:
     x, seen = variable([1.0]), []
     x.register_hook(lambda g: seen.append(host(g).tolist()))
     (x * 2.0 + x * 3.0).sum().backward()
@@ -276,7 +276,7 @@ def test_a_hook_on_a_leaf_sees_the_sum_of_a_walk(variable: Make) -> None:
 
 
 def test_a_hook_takes_part_in_second_derivatives(make: Make) -> None:
-    """Doubling what comes back to y doubles the first derivative, and once more what the second walk brings to y."""
+    """The hook doubles the gradient of y in the first backward pass and again in the second one."""
 
     def f(x: Any) -> Any:
         y = x * 1.0
@@ -296,7 +296,7 @@ def test_a_hook_needs_a_tape(make: Make) -> None:
 # --------------------------------------------------------------------------------------------------------------- errors
 
 
-def test_backward_wants_a_tape_and_a_cotangent_that_fits(variable: Make, make: Make) -> None:
+def test_backward_requires_a_tape_and_a_cotangent_that_fits(variable: Make, make: Make) -> None:
     x = variable([1.0, 2.0])
     expected = r"backward: expected a cotangent of shape \(2,\), got none; take a sum, or"
     with pytest.raises(GradientError, match=expected):
@@ -307,13 +307,13 @@ def test_backward_wants_a_tape_and_a_cotangent_that_fits(variable: Make, make: M
         x.backward(make([1.0, 2.0, 3.0]))
     with pytest.raises(ShapeError, match=r"float64, got .* float32"):
         x.backward(make([1.0, 2.0], "float32"))
-    x.backward([3.0, 4.0])  # a list is taken
+    x.backward([3.0, 4.0])  # a list is accepted
     x.backward(tgl.tensor(make([1.0, 1.0])))
     assert host(x.grad).tolist() == [4.0, 5.0]
 
 
 def broken(rule: Any) -> tgl.Primitive:
-    """A doubling primitive with a rule that is wrong."""
+    """A doubling primitive with a wrong rule."""
 
     @tgl.primitive
     def doubling(xp: Any, x: Any) -> Any:
@@ -358,7 +358,7 @@ def test_wrong_shapes_name_the_operation(make: Make) -> None:
         tgl.matmul(make(np.ones((2, 3, 4))), make(np.ones((3, 4, 5))))
 
 
-def test_other_exceptions_of_a_forward_stay_what_they_are(make: Make) -> None:
+def test_other_exceptions_of_a_forward_are_not_replaced(make: Make) -> None:
     with pytest.raises(IndexError):
         tgl.tensor(make([1.0, 2.0]))[5]
     with pytest.raises(DTypeError, match="is not converted to a NumPy array implicitly"):

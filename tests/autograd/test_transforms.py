@@ -1,4 +1,4 @@
-"""grad, vjp, jvp, hvp, jacobian, hessian: nested, on trees, over values that are tracked outside."""
+"""grad, vjp, jvp, hvp, jacobian, hessian: nested, on trees, and with variables that are tracked outside of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def total(x: Any) -> Any:
 # --------------------------------------------------------------------------------------------------------------- orders
 
 
-def test_four_orders(make: Make) -> None:
+def test_grad_nests_to_the_fourth_order(make: Make) -> None:
     f: Any = lambda x: total(x**5 + tgl.sin(x))  # noqa: E731  rebound below
     x = np.array([0.5, 2.0])
     derivatives = [
@@ -34,7 +34,7 @@ def test_four_orders(make: Make) -> None:
         np.testing.assert_allclose(float(f(make(x))), expected.sum(), rtol=1e-12)
 
 
-def test_orders_mix_the_transforms(make: Make) -> None:
+def test_transforms_mix_to_the_fourth_order(make: Make) -> None:
     """d^4/dx^4 of x^6 by jvp of grad of jvp of vjp."""
 
     def first(x: Any) -> Any:
@@ -59,15 +59,15 @@ def test_perturbation_confusion(make: Make) -> None:
     assert float(f(make(3.0))) == 6.0
 
 
-def test_the_same_point_for_two_variables(make: Make) -> None:
-    """The inner variable is a new one, with the outer's value: d/dx of (d/dy x^2 y^3 at y = x) is d/dx 3 x^4."""
+def test_nested_variables_with_the_same_value_stay_apart(make: Make) -> None:
+    """The inner variable is new and has the outer's value: d/dx of (d/dy x^2 y^3 at y = x) is d/dx 3 x^4."""
     f = tgl.grad(lambda x: tgl.grad(lambda y: x**2 * y**3)(x))
     assert float(f(make(2.0))) == pytest.approx(12 * 2.0**3)
     f = tgl.grad(lambda x: tgl.grad(lambda y: tgl.grad(lambda z: x * y**2 * z**3)(y))(x))
     assert float(f(make(2.0))) == pytest.approx(4 * 12 * 2.0**3)  # d/dx of x * d/dy (3 y^4), at y = x
 
 
-def test_a_gradient_in_a_loss_beside_its_value(make: Make) -> None:
+def test_a_loss_may_contain_a_gradient(make: Make) -> None:
     """A gradient penalty: d/dw of (w x)^2 + (d/dx (w x)^2)^2 = 2 w x^2 + 16 w^3 x^2."""
 
     def loss(w: Any) -> Any:
@@ -78,7 +78,7 @@ def test_a_gradient_in_a_loss_beside_its_value(make: Make) -> None:
 
 
 def test_backward_through_a_gradient(variable: Make, make: Make) -> None:
-    """Leaves and transforms meet: the inner gradient depends on a leaf it closes over."""
+    """`backward` goes through `grad`: the gradient depends on a leaf that its function closes over."""
     w = variable([2.0, 3.0])
     g = tgl.grad(lambda x: total((w * x) ** 2))(make([1.0, 1.0]))
     assert g.requires_grad
@@ -93,7 +93,7 @@ def test_a_function_that_returns_an_outer_variable(make: Make) -> None:
     assert float(pushed) == 1.0
 
 
-def test_no_variables(variable: Make, make: Make) -> None:
+def test_transforms_without_variables(variable: Make, make: Make) -> None:
     w = variable(3.0)
     y, pull = tgl.vjp(lambda: w * w)
     y.backward(keep_graph=True)
@@ -102,10 +102,10 @@ def test_no_variables(variable: Make, make: Make) -> None:
     assert float(tgl.grad(lambda w: tgl.vjp(lambda: w * w)[0])(make(3.0))) == 6.0
     outer = w * w
     assert tgl.grad(lambda nothing: outer * 1.0)({}) == {}
-    outer.backward()  # its values were not dropped
+    outer.backward()  # the tape of `outer` was not freed
 
 
-def test_raw_in_raw_out_and_boxed_in_boxed_out(make: Make) -> None:
+def test_arrays_give_arrays_and_tensors_give_tensors(make: Make) -> None:
     x = make([1.0, 2.0])
     for result in (tgl.grad(total)(x), *tgl.value_and_grad(total)(x), *tgl.jvp(tgl.exp, (x,), (x,))):
         assert not isinstance(result, tgl.Tensor)
@@ -149,15 +149,15 @@ def test_argnums(make: Make) -> None:
     assert host(tgl.jacobian(lambda a, b: a * b, 1)(a, b)).tolist() == [[1.0]]
 
 
-def test_constants_and_keywords_are_handed_through(make: Make) -> None:
-    """Only what is differentiated must hold floats."""
+def test_constants_and_keyword_arguments_reach_the_function(make: Make) -> None:
+    """Only differentiated arguments must be floats."""
 
     def f(x: Any, power: int, *, factor: float) -> Any:
-        """Give a power."""
+        """Return a power."""
         return factor * total(x**power)
 
     derivative = tgl.grad(f)
-    assert derivative.__doc__ == "Give a power."
+    assert derivative.__doc__ == "Return a power."
     assert host(derivative(make([2.0]), 3, factor=10.0)).tolist() == [120.0]
     value, g = tgl.value_and_grad(f)(make([2.0]), 3, factor=10.0)
     assert (float(value), host(g).tolist()) == (80.0, [120.0])
@@ -169,7 +169,7 @@ def test_python_numbers_count_as_arrays() -> None:
         tgl.grad(lambda x: x**3)(2)
 
 
-def test_grad_wants_one_scalar(make: Make) -> None:
+def test_grad_requires_one_scalar_result(make: Make) -> None:
     x = make([1.0, 2.0])
     expected = r"grad: expected a function that returns one scalar, got outputs of shapes \[\(2"
     with pytest.raises(GradientError, match=expected):
@@ -180,7 +180,7 @@ def test_grad_wants_one_scalar(make: Make) -> None:
         tgl.grad(lambda x: 1.0)(x)
 
 
-def test_what_the_result_does_not_depend_on_has_gradient_zero(make: Make) -> None:
+def test_arguments_without_influence_have_gradient_zero(make: Make) -> None:
     a, b = make([1.0, 2.0], "float32"), make([[1.0]], "float32")
     ga, gb = tgl.grad(lambda a, b: total(a), (0, 1))(a, b)
     assert host(ga).tolist() == [1.0, 1.0]
@@ -192,7 +192,7 @@ def test_what_the_result_does_not_depend_on_has_gradient_zero(make: Make) -> Non
 # --------------------------------------------------------------------------------------------------- products with J, H
 
 
-def test_vjp_may_be_pulled_many_times(make: Make) -> None:
+def test_a_pullback_may_be_called_many_times(make: Make) -> None:
     y, pull = tgl.vjp(lambda x, y: tgl.matmul(x, y), make([[1.0, 2.0], [3.0, 4.0]]), make([1.0, 1.0]))
     assert host(y).tolist() == [3.0, 7.0]
     for v in ([1.0, 0.0], [0.0, 1.0], [2.0, 3.0]):
@@ -202,7 +202,7 @@ def test_vjp_may_be_pulled_many_times(make: Make) -> None:
 
 
 def test_the_pullback_is_itself_differentiable(make: Make) -> None:
-    """d/dv of <u, J^T v> is J u, though x is a constant by then."""
+    """d/dv of <u, J^T v> is J u, although x is a constant when the pullback is called."""
     x, u = make([1.0, 2.0]), make([3.0, 5.0])
     _, pull = tgl.vjp(lambda x: x**3, x)
     g = tgl.grad(lambda v: total(u * pull(v)[0]))(make([1.0, 1.0]))
@@ -258,7 +258,7 @@ def test_one_argument_needs_no_tuple(make: Make) -> None:
     assert host(tgl.hvp(lambda x: total(x**3), x, u)).tolist() == [[6.0, 0.0], [0.0, 24.0]]
 
 
-def test_products_are_differentiable_in_turn(make: Make) -> None:
+def test_jvp_and_hvp_are_differentiable(make: Make) -> None:
     x, u = make([1.0, 2.0]), make([1.0, 1.0])
     g = tgl.grad(lambda x: total(tgl.hvp(lambda x: total(x**4), (x,), (u,))[0]))(x)
     assert host(g).tolist() == [24.0, 48.0]
@@ -283,7 +283,7 @@ def test_jacobian(make: Make) -> None:
 
 
 @pytest.mark.parametrize(("given", "result"), [((0,), (0,)), ((), ()), ((2, 0), (0,)), ((3,), (0, 2))])
-def test_jacobian_of_nothing(make: Make, given: tuple[int, ...], result: tuple[int, ...]) -> None:
+def test_jacobian_with_empty_arrays(make: Make, given: tuple[int, ...], result: tuple[int, ...]) -> None:
     def f(x: Any) -> Any:
         return tgl.broadcast_to(tgl.sum(x), shape=result)
 
@@ -300,13 +300,13 @@ def test_hessian(make: Make) -> None:
     assert host(mixed).tolist() == [[36.0]]
 
 
-def test_jacobian_inside_of_a_gradient(make: Make) -> None:
+def test_jacobian_inside_a_gradient(make: Make) -> None:
     """d/dx trace(J(x)) for f = x^3."""
     g = tgl.grad(lambda x: tgl.einsum("ii->", tgl.jacobian(lambda x: x**3)(x)))(make([1.0, 2.0]))
     assert host(g).tolist() == [6.0, 12.0]
 
 
-def test_jacobian_wants_arrays(make: Make) -> None:
+def test_jacobian_requires_a_function_that_returns_arrays(make: Make) -> None:
     with pytest.raises(ShapeError, match="jacobian: expected a function that returns arrays, got float"):
         tgl.jacobian(lambda x: 1.0)(make([1.0]))
 
@@ -315,7 +315,7 @@ def test_jacobian_wants_arrays(make: Make) -> None:
 
 
 class Pair(NamedTuple):
-    """A tree of a type of its own."""
+    """A named tuple as a branch of a tree."""
 
     left: Any
     right: Any
@@ -351,7 +351,7 @@ def test_products_on_trees(make: Make) -> None:
 
 
 def test_jacobians_on_trees(make: Make) -> None:
-    """A tree like the result, in each place of it a tree like the argument."""
+    """The Jacobian is a tree like the result; each of its leaves is a tree like the argument."""
     j = tgl.jacobian(lambda t: {"square": t["w"][0] ** 2, "b": t["b"].left})(tree_of(make))
     assert host(j["square"]["w"][0]).tolist() == [[2.0, 0.0], [0.0, 4.0]]
     assert host(j["square"]["b"].left).tolist() == [0.0, 0.0]
@@ -368,7 +368,7 @@ def test_hessians_on_trees(make: Make) -> None:
 
 
 def test_dicts_are_matched_by_key(make: Make) -> None:
-    """The order in which a dict was filled says nothing."""
+    """The order of a dict's keys does not matter."""
     x = make([1.0, 1.0])
     _, pull = tgl.vjp(lambda x: {"p": x, "q": 10.0 * x}, x)
     (g,) = pull({"q": make([0.0, 1.0]), "p": make([1.0, 0.0])})
@@ -382,7 +382,7 @@ def test_dicts_are_matched_by_key(make: Make) -> None:
         pull({"p": x})
 
 
-def test_leaves_that_are_given_twice_are_two_variables(make: Make) -> None:
+def test_an_array_that_is_given_twice_makes_two_variables(make: Make) -> None:
     x = make([2.0])
     ga, gb = tgl.grad(lambda pair: total(pair[0] ** 2 * pair[1]))((x, x))
     assert [host(ga).tolist(), host(gb).tolist()] == [[8.0], [4.0]]

@@ -1,4 +1,4 @@
-"""Trees: leaves in order, rebuilt in kind."""
+"""Trees: the order of leaves, rebuilding from leaves, and comparison of structures."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ ONE, TWO = np.ones(1), np.ones(2)
 
 
 class Point(NamedTuple):
-    """A branch with names."""
+    """A branch with named leaves."""
 
     x: Any
     y: Any
 
 
 def test_none_is_an_empty_tree() -> None:
-    """A layer without a bias has None in its place."""
+    """A layer without a bias has None in place of it."""
     leaves, rebuild = flatten({"w": 1, "b": None})
     assert leaves == [1]
     assert rebuild([2]) == {"w": 2, "b": None}
@@ -31,7 +31,7 @@ def test_none_is_an_empty_tree() -> None:
 
 
 def branches(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Trees of trees."""
+    """Strategy of the branches of a tree."""
     pairs = st.tuples(inner, inner).map(lambda p: Point(*p))
     return st.lists(inner, max_size=3) | st.tuples(inner, inner) | pairs | st.dictionaries(st.text(max_size=2), inner)
 
@@ -49,18 +49,18 @@ def test_rebuilding_the_leaves_gives_the_tree(tree: Any) -> None:
 
 
 @given(TREES)
-def test_a_tree_is_like_itself(tree: Any) -> None:
+def test_a_tree_has_the_structure_of_itself(tree: Any) -> None:
     arrays = map_tree(float, tree)
     arrays = map_tree(np.asarray, arrays)
     assert all(a is b for a, b in zip(leaves_like(arrays, arrays), flatten(arrays)[0], strict=True))
 
 
-def test_leaves_are_mapped_in_their_places() -> None:
+def test_map_tree_keeps_the_structure() -> None:
     assert map_tree(str, {"b": [1, (2,)], "a": Point(3, {})}) == {"b": ["1", ("2",)], "a": Point("3", {})}
     assert flatten({"b": [1, (2,)], "a": Point(3, {})})[0] == [1, 2, 3]
 
 
-def test_dicts_are_matched_by_key_and_sequences_by_place() -> None:
+def test_dicts_are_matched_by_key_and_sequences_by_position() -> None:
     got = leaves_like({"a": ONE, "b": [TWO, ONE]}, {"b": (TWO * 2, ONE * 3), "a": ONE * 4})
     assert [g[0] for g in got] == [4.0, 2.0, 3.0]
 
@@ -82,6 +82,6 @@ def test_dicts_are_matched_by_key_and_sequences_by_place() -> None:
         (ONE, None),
     ],
 )
-def test_what_is_unlike_is_refused(like: Any, tree: Any) -> None:
+def test_a_tree_of_another_structure_is_refused(like: Any, tree: Any) -> None:
     with pytest.raises(ShapeError, match="pullback: expected a cotangent like each output"):
         leaves_like(like, tree)

@@ -1,4 +1,4 @@
-"""Operations that a user writes, with the code of docs/howto/write_an_operation.md."""
+"""The operations that docs/howto/write_an_operation.md defines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def page() -> dict[str, Any]:
     return names
 
 
-def test_the_overflow_is_gone(page: dict[str, Any], make: Make) -> None:
+def test_log_cosh_does_not_overflow(page: dict[str, Any], make: Make) -> None:
     x = make([-800.0, 0.0, 800.0])
     np.testing.assert_allclose(host(page["log_cosh"](x)), [800 - np.log(2), 0.0, 800 - np.log(2)])
     assert host(tgl.grad(lambda x: tgl.sum(page["log_cosh"](x)))(x)).tolist() == [-1.0, 0.0, 1.0]
@@ -52,7 +52,7 @@ def test_one_rule_for_two_arguments_of_different_shapes(page: dict[str, Any], ma
     np.testing.assert_allclose(host(h), [12 * ((x - y)[:, 0] ** 2).sum(), 0.0])
 
 
-def test_several_results_to_the_second_order(page: dict[str, Any], make: Make) -> None:
+def test_several_results_have_second_derivatives(page: dict[str, Any], make: Make) -> None:
     x = np.array([[0.5, -1.0, 2.0], [1.0, 1.0, 3.0]])
     weights = np.array([[1.0, 2.0, -1.0], [0.5, -2.0, 1.0]])
 
@@ -68,7 +68,7 @@ def test_several_results_to_the_second_order(page: dict[str, Any], make: Make) -
     assert host(tgl.grad(lambda x: tgl.sum(page["normalize"](x)[1]))(make([3.0, 4.0]))).tolist() == [0.6, 0.8]
 
 
-def test_who_forgets_to_sum_to_the_shape_is_told(make: Make) -> None:
+def test_a_rule_that_does_not_sum_to_the_shape_is_an_error(make: Make) -> None:
     @tgl.primitive
     def product(xp: Any, x: Any, y: Any) -> Any:
         return x * y

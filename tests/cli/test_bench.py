@@ -1,4 +1,4 @@
-"""`tinygrad-lab bench`: the processes that take turns, and the printed table. No test depends on time."""
+"""`tinygrad-lab bench`: its processes, its results and the printed table. No test depends on time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_json_has_the_documented_keys(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.slow
 @pytest.mark.peers
-def test_the_table_beside_pytorch(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_compares_with_pytorch(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
     assert main(["bench", "gap7", "--against", "torch", "--rounds", "1", "--threads", "1", "--batch", "2"]) == 0
     shown = capsys.readouterr().out
@@ -57,7 +57,7 @@ def test_the_table_beside_pytorch(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.peers
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_peers_are_the_same_networks(name: str) -> None:
+def test_pytorch_networks_have_the_same_shapes_and_parameters(name: str) -> None:
     torch = pytest.importorskip("torch")
     from tinygrad_lab.bench import peers
 
@@ -75,7 +75,7 @@ def test_the_peers_are_the_same_networks(name: str) -> None:
 
 @pytest.mark.peers
 @pytest.mark.parametrize("variant", ["default", "channels_last"])
-def test_a_peer_learns(variant: str) -> None:
+def test_the_pytorch_network_learns(variant: str) -> None:
     pytest.importorskip("torch")
     from tinygrad_lab.bench import peers
 
@@ -88,7 +88,7 @@ def test_a_peer_learns(variant: str) -> None:
     assert last < first
 
 
-def test_we_learn() -> None:
+def test_our_network_learns() -> None:
     subject = Subject(TINY, "")
     assert subject.infer().shape == (2, 10)
     first = subject.train()
@@ -99,11 +99,11 @@ def test_we_learn() -> None:
 
 def test_multiply_adds_leave_out_the_gradient_of_the_images() -> None:
     training, inference = multiply_adds(TINY)
-    first = 2 * 28 * 28 * 6 * 25  # 6@5x5 on 28x28 places of two images of one channel
+    first = 2 * 28 * 28 * 6 * 25  # 6 filters of 5x5 at 28x28 positions of two images of one channel
     assert training == 3 * inference - first
 
 
-def test_networks_by_name() -> None:
+def test_networks_are_chosen_by_name() -> None:
     assert named([]) == list(NETWORKS.values())
     assert named(["lenet5"], 3) == [replace(NETWORKS["lenet5"], batch=3)]
     with pytest.raises(ConfigError, match=r"expected some of alexnet_small, .*, got lenet"):
@@ -112,7 +112,7 @@ def test_networks_by_name() -> None:
         named(["lenet5"], 0)
 
 
-def test_pytorch_that_is_not_there(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_pytorch_is_reported(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     from tinygrad_lab.cli import bench
 
@@ -121,7 +121,7 @@ def test_pytorch_that_is_not_there(capsys: pytest.CaptureFixture[str], monkeypat
         bench.run(arguments)
 
 
-def test_wrong_numbers_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_numbers_of_rounds_and_threads_must_be_positive(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "lenet5", "--rounds", "0"]) == 1
     assert main(["bench", "lenet5", "--threads", "0"]) == 1
     assert "at least one round and one thread" in capsys.readouterr().err
@@ -133,7 +133,7 @@ def test_a_process_that_fails_is_named(capfd: pytest.CaptureFixture[str]) -> Non
     assert "no_such" in capfd.readouterr().err
 
 
-def test_ratios_are_taken_round_by_round_to_the_fastest_peer() -> None:
+def test_ratios_compare_each_round_with_the_fastest_peer() -> None:
     def turns(name: str, *seconds: float) -> Turns:
         process: Any = None
         return Turns(name, process, seconds={"train": list(seconds)})

@@ -17,7 +17,7 @@ from tinygrad_lab.registry import Plugin, datasets
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """A data set that lies in the folder `made`."""
+    """A data set in the folder `made`."""
     monkeypatch.delenv("TINYGRAD_LAB_DATA", raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "user-cache")
@@ -65,7 +65,7 @@ def test_fetch(tiny: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["data", "verify", "tiny_mnist", "--data", str(tmp_path / "new")]) == 0
 
 
-def test_what_cannot_be_fetched(tiny: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failures_of_fetching_are_reported(tiny: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(Site({})) as site:
         tiny.downloads = (Download((f"{site.address}/x",), tiny.files[0], tiny.files),)
         assert main(["data", "fetch", "tiny_mnist", "--data", str(tmp_path / "new")]) == 1

@@ -1,4 +1,4 @@
-"""The command line before a command runs, and after an error."""
+"""The command line: help, unknown names, error messages, and the display of recipes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinygrad_lab.train.recipe import recipe_text
 Capture = pytest.CaptureFixture[str]
 
 
-def test_ctrl_c_while_a_command_is_imported(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_ctrl_c_during_the_import_of_a_command_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     def interrupted(name: str) -> None:
         raise KeyboardInterrupt
 
@@ -23,7 +23,7 @@ def test_ctrl_c_while_a_command_is_imported(monkeypatch: pytest.MonkeyPatch, cap
     assert capsys.readouterr().err == "tinygrad-lab train: stopped\n"
 
 
-def test_no_command_is_answered_with_the_help(capsys: Capture) -> None:
+def test_without_a_command_the_help_is_printed(capsys: Capture) -> None:
     assert main([]) == 2
     assert "Train a network by a recipe" in " ".join(capsys.readouterr().err.split())
 
@@ -37,7 +37,7 @@ def test_an_unknown_command(name: str, hint: str, capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize("call", [["draw", "lenet5", "-o", "net.png"], ["bench", "nosuch"], ["results", "nosuch"]])
-def test_who_complains_is_said_once(call: list[str], capsys: Capture) -> None:
+def test_errors_name_their_command_once(call: list[str], capsys: Capture) -> None:
     assert main(call) == 1
     assert capsys.readouterr().err.startswith(f"tinygrad-lab {call[0]}: expected")
 
@@ -56,23 +56,23 @@ def test_unknown_arguments_are_refused_with_the_usage_of_the_command(capsys: Cap
         assert told.startswith(f"usage: tinygrad-lab {call[0]}")
 
 
-def test_a_file_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_a_missing_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setenv("TINYGRAD_LAB_LEARN", str(tmp_path))
     assert main(["learn", "check", "2", "nofile.py"]) == 1
     assert "expected your file, or its folder, got nofile.py, which does not exist" in capsys.readouterr().err
 
 
-def test_a_data_folder_that_is_not_there(tmp_path: Path, capsys: Capture) -> None:
+def test_a_missing_data_folder_is_named(tmp_path: Path, capsys: Capture) -> None:
     assert main(["data", "list", "--data", str(tmp_path / "none")]) == 0
     assert f"the folder {tmp_path / 'none'} does not exist" in capsys.readouterr().err
 
 
-def test_a_recipe_is_shown_as_it_is_shipped(capsys: Capture) -> None:
+def test_a_recipe_is_printed_as_its_file(capsys: Capture) -> None:
     assert main(["recipes", "alexnet_small"]) == 0
     assert tomllib.loads(capsys.readouterr().out) == find_recipe("alexnet_small").tables
 
 
-def test_a_shown_recipe_says_whose_choice_each_setting_is(capsys: Capture) -> None:
+def test_a_printed_recipe_marks_the_origin_of_each_setting(capsys: Capture) -> None:
     assert main(["recipes", "alexnet_small"]) == 0
     shown = capsys.readouterr().out
     assert "lr = 0.1024  # inferred\n" in shown
@@ -85,7 +85,7 @@ def test_a_shown_recipe_says_whose_choice_each_setting_is(capsys: Capture) -> No
         assert all(line.endswith(("# stated", "# inferred", "# ours")) for line in settings if " = " in line)
 
 
-def test_a_file_of_ones_own_is_shown_too(tmp_path: Path, capsys: Capture) -> None:
+def test_a_recipe_file_of_the_user_is_printed_too(tmp_path: Path, capsys: Capture) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(recipe_text("resnet20"), encoding="utf-8")
     assert main(["recipes", f"{path}:short"]) == 0
@@ -94,7 +94,7 @@ def test_a_file_of_ones_own_is_shown_too(tmp_path: Path, capsys: Capture) -> Non
     assert "none.toml, found none" in capsys.readouterr().err
 
 
-def test_a_variant_is_shown_without_the_others(capsys: Capture) -> None:
+def test_a_variant_is_printed_without_the_others(capsys: Capture) -> None:
     assert main(["recipes", "ablations_ten_layer:matched"]) == 0
     shown = capsys.readouterr().out
     assert '"model.widths" = [80, 160, 320]  # ours\n' in shown

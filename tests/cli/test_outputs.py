@@ -1,4 +1,4 @@
-"""Outputs that cannot be written, and terminals that lack signs: one line each, never a traceback."""
+"""Outputs that cannot be written, and terminals that lack characters: one line of error, never a traceback."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def fresh(*arguments: str, stdout: int = subprocess.PIPE, **environment: str) ->
     ],
     ids=lambda call: "-".join(call[:2]),
 )
-def test_a_place_that_cannot_be_written(call: list[str], where: str, tmp_path: Path, capsys: Capture) -> None:
+def test_an_unwritable_output_path_is_named(call: list[str], where: str, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "file").write_text("a file")
     runs, weights = tmp_path / "runs", tmp_path / "w.safetensors"
     if call[0] == "results":
@@ -62,7 +62,7 @@ def test_a_place_that_cannot_be_written(call: list[str], where: str, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["file/card.html", "/proc/card.html", "x" * 300])
-def test_a_page_that_cannot_be_written(where: str, tmp_path: Path, capsys: Capture) -> None:
+def test_an_unwritable_html_path_is_named(where: str, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "file").write_text("a file")
     assert main(["check", "relu", "--examples", "1", "--html", str(tmp_path / where)]) == 1
     message = capsys.readouterr().err
@@ -70,12 +70,12 @@ def test_a_page_that_cannot_be_written(where: str, tmp_path: Path, capsys: Captu
     assert message.startswith(f"tinygrad-lab check: --html: expected to write {tmp_path / where}, got ")
 
 
-def test_a_device_stays_one(tmp_path: Path) -> None:
+def test_writing_to_a_device_does_not_replace_it(tmp_path: Path) -> None:
     assert main(["check", "relu", "--examples", "1", "--html", os.devnull]) == 0
     assert Path(os.devnull).is_char_device()
 
 
-def test_a_link_stays_one(tmp_path: Path) -> None:
+def test_writing_to_a_link_writes_its_target(tmp_path: Path) -> None:
     (tmp_path / "link.svg").symlink_to(tmp_path / "net.svg")
     assert main(["draw", "lenet5", "-o", str(tmp_path / "link.svg")]) == 0
     assert (tmp_path / "link.svg").is_symlink()
@@ -83,7 +83,7 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", [["check", "relu", "--examples", "1"], ["learn"], ["recipes"], ["summary", "lenet5"]])
-def test_an_output_that_is_not_utf_8(call: list[str]) -> None:
+def test_output_to_an_ascii_terminal(call: list[str]) -> None:
     done = fresh(*call, PYTHONIOENCODING="ascii", LC_ALL="C", PYTHONUTF8="0")
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii()
@@ -91,7 +91,7 @@ def test_an_output_that_is_not_utf_8(call: list[str]) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
 @pytest.mark.parametrize("call", [["recipes"], ["layers", "--json"], ["data", "list"]])
-def test_an_output_that_is_full(call: list[str]) -> None:
+def test_output_to_a_full_disk(call: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         done = fresh(*call, stdout=full.fileno())
     assert done.returncode == 1
@@ -99,14 +99,14 @@ def test_an_output_that_is_full(call: list[str]) -> None:
     assert b"No space left on device" in done.stderr
 
 
-def test_names_are_no_markup(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_names_are_not_read_as_markup(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     digits = registry.datasets["digits"]
     monkeypatch.setattr(digits, "title", "[/][red]x[/red]")
     assert main(["data", "list"]) == 0
     assert "[/][red]x[/red]" in capsys.readouterr().out
 
 
-def test_an_array_that_the_memory_does_not_hold(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_insufficient_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setattr("tinygrad_lab.train.recipe.recipe_names", lambda: np.empty(2**60, np.float32))
     assert main(["recipes"]) == 1
     assert "this machine has too little memory: Unable to allocate" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`tinygrad-lab predict` and `evaluate`: what they print, and one line for what they cannot do."""
+"""`tinygrad-lab predict` and `evaluate`: their output, and one line for each error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six pictures in a folder and in one below."""
+    """Six pictures in a folder and its subfolder."""
     top = tmp_path_factory.mktemp("pictures")
     (top / "more").mkdir()
     for number, image in enumerate(load("digits", split="test", size=(8, 8)).images[:6, :, :, 0]):
@@ -34,7 +34,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return top
 
 
-def test_predict_prints_what_python_predicts(
+def test_predict_prints_the_predictions_of_the_python_function(
     folder: Path, pictures: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tinygrad_lab.cli.predict.AT_ONCE", 4)
@@ -54,7 +54,7 @@ def test_predict_prints_what_python_predicts(
     assert f" {name} {100 * probability:.1f} % " in f" {' '.join(line.split())} "
 
 
-def test_evaluate_prints_the_figures(folder: Path, capsys: Capture) -> None:
+def test_evaluate_prints_accuracy_calibration_and_confusion(folder: Path, capsys: Capture) -> None:
     report = tgl.load_run(folder).evaluate()
     assert main(["evaluate", str(folder), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -72,7 +72,7 @@ def test_evaluate_prints_the_figures(folder: Path, capsys: Capture) -> None:
     assert json.loads(capsys.readouterr().out)["data"] == "digits test"
 
 
-def test_large_confusion_matrices_are_told_by_pairs(
+def test_large_confusion_matrices_are_shown_as_pairs(
     folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate, "_MATRIX", 5)
@@ -81,7 +81,7 @@ def test_large_confusion_matrices_are_told_by_pairs(
     assert f"Confused most often:\n  {true} taken for {predicted}: {images}\n" in capsys.readouterr().out
 
 
-def test_long_names_of_classes_are_numbered(tmp_path: Path, capsys: Capture) -> None:
+def test_long_class_names_are_numbered(tmp_path: Path, capsys: Capture) -> None:
     folder = trained(tmp_path, training={"epochs": 1})
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["classes"][3] = "thr[ee]"
@@ -116,7 +116,7 @@ def test_long_names_of_classes_are_numbered(tmp_path: Path, capsys: Capture) -> 
         ),
     ],
 )
-def test_errors_are_one_line(
+def test_each_error_is_one_line(
     call: list[str], message: str, folder: Path, pictures: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     places = {"RUN": folder, "PICTURES": pictures}
@@ -146,8 +146,8 @@ def test_errors_are_one_line(
     assert told.count("\n") == 1
 
 
-def test_pictures_of_another_kind_of_network(tmp_path: Path, capsys: Capture) -> None:
-    """Wrong numbers of channels: data sets in color for a network of gray images."""
+def test_color_images_for_a_gray_network_are_refused(tmp_path: Path, capsys: Capture) -> None:
+    """Data sets have a fixed number of channels; picture files are converted to gray."""
     folder = trained(tmp_path / "runs", training={"epochs": 1})
     for name in "01":
         (tmp_path / "pictures" / "test" / name).mkdir(parents=True)

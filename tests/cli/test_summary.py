@@ -124,12 +124,12 @@ def test_a_network_that_cannot_be_built_names_the_layer_and_the_map(capsys: pyte
         (["vgg16", "--set", "colors=3"], "expected a known name, got 'colors'"),
     ],
 )
-def test_mistakes_are_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_name_the_mistake(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["summary", *arguments]) == 1
     assert message in capsys.readouterr().err
 
 
-def test_a_reader_that_stops_early_is_no_error() -> None:
+def test_a_closed_pipe_is_not_an_error() -> None:
     code = "import sys; from tinygrad_lab.cli import main; sys.exit(main(['summary', 'googlenet', '--json']))"
     reading, writing = os.pipe()
     os.close(reading)

@@ -56,7 +56,7 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path: Path, capsys: pytest.C
     assert "\x1b" not in out
 
 
-def test_several_seeds_are_several_runs_with_their_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_seeds_make_several_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["train", "--quiet", "--seeds", "2", "--runs", str(tmp_path), "--set", "training.epochs=1"]
     assert main(arguments) == 0
     assert "over 2 seeds" in capsys.readouterr().out
@@ -88,15 +88,15 @@ def test_several_seeds_are_several_runs_with_their_spread(tmp_path: Path, capsys
         (["train", "--set", "loss.foo=1"], "option of 'softmax_cross_entropy': expected a known name, got 'foo'"),
     ],
 )
-def test_wrong_calls_say_what_is_wrong(
+def test_wrong_calls_are_explained(
     arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*arguments, "--runs", str(tmp_path)]) == 1
     assert message in capsys.readouterr().err
-    assert not list(tmp_path.iterdir()), "a run that could not begin leaves nothing"
+    assert not list(tmp_path.iterdir()), "a run that could not begin leaves no folder"
 
 
-def test_pictures_without_a_test_split_are_judged_by_the_part_that_is_set_aside(
+def test_pictures_without_a_test_split_are_evaluated_on_validation_images(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = pytest.importorskip("PIL.Image")
@@ -126,7 +126,7 @@ def test_pictures_without_a_test_split_are_judged_by_the_part_that_is_set_aside(
     assert result["validation"]["accuracy"] == result["figures"]["last"]["accuracy"]
 
 
-def test_an_interrupted_run_goes_on_bit_for_bit(
+def test_an_interrupted_run_resumes_bit_for_bit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["train", "--json", "--runs", str(tmp_path / "whole"), *SHORT]) == 0
@@ -153,7 +153,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     assert losses[0] == losses[1]
 
 
-def test_a_loss_that_is_not_finite_leaves_the_last_good_weights(
+def test_a_loss_that_is_not_finite_keeps_the_last_finite_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "--quiet", "--runs", str(tmp_path), "--set", "optimizer.lr=1e9"]) == 1
@@ -176,7 +176,7 @@ def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert "stopped" in capsys.readouterr().err
 
 
-def test_every_command_says_what_it_does() -> None:
+def test_every_command_has_a_help_text() -> None:
     assert all(commands().values())
     assert {"train", "layers", "recipes"} <= commands().keys()
 

@@ -30,13 +30,13 @@ c5 = [16, 5, 5]
 
 @pytest.fixture
 def theirs(tmp_path: Path) -> Path:
-    """Weights of LeNet-5 as PyTorch might name them."""
+    """Weights of LeNet-5 with names as in PyTorch."""
     state = models["lenet5"](rng=4).state()
     names = {"c1": "features.0", "c3": "features.3", "c5": "classifier", "f6": "f6", "output": "output"}
     arrays = {}
     for path, array in state.items():
         layer, leaf = path.split(".")
-        if path == "c5.weight":  # rows by channel first
+        if path == "c5.weight":  # rows in PyTorch's order: channel first
             array = array.reshape(5, 5, 16, 120).transpose(2, 0, 1, 3).reshape(400, 120)
         arrays[f"{names[layer]}.{leaf}"] = array.transpose({4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[array.ndim])
     np.savez(tmp_path / "theirs.npz", **arrays, junk=np.zeros(3))
@@ -44,7 +44,7 @@ def theirs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_weights_come_over(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pytorch_weights_are_imported(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = theirs / "ours.safetensors"
     command = ["weights", "import", "lenet5", str(theirs / "theirs.npz"), str(output)]
     assert main([*command, "--rules", str(theirs / "rules.toml")]) == 0
@@ -56,7 +56,7 @@ def test_weights_come_over(theirs: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert all(np.array_equal(array, expected[name]) for name, array in model.state().items())
 
 
-def test_arrays_are_shown(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_arrays_of_a_file_are_listed(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["weights", "show", str(theirs / "theirs.npz")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["features.0.weight", "6,", "1,", "5,", "5", "float32"]
@@ -77,7 +77,7 @@ def test_arrays_are_shown(theirs: Path, capsys: pytest.CaptureFixture[str]) -> N
         ({"extra": ["--set", "color=1"]}, "expected a known name, got 'color'"),
     ],
 )
-def test_mistakes_are_named_and_nothing_is_written(
+def test_errors_name_the_mistake_and_write_nothing(
     changes: dict[str, str], message: str, theirs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (theirs / "rules.toml").write_text(changes.get("rules", RULES), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Layers once more, on arrays of `Scalar`s: NumPy repeats and adds single numbers, one operation after another."""
+"""Naive implementations of layers on arrays of `Scalar`s: NumPy applies each operation to single numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def forward(layer: tgl.Layer, x: Any, cells: Cells) -> Any:
 
 
 def activation(f: Callable[[Any, Any], Any]) -> Naive:
-    """Return the naive form of a layer that works on each element: f(layer, scalar)."""
+    """Return the naive form of an elementwise layer: f(layer, scalar)."""
     return lambda layer, x, cells: np.frompyfunc(lambda v: f(layer, v), 1, 1)(x)
 
 
@@ -43,7 +43,7 @@ def pad2d(layer: Any, x: Any, cells: Cells) -> Any:
 
 
 def padded(x: Any, padding: Any, *, edge: bool = False) -> Any:
-    """Return images in a border of zeros or of their own edge."""
+    """Return images with a border of zeros or of repeated edges."""
     (top, bottom), (left, right) = padding
     n, height, width, channels = x.shape
     out = scalars(np.zeros((n, height + top + bottom, width + left + right, channels)))
@@ -54,7 +54,7 @@ def padded(x: Any, padding: Any, *, edge: bool = False) -> Any:
 
 
 def windows(kernel_size: Any, x: Any) -> Iterator[tuple[int, int, Any]]:
-    """Yield each place of a window and what it shows, (N, kh, kw, C)."""
+    """Yield each position of the window and its contents, (N, kh, kw, C)."""
     (kh, kw), (down, right), (dh, dw) = kernel_size.size, kernel_size.stride, kernel_size.dilation
     for p, q in np.ndindex(kernel_size.places(x.shape[1:3])):
         rows, columns = p * down + dh * np.arange(kh), q * right + dw * np.arange(kw)

@@ -1,4 +1,4 @@
-"""Hypothesis strategies of networks: registered layers in any order that the shapes allow, one inside another."""
+"""Hypothesis strategies of networks: registered layers, nested and in any order that the shapes allow."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def draw_pool(draw: Draw, kind: str, shape: Shape) -> tgl.Layer:
 
 
 def draw_linear(draw: Draw, shape: Shape, features: int | None = None) -> tgl.Layer:
-    """A dense layer for vectors, a convolution that keeps height and width for images."""
+    """A dense layer for vectors, or a convolution that keeps height and width for images."""
     if len(shape) == 4:
         return draw_conv2d(draw, shape, features, stays=True)
     activation = draw(st.sampled_from((None, "relu")))
@@ -47,7 +47,7 @@ def draw_linear(draw: Draw, shape: Shape, features: int | None = None) -> tgl.La
 
 
 def draw_residual(draw: Draw, shape: Shape) -> tgl.Layer:
-    """A block around two linear layers; images may change their channels in it."""
+    """A residual block of two linear layers; for images, it may change the number of channels."""
     first = draw_linear(draw, shape)
     shortcut = draw(st.sampled_from(("identity", "padded", "projected"))) if len(shape) == 4 else "identity"
     after = shape[-1] + (draw(st.integers(0, 1)) if shortcut != "identity" else 0)
@@ -59,7 +59,7 @@ def draw_residual(draw: Draw, shape: Shape) -> tgl.Layer:
 
 
 def draw_sequential(draw: Draw, shape: Shape) -> tgl.Layer:
-    """One layer after another; at times the same one twice, which then gets both gradients."""
+    """A sequence of layers, sometimes with one of them twice, so that its gradients add up."""
     if draw(st.booleans()):
         shared = draw_linear(draw, shape, shape[-1])
         return tgl.Sequential(shared, draw_layer(draw, ACTIVATIONS, shape), shared)

@@ -1,4 +1,4 @@
-"""Reverse-mode differentiation of single numbers, as naive as can be: what the engine is compared with."""
+"""Reverse-mode differentiation of single numbers, as simple as possible, for comparison with the engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ made = itertools.count()
 
 
 class Scalar:
-    """A number, the numbers that it was made from, and its derivative by each of them."""
+    """A number, the numbers that it was computed from, and its derivative with respect to each of them."""
 
     def __init__(self, value: float, *parents: tuple[Any, float]) -> None:
         self.value, self.parents, self.grad, self.order = float(value), parents, 0.0, next(made)

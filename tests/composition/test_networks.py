@@ -1,4 +1,4 @@
-"""Networks put together at random: the engine's gradients against those of a naive scalar autograd."""
+"""Randomly composed networks: the engine's gradients compared with those of a naive scalar autograd."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.composition.networks import networks
 from tests.composition.scalar import Scalar, gradients, scalars, values
 
 Drawn = tuple[tgl.Layer, tuple[int, ...]]
-ROUNDING = 1e-8  # of the largest gradient; normalizations of nearly constant channels amplify
+ROUNDING = 1e-8  # relative to the largest gradient; normalization of nearly constant channels amplifies rounding
 seeds = st.integers(0, 2**32 - 1)
 
 
 def prepare(network: tgl.Layer, shape: tuple[int, ...], seed: int, training: bool) -> tuple[Any, Any]:
-    """Give a network parameters and statistics as in use, and return an input and a cotangent."""
+    """Draw a network's parameters and statistics, and return an input and a cotangent."""
     rng = np.random.default_rng(seed)
     network.astype("float64")
     for parameter in network.parameters().values():
@@ -33,7 +33,7 @@ def prepare(network: tgl.Layer, shape: tuple[int, ...], seed: int, training: boo
 
 
 def by_engine(network: tgl.Layer, x: Any, g: Any, call: Callable[..., Any]) -> dict[str, Any]:
-    """The result, and the gradients of the input and all parameters."""
+    """Return the result and the gradients of the input and of all parameters."""
     for parameter in network.parameters().values():
         parameter.assign(parameter.value)  # a new leaf
     leaf = tgl.tensor(x, requires_grad=True)
@@ -44,7 +44,7 @@ def by_engine(network: tgl.Layer, x: Any, g: Any, call: Callable[..., Any]) -> d
 
 
 def by_scalars(network: tgl.Layer, x: Any, g: Any) -> dict[str, Any]:
-    """The same, number by number."""
+    """Return the same arrays, computed number by number."""
     cells = {id(p): scalars(p.value) for p in network.parameters().values()}
     boxed = scalars(x)
     y = forward(network, boxed, cells)
@@ -86,11 +86,11 @@ def test_gradients_of_any_network(call: Callable[..., Any], drawn: Drawn, seed: 
 @pytest.mark.parametrize("name", NAIVE)
 @settings(max_examples=10)
 @given(data=st.data(), seed=seeds, training=st.booleans())
-def test_gradients_of_every_layer_in_front(name: str, data: st.DataObject, seed: int, training: bool) -> None:
+def test_gradients_with_each_layer_as_the_first(name: str, data: st.DataObject, seed: int, training: bool) -> None:
     check(data.draw(networks(name)), seed, training, plainly)
 
 
-def test_scalars_add_up_where_paths_meet() -> None:
+def test_scalar_gradients_of_several_paths_add_up() -> None:
     x = Scalar(0.5)
     y = x * x + x.exp() * x.log() / 3.0 - x**3.0
     y.backward()
@@ -103,7 +103,7 @@ def test_scalars_add_up_where_paths_meet() -> None:
 
 
 def test_a_wrong_rule_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error of one per cent in one rule, seen through a layer behind it."""
+    """A rule with an error of one percent is found although another layer follows."""
     network = tgl.Sequential(tgl.layers["dense"](3, 2), tgl.layers["tanh"](), tgl.layers["dense"](2, 2))
     monkeypatch.setattr(tgl.tanh, "rules", {})
     monkeypatch.setattr(tgl.tanh, "plans", {})

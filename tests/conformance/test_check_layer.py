@@ -42,7 +42,7 @@ def test_a_wrong_gradient_fails_with_a_report():
     assert "@example(case=Case(" in text
 
 
-def test_the_three_lines_reproduce_the_failure():
+def test_the_three_lines_of_the_report_reproduce_the_failure():
     result = inspect_layer(Halved, row_cases, profile=QUICK)
     report = result.properties["gradients"].failure.report
     lines = report.split("Run it again:")[1].split("Keep it")[0].strip().splitlines()
@@ -52,7 +52,7 @@ def test_the_three_lines_reproduce_the_failure():
         exec(program, {"Halved": Halved, "cases": row_cases})
 
 
-def test_a_treated_constant_is_seen_by_the_second_derivative_alone():
+def test_a_residual_treated_as_constant_fails_second_order_only():
     assert failing(Constant) == ["second_order"]
 
 
@@ -67,7 +67,7 @@ class Logarithm(Elementwise):
 
 
 @pytest.mark.parametrize("cls", [SignedSquare, Logarithm])
-def test_gradients_that_are_not_finite_at_zeros_are_seen(cls):
+def test_gradients_that_are_not_finite_at_zero_fail(cls):
     result = inspect_layer(cls, row_cases, profile=QUICK)
     report = result.properties["finite_gradients"].failure.report
     assert "the result is finite and the gradient of x is not (NaN or infinity in 1 of 1 entries)" in report
@@ -79,7 +79,7 @@ class NaiveMish(Elementwise):
         return x * tgl.tanh(tgl.log1p(tgl.exp(x)))
 
 
-def test_gradients_that_are_not_finite_where_the_exponential_overflows_are_seen():
+def test_gradients_that_are_not_finite_where_exp_overflows_fail():
     result = inspect_layer(NaiveMish, row_cases, profile=QUICK)
     report = result.properties["finite_gradients"].failure.report
     assert "where inputs are 1000 or -1000, the result is finite and the gradient of x is not" in report
@@ -88,7 +88,7 @@ def test_gradients_that_are_not_finite_where_the_exponential_overflows_are_seen(
     assert result.passed, "values beyond the range of the cases are not checked"
 
 
-def test_finite_gradients_are_not_demanded_outside_the_range_or_at_a_pole():
+def test_finite_gradients_are_not_required_outside_the_range_or_at_a_pole():
     class Root(Elementwise):
         def forward(self, x):
             return tgl.sqrt(x)
@@ -102,7 +102,7 @@ def test_finite_gradients_are_not_demanded_outside_the_range_or_at_a_pole():
         assert inspect_layer(cls, cases, profile=QUICK, properties=["finite_gradients"]).passed
 
 
-def test_the_report_of_ties_shows_the_values_that_tie():
+def test_the_report_of_ties_shows_the_equal_values():
     @tgl.primitive
     def largest(xp, x):
         return xp.max(x, axis=0)
@@ -123,7 +123,7 @@ def test_the_report_of_ties_shows_the_values_that_tie():
     assert values[-1] == values[-2]
 
 
-def test_state_that_a_call_leaves_behind_is_seen():
+def test_state_that_a_call_leaves_behind_fails():
     class Remembers(Elementwise):
         def forward(self, x):
             self.first = getattr(self, "first", x)
@@ -173,14 +173,14 @@ class Adds(WithInner):
         (Adds, "attribute share from nothing to 0.5"),
     ],
 )
-def test_attributes_that_a_call_changes_are_seen(cls, said):
+def test_attributes_that_a_call_changes_fail(cls, said):
     result = inspect_layer(cls, row_cases, profile=QUICK)
     assert [p.name for p in result.failures] == ["attributes"]
     assert re.search(said, result.failures[0].failure.headline)
     assert "self.update" in result.failures[0].failure.headline
 
 
-def test_buffers_and_random_numbers_are_no_attributes_that_change():
+def test_buffers_and_random_numbers_do_not_count_as_changed_attributes():
     assert failing(WithInner) == []
     assert inspect_layer("batch_norm", profile=QUICK, properties=["attributes"]).passed
     assert inspect_layer("dropout", profile=QUICK, properties=["attributes"]).passed
@@ -222,13 +222,13 @@ three_columns = st.integers(1, 4).map(lambda n: Case(inputs=(Input((n, 3)),)))
         (BuildsAtRandom, "two layers with one seed and state differ in their results"),
     ],
 )
-def test_results_that_differ_each_time_are_reported_first_and_alone(cls, said):
+def test_results_that_differ_each_time_are_the_only_failure(cls, said):
     result = inspect_layer(cls, three_columns, profile=QUICK)
     assert [p.name for p in result.failures] == ["determinism"]
     assert said in result.failures[0].failure.headline
 
 
-def test_a_layer_that_is_exempt_from_determinism_is_checked_further():
+def test_exemption_from_determinism_keeps_the_other_checks():
     cases = LayerCases(three_columns, exemptions={"determinism": "its weights are drawn anew"})
     result = inspect_layer(ForgetsItsRng, cases, profile=QUICK)
     assert result.properties["determinism"].failure is not None
@@ -259,7 +259,7 @@ def test_a_forward_that_writes_into_its_argument_is_reported():
     assert "forward: something writes into an array that belongs to its caller" in failure.failure.headline
 
 
-def test_a_forward_that_fails_on_raw_arrays_is_seen():
+def test_a_forward_that_requires_tensors_fails_raw_arrays():
     class Asks(Elementwise):
         def forward(self, x):
             return x * (1.0 if isinstance(x, tgl.Tensor) else 2.0)
@@ -267,7 +267,7 @@ def test_a_forward_that_fails_on_raw_arrays_is_seen():
     assert "raw_arrays" in failing(Asks)
 
 
-def test_an_exception_is_a_failure_of_its_property():
+def test_an_exception_fails_the_property_that_raised_it():
     class Refuses(Elementwise):
         def forward(self, x):
             if x.dtype == "float32":
@@ -291,7 +291,7 @@ def test_cases_that_the_constructor_refuses_fail():
     assert failing("dense", cases) == ["forward"]
 
 
-def test_a_wrong_output_shape_is_seen():
+def test_a_wrong_output_shape_fails():
     class Wrong(Square):
         def output_shape(self, shape):
             return (*shape, 1)
@@ -299,12 +299,12 @@ def test_a_wrong_output_shape_is_seen():
     assert failing(Wrong) == ["output_shape", "zero_size"]
 
 
-def test_the_reference_sees_a_wrong_function_with_the_right_gradient():
+def test_a_wrong_function_with_its_right_gradient_fails_reference():
     cases = LayerCases(row_cases, reference=lambda layer, x: x**2 + 1)
     assert failing(Square, cases) == ["reference"]
 
 
-def test_kinks_must_be_declared_or_far_away():
+def test_cases_away_from_declared_kinks_pass():
     class Hard(Elementwise):
         def forward(self, x):
             return tgl.relu(x)
@@ -312,7 +312,7 @@ def test_kinks_must_be_declared_or_far_away():
     assert failing(Hard, LayerCases(row_cases, kink_distance=lambda layer, x: abs(x).min(initial=1))) == []
 
 
-def test_writing_into_an_argument_is_seen():
+def test_a_rule_that_writes_into_its_cotangent_fails():
     @tgl.primitive
     def doubled(xp, x):
         return 2 * x
@@ -332,7 +332,7 @@ def test_writing_into_an_argument_is_seen():
     assert "writes into an array that belongs to its caller" in result.properties["nothing_mutated"].failure.headline
 
 
-def test_a_lost_nan_is_seen():
+def test_a_lost_nan_fails():
     class Swallows(Elementwise):
         def forward(self, x):
             return tgl.where(tgl.isfinite(x), x, 0.0)
@@ -359,7 +359,7 @@ def test_random_layers_must_vary_and_have_the_right_mean():
     assert not [n for n in inspect_layer(Square, row_cases, profile=QUICK).notes if "random" in n]
 
 
-def test_running_statistics_that_are_updated_twice_are_seen():
+def test_running_statistics_that_are_updated_twice_fail():
     class Counts(Elementwise):
         def __init__(self):
             self.total = tgl.Buffer(np.zeros(1))
@@ -372,7 +372,7 @@ def test_running_statistics_that_are_updated_twice_are_seen():
     assert failing(Counts) == ["checkpoint"]
 
 
-def test_buffers_are_compared_with_the_authors():
+def test_buffers_are_compared_with_the_expected_update():
     class Mean(Elementwise):
         def __init__(self):
             self.mean = tgl.Buffer(np.zeros(1, "float32"))
@@ -391,7 +391,7 @@ def test_buffers_are_compared_with_the_authors():
     assert "modes" in failing(Mean, updated(0.5))
 
 
-def test_laws_are_properties_by_their_names():
+def test_laws_are_checked_as_properties_with_their_names():
     good = Law("not_negative", lambda layer, x: max(0.0, -layer(x).min()))
     bad = Law("small", lambda layer, x: abs(layer(x)).max(), formula="|f(x)| = 0")
     result = inspect_layer(Square, LayerCases(row_cases, laws=("elementwise", good, bad)), profile=QUICK)
@@ -400,7 +400,7 @@ def test_laws_are_properties_by_their_names():
     assert result.properties["not_negative"].examples == 6
 
 
-def test_a_law_for_one_mode():
+def test_a_law_for_evaluation_is_not_checked_in_training():
     law = Law("never", lambda layer, x: 1.0, training=False)
     result = inspect_layer(
         Square, LayerCases(row_cases, laws=(law,)), profile=QUICK, case=Case(inputs=(Input((1,)),), training=True)
@@ -419,7 +419,7 @@ def test_bad_inputs_raise_the_documented_error():
     assert "that matches 'flatten'" in result(inputs=((4, 5),), error=ValueError, match="flatten").failure.headline
 
 
-def test_exemptions_run_and_are_flagged_when_needless():
+def test_exempt_properties_run_and_needless_exemptions_are_noted():
     exempt = LayerCases(row_cases, exemptions={"second_order": "first order only", "adjoint": "no reason"})
     result = inspect_layer(Constant, exempt, profile=QUICK)
     assert result.passed
@@ -440,13 +440,13 @@ def test_vacuous_strategies_fail(strategy, text):
     assert text in result.properties["adequacy"].failure.headline
 
 
-def test_draws_that_cannot_be_used_fail():
+def test_strategies_without_a_usable_case_fail():
     cases = LayerCases(row_cases, kink_distance=lambda layer, x: 0.0)
     result = inspect_layer(Square, cases, profile=QUICK)
     assert "no case could be used" in result.properties["adequacy"].failure.headline
 
 
-def test_options_never_drawn_and_lines_never_run_are_noted():
+def test_options_that_no_case_sets_are_noted():
     class Optional(Elementwise):
         def __init__(self, *, shift=0.0, double=False):
             self.shift, self.double = shift, double
@@ -460,13 +460,13 @@ def test_options_never_drawn_and_lines_never_run_are_noted():
     assert any("no case sets shift, double" in note for note in notes)
 
 
-def test_lines_never_run():
+def test_errors_that_no_bad_input_reaches_are_noted():
     cases = st.integers(1, 4).map(lambda n: Case(options={"low": -1.0, "high": 1.0}, inputs=(Input((n, 2)),)))
     lstm_notes = inspect_layer("hardtanh", cases, profile=QUICK).notes
     assert any("no BadInput reaches the errors in layer.py" in note for note in lstm_notes)
 
 
-def test_the_authors_examples_always_run():
+def test_examples_of_the_author_always_run():
     seen = []
 
     class Sees(Square):
@@ -478,7 +478,7 @@ def test_the_authors_examples_always_run():
     assert (7, 3) in seen
 
 
-def test_one_case_alone():
+def test_a_single_case_can_be_checked():
     result = check_layer(
         "dense", case=Case(args=(3, 2), inputs=(Input((2, 3)),), training=True), properties=["gradients"]
     )
@@ -486,10 +486,10 @@ def test_one_case_alone():
     assert result.examples == 1
 
 
-def test_the_same_seed_finds_the_same():
+def test_the_same_seed_finds_the_same_failure():
     one, two = (inspect_layer(Halved, row_cases, profile=QUICK) for _ in range(2))
     assert one.properties["gradients"].failure.case == two.properties["gradients"].failure.case
 
 
-def test_samples_are_as_named():
+def test_the_sample_layers_compute_what_their_names_say():
     assert samples.square(np.float64(3.0)) == 9

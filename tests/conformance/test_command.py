@@ -1,4 +1,4 @@
-"""The commands check and new-layer, and pytest --conformance."""
+"""The commands `check` and `new-layer`, and `pytest --conformance`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def install(project: Path, site: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A site with two third-party distributions: one written by new-layer, and a broken one."""
+    """A folder with two installed third-party distributions: one written by new-layer, and a broken one."""
     pytest.importorskip("hatchling")
     folder = tmp_path_factory.mktemp("stranger")
     assert main(["new-layer", "acme.swish", str(folder / "swish")]) == 0
@@ -73,7 +73,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install(folder / "wrong", folder / "site")
 
 
-def test_json_has_the_promised_form(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_the_documented_form(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "tanh", "--examples", "3", "--json"]) == 0
     (layer,) = json.loads(capsys.readouterr().out)["layers"]
     assert set(layer) == {"name", "passed", "seconds", "properties"}
@@ -83,7 +83,7 @@ def test_json_has_the_promised_form(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"gradients", "second_order", "fresh_process", "adequacy"} <= {p["name"] for p in layer["properties"]}
 
 
-def test_the_card_and_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_a_card_and_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "card.html"
     names = ["relu", "tanh", "sigmoid", "softmax"]
     assert main(["check", *names, "--examples", "2", "--html", str(page), "--plot", "tanh"]) == 0
@@ -97,18 +97,18 @@ def test_the_card_and_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert not any(outside in html for outside in ("src=", 'href="http', "<script"))
 
 
-def test_a_plot_of_a_layer_that_is_not_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plotting_a_layer_that_is_not_checked_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "relu", "--examples", "2", "--html", str(tmp_path / "x.html"), "--plot", "tanh"]) == 1
     assert "--plot: expected a layer that is checked" in capsys.readouterr().err
 
 
-def test_unknown_names(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_layer_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "dens"]) == 1
     assert "did you mean 'dense'" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_mutants_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_counts_mutants(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "dense", "--examples", "4", "--mutants"]) == 0
     assert "mutants killed" in capsys.readouterr().out
 
@@ -127,7 +127,7 @@ def test_the_tests_of_a_new_layer_pass(stranger: Path) -> None:
     assert "3 passed" in done.stdout
 
 
-def test_a_broken_layer_is_status_one_and_the_others_are_checked(stranger: Path, tmp_path: Path) -> None:
+def test_a_broken_layer_gives_status_1_and_the_others_are_checked(stranger: Path, tmp_path: Path) -> None:
     command = ["check", "acme.wrong", "acme.missing", "acme.swish", "--examples", "3", "--json"]
     done = run("-m", "tinygrad_lab", *command, folder=tmp_path, site=stranger)
     assert done.returncode == 1
@@ -164,7 +164,7 @@ def test_pytest_refuses_unknown_names(tmp_path: Path) -> None:
     assert "unknown layer: nobody" in done.stderr
 
 
-def test_the_plugin_loads_nothing_of_the_kit() -> None:
+def test_the_pytest_plugin_does_not_import_the_kit() -> None:
     heavy = ["hypothesis", "numba", "rich", "scipy", "tinygrad_lab.conformance.checks"]
     code = f"import sys, tinygrad_lab.conformance.pytest_plugin; print([n for n in {heavy} if n in sys.modules])"
     done = run("-c", code, folder=Path.cwd())
@@ -178,7 +178,7 @@ def test_names_without_a_prefix_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["acme.none", "acme.true", "acme.any", "tinygrad.lab"])
-def test_names_that_mean_something_else_are_refused(name: str) -> None:
+def test_new_layer_refuses_names_that_are_not_usable(name: str) -> None:
     with pytest.raises(ConfigError, match="expected a name"):
         names_for(name)
 
@@ -192,7 +192,7 @@ def test_a_layer_may_have_a_name_that_the_template_uses(layer: str, tmp_path: Pa
     assert done.returncode == 0, done.stderr
 
 
-def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path, capsys: Any) -> None:
+def test_new_layer_does_not_write_into_a_used_folder(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "mine").write_text("")
     assert main(["new-layer", "acme.swish", str(tmp_path)]) == 1
     assert "expected a new or empty folder" in capsys.readouterr().err
@@ -200,7 +200,7 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path, capsys: Any
 
 
 @pytest.mark.parametrize("count", ["0", "-3"])
-def test_no_examples_are_refused(count: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_zero_examples_are_refused(count: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "relu", f"--examples={count}"]) == 1
     assert f"examples: expected at least 1, got {count}" in capsys.readouterr().err
     done = run("-m", "pytest", "--conformance=relu", f"--conformance-examples={count}", folder=tmp_path)
@@ -224,7 +224,7 @@ def test_errors_name_their_command_once(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().err.startswith("tinygrad-lab new-layer: expected a name like acme.swish")
 
 
-def test_the_table_of_layers_cuts_no_names(stranger: Path, tmp_path: Path) -> None:
+def test_the_table_of_layers_shows_full_names(stranger: Path, tmp_path: Path) -> None:
     done = run("-m", "tinygrad_lab", "layers", folder=tmp_path, site=stranger)
     assert re.search(r"tinygrad_lab_layers\.local_response_norm:LocalResponseNorm +tinygrad-lab ", done.stdout)
     assert "acme_swish:Swish" in done.stdout

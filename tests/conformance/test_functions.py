@@ -1,4 +1,4 @@
-"""Checks of functions, of derivatives from other libraries, of losses and of optimizers."""
+"""Checks of functions, of hand-written derivatives, of losses and of optimizers."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ FEW = 5
 
 
 def broken(check: Any, *args: Any, **options: Any) -> list[str]:
-    """The properties that fail."""
+    """Return the names of the properties that fail."""
     with pytest.raises(NonconformanceError) as caught:
         check(*args, examples=FEW, **options)
     return [p.name for p in caught.value.result.failures]
 
 
-def test_functions_of_tensors() -> None:
+def test_right_and_wrong_functions_of_tensors() -> None:
     assert check_function(square, rows, complex_safe=True, reference=lambda x: x**2, examples=FEW).passed
     assert broken(check_function, square_halved, rows)[0] == "gradients"
     assert broken(check_function, square_constant, rows) == ["second_order"]
@@ -52,7 +52,7 @@ def test_complex_safety_is_checked() -> None:
     assert "remove it for abs, sign, max" in str(caught.value)
 
 
-def test_kinks_of_functions() -> None:
+def test_functions_with_kinks() -> None:
     distance = {"kink_distance": lambda x: float(abs(x).min(initial=1))}
     assert check_function(tgl.relu, rows, examples=FEW, **distance).passed
 
@@ -75,12 +75,12 @@ matrices = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3)).ma
 )
 
 
-def test_derivatives_of_plain_functions() -> None:
+def test_right_and_wrong_derivatives_of_array_functions() -> None:
     assert check_vjp(times, right, matrices, complex_safe=True, examples=FEW).passed
     assert "gradients" in broken(check_vjp, times, lambda g, x, w: (g @ w.T, (g.T @ x).T * 1.001), matrices)
 
 
-def test_several_results() -> None:
+def test_functions_with_several_results() -> None:
     def both(x: Any) -> Any:
         return np.sin(x), x.sum(axis=0)
 
@@ -90,7 +90,7 @@ def test_several_results() -> None:
     assert check_vjp(both, pull, rows, examples=FEW).passed
 
 
-def test_a_cotangent_returned_as_a_gradient_is_seen() -> None:
+def test_a_cotangent_returned_as_a_gradient_fails() -> None:
     assert broken(check_vjp, lambda x: x + 1, lambda g, x: g, rows) == ["own_gradients"]
 
 
@@ -116,7 +116,7 @@ def test_derivatives_of_pytorch() -> None:
 
 
 @pytest.mark.parametrize("name", list(registry.losses))
-def test_registered_losses(name: str) -> None:
+def test_registered_losses_conform(name: str) -> None:
     assert check_loss(name, examples=FEW).passed
 
 
@@ -146,12 +146,12 @@ def squared(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     return {"none": loss, "sum": loss.sum(), "mean": loss.sum() / loss.shape[0]}[reduction]
 
 
-def test_a_mean_over_rows_alone_is_seen() -> None:
+def test_a_loss_with_a_mean_over_rows_only_fails() -> None:
     assert broken(check_loss, squared) == ["reductions"]
 
 
 @pytest.mark.parametrize("name", list(registry.optimizers))
-def test_registered_optimizers(name: str) -> None:
+def test_registered_optimizers_conform(name: str) -> None:
     assert check_optimizer(name, examples=FEW).passed
 
 
@@ -219,14 +219,14 @@ class Thaws(Descent):
         (Thaws, "leaves_alone"),
     ],
 )
-def test_wrong_optimizers(optimizer: Any, prop: str) -> None:
+def test_wrong_optimizers_fail(optimizer: Any, prop: str) -> None:
     options = st.sampled_from(({"lr": 0.1}, {"lr": 0.05}))
     assert check_optimizer(Descent, options, examples=FEW).passed
     assert prop in broken(check_optimizer, optimizer, options)
 
 
 def careless_optimizer() -> type[Descent]:
-    """Return an optimizer whose kernel takes gradients of any shape; the module must not keep it for other tests."""
+    """Return an optimizer whose kernel accepts gradients of any shape. It is built here, away from the other tests."""
 
     @tgl.primitive
     def descend(xp: Any, p: Any, g: Any, *, lr: float) -> Any:
@@ -244,7 +244,7 @@ def careless_optimizer() -> type[Descent]:
 
 
 def careless_loss() -> Any:
-    """Return a loss whose kernel takes targets of any shape."""
+    """Return a loss whose kernel accepts targets of any shape."""
 
     @tgl.primitive
     def square_error(xp: Any, p: Any, t: Any) -> Any:
@@ -263,13 +263,13 @@ def careless_loss() -> Any:
     return careless
 
 
-def test_kernels_of_losses_and_optimizers_must_refuse_misfits() -> None:
+def test_kernels_of_losses_and_optimizers_must_check_shapes() -> None:
     assert broken(check_optimizer, careless_optimizer(), st.just({"lr": 0.1})) == ["misfits"]
     assert broken(check_loss, careless_loss()) == ["misfits"]
 
 
 @pytest.mark.parametrize("wrong", [{"profile": "fast"}, {"examples": 0}])
-def test_options_that_no_check_accepts(wrong: dict[str, Any]) -> None:
+def test_wrong_options_of_a_check_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(wrong))}: expected"):
         inspect_loss("mse", **wrong)
     with pytest.raises(ConfigError, match=r"properties: expected a known name, got 'gradeints'; did"):
@@ -280,7 +280,7 @@ def test_options_that_no_check_accepts(wrong: dict[str, Any]) -> None:
         inspect_loss("mse", exmaples=5)  # type: ignore[call-arg]  # misspelled
 
 
-def test_a_gradient_of_another_shape_fails_though_it_would_broadcast():
+def test_a_gradient_of_another_shape_fails_even_if_it_broadcasts():
     pairs = st.integers(2, 3).map(lambda n: (Input((n, n)), Input((n,))))
     check_vjp(lambda x, w: x * w, lambda g, x, w: (g * w, (g * x).sum(0)), pairs, examples=5)
     with pytest.raises(NonconformanceError, match=r"gradient of x1: expected shape \(2,\), got \(2, 2\)"):

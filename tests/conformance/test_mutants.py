@@ -1,4 +1,4 @@
-"""Mutants: the kinds of damage, and the survivors."""
+"""Mutants: the kinds of damage, and the mutants that survive."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def damages(tmp_path: Path) -> list[str]:
     return [mutant.damage for mutant in mutants_of(str(path), "Shifted")]
 
 
-def test_damages(tmp_path: Path) -> None:
+def test_each_kind_of_damage_is_made(tmp_path: Path) -> None:
     found = damages(tmp_path)
     assert any(d.startswith("term dropped: xp.sum(x, axis=0) - w * 2 -> xp.sum(x, axis=0)") for d in found)
     assert any(d.startswith("sign changed: xp.sum(x, axis=0) - w * 2 -> xp.sum(x, axis=0) + w * 2") for d in found)
@@ -57,7 +57,7 @@ def test_damages(tmp_path: Path) -> None:
     assert sum(d.startswith("result times 1.01") for d in found) == 4
 
 
-def test_shapes_options_messages_and_indices_are_left_alone(tmp_path: Path) -> None:
+def test_shapes_options_messages_and_indices_are_not_mutated(tmp_path: Path) -> None:
     text = " ".join(damages(tmp_path))
     assert "n + 1" not in text
     assert "'n' + 'm'" not in text
@@ -88,7 +88,7 @@ def test_without_a_reference_a_changed_forward_survives() -> None:
     assert "survives: line" in blind.summary()
 
 
-def test_a_class_elsewhere_in_the_file_is_left_alone() -> None:
+def test_another_class_in_the_file_is_not_mutated() -> None:
     import ast
 
     finder = Finder("Other")
@@ -101,7 +101,7 @@ def test_survivors_of_a_layer_are_killed_or_have_a_reason(name: str) -> None:
     assert kill_mutants(name).unexplained == []
 
 
-def test_a_reason_is_shown_beside_its_survivor() -> None:
+def test_a_survivor_is_listed_with_its_reason() -> None:
     strategy = st.tuples(st.integers(1, 3), st.integers(1, 3)).map(lambda s: Case(inputs=(Input(s),)))
     quick = Profile(examples=3)
     damage = kill_mutants("silu", LayerCases(strategy), profile=quick).survivors[0].damage

@@ -1,4 +1,4 @@
-"""NaN and infinity, planted in every quantity that a property checks: the property must report them."""
+"""NaN and infinity are planted in every quantity that a property checks, and the property must report them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tinygrad_lab.optim.updates import momentum_update
 QUICK = Profile(examples=3, shrink=False)
 VALUES = (np.nan, -np.inf)
 
-# The parts of a layer or function in which each property must find NaN. Properties without any compare shapes or bits.
+# The parts of a layer or function in which each property must find NaN. Properties with no part compare shapes or bits.
 NO_NUMBERS: set[str] = set()
 RESULT = {"result"}
 WALK = {"result", "gradient"}
@@ -78,13 +78,13 @@ OPTIMIZER_FINDS = {
 }
 
 
-def test_every_property_is_tried() -> None:
+def test_every_property_has_an_entry() -> None:
     assert FINDS.keys() == {*LAYER, *FUNCTION, *RULES, *LOSS, *ONCE}
     assert OPTIMIZER_FINDS.keys() == OPTIMIZER.keys()
 
 
 def spoiled(xp: Any, array: Any, where: str, value: float) -> Any:
-    """An array in which all numbers, or the largest one, are not finite."""
+    """Replace all numbers of an array, or the largest one, by a value that is not finite."""
     if not array.size:
         return array
     hit = array == xp.max(array) if where == "one entry" else array >= xp.min(array)
@@ -92,7 +92,7 @@ def spoiled(xp: Any, array: Any, where: str, value: float) -> Any:
 
 
 def broken_product(part: str, where: str = "everywhere", value: float = np.nan) -> Any:
-    """(x w)^2 / 2 as a function with one part that is not finite."""
+    """Return a function (x w)^2 / 2 with one part that is not finite."""
 
     @tgl.primitive
     def planted(xp: Any, x: Any) -> Any:
@@ -127,7 +127,7 @@ def broken_product(part: str, where: str = "everywhere", value: float = np.nan) 
 
 
 def layer_of(part: str, where: str = "everywhere", value: float = np.nan) -> Any:
-    """A layer with one part that is not finite."""
+    """Return a layer with one part that is not finite."""
     product = broken_product(part, where, value)
 
     class Broken(tgl.Layer):
@@ -154,7 +154,7 @@ def reference(layer: Any, x: Any) -> Any:
 
 
 def trial_of(part: str, where: str, value: float, *, training: bool = True) -> Trial:
-    """A case of a layer with one part that is not finite."""
+    """Return a trial of a layer with one part that is not finite."""
     case = Case(args=(3, 2), inputs=(Input((4, 3), distinct=True),), seed=3, training=training)
     cases = LayerCases(st.just(case), reference=reference, random=part == "draw")
     return layer_trial(layer_of(part, where, value), case, cases, Effort(devices=("strict",)))
@@ -169,13 +169,13 @@ def _quiet() -> Iterator[None]:
 
 
 def finds_nothing(judge: Callable[[], Any]) -> None:
-    """Demand that a property holds or does not apply."""
+    """Assert that a property holds or does not apply."""
     found = judge()
     assert found is None or found.holds
 
 
 def finds_it(judge: Callable[[], Any]) -> None:
-    """Demand that a property reports a number that is not finite."""
+    """Assert that a property reports a number that is not finite."""
     with pytest.raises(NotFinite, match=r"expected finite numbers, got -?(nan|inf)|finite and the gradient .* is not"):
         judge()
 
@@ -186,7 +186,7 @@ OF_LAYERS = LAYER | {"fresh_process": lambda trial: rebuilt_here(trial.layer, tr
 
 @pytest.mark.parametrize("where", ["everywhere", "one entry"])
 @pytest.mark.parametrize(("name", "part"), [pair for pair in PLANTED if pair[0] in OF_LAYERS])
-def test_each_property_of_a_layer(name: str, part: str, where: str) -> None:
+def test_each_property_of_a_layer_reports_it(name: str, part: str, where: str) -> None:
     judge = OF_LAYERS[name]
     finds_nothing(lambda: judge(trial_of("nothing", where, np.nan)))
     for value in VALUES:
@@ -194,13 +194,13 @@ def test_each_property_of_a_layer(name: str, part: str, where: str) -> None:
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_modes_in_evaluation(value: float) -> None:
+def test_the_modes_property_reports_it_in_evaluation(value: float) -> None:
     finds_it(lambda: LAYER["modes"](trial_of("result", "one entry", value, training=False)))
 
 
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("name", [name for name in RULES if FINDS[name]])
-def test_each_property_of_a_rule(name: str, value: float) -> None:
+def test_each_property_of_a_rule_reports_it(name: str, value: float) -> None:
     def trial(part: str) -> Trial:
         def forward(x: Any) -> Any:
             return spoiled(np, x**2, "one entry", value if part == "result" else 1.0)
@@ -218,7 +218,7 @@ def test_each_property_of_a_rule(name: str, value: float) -> None:
 
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("law", LAWS)
-def test_each_law(law: str, value: float) -> None:
+def test_each_law_reports_it(law: str, value: float) -> None:
     class Identity(Elementwise):
         def __init__(self, broken: bool) -> None:
             self.broken = broken
@@ -237,12 +237,12 @@ def test_each_law(law: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_a_law_of_the_authors(value: float) -> None:
+def test_a_law_of_the_author_reports_it(value: float) -> None:
     finds_it(lambda: check_law(Law("own", lambda layer, x: value))(trial_of("nothing", "everywhere", value)))
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_reductions_of_a_loss(value: float) -> None:
+def test_the_reductions_property_reports_it(value: float) -> None:
     def loss(p: Any, t: Any, *, reduction: str = "mean") -> Any:
         losses = tgl.where(np.arange(p.shape[-1]) == 1, value, (p - t) ** 2)
         return {"none": losses, "sum": tgl.sum(losses), "mean": tgl.mean(losses)}[reduction]
@@ -279,7 +279,7 @@ class Descent:
 
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("name", [name for name, parts in OPTIMIZER_FINDS.items() if parts and name != "kernels"])
-def test_each_property_of_an_optimizer(name: str, value: float) -> None:
+def test_each_property_of_an_optimizer_reports_it(name: str, value: float) -> None:
     def trial(part: str) -> OptimizerTrial:
         return OptimizerTrial(Descent, Case(options={"lr": 0.1, "part": part, "value": value}, inputs=(Input((2, 3)),)))
 
@@ -289,7 +289,7 @@ def test_each_property_of_an_optimizer(name: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_the_kernel_of_an_optimizer(value: float) -> None:
+def test_the_kernels_property_of_an_optimizer_reports_it(value: float) -> None:
     def wrong(p: Any, g: Any, v: Any, **options: Any) -> Any:
         return spoiled(np, momentum_update.forward(np, p, g, v, **options), "one entry", value)
 
@@ -302,23 +302,23 @@ def test_the_kernel_of_an_optimizer(value: float) -> None:
 
 
 def headlines(result: LayerResult) -> dict[str, str]:
-    """The headlines of the failures by property."""
+    """Return the headline of each failed property."""
     return {p.name: p.failure.headline for p in result.failures if p.failure}
 
 
 @pytest.mark.parametrize("part", ["result", "gradient", "second derivative", "kernel", "buffer", "draw"])
-def test_the_check_as_a_whole(part: str) -> None:
+def test_a_full_check_reports_it(part: str) -> None:
     cases = LayerCases(matrix_cases, reference=reference, random=part == "draw")
     found = headlines(inspect_layer(layer_of(part, "one entry"), cases, profile=QUICK))
     assert any("finite" in text for text in found.values()), found
 
 
-def test_derivatives_of_plain_functions() -> None:
+def test_the_check_of_a_hand_written_derivative_reports_it() -> None:
     for value in VALUES:
         with pytest.raises(NonconformanceError, match="the gradient of x: expected finite numbers"):
             check_vjp(np.sin, lambda g, x, v=value: np.full_like(x, v), row_cases, profile=QUICK)
 
 
-def test_nothing_is_found_where_nothing_is_planted() -> None:
+def test_finite_layers_pass() -> None:
     cases = LayerCases(matrix_cases, reference=reference)
     assert headlines(inspect_layer(layer_of("nothing"), cases, profile=QUICK)) == {}

@@ -1,4 +1,4 @@
-"""Ranges of the values with which layers are checked; reports state them."""
+"""The ranges of values that layers are checked with, and their display in reports."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class WrongFarOut(Elementwise):
         return clipped_identity(x)
 
 
-def test_an_overflow_shows():
+def test_an_overflow_within_the_range_fails():
     failed = [p.name for p in inspect_layer(Overflows, LayerCases(strategies.elementwise())).failures]
     assert "float32" in failed
 
 
-def test_a_gradient_that_is_wrong_far_out_shows():
+def test_a_gradient_that_is_wrong_at_large_inputs_fails():
     failed = [p.name for p in inspect_layer(WrongFarOut, LayerCases(strategies.elementwise())).failures]
     assert "gradients" in failed
     near = LayerCases(strategies.elementwise(low=-2.0, high=2.0))
@@ -87,5 +87,5 @@ def test_the_card_states_the_range_of_the_inputs():
     assert "-1.25 to 30" in table([result])
 
 
-def test_the_marks_are_explained():
+def test_the_card_explains_its_marks():
     assert "· not applicable" in text_of(details(LayerResult("some")))

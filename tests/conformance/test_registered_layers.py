@@ -1,4 +1,4 @@
-"""Every registered layer passes the kit, on a strict device too, and every shared kernel is reached."""
+"""Every registered layer passes the kit, also on the strict device, and every shared kernel is reached."""
 
 from __future__ import annotations
 

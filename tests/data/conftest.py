@@ -13,7 +13,7 @@ from tinygrad_lab.registry import Plugin, datasets
 
 @pytest.fixture(autouse=True)
 def no_data_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Tests see neither the user's data sets nor a proxy."""
+    """Hide the user's data sets and proxies from the tests."""
     monkeypatch.delenv("TINYGRAD_LAB_DATA", raising=False)
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "user-cache" / name)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -21,7 +21,7 @@ def no_data_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 
 @pytest.fixture
 def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Source]], None]:
-    """Make a source known by its name, for one test."""
+    """Register a source for one test."""
 
     def add(source: type[Source]) -> None:
         plugin = Plugin(source.name, f"made:{source.__name__}", "made", "1", None)

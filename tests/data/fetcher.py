@@ -1,7 +1,7 @@
-"""A process that fetches a made data set on request: `python -m tests.data.fetcher ROOT ADDRESS`.
+"""A process that fetches a synthetic data set on request: `python -m tests.data.fetcher ROOT ADDRESS`.
 
-It reads descriptions of files as JSON from its first line of input, then fetches once for each further line, and
-answers each with a line: empty, or the error.
+Its first line of input holds descriptions of files as JSON. For each further line it fetches the data set and prints
+a line: empty, or the error.
 """
 
 from __future__ import annotations

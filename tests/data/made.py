@@ -1,4 +1,4 @@
-"""Made data sets: tiny files in the publishers' formats."""
+"""Synthetic data sets: tiny files in the publishers' formats."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GLOBALS = {
 
 
 def python2_pickle(value: Any) -> bytes:
-    """Pickle as Python 2 did with protocol 2, text and bytes being one: the publisher's format."""
+    """Pickle as Python 2 did, with protocol 2 and without a difference between text and bytes: CIFAR's format."""
     return b"\x80\x02" + _opcodes(value) + b"."
 
 
@@ -56,12 +56,12 @@ def _array(value: np.ndarray[Any, Any], code: bytes = b"u1") -> bytes:
 
 
 def idx(array: np.ndarray[Any, Any]) -> bytes:
-    """An array of bytes in the format of MNIST."""
+    """Return an array of bytes in the format of MNIST."""
     return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
 def data_file(path: str, content: bytes) -> DataFile:
-    """The description of a file with that content."""
+    """Return the description of a file with the given content."""
     return DataFile(path, len(content), f"sha256:{hashlib.sha256(content).hexdigest()}")
 
 
@@ -78,7 +78,7 @@ def random_images(count: int, *shape: int) -> np.ndarray[Any, Any]:
 
 
 def cifar_batch(images: np.ndarray[Any, Any], labels: list[int]) -> bytes:
-    """A batch file of images (N, H, W, C)."""
+    """Return a batch file of images (N, H, W, C)."""
     data = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
     return python2_pickle(
         {"batch_label": "a batch", "labels": labels, "data": data, "filenames": ["x.png"] * len(labels)}
@@ -113,7 +113,7 @@ def tiny_cifar(
 
 
 def tiny_mnist(root: Path, *, packed: bool = True, count: int = 5) -> type[MNIST]:
-    """Write a MNIST-like data set, compressed or not, and return its source."""
+    """Write an MNIST-like data set, compressed or not, and return its source."""
     pixels_made = random_images(count, 28, 28)
     contents = {
         "train-images-idx3-ubyte": idx(pixels_made),

@@ -12,26 +12,26 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Site:
-    """Files and misbehavior of the server.
+    """The files and the misbehavior of a server.
 
     Parameters
     ----------
     files : dict
         From path to content.
     cut : list of int
-        The first requests break off after so many bytes of their answer, one entry each.
+        Numbers of bytes after which the answers to the first requests break off, one entry each.
     failures : list of int
         Status codes that the first requests get instead of an answer, one entry each.
     ranges : bool
-        Whether it heeds the Range header.
+        Whether the server obeys the Range header.
     shift : int
-        It answers a range from so many bytes further on, as a broken server would.
+        Number of bytes by which the answer to a range begins too late, as from a broken server.
     chunked : bool
-        Whether it leaves the length of the answer open.
+        Whether the answer is sent in chunks, without its length.
     redirects : dict
-        From path to where it sends those who ask for it.
+        From path to the address that requests for it are redirected to.
     requests : list of (path, range)
-        What was asked, filled by the server.
+        The requests so far; the server fills this list.
     """
 
     files: dict[str, bytes]
@@ -80,7 +80,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, *arguments: object) -> None:
-        """Stay silent."""
+        """Print nothing."""
 
 
 @contextmanager

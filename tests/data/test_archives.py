@@ -43,7 +43,7 @@ def pack(path: Path, members: list[tuple[tarfile.TarInfo, bytes]], mode: str = "
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
-def test_unpacks_what_is_wanted(tmp_path: Path, mode: str) -> None:
+def test_unpacks_the_wanted_files(tmp_path: Path, mode: str) -> None:
     root = tmp_path / "data"
     extract_tar(pack(tmp_path / "set.tar", GOOD, mode), root, WANTED)
     assert (root / "set" / "one").read_bytes() == CONTENT
@@ -65,7 +65,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("evil", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_archives_are_refused_whole(tmp_path: Path, evil: tuple[tarfile.TarInfo, bytes]) -> None:
-    """Nothing is written anywhere, not even the good files before the bad one."""
+    """Nothing is written, not even the good files before the bad one."""
     archive = pack(tmp_path / "set.tar.gz", [member("set/two"), evil, *GOOD])
     with pytest.raises(DataError, match="refused, because its member"):
         extract_tar(archive, tmp_path / "data", WANTED)
@@ -81,7 +81,7 @@ def test_a_link_is_not_written_through(tmp_path: Path) -> None:
     assert not list(outside.iterdir())
 
 
-def test_a_bomb_is_refused(tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
     archive = pack(tmp_path / "bomb.tar.gz", [member("zeros", bytes(4_000_000)), *GOOD])
     assert archive.stat().st_size < 10_000
     with pytest.raises(DataError, match="unpacks to more than"):
@@ -89,7 +89,7 @@ def test_a_bomb_is_refused(tmp_path: Path) -> None:
 
 
 def extended(size: int) -> bytes:
-    """A header that says that the next member's name has so many bytes."""
+    """Return a header that declares the length of the next member's name."""
     info = tarfile.TarInfo("././@LongLink")
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, size
     return info.tobuf(tarfile.GNU_FORMAT)
@@ -97,7 +97,7 @@ def extended(size: int) -> bytes:
 
 @pytest.mark.parametrize("unpack", [gzip, bz2, lzma], ids=["gz", "bz2", "xz"])
 def test_a_name_of_gigabytes_is_refused(tmp_path: Path, unpack: Any) -> None:
-    """The header of a member is read as a whole, so its size is bounded too."""
+    """The name would be read as a whole, so its size is bounded too."""
     archive = tmp_path / "bomb.tar"
     archive.write_bytes(unpack.compress(extended(8 << 30) + bytes(16 << 20)))
     tracemalloc.start()
@@ -114,7 +114,7 @@ def test_headers_that_extend_headers_are_refused(tmp_path: Path) -> None:
         extract_tar(archive, tmp_path / "data", WANTED)
 
 
-def test_members_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "_MOST_MEMBERS", 100)
     archive = pack(tmp_path / "a.tar", [member(f"empty/{i}") for i in range(101)])
     with pytest.raises(DataError, match="more than 100 members"):
@@ -132,7 +132,7 @@ def test_a_file_lies_below_the_data_folder(path: str) -> None:
     assert str(told.value) == expected
 
 
-def test_the_wrong_content_gets_no_name(tmp_path: Path) -> None:
+def test_files_with_wrong_content_are_not_kept(tmp_path: Path) -> None:
     archive = pack(tmp_path / "a.tar", [member("set/one", CONTENT[::-1]), member("set/two")])
     with pytest.raises(DataError, match="expected set/one with sha256"):
         extract_tar(archive, tmp_path / "data", WANTED)
@@ -146,7 +146,7 @@ def test_missing_members_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2"])
 @pytest.mark.parametrize("kept", [0.0, 0.1, 0.4])
-def test_an_archive_that_breaks_off_is_reported(tmp_path: Path, mode: str, kept: float) -> None:
+def test_a_truncated_archive_is_reported(tmp_path: Path, mode: str, kept: float) -> None:
     archive = pack(tmp_path / "a.tar", [member("set/one", CONTENT), member("set/two")], mode)
     content = archive.read_bytes()
     archive.write_bytes(content[: int(kept * len(content))])
@@ -155,8 +155,8 @@ def test_an_archive_that_breaks_off_is_reported(tmp_path: Path, mode: str, kept:
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:xz"])
-def test_a_changed_byte_is_noticed(tmp_path: Path, mode: str) -> None:
-    """With damage anywhere in the archive, only published files are unpacked, or none."""
+def test_a_changed_byte_never_gives_wrong_files(tmp_path: Path, mode: str) -> None:
+    """With damage anywhere in the archive, every unpacked file has its published content."""
     good = pack(tmp_path / "good.tar", [member("set/one", CONTENT), member("set/two")], mode).read_bytes()
     for position in range(0, len(good), 7):
         archive = tmp_path / f"{position}.tar"
@@ -168,7 +168,7 @@ def test_a_changed_byte_is_noticed(tmp_path: Path, mode: str) -> None:
             assert file.read_bytes() == CONTENT
 
 
-def test_a_place_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where a folder should be")
     archive = pack(tmp_path / "a.tar", GOOD)
     with pytest.raises(DataError, match=r"data: cannot be written"):

@@ -1,4 +1,4 @@
-"""Each augmentation compared with plain loops, and the properties of all of them."""
+"""Each augmentation is compared with plain loops; some properties are tested for all of them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def generator(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def test_every_registered_augmentation_is_here() -> None:
+def test_every_registered_augmentation_is_tested() -> None:
     assert {name for name in augmentations if "." not in name} == set(ALL)
     assert all(type(step) is augmentations[name] for name, step in ALL.items())
 
@@ -83,7 +83,7 @@ class TestAll:
         np.testing.assert_array_equal(one[1], other[1])
         assert step.random == bool((one[0] != third[0]).any())
 
-    def test_nothing_handed_over_is_written(self, step: Augmentation) -> None:
+    def test_arguments_are_not_written(self, step: Augmentation) -> None:
         images, labels = made_images(), np.arange(6)
         before = images.copy()
         images.flags.writeable = labels.flags.writeable = False
@@ -91,7 +91,7 @@ class TestAll:
         np.testing.assert_array_equal(images, before)
         assert not np.shares_memory(out, images)
 
-    def test_float32_comes_out(self, step: Augmentation) -> None:
+    def test_results_are_float32(self, step: Augmentation) -> None:
         out, labels = step(made_images(), np.arange(6), rng=generator())
         assert out.dtype == np.float32
         assert labels.dtype == (np.float32 if isinstance(step, Mixup) else np.int64)
@@ -107,7 +107,7 @@ class TestAll:
         out, labels = step(made_images(count=0), np.arange(0), rng=generator())
         assert len(out) == len(labels) == 0
 
-    def test_the_configuration_brings_it_back(self, step: Augmentation) -> None:
+    def test_the_configuration_rebuilds_it(self, step: Augmentation) -> None:
         pipeline = Compose([step])
         assert Compose.from_config(pipeline.config()).steps == pipeline.steps
 
@@ -135,8 +135,8 @@ def test_random_crop(seed: int, padding: int, height: int, width: int, fill: Any
         np.testing.assert_array_equal(out, image[top : top + height, left : left + width])
 
 
-def test_random_crop_reaches_every_place() -> None:
-    """All 25 windows of an image padded by 2, about equally often: chi-squared with 24 degrees of freedom."""
+def test_random_crop_reaches_every_position() -> None:
+    """All 25 windows of an image padded by 2 occur about equally often: chi-squared, 24 degrees of freedom."""
     images = np.zeros((5000, 3, 3, 1), np.float32)
     images[:, 1, 1] = 1
     found = RandomCrop(padding=2).change(np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0))), rng=generator())
@@ -159,7 +159,7 @@ def test_a_window_larger_than_the_image_is_refused() -> None:
 
 @given(SEEDS, st.floats(0, 180))
 def test_rotation(seed: int, degrees: float) -> None:
-    """SciPy rotates counter-clockwise too, about the same center."""
+    """SciPy also rotates counterclockwise about the center."""
     images = made_images(seed % 7)
     found = Rotation(degrees=degrees, fill="zero").change(images, rng=generator(seed))
     angles = generator(seed).uniform(-np.deg2rad(degrees), np.deg2rad(degrees), 6)
@@ -170,7 +170,7 @@ def test_rotation(seed: int, degrees: float) -> None:
         np.testing.assert_allclose(out, expected, atol=1e-5)
 
 
-def test_a_quarter_turn_is_counter_clockwise() -> None:
+def test_a_quarter_turn_is_counterclockwise() -> None:
     image = made_images(count=1, height=5, width=5)
 
     class Quarter:
@@ -225,7 +225,7 @@ def test_brightness_and_contrast() -> None:
         np.testing.assert_allclose(contrast[n], (mean + factor * (images[n] - mean)).clip(0, 1), atol=1e-6)
 
 
-def test_color_statistics_are_numpys() -> None:
+def test_color_statistics_match_numpy() -> None:
     data = made_data()
     pixels = data.images.reshape(-1, 3) / 255
     mean, covariance = color_statistics(data)
@@ -236,7 +236,7 @@ def test_color_statistics_are_numpys() -> None:
 
 
 def test_pca_color_spreads_along_the_principal_colors() -> None:
-    """Of the noise that is added, the covariance is P diag((std * eigenvalue)^2) P'."""
+    """The covariance of the added noise is P diag((std * eigenvalue)^2) P'."""
     step = PCAColor(std=0.5).fit(made_data())
     assert step.eigenvalues is not None
     assert step.fit(Dataset(np.zeros((1, 1, 1, 3), np.uint8), np.zeros(1, int))) is step, "fitted once"
@@ -329,7 +329,7 @@ def test_bad_options_are_refused(make: Any, message: str) -> None:
 
 
 class TestCompose:
-    def test_steps_are_done_in_order(self) -> None:
+    def test_steps_run_in_order(self) -> None:
         images, labels = made_images(), np.arange(6)
         steps = [ChannelShift(), Cutout(size=3), Normalize(mean=(0.5,) * 3, std=(0.2,) * 3), Mixup(classes=6)]
         found = Compose(steps)(images, labels, rng=generator(1))
@@ -339,8 +339,8 @@ class TestCompose:
         np.testing.assert_array_equal(found[0], images)
         np.testing.assert_array_equal(found[1], labels)
 
-    def test_neighbors_that_move_pixels_are_one_warp(self) -> None:
-        """A shift far out and back again loses nothing, which two warps would."""
+    def test_consecutive_geometric_steps_are_one_warp(self) -> None:
+        """A shift out of the image and back loses no pixels; two separate warps would lose some."""
 
         @dataclass(frozen=True, kw_only=True)
         class Push(Geometric):
@@ -355,8 +355,8 @@ class TestCompose:
         there_and_back = Compose([Push(by=6), Push(by=-6)])
         np.testing.assert_array_equal(there_and_back(images, np.arange(6), rng=generator())[0], images)
 
-    def test_the_order_of_moves_matters_as_it_should(self) -> None:
-        """A crop of a flip, done at once, is the crop of the flipped image."""
+    def test_one_warp_equals_geometric_steps_in_order(self) -> None:
+        """Flip, crop and flip in one warp give the same image as one after another."""
         images = made_images()
         steps = [Flip(), RandomCrop(padding=2, size=(5, 4)), Flip(vertical=1.0)]
         together = Compose(steps)(images, np.arange(6), rng=generator(4))[0]
@@ -365,7 +365,7 @@ class TestCompose:
             apart = step.change(apart, rng=rng)
         np.testing.assert_array_equal(together, apart)
 
-    def test_other_fillings_are_done_apart(self) -> None:
+    def test_steps_with_different_fill_are_separate_warps(self) -> None:
         images = made_images()
         steps = [RandomCrop(padding=3, fill="edge"), Flip(), RandomCrop(padding=3, fill="zero")]
         together = Compose(steps)(images, np.arange(6), rng=generator(4))[0]
@@ -374,19 +374,19 @@ class TestCompose:
             apart = step.change(apart, rng=rng)
         np.testing.assert_array_equal(together, apart)
 
-    def test_evaluation_leaves_chance_out(self) -> None:
+    def test_evaluation_has_no_random_steps(self) -> None:
         pipeline = Compose([CenterCrop(padding=2), RandomCrop(), Flip(), ChannelShift(), Normalize()]).fit(made_data())
         evaluation = pipeline.for_evaluation()
         assert [type(step) for step in evaluation.steps] == [CenterCrop, Normalize]
         normalize = evaluation.steps[1]
         assert isinstance(normalize, Normalize)
-        assert normalize.mean is not None, "as fitted"
+        assert normalize.mean is not None, "the fitted mean is kept"
 
-    def test_no_steps_change_nothing(self) -> None:
+    def test_an_empty_pipeline_changes_nothing(self) -> None:
         images = made_images()
         np.testing.assert_array_equal(Compose()(images, np.arange(6), rng=generator())[0], images)
 
-    def test_configurations_are_plain(self) -> None:
+    def test_configurations_are_plain_values(self) -> None:
         assert Compose([Flip(), RandomCrop(padding=4)]).config() == [
             {"name": "flip", "horizontal": 0.5, "vertical": 0.0},
             {"name": "random_crop", "fill": "zero", "padding": 4, "size": None},

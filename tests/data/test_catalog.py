@@ -1,4 +1,4 @@
-"""The data sets by name: where they are looked for, loading parts, fetching, verifying."""
+"""Data sets by name: their folders, loading parts of them, fetching, verifying."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUILT_IN = ["cifar10", "cifar100", "digit_sequences", "digits", "fashion_mnist",
 Register = Callable[[type[Source]], None]
 
 
-def test_folders_are_looked_through_in_order(
+def test_folders_are_searched_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, register: Register
 ) -> None:
     source = tiny_cifar(tmp_path / "a")
@@ -34,14 +34,14 @@ def test_folders_are_looked_through_in_order(
     assert source().locate(tmp_path / "a") == tmp_path / "a"
     monkeypatch.setenv("TINYGRAD_LAB_DATA", str(tmp_path / "a"))
     assert len(load("tiny")) == 6
-    assert source().locate(tmp_path / "nowhere") == tmp_path / "a", "the next folder serves where the first has nothing"
+    assert source().locate(tmp_path / "nowhere") == tmp_path / "a", "the next folder is used if the first has nothing"
     monkeypatch.delenv("TINYGRAD_LAB_DATA")
     cache.parent.mkdir(parents=True)
     cache.symlink_to(tmp_path / "a")
     assert len(load("tiny")) == 6
 
 
-def test_parts_of_a_data_set(tmp_path: Path, register: Register) -> None:
+def test_load_selects_parts_of_a_data_set(tmp_path: Path, register: Register) -> None:
     register(tiny_cifar(tmp_path, train=40, test=8, classes=("cat", "dog", "owl", "pig")))
     whole = load("tiny", root=tmp_path)
     rest = load("tiny", root=tmp_path, validation=0.2, seed=3)
@@ -55,7 +55,7 @@ def test_parts_of_a_data_set(tmp_path: Path, register: Register) -> None:
     assert load("tiny", root=tmp_path, size=(4, 4)).shape == (4, 4, 3)
 
 
-def test_a_part_held_out_that_would_be_empty_is_refused() -> None:
+def test_an_empty_validation_part_is_refused() -> None:
     with pytest.raises(OptionError, match=r"load\('digits'\): expected a validation share .*, got 0.0001 of at most"):
         load("digits", split="validation", validation=0.0001)
 
@@ -67,7 +67,7 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
         load("digits", split="validation")
 
 
-def test_listing(tmp_path: Path, register: Register) -> None:
+def test_listing_shows_sizes_and_folders(tmp_path: Path, register: Register) -> None:
     register(tiny_cifar(tmp_path))
     found = {entry.name: entry for entry in listing(root=tmp_path)}
     assert set(found) == {*BUILT_IN, "tiny"}
@@ -78,7 +78,7 @@ def test_listing(tmp_path: Path, register: Register) -> None:
     assert found["digits"].download == 0
 
 
-def test_a_broken_plugin_spoils_no_listing(register: Register) -> None:
+def test_listing_survives_a_broken_plugin(register: Register) -> None:
     class Stranger:
         name = "acme.stranger"
 
@@ -92,7 +92,7 @@ def test_a_broken_plugin_spoils_no_listing(register: Register) -> None:
         load("acme.stranger")
 
 
-def test_verify(tmp_path: Path, register: Register) -> None:
+def test_verify_reports_wrong_and_missing_files(tmp_path: Path, register: Register) -> None:
     register(tiny_mnist(tmp_path))
     good = verify("tiny_mnist", root=tmp_path)
     assert good.ok
@@ -144,14 +144,14 @@ def test_fetch_unpacks_an_archive_once(tmp_path: Path, register: Register) -> No
         assert verify("tiny", root=root).ok
         assert sorted(path.name for path in root.iterdir()) == ["tiny"], "the archive is not kept"
         fetch("tiny", root=root)
-        assert len(site.requests) == 1, "what is there and right is left alone"
+        assert len(site.requests) == 1, "correct files are not fetched again"
         (root / "tiny" / "test").write_bytes(b"damaged")
         fetch("tiny", root=root)
-        assert verify("tiny", root=root).ok, "what is broken is replaced"
+        assert verify("tiny", root=root).ok, "damaged files are replaced"
         (root / "tiny" / "test").unlink()
         (root / "tiny.tar.gz").write_bytes(content)
         fetch("tiny", root=root)
-        assert len(site.requests) == 2, "an archive that lies there is unpacked"
+        assert len(site.requests) == 2, "an archive that is already there is unpacked"
 
 
 def test_fetch_of_single_files(tmp_path: Path, register: Register) -> None:
@@ -166,7 +166,7 @@ def test_fetch_of_single_files(tmp_path: Path, register: Register) -> None:
     assert list(dict.fromkeys(names)) == [file.path for file in source.files]
 
 
-def test_fetch_goes_where_the_variable_says(
+def test_fetch_writes_into_the_folder_of_the_environment_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, register: Register
 ) -> None:
     monkeypatch.setenv("TINYGRAD_LAB_DATA", str(tmp_path / "variable"))

@@ -20,7 +20,7 @@ SEEDS = st.integers(0, 2**32)
 
 
 def make(labels: list[int], classes: tuple[str, ...] = ("a", "b", "c")) -> Dataset:
-    """Image i shows the number i."""
+    """Return a data set whose image i has the value i."""
     images = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1)
     return Dataset(images, np.array(labels, int), classes=classes, name="made")
 
@@ -32,7 +32,7 @@ def shown(data: Dataset) -> list[int]:
 LABELS = st.lists(st.integers(0, 2), min_size=3, max_size=60)
 
 
-def test_values() -> None:
+def test_a_dataset_keeps_images_labels_and_classes() -> None:
     data = make([0, 1, 2, 2])
     assert len(data) == 4
     assert data.shape == (1, 1, 1)
@@ -41,7 +41,7 @@ def test_values() -> None:
     assert repr(data) == "Dataset(made: 4 images 1x1x1 uint8, 3 classes)"
 
 
-def test_nobody_changes_it() -> None:
+def test_a_dataset_is_read_only() -> None:
     data = make([0, 1])
     for array in (data.images, data.labels, data.index):
         with pytest.raises(ValueError, match="read-only"):
@@ -65,7 +65,7 @@ def test_floats_in_the_range_of_bytes_are_refused() -> None:
     pixels = np.array([0.0, 255.0], np.float32).reshape(1, 1, 2, 1)
     with pytest.raises(OptionError, match=r"brightness 0 to 1, got 0 to 255; divide by 255"):
         Dataset(pixels, np.zeros(1, int))
-    Dataset((pixels - 128) / 64, np.zeros(1, int))  # standardized ones have no such range
+    Dataset((pixels - 128) / 64, np.zeros(1, int))  # standardized images may have any range
 
 
 def test_bad_arrays_are_refused() -> None:
@@ -122,7 +122,7 @@ def test_a_split_and_a_choice_of_classes_commute(labels: list[int], fraction: fl
 
 
 @given(st.integers(4, 30), SEEDS)
-def test_limits_are_nested_and_disjoint_from_what_is_held_out(count: int, seed: int) -> None:
+def test_limits_are_nested_and_disjoint_from_the_held_out_part(count: int, seed: int) -> None:
     data = make([0, 1, 2] * count)
     rest, out = data.split(0.2, seed=seed)
     few, more = rest.limit(2, seed=seed), rest.limit(3, seed=seed)
@@ -155,14 +155,14 @@ def test_bad_limits_are_refused(per_class: int) -> None:
         make([0, 1, 1, 2]).limit(per_class)
 
 
-def test_resizing_keeps_the_rest() -> None:
+def test_resizing_keeps_the_index() -> None:
     data = make([0, 1, 2]).resize((2, 3))
     assert data.shape == (2, 3, 1)
     assert data.index.tolist() == [0, 1, 2]
 
 
-def test_images_lie_one_after_another_whatever_the_file_has() -> None:
-    """A batch of images that lie plane by plane would cost a copy of all of them."""
+def test_images_are_contiguous_in_any_layout_of_the_file() -> None:
+    """If images were stored plane by plane, each batch would need a copy of all of them."""
     planes = np.arange(4 * 3 * 2 * 5, dtype=np.uint8).reshape(4, 3, 2, 5)
     data = Dataset(planes.transpose(0, 2, 3, 1), np.zeros(4, np.int64))
     assert data.images.flags.c_contiguous
@@ -190,7 +190,7 @@ PARTS = {
 def test_parts_of_a_resized_set_are_resized_parts(
     part: Callable[[Dataset], Dataset], most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Images that are resized when they are used have the bits of those resized at once."""
+    """Images that are resized on use equal, bit for bit, those that were resized all at once."""
     monkeypatch.setattr(dataset, "_HELD", most)
     expected = part(replace(pictures(), images=resize_bilinear(pictures().images, (20, 11))))
     found = part(pictures().resize((20, 11)))
@@ -205,7 +205,7 @@ def test_parts_of_a_resized_set_are_resized_parts(
 
 
 @pytest.mark.parametrize("most", [0, 1 << 30])
-def test_a_loader_gives_the_same_batches_whether_all_were_resized_before(
+def test_a_loader_gives_the_same_batches_of_images_resized_on_use(
     most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dataset, "_HELD", most)
@@ -218,8 +218,8 @@ def test_a_loader_gives_the_same_batches_whether_all_were_resized_before(
         np.testing.assert_array_equal(labels, numbers)
 
 
-def test_what_is_not_used_is_not_resized() -> None:
-    """Of 3,000 images in AlexNet's size, which take 460 MB, a batch or a few of each class."""
+def test_images_that_are_not_used_are_not_resized() -> None:
+    """A batch, or a few images of each class, of 3,000 images that would take 460 MB in AlexNet's size."""
     data = pictures(3000)
     tracemalloc.start()
     resized = data.resize((227, 227))

@@ -1,4 +1,4 @@
-"""Downloading from a server that breaks off, ignores ranges, serves wrong bytes, or has nothing."""
+"""Downloads from servers that break off, ignore ranges, send wrong bytes, or lack the file."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def test_downloads_and_reports_progress(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_goes_on_where_it_broke_off(tmp_path: Path, chunked: bool) -> None:
+def test_resumes_where_the_server_broke_off(tmp_path: Path, chunked: bool) -> None:
     with serving(Site({"/file.bin": CONTENT}, cut=[1000, 2000, 0], chunked=chunked)) as site:
         get(site, tmp_path)
     assert_complete(tmp_path)
     assert [asked for _, asked in site.requests] == [None, "bytes=1000-", "bytes=3000-", "bytes=3000-"]
 
 
-def test_a_later_call_goes_on(tmp_path: Path) -> None:
+def test_a_later_call_resumes(tmp_path: Path) -> None:
     with serving(Site({"/file.bin": CONTENT}, cut=[10] * 5)) as site:
         with pytest.raises(DataError, match=r"broke off after 50 of 10240 bytes\. Check the connection"):
             get(site, tmp_path)
@@ -66,22 +66,22 @@ def test_a_later_call_goes_on(tmp_path: Path) -> None:
     assert_complete(tmp_path)
 
 
-def test_begins_again_where_ranges_are_ignored(tmp_path: Path) -> None:
+def test_begins_again_if_the_server_ignores_ranges(tmp_path: Path) -> None:
     with serving(Site({"/file.bin": CONTENT}, cut=[1000], ranges=False)) as site:
         get(site, tmp_path)
     assert_complete(tmp_path)
 
 
-def test_a_range_from_elsewhere_is_not_appended(tmp_path: Path) -> None:
-    """The server answers with other bytes than asked for; they are taken as a new beginning, and found wrong."""
+def test_a_wrong_range_is_not_appended(tmp_path: Path) -> None:
+    """The server sends another range than requested. Its bytes are taken for a new start, and their digest is wrong."""
     with serving(Site({"/file.bin": CONTENT}, cut=[1000], shift=7)) as site, pytest.raises(DataError):
         get(site, tmp_path)
     assert not (tmp_path / "set" / "file.bin").exists()
 
 
 @pytest.mark.parametrize("left", [CONTENT[:50][::-1], CONTENT[::-1], CONTENT + b"more", CONTENT])
-def test_what_lay_there_is_checked(tmp_path: Path, left: bytes) -> None:
-    """A part of another file, of the right size, too long, or whole: never trusted, thrown away when wrong."""
+def test_partial_files_of_earlier_calls_are_checked(tmp_path: Path, left: bytes) -> None:
+    """A partial file may be wrong, of full size, too long, or complete. It is checked, and removed if it is wrong."""
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "file.bin.part").write_bytes(left)
     with serving(Site({"/file.bin": CONTENT})) as site:
@@ -90,7 +90,7 @@ def test_what_lay_there_is_checked(tmp_path: Path, left: bytes) -> None:
     assert len(site.requests) == {50: 2, len(CONTENT): int(left != CONTENT)}.get(len(left), 1)
 
 
-def test_the_next_mirror_goes_on_with_what_the_first_gave(tmp_path: Path) -> None:
+def test_the_next_mirror_resumes_the_download_of_the_first(tmp_path: Path) -> None:
     with (
         serving(Site({"/file.bin": CONTENT}, cut=[1000] + [0] * 4)) as first,
         serving(Site({"/file.bin": CONTENT})) as second,
@@ -105,20 +105,20 @@ def test_the_next_mirror_goes_on_with_what_the_first_gave(tmp_path: Path) -> Non
     [{}, {"/file.bin": CONTENT[::-1]}, {"/file.bin": CONTENT + b"more"}, {"/file.bin": CONTENT[:-1]}],
     ids=["not found", "wrong bytes", "longer", "shorter"],
 )
-def test_a_bad_address_gives_way_to_a_mirror(tmp_path: Path, files: dict[str, bytes]) -> None:
+def test_a_mirror_is_used_if_an_address_fails(tmp_path: Path, files: dict[str, bytes]) -> None:
     with serving(Site(files)) as first, serving(Site({"/file.bin": CONTENT})) as second:
         get(first, tmp_path, second)
     assert_complete(tmp_path)
 
 
-def test_passing_troubles_pass(tmp_path: Path) -> None:
+def test_temporary_errors_are_retried(tmp_path: Path) -> None:
     with serving(Site({"/file.bin": CONTENT}, failures=[503, 429, 500])) as site:
         get(site, tmp_path)
     assert len(site.requests) == 4
     assert_complete(tmp_path)
 
 
-def test_a_missing_file_is_asked_for_once(tmp_path: Path) -> None:
+def test_a_missing_file_is_requested_once(tmp_path: Path) -> None:
     with serving(Site({})) as site, pytest.raises(DataError, match="HTTP 404"):
         get(site, tmp_path)
     assert len(site.requests) == 1
@@ -136,7 +136,7 @@ def test_the_error_says_what_each_address_answered(tmp_path: Path) -> None:
     assert "or put the file into" in message
 
 
-def test_nobody_there(tmp_path: Path) -> None:
+def test_a_refused_connection_is_reported(tmp_path: Path) -> None:
     with serving(Site({})) as site:
         pass
     with pytest.raises(DataError, match="refused"):
@@ -171,7 +171,7 @@ NO_ADDRESSES = ["http://[::1", "http://127.0.0.1:port/x", "http://exämple\udcff
 
 
 @pytest.mark.parametrize("address", NO_ADDRESSES)
-def test_what_is_no_address_gives_way_to_a_mirror(tmp_path: Path, address: str) -> None:
+def test_a_mirror_is_used_if_an_address_is_not_valid(tmp_path: Path, address: str) -> None:
     with serving(Site({"/file.bin": CONTENT})) as site:
         download(item(address, f"{site.address}/file.bin"), tmp_path, pause=0)
     assert_complete(tmp_path)
@@ -180,7 +180,7 @@ def test_what_is_no_address_gives_way_to_a_mirror(tmp_path: Path, address: str) 
 
 
 @pytest.mark.parametrize("address", [*NO_ADDRESSES[:3], "file:///etc/passwd", "data:,x"])
-def test_what_is_redirected_to_no_address_gives_way_to_a_mirror(tmp_path: Path, address: str) -> None:
+def test_a_mirror_is_used_if_a_redirection_is_not_valid(tmp_path: Path, address: str) -> None:
     with (
         serving(Site({}, redirects={"/file.bin": address})) as first,
         serving(Site({"/file.bin": CONTENT})) as second,

@@ -1,4 +1,4 @@
-"""Several processes that fetch one data set at once: each ends well, and the files are right whenever one ends."""
+"""Several processes fetch one data set at once. Each succeeds, and the files are right as soon as one ends."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_three_processes_fetch_one_data_set(tmp_path: Path, monkeypatch: pytest.
                 assert process.stdout is not None
                 assert process.stdout.readline() == "\n"
                 for path in ("set/plain.bin", "set/member.bin"):
-                    assert (root / path).read_bytes() == files[path], "there and right when the first process ends"
+                    assert (root / path).read_bytes() == files[path], "the files are right when the first process ends"
             found = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
             assert found == ["set/member.bin", "set/plain.bin"]
             assert len(site.requests) == 2 + number % 2, "each file was fetched once"

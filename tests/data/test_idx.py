@@ -25,7 +25,7 @@ def test_reads_what_was_written(shape: list[int]) -> None:
 
 
 @given(SHAPES, st.data())
-def test_a_file_that_breaks_off_is_refused(shape: list[int], data: st.DataObject) -> None:
+def test_a_truncated_file_is_refused(shape: list[int], data: st.DataObject) -> None:
     content = idx(np.zeros(shape, np.uint8))
     length = data.draw(st.integers(0, len(content) - 1))
     with pytest.raises(DataError, match="expected"):
@@ -43,13 +43,13 @@ def test_another_magic_number_is_refused(magic: bytes) -> None:
         parse_idx(magic + idx(np.zeros(3, np.uint8))[4:], axes=1)
 
 
-def test_an_absurd_shape_costs_nothing() -> None:
-    """2^96 values are claimed; nothing is allocated for them."""
+def test_an_absurd_shape_allocates_no_memory() -> None:
+    """The header claims 2^96 values."""
     with pytest.raises(DataError, match="expected 792281"):
         parse_idx(bytes([0, 0, 8, 3]) + b"\xff" * 12 + b"abc", axes=3)
 
 
 @pytest.mark.parametrize("lengths", [(0, 2**32 - 1, 2**32 - 1), (2**32 - 1, 2**32 - 1, 0)])
-def test_an_absurd_shape_of_nothing_is_refused(lengths: tuple[int, ...]) -> None:
+def test_an_absurd_shape_without_elements_is_refused(lengths: tuple[int, ...]) -> None:
     with pytest.raises(DataError, match=r"expected a shape of at most 2\^40 values"):
         parse_idx(bytes([0, 0, 8, 3]) + struct.pack(">3I", *lengths), axes=3)

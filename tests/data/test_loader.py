@@ -30,7 +30,7 @@ def made_loader(**options: Any) -> Loader:
 
 
 def numbered(count: int) -> Dataset:
-    """Image i has the label i."""
+    """Return a data set whose image i has the label i."""
     return Dataset(np.zeros((count, 1, 1, 1), np.uint8), np.arange(count))
 
 
@@ -81,7 +81,7 @@ def test_any_number_of_workers_gives_the_same_bits(workers: int, prefetch: int) 
         assert_same(list(expected), list(found))
 
 
-def test_workers_that_finish_out_of_order_change_nothing() -> None:
+def test_batches_stay_in_order_if_workers_finish_out_of_order() -> None:
     class Dawdle(Augmentation):
         def change(self, images: Array, *, rng: np.random.Generator) -> Array:
             time.sleep(rng.uniform(0, 0.01))
@@ -94,7 +94,7 @@ def test_workers_that_finish_out_of_order_change_nothing() -> None:
 def test_epochs_and_seeds_differ_and_repeat() -> None:
     loader = Loader(numbered(50), batch_size=50)
     first, second = (next(iter(loader))[1].tolist() for _ in range(2))
-    assert first == second, "a loop that is left early begins again"
+    assert first == second, "after a break, the next loop begins again"
     loader.seek(1)
     third = next(iter(loader))[1].tolist()
     assert third != first
@@ -103,8 +103,8 @@ def test_epochs_and_seeds_differ_and_repeat() -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("stop", range(7))
-def test_goes_on_where_it_stopped(workers: int, stop: int) -> None:
-    """Stopped after any batch, another loader goes on with the same bits, to the end of the next epoch."""
+def test_a_loader_resumes_at_any_batch(workers: int, stop: int) -> None:
+    """Another loader continues after any batch with the same bits, to the end of the next epoch."""
     expected = [*(whole := made_loader(workers=0)), *whole]
     loader = made_loader(workers=workers)
     seen = []
@@ -120,7 +120,7 @@ def test_goes_on_where_it_stopped(workers: int, stop: int) -> None:
     assert_same(seen + rest, expected)
 
 
-def test_the_position_is_that_of_the_next_batch() -> None:
+def test_the_position_is_the_next_batch() -> None:
     loader = made_loader(workers=2)
     assert loader.position == Position(0, 0)
     for number, _ in enumerate(loader):
@@ -129,8 +129,8 @@ def test_the_position_is_that_of_the_next_batch() -> None:
     assert loader.position == Position(1, 0)
 
 
-def test_the_end_of_an_epoch_is_a_position_too() -> None:
-    """A checkpoint taken with the last batch in hand: the rest of that epoch is empty, the next one is whole."""
+def test_the_end_of_an_epoch_is_a_position() -> None:
+    """After a checkpoint at the last batch, the rest of the epoch is empty and the next epoch is complete."""
     loader = made_loader()
     loader.seek(3, len(loader))
     assert list(loader) == []
@@ -138,7 +138,7 @@ def test_the_end_of_an_epoch_is_a_position_too() -> None:
     assert len(list(loader)) == len(loader)
 
 
-def test_a_foreign_state_is_refused() -> None:
+def test_the_state_of_another_loader_is_refused() -> None:
     state = made_loader(seed=1).state()
     with pytest.raises(StateError, match=r"expected the position of a loader with .*'seed': 0"):
         made_loader().load_state(state)
@@ -147,7 +147,7 @@ def test_a_foreign_state_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("epoch", "batch"), [(-1, 0), (0, -1), (0, 7)])
-def test_a_place_that_there_is_not_is_refused(epoch: int, batch: int) -> None:
+def test_a_position_out_of_range_is_refused(epoch: int, batch: int) -> None:
     with pytest.raises(OptionError, match="a batch from 0 to 6"):
         made_loader().seek(epoch, batch)
 
@@ -168,7 +168,7 @@ def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
 
 
 class Failing(Augmentation):
-    """Fails on one batch."""
+    """An augmentation that fails on one batch."""
 
     def change(self, images: Array, *, rng: np.random.Generator) -> Array:
         if len(images) == 3:
@@ -183,11 +183,11 @@ class TestShutdown:
         seen = []
         with pytest.raises(ArithmeticError, match="the last batch"):
             seen.extend(iter(loader))
-        assert len(seen) == 5, "what was made before the error is given"
+        assert len(seen) == 5, "batches before the error are returned"
         assert loader.position == Position(0, 5)
         assert not threads()
 
-    def test_leaving_the_loop_ends_the_threads(self) -> None:
+    def test_a_break_ends_the_threads(self) -> None:
         gc.disable()
         try:
             for _ in made_loader(workers=3):
@@ -206,7 +206,7 @@ class TestShutdown:
             consume()
         assert not threads()
 
-    def test_close(self) -> None:
+    def test_close_ends_the_threads(self) -> None:
         loader = made_loader(workers=2)
         loop = iter(loader)
         next(loop)
@@ -234,12 +234,12 @@ class TestShutdown:
 
         loop = iter(Loader(numbered(1000), batch_size=1, workers=2, prefetch=3, augment=Compose([Count()])))
         next(loop)
-        time.sleep(0.05)  # as long as workers would take for all, if nothing held them
+        time.sleep(0.05)  # workers without a limit would make all batches in this time
         assert 1 <= len(made) <= 8
         loop.close()
 
 
-def test_workers_see_the_settings_of_the_consumer() -> None:
+def test_workers_have_the_settings_of_the_consumer() -> None:
     seen = []
 
     class Look(Augmentation):
@@ -252,13 +252,13 @@ def test_workers_see_the_settings_of_the_consumer() -> None:
     assert seen == [frozenset()] * 6
 
 
-def test_labels_may_become_probabilities() -> None:
+def test_mixup_turns_labels_into_probabilities() -> None:
     for images, labels in made_loader(augment=Compose([Mixup(classes=5)]), drop_last=True):
         assert images.shape == (4, 4, 4, 3)
         assert labels.shape == (4, 5)
 
 
-def test_batches_are_the_consumers_own() -> None:
+def test_batches_are_copies() -> None:
     """Writing into a batch changes neither the data set nor other batches."""
     data = Dataset(np.zeros((4, 1, 1, 1), np.float32), np.arange(4))
     loader = Loader(data, batch_size=2, shuffle=False)
@@ -269,7 +269,7 @@ def test_batches_are_the_consumers_own() -> None:
     assert data.labels.tolist() == [0, 1, 2, 3]
 
 
-def test_what_is_no_data_set_or_no_option_is_refused_with_what_is_expected() -> None:
+def test_wrong_arguments_are_refused_with_the_expected_ones() -> None:
     with pytest.raises(OptionError, match=r"Loader: expected dataset .*, got shape \(2, 3\) \(ndarray\)"):
         Loader(np.zeros((2, 3)))  # type: ignore[arg-type]
     with pytest.raises(CallError, match="num_workers"):
@@ -278,7 +278,7 @@ def test_what_is_no_data_set_or_no_option_is_refused_with_what_is_expected() -> 
         Compose([Flip])  # type: ignore[list-item]
 
 
-def test_a_list_of_augmentations_does_for_a_pipeline() -> None:
+def test_a_list_of_augmentations_may_replace_a_pipeline() -> None:
     one, other = (Loader(made_data(), augment=steps, seed=3) for steps in ([Flip()], Compose([Flip()])))
     for (a, _), (b, _) in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)

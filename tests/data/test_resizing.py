@@ -1,4 +1,4 @@
-"""Bilinear resizing, against PyTorch and against its own laws."""
+"""Bilinear resizing, compared with PyTorch, and its properties."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def test_a_ramp_is_interpolated_and_rounded() -> None:
     assert resize_bilinear(images, (1, 4)).ravel().tolist() == [0, 2, 8, 10]
 
 
-def test_the_same_size_is_not_touched() -> None:
+def test_images_of_the_same_size_are_returned_as_they_are() -> None:
     images = np.zeros((1, 3, 4, 1), np.uint8)
     assert resize_bilinear(images, (3, 4)) is images
 
 
 @pytest.mark.parametrize("size", [(0, 4), [0, 3], [16], [16.5, 3], [16, 16, 3], [], 16, "ab", [True, 4]])
-def test_what_is_no_size_is_refused(size: Any) -> None:
+def test_a_wrong_size_is_refused(size: Any) -> None:
     with pytest.raises(OptionError) as told:
         resize_bilinear(np.zeros((1, 3, 4, 1)), size)
     assert str(told.value) == f"size: expected two whole numbers of at least 1, (height, width), got {size!r}"
@@ -60,7 +60,7 @@ def test_what_is_no_size_is_refused(size: Any) -> None:
 
 
 def at_once(images: Any, size: tuple[int, int]) -> Any:
-    """The interpolation in one piece."""
+    """Resize all images in one piece."""
     for axis, (source, target) in enumerate(zip(images.shape[1:3], size, strict=True), start=1):
         place = ((np.arange(target) + 0.5) * (source / target) - 0.5).clip(0, source - 1)
         low = np.floor(place).astype(int)
@@ -71,7 +71,7 @@ def at_once(images: Any, size: tuple[int, int]) -> Any:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 @pytest.mark.parametrize("size", [(3, 5), (16, 16), (40, 20)])
-def test_parts_have_the_bits_of_the_whole(dtype: type, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resizing_in_parts_is_exact(dtype: type, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resizing, "_VALUES", 5000)
     images = (np.random.default_rng(0).random((23, 9, 7, 3)) * 255).astype(dtype)
     expected = at_once(images, size)
@@ -79,7 +79,7 @@ def test_parts_have_the_bits_of_the_whole(dtype: type, size: tuple[int, int], mo
     np.testing.assert_array_equal(resize_bilinear(images, size), expected.astype(dtype))
 
 
-def test_what_would_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_larger_than_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "machine_memory", lambda: 1 << 30)
     images = np.zeros((2000, 1, 1, 3), np.uint8)
     with pytest.raises(OptionError) as told:
@@ -90,5 +90,5 @@ def test_what_would_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPat
         resize_bilinear(images, (10_000, 10_000))
 
 
-def test_numbers_of_numpy_are_a_size() -> None:
+def test_a_size_may_be_numpy_integers() -> None:
     assert load("digits", size=np.array([16, 8])).shape == (16, 8, 1)  # type: ignore[arg-type]  # that is the point

@@ -1,4 +1,4 @@
-"""The reader of CIFAR's pickles reads them, and nothing in a file can run."""
+"""The restricted reader of CIFAR's pickles reads them, and nothing in a file can run."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def test_reads_a_batch() -> None:
     np.testing.assert_array_equal(found["data"].reshape(3, 3, 32, 32).transpose(0, 2, 3, 1), images)
 
 
-unrestricted = pickle.loads  # of files made here
+unrestricted = pickle.loads  # only for files written here
 
 
-def test_the_made_format_is_that_of_the_publisher() -> None:
-    """An ordinary unpickler reads the made files as it reads the real ones, numpy's own functions included."""
+def test_synthetic_batches_have_the_format_of_the_publisher() -> None:
+    """An ordinary unpickler reads synthetic files with NumPy's own functions, as it reads the published ones."""
     images = random_images(2, 32, 32, 3)
     with warnings.catch_warnings(action="ignore"):  # NumPy has moved the function that the publisher's files name
         found = unrestricted(cifar_batch(images, [1, 2]), encoding="latin1")
@@ -42,7 +42,7 @@ def test_the_made_format_is_that_of_the_publisher() -> None:
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_reads_what_python_3_writes(protocol: int) -> None:
-    """Some people keep batches that were pickled anew; where that takes other names, the reader says so."""
+    """Batches that were pickled again by Python 3 are read, or refused if they name other functions."""
     array = np.arange(6, dtype=np.uint8).reshape(2, 3)
     content = pickle.dumps({"labels": [1, 2], "names": ["a", "é"], "data": array}, protocol=protocol)
     if protocol in (3, 4):
@@ -55,7 +55,7 @@ def test_reads_what_python_3_writes(protocol: int) -> None:
 
 
 class Call:
-    """Pickles into a call."""
+    """An object whose pickle calls a function."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = function, arguments
@@ -91,7 +91,7 @@ def test_a_hostile_pickle_runs_nothing(tmp_path: Path, protocol: int, inside: An
         b"copyreg\n_reconstructor",
     ],
 )
-def test_other_names_are_refused(name: bytes) -> None:
+def test_other_global_names_are_refused(name: bytes) -> None:
     with pytest.raises(DataError, match="not allowed"):
         read_pickle(b"\x80\x02c" + name + b"\n.", name="evil")
 
@@ -128,14 +128,14 @@ def array_of(rows: bytes, columns: bytes, content: bytes) -> bytes:
         pytest.param(b"\x89HDF", "not a readable batch", id="another format"),
     ],
 )  # fmt: skip
-def test_damage_is_reported(content: bytes, message: str) -> None:
+def test_each_kind_of_damage_is_reported(content: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_pickle(content, name="batch")
 
 
 @given(st.data())
 def test_any_damage_is_a_data_error(data: st.DataObject) -> None:
-    """Cut anywhere or with a byte changed, a file is read or refused; no other exception comes out."""
+    """A truncated file, or one with a changed byte, is read or refused; no other exception is raised."""
     content = bytearray(python2_pickle({"data": np.zeros((1, 4), np.uint8), "labels": [1, 2], "name": "x"}))
     position = data.draw(st.integers(0, len(content) - 1))
     if data.draw(st.booleans()):
@@ -150,12 +150,12 @@ def test_any_damage_is_a_data_error(data: st.DataObject) -> None:
 
 
 def test_a_small_file_cannot_ask_for_much_memory() -> None:
-    """To store something at place 2^31 of the unpickler's memory makes the one written in C allocate 32 GB."""
+    """The unpickler written in C allocates 32 GB if a file stores something at index 2^31 of the memo."""
     assert read_pickle(b"\x80\x02}r\xff\xff\xff\x7f.", name="batch") == {}
 
 
 def laughs(first: bytes, count: int) -> bytes:
-    """A dictionary of lists, each of which holds the one before twice."""
+    """Return a pickled dictionary of lists, each of which holds the previous one twice."""
     parts = [b"U\x01a](" + first + b"eq\x00s"]
     parts += [b"U\x02" + bytes([97 + i // 26, 97 + i % 26]) + b"](" + b"h" + bytes([i]) + b"h" + bytes([i]) + b"e" +
               b"q" + bytes([i + 1]) + b"s" for i in range(count)]  # fmt: skip
@@ -186,7 +186,7 @@ TUPLES = b")\x85q\x00" + b"".join(b"h" + bytes([i, 104, i]) + b"\x86q" + bytes([
     ],
 )  # fmt: skip
 def test_bombs_are_refused(content: bytes, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At once, and in little memory."""
+    """Nested or repeated parts, and sizes that a header claims, are refused in little memory."""
     monkeypatch.setattr(restricted_pickle, "_MOST_OPERATIONS", 20_000)
     tracemalloc.start()
     with pytest.raises(DataError, match=message):

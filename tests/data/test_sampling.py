@@ -11,8 +11,8 @@ from tinygrad_lab.data.sampling import ORDER, SPLIT, batch_generator, epoch_orde
 from tinygrad_lab.errors import OptionError
 
 
-def test_keys_never_change() -> None:
-    """Pinned: splits made by an earlier version must be made by all later ones."""
+def test_numbers_of_a_key_never_change() -> None:
+    """Pinned, so that later versions make the same splits."""
     assert keys(3, 0, SPLIT).tolist() == [12492077108140196533, 4482314363672241088, 11285050184309440768]
     assert epoch_order(8, seed=7, epoch=2).tolist() == [5, 4, 1, 6, 0, 3, 2, 7]
 
@@ -23,11 +23,11 @@ def test_a_longer_draw_begins_with_the_shorter_one(seed: int, count: int, more: 
 
 
 @given(st.integers(0, 2**40), st.integers(0, 1000), st.integers(0, 200))
-def test_an_order_is_a_permutation(seed: int, epoch: int, count: int) -> None:
+def test_orders_are_permutations(seed: int, epoch: int, count: int) -> None:
     assert sorted(epoch_order(count, seed, epoch).tolist()) == list(range(count))
 
 
-def test_every_key_gives_other_numbers() -> None:
+def test_different_keys_give_different_numbers() -> None:
     drawn = {
         tuple(batch_generator(seed, epoch, batch).integers(0, 2**63, 4))
         for seed in range(3)
@@ -38,7 +38,7 @@ def test_every_key_gives_other_numbers() -> None:
 
 
 def test_orders_are_uniform() -> None:
-    """Each image is equally often at each position: chi-squared with 36 - 11 degrees of freedom."""
+    """Each image is at each position equally often: chi-squared with 36 - 11 degrees of freedom."""
     count, epochs = 6, 3000
     found = np.zeros((count, count))
     for epoch in range(epochs):

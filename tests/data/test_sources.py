@@ -16,7 +16,7 @@ from tinygrad_lab.data import load
 from tinygrad_lab.data.sources import CIFAR10, CIFAR100, MNIST, Digits, FashionMNIST, ImageFolder
 from tinygrad_lab.errors import DataError, OptionError
 
-REAL = os.environ.get("TINYGRAD_LAB_DATA")  # read before the fixture hides it
+REAL = os.environ.get("TINYGRAD_LAB_DATA")  # read before the fixture `no_data_of_the_user` hides it
 
 
 class TestCIFAR:
@@ -110,7 +110,7 @@ class TestDigits:
         original = datasets.load_digits().images[data.index]
         np.testing.assert_array_equal(data.images[..., 0], np.rint(original * 255 / 16))
 
-    def test_it_is_resized_to_what_lenet_takes(self) -> None:
+    def test_it_can_be_resized_for_lenet(self) -> None:
         data = Digits().read("train")
         assert data.shape == (32, 32, 1)
         assert data.images.max() == 255
@@ -123,7 +123,7 @@ def write_picture(path: Path, pixels: np.ndarray, **options: object) -> None:
 
 class TestImageFolder:
     @pytest.mark.parametrize("content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n", b"BUFR", b"\x89HDF\r\n"])
-    def test_no_program_is_started_for_a_picture(
+    def test_reading_a_picture_starts_no_program(
         self, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("subprocess.Popen", lambda *args, **options: pytest.fail("a program was started"))
@@ -155,7 +155,7 @@ class TestImageFolder:
         with pytest.raises(OptionError, match=r"expected one of the splits \['train'\]"):
             load("image_folder", root=tmp_path, split="test")
 
-    def test_a_test_folder_alone_is_nothing_to_train_on(self, tmp_path: Path) -> None:
+    def test_a_test_folder_without_a_train_folder_is_refused(self, tmp_path: Path) -> None:
         write_picture(tmp_path / "test" / "cat" / "a.png", np.zeros((4, 4), np.uint8))
         assert len(load("image_folder", root=tmp_path, split="test")) == 1
         with pytest.raises(DataError, match=r"expected .*train beside .*test, found none"):
@@ -186,7 +186,7 @@ class TestImageFolder:
         assert len(load("image_folder", root=tmp_path)) == 1
         assert "left out pictures of formats that are not read (1 .avif, 2 .heic); convert them" in caplog.text
 
-    def test_both_splits_number_the_classes_as_train_does(self, tmp_path: Path) -> None:
+    def test_both_splits_number_the_classes_of_train(self, tmp_path: Path) -> None:
         for folder in ("train/a", "train/b", "train/c", "test/a", "test/c"):
             write_picture(tmp_path / folder / "0.png", np.zeros((4, 4), np.uint8))
         (tmp_path / "test" / ".thumbnails").mkdir()
@@ -205,7 +205,7 @@ class TestImageFolder:
         assert len(load("image_folder", split="train", root=tmp_path)) == 2
 
     @pytest.mark.parametrize("split", ["train", "."])
-    def test_a_class_without_pictures_to_train_on_is_refused(self, split: str, tmp_path: Path) -> None:
+    def test_a_class_without_training_pictures_is_refused(self, split: str, tmp_path: Path) -> None:
         write_picture(tmp_path / split / "full" / "0.png", np.zeros((4, 4), np.uint8))
         for name in ("bare", "void"):
             (tmp_path / split / name).mkdir()
@@ -257,7 +257,7 @@ class TestImageFolder:
 
     def test_pictures_are_turned_upright(self, tmp_path: Path) -> None:
         exif = Image.Exif()
-        exif[0x0112] = 6  # Orientation: to be turned by 90 degrees
+        exif[0x0112] = 6  # Orientation: turn by 90 degrees
         write_picture(tmp_path / "cat" / "a.jpg", np.zeros((4, 8, 3), np.uint8), exif=exif)
         assert ImageFolder().read("train", root=tmp_path).shape == (8, 4, 3)
 
@@ -271,7 +271,7 @@ class TestImageFolder:
         with pytest.raises(DataError, match=r"a\.png: cannot be read as a picture"):
             ImageFolder().read("train", root=tmp_path)
 
-    def test_a_picture_too_large_to_be_true_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_picture_of_excessive_size_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
         write_picture(tmp_path / "cat" / "a.png", np.zeros((11, 11, 3), np.uint8))
         with pytest.raises(DataError, match=r"exceeds limit"):
@@ -289,7 +289,7 @@ class TestImageFolder:
 @pytest.mark.skipif(REAL is None, reason="TINYGRAD_LAB_DATA names no folder with the real data sets")
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "mnist", "fashion_mnist"])
 def test_real_data(name: str) -> None:
-    """Classes are balanced and the means are those that everybody quotes."""
+    """Classes are balanced, and the means are the commonly quoted ones."""
     means = {"cifar10": 0.473, "cifar100": 0.478, "mnist": 0.1307, "fashion_mnist": 0.2860}
     try:
         data = load(name, root=REAL)

@@ -1,4 +1,4 @@
-"""The affine warp, NumPy's and the compiled one, against SciPy and NumPy."""
+"""The affine warp in NumPy and compiled, compared with SciPy and NumPy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 
 @pytest.fixture(scope="module", params=["numpy", "numba"], autouse=True)
 def provider(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Run every test twice."""
+    """Run every test with the reference in NumPy and with the compiled kernel."""
     if request.param == "numba":
         if not provider_serves("numba", np):
             pytest.skip("Numba is not installed")
@@ -58,13 +58,13 @@ def test_agrees_with_scipy(seed: int, height: int, width: int, rows: int, column
     images = made_images(seed, 3, height, width)
     maps = np.random.default_rng(seed).normal(0, 1, (3, 2, 3)) * (1, 1, far)
     if fill == "reflect" and min(height, width) == 1:
-        return  # SciPy mirrors an axis of one pixel in a way of its own
+        return  # SciPy mirrors an axis of one pixel differently
     found = warp(images, maps, fill=fill, size=(rows, columns))
     np.testing.assert_allclose(found, by_scipy(images, maps, fill, (rows, columns)), atol=1e-5)
 
 
 @given(SEEDS, SIDES, SIDES, st.integers(0, 5), st.sampled_from(FILLS))
-def test_whole_shifts_are_numpys_padding(seed: int, height: int, width: int, margin: int, fill: Any) -> None:
+def test_whole_shifts_agree_with_numpy_padding(seed: int, height: int, width: int, margin: int, fill: Any) -> None:
     images = made_images(seed, 2, height, width)
     maps = affine_maps(2)
     maps[:, :, 2] = -margin
@@ -84,7 +84,7 @@ def test_the_identity_and_mirrors_keep_every_bit(seed: int, height: int, width: 
     np.testing.assert_array_equal(found, expected)
 
 
-def test_both_ways_of_reading_pixels_meet() -> None:
+def test_whole_shifts_agree_with_interpolation() -> None:
     """A map very close to a whole shift gives nearly the same result."""
     images = made_images(0, 1, 6, 6)
     whole, nearly = affine_maps(1), affine_maps(1)
@@ -94,7 +94,7 @@ def test_both_ways_of_reading_pixels_meet() -> None:
         np.testing.assert_allclose(warp(images, whole, fill=fill), warp(images, nearly, fill=fill), atol=1e-6)
 
 
-def test_all_maps_of_a_batch_are_their_own() -> None:
+def test_each_image_of_a_batch_has_its_own_map() -> None:
     images = made_images(0, 40, 32, 32)
     maps = np.random.default_rng(1).normal(0, 1, (40, 2, 3)) + affine_maps(40)
     together = warp(images, maps)
@@ -108,7 +108,7 @@ def test_nan_stays_nan() -> None:
     shifted = affine_maps(1)
     shifted[:, :, 2] = 0.25
     assert np.isnan(warp(images, affine_maps(1))).sum() == 3
-    assert np.isnan(warp(images, shifted)).sum() == 4 * 3, "the four pixels that it is a part of"
+    assert np.isnan(warp(images, shifted)).sum() == 4 * 3, "the four pixels that are interpolated from it"
 
 
 def test_any_layout_is_read_and_nothing_is_written() -> None:
@@ -124,13 +124,13 @@ def test_any_layout_is_read_and_nothing_is_written() -> None:
         np.testing.assert_array_equal(same, before)
 
 
-def test_no_images_at_all() -> None:
+def test_an_empty_batch() -> None:
     assert warp(made_images(0, 0, 4, 4), affine_maps(0), size=(2, 3)).shape == (0, 2, 3, 3)
 
 
 @given(SEEDS)
 def test_maps_compose_as_warps_do(seed: int) -> None:
-    """On an image that is a plane, interpolation is exact: two warps are the warp of the composed map."""
+    """Interpolation of a linear image is exact, so two warps equal the warp of the composed map."""
     rng = np.random.default_rng(seed)
     rows, columns = np.indices((9, 9)) / 9
     images = (0.5 * rows + 0.25 * columns)[None, :, :, None].astype(np.float32)
@@ -140,7 +140,7 @@ def test_maps_compose_as_warps_do(seed: int) -> None:
     np.testing.assert_allclose(once[:, 2:7, 2:7], twice[:, 2:7, 2:7], atol=1e-5)
 
 
-def test_the_center_stays() -> None:
+def test_maps_about_the_center_keep_the_center() -> None:
     linear = np.random.default_rng(0).normal(size=(5, 2, 2))
     center = np.array([2.0, 3.5])
     maps = about_center(linear, (5, 8))

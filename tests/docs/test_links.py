@@ -1,4 +1,4 @@
-"""Links between the project's own pages lead somewhere, and figures say what they show; checked without Sphinx."""
+"""Links between the project's pages have targets, and figures have alternative texts; checked without Sphinx."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=identify)
 
 
 def prose(text: str) -> str:
-    """A page without its blocks of code; what stands in admonitions, cards and the like stays."""
+    """Remove blocks of code from a page, but keep the contents of admonitions, cards and other directives."""
     text = CODE.sub(lambda found: found[0] if re.match(r"\{(?!code)", found["kind"]) else "", text)
     return INLINE.sub(lambda found: found[0] if found["role"] else "", text)
 
 
 def made(path: Path) -> bool:
-    """Whether a page of the reference is one of those that the build makes."""
+    """Return whether the build of the documentation generates a page of the reference."""
     networks = [found[0] for found in registry.models.plugins().values()]
     kind, name = path.relative_to(GENERATED).parts[0], path.stem
     known = {
@@ -50,7 +50,7 @@ def made(path: Path) -> bool:
 
 
 def leads_somewhere(page: Path, target: str) -> bool:
-    """Whether a link's target, as it is written on a page, is there."""
+    """Return whether the target of a link exists; the target is given as on the page."""
     target = target.partition("#")[0]
     if not target or re.match(r"[a-z]+:", target):
         return True
@@ -67,7 +67,7 @@ def leads_somewhere(page: Path, target: str) -> bool:
 
 
 @each_page
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_targets(page: Path) -> None:
     text = prose(page.read_text(encoding="utf-8"))
     targets = [found["target"] for found in LINK.finditer(text)]
     targets += [found["named"] or found["plain"] for found in ROLE.finditer(text) if found["role"] == "doc"]
@@ -76,7 +76,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @each_page
-def test_contents_lead_somewhere(page: Path) -> None:
+def test_entries_of_tables_of_contents_exist(page: Path) -> None:
     dead = []
     for tree in TREE.finditer(page.read_text(encoding="utf-8")):
         entries = [line.strip() for line in tree["entries"].splitlines() if line.strip() and not line.startswith(":")]
@@ -86,14 +86,14 @@ def test_contents_lead_somewhere(page: Path) -> None:
 
 
 @each_page
-def test_figures_say_what_they_show(page: Path) -> None:
+def test_figures_have_alternative_texts(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     short = [found["text"] for found in IMAGE.finditer(CODE.sub("", text)) if len(found["text"]) < 15]
     bare = [found[0] for found in FIGURE.finditer(text) if not re.search(r"^:alt: .{30,}$", found["options"], re.M)]
     assert not short + bare
 
 
-def test_a_dead_link_is_noticed() -> None:
+def test_a_dead_link_is_found() -> None:
     page = DOCS / "index.md"
     assert leads_somewhere(page, "tutorials/index")
     assert leads_somewhere(page, "reference/generated/layers/conv2d")

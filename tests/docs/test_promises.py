@@ -1,4 +1,4 @@
-"""The page of promises: each names a test that there is, and the number of cases that it tries."""
+"""Each row of docs/explanation/what-we-promise.md names an existing test and its number of cases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_promises_have_tests(cells: str, file: str, name: str | None) -> None:
     assert name is None or name in functions
     if name and (said := re.search(r"\| ([\d,]+) $", cells)):
         calls = re.findall(r"\bcases\((\d+)\)", ast.unparse(functions[name]))
-        assert calls == [said[1].replace(",", "")], "the page says another number of cases"
+        assert calls == [said[1].replace(",", "")], "the page states another number of cases than the test"
 
 
 def test_every_row_is_read() -> None:

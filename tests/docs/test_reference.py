@@ -1,4 +1,4 @@
-"""What the reference must hold: every public name, every layer with its formula, shapes and paper, every card."""
+"""The reference documents every public name, every layer with formula, shapes and paper, and every report card."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OURS = [name for name, found in registry.layers.plugins().items() if found[0].di
 
 
 def extension(name: str) -> ModuleType:
-    """A module of the documentation's extensions that needs no Sphinx."""
+    """Import a module of docs/_extensions that does not need Sphinx."""
     spec = importlib.util.spec_from_file_location(f"docs_extension_{name}", EXTENSIONS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -47,7 +47,7 @@ def names() -> ModuleType:
 
 
 def public_members(thing: type) -> dict[str, Any]:
-    """What a class itself defines without a leading underscore: methods and properties."""
+    """Return the public methods and properties that a class itself defines."""
     return {
         name: member
         for name, member in vars(thing).items()
@@ -56,7 +56,7 @@ def public_members(thing: type) -> dict[str, Any]:
     }
 
 
-def test_every_public_name_has_a_place(names: ModuleType) -> None:
+def test_every_public_name_is_listed_once(names: ModuleType) -> None:
     placed = [name for family in names.FAMILIES for name in names.members(family)]
     assert len(placed) == len(set(placed))
     top = {name.removeprefix("tinygrad_lab.") for name in placed}
@@ -93,7 +93,7 @@ def test_every_augmentation_has_a_picture_and_every_schedule_a_plot(kind: str, p
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_layer_says_what_it_computes_on_what_and_after_whom(name: str) -> None:
+def test_every_layer_documents_its_formula_shapes_and_references(name: str) -> None:
     text = inspect.getdoc(registry.layers[name]) or ""
     assert ":math:" in text or ".. math::" in text, f"{name}: expected a formula"
     for section in ("Shapes", "References", "Examples"):
@@ -105,20 +105,20 @@ def test_a_layer_says_what_it_computes_on_what_and_after_whom(name: str) -> None
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_every_layer_has_a_card_that_the_kit_would_give(name: str) -> None:
-    """The kept cards are made by `python docs/_extensions/report_cards.py`."""
+def test_every_layer_has_a_complete_report_card(name: str) -> None:
+    """The committed cards are written by `python docs/_extensions/report_cards.py`."""
     pytest.importorskip("hypothesis")
     from tinygrad_lab.conformance.properties import LAYER, ONCE
 
     rows = json.loads(CARDS.read_text(encoding="utf-8"))["layers"].get(name)
     assert rows, f"{name} has no card: run python docs/_extensions/report_cards.py"
     laws = {getattr(law, "name", law) for law in registry.cases[name].laws}
-    assert {row[0] for row in rows} <= {*LAYER, *ONCE, *laws}, "the kit has other properties now: make the cards anew"
+    assert {row[0] for row in rows} <= {*LAYER, *ONCE, *laws}, "the kit has other properties now; write the cards again"
     assert laws <= {row[0] for row in rows}
     assert all(row[1] for row in rows)
 
 
-def test_examples_are_of_layers_that_there_are() -> None:
+def test_every_layer_has_an_example_group() -> None:
     examples = extension("example_layers")
     grouped = [name for names in examples.GROUPS.values() for name in names]
     assert sorted(grouped) == sorted(OURS)
@@ -126,13 +126,13 @@ def test_examples_are_of_layers_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_says_what_it_is_and_whose(name: str) -> None:
+def test_every_recipe_has_a_title_and_a_source(name: str) -> None:
     about = find_recipe(name)["recipe"]
     assert about.get("title")
     assert about.get("source")
 
 
-def test_commands_say_what_they_do() -> None:
+def test_every_command_has_a_description() -> None:
     assert all(text.endswith(".") for text in commands().values())
 
 
@@ -144,8 +144,8 @@ def test_the_glossary_is_in_two_languages() -> None:
     assert {"誤差逆伝播法", "畳み込み", "側抑制"} <= {japanese for _, japanese in entries}
 
 
-def test_errors_of_examples_are_the_projects_own() -> None:
-    """What the reference shows as answers to misuse are errors that say what to do."""
+def test_errors_of_misuse_in_the_reference_are_errors_of_the_project() -> None:
+    """The errors that the reference shows for misuse of a layer are clear errors of this project."""
     pytest.importorskip("hypothesis")
     for name in OURS:
         assert all(issubclass(bad.error, LabError) for bad in registry.cases[name].bad_inputs)
@@ -188,7 +188,7 @@ acme.halve = acme_halve:cases
 
 @pytest.fixture
 def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The name of a layer that another distribution registers."""
+    """Register a layer of another distribution and return its name."""
     info = tmp_path / "site" / "acme_halve-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-halve\nVersion: 1.0\n")
@@ -205,8 +205,8 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of Sphinx and what it uses
-def test_a_strangers_layer_gets_its_page(stranger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The directive renders what is registered, whoever ships it, on pages of both kinds."""
+def test_a_third_party_layer_gets_a_page(stranger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directive renders every registered layer, of any distribution, on pages of both formats."""
     build = pytest.importorskip("sphinx.cmd.build", reason="pip install -e '.[docs]'")
     for package in ("hypothesis", "myst_parser"):
         pytest.importorskip(package, reason="pip install -e '.[docs]'")
@@ -233,7 +233,7 @@ def test_a_strangers_layer_gets_its_page(stranger: str, tmp_path: Path, monkeypa
 @pytest.mark.timeout(1800)
 @pytest.mark.filterwarnings("default")  # of Sphinx and what it uses
 def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
-    """All but the tutorials, which have tests of their own: a dead link or a missing name is a warning."""
+    """Sphinx warns about dead links and missing names. The tutorials have tests of their own."""
     for package in ("sphinx", "furo", "myst_nb", "sphinx_design", "sphinx_copybutton"):
         pytest.importorskip(package, reason="pip install -e '.[docs]'")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html", "-d", str(tmp_path / "trees")]

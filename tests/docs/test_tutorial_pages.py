@@ -1,4 +1,4 @@
-"""How tutorials become pages and notebooks: the extension in docs/_extensions."""
+"""The extension in docs/_extensions that turns tutorials into pages and notebooks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INCLUDE = re.compile(r"```\{literalinclude\} (?P<path>\S+)\n(?P<options>(?::.+\n
 
 @pytest.fixture(scope="module")
 def extension() -> ModuleType:
-    """The extension; skipped where the documentation's packages are not installed."""
+    """Import the extension; skip the test if the documentation's packages are not installed."""
     for package in ("myst_nb", "nbformat", "sphinx"):
         pytest.importorskip(package, reason="pip install -e '.[docs]'")
     spec = importlib.util.spec_from_file_location("tutorial_pages", ROOT / "docs" / "_extensions" / "tutorial_pages.py")
@@ -31,7 +31,7 @@ def extension() -> ModuleType:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_notebooks_are_valid_and_plain(extension: ModuleType, page: Path) -> None:
+def test_notebooks_are_valid_and_have_no_directives(extension: ModuleType, page: Path) -> None:
     notebook = extension.as_notebook(page.read_text(encoding="utf-8"))
     extension.nbformat.validate(notebook)
     texts = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
@@ -44,7 +44,7 @@ def test_notebooks_are_valid_and_plain(extension: ModuleType, page: Path) -> Non
 
 
 def sphinx_shows(path: Path, options: dict[str, str]) -> str:
-    """What Sphinx makes of a literalinclude."""
+    """Return the lines that Sphinx shows for a literalinclude."""
     from sphinx.config import Config
     from sphinx.directives.code import LiteralIncludeReader
 
@@ -63,7 +63,7 @@ def test_notebooks_show_the_code_that_pages_show(extension: ModuleType, page: Pa
         assert extension.included(include["path"], given) == expected
 
 
-def test_directives_in_plain_markdown(extension: ModuleType) -> None:
+def test_directives_become_plain_markdown(extension: ModuleType) -> None:
     text = textwrap.dedent(
         """\
         See {doc}`the guide <../howto/index>` and {func}`tinygrad_lab.grad`, [next](02_next.md).
@@ -91,7 +91,7 @@ def test_directives_in_plain_markdown(extension: ModuleType) -> None:
 def test_the_mirror_follows_the_tutorials(
     extension: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pages are copied once, changed ones again, those that are gone are removed; distributions are left out."""
+    """New and changed pages are copied, deleted pages are removed, and distributions are left out."""
     monkeypatch.setattr(extension, "ROOT", tmp_path)
     source, app = tmp_path / "tutorials", SimpleNamespace(srcdir=str(tmp_path / "docs"))
     (source / "a_layer").mkdir(parents=True)
@@ -113,7 +113,7 @@ def test_the_mirror_follows_the_tutorials(
     assert mirrored() == {"index.md"}
 
 
-def test_results_are_kept_until_the_packages_change(
+def test_the_cache_of_results_is_kept_until_the_packages_change(
     extension: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(extension, "ROOT", tmp_path)
@@ -136,7 +136,7 @@ def test_results_are_kept_until_the_packages_change(
     assert not first.exists()
 
 
-def test_the_switch_is_checked(extension: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_execution_mode_is_checked(extension: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(extension.SWITCH, "fast")
     with pytest.raises(ValueError, match=r"expected one of .* got 'fast'"):
         extension.execution(SimpleNamespace(outdir=str(tmp_path)), SimpleNamespace())

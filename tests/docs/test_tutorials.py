@@ -1,4 +1,4 @@
-"""Form of the tutorials. `sphinx-build` executes them."""
+"""The form of the tutorials; `sphinx-build` executes them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def test_every_page_has_a_number_of_its_own() -> None:
 
 
 @each_page
-def test_the_head_says_what_one_needs_gets_and_spends(page: Path) -> None:
+def test_the_head_states_requirements_result_and_time(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert text.startswith("---\nfile_format: mystnb\nkernelspec:\n  name: python3\n---\n\n# ")
     assert re.search(rf"^# {int(page.name[:2])}\. \S", text, re.MULTILINE), "expected a title with the page's number"
     head = re.search(r"^```\{tutorial\}\n(?P<options>(?::\w+: .+\n)+)\n(?P<gets>.+?)^```$", text, re.M | re.S)
-    assert head, "expected the directive {tutorial}, with a sentence that says what one gets"
+    assert head, "expected the directive {tutorial}, with a sentence about the result"
     assert {"needs", "minutes"} <= set(re.findall(r"^:(\w+): \S", head["options"], re.MULTILINE))
 
 
@@ -45,12 +45,12 @@ def test_figures_have_alternative_texts(page: Path) -> None:
 
 
 @each_page
-def test_shown_code_is_there(page: Path) -> None:
+def test_included_files_exist(page: Path) -> None:
     missing = [path for path in INCLUDE.findall(page.read_text(encoding="utf-8")) if not (ROOT / path).is_file()]
     assert not missing
 
 
 @each_page
-def test_what_switches_to_the_real_run_says_so(page: Path) -> None:
+def test_a_tutorial_with_a_full_run_states_it_in_its_head(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert ("TINYGRAD_LAB_TUTORIALS" in text) == bool(re.search(r"^:full: \S", text, re.MULTILINE))

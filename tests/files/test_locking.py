@@ -11,10 +11,10 @@ import pytest
 
 from tinygrad_lab.files.locking import locked
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="folders have no locks there")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked on this system")
 
 
-def test_one_thread_at_a_time(tmp_path: Path) -> None:
+def test_one_thread_at_a_time_holds_the_lock(tmp_path: Path) -> None:
     inside, most, entered = [0], [0], [0]
 
     def work() -> None:
@@ -34,7 +34,7 @@ def test_one_thread_at_a_time(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_killed_process_locks_nobody_out(tmp_path: Path) -> None:
+def test_a_killed_process_releases_its_lock(tmp_path: Path) -> None:
     script = "import os, pathlib, sys\nfrom tinygrad_lab.files.locking import locked\n"
     script += "with locked(pathlib.Path(sys.argv[1])): os._exit(9)\n"
     assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False).returncode == 9
@@ -42,7 +42,7 @@ def test_a_killed_process_locks_nobody_out(tmp_path: Path) -> None:
         pass
 
 
-def test_who_does_not_wait_is_refused(tmp_path: Path) -> None:
+def test_without_waiting_a_held_lock_is_an_error(tmp_path: Path) -> None:
     with locked(tmp_path), pytest.raises(BlockingIOError), locked(tmp_path, wait=False):
         pass
 

@@ -1,4 +1,4 @@
-"""What all fuzzers share: images that are read once."""
+"""Fixtures of all fuzzers: images that are read once."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Mutations of files and of plain values, and what must hold for each: what the fuzzers here share.
+"""Mutations of files and of plain values, and the check that fuzzers make of each.
 
-A case is made from its number alone, so that a failure is repeated by that number. In the suite a few hundred cases are
-tried; ``FUZZ_SECONDS=3600 pytest -n 0 tests/fuzz`` tries new ones for an hour each, and ``FUZZ_FIRST=123`` begins at a
-case.
+A case depends only on its number, so the number repeats a failure. The suite tries a few hundred cases in each test;
+``FUZZ_SECONDS=3600 pytest -n 0 tests/fuzz`` tries new cases for an hour in each test, and ``FUZZ_FIRST=123`` begins at
+a case.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ODD: tuple[Any, ...] = (
 
 
 def cases(count: int) -> Iterator[int]:
-    """Yield the numbers of the cases to try: so many, or as many as the time that was asked for allows."""
+    """Yield the numbers of the cases to try: `count` numbers, or as many as FUZZ_SECONDS allows."""
     first, seconds = int(os.environ.get("FUZZ_FIRST", "0")), float(os.environ.get("FUZZ_SECONDS", "0"))
     if not seconds:
         yield from range(first, first + count)
@@ -43,7 +43,7 @@ def cases(count: int) -> Iterator[int]:
 
 
 def mutated(content: bytes, rng: random.Random) -> bytes:
-    """Return a file's content with one to four damages: cut, flipped, overwritten, repeated, moved, or grown."""
+    """Return a file's content with one to four damages: truncation, flipped bits, or a part overwritten or moved."""
     changed = bytearray(content)
     for _ in range(rng.randint(1, 4)):
         size = len(changed)
@@ -71,7 +71,7 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
 
 
 def mutated_tree(tree: Any, rng: random.Random, odd: tuple[Any, ...] = ODD) -> Any:
-    """Return plain values, nested dicts and lists, of which one to three are replaced, removed, renamed or moved."""
+    """Return nested dicts and lists of plain values, of which one to three are replaced, removed, renamed or copied."""
     whole = {"": copy.deepcopy(tree)}
     for _ in range(rng.randint(1, 3)):
         places = list(_places(whole))
@@ -90,7 +90,7 @@ def mutated_tree(tree: Any, rng: random.Random, odd: tuple[Any, ...] = ODD) -> A
 
 
 def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield where values are: a dict or list, and the key or index."""
+    """Yield the position of each value: its dict or list, and its key or index."""
     for key, value in list(tree.items() if isinstance(tree, dict) else enumerate(tree)):
         yield tree, key
         if isinstance(value, (dict, list)):
@@ -98,9 +98,9 @@ def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def accepted(action: Callable[[], object], case: object = None) -> bool:
-    """Return whether an action was done; fail unless it was, or was refused by an error of ours that says something.
+    """Return whether an action succeeded; fail if it raised anything but a `LabError` with a message.
 
-    It may take neither ten seconds nor four gigabytes. A failure names the case.
+    It must take less than ten seconds and four gigabytes. A failure names the case.
     """
     try:
         with limits():
@@ -117,7 +117,7 @@ def accepted(action: Callable[[], object], case: object = None) -> bool:
 
 @contextmanager
 def limits(*, seconds: float = 10, gigabytes: float = 4) -> Iterator[None]:
-    """Fail what takes more of the processor's time, or asks for more memory, inside the ``with`` block."""
+    """Fail if the code in the ``with`` block takes more processor time or memory."""
 
     def late(number: int, frame: Any) -> None:
         raise AssertionError(f"not done in {seconds} seconds")
@@ -135,6 +135,6 @@ def limits(*, seconds: float = 10, gigabytes: float = 4) -> Iterator[None]:
 
 
 def _address_space() -> int:
-    """Return the bytes of address space that this process has."""
-    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  no file of anybody's
+    """Return the size of this process's address space in bytes."""
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  a file of the kernel
         return int(file.read().split()[0]) * resource.getpagesize()

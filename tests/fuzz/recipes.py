@@ -1,4 +1,4 @@
-"""Recipes to mutate: between them they have every table, and most kinds of values."""
+"""Recipes to mutate; together they have every table and most kinds of values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LAYERS: list[dict[str, Any]] = [
 
 
 def recipes() -> list[dict[str, Any]]:
-    """Return the tables of some recipes, each trained in a moment."""
+    """Return the tables of some recipes that train quickly."""
     plain = find_recipe("lenet5").override(["data.per_class=8", "data.batch_size=32", "training.epochs=1"]).tables
     data, training = plain["data"], plain["training"]
     small = {

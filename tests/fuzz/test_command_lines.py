@@ -1,4 +1,4 @@
-"""Command lines that anybody may have typed: the status is 0, 1 or 2, and an error is one line, never a traceback."""
+"""Random command lines: the status is 0, 1 or 2, and an error is one line, never a traceback."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ CALLS = (
     ["ODD"],
     ["ODD", "ODD"],
 )
-TAKE_TIME = (["train", "lenet5"], ["check", "relu"])  # and do what they are told to
+TAKE_TIME = (["train", "lenet5"], ["check", "relu"])  # and do what a correct call asks for
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_random_command_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for case in cases(250):
         rng = random.Random(case)
         call = [rng.choice(ODD_WORDS) if word == "ODD" else word for word in rng.choice(CALLS)]
@@ -75,14 +75,14 @@ def test_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         output, error = capsys.readouterr()
         assert status in (0, 1, 2), call
         assert "Traceback" not in error, call
-        if status == 1 and not output:  # what a check or a verification found is output
+        if status == 1 and not output:  # findings of a check or a verification are printed as output
             said = [line for line in error.splitlines() if not line.startswith(("  ", "tinygrad_lab: "))]
             assert len("".join(said)) < 2500, call
             assert said[0].startswith(f"tinygrad-lab {call[0]}: "), call
 
 
 def outcome(call: list[str]) -> int:
-    """Return the exit status of a call."""
+    """Run a call and return its exit status."""
     with limits():
         try:
             return main(call)

@@ -1,4 +1,4 @@
-"""Data files, damaged at random: batches of CIFAR, IDX files, pictures, archives."""
+"""Randomly damaged data files: batches of CIFAR, IDX files, pictures, archives."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tinygrad_lab.data.sources.restricted_pickle import read_pickle
 pytestmark = pytest.mark.slow
 
 BATCH = cifar_batch(random_images(2, 32, 32, 3), [3, 7])
-ARGUMENTS = {  # of opcodes that take any, as bytes; the others take none
+ARGUMENTS = {  # of the opcodes that take an argument, as bytes
     "U": lambda rng: _sized("<B", rng), "T": lambda rng: _sized("<i", rng), "X": lambda rng: _sized("<I", rng),
     "\x8c": lambda rng: _sized("<B", rng), "B": lambda rng: _sized("<I", rng), "C": lambda rng: _sized("<B", rng),
     "\x8e": lambda rng: _sized("<Q", rng), "\x96": lambda rng: _sized("<Q", rng), "\x8d": lambda rng: _sized("<Q", rng),
@@ -45,14 +45,14 @@ OPCODES = sorted({code for name in dir(pickle) if name.isupper() and isinstance(
 
 
 def _sized(form: str, rng: random.Random) -> bytes:
-    """Return a length and so many bytes, or not so many."""
+    """Return a length and that many bytes, or a different number of bytes."""
     content = rng.randbytes(rng.choice((0, 1, 2, 200)))
     most = 2 ** (8 * struct.calcsize(form) - form.endswith("i")) - 1
     return struct.pack(form, len(content) if rng.random() < 0.8 else min(most, rng.choice(EDGES))) + content
 
 
 def laughing(rng: random.Random) -> bytes:
-    """Lists and tuples that hold those before them, some more than once, and may be keys."""
+    """Return a pickle of lists and tuples that contain previous ones, some twice; tuples may be keys."""
     parts = [b"\x80\x02}"]
     for number in range(rng.choice((3, 12, 60))):
         others = [b"h" + bytes([rng.randrange(number)]) for _ in range(rng.choice((1, 2, 9)))] if number else [b"K\x01"]
@@ -63,7 +63,7 @@ def laughing(rng: random.Random) -> bytes:
 
 
 def pickled(rng: random.Random) -> bytes:
-    """A damaged batch, one that refers to its own parts, or a random program for the unpickler."""
+    """Return a damaged batch, a pickle that refers to its own parts, or a random program for the unpickler."""
     kind = rng.random()
     if kind < 0.5:
         return mutated(BATCH, rng)
@@ -106,7 +106,7 @@ def picture(rng: random.Random, ending: str) -> bytes:
     exif[0x0112] = rng.randrange(12)
     try:
         pixels.convert(rng.choice(MODES)).save(content, FORMATS[ending], exif=exif)
-    except (OSError, ValueError, KeyError):  # a format that lacks the mode
+    except (OSError, ValueError, KeyError):  # the format does not support the mode
         content = io.BytesIO()
         pixels.save(content, FORMATS[ending])
     return content.getvalue()
@@ -132,7 +132,7 @@ KINDS = (tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tar
 
 
 def archive(rng: random.Random) -> bytes:
-    """An archive with members of its own besides those that are wanted, damaged before or after it is compressed."""
+    """Return an archive of the wanted members and others, damaged before or after its compression."""
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w", format=rng.choice((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT))) as tar:
         members = list(CONTENTS.items())
@@ -150,7 +150,7 @@ def archive(rng: random.Random) -> bytes:
     before = plain.getvalue()
     if rng.random() < 0.5:
         before = mutated(before, rng)
-        if rng.random() < 0.5:  # a header whose checksum is right all the same
+        if rng.random() < 0.5:  # a damaged header with a right checksum
             field = 512 * rng.randrange(len(before) // 512 or 1)
             block = bytearray(before[field : field + 512])
             block[148:156] = b" " * 8
@@ -172,4 +172,4 @@ def test_archives(tmp_path: Path) -> None:
             assert not file.is_symlink(), case
             assert file.read_bytes() == CONTENTS[file.relative_to(root).as_posix()], f"{case}: half-written"
             file.unlink()
-    assert whole, "some are still archives"
+    assert whole, "some archives are still whole"

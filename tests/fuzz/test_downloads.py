@@ -1,4 +1,4 @@
-"""Servers that say anything at all: what arrives is the file or nothing, in one line, in little time and memory."""
+"""Servers with random answers: a download gives the file or one line of error, in little time and memory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ STATUSES = (
 
 
 def answer(rng: random.Random) -> tuple[bytes, bytes]:
-    """Return what a server says, and what it then says again and again until nobody listens; empty: nothing."""
+    """Return a server's answer, and the bytes that it repeats afterwards until the client disconnects; may be empty."""
     headers = rng.sample(HEADERS, rng.randint(0, 3)) + ["Content-Length: {size}"] * (rng.random() < 0.5)
     place, status = rng.choice(PLACES), rng.choice(STATUSES) if rng.random() < 0.6 else "200 OK"
     lines = [f"HTTP/1.1 {status}", *(line.format(size=len(CONTENT), place=place) for line in headers), "", ""]
@@ -98,7 +98,7 @@ def test_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 assert file.stat().st_size <= len(CONTENT), f"{case}: more than the file has"
                 file.unlink()
             assert [entry.name for entry in tmp_path.iterdir()] == ["set"], case
-    assert whole, "some servers send the file"
+    assert whole, "some servers sent the file"
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -114,14 +114,14 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("said", ENDLESS.values(), ids=ENDLESS)
-def test_answers_without_end(said: tuple[bytes, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_answers_fail(said: tuple[bytes, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with serving() as (handler, address):
         handler.said = said
         assert not accepted(lambda: download(Download((address,), FILE, (FILE,)), tmp_path, pause=0))
 
 
-def test_a_server_that_sends_a_byte_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_sends_single_bytes_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
     class Dripping(Handler):

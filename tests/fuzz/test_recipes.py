@@ -1,4 +1,4 @@
-"""Recipes that anybody may have written: each is taken or refused in one clear error, before it asks for memory."""
+"""Random recipes: each is accepted, or refused by one clear error before it allocates memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("base", range(len(BASES)))
-def test_tables(base: int) -> None:
+def test_mutated_tables(base: int) -> None:
     for case in cases(120):
         tables = mutated_tree(BASES[base], random.Random(case))
         if isinstance(tables, dict):
@@ -41,7 +41,7 @@ def build(tables: dict[str, Any]) -> None:
         build_trainer(one)
 
 
-def test_files(tmp_path: Path) -> None:
+def test_damaged_recipe_files(tmp_path: Path) -> None:
     texts, path = [recipe_text(name).encode() for name in recipe_names()], tmp_path / "mine.toml"
     for case in cases(300):
         rng = random.Random(case)
@@ -64,7 +64,7 @@ NESTED = [
 
 
 @pytest.mark.parametrize("number", range(len(NESTED)))
-def test_nesting_and_length(number: int, tmp_path: Path) -> None:
+def test_deep_nesting_and_long_keys(number: int, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(NESTED[number])
     assert not accepted(lambda: find_recipe(str(tmp_path / "mine.toml")), number)
     setting = "model.x" + NESTED[number].removeprefix("a").removeprefix("model")
@@ -81,7 +81,7 @@ SIZES = [
 
 
 @pytest.mark.parametrize("setting", SIZES)
-def test_sizes(setting: str) -> None:
+def test_excessive_sizes_are_refused(setting: str) -> None:
     assert not accepted(lambda: build_trainer(find_recipe("lenet5").override([setting])))
 
 
@@ -99,5 +99,5 @@ VALUES = st.one_of(
 
 
 @given(settings=st.lists(st.tuples(PATHS, VALUES).map("=".join) | st.text(max_size=20), min_size=1, max_size=3))
-def test_settings(settings: list[str]) -> None:
+def test_random_settings(settings: list[str]) -> None:
     accepted(lambda: find_recipe("lenet5").override(settings), settings)

@@ -1,4 +1,4 @@
-"""Folders of runs that anybody may have written: right files with wrong things in them, and damaged files."""
+"""Folders of runs with damaged files, and with files of the right format and wrong contents."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def again(folder: Path) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of damaged checkpoints that are passed over
+        warnings.simplefilter("ignore", UserWarning)  # about damaged checkpoints that are skipped
         run_recipe(read_run(folder), Reporter(), resume=folder)
 
 
-def test_contents_of_checkpoints(finished: Path) -> None:
+def test_mutated_contents_of_checkpoints(finished: Path) -> None:
     sound = CheckpointFolder(finished / "checkpoints").latest()
     for case in cases(250):
         rng, trainer = random.Random(case), build_trainer(RECIPE)
@@ -51,12 +51,12 @@ def test_contents_of_checkpoints(finished: Path) -> None:
         if not isinstance(state, dict) or not accepted(lambda: trainer.load_state(state), case):  # noqa: B023  called here
             continue
         trainer.history = copy.deepcopy(trainer.history)
-        with np.errstate(all="ignore"):  # as a run has it
+        with np.errstate(all="ignore"):  # as in a run
             accepted(lambda: trainer.train(trainer.epoch + 1), case)  # noqa: B023  called here
 
 
 @pytest.mark.parametrize("name", ["recipe.json", "metrics.jsonl", "result.json", "checkpoints/step-*.safetensors"])
-def test_files_of_runs(name: str, finished: Path, tmp_path: Path) -> None:
+def test_damaged_files_of_runs(name: str, finished: Path, tmp_path: Path) -> None:
     for case in cases(40):
         rng, folder = random.Random(case), tmp_path / "runs" / "mine"
         shutil.rmtree(folder, ignore_errors=True)
@@ -70,7 +70,7 @@ def test_files_of_runs(name: str, finished: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "recipe.json"])
-def test_runs_that_are_used(name: str, finished: Path, tmp_path: Path) -> None:
+def test_prediction_with_damaged_runs(name: str, finished: Path, tmp_path: Path) -> None:
     height, width, channels = load_run(finished).image
     images = np.zeros((2, height, width, channels), np.uint8)
     for case in cases(100):
@@ -83,7 +83,7 @@ def test_runs_that_are_used(name: str, finished: Path, tmp_path: Path) -> None:
 
 
 def spoil(path: Path, rng: random.Random) -> None:
-    """Damage the bytes of a file, or exchange what its JSON or checkpoint says."""
+    """Damage the bytes of a file, or mutate the values in its JSON or checkpoint."""
     if rng.random() < 0.3:
         path.write_bytes(mutated(path.read_bytes(), rng))
     elif path.suffix == ".safetensors":
@@ -96,7 +96,7 @@ def spoil(path: Path, rng: random.Random) -> None:
         path.write_text("\n".join(map(json.dumps, entries)))
 
 
-def test_pages_of_results(finished: Path, tmp_path: Path) -> None:
+def test_pages_of_damaged_results(finished: Path, tmp_path: Path) -> None:
     (sound,) = gather(read_runs(finished.parent))
     path = tmp_path / "mine.json"
     for case in cases(300):

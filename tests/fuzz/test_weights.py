@@ -1,4 +1,4 @@
-"""Files of weights, damaged at random: what is read are arrays, what is refused is refused in one line."""
+"""Randomly damaged files of weights: each gives arrays or one line of error."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ HEADER_PARTS = (
 
 
 def weights(rng: random.Random) -> tuple[str, bytes]:
-    """Return the ending of a file's name, and its damaged content."""
+    """Return a file's suffix and its damaged content."""
     match rng.randrange(6):
         case 0:
             return "safetensors", mutated(save(ARRAYS), rng)
@@ -68,7 +68,7 @@ def safetensors(rng: random.Random) -> bytes:
 
 
 def npz(rng: random.Random) -> bytes:
-    """Members that are whole, but not what they should be."""
+    """Return an archive of undamaged members, some of which are not arrays or have wrong headers."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for number in range(rng.randint(0, 4)):
@@ -76,7 +76,7 @@ def npz(rng: random.Random) -> bytes:
             kind = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
             archive.writestr(zipfile.ZipInfo(name), npy(rng), kind)
     content = bytearray(packed.getvalue())
-    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # flags, then the kind of compression
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flags; 2 bytes further, the compression
         if (found := content.find(mark)) >= 0 and rng.random() < 0.3:
             content[found + place + rng.choice((0, 2))] ^= rng.choice((0x1, 0x20, 0x40, 0xFF))
     return bytes(content)
@@ -93,7 +93,7 @@ def npy(rng: random.Random) -> bytes:
     return b"\x93NUMPY" + version + size + encoded + bytes(rng.choice((24, 24, 24, 0, 23, 100_000)))
 
 
-def test_weights(tmp_path: Path) -> None:
+def test_damaged_weights(tmp_path: Path) -> None:
     taken = 0
     for case in cases(600):
         rng = random.Random(case)
@@ -110,4 +110,4 @@ def test_weights(tmp_path: Path) -> None:
         if not accepted(functools.partial(load, model, path), case):
             assert all(np.array_equal(array, before[name]) for name, array in model.state().items()), case
         path.unlink()
-    assert taken, "some are still weights"
+    assert taken, "some files are still whole"

@@ -1,8 +1,8 @@
-"""Train a recipe on a device for so many seconds at most, and say how far it got; prints one JSON object.
+"""Train a recipe on a device for a limited time, and print the accuracies it reached as one JSON object.
 
     python -m tests.gpu.accuracy RECIPE --device cuda --seconds 300 --runs FOLDER [--data PIECES] [--set T.KEY=VALUE]
 
-Run again with the same folder, it goes on from its checkpoint.
+A second call with the same folder continues from its checkpoint.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def arguments() -> argparse.Namespace:
 
 
 def reached(folder: Path, target: float) -> dict[str, Any]:
-    """Return what the epochs of a run reached: the last and the best, and the first at the target."""
+    """Return the accuracies of a run's last and best epochs, and the first epoch that reached the target."""
     path = folder / "metrics.jsonl"
     history = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     if not history:
@@ -56,7 +56,7 @@ def reached(folder: Path, target: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Train until the recipe's end or the time's, whichever comes first."""
+    """Train until the recipe or the time ends, whichever comes first."""
     given = arguments()
     recipe = find_recipe(given.recipe).override(given.set)
     folder = next((f for f in sorted(given.runs.glob("*")) if (f / "recipe.json").exists()), None)

@@ -1,8 +1,8 @@
-"""Make the entry points of this tree known without installing it, where no build tools are.
+"""Write the entry points of this tree into a folder, for machines without the tools to install it.
 
     python -m tests.gpu.entry_points FOLDER
 
-writes the metadata of a distribution into a folder, which goes onto PYTHONPATH.
+writes the metadata of a distribution into FOLDER. Add FOLDER to PYTHONPATH.
 """
 
 from __future__ import annotations

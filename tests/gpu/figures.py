@@ -1,10 +1,9 @@
-"""Every figure of the GPU part, as JSON; `run_all.sh` calls it.
+"""Measure every figure of the GPU part and write them as JSON; `run_all.sh` calls this program.
 
     python -m tests.gpu.figures --out FOLDER [--data PIECES] [--seconds 520] [--parts tests,kit,lenet5,bench,ten_layer]
 
-Each part runs in processes of its own and has a share of the time; what it found is written at once, so that nothing
-is lost if a later part fails. `--rehearse` runs all parts on the processor in the smallest size, to see that the script
-works.
+Each part runs in processes of its own and has a share of the time. Its results are written at once, so that they are
+kept if a later part fails. `--rehearse` runs all parts on the processor in the smallest size, to test the script.
 """
 
 from __future__ import annotations
@@ -34,18 +33,18 @@ NEEDED += ["safetensors", "platformdirs", "rich", "threadpoolctl", "matplotlib"]
 
 
 class Budget:
-    """The time that is left."""
+    """The remaining time."""
 
     def __init__(self, seconds: float) -> None:
         self.end = time.monotonic() + seconds
 
     def left(self, most: float) -> float:
-        """Return the seconds that something may take which wants no more than `most`."""
+        """Return the remaining seconds, at most `most`."""
         return max(1.0, min(most, self.end - time.monotonic()))
 
 
 def call(command: list[str], seconds: float, **variables: str) -> dict[str, Any]:
-    """Run a Python command; return its last line as JSON, or what went wrong."""
+    """Run a Python command; return its last line of JSON, or a description of the failure."""
     begin = time.monotonic()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as out:
         done = subprocess.Popen(
@@ -54,7 +53,7 @@ def call(command: list[str], seconds: float, **variables: str) -> dict[str, Any]
             env={**os.environ, **variables},
             stdout=out,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that what it has started ends with it
+            start_new_session=True,  # so that its child processes end with it
         )
         late = False
         try:
@@ -76,18 +75,18 @@ def call(command: list[str], seconds: float, **variables: str) -> dict[str, Any]
 
 
 def run_tests(budget: Budget, given: argparse.Namespace) -> dict[str, Any]:
-    """The tests that are marked, and those of raw kernels on the GPU itself instead of the simulated one."""
+    """Run the tests that are marked `gpu`, and those of raw kernels on the GPU instead of the simulated one."""
     files = ["tests/gpu/test_raw_kernels.py", "tests/gpu/test_on_a_gpu.py"]
     report = given.out / "tests.xml"
     command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", f"--junitxml={report}", *files]
-    command += ["-k", "relu or bfloat16" if given.rehearse else "not whole_kit"]  # which is a part of its own
+    command += ["-k", "relu or bfloat16" if given.rehearse else "not whole_kit"]  # the kit is a separate part
     real = {} if given.rehearse else {"TINYGRAD_LAB_TEST_GPU": "1"}
     found = call(command, budget.left(SHARES["tests"]), HYPOTHESIS_PROFILE="ci", **real)
     return {"passed": found.get("status") == 0, **found}
 
 
 def run_kit(budget: Budget, given: argparse.Namespace) -> dict[str, Any]:
-    """The kit: every layer on NumPy and on CuPy, and every kernel against its reference."""
+    """Run the kit: every layer on NumPy and on CuPy, and every kernel compared with its reference."""
     seconds = budget.left(SHARES["kit"])
     command = ["-m", "tests.gpu.kit", "--device", given.device, "--out", str(given.out / "kit.jsonl")]
     command += ["--examples", "2", "--names", "relu,dense"] if given.rehearse else ["--examples", str(EXAMPLES)]
@@ -95,7 +94,7 @@ def run_kit(budget: Budget, given: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_lenet5(budget: Budget, given: argparse.Namespace) -> dict[str, Any]:
-    """The default recipe, on NumPy and on CuPy: the same accuracy?"""
+    """Train LeNet-5 by its recipe on NumPy and on CuPy, to compare the accuracies."""
     seconds = budget.left(SHARES["lenet5"]) / 2
     found = {}
     for device in ("cpu", given.device):
@@ -107,7 +106,7 @@ def run_lenet5(budget: Budget, given: argparse.Namespace) -> dict[str, Any]:
 
 
 def specs(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return what is measured: pairs of ours and PyTorch's, the most wanted ones first."""
+    """Return the measurements to make, in pairs of this framework and PyTorch, the most important first."""
     if given.rehearse:
         tiny = {"network": "ten_layer", "batch": 2, "precision": "float32"}
         return [{**tiny, "framework": "torch"}, {**tiny, "framework": "tinygrad_lab"}]
@@ -121,13 +120,13 @@ def specs(given: argparse.Namespace) -> list[dict[str, Any]]:
         for network, batch in LARGE.items():
             both = {"network": network, "batch": batch, "precision": precision}
             found += [{**both, "framework": "torch"}, {**both, "framework": "tinygrad_lab"}]
-    for network, batch in LARGE.items():  # beside bfloat16: half the memory traffic
+    for network, batch in LARGE.items():  # compared with bfloat16 of PyTorch
         found.append({"network": network, "batch": batch, "precision": "float16", "framework": "tinygrad_lab"})
     return found
 
 
 def run_bench(budget: Budget, given: argparse.Namespace) -> dict[str, Any]:
-    """Training steps beside PyTorch's, each measurement in a process of its own; what is measured already is kept."""
+    """Measure training steps of both frameworks, each in a process of its own; earlier measurements are kept."""
     own = Budget(budget.left(SHARES["bench"]))
     before = [m for m in given.found.get("bench", {}).get("measured", []) if "seconds_a_step" in m]
     measured: list[dict[str, Any]] = []
@@ -145,7 +144,7 @@ def run_bench(budget: Budget, given: argparse.Namespace) -> dict[str, Any]:
 
 
 def ratios(measured: list[dict[str, Any]]) -> dict[str, float]:
-    """Return PyTorch's seconds over ours, by network, batch and precision; our float16 is set beside its bfloat16."""
+    """Return PyTorch's seconds over ours, by network, batch and precision; our float16 is divided by its bfloat16."""
     theirs = {
         (m["network"], m["batch"], m["precision"]): m["seconds_a_step"]
         for m in measured
@@ -161,7 +160,7 @@ def ratios(measured: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def run_ten_layer(budget: Budget, given: argparse.Namespace) -> dict[str, Any]:
-    """The recipe, as far as the time goes; run again, it goes on from its checkpoint."""
+    """Train the recipe `ten_layer` until the time ends; a second call continues from its checkpoint."""
     seconds = budget.left(SHARES["ten_layer"]) - 15
     if given.rehearse or seconds < 20:
         return {"error": "left out in a rehearsal" if given.rehearse else "no time left; run it with --parts ten_layer"}
@@ -181,7 +180,7 @@ PARTS: dict[str, Callable[[Budget, argparse.Namespace], dict[str, Any]]] = {
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures were measured on."""
+    """Return a description of the machine."""
     query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     try:
         gpu = subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
@@ -196,7 +195,7 @@ def machine() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the parts that were asked for."""
+    """Run the requested parts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path)
@@ -223,7 +222,7 @@ def main() -> None:
         print(f"{part} ...", file=sys.stderr, flush=True)
         try:
             save(part, PARTS[part](budget, given))
-        except Exception as error:  # the other parts are still worth their time
+        except Exception as error:  # the other parts still run
             save(part, {"error": f"{type(error).__name__}: {error}"})
     print(path)
 

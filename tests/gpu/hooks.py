@@ -1,9 +1,9 @@
-"""What CuPy moves and waits for, counted at its own doors; for tests on a GPU.
+"""Counters of CuPy's transfers and waits, for tests on a GPU.
 
-Whatever goes to the GPU from the host passes through pinned memory, which CuPy takes from an allocator that can be
-exchanged: for a pool that counts, which a recording finds and keeps (`tinygrad_lab.kernels.cupy.graphs`). Arrays become
-the host's, and Python's numbers, by methods of `cupy.ndarray`; streams, events and devices are waited for by methods
-too. And memory that is not in the pool yet is asked of the driver, which waits as well: a hook of CuPy's says when.
+Transfers from the host pass through pinned memory. Here its allocator is replaced by a pool that counts, which a
+recording finds and keeps (`tinygrad_lab.kernels.cupy.graphs`). Transfers to the host, and waits for streams, events and
+devices, are calls of methods, which are replaced by counting ones. Memory that is not in CuPy's pool is allocated by
+the driver, which waits too; a memory hook of CuPy counts these allocations.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""The kit on a device, for so many seconds at most: results and gradients against NumPy's, kernels against references.
+"""Run the conformance kit on a device for a limited time.
 
     python -m tests.gpu.kit --device cuda --examples 4 --seconds 100 [--names relu,dense] [--out FILE]
 
-Prints one JSON object: what failed, and what there was no time for. With `--out`, a line for each result as it comes.
+Results and gradients are compared with NumPy's, and kernels with their references. Prints one JSON object with the
+failures and the names that were not checked in the time. With `--out`, each result is also written as a line of JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ PROPERTIES = ("devices", "kernels", "adequacy")
 
 
 def check(device: str, names: list[str], examples: int, seconds: float, out: Path | None) -> dict[str, Any]:
-    """Return what the kit found in the time."""
+    """Return the kit's results within the time."""
     end, seen, failed, reports = time.monotonic() + seconds, [], [], []
     session = check_each(names, examples=examples, devices=[device], properties=PROPERTIES)
     with using(providers=frozenset({"cupy"})):  # NumPy's results are those of the references
@@ -48,7 +49,7 @@ def check(device: str, names: list[str], examples: int, seconds: float, out: Pat
 
 
 def main() -> None:
-    """Check what was asked for."""
+    """Check the requested layers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--examples", type=int, default=4)

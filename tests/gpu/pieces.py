@@ -1,9 +1,9 @@
-"""CIFAR-10 in pieces: for machines that take only so much at once.
+"""Pack CIFAR-10 into several files, for machines that limit the size of an upload.
 
     python -m tests.gpu.pieces DATA_FOLDER OUT_FOLDER --pieces 4 [--images 20000]
 
 writes ``cifar10-1of4.npz`` and so on, each with a share of the training and of the test images. Any number of them in
-one folder is a data set: whoever has only some of them trains on a part, and is told how large it is.
+one folder can be read as a data set; with some of them, training uses a part of the images.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tinygrad_lab.data.sources import CIFAR10
 
 
 def pack(data: dict[str, Dataset], folder: Path, pieces: int, images: int | None = None) -> list[Path]:
-    """Write the first images of each split, dealt out to a number of files."""
+    """Write the first images of each split, distributed over a number of files."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for piece in range(pieces):
@@ -38,7 +38,7 @@ def pack(data: dict[str, Dataset], folder: Path, pieces: int, images: int | None
 
 
 def unpack(folder: Path, split: str) -> Dataset:
-    """Return the images of a split that lie in all pieces of a folder."""
+    """Return the images of a split from all pieces in a folder."""
     paths = sorted(folder.glob("cifar10-*of*.npz"))
     if not paths:
         raise FileNotFoundError(f"pieces: expected cifar10-*of*.npz in {folder}, found none")
@@ -61,7 +61,7 @@ class Pieces(CIFAR10):
 
 @contextmanager
 def reading(folder: Path) -> Iterator[None]:
-    """Let ``load("cifar10")`` read the pieces of a folder, if there are any; else it reads what it always reads."""
+    """Let ``load("cifar10")`` read the pieces in a folder; without pieces, it reads the published files."""
     if not list(folder.glob("cifar10-*of*.npz")):
         yield
         return
@@ -71,7 +71,7 @@ def reading(folder: Path) -> Iterator[None]:
 
 
 def main() -> None:
-    """Pack."""
+    """Write the pieces and print their sizes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)

@@ -1,7 +1,7 @@
 """A simulated GPU: the strict device under the name of CuPy, with raw kernels compiled for the processor.
 
-`simulated_gpu()` registers it for a ``with`` block. The sources are those of a GPU; a small header replaces CUDA.
-Each kernel is called for a few threads of a few blocks, one after the other, all of which share the items, as on a GPU.
+`simulated_gpu()` registers it for a ``with`` block. The sources are those for a GPU; a small header replaces CUDA.
+Each kernel is called for a few threads of a few blocks, one after another. They share the items, as on a GPU.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tinygrad_lab.autograd.dispatch import provider_serves
 from tinygrad_lab.backend import BACKENDS
 from tinygrad_lab.kernels.cupy import cudnn, launch, matmul
 
-ON_A_GPU = bool(os.environ.get("TINYGRAD_LAB_TEST_GPU"))  # tests of kernels then run on a real one
+ON_A_GPU = bool(os.environ.get("TINYGRAD_LAB_TEST_GPU"))  # then tests of kernels run on a real GPU
 DEVICE = "cuda" if ON_A_GPU else STRICT.name
 SHIM = Path(__file__).parent / "shim"
 BLOCKS, THREADS = 2, 3  # any number covers all items
@@ -47,7 +47,7 @@ needs_a_compiler = pytest.mark.skipif(
 
 @functools.cache
 def folder() -> Path:
-    """Where compiled kernels lie until the process ends."""
+    """Return the folder of compiled kernels, which exists until the process ends."""
     keeper = tempfile.TemporaryDirectory(prefix="tinygrad_lab-kernels-")
     folder.keeper = keeper  # type: ignore[attr-defined]
     return Path(keeper.name)
@@ -55,7 +55,7 @@ def folder() -> Path:
 
 @functools.cache
 def library(theme: str, dtype: str) -> ctypes.CDLL:
-    """Compile a theme for the processor. No contraction of products and sums, so that results do not depend on it."""
+    """Compile a theme's kernels for the processor, without contraction of products and sums, which changes results."""
     path = folder() / f"{theme.rpartition(':')[2]}-{dtype}"
     path.with_suffix(".cc").write_text(f'#include "shim.h"\n{launch.source(theme, dtype)}', encoding="utf-8")
     options = [
@@ -75,17 +75,17 @@ def library(theme: str, dtype: str) -> ctypes.CDLL:
 
 
 def as_c(value: Any) -> Any:
-    """Hand an argument over as a launch does: numbers by value in their own width, arrays by their address."""
+    """Convert an argument as a launch does: numbers by value in their own width, arrays to their address."""
     if isinstance(value, StrictArray):
         array = value._behind_the_wall
-        assert array.flags.c_contiguous, "a kernel was handed an array with gaps"
+        assert array.flags.c_contiguous, "a kernel got an array that is not contiguous"
         return ctypes.c_void_p(array.ctypes.data)
     kinds = {"int32": ctypes.c_int, "float32": ctypes.c_float, "float64": ctypes.c_double, "uint64": ctypes.c_uint64}
     return kinds[np.dtype(type(value)).name](value)
 
 
 class Module:
-    """The kernels of a theme."""
+    """The compiled kernels of a theme."""
 
     def __init__(self, theme: str, dtype: str) -> None:
         self.theme, self.dtype = theme, dtype
@@ -114,7 +114,7 @@ class Module:
 
 
 class SimulatedPlan:
-    """What cuDNN computes, by the reference forwards, from arrays that are found by axes and strides."""
+    """A plan of cuDNN, computed by the reference forwards from arrays with the described axes and strides."""
 
     workspace = 0
 
@@ -162,7 +162,7 @@ class SimulatedPlan:
 
 @contextmanager
 def simulated_gpu(*, with_cudnn: bool = True) -> Iterator[None]:
-    """Let the strict device be served by the kernels for CuPy; on a real GPU, do nothing."""
+    """Run the kernels for CuPy on the strict device; do nothing on a real GPU."""
     if ON_A_GPU:
         yield
         return

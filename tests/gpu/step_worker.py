@@ -1,10 +1,10 @@
-"""One measurement of training steps, in a process of its own: prints one JSON object.
+"""Measure training steps in a process of its own, and print one JSON object.
 
     python -m tests.gpu.step_worker '{"framework": "tinygrad_lab", "network": "ten_layer", "batch": 128, ...}'
 
-The keys: framework ("tinygrad_lab" or "torch"), network, batch, precision, capture, device, seconds (of measuring).
-Ours: precision as the trainer has it, cuDNN's fastest plans. PyTorch: eager, channels-last, cudnn.benchmark, TF32 for
-"tf32" and autocast to bfloat16 for "bf16".
+The keys are framework ("tinygrad_lab" or "torch"), network, batch, precision, capture, device, seconds (of measuring).
+This framework runs with the trainer's precision and cuDNN's fastest plans; PyTorch runs eagerly, channels-last, with
+cudnn.benchmark, with TF32 for "tf32" and with autocast to bfloat16 for "bf16".
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def sizes(spec: dict[str, Any]) -> tuple[tuple[int, int, int], int]:
 
 
 class Ours:
-    """This framework."""
+    """A training step of this framework."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         from tinygrad_lab import registry
@@ -96,7 +96,7 @@ class Ours:
 
 
 class Torch:
-    """PyTorch, eager."""
+    """A training step of PyTorch in eager mode."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         import torch
@@ -138,7 +138,7 @@ class Torch:
 
 
 def timed(subject: Any, steps: int) -> float:
-    """Return the seconds of a step, the mean over some that run without waiting in between."""
+    """Return the mean seconds of a step, over steps that run without waiting in between."""
     subject.wait()
     start = time.perf_counter()
     for _ in range(steps):
@@ -148,7 +148,7 @@ def timed(subject: Any, steps: int) -> float:
 
 
 def measure(spec: dict[str, Any], make: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-    """Return what a measurement found."""
+    """Return the results of a measurement."""
     begin = time.perf_counter()
     subject = make(spec)
     timed(subject, WARM_UP)

@@ -1,4 +1,4 @@
-"""Captured training steps, on a device whose graphs repeat what was asked of it, numbers and places included."""
+"""Captured training steps on the strict device, whose graphs repeat operations with the same numbers and arrays."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tinygrad_lab_layers import Dropout
 
 
 class Graphs:
-    """Graphs of the strict device."""
+    """The graphs of the strict device."""
 
     recorded = launched = 0
 
@@ -62,8 +62,8 @@ def check_same(usual: Trainer, captured: Trainer) -> None:
     assert usual.model.steps == captured.model.steps
 
 
-def test_captured_steps_are_the_usual_ones_bit_for_bit() -> None:
-    """Draws, statistics, rates that a schedule changes, and metrics included."""
+def test_captured_steps_equal_usual_steps_bit_for_bit() -> None:
+    """This includes random draws, statistics, metrics, and rates that a schedule changes."""
     both = [trainer(STRICT.name, schedule=CosineDecay(length=3), capture=c) for c in (False, True)]
     for t in both:
         t.train(3)
@@ -73,7 +73,7 @@ def test_captured_steps_are_the_usual_ones_bit_for_bit() -> None:
 
 
 @needs_a_compiler
-def test_captured_steps_by_raw_kernels() -> None:
+def test_captured_steps_of_raw_kernels_equal_usual_steps() -> None:
     with simulated_gpu():
         both = [trainer(STRICT.name, schedule=CosineDecay(length=2), capture=c) for c in (False, True)]
         for t in both:
@@ -97,7 +97,7 @@ def test_every_optimizer_can_be_captured(optimizer: type[Optimizer]) -> None:
     check_same(*both)
 
 
-def test_each_shape_of_batch_has_its_graph() -> None:
+def test_each_batch_shape_has_its_own_graph() -> None:
     both = [with_optimizer(Adam, capture=c, count=20) for c in (False, True)]  # 8, 8, 4
     for t in both:
         t.train(3)
@@ -106,19 +106,19 @@ def test_each_shape_of_batch_has_its_graph() -> None:
     assert Graphs.launched == 9 - 2
 
 
-def test_a_launch_moves_nothing_and_waits_for_nothing() -> None:
-    """Rates go together for as many steps as turned out as expected, and the order of the images for an epoch."""
+def test_a_launch_transfers_nothing_and_does_not_wait() -> None:
+    """Rates are sent for several steps at once, and the order of the images once an epoch."""
     counted = Counted()
     t = trainer(STRICT.name, schedule=CosineDecay(length=20), read_every=1000, callbacks=[counted], capture=True)
     t.train(20)  # epochs of 6 steps
     moved = [step["to the device"] for number, step in enumerate(counted.steps) if number % 6 and number > 1]
     assert len(moved) > 70
     assert not any(step["waits"] for step in counted.steps[2:])
-    assert sum(moved) <= 8, "1, 2, 4, ... steps ahead"
+    assert sum(moved) <= 8, "rates are sent for 1, 2, 4, ... steps"
 
 
-def test_rates_that_turn_out_otherwise_are_sent_again() -> None:
-    """A callback that chooses the learning rate: the last word is the host's."""
+def test_rates_that_a_callback_changes_are_sent_again() -> None:
+    """The rate that the host sets overrides rates that were sent ahead."""
 
     class Chooses(Callback):
         def step(self, metrics: dict[str, Any]) -> None:
@@ -153,7 +153,7 @@ def test_draws_under_a_checkpoint_are_the_same_in_forward_and_recomputation(prec
     check_same(*found)
 
 
-def test_another_seed_and_another_step_are_heard() -> None:
+def test_a_captured_step_uses_a_changed_seed_and_step_number() -> None:
     found = []
     for capture in (False, True):
         t = trainer(STRICT.name, capture=capture)
@@ -164,7 +164,7 @@ def test_another_seed_and_another_step_are_heard() -> None:
     check_same(*found)
 
 
-def test_training_goes_on_after_other_weights_were_loaded() -> None:
+def test_captured_training_continues_after_a_state_was_loaded() -> None:
     both = [trainer(STRICT.name, capture=c) for c in (False, True)]
     for t in both:
         t.train(1)
@@ -175,7 +175,7 @@ def test_training_goes_on_after_other_weights_were_loaded() -> None:
     check_same(*both)
 
 
-def test_what_is_frozen_and_unfrozen_on_the_way_is_recorded_anew() -> None:
+def test_freezing_and_unfreezing_records_a_new_graph() -> None:
     both = [with_optimizer(Adam, capture=c) for c in (False, True)]
     for t in both:
         t.train(1)
@@ -187,7 +187,7 @@ def test_what_is_frozen_and_unfrozen_on_the_way_is_recorded_anew() -> None:
     assert Graphs.recorded == 2
 
 
-def test_a_state_is_a_copy() -> None:
+def test_the_state_of_a_captured_trainer_is_a_copy() -> None:
     t = trainer(STRICT.name, capture=True)
     t.train(1)
     state = t.state()
@@ -197,7 +197,7 @@ def test_a_state_is_a_copy() -> None:
 
 
 @pytest.mark.parametrize("every", [1, 4])
-def test_a_loss_that_is_not_finite_is_found_by_usual_steps(every: int) -> None:
+def test_a_loss_that_is_not_finite_is_located_by_usual_steps(every: int) -> None:
     """A weight that is infinite from the second epoch on makes the loss of its first step NaN."""
     t, expected = (trainer(STRICT.name, read_every=every, capture=c) for c in (True, False))
     states = []
@@ -213,7 +213,7 @@ def test_a_loss_that_is_not_finite_is_found_by_usual_steps(every: int) -> None:
     assert t.steps == expected.steps == 6
 
 
-def test_options_and_modes_that_change_are_recorded_anew() -> None:
+def test_changed_options_and_modes_record_a_new_graph() -> None:
     both = [with_optimizer(Adam, capture=c, weight_decay=0.01) for c in (False, True)]
     for t in both:
         t.train(1)
@@ -231,7 +231,7 @@ class Unnamed(Adam):
 
 
 class Waits(tgl.Layer):
-    """A layer that looks at its input."""
+    """A layer that reads its input on the host."""
 
     def forward(self, x: Any) -> Any:
         return x if float(x.value.sum()) > 0 else x * 2

@@ -1,4 +1,4 @@
-"""The sources of raw kernels compile for the GPUs that they are meant for. This needs a compiler, and no GPU."""
+"""The sources of raw kernels compile for their target GPUs. This needs a compiler but no GPU."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ NVCC = shutil.which("nvcc") or next(iter(glob.glob("/usr/local/cuda*/bin/nvcc"))
 
 @functools.cache
 def nvrtc() -> object | None:
-    """CuPy's door to NVRTC; None where that is not installed."""
+    """Return CuPy's interface to NVRTC, or None if it is not installed."""
     try:
         from cupy_backends.cuda.libs import nvrtc as found
 
         found.getVersion()
-    except Exception:  # whatever CuPy raises for a missing library
+    except Exception:  # CuPy raises various errors for a missing library
         return None
     return found
 
 
 def headers() -> list[str]:
-    """Folders with CUDA's headers, of a toolkit or of its wheels."""
+    """Return the folders with CUDA's headers, from a toolkit or from its wheels."""
     folders = [Path(p) for p in glob.glob("/usr/local/cuda*/include")]  # noqa: PTH207  absolute
     spec = importlib.util.find_spec("nvidia")
     for root in spec.submodule_search_locations or [] if spec else []:

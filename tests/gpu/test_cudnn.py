@@ -1,6 +1,6 @@
-"""Convolution by way of cuDNN: how arrays are described to it, which plans are refused, and what happens without it.
+"""Convolution by cuDNN: the description of arrays, the plans that are refused, and the fallback without cuDNN.
 
-cuDNN itself needs a GPU. A substitute finds its operands by the axes and strides that they are described with.
+cuDNN itself needs a GPU. Here a substitute reads its operands by the axes and strides that describe them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def convolutions(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, d
 
 
 @given(convolutions(), st.booleans())
-def test_operands_lie_as_they_are_described(
+def test_operands_match_their_description(
     case: tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]], with_bias: bool
 ) -> None:
     x, w, b, how = case
@@ -59,8 +59,8 @@ def test_operands_lie_as_they_are_described(
         assert len(cudnn._PLANS) == 3, "ReLU and bias share the convolution's plan"
 
 
-def test_operands_that_begin_in_between_are_copied() -> None:
-    """cuDNN reads 16 bytes at once; a part of an array may begin anywhere."""
+def test_operands_at_unaligned_addresses_are_copied() -> None:
+    """cuDNN reads 16 bytes at once, but a part of an array may begin anywhere."""
     x, w = np.random.default_rng(0).uniform(-1, 1, (3, 3, 3, 1)).astype("float32"), np.ones((2, 2, 1, 1), "float32")
     with simulated_gpu():
         whole = to_device(x)
@@ -69,14 +69,14 @@ def test_operands_that_begin_in_between_are_copied() -> None:
             np.testing.assert_allclose(got, conv2d.forward(np, x[first:], w, None), rtol=1e-6)
 
 
-def test_without_cudnn_the_reference_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_cudnn_the_reference_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     x, w, b = (rng.uniform(-1, 1, shape).astype("float32") for shape in ((1, 5, 5, 2), (3, 3, 2, 4), (4,)))
     expected = conv2d.forward(np, x, w, b)
     with simulated_gpu(with_cudnn=False):
         np.testing.assert_array_equal(to_host(conv2d(to_device(x), to_device(w), to_device(b))), expected)
         assert not cudnn._PLANS
-    with simulated_gpu():  # it is there but has no plan
+    with simulated_gpu():  # cuDNN is installed but has no plan
         monkeypatch.setattr(cudnn, "_made", lambda problem: None)
         there = [to_device(a) for a in (x, w, b)]
         np.testing.assert_array_equal(to_host(conv2d(*there)), expected)
@@ -91,7 +91,7 @@ def test_without_cudnn_the_reference_serves(monkeypatch: pytest.MonkeyPatch) -> 
             np.testing.assert_array_equal(to_host(got), reference)
 
 
-def test_the_options_are_part_of_a_plan() -> None:
+def test_each_combination_of_options_has_a_plan() -> None:
     x, w = to_device(np.ones((1, 4, 4, 2), "float32")), to_device(np.ones((3, 3, 2, 2), "float32"))
     with simulated_gpu():
         for products in ("float32", "tf32", "bf16"):
@@ -125,7 +125,7 @@ def test_unknown_options_are_refused() -> None:
 
 
 class Notes:
-    """The names of cuDNN's marks."""
+    """The names of cuDNN's numerical notes."""
 
     DOWN_CONVERT_INPUTS, REDUCED_PRECISION_REDUCTION, TENSOR_CORE, NONDETERMINISTIC = "drtn"
 

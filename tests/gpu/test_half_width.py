@@ -16,7 +16,7 @@ from tinygrad_lab.conformance.trials.verdict import Measure
 
 
 def float16(trial: Trial) -> Measure | None:
-    """Results and gradients in float16 are those of float64 but for rounding, where nothing overflows."""
+    """Compare results and gradients in float16 with those in float64, except where float16 overflows."""
     if not trial.arrays:
         return None
     arrays, vs = trial.cast("float16")
@@ -29,7 +29,7 @@ def float16(trial: Trial) -> Measure | None:
 
 
 @pytest.mark.parametrize("name", [name for name in tgl.layers if "." not in name])
-def test_a_layer_in_half_width(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_layer_in_float16(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LAYER, "float16", float16)
     result = check_layer(name, examples=5, properties=["float16"])
     assert result.passed, str(result)

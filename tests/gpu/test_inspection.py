@@ -1,4 +1,4 @@
-"""Looking into a network whose arrays refuse to become NumPy's, and what is written of it."""
+"""Inspection of a network on the strict device, and its files of weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def batch() -> tuple[np.ndarray, np.ndarray]:
     return np.random.default_rng(0).uniform(0, 1, (4, 32, 32, 3)).astype("float32"), np.arange(4) % 2
 
 
-def test_signals() -> None:
+def test_signals_equal_those_of_the_cpu() -> None:
     x, labels = batch()
     here, there = models["gap7"](rng=0), models["gap7"](rng=0).to(STRICT.name)
     ours = signals(here, x, labels, softmax_cross_entropy)
@@ -42,7 +42,7 @@ def test_signals() -> None:
         assert b.gradient_rms == a.gradient_rms
 
 
-def test_planes() -> None:
+def test_planes_equal_those_of_the_cpu() -> None:
     x, _ = batch()
     here, there = models["gap7"](rng=0), models["gap7"](rng=0).to(STRICT.name)
     for look in (contributions, class_activation):

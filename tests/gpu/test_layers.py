@@ -1,4 +1,4 @@
-"""Every built-in layer on the simulated GPU: raw kernels, and the Python that launches them, against NumPy."""
+"""Every built-in layer on the simulated GPU: raw kernels and their Python code, compared with NumPy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = needs_a_compiler
 
 @pytest.mark.slow
 def test_the_whole_kit() -> None:
-    """Layers, losses and optimizers, and every kernel that is registered for CuPy reached by one of them."""
+    """Layers, losses and optimizers conform and reach every kernel that is registered for CuPy."""
     with simulated_gpu(), using(providers=frozenset({"cupy"})):
         results = check_layers(examples=3, devices=[STRICT.name], properties=["devices", "kernels", "adequacy"])
     assert [report for result in results for report in result.reports()] == []
@@ -32,7 +32,7 @@ def test_the_whole_kit() -> None:
 
 @pytest.mark.slow
 def test_a_wrong_raw_kernel_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A term of a sum is left out, in the source itself."""
+    """The CUDA source is changed so that a sum leaves out a term."""
     text = launch.source
 
     def spoiled(theme: str, dtype: str) -> str:
@@ -53,7 +53,7 @@ def test_a_wrong_raw_kernel_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
-def test_training_by_raw_kernels() -> None:
+def test_training_with_raw_kernels() -> None:
     here = trainer("cpu")
     with simulated_gpu():
         LAUNCHED.clear()

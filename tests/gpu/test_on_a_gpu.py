@@ -1,4 +1,4 @@
-"""What only a GPU can show; everything else of the GPU is tested on the processor in the other files here."""
+"""Tests that need a GPU; the other files of this folder test the rest of the GPU's code on the processor."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def same(left: Trainer, right: Trainer) -> bool:
     return all(np.array_equal(ours[path], theirs[path]) for path in ours)
 
 
-def test_training_follows_numpy() -> None:
+def test_training_agrees_with_numpy() -> None:
     here, there = trainer("cpu"), trainer("cuda")
     for t in (here, there):
         t.train(3)
@@ -47,8 +47,8 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "float16"])
-def test_captured_steps_are_the_usual_ones_bit_for_bit(precision: str) -> None:
-    """A capture fails where a step waits or moves anything: so there is nothing hidden in these steps."""
+def test_captured_steps_equal_usual_steps_bit_for_bit(precision: str) -> None:
+    """A capture fails if a step waits or transfers anything, so these steps have no hidden transfers."""
     both = [trainer("cuda", capture=c, precision=precision) for c in (False, True)]
     for t in both:
         t.train(3)
@@ -57,7 +57,7 @@ def test_captured_steps_are_the_usual_ones_bit_for_bit(precision: str) -> None:
 
 
 class Noted(Callback):
-    """Notes what was counted since the step before."""
+    """A callback that notes the counts of each step."""
 
     def __init__(self, counts: Counter[str]) -> None:
         self.counts, self.before = counts, counts.copy()
@@ -69,28 +69,28 @@ class Noted(Callback):
 
 
 @pytest.mark.parametrize("capture", [False, True])
-def test_a_step_waits_for_nothing_and_moves_what_it_says(capture: bool) -> None:
-    """Counted at CuPy's own doors: a step gets nothing, and metrics are read once an interval."""
+def test_a_step_does_not_wait_and_has_only_the_documented_transfers(capture: bool) -> None:
+    """By the counters of tests/gpu/hooks.py, no step reads from the GPU, except for metrics once an interval."""
     with watching() as counts:
         noted = Noted(counts)
         trainer("cuda", read_every=4, callbacks=[noted], capture=capture).train(6)  # epochs of 6 steps
         before = counts.copy()
         find_backend("cuda").from_numpy(np.ones(3))
-        assert (counts - before)["to the device"] == 1, "what is sent is counted after a recording too"
-    numbered = [(number, step) for number, step in enumerate(noted.steps, 1) if number > 12]  # warm by then
+        assert (counts - before)["to the device"] == 1, "transfers are also counted after a recording"
+    numbered = [(number, step) for number, step in enumerate(noted.steps, 1) if number > 12]  # after allocation
     reads = [step for number, step in numbered if number % 4 == 0]
     assert reads
     assert all(step["to the host"] == 1 for step in reads), "metrics"
-    between = [step for number, step in numbered if number % 12 in (2, 3, 10, 11)]  # no epoch ends there either
+    between = [step for number, step in numbered if number % 12 in (2, 3, 10, 11)]  # no epoch ends in these steps
     assert between
     for what in ("to the host", "waits", "memory from the driver"):
         assert [step[what] for step in between] == [0] * len(between), what
     moved = sum(step["to the device"] for step in between)
-    assert moved <= 2 * capture, "rates are sent ahead for 1, 2, 4, ... steps"
+    assert moved <= 2 * capture, "rates are sent for 1, 2, 4, ... steps"
 
 
 def test_the_whole_kit() -> None:
-    """Layers, losses and optimizers: NumPy against CuPy, and every kernel that is registered against its reference."""
+    """Layers, losses and optimizers on CuPy agree with NumPy, and every kernel with its reference."""
     with using(providers=frozenset({"cupy"})):
         results = check_layers(examples=3, devices=["cuda"], properties=["devices", "kernels", "adequacy"])
     assert [report for result in results for report in result.reports()] == []
@@ -120,5 +120,5 @@ def test_cudnn_computes_convolutions(products: str, tolerance: float, plans: str
         assert np.abs(to_host(got) - reference).max() < tolerance * reference.std()
 
 
-def test_asking_for_a_gpu_gives_one() -> None:
+def test_the_device_cuda_is_a_gpu() -> None:
     assert tgl.tensor(np.ones(2)).to("cuda").device == "cuda"

@@ -1,4 +1,4 @@
-"""Narrow arithmetic with float32 master weights: float16 wherever arrays are, the rest by settings of a GPU."""
+"""Mixed precision with float32 master weights: float16 on every device, TF32 and bfloat16 products on a GPU."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_training_in_float16_follows_float32(device: str) -> None:
 
 
 class Looks(tgl.Layer):
-    """Notes what passes."""
+    """A layer that notes the dtype of its input."""
 
     def __init__(self, seen: list[str]) -> None:
         self.seen = [seen.append]
@@ -52,7 +52,7 @@ class Looks(tgl.Layer):
         return x
 
 
-def test_what_flows_between_layers_is_float16_and_what_layers_with_statistics_see_is_float32() -> None:
+def test_layers_get_float16_and_layers_with_statistics_float32() -> None:
     between: list[str] = []
     inside: list[str] = []
 
@@ -68,7 +68,7 @@ def test_what_flows_between_layers_is_float16_and_what_layers_with_statistics_se
     assert out.dtype == "float32"
 
 
-def test_no_step_waits() -> None:
+def test_no_float16_step_waits_for_the_device() -> None:
     counted = Counted()
     t = trainer(STRICT.name, read_every=100, callbacks=[counted], precision="float16")
     t.train_epoch()
@@ -86,7 +86,7 @@ def overflowing(t: Trainer, step: int) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_an_update_whose_gradients_overflow_changes_nothing_but_the_scale(optimizer: str) -> None:
+def test_an_update_with_overflowing_gradients_changes_only_the_scale(optimizer: str) -> None:
     t = trainer("cpu", precision="float16")
     if optimizer == "adam":
         t.optimizer = Adam(t.model.parameters(), lr=0.01)
@@ -109,7 +109,7 @@ def test_an_update_whose_gradients_overflow_changes_nothing_but_the_scale(optimi
 
 
 @pytest.mark.parametrize("device", ["cpu", STRICT.name])
-def test_gradients_that_are_never_finite_are_told(device: str) -> None:
+def test_gradients_that_are_never_finite_are_an_error(device: str) -> None:
     t = trainer(device, precision="float16", read_every=None if device == "cpu" else 4)
     before = {path: p.value * 1 for path, p in t.model.parameters().items()}
     walk = t.arithmetic.backward
@@ -148,7 +148,7 @@ def test_float16_steps_can_be_captured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_a_compiler
-def test_float16_by_raw_kernels() -> None:
+def test_training_in_float16_with_raw_kernels() -> None:
     usual = trainer("cpu", precision="float16")
     usual.train(2)
     with simulated_gpu():
@@ -159,7 +159,7 @@ def test_float16_by_raw_kernels() -> None:
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
-def test_products_are_narrow_on_a_gpu_alone(precision: str) -> None:
+def test_narrow_products_need_a_gpu(precision: str) -> None:
     with pytest.raises(OptionError, match="expected a GPU, got device 'cpu'"):
         trainer("cpu", precision=precision).train(1)
     seen = []
@@ -175,7 +175,7 @@ def test_products_are_narrow_on_a_gpu_alone(precision: str) -> None:
         trainer("cpu", precision="fp8")
 
 
-def test_a_model_of_its_own_layers_is_trained_too() -> None:
+def test_a_layer_in_place_of_a_sequence_trains_in_float16() -> None:
     class Twice(tgl.Layer):
         def __init__(self) -> None:
             self.inner = network()

@@ -1,4 +1,4 @@
-"""Raw kernels, compiled for the processor, against the reference forwards: index arithmetic, edges and NaN."""
+"""Raw kernels, compiled for the processor, compared with the reference forwards: indices, edges and NaN."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 def agrees(primitive: Primitive, *values: Any, **options: Any) -> list[np.ndarray]:
-    """Run the kernel for CuPy and hold it against the reference, in float64 and in the arrays' own width."""
+    """Compare the kernel for CuPy with the reference in float64 and in the arrays' own width; return its results."""
     with simulated_gpu():
         there = [to_device(v) if isinstance(v, np.ndarray) else v for v in values]
         (kernel,) = [k for k in primitive.kernels.serving(fake, there, options, any_size=True) if k.provider == "cupy"]
@@ -92,7 +92,7 @@ def test_a_bias_and_relu(seed: int, rows: int, channels: int, clip: bool, with_b
 @given(
     DTYPES, SEEDS, st.integers(1, 4), st.sampled_from([(), (1,), (1, 2), (0,), (2, 3), (0, 1, 2, 3)]), st.floats(0, 0.9)
 )
-def test_dropout_draws_what_the_reference_draws(
+def test_dropout_draws_the_same_mask_as_the_reference(
     dtype: str, seed: int, n: int, shared: tuple[int, ...], rate: float
 ) -> None:
     x = drawn(seed, (n, 2, 3, 2), dtype)
@@ -100,7 +100,7 @@ def test_dropout_draws_what_the_reference_draws(
     np.testing.assert_array_equal(got == 0, dropout.forward(np, x, key=seed * 2**31 - 7, rate=rate, shared=shared) == 0)
 
 
-def test_dropout_takes_its_key_from_the_device() -> None:
+def test_dropout_accepts_a_key_on_the_device() -> None:
     x, key = np.ones((50, 3), "float32"), np.uint64(2**63 + 5)
     with simulated_gpu():
         there = to_device(np.array(key))
@@ -112,7 +112,7 @@ def test_dropout_takes_its_key_from_the_device() -> None:
 
 @st.composite
 def windows(draw: st.DrawFn, *, most_padding: bool = False) -> dict[str, Any]:
-    """A pooling that fits, padding on all sides by itself."""
+    """Options of a pooling that fits its image, with a different padding on each side."""
     size = draw(st.tuples(st.integers(1, 7), st.integers(1, 7)))
     kernel_size = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
     most = [k - 1 + (k if most_padding else 0) for k in kernel_size]
@@ -153,8 +153,8 @@ def test_sum_pooling(dtype: str, seed: int, n: int, c: int, how: dict[str, Any])
 @given(
     st.sampled_from(["float32", "float64"]), SEEDS, st.integers(1, 300), st.integers(1, 5), st.sampled_from([2, 3, 64])
 )
-def test_batches_by_channels(dtype: str, seed: int, rows: int, channels: int, per: int) -> None:
-    """With few rows a step, a hundred rows take several steps."""
+def test_sums_for_each_channel(dtype: str, seed: int, rows: int, channels: int, per: int) -> None:
+    """With few rows a step, many rows take several steps."""
     x, g = (drawn(seed + i, (rows, 1, channels), dtype) + 3 * i for i in range(2))
     a, b, c, mean = (drawn(seed + 2 + i, (channels,), dtype) for i in range(4))
     with pytest.MonkeyPatch.context() as patch:
@@ -175,7 +175,7 @@ def test_concatenation(dtype: str, seed: int, lengths: list[int], axis: int) -> 
     agrees(concatenate_parts, *(drawn(seed + i, shape, dtype) for i, shape in enumerate(shapes)), axis=axis)
 
 
-def test_statistics_do_not_lose_a_small_variance_beside_a_large_mean() -> None:
+def test_a_small_variance_beside_a_large_mean_is_exact() -> None:
     x = (1000 + np.random.default_rng(0).normal(0, 0.1, (10_000, 2))).astype("float32")
     with simulated_gpu():
         kernel = next(k for k in batch_norm.kernels if k.provider == "cupy")
@@ -185,7 +185,7 @@ def test_statistics_do_not_lose_a_small_variance_beside_a_large_mean() -> None:
 
 
 @given(DTYPES, SEEDS, st.integers(1, 5), st.integers(1, 40))
-def test_rows_of_classes(dtype: str, seed: int, rows: int, classes: int) -> None:
+def test_softmax_and_cross_entropy_of_rows(dtype: str, seed: int, rows: int, classes: int) -> None:
     x = drawn(seed, (rows, classes), dtype)
     agrees(softmax, x, axis=-1)
     agrees(log_softmax, x, axis=1)
@@ -210,7 +210,7 @@ def test_rows_that_are_not_finite(primitive: Primitive, value: float) -> None:
 
 
 @given(DTYPES, SEEDS, st.integers(1, 4), st.integers(1, 7), st.integers(0, 3), st.integers(0, 3))
-def test_responses(dtype: str, seed: int, pixels: int, channels: int, before: int, after: int) -> None:
+def test_local_response_norm(dtype: str, seed: int, pixels: int, channels: int, before: int, after: int) -> None:
     x, g = drawn(seed, (pixels, channels), dtype), drawn(seed + 1, (pixels, channels), dtype)
     options = {"before": before, "after": after, "factor": 0.1, "beta": 0.75, "k": 2.0}
     agrees(channel_sum, x, before=before, after=after)
@@ -255,8 +255,8 @@ UPDATES: dict[str, tuple[Primitive, int, dict[str, Any]]] = {
 @pytest.mark.parametrize("placed", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", UPDATES)
-def test_updates(name: str, dtype: str, placed: bool) -> None:
-    """Rates are given by value, or lie on the device."""
+def test_updates_of_optimizers(name: str, dtype: str, placed: bool) -> None:
+    """Rates are numbers, or arrays on the device."""
     primitive, slots, options = UPDATES[name]
     p, g = drawn(0, (7, 3), dtype), drawn(1, (7, 3), dtype)
     state: list[Any] = [np.abs(drawn(2 + i, (7, 3), dtype)) for i in range(abs(slots))] + [None] * (slots < 0)
@@ -281,7 +281,7 @@ def _copies(state: list[Any]) -> list[Any]:
     return [None if s is None else fake.array(to_device(s)) for s in state]
 
 
-def test_an_average() -> None:
+def test_update_of_an_average() -> None:
     average, p = drawn(0, (9,), "float32"), drawn(1, (9,), "float32")
     with simulated_gpu():
         kernel = next(k for k in updates.average_update.kernels if k.provider == "cupy")
@@ -303,7 +303,7 @@ def test_rounding_to_bfloat16(values: list[float]) -> None:
     assert (near | (np.isnan(x) & np.isnan(got)) | (got == x) | (np.isinf(got) & (np.abs(x) > 3.38e38))).all()
 
 
-def test_random_bits_take_a_key_that_lies_on_the_device() -> None:
+def test_random_bits_accept_a_key_on_the_device() -> None:
     np.testing.assert_array_equal(
         random_bits(np, 2**63 + 1, 5), to_host(random_bits(fake, to_device(np.array(2**63 + 1, np.uint64)), 5))
     )
@@ -311,14 +311,14 @@ def test_random_bits_take_a_key_that_lies_on_the_device() -> None:
 
 @given(SEEDS, st.integers(0, 2**40), st.integers(1, 40))
 def test_keys_of_a_step(seed: int, step: int, count: int) -> None:
-    """On the device, in array code and by Python's integers."""
+    """Keys from the kernel, from array code and from Python's integers agree."""
     bases = np.random.default_rng(seed).integers(0, 2**64, count, np.uint64)
     (found,) = agrees(keys_in_step, bases, np.array([step], np.uint64))
     assert found.tolist() == [random_number(int(base), step) for base in bases]
 
 
-def test_what_a_kernel_cannot_count_goes_to_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Results may be larger than arguments; the numbers of items are 32-bit."""
+def test_arrays_too_large_for_32_bit_counts_use_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels count items in 32 bits; the items of a result may be more than those of the arguments."""
     x, how = drawn(0, (1, 9, 9, 1), "float32"), {"kernel_size": (1, 1), "stride": (3, 3), "padding": ((0, 0), (0, 0))}
     y, bias = drawn(1, (5, 20), "float32"), drawn(2, (20,), "float32")
     for module in (launch, pooling, pointwise):
@@ -334,7 +334,7 @@ def test_what_a_kernel_cannot_count_goes_to_the_reference(monkeypatch: pytest.Mo
             launch.run("pointwise", "relu", to_device(x), x.size, to_device(x), fake.empty(x.shape), x.size)
 
 
-def test_every_kernel_of_the_sources_is_launched_by_somebody() -> None:
+def test_every_kernel_of_the_sources_is_used() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in package_files())
     for theme in THEMES:
         lines = [line for line in launch.source(theme, "float32").splitlines() if "__global__" in line]

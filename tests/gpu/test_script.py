@@ -1,4 +1,4 @@
-"""The parts of the script that need no GPU: data in pieces, entry points without an installer, ratios, a rehearsal."""
+"""The parts of tests/gpu/run_all.sh that need no GPU: data in pieces, entry points, ratios, a rehearsal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def made(count: int, seed: int) -> Dataset:
     return Dataset(rng.integers(0, 256, (count, 32, 32, 3), np.uint8), np.arange(count) % 10, classes=names)
 
 
-def test_pieces_together_are_the_data_set_and_some_of_them_a_part(tmp_path: Path) -> None:
+def test_all_pieces_are_the_data_set_and_some_are_a_part(tmp_path: Path) -> None:
     data = {"train": made(53, 0), "test": made(20, 1)}
     paths = pack(data, tmp_path, pieces=3)
     whole = unpack(tmp_path, "train")
@@ -35,7 +35,7 @@ def test_pieces_together_are_the_data_set_and_some_of_them_a_part(tmp_path: Path
     with reading(tmp_path):
         assert len(load("cifar10", split="train")) == 18 + 17
         assert len(load("cifar10", split="test")) == 7 + 6
-        assert len(load("digits", split="test")) > 300, "other data sets are read as ever"
+        assert len(load("digits", split="test")) > 300, "other data sets are read as usual"
     assert len(unpack(tmp_path, "test").labels) == 13
     with pytest.raises(FileNotFoundError, match="cifar10-"):
         unpack(tmp_path / "nowhere", "train")
@@ -56,7 +56,7 @@ def test_entry_points_are_written_as_an_installer_writes_them(tmp_path: Path) ->
     assert found.metadata["Name"] == "tinygrad-lab"
 
 
-def test_ratios_are_of_the_same_work() -> None:
+def test_ratios_compare_the_same_work() -> None:
     def measured(framework: str, precision: str, seconds: float, **more: object) -> dict[str, object]:
         common = {"network": "n", "batch": 1, "framework": framework, "precision": precision}
         return {**common, "seconds_a_step": seconds, **more}
@@ -72,7 +72,7 @@ def test_ratios_are_of_the_same_work() -> None:
     assert ratios(rows) == {"n, batch 1, tf32": 2.0, "n, batch 1, tf32, captured": 4.0, "n, batch 1, float16": 2.0}
 
 
-def test_a_part_that_takes_too_long_ends_with_all_that_it_began() -> None:
+def test_a_part_that_takes_too_long_ends_with_its_child_processes() -> None:
     code = (
         "import subprocess, sys, time\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
@@ -82,22 +82,22 @@ def test_a_part_that_takes_too_long_ends_with_all_that_it_began() -> None:
     found = call(["-c", code], 2.0)
     assert found["error"] == "not done in 2 s"
     child = Path(f"/proc/{found['tail'].strip()}/stat")
-    for _ in range(50):  # until it is gone, or waits for its end to be noticed
+    for _ in range(50):  # until it is gone or a zombie
         if not child.exists() or child.read_text().split()[2] == "Z":
             break
         time.sleep(0.1)
     else:
-        pytest.fail("a process of a part lives on")
+        pytest.fail("a child process is still running")
 
 
-def test_a_part_that_breaks_says_how() -> None:
+def test_a_failed_part_returns_its_status_and_output() -> None:
     assert call(["-c", "print('begun'); raise SystemExit(3)"], 20.0)["status"] == 3
     assert "begun" in call(["-c", "print('begun'); raise SystemExit(3)"], 20.0)["tail"]
     assert call(["-c", "print('{\"a\": 1}'); print('a warning')"], 20.0)["a"] == 1
 
 
 @pytest.mark.slow
-def test_a_rehearsal_goes_through_all_parts(tmp_path: Path) -> None:
+def test_a_rehearsal_runs_all_parts(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     command = [sys.executable, "-m", "tests.gpu.figures", "--out", str(tmp_path), "--rehearse"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)

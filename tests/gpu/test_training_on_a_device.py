@@ -1,4 +1,4 @@
-"""Training where arrays refuse to become NumPy's, as on a GPU: the same weights, and nothing hidden in a step."""
+"""Training on the strict device: the same weights as with NumPy, and no hidden transfer in a step."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def trainer(device: str, *, lr: float = 0.1, read_every: int | None = None, **op
     data = images()
     model = network().to(device)
     batches = Loader(data, batch_size=8, seed=0, workers=0, device=device)
-    test = Loader(data, batch_size=16, shuffle=False, workers=0)  # on the host: the trainer moves its batches
+    test = Loader(data, batch_size=16, shuffle=False, workers=0)  # on the host; the trainer moves its batches
     optimizer = SGD(model.parameters(), lr=lr, momentum=0.9)
     return Trainer(model, softmax_cross_entropy, optimizer, batches, test=test, read_every=read_every, **options)
 
@@ -62,7 +62,7 @@ def same(left: dict[str, Any], right: dict[str, Any]) -> bool:
 
 
 class Counted(Callback):
-    """Notes what was moved and waited for since the step before."""
+    """A callback that notes the transfers and waits of each step."""
 
     def __init__(self) -> None:
         self.before, self.steps = transfers.copy(), []  # type: ignore[var-annotated]
@@ -73,7 +73,7 @@ class Counted(Callback):
 
 
 @tgl.reference_only()
-def test_a_device_trains_the_same_weights_and_tells_the_same_metrics() -> None:
+def test_a_device_gives_the_same_weights_and_metrics() -> None:
     here, there = trainer("cpu"), trainer(STRICT.name)
     here.train(3)
     there.train(3)
@@ -83,14 +83,14 @@ def test_a_device_trains_the_same_weights_and_tells_the_same_metrics() -> None:
         assert timeless[0] == timeless[1]
 
 
-def test_a_step_moves_nothing_and_waits_for_nothing() -> None:
+def test_a_step_transfers_nothing_and_does_not_wait() -> None:
     counted = Counted()
     t = trainer(STRICT.name, read_every=4, callbacks=[counted])
     t.train_epoch()
     assert len(counted.steps) == 6
     for number, moved in enumerate(counted.steps, 1):
         if number == 1:
-            continue  # the order of the images, and the state of the beginning is kept
+            continue  # it sends the order of the images and keeps the initial state
         reads = number in (4, 6)
         expected = Counter({"to the host": 1} if reads else {})
         assert moved == expected, f"step {number}: {moved}"
@@ -107,7 +107,7 @@ def test_an_evaluation_waits_once() -> None:
 
 
 def spoil_at(t: Trainer, step: int) -> None:
-    """Make the labels of one batch wrong, so that its loss is NaN."""
+    """Make the loss of one step NaN."""
     loss, count = t.loss, [0]
 
     def spoiled(logits: Any, labels: Any) -> Any:
@@ -118,7 +118,7 @@ def spoil_at(t: Trainer, step: int) -> None:
     t.loss = spoiled
 
 
-def test_a_loss_that_is_not_finite_is_found_late_and_the_weights_are_those_of_before_it() -> None:
+def test_a_loss_that_is_not_finite_is_found_later_and_undone() -> None:
     t, expected = trainer(STRICT.name, read_every=4), trainer(STRICT.name, read_every=1)
     spoil_at(t, 6)
     spoil_at(expected, 6)
@@ -131,7 +131,7 @@ def test_a_loss_that_is_not_finite_is_found_late_and_the_weights_are_those_of_be
     assert same(t.optimizer.state(), expected.optimizer.state())
 
 
-def test_a_state_between_readings_is_never_one_that_went_wrong() -> None:
+def test_a_state_between_readings_is_always_finite() -> None:
     t, states = trainer(STRICT.name, read_every=4), []
     spoil_at(t, 2)
 
@@ -180,7 +180,7 @@ def test_augmentation_on_a_device_gives_the_same_batches(step: Augmentation) -> 
     assert x.dtype == to_host(x_there).dtype
 
 
-def test_a_recipe_begins_on_one_device_and_goes_on_on_another(tmp_path: Path) -> None:
+def test_a_run_may_resume_on_another_device(tmp_path: Path) -> None:
     recipe = find_recipe("lenet5").override(["training.epochs=2", "data.per_class=20", "schedule.length=2"])
     with tgl.reference_only():
         whole = run_recipe(recipe, Reporter(), runs=tmp_path / "a")

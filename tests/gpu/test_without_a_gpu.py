@@ -1,4 +1,4 @@
-"""Without a GPU nothing of CuPy is imported, and asking for it says what is missing."""
+"""Without a GPU, CuPy is not imported, and the error for device `cuda` says what is missing."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def test_importing_everything_imports_no_gpu_library() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_without_cupy_its_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_cupy_the_error_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(BACKENDS, "cuda", raising=False)
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(DeviceError, match=r"expected CuPy to be installed.*pip install 'tinygrad-lab\[cuda\]'"):
         tgl.tensor(np.ones(1)).to("cuda")
 
 
-def test_a_cupy_that_does_not_import_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_says_why_cupy_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cupy.py").write_text("raise ImportError('libcublas.so.13: cannot open shared object file')")
     monkeypatch.delitem(BACKENDS, "cuda", raising=False)
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
@@ -54,14 +54,14 @@ def test_a_cupy_that_does_not_import_says_why(tmp_path: Path, monkeypatch: pytes
 
 
 class FakePool:
-    """Pinned memory as CuPy has it: each piece knows its pool, weakly."""
+    """A pool of pinned memory like CuPy's: each block has a weak reference to its pool."""
 
     def malloc(self, size: int) -> Any:
         return SimpleNamespace(mem=SimpleNamespace(pool=weakref.ref(self)), size=size)
 
 
 class FakeHook:
-    """A hook that nothing calls."""
+    """A memory hook that is never called."""
 
     def __enter__(self) -> None: ...
 
@@ -69,7 +69,7 @@ class FakeHook:
 
 
 class FakeCuda:
-    """What a recording needs of `cupy.cuda`, and `tests.gpu.hooks`."""
+    """The part of `cupy.cuda` that a recording and `tests.gpu.hooks` use."""
 
     PinnedMemoryPool, MemoryHook, Event, runtime = FakePool, FakeHook, object, object
 
@@ -102,8 +102,8 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     return cuda
 
 
-def test_a_recording_that_sends_something_is_refused_and_ended(cuda: FakeCuda) -> None:
-    """CuPy would record the place in the host's memory, and say nothing."""
+def test_a_recording_with_a_transfer_is_refused_and_ended(cuda: FakeCuda) -> None:
+    """CuPy would silently record the address in the host's memory."""
     graphs = CudaGraphs()
     assert graphs.record(lambda: None) == "graph"
     with pytest.raises(CaptureError, match="sends nothing to the GPU, got 64 bytes from the host"):
@@ -118,8 +118,8 @@ def test_a_recording_that_sends_something_is_refused_and_ended(cuda: FakeCuda) -
     assert graphs.record(elsewhere) == "graph"
 
 
-def test_a_recording_leaves_the_pool_that_somebody_chose(cuda: FakeCuda) -> None:
-    """Before the first recording, or later; there is one allocator for all."""
+def test_a_recording_keeps_the_pool_of_pinned_memory(cuda: FakeCuda) -> None:
+    """The pool may be set before the first recording or later; all threads share one allocator."""
     for pool in (FakePool(), FakePool()):
         cuda.set_pinned_memory_allocator(pool.malloc)
         for _ in range(2):
@@ -129,7 +129,7 @@ def test_a_recording_leaves_the_pool_that_somebody_chose(cuda: FakeCuda) -> None
             CudaGraphs().record(lambda: cuda.alloc_pinned_memory(64))
 
 
-def test_pinned_memory_of_no_pool_is_left_alone(cuda: FakeCuda) -> None:
+def test_pinned_memory_without_a_pool_is_refused(cuda: FakeCuda) -> None:
     memory = SimpleNamespace(mem=object())
     cuda.set_pinned_memory_allocator(lambda size: memory)
     with pytest.raises(CaptureError, match=r"expected pinned memory of a pool, got object.*PinnedMemoryPool"):
@@ -141,7 +141,7 @@ def test_a_recording_that_ends_does_not_end_that_of_another_thread(cuda: FakeCud
     def work() -> None:
         with ThreadPoolExecutor(1) as other:
             other.submit(CudaGraphs().record, lambda: None).result()
-        CudaGraphs().record(lambda: None)  # and one within
+        CudaGraphs().record(lambda: None)  # and a recording inside the recording
         cuda.alloc_pinned_memory(64)
 
     with pytest.raises(CaptureError, match="got 64 bytes from the host"):
@@ -149,7 +149,7 @@ def test_a_recording_that_ends_does_not_end_that_of_another_thread(cuda: FakeCud
     assert cuda.alloc_pinned_memory(64).size == 64
 
 
-def test_what_is_sent_is_counted_after_a_recording_too(cuda: FakeCuda) -> None:
+def test_transfers_are_counted_after_a_recording_too(cuda: FakeCuda) -> None:
     with watching() as counts:
         CudaGraphs().record(lambda: None)
         before = counts.copy()
@@ -159,15 +159,15 @@ def test_what_is_sent_is_counted_after_a_recording_too(cuda: FakeCuda) -> None:
     assert (counts - before)["to the device"] == 1
 
 
-def test_cupy_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CuPy 14 imports without one."""
+def test_the_error_says_that_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CuPy 14 can be imported without a GPU."""
     monkeypatch.delitem(BACKENDS, "cuda", raising=False)
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: False)))
     with pytest.raises(DeviceError, match="expected a CUDA GPU and its driver, got none; use device 'cpu'"):
         tgl.tensor(np.ones(1)).to("cuda")
 
 
-def test_the_command_line_says_it_before_anything_is_written(
+def test_the_command_line_reports_missing_cupy_before_it_writes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(BACKENDS, "cuda", raising=False)

@@ -1,4 +1,4 @@
-"""ResNet-50 in PyTorch, as `tinygrad_lab.zoo.resnet` has it."""
+"""ResNet-50 in PyTorch, with the same structure as in `tinygrad_lab.zoo.resnet`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinygrad_lab.bench.networks import Network
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 beside a shortcut."""
+    """Convolutions of 1x1, 3x3 and 1x1, and a shortcut."""
 
     def __init__(self, before: int, width: int, stride: int) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Bottleneck(nn.Module):
 
 
 def normed(before: int, after: int, kernel_size: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:
-    """A convolution and its normalization."""
+    """Return a convolution and its normalization."""
     return [nn.Conv2d(before, after, kernel_size, stride, padding, bias=False), nn.BatchNorm2d(after)]
 
 

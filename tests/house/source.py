@@ -1,4 +1,4 @@
-"""Reading the project's own source: files, modules, docstrings, lines of code."""
+"""Functions that read the project's own source: files, modules, docstrings, lines of code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def module_name(path: Path) -> str:
 
 
 def identify(path: Path) -> str:
-    """A short name for a test's parameter."""
+    """Return a short name for a test's parameter."""
     return path.relative_to(ROOT).as_posix()
 
 
@@ -47,7 +47,7 @@ def parse(path: Path) -> ast.Module:
 
 
 def documented(tree: ast.Module) -> Iterator[tuple[str, Documented]]:
-    """Everything in a module that may carry a docstring, with its dotted name inside the module."""
+    """Yield everything in a module that may have a docstring, with its dotted name inside the module."""
 
     def walk(node: ast.AST, prefix: str) -> Iterator[tuple[str, Documented]]:
         for child in ast.iter_child_nodes(node):
@@ -63,7 +63,7 @@ def documented(tree: ast.Module) -> Iterator[tuple[str, Documented]]:
 
 
 def docstring_node(node: Documented) -> ast.Expr | None:
-    """The statement that is the docstring, if there is one."""
+    """Return the statement that is the docstring, if there is one."""
     first = node.body[0] if node.body else None
     if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
         return first
@@ -71,7 +71,7 @@ def docstring_node(node: Documented) -> ast.Expr | None:
 
 
 def code_lines(path: Path) -> set[int]:
-    """The numbers of the lines that hold code: neither blank, nor comment, nor docstring."""
+    """Return the numbers of the lines of code: neither blank, nor comment, nor docstring."""
     text = path.read_text(encoding="utf-8")
     lines: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
@@ -84,7 +84,7 @@ def code_lines(path: Path) -> set[int]:
 
 
 def imports(path: Path) -> Iterator[tuple[int, str, str | None]]:
-    """Each import of a file, wherever it stands: (line, module, name taken from it or None)."""
+    """Yield each import in a file, also inside functions: (line, module, imported name or None)."""
     for node in ast.walk(parse(path)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name, None) for alias in node.names)
@@ -94,7 +94,7 @@ def imports(path: Path) -> Iterator[tuple[int, str, str | None]]:
 
 
 def tracked_files() -> list[str]:
-    """What git tracks; a test that asks outside of a checkout is skipped."""
+    """Return the files that git tracks; outside of a checkout, skip the test."""
     try:
         answer = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

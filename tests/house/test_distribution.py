@@ -1,4 +1,4 @@
-"""What is installed: entry points and the wheel."""
+"""Entry points and the contents of the wheel."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def test_groups_and_names_are_in_order() -> None:
 
 
 def test_every_layer_has_cases() -> None:
-    """A layer without a strategy would never meet the conformance kit."""
+    """The conformance kit would not check a layer without cases."""
     assert GROUPS["tinygrad_lab.layers"].keys() == GROUPS["tinygrad_lab.cases"].keys()
 
 
 def test_every_module_of_the_wheel_is_in_the_tree(tmp_path: Path) -> None:
-    """Both packages with all their files, nothing else: no tests, no virtual environment."""
+    """The wheel holds all files of both packages and nothing else: no tests, no virtual environment."""
     pytest.importorskip("hatchling")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -26,7 +26,7 @@ FENCE = re.compile(r"^```(?:python|pycon)\n(?P<code>.*?)^```$", re.MULTILINE | r
 
 
 def import_or_skip(name: str) -> ModuleType:
-    """The module; the test is skipped where an optional package is not installed."""
+    """Import a module; skip the test if an optional package is not installed."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -36,7 +36,7 @@ def import_or_skip(name: str) -> ModuleType:
 
 
 def docstrings(path: Path) -> Iterator[tuple[str, str, int]]:
-    """The docstrings of a file that hold examples: (name, text, line)."""
+    """Yield the docstrings of a file that hold examples: (name, text, line)."""
     for name, node in documented(parse(path)):
         text = docstring_node(node)
         if text is not None and isinstance(text.value, ast.Constant) and ">>>" in str(text.value.value):
@@ -51,14 +51,14 @@ def run(examples: doctest.DocTest) -> None:
 
 
 def usual_names() -> dict[str, Any]:
-    """What an example may use without importing it."""
+    """Return the names that an example may use without an import."""
     return {"np": importlib.import_module("numpy"), "tgl": importlib.import_module("tinygrad_lab")}
 
 
 @pytest.mark.parametrize("path", [path for path in package_files() if ">>>" in path.read_text("utf-8")], ids=identify)
 def test_docstrings(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = import_or_skip(module_name(path))
-    monkeypatch.chdir(tmp_path)  # examples that write a file write it there
+    monkeypatch.chdir(tmp_path)  # for examples that write files
     for name, text, line in docstrings(path):
         names = {**usual_names(), **vars(module)}
         run(doctest.DocTestParser().get_doctest(text, names, name or module.__name__, str(path), line))
@@ -71,7 +71,7 @@ PAGES = [page for page in PAGES if MADE.isdisjoint(page.parents)]
 
 @pytest.mark.parametrize("page", PAGES, ids=identify)
 def test_pages(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fenced Python runs from top to bottom: sessions (>>>) are compared, plain code must merely pass."""
+    """Python blocks run from top to bottom. Output of sessions (>>>) is compared; plain code must run without error."""
     text = page.read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "page"}

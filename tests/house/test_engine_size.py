@@ -1,4 +1,4 @@
-"""The engine can be read in one sitting."""
+"""The engine's pages have at most 350 lines of code and few imports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_imports_no_array_library_and_no_layer() -> None:
     assert not imported & ABSENT
 
 
-def test_code_lines_counts_code_only(tmp_path: Path) -> None:
+def test_code_lines_counts_only_code(tmp_path: Path) -> None:
     sample = tmp_path / "sample.py"
     sample.write_text(
         '"""Module.\n\nTwo paragraphs.\n"""\n\n'

@@ -1,4 +1,4 @@
-"""Who may import what, and how light the package is."""
+"""Which modules may import which, and the lightness of `import tinygrad_lab`."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from tests.house.source import PACKAGES, ROOT, identify, imports, package_files,
 
 HEAVY = ["cupy", "hypothesis", "matplotlib", "numba", "rich", "scipy", "sklearn"]
 PLUGIN_FILES = python_files(PACKAGES["tinygrad_lab_layers"])
-FOREIGN = "restricted_pickle.py"  # reads files that others publish as pickles; nothing in them can run
+FOREIGN = "restricted_pickle.py"  # reads published pickles; nothing in them can run
 PICKLERS = {"cloudpickle", "cPickle", "dill", "joblib", "marshal", "pickle", "shelve"}
-WRITER = ["marshal", "dumps"]  # makes keys of numbers; only what reads may run what it reads
+WRITER = ["marshal", "dumps"]  # serializes numbers to make keys; it reads nothing
 
 
 def run_python(code: str) -> str:
-    """What a fresh process prints."""
+    """Run code in a fresh process and return its output."""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_arrows_of_the_design() -> None:
-    """import-linter's contracts, as they stand in pyproject.toml."""
+def test_import_contracts() -> None:
+    """import-linter's contracts in pyproject.toml hold."""
     pytest.importorskip("importlinter")
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as main; main()", "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -37,7 +37,7 @@ def test_arrows_of_the_design() -> None:
 
 
 def names_used(path: Path) -> Iterator[tuple[int, str]]:
-    """What a file takes from the framework: (line, `name` of a public name or `tinygrad_lab.module`)."""
+    """Yield the names of the framework that a file uses: (line, public name or `tinygrad_lab.module`)."""
     for line, module, name in imports(path):
         if module == "tinygrad_lab" and name is not None:
             yield line, name
@@ -50,9 +50,9 @@ def names_used(path: Path) -> Iterator[tuple[int, str]]:
 
 @pytest.mark.parametrize("path", PLUGIN_FILES, ids=identify)
 def test_layers_use_only_public_names(path: Path) -> None:
-    """A plugin sees what `import tinygrad_lab as tgl` gives, its cases also the kit, its kernels their tools.
+    """Layers use the names of `import tinygrad_lab as tgl`, their cases also the kit, their kernels the kernel tools.
 
-    It is what a stranger's plugin sees.
+    A third-party plugin can use the same names.
     """
     public = set(importlib.import_module("tinygrad_lab").__all__)
     if path.name == "cases.py":
@@ -64,13 +64,13 @@ def test_layers_use_only_public_names(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PLUGIN_FILES, ids=identify)
 def test_only_cases_need_the_kit(path: Path) -> None:
-    """So that Hypothesis is never needed at run time."""
+    """Otherwise layers would need Hypothesis at run time."""
     if path.name != "cases.py":
         assert not [module for _, module, _ in imports(path) if module.split(".")[0] == "hypothesis"]
 
 
 @pytest.mark.parametrize("path", package_files(), ids=identify)
-def test_no_pickle(path: Path) -> None:
+def test_pickle_is_imported_only_where_it_is_safe(path: Path) -> None:
     if path.name == FOREIGN:
         assert path.parent.name == "sources"
         return
@@ -79,13 +79,13 @@ def test_no_pickle(path: Path) -> None:
 
 
 def test_the_import_is_light() -> None:
-    """What takes long to import waits until it is used."""
+    """Modules that take long to import are imported only when they are used."""
     code = f"import json, sys, tinygrad_lab; print(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
     assert json.loads(run_python(code)) == []
 
 
 def test_the_engine_works_without_the_layers() -> None:
-    """The framework differentiates when the package of its layers cannot be imported at all."""
+    """Differentiation works if the package of layers cannot be imported."""
     code = """
 import sys
 sys.modules["tinygrad_lab_layers"] = None

@@ -1,4 +1,4 @@
-"""House style that no linter knows."""
+"""Rules of style that no linter checks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_functions_are_short(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=identify)
 def test_suppressions_carry_their_reason(path: Path) -> None:
-    """`# type: ignore[attr-defined]  # the stubs lack it`, not a bare one."""
+    """The comment must be like `# type: ignore[attr-defined]  # the stubs lack it`."""
     with path.open(encoding="utf-8") as file:
         comments = [token for token in tokenize.generate_tokens(file.readline) if token.type == tokenize.COMMENT]
     bare = []
@@ -50,7 +50,7 @@ def test_suppressions_carry_their_reason(path: Path) -> None:
 
 
 def public_functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:
-    """Functions and methods that a user calls by name; what is defined inside of a function is nobody's to call."""
+    """Return public functions and methods, without those that are defined inside a function."""
     for node in tree.body:
         owner, members = (f"{node.name}.", node.body) if isinstance(node, ast.ClassDef) else ("", [node])
         for member in members:
@@ -60,7 +60,7 @@ def public_functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.name != "cases.py"], ids=identify)
 def test_no_catch_all_arguments_in_public_signatures(path: Path) -> None:
-    """An option has a name in the signature, so that a wrong one is an error; a `TypedDict` may give the names."""
+    """Options are named in the signature or in a `TypedDict`, so that a wrong name is an error."""
     catching = {
         name
         for name, function in public_functions(parse(path))
@@ -82,7 +82,7 @@ def test_public_names_exist_and_are_documented(name: str) -> None:
         assert (getattr(thing, "__doc__", None) or "").strip(), f"tinygrad_lab.{name} has no docstring"
 
 
-def test_the_suppression_pattern_tells_bare_from_reasoned() -> None:
+def test_the_suppression_pattern_requires_a_reason() -> None:
     def reasons(comment: str) -> list[str]:
         token = next(t for t in tokenize.generate_tokens(io.StringIO(comment).readline) if t.type == tokenize.COMMENT)
         return [found["reason"].strip(" #:") for found in SUPPRESSION.finditer(token.string)]

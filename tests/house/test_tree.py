@@ -10,7 +10,7 @@ FILES = {"CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml"}
 FOLDERS = {"docs", "layers", "tests", "tinygrad_lab", "tutorials"}
 
 
-def test_top_level_holds_only_what_the_design_names() -> None:
+def test_the_root_holds_only_the_listed_entries() -> None:
     entries = {name.split("/")[0] for name in tracked_files()}
     assert {entry for entry in entries if not entry.startswith(".")} <= FILES | FOLDERS
 
@@ -20,8 +20,8 @@ def test_no_generated_file_is_tracked() -> None:
     assert not [name for name in tracked_files() if name.endswith(endings) or "__pycache__/" in name]
 
 
-def test_a_small_module_at_the_root_says_why_it_is_there() -> None:
-    """Others belong to the package that they serve."""
+def test_a_small_module_at_the_package_root_states_its_reason() -> None:
+    """Other small modules belong to the package that uses them."""
     for path in PACKAGES["tinygrad_lab"].glob("*.py"):
         text = path.read_text(encoding="utf-8")
         reason = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]

@@ -1,4 +1,4 @@
-"""The drawing of a network: valid SVG with a title, every layer in it, nothing on top of anything else."""
+"""The drawing of a network: valid SVG with a title, all layers, and no overlaps."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_every_layer_of_every_network_is_drawn_and_nothing_overlaps(name: str) -
         assert_apart(draw_model(name, fold=fold))
 
 
-def test_it_is_xml_with_a_title_and_a_description() -> None:
+def test_the_drawing_is_xml_with_a_title_and_a_description() -> None:
     drawing = draw_model("lenet5")
     root = ET.fromstring(drawing.svg)
     assert root.tag == f"{SVG}svg"
@@ -62,10 +62,10 @@ def test_colors_suit_light_and_dark_pages() -> None:
     style = root.findtext(f"{SVG}style", "")
     assert style.startswith("@media (prefers-color-scheme: dark)")
     styled = set(re.findall(r"\.(tgl-\w+) ", style))
-    for group in root.iter(f"{SVG}g"):  # what is written on a fill changes with it
+    for group in root.iter(f"{SVG}g"):  # the color of text on a fill changes with the fill
         assert {child.attrib["class"] for child in group if "class" in child.attrib} <= styled
     outside = [*root.findall(f"{SVG}text"), *root.findall(f"{SVG}polyline"), *root.findall(f"{SVG}rect")]
-    assert {child.attrib["fill"] for child in outside} == {"#808080", "none"}  # gray is seen on both
+    assert {child.attrib["fill"] for child in outside} == {"#808080", "none"}  # gray is visible on both
 
 
 def test_branches_are_side_by_side() -> None:
@@ -89,7 +89,7 @@ def test_branches_are_side_by_side() -> None:
         ({"shortcut": "projected", "channels": (4, 4), "rng": 0}, "conv 1×1"),
     ],
 )
-def test_a_shortcut_goes_past_its_block(options: Any, word: str) -> None:
+def test_a_shortcut_runs_beside_its_block(options: Any, word: str) -> None:
     block = Residual(Sequential(Conv2d(4, 4, kernel_size=3, padding=1, rng=0), ReLU()), **options)
     drawing = draw(block, (5, 5, 4))
     conv = next(box for box in drawing.boxes if box.block.title == "conv 3×3")
@@ -99,7 +99,7 @@ def test_a_shortcut_goes_past_its_block(options: Any, word: str) -> None:
     assert_apart(drawing)
 
 
-def test_equal_blocks_are_folded_with_their_number_unless_it_is_refused() -> None:
+def test_equal_blocks_are_folded_unless_folding_is_off() -> None:
     folded, whole = draw_model("resnet34"), draw_model("resnet34", fold=False)
     assert "stage3.1 … 5 · residual × 5" in folded.svg
     assert len(whole.boxes) - len(folded.boxes) == (2 + 2 + 4 + 1) * 6  # six boxes a block
@@ -108,7 +108,7 @@ def test_equal_blocks_are_folded_with_their_number_unless_it_is_refused() -> Non
     assert titles(draw(Sequential(*alike, other), (4,))) == ["input", "dense", "ReLU", "dense", "tanh"]
 
 
-def test_a_long_network_goes_on_in_a_second_column() -> None:
+def test_a_long_network_continues_in_a_second_column() -> None:
     def lefts(name: str) -> set[float]:
         return {box.x + box.width / 2 for box in draw_model(name).boxes}
 
@@ -116,7 +116,7 @@ def test_a_long_network_goes_on_in_a_second_column() -> None:
     assert len(lefts("vgg16")) == 2
 
 
-def test_layers_of_ones_own() -> None:
+def test_layers_of_the_user_are_drawn() -> None:
     class Net(Layer):
         def __init__(self) -> None:
             self.left, self.right, self.out = Dense(4, 3, rng=0), Dense(4, 2, rng=0), Dense(5, 2, rng=0)
@@ -132,7 +132,7 @@ def test_layers_of_ones_own() -> None:
     assert titles(draw(Sequential(), (3,))) == ["input", "sequential"]
 
 
-def test_layers_of_several_inputs() -> None:
+def test_layers_with_several_inputs() -> None:
     class Add(Layer):
         def output_shape(self, left: Any, right: Any) -> Any:
             return left
@@ -144,7 +144,7 @@ def test_layers_of_several_inputs() -> None:
     assert_apart(drawing)
 
 
-def test_equal_shapes_do_not_make_a_chain_parallel() -> None:
+def test_a_chain_of_equal_shapes_is_not_drawn_as_branches() -> None:
     drawing = draw(Sequential(ReLU(), Tanh(), ReLU()), (3,))
     assert titles(drawing) == ["input", "ReLU", "tanh", "ReLU"]
     assert len({box.x for box in drawing.boxes}) == 1
@@ -157,7 +157,7 @@ def test_nested_branches() -> None:
     assert_apart(drawing)
 
 
-def test_nothing_runs_and_the_model_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drawing_runs_nothing_and_keeps_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> Any:
         raise AssertionError("a drawing needs shapes alone")
 
@@ -177,7 +177,7 @@ def test_the_command_writes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture
     assert ET.parse(path).getroot().findtext(f"{SVG}title") == "lenet5: 32×32×1 → 7"
 
 
-def test_the_file_is_called_like_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_has_the_name_of_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["draw", "resnet20"]) == 0
     folded = Path("resnet20.svg").read_text(encoding="utf-8")
@@ -195,7 +195,7 @@ def test_the_file_is_called_like_the_network(tmp_path: Path, monkeypatch: pytest
         (["alexnet_small", "--set", "padding=none"], "'conv5'"),
     ],
 )
-def test_mistakes_are_named(
+def test_errors_of_the_command_name_the_mistake(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -204,7 +204,7 @@ def test_mistakes_are_named(
     assert not list(tmp_path.iterdir())
 
 
-def test_mistakes_in_python() -> None:
+def test_errors_of_the_function_name_the_mistake() -> None:
     with pytest.raises(PluginError, match="did you mean"):
         draw_model("googlenett")
     with pytest.raises(ConfigError, match="expected an option image"):

@@ -37,14 +37,14 @@ def test_contributions_sum_to_the_logits() -> None:
         np.testing.assert_allclose(parts.sum(axis=1) + np.array([0.5, -0.25]), logits, rtol=1e-4, atol=1e-5)
 
 
-def test_activations_of_classes_average_to_the_logits() -> None:
+def test_class_activation_maps_average_to_the_logits() -> None:
     model = models["gap7"](rng=0)
     maps = class_activation(model, X)
     assert maps.shape == (3, 7, 7, 2)
     np.testing.assert_allclose(maps.mean(axis=(1, 2)), model(tgl.tensor(X)).numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_a_silent_plane_takes_its_contribution_with_it() -> None:
+def test_silencing_a_plane_removes_its_contribution() -> None:
     model = models["gap7"](rng=0)
     before, parts = model(tgl.tensor(X)).numpy(), contributions(model, X)
     state = without_planes(model, "conv3", [2, 7])
@@ -53,14 +53,14 @@ def test_a_silent_plane_takes_its_contribution_with_it() -> None:
     np.testing.assert_array_equal(model(tgl.tensor(X)).numpy(), before)
 
 
-def test_modes_stay_and_dropout_is_off() -> None:
+def test_planes_are_computed_without_dropout_and_keep_the_modes() -> None:
     model = Sequential(Flatten(), Dense(4, 3, rng=0), Dropout(0.9), Dense(3, 2, rng=0))
     x = np.ones((2, 4), "float32")
     np.testing.assert_array_equal(contributions(model, x), contributions(model, x))
     assert all(layer.training for layer in model.layers().values())
 
 
-def test_what_has_no_planes_is_refused() -> None:
+def test_networks_without_planes_are_refused() -> None:
     with pytest.raises(OptionError, match="ends in dense"):
         contributions(Sequential(ReLU()), X)
     with pytest.raises(OptionError, match="ends in global_avg_pool2d and dense"):

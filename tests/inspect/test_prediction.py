@@ -1,4 +1,4 @@
-"""Predictions and their figures, compared with scikit-learn's and with sums in plain Python."""
+"""Predictions and their figures, compared with scikit-learn and with sums in plain Python."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def reports(draw: Any) -> Report:
 
 
 @given(reports())
-def test_figures_are_those_of_scikit_learn(report: Report) -> None:
+def test_figures_agree_with_scikit_learn(report: Report) -> None:
     found, true = report.prediction, report.labels
     labels = range(len(found.names))
     assert report.accuracy == pytest.approx(metrics.accuracy_score(true, found.labels))
@@ -42,7 +42,7 @@ def test_figures_are_those_of_scikit_learn(report: Report) -> None:
 
 
 @given(reports(), st.integers(1, 20))
-def test_calibration_error_is_the_sum_of_its_definition(report: Report, bins: int) -> None:
+def test_calibration_error_agrees_with_its_definition(report: Report, bins: int) -> None:
     total = 0.0
     for m in range(1, bins + 1):
         inside = []
@@ -55,7 +55,7 @@ def test_calibration_error_is_the_sum_of_its_definition(report: Report, bins: in
     assert report.calibration_error(bins) == pytest.approx(total, abs=1e-12)
 
 
-def test_a_network_that_knows_what_it_does_not_know_is_calibrated() -> None:
+def test_the_calibration_error_of_calibrated_predictions_is_small() -> None:
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet(np.ones(3), 100_000)
     labels = (rng.random((100_000, 1)) > probabilities.cumsum(axis=1)).sum(axis=1)
@@ -66,14 +66,14 @@ def test_a_network_that_knows_what_it_does_not_know_is_calibrated() -> None:
     assert Report("made", Prediction(NAMES[:3], sure), (right + 1) % 3).calibration_error() == 1
 
 
-def test_pairs_that_are_confused_most() -> None:
+def test_the_most_confused_pairs_of_classes() -> None:
     predicted, true = np.array([0, 1, 1, 2, 2, 2, 0]), np.array([0, 0, 0, 1, 0, 1, 2])
     report = Report("made", Prediction(NAMES[:3], np.eye(3)[predicted]), true)
     assert report.confused(2) == [("a", "b", 2), ("b", "c", 2)]
     assert len(report.confused()) == 4
 
 
-def test_shares_of_nothing_are_null_in_json() -> None:
+def test_undefined_shares_are_null_in_json() -> None:
     report = Report("made", Prediction(NAMES[:3], np.eye(3)[[0, 1]]), np.array([0, 0]))
     assert math.isnan(report.classes[1].recall)
     told = json.loads(json.dumps(report.as_json(), allow_nan=False))
@@ -81,7 +81,7 @@ def test_shares_of_nothing_are_null_in_json() -> None:
     assert told["classes"][2]["precision"] is None
 
 
-def test_many_images_are_shown_in_part() -> None:
+def test_predictions_of_many_images_are_shown_in_part() -> None:
     found = Prediction(NAMES[:2], np.tile(np.float32([0.25, 0.75]), (30, 1)))
     lines = repr(found).splitlines()
     assert lines[0] == "b 75.0 %, a 25.0 %"
@@ -89,7 +89,7 @@ def test_many_images_are_shown_in_part() -> None:
     assert len(lines) == 11
 
 
-def test_counts_below_one() -> None:
+def test_counts_below_1_are_refused() -> None:
     report = Report("made", Prediction(NAMES[:2], np.eye(2)), np.array([0, 1]))
     for call in (report.top, report.prediction.top, report.calibration_error):
         with pytest.raises(OptionError, match=r"expected .*, got 0"):

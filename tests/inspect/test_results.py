@@ -1,4 +1,4 @@
-"""Results of full runs, read from files or reported missing."""
+"""Results of full runs, which are read from files or reported as missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tinygrad_lab.inspect import results, summarize_model
 from tinygrad_lab.tables import html_table
 
 
-def test_what_was_run_is_shown_and_what_was_not_is_named(tmp_path: Path) -> None:
+def test_results_are_shown_and_missing_ones_are_named(tmp_path: Path) -> None:
     figure = {"mean": 0.9010, "std": 0.0021, "values": [0.9, 0.902]}
     run = {"recipe": "ten_layer", "published": "0.9010 & more", "seeds": [0, 1], "epochs": 30, "last": figure}
     run |= {"training_accuracy": figure, "images_per_second": 500.0}
@@ -30,14 +30,14 @@ def test_what_was_run_is_shown_and_what_was_not_is_named(tmp_path: Path) -> None
     assert "<p>Not yet run in full: tinygrad-lab train padding_cnn7:edge, vgg_small</p>" in html
 
 
-def test_a_variant_that_diverges_is_not_said_to_be_missing(tmp_path: Path) -> None:
+def test_a_variant_that_diverges_is_not_reported_as_missing(tmp_path: Path) -> None:
     assert str(results("initial_scale:0.1", "vgg_small", folder=tmp_path)).splitlines() == [
         "Became infinite or NaN, and stopped: initial_scale:0.1.",
         "Not yet run in full: tinygrad-lab train vgg_small",
     ]
 
 
-def test_it_reads_what_the_command_writes(tmp_path: Path) -> None:
+def test_files_of_the_results_command_are_read(tmp_path: Path) -> None:
     from tinygrad_lab.train.results import write_results
 
     figure = {"mean": 0.5, "std": 0.0, "values": [0.5]}
@@ -60,7 +60,7 @@ def test_without_the_folder_it_says_where_results_are(tmp_path: Path) -> None:
     assert "Not yet" not in found._repr_html_()
 
 
-def test_tables_escape_their_text_and_set_numbers_to_the_right() -> None:
+def test_tables_escape_text_and_align_numbers_right() -> None:
     table = html_table(["name", "size"], [["<a>", "1"]], numbers=(1,))
     assert "&lt;a&gt;" in table
     assert table.count("text-align: right") == 2

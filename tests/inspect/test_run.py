@@ -1,4 +1,4 @@
-"""A run loaded for use: the same network, the same images, bit for bit, and errors that say what to do."""
+"""Runs loaded by `load_run`: the same network and images, bit for bit, and errors that say what to do."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ TABLES: dict[str, Any] = {
 
 
 def trained(runs: Path, **tables: Any) -> Path:
-    """A run's folder."""
+    """Train a network and return the run's folder."""
     recipe = Recipe("small", {**TABLES, **tables})
     return Path(run_recipe(recipe, Reporter(), runs=runs, root=tables.get("root"))["run"])
 
@@ -62,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of dark and light pictures in color, of several sizes."""
+    """A folder of dark and light color pictures of several sizes."""
     top, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
     for split, name in ((s, n) for s in ("train", "test") for n in ("dark", "light")):
         (top / split / name).mkdir(parents=True)
@@ -81,10 +81,10 @@ def of_pictures(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def prepared(run: Run, images: Any) -> Any:
-    """What the network is given for images."""
+    """Return the arrays that the network gets for given images."""
     seen = []
 
-    class Spy(type(run.model)):  # type: ignore[misc]  # a class that is known at run time
+    class Spy(type(run.model)):  # type: ignore[misc]  # a class found at run time
         def forward(self, *inputs: Any) -> Any:
             seen.append(unbox(inputs[0]))
             return super().forward(*inputs)
@@ -97,7 +97,7 @@ def prepared(run: Run, images: Any) -> Any:
     return np.concatenate(seen)
 
 
-def test_images_are_prepared_as_the_loader_of_the_test_images_does(folder: Path) -> None:
+def test_images_are_prepared_as_in_the_loader_of_test_images(folder: Path) -> None:
     run = tgl.load_run(folder)
     trainer = build_trainer(read_run(folder))
     loader = open_test(read_run(folder), trainer.batches, root=None)
@@ -109,7 +109,7 @@ def test_images_are_prepared_as_the_loader_of_the_test_images_does(folder: Path)
         np.testing.assert_array_equal(prepared(run, given), expected)
 
 
-def test_arrays_of_another_size_are_resized_as_a_data_set_is(folder: Path) -> None:
+def test_arrays_of_another_size_are_resized_as_in_a_data_set(folder: Path) -> None:
     run, large = tgl.load_run(folder), load("digits", split="test").images[:5]
     expected = prepared(run, Dataset(large, np.zeros(5, int)).resize((8, 8)).images)
     np.testing.assert_array_equal(prepared(run, large), expected)
@@ -117,7 +117,7 @@ def test_arrays_of_another_size_are_resized_as_a_data_set_is(folder: Path) -> No
     np.testing.assert_array_equal(prepared(run, large[0]), expected[:1])
 
 
-def test_pictures_are_read_as_the_data_set_reads_them(of_pictures: Path, pictures: Path) -> None:
+def test_pictures_are_read_as_in_the_data_set(of_pictures: Path, pictures: Path) -> None:
     run = tgl.load_run(of_pictures)
     trainer = build_trainer(read_run(of_pictures), root=str(pictures))
     loader = open_test(read_run(of_pictures), trainer.batches, root=str(pictures))
@@ -129,10 +129,10 @@ def test_pictures_are_read_as_the_data_set_reads_them(of_pictures: Path, picture
         np.testing.assert_array_equal(prepared(run, given), expected)
     np.testing.assert_array_equal(prepared(run, paths[0]), expected[:1])
     assert run.classes == ("dark", "light")
-    assert run.evaluate().data == "image_folder test"  # the run remembers where its pictures are
+    assert run.evaluate().data == "image_folder test"  # the run has recorded the folder of its pictures
 
 
-def test_predictions_are_the_networks_outputs(folder: Path) -> None:
+def test_predictions_are_the_outputs_of_the_network(folder: Path) -> None:
     run = tgl.load_run(folder)
     test = load("digits", split="test", size=(8, 8))
     found = run.predict(test.images)
@@ -148,10 +148,10 @@ def test_predictions_are_the_networks_outputs(folder: Path) -> None:
     np.testing.assert_array_equal(report.prediction.probabilities, found.probabilities)
 
 
-def test_best_and_last_weights(tmp_path: Path) -> None:
+def test_best_and_last_weights_can_be_loaded(tmp_path: Path) -> None:
     folder = trained(tmp_path, optimizer={"name": "sgd", "lr": 40.0}, training={"epochs": 4})
     history = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert history[-1]["validation"]["accuracy"] < max(m["validation"]["accuracy"] for m in history)  # it is unstable
+    assert history[-1]["validation"]["accuracy"] < max(m["validation"]["accuracy"] for m in history)  # unstable
     for which, name in (("best", "weights-best"), ("last", "weights")):
         run, saved = tgl.load_run(folder, weights=which), read_arrays(folder / f"{name}.safetensors")
         assert run.weights == which
@@ -195,7 +195,7 @@ def test_a_pruned_run_has_a_network_without_the_planes(tmp_path: Path) -> None:
         run.prune(0, layer="2")
 
 
-def test_without_validation_images_there_are_the_last_weights_alone(tmp_path: Path) -> None:
+def test_without_validation_images_there_are_only_the_last_weights(tmp_path: Path) -> None:
     folder = trained(tmp_path, data={**TABLES["data"], "validation": 0.0}, training={"epochs": 1})
     assert not (folder / "weights-best.safetensors").exists()
     run = tgl.load_run(folder)
@@ -204,12 +204,12 @@ def test_without_validation_images_there_are_the_last_weights_alone(tmp_path: Pa
         run.evaluate(split="validation")
 
 
-def test_a_hidden_test_split_is_not_looked_at_by_default(tmp_path: Path) -> None:
+def test_by_default_a_run_without_tests_evaluates_on_validation_images(tmp_path: Path) -> None:
     run = tgl.load_run(trained(tmp_path, training={"epochs": 1, "test": "never"}))
     assert run.evaluate().data == "digits validation"
 
 
-def test_other_data_of_the_same_classes_in_another_order(folder: Path) -> None:
+def test_other_data_with_the_classes_in_another_order(folder: Path) -> None:
     run, test = tgl.load_run(folder), load("digits", split="test", size=(8, 8))
     shuffled = test.keep_classes(test.classes[::-1])
     whole = run.evaluate(test)
@@ -224,7 +224,7 @@ def test_other_data_of_the_same_classes_in_another_order(folder: Path) -> None:
         run.evaluate(Dataset(np.zeros((10, 8, 8, 3), np.uint8), np.arange(10)))
 
 
-def test_one_output_gives_two_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_with_one_output_predicts_two_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def loss_of_one(logits: Any, labels: Any) -> Any:
         return binary_cross_entropy_with_logits(logits, labels.reshape(-1, 1))
 
@@ -256,12 +256,12 @@ def test_one_output_gives_two_classes(tmp_path: Path, monkeypatch: pytest.Monkey
         ("none.png", DataError, "none.png: cannot be read as a picture: .*No such file"),
     ],
 )
-def test_wrong_images(images: Any, error: type[LabError], message: str, folder: Path) -> None:
+def test_wrong_images_are_refused(images: Any, error: type[LabError], message: str, folder: Path) -> None:
     with pytest.raises(error, match=message):
         tgl.load_run(folder).predict(images)
 
 
-def test_what_is_no_picture(folder: Path, tmp_path: Path) -> None:
+def test_files_that_are_not_pictures_are_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("no picture")
     with pytest.raises(DataError, match=r"notes.png: cannot be read as a picture: cannot identify"):
         tgl.load_run(folder).predict([tmp_path / "notes.png"])
@@ -271,7 +271,7 @@ def copied(folder: Path, to: Path) -> Path:
     return Path(shutil.copytree(folder, to / "run"))
 
 
-def test_runs_that_cannot_be_used(folder: Path, tmp_path: Path) -> None:
+def test_runs_that_cannot_be_used_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected the folder of a run, got no such folder; tinygrad-lab train makes"):
         tgl.load_run(tmp_path / "none")
     with pytest.raises(ConfigError, match=r"got a folder without recipe\.json"):
@@ -316,7 +316,7 @@ def test_a_missing_plugin_is_named_with_its_distribution(folder: Path, tmp_path:
                 tgl.load_run(run)
 
 
-def test_a_plugin_of_a_third_party_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_third_party_plugin_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Hardswish(tgl.Layer):
         def forward(self, *inputs: Any) -> Any:
             return inputs[0] * tgl.clip(inputs[0] / 6 + 0.5, 0, 1)
@@ -336,7 +336,7 @@ def test_a_plugin_of_a_third_party_is_recorded(tmp_path: Path, monkeypatch: pyte
         tgl.load_run(folder)
 
 
-def test_a_resumed_run_remembers_where_its_pictures_are(of_pictures: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_the_folder_of_its_pictures(of_pictures: Path, tmp_path: Path) -> None:
     run = copied(of_pictures, tmp_path)
     for name in ("result.json", "weights.safetensors"):
         (run / name).unlink()

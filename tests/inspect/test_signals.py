@@ -1,4 +1,4 @@
-"""Signals equal outputs and gradients computed by hand, and the model is unchanged."""
+"""Signals equal outputs and gradients computed by hand, and the model does not change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def network() -> Sequential:
     return Sequential({"hidden": Dense(4, 3, rng=0), "relu": ReLU(), "output": Dense(3, 2, rng=1)})
 
 
-def test_outputs_and_gradients_are_those_of_the_chain_rule() -> None:
+def test_outputs_and_gradients_agree_with_the_chain_rule() -> None:
     model = network()
     hidden, relu, output = signals(model, X, LABELS, softmax_cross_entropy)
     assert [signal.path for signal in (hidden, relu, output)] == ["hidden", "relu", "output"]
@@ -37,7 +37,7 @@ def test_outputs_and_gradients_are_those_of_the_chain_rule() -> None:
     assert output.output_rms == pytest.approx(np.sqrt((logits**2).mean()), rel=1e-5)
 
 
-def test_the_model_stays_as_it_was() -> None:
+def test_the_model_does_not_change() -> None:
     model = Sequential(Dense(4, 4, rng=0), BatchNorm(4), Dropout(0.5), Residual(Dense(4, 4, rng=0)), Dense(4, 2, rng=0))
     before, steps = model.state(), model.steps
     attributes = [list(vars(layer)) for layer in model.layers().values()]
@@ -61,7 +61,7 @@ def test_gradients_that_the_model_holds_are_not_added() -> None:
             np.testing.assert_array_equal(second.weight_gradients[name], gradient)
 
 
-def test_what_the_loss_does_not_depend_on_has_no_gradient() -> None:
+def test_outputs_that_the_loss_does_not_depend_on_have_no_gradient() -> None:
     model = Sequential({"dense": Dense(4, 2, rng=0)})
     model["dense"].freeze()
     (signal,) = signals(

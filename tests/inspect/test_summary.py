@@ -1,4 +1,4 @@
-"""The summary of a network: the sources' and papers' tables from shapes alone."""
+"""The summary of a network, computed from shapes alone, equals the tables of the sources and papers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ TEN_LAYER = [
 ]
 
 
-def test_ten_layers_table_is_the_sources() -> None:
+def test_the_table_of_ten_layer_equals_that_of_its_source() -> None:
     summary = summarize_model("ten_layer")
     assert [(row.kind, row.output_shape, row.parameters) for row in summary.layers] == TEN_LAYER
     assert summary.total_parameters == 2_974_986
@@ -82,14 +82,14 @@ def test_ten_layers_table_is_the_sources() -> None:
         ("zfnet", 8),
     ],
 )
-def test_the_depth_is_the_papers_and_rows_add_up(name: str, depth: int) -> None:
+def test_the_depth_equals_that_of_the_paper_and_rows_add_up(name: str, depth: int) -> None:
     summary = summarize_model(name)
     assert summary.depth == depth
     assert sum(row.parameters for row in summary.layers) == summary.total_parameters
     assert sum(row.multiply_adds for row in summary.layers) == summary.multiply_adds
 
 
-def test_auxiliary_classifiers_are_rows_but_no_depth() -> None:
+def test_auxiliary_classifiers_have_rows_but_add_no_depth() -> None:
     summary = summarize_model("googlenet", {"auxiliary": True})
     assert (summary.depth, summary.total_parameters) == (22, 13_378_280)
     rows = {row.name: row for row in summary.layers}
@@ -108,7 +108,7 @@ def test_no_weights_are_drawn_and_nothing_runs(monkeypatch: pytest.MonkeyPatch) 
     assert summarize_model("vgg16").total_parameters == 138_357_544
 
 
-def test_frozen_layers_are_not_trainable_and_the_model_stays_as_it_was() -> None:
+def test_frozen_layers_count_as_not_trainable_and_the_model_is_kept() -> None:
     model = Sequential({"conv": Conv2d(3, 4, kernel_size=3, rng=0), "flatten": Flatten(), "out": Dense(36, 2, rng=0)})
     before = {name: dict(vars(layer)) for name, layer in model.layers().items()}
     model.children()["conv"].freeze()
@@ -120,7 +120,7 @@ def test_frozen_layers_are_not_trainable_and_the_model_stays_as_it_was() -> None
     assert all(vars(layer).keys() == before[name].keys() for name, layer in model.layers().items())
 
 
-def test_ways_side_by_side_count_the_longest() -> None:
+def test_the_depth_of_branches_is_that_of_the_longest() -> None:
     def conv() -> Conv2d:
         return Conv2d(2, 2, kernel_size=1, rng=0)
 
@@ -141,7 +141,7 @@ def test_a_layer_applied_twice_has_one_row_with_the_work_of_both() -> None:
     assert (summary.total_parameters, summary.depth) == (12, 2)
 
 
-def test_layers_of_ones_own() -> None:
+def test_layers_of_the_user_are_summarized() -> None:
     class Net(Layer):
         def __init__(self) -> None:
             self.hidden, self.norm, self.out = Dense(4, 3, rng=0), BatchNorm(3), Dense(3, 2, rng=0)
@@ -182,7 +182,7 @@ def test_rows_of_a_composite_add_up(calls: bool, counts: bool) -> None:
     assert summary.multiply_adds == work + 24
 
 
-def test_json_is_plain() -> None:
+def test_the_summary_can_be_written_as_json() -> None:
     summary = summarize_model("lenet5").as_json()
     assert json.loads(json.dumps(summary)) == summary
 
@@ -192,7 +192,7 @@ def test_activation_memory_is_four_bytes_an_element() -> None:
     assert summary.activation_memory == 4 * (4 + 3 + 3)
 
 
-def test_what_cannot_be_summarized_is_refused() -> None:
+def test_wrong_models_and_options_are_refused() -> None:
     with pytest.raises(PluginError, match=r"did you mean .*'vgg16'"):
         summarize_model("vgg61")
     with pytest.raises(ConfigError, match=r"option of 'lenet5': .*got 'clases'; did you mean 'classes'"):

@@ -1,4 +1,4 @@
-"""Usage maps: the adjoint of windows compared with counting."""
+"""Usage maps, computed by adjoints of windows, compared with counting."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def test_one_convolution_counts_windows(kernel_size: int, stride: int, padding: 
     np.testing.assert_array_equal(usage_map(conv, (9, 8, 2)), counts)
 
 
-def test_a_repeated_edge_counts_for_the_border() -> None:
+def test_repeated_edges_count_for_the_border_pixels() -> None:
     edge = usage_map(Conv2d(1, 1, kernel_size=3, padding=1, padding_mode="edge", rng=0), (4, 4, 1))
     np.testing.assert_array_equal(edge[0], [9, 9, 9, 9])
     assert edge.sum() == 9 * 16
 
 
-def test_layers_in_a_row_multiply_their_ways_and_others_are_passed_over() -> None:
+def test_consecutive_layers_multiply_paths_and_other_layers_are_skipped() -> None:
     plain = Sequential(Conv2d(1, 2, kernel_size=3, rng=0), MaxPool2d(2))
     whole = Sequential(Conv2d(1, 2, kernel_size=3, rng=0), ReLU(), MaxPool2d(2), Flatten(), Dense(8, 2, rng=0))
     counts = usage_map(whole, (6, 6, 1))
     np.testing.assert_array_equal(counts, usage_map(plain, (6, 6, 1)))
-    assert counts.sum() == 2 * 2 * 4 * 9  # places of the pool, elements of its window, elements of the filter
+    assert counts.sum() == 2 * 2 * 4 * 9  # windows of the pool, elements of its window, elements of the filter
     assert usage_map(models["cnn7"](rng=0), (32, 32, 3)).shape == (32, 32)
 
 
@@ -57,7 +57,7 @@ def conv(kernel_size: int, **options: Any) -> Conv2d:
     return Conv2d(1, 1, kernel_size=kernel_size, padding=kernel_size // 2, rng=0, **options)
 
 
-def test_a_shortcut_is_one_more_way() -> None:
+def test_a_shortcut_is_one_more_path() -> None:
     counts = usage_map(Residual(conv(3)), (5, 5, 1))
     np.testing.assert_array_equal(counts, usage_map(conv(3), (5, 5, 1)) + 1)
     assert counts[2, 2] == 10
@@ -67,17 +67,17 @@ def test_a_shortcut_is_one_more_way() -> None:
     np.testing.assert_array_equal(halved, expected)
 
 
-def test_branches_are_added_and_what_follows_sees_them_all() -> None:
+def test_the_paths_of_branches_add_up() -> None:
     block = ParallelConcat([conv(1), Sequential(conv(1), conv(3)), conv(5)])
     parts = [usage_map(conv(kernel_size), (9, 9, 1)) for kernel_size in (1, 3, 5)]
     np.testing.assert_array_equal(usage_map(block, (9, 9, 1)), sum(parts))
-    pooled = Sequential(block, MaxPool2d(9))  # one window of all places
+    pooled = Sequential(block, MaxPool2d(9))  # one window of the whole map
     np.testing.assert_array_equal(usage_map(pooled, (9, 9, 1)), sum(parts))
     module = Inception(1, conv1x1=1, reduce3x3=1, conv3x3=1, reduce5x5=1, conv5x5=1, pool_proj=1, rng=0)
     np.testing.assert_array_equal(usage_map(module, (9, 9, 1)), sum(parts) + parts[1])
 
 
-def test_the_ways_are_the_gradient_of_a_network_of_ones() -> None:
+def test_the_number_of_paths_is_the_gradient_of_a_network_of_ones() -> None:
     block = Residual(Sequential(conv(3, bias=False), conv(3, bias=False)), activation=None)
     model = Sequential(conv(3, bias=False), block, AvgPool2d(2), conv(3, bias=False))
     for parameter in model.parameters().values():
@@ -99,7 +99,7 @@ def test_other_connections_are_refused() -> None:
         usage_map(Conv2dTranspose(1, 1, kernel_size=2, stride=2, rng=0), (8, 8, 1))
 
 
-def test_what_has_no_usage_is_refused() -> None:
+def test_layers_without_a_usage_map_are_refused() -> None:
     with pytest.raises(OptionError, match="a layer with a window"):
         usage_map(Dense(3, 2, rng=0), (3,))
     with pytest.raises(OptionError, match="without dilation"):

@@ -51,10 +51,10 @@ from tinygrad_lab.optim.updates import momentum_update
 from tinygrad_lab_layers.local_response_norm.layer import local_response_norm, local_response_norm_grad
 
 DIGESTS: dict[str, str] = {}
-BATCHES = (40, 100, 3), (33, 300, 16), (12, 90, 37), (4, 50, 150)  # less than a vector, one, some, a panel and some
+BATCHES = (40, 100, 3), (33, 300, 16), (12, 90, 37), (4, 50, 150)  # channels: below one vector, one, two, many
 LOGITS = (64, 10), (37, 37), (16, 1000)
 ONE = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
-CONVOLUTIONS: tuple[tuple[Any, Any, dict[str, Any]], ...] = (  # images, filters, what differs from ONE
+CONVOLUTIONS: tuple[tuple[Any, Any, dict[str, Any]], ...] = (  # images, filters, options that differ from ONE
     ((3, 12, 12, 5), (3, 3, 5, 7), {}),
     ((3, 13, 14, 20), (3, 3, 20, 37), {}),
     ((2, 8, 8, 150), (3, 3, 150, 150), {}),  # its transformed gradient is too large for one pass
@@ -66,7 +66,7 @@ CONVOLUTIONS: tuple[tuple[Any, Any, dict[str, Any]], ...] = (  # images, filters
 
 
 def note(name: str, *arrays: Any) -> None:
-    """Keep the digest of some arrays."""
+    """Record the digest of some arrays."""
     assert name not in DIGESTS
     DIGESTS[name] = hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
 
@@ -141,7 +141,7 @@ def convolutions() -> None:
     for m in (0, 2, 4):  # 0: no tiles
         for x_shape, w_shape, special in CONVOLUTIONS:
             if m and (special or m * x_shape[3] > 300):
-                continue  # tiles serve the plain ones, and the largest one needs to be tried once
+                continue  # tiles are for plain convolutions, and the largest case runs only once
             x, w, b, options = numbers(*x_shape), numbers(*w_shape), numbers(w_shape[3]), {**ONE, **special}
             with using_tiles(m):
                 y = run((m, x_shape, w_shape), conv2d, x, w, b, **options)
@@ -183,17 +183,17 @@ def compiled_modules() -> list[Any]:
 
 
 def contents() -> dict[str, Any]:
-    """Return what those modules define or import, by full name."""
+    """Return the names that those modules define or import, with their values, by full name."""
     return {f"{module.__name__}.{name}": value for module in compiled_modules() for name, value in vars(module).items()}
 
 
 def compiled_functions() -> dict[str, Any]:
-    """Return their compiled functions, but for those that are made when they are wanted."""
+    """Return their compiled functions, without those that are made on demand."""
     return {name: value for name, value in contents().items() if isinstance(value, Dispatcher)}
 
 
 def never_compiled() -> list[str]:
-    """Return the compiled functions that nothing above reached, in a program that found none on disk."""
+    """Return the compiled functions that this program has not compiled, if none were found on disk."""
     makers = {name: value for name, value in contents().items() if hasattr(value, "cache_info")}
     idle = [name for name, function in compiled_functions().items() if not function.signatures]
     return idle + [name for name, maker in makers.items() if not maker.cache_info().currsize]

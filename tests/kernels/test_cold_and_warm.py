@@ -1,4 +1,4 @@
-"""The same bits from kernels that were just compiled and from kernels that were found on disk."""
+"""Kernels give the same bits just after their compilation and when they are loaded from disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("numba")
 
 
-def test_no_compiled_function_lets_the_compiler_choose_between_results() -> None:
+def test_no_compiled_function_uses_fast_math_that_changes_results() -> None:
     from tests.kernels.every_kernel import compiled_functions
 
     functions = compiled_functions()
@@ -24,7 +24,7 @@ def test_no_compiled_function_lets_the_compiler_choose_between_results() -> None
 
 @pytest.mark.slow
 def test_bits_depend_neither_on_what_is_on_disk_nor_on_what_ran_before(tmp_path: Path) -> None:
-    """Three programs: one compiles, one loads in the same order, one in the other order."""
+    """One program compiles the kernels, one loads them in the same order, and one in reverse order."""
     variables = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
 
     def digests(*arguments: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Misfits: every kernel of this machine takes or refuses arguments that do not fit as the reference does."""
+"""Misfits (arguments that do not fit): every kernel here accepts or refuses them as its reference does."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def run_loss_and_optimizer(shape: tuple[int, ...], seed: int) -> None:
 
 @functools.cache
 def right_calls() -> Calls:
-    """Return right calls of every primitive that has kernels here."""
+    """Return correct calls of every primitive that has kernels on this machine."""
     calls: Calls = {}
     with noting(calls), np.errstate(all="ignore"):
         run_layers()
@@ -63,7 +63,7 @@ def right_calls() -> Calls:
 
 
 def with_kernels() -> dict[str, Primitive]:
-    """Return the primitives that have kernels here, those of the layers too, by name."""
+    """Return the primitives that have kernels on this machine, including those of the layers, by name."""
     for name in layers:
         layers[name]
     found = [
@@ -84,7 +84,7 @@ def test_same_outcome_as_the_reference(name: str) -> None:
     assert hold_to_misfits({primitive: right_calls()[primitive]}, COUNT, wild=True) == {}
 
 
-def test_without_its_check_a_kernel_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_without_its_check_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     for primitive in (conv2d, conv2d_grad_x):
         monkeypatch.setattr(primitive, "shape_check", None)
         calls = {primitive: right_calls()[primitive]}
@@ -93,7 +93,7 @@ def test_without_its_check_a_kernel_is_found_out(monkeypatch: pytest.MonkeyPatch
 
 
 def halves(kernel: Any) -> Calls:
-    """Return right calls of a primitive with a kernel."""
+    """Return correct calls of a primitive with a given kernel."""
 
     @tgl.primitive
     def halved(xp: Any, x: Any, y: Any) -> Any:
@@ -131,14 +131,14 @@ def test_a_kernel_that_ends_the_process_does_not_end_this_one(monkeypatch: pytes
     assert len(both) == 2
 
 
-def test_what_a_kernel_makes_of_a_misfit_is_not_the_references() -> None:
+def test_a_kernel_that_accepts_what_the_reference_refuses_fails() -> None:
     (text,) = hold_to_misfits(halves(accepts), COUNT).values()
     assert "with kernel 'numpy'" in text
     assert "expected" in text
     assert hold_to_misfits(halves(lambda x, y: (x + y) / 2), COUNT) == {}
 
 
-def test_misfits_are_repeatable_and_differ_from_the_call() -> None:
+def test_misfits_are_reproducible_and_differ_from_the_correct_call() -> None:
     ((call,),) = halves(accepts).values()
     drawn = [[v.shape for v in draw_misfit(call, np.random.default_rng(n))[0]] for n in range(50)]
     assert drawn == [[v.shape for v in draw_misfit(call, np.random.default_rng(n))[0]] for n in range(50)]

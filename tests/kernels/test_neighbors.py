@@ -1,4 +1,4 @@
-"""Neighboring outputs at once are what they are one by one."""
+"""Convolutions that compute neighboring outputs at once agree with those that compute them one by one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x
 
 
 @given(m=st.integers(1, 4), stride=st.integers(1, 3), columns=st.integers(1, 4), seed=st.integers(0, 99))
-def test_wide_filters(m: int, stride: int, columns: int, seed: int) -> None:
+def test_wide_filters_compute_neighboring_outputs(m: int, stride: int, columns: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     w, across = rng.standard_normal((2, columns, 3, 5)), 2 * m
     x = rng.standard_normal((2, 4, (across - 1) * stride + columns, 3))
@@ -28,7 +28,7 @@ def test_wide_filters(m: int, stride: int, columns: int, seed: int) -> None:
 
 
 @given(m=st.integers(1, 4), stride=st.integers(1, 3), columns=st.integers(1, 4), seed=st.integers(0, 99))
-def test_gathering_is_the_adjoint(m: int, stride: int, columns: int, seed: int) -> None:
+def test_gather_is_the_adjoint_of_widen(m: int, stride: int, columns: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     w = rng.standard_normal((2, columns, 3, 5))
     wide = widen(w, m, stride)
@@ -38,7 +38,7 @@ def test_gathering_is_the_adjoint(m: int, stride: int, columns: int, seed: int) 
 
 @pytest.mark.parametrize("provider", ["numpy", "numba"])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_kernels_that_take_four_at_once(provider: str, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_that_compute_four_outputs_at_once(provider: str, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if provider == "numba":
         pytest.importorskip("numba")
     monkeypatch.setattr(cost_model, "direct_cost", lambda shape, rates, *, m=1, stride=1: -m)
@@ -58,7 +58,7 @@ def test_kernels_that_take_four_at_once(provider: str, stride: int, monkeypatch:
     cost_model.choose_neighbors.cache_clear()
 
 
-def test_many_channels_go_one_by_one() -> None:
+def test_outputs_of_many_channels_are_computed_one_by_one() -> None:
     shape = cost_model.ConvolutionShape(
         images=64, out_height=12, out_width=12, kernel_size=(3, 3), inputs=64, outputs=64
     )

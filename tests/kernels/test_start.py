@@ -1,4 +1,4 @@
-"""What a fresh program finds: kernels on disk, none yet, nowhere to keep them, or no Numba."""
+"""The start of a program with kernels on disk, with none yet, without a writable cache, and without Numba."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ _SealedFiles._open_for_write = refuse
 
 
 def errors_of(script: str, **environment: str) -> str:
-    """Run a fresh program and return what it wrote to standard error."""
+    """Run a program in a new process and return its standard error."""
     command = [sys.executable, "-c", script]
     variables = {**os.environ, **environment}
     return subprocess.run(command, env=variables, capture_output=True, text=True, check=True, timeout=300).stderr
 
 
 @pytest.mark.slow
-def test_the_first_compilation_says_so_and_the_next_program_finds_the_kernels(tmp_path: Path) -> None:
+def test_the_first_program_announces_compilation_and_the_next_loads(tmp_path: Path) -> None:
     pytest.importorskip("numba")
     first = errors_of(USE, NUMBA_CACHE_DIR=str(tmp_path))
     assert first.count("\n") == 1
@@ -71,11 +71,11 @@ def test_damaged_kernels_are_compiled_again(tmp_path: Path) -> None:
     said = errors_of(USE, NUMBA_CACHE_DIR=str(tmp_path))
     assert said.count("\n") == 1
     assert "compiling kernels" in said
-    assert errors_of(USE, NUMBA_CACHE_DIR=str(tmp_path)) == "", "they are mended"
+    assert errors_of(USE, NUMBA_CACHE_DIR=str(tmp_path)) == "", "the damaged files were replaced"
 
 
 @pytest.mark.slow
-def test_a_full_disk_keeps_no_kernels_and_costs_no_result() -> None:
+def test_a_full_disk_gives_a_warning_and_right_results() -> None:
     pytest.importorskip("numba")
     said = errors_of(FULL + USE).splitlines()
     assert [line.partition(" in ")[0] for line in said if "No space" in line] == [
@@ -84,7 +84,7 @@ def test_a_full_disk_keeps_no_kernels_and_costs_no_result() -> None:
 
 
 @pytest.mark.slow
-def test_nowhere_to_keep_them() -> None:
+def test_a_cache_that_cannot_be_written_gives_a_warning() -> None:
     pytest.importorskip("numba")
     said = errors_of(NOWHERE + USE).splitlines()
     assert len(said) == 2
@@ -93,24 +93,24 @@ def test_nowhere_to_keep_them() -> None:
     assert "compiling kernels" in said[1]
 
 
-def test_without_numba_numpy_serves() -> None:
+def test_without_numba_numpy_kernels_run_with_a_warning() -> None:
     said = errors_of(NO_NUMBA + USE)
     assert said.count("\n") == 1
     assert "no compiled kernels" in said
     assert "pip install numba" in said
 
 
-def test_without_numba_and_not_asked_for_it() -> None:
+def test_without_numba_there_is_no_warning_if_it_is_not_wanted() -> None:
     assert errors_of(NO_NUMBA + USE, TINYGRAD_LAB_KERNELS="numpy") == ""
 
 
-def test_importing_imports_no_numba() -> None:
+def test_importing_the_package_does_not_import_numba() -> None:
     assert errors_of("import tinygrad_lab, sys; assert 'numba' not in sys.modules") == ""
 
 
-def test_functions_of_others_without_a_module_compile_as_ever() -> None:
+def test_other_functions_without_a_module_still_compile() -> None:
     numba = pytest.importorskip("numba")
-    from tinygrad_lab.kernels.numba.loops import jit  # noqa: F401  it listens to every compilation
+    from tinygrad_lab.kernels.numba.loops import jit  # noqa: F401  it observes every compilation
 
     made: dict[str, Any] = {}
     exec("def f(x):\n    return x + 1", made)

@@ -1,4 +1,4 @@
-"""The thread pool: every block once, errors, nesting, several callers, forks."""
+"""The thread pool: each block runs once; errors, nested calls, several callers, forks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_every_block_runs_once(blocks: int, threads: int) -> None:
     assert (counts == 1).all()
 
 
-def test_ranges_are_worked_on_at_the_same_time() -> None:
+def test_ranges_run_at_the_same_time() -> None:
     meeting = threading.Barrier(3, timeout=30)
 
     def meet(first: int, last: int) -> None:
@@ -42,7 +42,7 @@ def test_ranges_are_worked_on_at_the_same_time() -> None:
     assert not meeting.broken
 
 
-def test_the_first_block_that_fails_is_reported_and_the_pool_goes_on() -> None:
+def test_the_error_of_the_first_failed_block_is_raised_and_the_pool_survives() -> None:
     def fail(first: int, last: int) -> None:
         raise ValueError(f"block {first}")
 
@@ -54,7 +54,7 @@ def test_the_first_block_that_fails_is_reported_and_the_pool_goes_on() -> None:
     assert (counts == 1).all()
 
 
-def test_a_kernel_may_call_run() -> None:
+def test_parallel_for_may_be_nested() -> None:
     counts = np.zeros((6, 7), int)
 
     def outer(first: int, last: int) -> None:
@@ -66,7 +66,7 @@ def test_a_kernel_may_call_run() -> None:
     assert (counts == 1).all()
 
 
-def test_several_threads_may_call_run() -> None:
+def test_several_threads_may_call_parallel_for() -> None:
     counts = [np.zeros(50, int) for _ in range(8)]
 
     def call(mine: np.ndarray) -> None:
@@ -82,7 +82,7 @@ def test_several_threads_may_call_run() -> None:
     assert all((mine == 20).all() for mine in counts)
 
 
-def test_a_job_that_is_done_holds_no_arrays() -> None:
+def test_a_finished_job_releases_its_arrays() -> None:
     blocked, release = threading.Event(), threading.Event()
 
     def hold(first: int, last: int) -> None:
@@ -136,7 +136,7 @@ assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize("text", ["0", "two", "-1", "1.5"])
-def test_a_bad_setting_is_refused(text: str) -> None:
+def test_a_wrong_environment_variable_is_refused(text: str) -> None:
     script = "from tinygrad_lab.kernels.threads import num_threads; num_threads()"
     environment = {**os.environ, "TINYGRAD_LAB_NUM_THREADS": text}
     command = [sys.executable, "-c", script]

@@ -1,4 +1,4 @@
-"""The matrices of the tiles are exact, and the points are well chosen."""
+"""The Winograd (Toom-Cook) matrices are exact, and their points give small rounding errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ALL = [(m, r) for r in range(2, LARGEST_TILE) for m in range(2, LARGEST_TILE - r
 
 
 @pytest.mark.parametrize(("m", "r"), ALL)
-def test_they_correlate(m: int, r: int) -> None:
+def test_the_matrices_compute_correlations(m: int, r: int) -> None:
     output, taps, tile = matrices(m, r)
     rng = np.random.default_rng(0)
     d, g = rng.standard_normal(m + r - 1), rng.standard_normal(r)
@@ -19,7 +19,7 @@ def test_they_correlate(m: int, r: int) -> None:
 
 
 @pytest.mark.parametrize(("m", "r"), ALL)
-def test_read_backwards_they_give_the_gradient_of_the_filter(m: int, r: int) -> None:
+def test_the_transposed_matrices_compute_the_gradient_of_the_filter(m: int, r: int) -> None:
     output, taps, tile = matrices(m, r)
     rng = np.random.default_rng(0)
     d, dy = rng.standard_normal(m + r - 1), rng.standard_normal(m)

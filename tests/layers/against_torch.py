@@ -1,4 +1,4 @@
-"""One call of a layer and of PyTorch's function on the same numbers: results and all gradients."""
+"""Comparison of a layer with PyTorch's function on the same numbers: results and all gradients."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
 
 
 def planes_first(x: Any) -> Any:
-    """(N, H, W, C) as PyTorch has it: (N, C, H, W)."""
+    """Convert (N, H, W, C) to PyTorch's (N, C, H, W)."""
     return x.permute(0, 3, 1, 2)
 
 
 def planes_last(y: Any) -> Any:
-    """(N, C, H, W) as it is here: (N, H, W, C)."""
+    """Convert PyTorch's (N, C, H, W) to (N, H, W, C)."""
     return y.permute(0, 2, 3, 1)
 
 
 def filters_out_first(w: Any) -> Any:
-    """(kh, kw, in, out) as PyTorch has it: (out, in, kh, kw)."""
+    """Convert (kh, kw, in, out) to PyTorch's (out, in, kh, kw)."""
     return w.permute(3, 2, 0, 1)
 
 

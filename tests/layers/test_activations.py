@@ -1,4 +1,4 @@
-"""Activations: far from 0, at their kinks, for NaN, and against PyTorch."""
+"""Activations far from 0, at their kinks, for NaN, and compared with PyTorch."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ named = pytest.mark.parametrize("name", FUNCTIONS)
 
 
 def derivative(layer: tgl.Layer, x: Any) -> Any:
-    """The derivative of an elementwise layer at each element."""
+    """Return the derivative of an elementwise layer at each element."""
     return tgl.vjp(layer, x)[1](np.ones(x.shape, x.dtype))[0]
 
 
 @named
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_far_from_zero_nothing_overflows(name: str, dtype: str) -> None:
-    """Warnings are errors: no intermediate result may overflow."""
+def test_activations_do_not_overflow_far_from_zero(name: str, dtype: str) -> None:
+    """Warnings are errors, so no intermediate result may overflow."""
     x = np.array([-HUGE, -1000.0, -80.0, 80.0, 1000.0, HUGE], dtype)
     layer, _ = FUNCTIONS[name]
     slopes = derivative(layer, x)
@@ -68,7 +68,7 @@ def test_nan_stays(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["elu", "hardtanh", "leaky_relu", "selu", "sigmoid", "softplus", "tanh"])
-def test_infinities_are_limits_with_slopes(name: str) -> None:
+def test_values_and_slopes_at_infinity_are_limits(name: str) -> None:
     layer, _ = FUNCTIONS[name]
     far, infinite = (layer(np.array([-x, x])) for x in (HUGE, np.inf))
     assert all(b in (a, np.copysign(np.inf, a)) for a, b in zip(far, infinite, strict=True))
@@ -84,7 +84,7 @@ def test_small_results_keep_their_digits() -> None:
     assert SiLU()(x) == pytest.approx(x * np.exp(x) / (1 + np.exp(x)), rel=1e-14)
 
 
-def test_log_softmax_of_far_scores() -> None:
+def test_log_softmax_of_scores_far_apart() -> None:
     out = LogSoftmax()(np.array([[0.0, 800.0, -np.inf]]))
     assert out.tolist() == [[-800.0, 0.0, -np.inf]]
 
@@ -98,7 +98,7 @@ def test_slopes_at_the_kinks() -> None:
 
 
 def test_selu_keeps_mean_and_variance() -> None:
-    """By Gauss-Hermite quadrature for the one half of the line and the other."""
+    """The moments are computed by Gauss-Hermite quadrature on each half of the line."""
     nodes, weights = np.polynomial.laguerre.laggauss(60)
     density = weights * np.exp(nodes) * norm.pdf(nodes)
     above, below = SELU()(nodes), SELU()(-nodes)
@@ -106,7 +106,7 @@ def test_selu_keeps_mean_and_variance() -> None:
     assert (density * (above**2 + below**2)).sum() == pytest.approx(1, abs=1e-6)
 
 
-def test_tanh_form_of_gelu_is_near() -> None:
+def test_the_tanh_form_of_gelu_is_close_to_the_exact_one() -> None:
     x = np.linspace(-8, 8, 2001)
     assert 1e-4 < np.abs(GELU()(x) - GELU(form="tanh")(x)).max() < 5e-4
 

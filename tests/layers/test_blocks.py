@@ -1,4 +1,4 @@
-"""Layers put together: residual blocks, bottlenecks, inception modules, and their plumbing."""
+"""Composed layers: residual blocks, bottlenecks, inception modules, their paths and descriptions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GOOGLENET_3A = {"conv1x1": 64, "reduce3x3": 96, "conv3x3": 128, "reduce5x5": 16,
 
 
 def count(layer: tgl.Layer) -> int:
-    """How many numbers a layer learns."""
+    """Return the number of a layer's parameters."""
     return sum(math.prod(p.shape) for p in layer.parameters().values())
 
 
@@ -50,7 +50,7 @@ def test_a_residual_block_without_weights_is_the_identity() -> None:
     assert np.array_equal(without_weights(Residual(convolution, activation=None))(x).numpy(), x)
 
 
-def test_a_bottleneck_without_weights_passes_what_is_positive() -> None:
+def test_a_bottleneck_without_weights_is_relu() -> None:
     x = images(2, 4, 4, 8)
     assert np.array_equal(without_weights(Bottleneck(8, 2))(x).numpy(), np.maximum(x, 0))
 
@@ -85,21 +85,21 @@ def test_padded_shortcut_has_no_parameters() -> None:
     assert count(Residual(plain, shortcut="projected", **options)) == count(plain) + 4 * 8 + 2 * 8
 
 
-def test_shapes_that_do_not_add_up_are_told_in_advance() -> None:
+def test_shapes_that_cannot_be_added_are_refused_by_output_shape() -> None:
     block = Residual(Conv2d(4, 8, kernel_size=3), shortcut="projected", channels=(4, 8))
     with pytest.raises(ShapeError, match=r"got \(1, 4, 4, 8\) and \(1, 6, 6, 8\); use .*padding in the windows"):
         block.output_shape((1, 6, 6, 4))
 
 
 def test_resnet50_bottlenecks() -> None:
-    """The first blocks of stages 2 and 3, as PyTorch counts them."""
+    """The first blocks of stages 2 and 3 have as many parameters as in PyTorch."""
     assert count(Bottleneck(64, 64)) == 75_008
     assert count(Bottleneck(256, 128, stride=2)) == 379_392
     assert Bottleneck(256, 128, stride=2).output_shape((1, 56, 56, 256)) == (1, 28, 28, 512)
 
 
 def test_inception_3a() -> None:
-    """The lecture's case: 28x28x192 to 32 maps of 5x5 windows, through 16 channels, takes a tenth."""
+    """From 28x28x192 to 32 maps, 5x5 filters behind 16 channels need a tenth of the multiply-adds."""
     module = Inception(192, **GOOGLENET_3A)
     shape = (1, 28, 28, 192)
     assert count(module) == 163_696
@@ -109,7 +109,7 @@ def test_inception_3a() -> None:
     assert Conv2d(192, 32, kernel_size=5, padding="same").multiply_adds(shape) == 120_422_400
 
 
-def test_branches_have_paths() -> None:
+def test_variables_of_branches_have_paths() -> None:
     module = Inception(4, **dict.fromkeys(GOOGLENET_3A, 2))
     assert "branches.5x5.reduce.weight" in module.parameters()
     assert "0.weight" in ParallelConcat([Dense(2, 2), Tanh()]).parameters()
@@ -158,7 +158,7 @@ def test_an_error_inside_names_the_layer_and_its_path() -> None:
 
 @pytest.mark.peers
 def test_bottleneck_as_pytorch() -> None:
-    """With the same filters, batch normalization in training."""
+    """The filters are the same, and batch normalization is in training."""
     torch = pytest.importorskip("torch")
     nn = torch.nn
     ours = Bottleneck(4, 2, expansion=3, stride=2, rng=0).astype("float64")

@@ -29,8 +29,8 @@ def test_same_padding_keeps_the_size_and_puts_the_odd_row_last() -> None:
     assert layer(x).numpy().reshape(2, 2).tolist() == [[10, 6], [7, 4]]
 
 
-def test_strided_same_padding_is_tensorflows() -> None:
-    """Nothing is added before the first pixel when one row in all is missing."""
+def test_strided_same_padding_is_that_of_tensorflow() -> None:
+    """If one row is needed in total, it is added after the last pixel."""
     layer = Conv2d(1, 1, kernel_size=3, stride=2, padding="same", bias=False)
     layer.weight.assign(np.ones((3, 3, 1, 1), "float32"))
     x = np.ones((1, 4, 4, 1), "float32")
@@ -43,8 +43,8 @@ def test_edge_padding_repeats_the_border() -> None:
     assert layer(np.array([1.0, 2.0], "float32").reshape(1, 1, 2, 1)).numpy().tolist() == [[[[111.0], [211.0]]]]
 
 
-def test_how_often_each_pixel_is_used() -> None:
-    """The gradient of a convolution with ones: without padding, corners count once and the middle 9 times."""
+def test_a_gradient_counts_how_often_each_pixel_is_used() -> None:
+    """The filter consists of ones. Without padding, corners are used once and the middle pixel 9 times."""
     layer = Conv2d(1, 1, kernel_size=3, bias=False)
     layer.weight.assign(np.ones((3, 3, 1, 1), "float32"))
     uses = tgl.grad(lambda x: tgl.sum(layer(x)))(np.zeros((1, 5, 5, 1), "float32"))
@@ -66,7 +66,7 @@ def test_a_stack_without_padding_names_the_layer_and_its_map() -> None:
     assert "in layer '6'" in e.value.__notes__[0]
 
 
-def test_no_channels_and_no_images() -> None:
+def test_zero_channels_or_images() -> None:
     assert Conv2d(0, 2, kernel_size=3)(images(1, 4, 4, 0)).numpy().tolist() == np.zeros((1, 2, 2, 2)).tolist()
     assert Conv2d(2, 0, kernel_size=3)(images(1, 4, 4, 2)).shape == (1, 2, 2, 0)
     assert Conv2d(3, 2, kernel_size=3)(images(0, 4, 4, 3)).shape == (0, 2, 2, 2)
@@ -80,7 +80,7 @@ def test_another_float_width_is_refused() -> None:
 
 
 def test_multiply_adds_of_the_alexnet_paper() -> None:
-    """Its five convolutions, in two groups where the paper has two GPUs."""
+    """The paper's five convolutions; those that it divides between two GPUs have two groups."""
     layers = [
         (Conv2d(3, 96, kernel_size=11, stride=4), 227),
         (Conv2d(96, 256, kernel_size=5, padding=2, groups=2), 27),
@@ -103,7 +103,7 @@ def test_multiply_adds_of_the_alexnet_paper() -> None:
 def test_transposed_convolution_is_the_adjoint(
     kernel_size: int, stride: int, dilation: int, padding: Any, more: int
 ) -> None:
-    """<conv(x), y> = <x, transposed(y)>, for every height that the stride maps to the same number of rows."""
+    """<conv(x), y> = <x, transposed(y)> for every height with the same number of output rows."""
     options: dict[str, Any] = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "dilation": dilation}
     extra = 0 if padding == "same" else more % stride
     least = 3 * stride + (kernel_size - 1) * dilation + 1 + extra
@@ -122,13 +122,13 @@ def test_transposed_convolution_is_the_adjoint(
     assert along == pytest.approx(float((x * back(y).numpy()).sum(dtype="float64")), abs=1e-3)
 
 
-def test_initial_weights_of_a_transposed_convolution_know_their_fan_in() -> None:
+def test_initial_weights_of_a_transposed_convolution_use_its_fan_in() -> None:
     layer = Conv2dTranspose(200, 8, kernel_size=3, init="he_normal", rng=0)
     assert layer.weight.shape == (3, 3, 8, 200)
     assert float(layer.weight.numpy().std()) == pytest.approx((2 / (9 * 200)) ** 0.5, rel=0.02)
 
 
-def test_depthwise_convolution_leaves_channels_apart() -> None:
+def test_depthwise_convolution_does_not_mix_channels() -> None:
     layer = DepthwiseConv2d(2, kernel_size=3, multiplier=2, rng=0)
     x = images(1, 5, 5, 2)
     x[..., 1] = 0
@@ -148,8 +148,8 @@ def test_fused_relu_is_relu() -> None:
     np.testing.assert_array_equal(fused, ReLU()(Conv2d(3, 4, **options)(x)).numpy())
 
 
-def test_a_filter_by_hand() -> None:
-    """Sobel's filter on a ramp, in fractions."""
+def test_the_sobel_filter_of_a_ramp() -> None:
+    """The result is compared with sums of fractions."""
     ramp = [[Fraction(2 * j) for j in range(4)] for _ in range(3)]
     sobel = [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]
     expected = [sum(sobel[i][j] * ramp[i][q + j] for i in range(3) for j in range(3)) for q in range(2)]

@@ -1,4 +1,4 @@
-"""Every built-in layer on a device whose arrays refuse to become NumPy's: nothing leaks, and all agree."""
+"""Every built-in layer on the strict device: no array leaks to NumPy, and the results agree."""
 
 from __future__ import annotations
 

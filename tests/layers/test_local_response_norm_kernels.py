@@ -1,4 +1,4 @@
-"""Local response normalization in NumPy's blocks and by compiled kernels, against the reference in double precision."""
+"""Kernels of local response normalization, in NumPy and compiled, compared with the reference in double precision."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def by_kernel(provider: str, operation: Any, *arrays: Any, **options: Any) -> Any:
-    """Return what a provider's kernel gives, however small the arrays."""
+    """Return the result of a provider's kernel, even if the arrays are small."""
     with using(providers=frozenset({provider})):
         (mine,) = operation.kernels.serving(np, list(arrays), options, any_size=True)
     return mine.run(*arrays, **options)
@@ -75,7 +75,7 @@ def test_any_shape_and_neighborhood(provider: str, shape: Any, options: Any, see
 @either
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, 0.0])
 @pytest.mark.parametrize(("beta", "k"), [(0.75, 2.0), (0.6, 2.0), (0.75, 0.0), (2.0, 0.0)])
-def test_what_is_not_finite_shows_where_the_reference_shows_it(
+def test_nan_and_infinity_are_where_the_reference_has_them(
     provider: str, value: float, beta: float, k: float
 ) -> None:
     x, g = numbers((6, 20, 7), 0), numbers((6, 20, 7), 1)
@@ -94,7 +94,7 @@ def test_what_is_not_finite_shows_where_the_reference_shows_it(
 
 
 @either
-def test_the_number_of_threads_leaves_no_trace(provider: str) -> None:
+def test_results_do_not_depend_on_the_number_of_threads(provider: str) -> None:
     x, g = numbers((50, 40, 7), 0), numbers((50, 40, 7), 1)
     found = []
     for threads in (1, 2, 3):
@@ -109,7 +109,7 @@ def test_the_number_of_threads_leaves_no_trace(provider: str) -> None:
         assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))
 
 
-def test_layouts_leave_no_trace() -> None:
+def test_results_do_not_depend_on_the_layout_of_arrays() -> None:
     pytest.importorskip("numba")
     x, g = numbers((50, 40, 7), 0), numbers((50, 40, 7), 1)
     locked = x.copy()
@@ -122,7 +122,7 @@ def test_layouts_leave_no_trace() -> None:
 
 @pytest.mark.parametrize("convention", ["paper", "divided", "pytorch", "tensorflow"])
 @pytest.mark.parametrize("provider", ["numpy", compiled])
-def test_layers_and_their_gradients_are_served(provider: str, convention: str) -> None:
+def test_layers_and_their_gradients_use_the_kernels(provider: str, convention: str) -> None:
     layer = LocalResponseNorm(4, alpha=0.3, convention=convention)
     x = numbers((3, 20, 20, 12), 0)
 
@@ -143,7 +143,7 @@ def test_layers_and_their_gradients_are_served(provider: str, convention: str) -
 @pytest.mark.parametrize(
     "x", [np.zeros((0, 9), "float32"), np.zeros((9, 9), "float32"), np.asfortranarray(np.ones((99, 99)))]
 )
-def test_what_is_empty_small_or_not_in_one_piece_is_left_to_the_reference(x: Any) -> None:
+def test_empty_small_or_strided_arrays_use_the_reference(x: Any) -> None:
     before = [k.calls for k in local_response_norm.kernels]
     np.testing.assert_array_equal(local_response_norm(x, **OPTIONS), local_response_norm.forward(np, x, **OPTIONS))
     assert [k.calls for k in local_response_norm.kernels] == before
@@ -163,7 +163,7 @@ for before, after in ((2, 2), (0, 3), (3, 0), (9, 9)):
 
 
 @pytest.mark.slow
-def test_compiled_kernels_stay_in_their_arrays(tmp_path: Path) -> None:
+def test_compiled_kernels_do_not_access_memory_outside_their_arrays(tmp_path: Path) -> None:
     pytest.importorskip("numba")
     checked = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", BOUNDS], env=checked, check=True, timeout=300)

@@ -1,4 +1,4 @@
-"""Layers that are built or called as they cannot be say so: who, what was expected, what was given, what to do."""
+"""Errors of layers that are built or called wrongly: who, what was expected, what was given, what to do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ACTIVATIONS = (
 
 
 def first_case(name):
-    """One valid use of a layer: the author's first example, or the simplest one drawn."""
+    """Return one valid case of a layer: the author's first example, or the simplest case of the strategy."""
     found = []
 
     @settings(max_examples=1, database=None, deadline=None)
@@ -49,7 +49,7 @@ def inputs_of(case, dtype="float32"):
 
 
 @pytest.mark.parametrize("name", layers)
-def test_options_that_a_constructor_does_not_take(name):
+def test_unknown_options_of_a_constructor_are_refused(name):
     cls = layers[name]
     expected = rf"^{cls.__name__}: expected {cls.__name__}\(.*got {cls.__name__}\("
     with pytest.raises(CallError, match=expected + ".*unexpected keyword argument 'color'"):
@@ -60,7 +60,7 @@ def test_options_that_a_constructor_does_not_take(name):
         cls(*range(1, 9))
 
 
-def test_an_option_given_by_position():
+def test_options_by_position_are_refused():
     signature = r"Conv2d\(in_channels, out_channels, \*, kernel_size, .*\)"
     expected = rf"^Conv2d: expected {signature}, got Conv2d\(3, 8, 3\): .* by name$"
     with pytest.raises(CallError, match=expected):
@@ -79,7 +79,7 @@ def test_constructors_keep_their_signature_and_layers_can_be_copied():
 
 @pytest.mark.parametrize("name", layers)
 @pytest.mark.parametrize("foreign", [None, "text", [[1.0, 2.0]], {"x": 1}], ids=repr)
-def test_what_is_no_array(name, foreign):
+def test_inputs_that_are_not_arrays_are_refused(name, foreign):
     case = first_case(name)
     layer = built(name, case)
     given = inputs_of(case)
@@ -89,12 +89,12 @@ def test_what_is_no_array(name, foreign):
         text = "\n".join([str(error), *getattr(error, "__notes__", [])])
         assert type(layer).__name__ in text or any(type(inner).__name__ in text for inner in layer.layers().values())
         assert f"got {type(foreign).__name__}" in text
-    else:  # a layer that changes nothing may hand back what it is given
+    else:  # a layer that changes nothing may return its argument
         assert name in ("dropout", "spatial_dropout2d", "sequential")
 
 
-@pytest.mark.parametrize("name", [name for name in layers if name != "sequential"])  # which asks its first layer
-def test_a_number_of_inputs_that_the_forward_does_not_take(name):
+@pytest.mark.parametrize("name", [name for name in layers if name != "sequential"])  # its first layer reports it
+def test_a_wrong_number_of_inputs_is_refused(name):
     case = first_case(name)
     layer, given = built(name, case), inputs_of(case)
     with pytest.raises(LabError):
@@ -102,7 +102,7 @@ def test_a_number_of_inputs_that_the_forward_does_not_take(name):
 
 
 @pytest.mark.parametrize("name", layers)
-def test_a_width_that_is_not_the_parameters_names_the_layer(name):
+def test_an_input_of_another_float_width_is_refused(name):
     case = first_case(name)
     layer, given = built(name, case), inputs_of(case, "float64")
     floats = [x for x in given if x.dtype == "float64"]
@@ -125,13 +125,13 @@ HOLD_OTHERS = ("bottleneck", "inception", "parallel_concat", "residual", "sequen
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
 
 
-def test_every_layer_computes_or_moves_elements_or_holds_others():
+def test_every_layer_is_in_one_of_the_lists_above():
     assert sorted((*COMPUTE, *MOVE_OR_CHOOSE, *HOLD_OTHERS)) == sorted(layers)
 
 
 @pytest.mark.parametrize("name", [name for name in (*MOVE_OR_CHOOSE, *HOLD_OTHERS) if name != "embedding"])
 @pytest.mark.parametrize("providers", [frozenset(), None], ids=["reference", "kernels"])
-def test_integers_that_a_layer_takes_have_the_right_result(name, providers):
+def test_layers_that_accept_integers_give_the_right_result(name, providers):
     case = first_case(name)
     layer = built(name, case)
     numbers = [np.rint(abs(x) * 9) for x in inputs_of(case)]
@@ -141,7 +141,7 @@ def test_integers_that_a_layer_takes_have_the_right_result(name, providers):
             try:
                 got = layer(*given_integers)
             except DTypeError as error:
-                assert "expected floats" in str(error)  # noqa: PT017  # a layer may take them or say this
+                assert "expected floats" in str(error)  # noqa: PT017  # a layer may accept integers or raise this error
                 continue
             assert got.dtype == dtype
             np.testing.assert_array_equal(got, layer(*(x.astype("float32") for x in given_integers)))
@@ -149,7 +149,7 @@ def test_integers_that_a_layer_takes_have_the_right_result(name, providers):
 
 @pytest.mark.parametrize("name", COMPUTE)
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int64", "bool"])
-def test_layers_that_compute_take_floats_alone(name, dtype):
+def test_layers_that_compute_require_floats(name, dtype):
     case = first_case(name)
     layer = built(name, case)
     x, *others = (np.ones(given.shape, dtype) for given in case.inputs)
@@ -163,7 +163,7 @@ def test_layers_that_compute_take_floats_alone(name, dtype):
 
 
 def shapes_of(name, case):
-    """Shapes near those of a case that a user may come by: no images, no channels, a map smaller than any window."""
+    """Return degenerate shapes like those of a case: no images, no channels, a map smaller than any window."""
     whole = [given.shape for given in case.inputs]
     yield "no images", [(0, *shape[1:]) for shape in whole]
     yield "no channels", [(*shape[:-1], 0) for shape in whole]
@@ -177,7 +177,7 @@ def shapes_of(name, case):
 @settings(max_examples=12, database=None, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_degenerate_inputs_have_a_result_or_a_documented_error(name, training, data):
-    """What `output_shape` says is what comes out, and what it refuses the layer refuses too."""
+    """Results have the shape that `output_shape` returns; if it refuses a shape, the layer refuses it too."""
     case = data.draw(seeded(cases[name].strategy))
     layer = built(name, case).train(training)
     rng = np.random.default_rng(0)
@@ -195,7 +195,7 @@ def test_degenerate_inputs_have_a_result_or_a_documented_error(name, training, d
         try:
             result = layer(*given_arrays)
         except LabError:
-            if not training:  # where statistics of nothing cannot be gathered
+            if not training:  # in training, an empty batch has no statistics
                 raise
             continue
         if hasattr(result, "shape"):

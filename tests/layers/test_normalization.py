@@ -25,13 +25,13 @@ def rows(*shape: int, mean: float = 0.0, std: float = 1.0) -> Any:
 # -------------------------------------------------------------------------------------------- batch normalization
 
 
-def test_a_batch_comes_out_standardized() -> None:
+def test_results_for_a_batch_are_standardized() -> None:
     y = BatchNorm(3)(rows(8, 5, 5, 3, mean=7.0, std=4.0)).numpy()
     assert y.mean(axis=(0, 1, 2)) == pytest.approx([0, 0, 0], abs=1e-5)
     assert y.std(axis=(0, 1, 2)) == pytest.approx([1, 1, 1], abs=1e-4)
 
 
-def test_running_statistics_move_by_one_minus_momentum_once_a_step() -> None:
+def test_running_statistics_move_by_1_minus_momentum_once_a_step() -> None:
     layer = BatchNorm(1, momentum=0.75)
     x = np.array([[1.0], [5.0]], "float32")  # mean 3, unbiased variance 8
     layer(x)
@@ -49,7 +49,7 @@ def test_running_statistics_approach_those_of_the_data() -> None:
     assert layer.running_var.numpy() == pytest.approx([4, 4], rel=0.2)
 
 
-def test_evaluation_uses_and_keeps_them() -> None:
+def test_evaluation_uses_and_keeps_running_statistics() -> None:
     layer = BatchNorm(1).eval()
     before = layer.state()
     assert layer(np.array([[5.0]], "float32")).numpy() == pytest.approx(5, rel=1e-4)
@@ -68,7 +68,7 @@ def test_a_frozen_layer_keeps_its_statistics_and_uses_them() -> None:
     assert all(p.requires_grad for p in net.parameters().values())
 
 
-def test_recomputation_updates_once() -> None:
+def test_recomputation_updates_running_statistics_once() -> None:
     x = rows(6, 3, mean=2.0)
     plain, checked = BatchNorm(3), BatchNorm(3)
     plain(x)
@@ -77,7 +77,7 @@ def test_recomputation_updates_once() -> None:
     assert checked.steps == 1
 
 
-def test_functional_call_takes_the_whole_state_and_changes_none_of_it() -> None:
+def test_functional_call_uses_the_given_state_and_does_not_change_it() -> None:
     layer = BatchNorm(3)
     x, g = rows(6, 3, mean=2.0), rows(6, 3)
     gradients = tgl.grad(lambda state: tgl.sum(tgl.functional_call(layer, state, x) * g))(layer.state())
@@ -88,14 +88,14 @@ def test_functional_call_takes_the_whole_state_and_changes_none_of_it() -> None:
     assert not fresh.running_mean.numpy().any()
 
 
-def test_gradients_by_running_statistics_in_evaluation() -> None:
+def test_gradients_with_respect_to_running_statistics_in_evaluation() -> None:
     layer = BatchNorm(2).eval()
     x = rows(4, 2)
     gradients = tgl.grad(lambda state: tgl.sum(tgl.functional_call(layer, state, x)))(layer.state())
     assert gradients["running_mean"] == pytest.approx([-4, -4], rel=1e-4)
 
 
-def test_one_element_of_a_channel_and_none() -> None:
+def test_channels_of_one_element_or_none() -> None:
     layer = BatchNorm(2)
     layer.shift.assign(np.array([1.0, 2.0], "float32"))
     assert layer(rows(1, 2)).numpy().tolist() == [[1.0, 2.0]]
@@ -106,14 +106,14 @@ def test_one_element_of_a_channel_and_none() -> None:
     assert BatchNorm(0)(rows(3, 0)).shape == (3, 0)
 
 
-def test_a_mean_far_from_zero_does_not_drown_the_variance() -> None:
+def test_a_mean_far_from_zero_does_not_cancel_the_variance() -> None:
     x = rows(64, 4, mean=1000.0)
     y, exact = BatchNorm(4)(x).numpy(), x.astype("float64")
     assert y == pytest.approx((exact - exact.mean(0)) / np.sqrt(exact.var(0) + 1e-5), abs=1e-3)
 
 
 def test_statistics_are_differentiable_outputs() -> None:
-    """A penalty on the batch's variance reaches x."""
+    """The gradient of a penalty on the batch's variance reaches x."""
     x, ones, zeros = RNG.normal(size=(5, 2)), np.ones(2), np.zeros(2)
     by_rule = tgl.grad(lambda z: tgl.sum(tgl.batch_norm(z, ones, zeros, eps=0.1)[2]))(x)
     assert by_rule == pytest.approx(2 * (x - x.mean(0)) / 5)
@@ -122,7 +122,7 @@ def test_statistics_are_differentiable_outputs() -> None:
 # ------------------------------------------------------------------------------------------ layers and groups
 
 
-def test_group_norm_spans_layer_and_instance_norm() -> None:
+def test_group_norm_includes_layer_and_instance_norm() -> None:
     x = RNG.normal(size=(3, 4, 5, 6))
     whole, single = GroupNorm(1, 6).astype("float64"), GroupNorm(6, 6).astype("float64")
     standardized = (x - x.mean((1, 2, 3), keepdims=True)) / np.sqrt(x.var((1, 2, 3), keepdims=True) + 1e-5)
@@ -131,7 +131,7 @@ def test_group_norm_spans_layer_and_instance_norm() -> None:
     assert single(x).numpy() == pytest.approx(standardized)
 
 
-def test_no_rows() -> None:
+def test_an_empty_batch() -> None:
     assert LayerNorm(3)(rows(0, 3)).shape == (0, 3)
     assert GroupNorm(1, 3)(rows(0, 2, 2, 3)).shape == (0, 2, 2, 3)
 
@@ -144,8 +144,8 @@ def test_a_constant_row_becomes_the_shift() -> None:
 # ----------------------------------------------------------------------------------- local response normalization
 
 
-def test_the_worked_example() -> None:
-    """r = 2, kappa = 0, alpha = 2, beta = 2, the sum divided by r: exactly x / (sum of squares)^2."""
+def test_local_response_norm_of_a_worked_example() -> None:
+    """With r = 2, kappa = 0, alpha = 2, beta = 2 and the sum divided by r, it is x / (sum of squares)^2."""
     x = [8, 8, 8, 8, 8, 9, 8, 8, 8, 8]
     sums = [sum(v * v for v in x[max(0, i - 1) : i + 2]) for i in range(10)]
     exact = [float(Fraction(v, s * s)) for v, s in zip(x, sums, strict=True)]
@@ -160,8 +160,8 @@ def test_the_worked_example() -> None:
 
 
 @given(st.integers(0, 4), st.integers(1, 9), st.integers(0, 2**32 - 1))
-def test_conventions_meet_where_their_windows_do(radius: int, channels: int, seed: int) -> None:
-    """With odd sizes all four sum the same channels, and differ by the factor alone."""
+def test_conventions_agree_for_odd_sizes_up_to_a_factor(radius: int, channels: int, seed: int) -> None:
+    """With odd sizes, all four conventions sum the same channels and differ only by a factor."""
     x = np.random.default_rng(seed).normal(size=(2, channels))
     size, options = 2 * radius + 1, {"beta": 0.75, "k": 1.0}
     paper = LocalResponseNorm(size, alpha=0.5, convention="paper", **options)(x)
@@ -173,8 +173,8 @@ def test_conventions_meet_where_their_windows_do(radius: int, channels: int, see
         assert LocalResponseNorm(given_size, alpha=alpha, convention=other, **options)(x) == pytest.approx(paper)
 
 
-def test_even_sizes_are_where_they_part() -> None:
-    """The one bright channel is seen by its neighbors on both sides, or on one."""
+def test_conventions_differ_for_even_sizes() -> None:
+    """The one bright channel is in the windows of neighbors on both sides, or on one side."""
     x = np.array([1.0, 1.0, 9.0, 1.0, 1.0])
     inhibited = {
         convention: (LocalResponseNorm(2, alpha=1.0, beta=1.0, k=1.0, convention=convention)(x) < 0.1).tolist()
@@ -207,7 +207,7 @@ def test_normalization_as_pytorch(dtype: str) -> None:
 
 @pytest.mark.peers
 def test_running_statistics_as_pytorch() -> None:
-    """Its momentum is 1 - ours."""
+    """PyTorch's momentum is 1 minus ours."""
     torch = pytest.importorskip("torch")
     ours, theirs = BatchNorm(3, momentum=0.7), torch.nn.BatchNorm2d(3, momentum=0.3)
     for _ in range(3):
@@ -230,7 +230,7 @@ def test_local_response_norm_as_pytorch(size: int) -> None:
     compare(layer, theirs, (2, 3, 4, 7))
 
 
-def test_a_convolution_before_it_learns() -> None:
+def test_a_convolution_before_batch_norm_gets_gradients() -> None:
     net = tgl.Sequential(Conv2d(1, 2, kernel_size=3, rng=0), BatchNorm(2))
     net(rows(2, 5, 5, 1)).backward(rows(2, 3, 3, 2))
     assert all(np.isfinite(p.grad.numpy()).all() for p in net.parameters().values())

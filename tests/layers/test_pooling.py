@@ -26,7 +26,7 @@ def test_the_first_of_equal_maxima_gets_the_gradient() -> None:
     assert gradient(MaxPool2d(2), x).reshape(2, 4).tolist() == [[1, 0, 1, 0], [0, 0, 0, 0]]
 
 
-def test_padding_never_wins() -> None:
+def test_padding_is_never_the_maximum() -> None:
     x = np.full((1, 2, 2, 1), -5.0)
     assert (MaxPool2d(3, stride=1, padding=1)(x) == -5.0).all()
     assert (MaxPool2d(3, stride=2, padding="same")(x) == -5.0).all()
@@ -39,7 +39,7 @@ def test_overlapping_windows_add_their_gradients() -> None:
     assert gradient(layer, x).reshape(-1).tolist() == [0, 2, 0, 1, 0]
 
 
-def test_without_a_tape_the_maximum_is_found_without_its_place() -> None:
+def test_without_a_tape_max_pooling_computes_no_index() -> None:
     x = np.random.default_rng(0).integers(-2, 2, (2, 5, 6, 3)).astype(float)
     layer = MaxPool2d((3, 2), stride=(1, 2), padding=((1, 1), (0, 1)))
     with tgl.no_grad():
@@ -49,20 +49,20 @@ def test_without_a_tape_the_maximum_is_found_without_its_place() -> None:
     np.testing.assert_array_equal(slopes, tgl.grad(lambda z: tgl.sum(tgl.square(layer(z))))(x))
 
 
-def test_nan_is_the_largest() -> None:
+def test_nan_is_the_maximum() -> None:
     x = np.array([[1.0, np.nan], [np.nan, 9.0]]).reshape(1, 2, 2, 1)
     assert np.isnan(MaxPool2d(2)(x)).all()
     assert gradient(MaxPool2d(2), x).reshape(-1).tolist() == [0, 1, 0, 0]
 
 
 def test_windows_of_256_elements() -> None:
-    """The place of the maximum still fits into one byte."""
+    """The index of the maximum still fits into one byte."""
     x = np.zeros((1, 16, 16, 1))
     x[0, 15, 15] = 1
     assert gradient(MaxPool2d(16), x)[0, 15, 15, 0] == 1
 
 
-def test_average_at_the_border_counts_padding_or_not() -> None:
+def test_the_average_may_count_the_padding() -> None:
     x = np.ones((1, 2, 2, 1))
     counted, left_out = (AvgPool2d(2, stride=1, padding=1, count_include_pad=c)(x).reshape(3, 3) for c in (True, False))
     assert counted[0].tolist() == [0.25, 0.5, 0.25]
@@ -73,7 +73,7 @@ def test_global_average_spreads_its_gradient_evenly() -> None:
     assert (gradient(GlobalAvgPool2d(), np.zeros((2, 3, 5, 4))) == 1 / 15).all()
 
 
-def test_adaptive_windows_overlap_where_they_must() -> None:
+def test_adaptive_windows_overlap_if_the_size_does_not_divide() -> None:
     x = np.arange(5.0).reshape(1, 5, 1, 1)
     assert AdaptiveAvgPool2d((2, 1))(x).reshape(-1).tolist() == [1.0, 3.0]  # 0 to 2, 2 to 4
     assert AdaptiveAvgPool2d((10, 1))(x).reshape(-1).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
@@ -129,8 +129,8 @@ def test_as_pytorch(name: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("providers", [(), ("numpy",), ("numpy", "numba")], ids=["reference", "numpy", "numba"])
-def test_padding_never_wins_over_minus_infinity(providers: tuple[str, ...]) -> None:
-    """PyTorch's gradient goes to the first pixel of each window."""
+def test_padding_is_never_the_maximum_over_minus_infinity(providers: tuple[str, ...]) -> None:
+    """As in PyTorch, the gradient goes to the first pixel of each window."""
     x, pool = np.full((1, 2, 2, 1), -np.inf, "float32"), MaxPool2d(3, stride=1, padding=1)
     with using(providers=frozenset(providers)):
         y, pull = tgl.vjp(pool, x)
@@ -140,7 +140,7 @@ def test_padding_never_wins_over_minus_infinity(providers: tuple[str, ...]) -> N
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"])
-def test_padding_never_wins_over_integers(dtype: str) -> None:
+def test_padding_is_never_the_maximum_over_integers(dtype: str) -> None:
     pool = MaxPool2d(3, stride=1, padding=1)
     least = False if dtype == "bool" else np.iinfo(dtype).min
     for value in (least, 1):
@@ -151,4 +151,4 @@ def test_padding_never_wins_over_integers(dtype: str) -> None:
     small = tgl.max_pool2d(
         np.full((1, 2, 2, 1), least, dtype), kernel_size=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1))
     )
-    assert small[1].ravel().tolist() == [4, 3, 1, 0]  # places in the image
+    assert small[1].ravel().tolist() == [4, 3, 1, 0]  # indices in the image

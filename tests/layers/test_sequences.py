@@ -1,4 +1,4 @@
-"""LSTM and attention: long sequences, masks, and against PyTorch."""
+"""LSTM and attention: long sequences, masks, and comparison with PyTorch."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def sequences(*shape: int, seed: int = 0) -> Any:
 
 
 @pytest.mark.slow
-def test_a_long_sequence_is_walked_back() -> None:
+def test_the_backward_pass_of_a_long_sequence() -> None:
     layer = LSTM(1, 2, rng=0)
     x = tgl.tensor(sequences(1, 3000, 1).astype("float32"), requires_grad=True)
     layer(x)[:, -1].sum().backward()
     assert np.isfinite(x.grad.numpy()).all()
 
 
-def test_an_open_gate_keeps_a_memory() -> None:
-    """What the forget gate is for: with it open, the first input still shows after many steps; closed, it does not."""
+def test_an_open_forget_gate_keeps_the_first_input() -> None:
+    """With the forget gate open, the first input has an effect after many steps; with it closed, it has none."""
     x = np.zeros((1, 200, 1), "float32")
     x[:, 0] = 1.0
     kept, lost = (LSTM(1, 1, forget_bias=bias, init=1.0, rng=0) for bias in (12.0, -12.0))
@@ -39,20 +39,20 @@ def test_forget_bias_is_the_second_quarter() -> None:
     assert LSTM(2, 3, forget_bias=5.0).bias.numpy().tolist() == [0.0] * 3 + [5.0] * 3 + [0.0] * 6
 
 
-def test_unstack_gives_zeros_for_steps_that_nobody_uses() -> None:
+def test_unstack_gives_zero_gradients_for_unused_steps() -> None:
     x = sequences(2, 4, 3)
     gradient = tgl.grad(lambda z: tgl.sum(unstack(4)(z)[2]))(x)
     assert gradient[:, 2].all()
     assert not np.delete(gradient, 2, axis=1).any()
 
 
-def test_queries_of_no_length_and_no_batch() -> None:
+def test_empty_queries_and_empty_batches() -> None:
     layer = MultiHeadAttention(4, 2, rng=0).astype("float64")
     assert layer(sequences(2, 0, 4), sequences(2, 3, 4), sequences(2, 3, 4)).shape == (2, 0, 4)
     assert layer(sequences(0, 2, 4), sequences(0, 3, 4), sequences(0, 3, 4)).shape == (0, 2, 4)
 
 
-def test_the_first_query_of_a_causal_layer_sees_one_key() -> None:
+def test_the_first_query_of_a_causal_layer_attends_to_one_key() -> None:
     layer = MultiHeadAttention(4, 2, causal=True, rng=0).astype("float64")
     x = sequences(1, 5, 4)
     assert layer(x, x, x).numpy()[:, 0] == pytest.approx(layer.output(layer.value(x[:, :1])).numpy()[:, 0])
@@ -67,7 +67,7 @@ def test_large_scores_do_not_overflow() -> None:
     assert np.isfinite(x.grad.numpy()).all()
 
 
-def test_multiply_adds() -> None:
+def test_multiply_adds_of_sequence_layers() -> None:
     assert LSTM(3, 5).multiply_adds((2, 7, 3)) == 2 * 7 * 4 * 5 * 8
     attention = MultiHeadAttention(8, 2)
     products = [(6, 8, 8), (5, 8, 8), (5, 8, 8), (6, 8, 8)] + 2 * [(6, 4, 5), (6, 5, 4)]

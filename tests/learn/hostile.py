@@ -1,4 +1,4 @@
-"""Answers that try to pass, to damage or to linger. Each is a file for an exercise; none may pass."""
+"""Hostile answers, which try to pass, to do damage or to keep running; each is a file for an exercise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MATMUL = f"{MATMUL_FOLDER}/matmul.py.in"
 
 @dataclass(frozen=True)
 class Hostile:
-    """A file, the exercise that it is handed in for, and what the verdict says."""
+    """A file, its exercise, and a pattern that the verdict must match."""
 
     text: str
     said: str = ""  # a regular expression
@@ -26,7 +26,7 @@ class Hostile:
 
 
 def inside(lines: str) -> str:
-    """An answer that does something when it is called, and is wrong."""
+    """Return a wrong answer that runs the given code when it is called."""
     body = "".join(f"    {line}\n" for line in lines.strip().splitlines())
     head, result = "import numpy as np\ndef dense_backward(g, x, w):\n", WRONG.splitlines()[-1]
     return f"{head}{body}{result}\n"

@@ -1,4 +1,4 @@
-"""Every wrong answer gets a clear message."""
+"""Clear messages for wrong answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RIGHT = MATMUL.solution["matmul.py"]
 
 
 def graded(body: str) -> Verdict:
-    """The verdict on a dense_backward with another body."""
+    """Return the verdict on a dense_backward with another body."""
     return grade(MATMUL, {"matmul.py": f"def dense_backward(g, x, w):\n    {body}\n"})
 
 
@@ -54,13 +54,13 @@ def test_files_that_cannot_be_run(text: str, said: str) -> None:
         ("x += 1; return g @ w.T, x.T @ g, g.sum(axis=0)", "read-only"),
     ],
 )
-def test_functions_that_go_wrong(body: str, said: str) -> None:
+def test_functions_that_fail(body: str, said: str) -> None:
     verdict = graded(body)
     assert not verdict.passed
     assert said in verdict.what, verdict.what
 
 
-def test_a_hole_that_is_left_among_filled_ones() -> None:
+def test_a_remaining_hole_is_named() -> None:
     exercise = find_exercise("cross_entropy")
     (text,) = exercise.with_holes.values()
     half = text.replace('    raise NotImplementedError("hole 1")', "    return 0.0")
@@ -68,7 +68,7 @@ def test_a_hole_that_is_left_among_filled_ones() -> None:
     assert verdict.what == "a hole is not filled yet: mine.py, line 21 (in cross_entropy_backward)"
 
 
-def test_a_syntax_error_is_told_before_open_holes() -> None:
+def test_a_syntax_error_is_reported_before_open_holes() -> None:
     verdict = grade(MATMUL, {"a.py": "def f(:\n", "b.py": "raise NotImplementedError\n"})
     assert verdict.what.startswith("a.py, line 1: the syntax is wrong")
 
@@ -78,7 +78,7 @@ def test_holes_name_their_function() -> None:
     assert holes({"a.py": text}) == ["a.py, line 3 (in A.f)"]
 
 
-def test_names_of_an_answer() -> None:
+def test_names_that_an_answer_does_not_define() -> None:
     answer = Answer({"a.py": "from math import pi\ndef f():\n    return pi\n"}).run()
     assert answer.f() == answer.pi
     with pytest.raises(WrongAnswer, match="was it renamed"):
@@ -86,7 +86,7 @@ def test_names_of_an_answer() -> None:
 
 
 class TestApart:
-    """In a process of its own."""
+    """Answers that are graded in a process of their own."""
 
     def test_a_right_answer_that_prints(self, tmp_path: Path) -> None:
         text = RIGHT.replace("    dx = g", "    print('shape', g.shape)\n    dx = g")
@@ -106,11 +106,11 @@ class TestApart:
         verdict = grade_apart(MATMUL, {"matmul.py": text})
         assert "your code ended the process in which it was graded (exit status 7)" in verdict.what
 
-    def test_a_question_is_not_waited_for(self) -> None:
+    def test_input_does_not_wait(self) -> None:
         verdict = grade_apart(MATMUL, {"matmul.py": "name = input('who? ')\n"})
         assert "EOFError" in verdict.what
         assert verdict.printed == "who? "
 
-    def test_a_file_named_like_one_of_pythons(self, tmp_path: Path) -> None:
+    def test_a_file_with_the_name_of_a_standard_module(self, tmp_path: Path) -> None:
         (tmp_path / "random.py").write_text("raise RuntimeError('not Python's own')")
         assert grade_apart(MATMUL, {"matmul.py": RIGHT}, tmp_path).passed

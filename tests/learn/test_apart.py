@@ -1,4 +1,4 @@
-"""An answer in a process of its own is judged as it would be here, and is called in every way that the kit knows."""
+"""An answer in a process of its own gets the same verdict as in this process, for every kind of call."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def same(value: Any) -> Any:
 
 @contextmanager
 def running(name: str, files: dict[str, str] | None = None) -> Iterator[RemoteAnswer]:
-    """An exercise's solution, or other files, in a process."""
+    """Run an exercise's solution, or other files, in a process."""
     exercise = find_exercise(name)
     process = AnswerProcess(exercise, exercise.solution if files is None else files, seconds=30.0)
     try:
@@ -77,7 +77,7 @@ class TestMessages:
             assert found.strides == given_array.strides or not found.size
             np.testing.assert_array_equal(found, given_array)
 
-    def test_what_repeats_one_element(self) -> None:
+    def test_broadcast_arrays(self) -> None:
         array = np.broadcast_to(np.arange(3.0), (2, 3))
         np.testing.assert_array_equal(same(array), array)
 
@@ -101,7 +101,7 @@ class TestMessages:
             {"unknown": 1},
         ],
     )
-    def test_what_is_malformed(self, plain: Any) -> None:
+    def test_malformed_messages_are_refused(self, plain: Any) -> None:
         with pytest.raises(Malformed):
             decode(plain, refuse)
 
@@ -111,7 +111,7 @@ class TestMessages:
         with pytest.raises((Malformed, Closed)):
             list(iter(peer.receive, None))
 
-    def test_a_message_that_is_too_long(self) -> None:
+    def test_a_message_that_is_too_long_is_refused(self) -> None:
         peer = Peer(BytesIO((MOST_BYTES + 1).to_bytes(4, "big")), BytesIO(), lambda what, given: {}, lambda error: {})
         with pytest.raises(Malformed, match="at most"):
             peer.receive()
@@ -128,14 +128,14 @@ def compare(exercise: Exercise, files: dict[str, str]) -> None:
     apart, here = grade_apart(exercise, files), grade(exercise, files)
     assert (apart.passed, apart.steps, apart.failed) == (here.passed, here.steps, here.failed)
     assert (apart.because, apart.mistakes) == (here.because, here.mistakes)
-    if exercise.name != "residual":  # whose weights are drawn in the process
+    if exercise.name != "residual":  # its weights are drawn in the process
         assert (apart.what, apart.shown) == (here.what, here.shown)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["matmul", "scalar_tape", "complex_step", "dropout", "momentum", "two_vjps", "plugin"])
 def test_a_mistake_gets_the_same_verdict(name: str) -> None:
-    """In one exercise of each kind."""
+    """One exercise of each kind is tried."""
     exercise = find_exercise(name)
     compare(exercise, exercise.wrong(exercise.mistakes[0]))
 
@@ -199,31 +199,31 @@ class TestCalls:
                 parameter.assign(np.zeros(parameter.shape, "float32"))
             np.testing.assert_array_equal(layer(x).numpy(), x)
 
-    def test_an_error_of_the_library_is_one_here(self) -> None:
+    def test_an_error_of_the_library_keeps_its_type(self) -> None:
         with running("plugin") as answer, pytest.raises(tgl.errors.OptionError, match="expected beta > 0, got -1"):
             answer.Snake(beta=-1.0)
 
-    def test_a_name_that_is_missing(self) -> None:
+    def test_a_missing_name_is_an_error(self) -> None:
         with running("matmul", {"matmul.py": "x = 1\n"}) as answer:
             with pytest.raises(WrongAnswer, match="was it renamed"):
                 answer.dense_backward  # noqa: B018  the look-up is what is tested
             with pytest.raises(WrongAnswer, match="expected x to be a function or class"):
                 answer.x  # noqa: B018  likewise
 
-    def test_modules_of_the_learner(self, tmp_path: Path) -> None:
+    def test_an_answer_may_import_modules_of_the_learner(self, tmp_path: Path) -> None:
         (tmp_path / "helper_of_mine.py").write_text("def product(a, b):\n    return a @ b\n")
         text = "from helper_of_mine import product\n" + find_exercise("matmul").solution["matmul.py"]
         text = text.replace("dx = g @ w.T", "dx = product(g, w.T)")
         verdict = grade_apart(find_exercise("matmul"), {"matmul.py": text}, tmp_path)
         assert verdict.passed, verdict.what
 
-    def test_what_numpy_imports_late(self) -> None:
+    def test_numpy_may_import_submodules_late(self) -> None:
         text = "import numpy.testing, numpy.polynomial\n" + find_exercise("matmul").solution["matmul.py"]
         assert grade_apart(find_exercise("matmul"), {"matmul.py": text}).passed
 
 
 def processes_of(marker: str) -> list[int]:
-    """The processes whose environment holds a text."""
+    """Return the processes whose environment contains a text."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
@@ -237,7 +237,7 @@ def processes_of(marker: str) -> list[int]:
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
 class TestTheGuard:
     def test_the_grader_is_killed(self, tmp_path: Path) -> None:
-        """The answer's process ends with the grader, without a message."""
+        """The answer's process ends when the grader is killed."""
         (tmp_path / "matmul.py").write_text("print('here', flush=True)\nwhile True: pass\n")
         code = (
             "import sys\nfrom pathlib import Path\nfrom tinygrad_lab.learn.catalog import find_exercise\n"
@@ -253,7 +253,7 @@ class TestTheGuard:
         wait_until(lambda: processes_of(marker) == [])
 
     def test_orphans_are_ended(self, tmp_path: Path) -> None:
-        """Of a program that may start processes: no hook refuses anything here."""
+        """The program may start processes, because no hook is installed here."""
         program = tmp_path / "program.py"
         start = Path(sys.modules[AnswerProcess.__module__].__file__ or "").parent / "apart" / "start.py"
         packages = {"tinygrad_lab": str(start.parents[2]), "tinygrad_lab.learn": str(start.parents[1])}
@@ -284,7 +284,7 @@ def wait_until(holds: Any, seconds: float = 30.0) -> None:
         time.sleep(0.05)
 
 
-def test_a_stopped_answer_is_no_exception_that_a_check_would_catch() -> None:
+def test_a_stopped_answer_raises_no_ordinary_exception() -> None:
     assert not issubclass(Stopped, Exception)
     assert issubclass(Malformed, Stopped)
     assert issubclass(Closed, Stopped)

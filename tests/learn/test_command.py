@@ -1,4 +1,4 @@
-"""tinygrad-lab learn, as a learner meets it."""
+"""`tinygrad-lab learn`, as a learner uses it."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def write_solution(name: str, folder: Path) -> None:
         (folder / file).write_text(text)
 
 
-def test_the_list(capsys: Capture) -> None:
+def test_the_list_of_exercises(capsys: Capture) -> None:
     assert learn() == 0
     shown = capsys.readouterr().out
     assert all(exercise.name in shown for exercise in exercises())
     assert f"0 of {len(exercises())} passed. Next: tinygrad-lab learn start 1" in shown
 
 
-def test_from_start_to_solution(desk: Path, capsys: Capture) -> None:
-    """Holes, a wrong answer, two hints, the right answer, the solution: the list shows all of it."""
+def test_an_exercise_from_start_to_solution(desk: Path, capsys: Capture) -> None:
+    """The learner tries the file with holes and a wrong answer, takes two hints, passes and reads the solution."""
     assert learn("start", "3") == 0
     assert "tinygrad-lab learn check 3" in capsys.readouterr().out
     assert {path.name for path in (desk / "03-matmul").iterdir()} == {"matmul.md", "matmul.py"}
@@ -70,13 +70,13 @@ def test_from_start_to_solution(desk: Path, capsys: Capture) -> None:
     assert "✓ passed, 3 attempts, 2 hints" in capsys.readouterr().out
 
 
-def test_hints_end_with_the_third(capsys: Capture) -> None:
+def test_there_are_three_hints(capsys: Capture) -> None:
     for _ in range(5):
         assert learn("hint", "im2col") == 0
     assert capsys.readouterr().out.count("hint 3 of 3") == 3
 
 
-def test_work_is_never_overwritten(desk: Path, capsys: Capture) -> None:
+def test_answers_are_never_overwritten(desk: Path, capsys: Capture) -> None:
     assert learn("start", "im2col", "mine") == 0
     assert learn("start", "im2col", "mine") == 0  # nothing was written yet
     (desk / "mine" / "im2col.py").write_text("work of hours")
@@ -88,13 +88,13 @@ def test_work_is_never_overwritten(desk: Path, capsys: Capture) -> None:
     assert (desk / "mine" / "im2col.py").read_text() == find_exercise("im2col").with_holes["im2col.py"]
 
 
-def test_solution_before_passing(capsys: Capture) -> None:
+def test_show_prints_the_solution_before_passing(capsys: Capture) -> None:
     assert learn("solution", "step_decay", "--show") == 0
     assert capsys.readouterr().out == find_exercise("step_decay").solution["step_decay.py"]
 
 
 @pytest.mark.parametrize("how", ["file", "folder", "here", "remembered"])
-def test_where_an_answer_is_looked_for(how: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_where_an_answer_is_found(how: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     assert learn("start", "step_decay", "mine") == 0
     write_solution("step_decay", desk / "mine")
     given: list[str] = []
@@ -109,12 +109,12 @@ def test_where_an_answer_is_looked_for(how: str, desk: Path, monkeypatch: pytest
     assert "Passed." in capsys.readouterr().out
 
 
-def test_an_answer_that_is_nowhere(capsys: Capture) -> None:
+def test_a_missing_answer_is_reported(capsys: Capture) -> None:
     assert learn("check", "5") == 1
     assert "expected cross_entropy.py in" in capsys.readouterr().err
 
 
-def test_an_answer_that_is_no_text(desk: Path, capsys: Capture) -> None:
+def test_an_answer_that_is_not_utf_8_is_refused(desk: Path, capsys: Capture) -> None:
     (desk / "im2col.py").write_bytes(b"\xff\xfe\x00")
     assert learn("check", "im2col") == 1
     assert "expected Python in UTF-8" in capsys.readouterr().err
@@ -124,12 +124,12 @@ def test_an_answer_that_is_no_text(desk: Path, capsys: Capture) -> None:
     "arguments",
     [("start", "77"), ("check", "5", "--seconds", "0"), ("check", "5", "--seconds", "inf"), ("hint", "nobody")],
 )
-def test_calls_that_mean_nothing(arguments: tuple[str, ...], capsys: Capture) -> None:
+def test_wrong_calls_are_refused(arguments: tuple[str, ...], capsys: Capture) -> None:
     assert learn(*arguments) == 1
     assert "tinygrad-lab learn: expected" in capsys.readouterr().err
 
 
-def test_damaged_progress_is_said_and_kept(capsys: Capture) -> None:
+def test_damaged_progress_is_reported_and_kept(capsys: Capture) -> None:
     path = load_progress().path
     path.parent.mkdir()
     path.write_text("{half of")
@@ -142,7 +142,7 @@ def test_damaged_progress_is_said_and_kept(capsys: Capture) -> None:
     assert load_progress().of("scalar_tape").hints == 1
 
 
-def test_progress_that_cannot_be_kept_is_no_failure(
+def test_without_a_folder_for_progress_the_commands_still_work(
     desk: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (desk / "file").write_text("in the way")
@@ -154,7 +154,7 @@ def test_progress_that_cannot_be_kept_is_no_failure(
 
 
 @pytest.mark.slow
-def test_the_plugin_is_a_whole_distribution(desk: Path, capsys: Capture) -> None:
+def test_the_plugin_exercise_is_a_complete_distribution(desk: Path, capsys: Capture) -> None:
     assert learn("start", "plugin") == 0
     folder = desk / "21-plugin"
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -170,8 +170,8 @@ def test_the_plugin_is_a_whole_distribution(desk: Path, capsys: Capture) -> None
     ]
 
 
-def test_a_plugin_that_was_written_passes_its_own_tests(desk: Path) -> None:
-    """Outside of the grader: its package, imported as any other, conforms."""
+def test_the_finished_plugin_passes_its_own_tests(desk: Path) -> None:
+    """Outside of the grader, its package can be imported like any other, and its layer conforms."""
     assert learn("start", "plugin", "snake") == 0
     write_solution("plugin", desk / "snake" / "my_snake")
     code = (

@@ -1,4 +1,4 @@
-"""Every reference solution passes, every file with holes fails, every typical mistake is recognized."""
+"""Every reference solution passes, every file with holes fails, and every typical mistake is recognized."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_file_with_holes_fails(exercise: Exercise) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("exercise", "mistake"), MISTAKES, ids=identify)
-def test_the_mistake_is_named(exercise: Exercise, mistake: Mistake) -> None:
+def test_each_typical_mistake_is_named(exercise: Exercise, mistake: Mistake) -> None:
     verdict = grade(exercise, exercise.wrong(mistake))
     assert not verdict.passed
     assert verdict.what
@@ -54,8 +54,8 @@ def test_the_mistake_is_named(exercise: Exercise, mistake: Mistake) -> None:
 
 @pytest.mark.slow
 @every_exercise
-def test_mistakes_look_different(exercise: Exercise) -> None:
-    """No probe of the solution raises, each mistake shows in some probe, and no two show in the same way."""
+def test_mistakes_can_be_distinguished(exercise: Exercise) -> None:
+    """No probe of the solution raises. Each mistake changes the results of the probes, and no two in the same way."""
     probes = importlib.import_module(f"tinygrad_lab.learn.exercises.{exercise.name}.grade").probes
     right = results(probes, local_answer(exercise, exercise.solution).run())
     assert not [result for result in right if isinstance(result, str)]
@@ -65,7 +65,7 @@ def test_mistakes_look_different(exercise: Exercise) -> None:
 
 
 @every_exercise
-def test_all_parts_are_there(exercise: Exercise) -> None:
+def test_every_exercise_has_all_its_parts(exercise: Exercise) -> None:
     assert len(exercise.hints) == 3
     assert len(exercise.mistakes) >= 3
     assert len({m.name for m in exercise.mistakes}) == len(exercise.mistakes)
@@ -76,7 +76,7 @@ def test_all_parts_are_there(exercise: Exercise) -> None:
 
 
 @every_exercise
-def test_files_can_be_printed_in_a_book(exercise: Exercise) -> None:
+def test_files_have_docstrings_and_short_lines(exercise: Exercise) -> None:
     for text in (*exercise.with_holes.values(), *exercise.solution.values()):
         tree = ast.parse(text)
         assert ast.get_docstring(tree)
@@ -86,8 +86,8 @@ def test_files_can_be_printed_in_a_book(exercise: Exercise) -> None:
 
 
 @every_exercise
-def test_holes_do_not_give_the_answer_away(exercise: Exercise) -> None:
-    """The text that a mistake replaces is in the solution, and not in the learner's file."""
+def test_files_with_holes_do_not_contain_the_answer(exercise: Exercise) -> None:
+    """The code that a mistake replaces is in the solution but not in the learner's file."""
     handed_out = "".join(exercise.with_holes.values())
     assert not [m.name for m in exercise.mistakes if m.old in handed_out]
 
@@ -107,7 +107,7 @@ def test_an_unknown_exercise_is_refused(which: str) -> None:
         find_exercise(which)
 
 
-# The same mistakes, in other words than the exercise's own: what counts is what an answer does.
+# The same mistakes in other code than the exercise's own; only the results of an answer count.
 OTHER_WORDS = {
     ("matmul", "bias_mean"): """
 def dense_backward(g, x, w):
@@ -165,7 +165,7 @@ class Value:
 
 
 @pytest.mark.parametrize(("name", "mistake"), OTHER_WORDS)
-def test_a_mistake_is_known_in_other_words(name: str, mistake: str) -> None:
+def test_a_mistake_is_recognized_in_other_code(name: str, mistake: str) -> None:
     verdict = grade(find_exercise(name), {f"{name}.py": OTHER_WORDS[name, mistake]})
     assert not verdict.passed
     assert verdict.mistakes == [mistake]
@@ -180,17 +180,17 @@ def test_two_mistakes_are_both_named() -> None:
 
 
 def test_the_smallest_counterexample_is_shown() -> None:
-    """With its arguments by name, and the given and the expected Jacobian side by side."""
+    """It has its arguments by name, and the answer's Jacobian beside the expected one."""
     exercise = find_exercise("matmul")
     mistake = next(m for m in exercise.mistakes if m.name == "bias_mean")
     verdict = grade(exercise, exercise.wrong(mistake))
     assert verdict.what == "the gradient of b is wrong"
     for name in ("x = ", "w = ", "b = ", "given", "expected", "*"):
         assert name in verdict.shown
-    assert "Jacobian with respect to b, 2 results x 1 elements" in verdict.shown  # two rows are the fewest that show it
+    assert "Jacobian with respect to b, 2 results x 1 elements" in verdict.shown  # the mistake needs at least two rows
 
 
-def test_the_page_lists_every_exercise() -> None:
+def test_the_documentation_lists_every_exercise() -> None:
     page = (Path(__file__).parents[2] / "docs" / "howto" / "learn.md").read_text(encoding="utf-8")
     for exercise in EXERCISES:
         assert f"| {exercise.number} | `{exercise.name}` | {exercise.title} |" in page

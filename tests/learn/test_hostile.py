@@ -1,4 +1,4 @@
-"""Hostile answers: none passes, each ends in a few clear words, and nothing of it is left behind."""
+"""Hostile answers: none passes, each gets a short clear message, and none leaves processes or files behind."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tinygrad_lab.learn.catalog import find_exercise
 from tinygrad_lab.learn.process import MOST_PRINTED, grade_apart
 
 MEMORY = 2 << 30
-LONGEST = 6000  # characters of what is said and shown
+LONGEST = 6000  # characters of the message and of what is shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")]
 
 
 def left_behind(marker: str) -> list[str]:
-    """The processes whose environment holds a text: those of a grading inherit the folder it works in."""
+    """Return the processes whose environment contains a text; those of a grading inherit its working folder."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
@@ -33,7 +33,7 @@ def left_behind(marker: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_it_does_not_pass(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hostile_answer_does_not_pass(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hostile: Hostile = HOSTILE[name]
     desk, scratch = tmp_path / "desk", tmp_path / "scratch"
     desk.mkdir()
@@ -59,5 +59,5 @@ def test_it_does_not_pass(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (Path.cwd(), np.allclose) == (before, compare)
 
 
-def test_there_are_fifty_of_them() -> None:
+def test_there_are_at_least_fifty_hostile_answers() -> None:
     assert len(HOSTILE) >= 50

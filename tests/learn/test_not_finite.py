@@ -18,7 +18,7 @@ def spoiled(function):
     return call
 
 """
-SPOILED = {  # what is to return other numbers, and in which file
+SPOILED = {  # the function whose results are replaced, and its file
     "scalar_tape": "Value.__mul__ = spoiled(Value.__mul__)",
     "broadcasting": "multiply_backward = spoiled(multiply_backward)",
     "matmul": "dense_backward = spoiled(dense_backward)",
@@ -43,13 +43,13 @@ SPOILED = {  # what is to return other numbers, and in which file
 }
 
 
-def test_every_exercise_is_spoiled() -> None:
+def test_every_exercise_has_an_entry() -> None:
     assert list(SPOILED) == [exercise.name for exercise in exercises()]
 
 
 @pytest.mark.parametrize("number", ["nan", "inf"])
 @pytest.mark.parametrize("name", SPOILED)
-def test_it_does_not_pass(name: str, number: str) -> None:
+def test_an_answer_that_is_not_finite_does_not_pass(name: str, number: str) -> None:
     exercise = find_exercise(name)
     files = dict(exercise.solution)
     file = "layer.py" if name == "plugin" else f"{name}.py"

@@ -1,4 +1,4 @@
-"""Right answers pass however they are written: the grader checks results, not code."""
+"""Right answers in other code pass: the grader checks results, not code."""
 
 from __future__ import annotations
 
@@ -167,6 +167,6 @@ def agrees(f, vjp, x):
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_a_right_answer_passes_in_other_words(name: str) -> None:
+def test_a_right_answer_in_other_code_passes(name: str) -> None:
     verdict = grade(find_exercise(name), {f"{name}.py": RIGHT[name]})
     assert verdict.passed, (verdict.failed, verdict.what, verdict.shown, verdict.because)

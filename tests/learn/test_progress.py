@@ -15,13 +15,13 @@ ENTRIES = st.builds(Entry, where=st.text(), attempts=st.integers(0), hints=st.in
 
 
 @given(entries=st.dictionaries(st.text(), ENTRIES))
-def test_what_is_saved_is_loaded(entries: dict[str, Entry], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_saved_progress_is_loaded(entries: dict[str, Entry], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "round" / "learn.json"
     Progress(path, entries).save()
     assert load_progress(path) == Progress(path, entries)
 
 
-def test_none_yet(tmp_path: Path) -> None:
+def test_without_a_file_there_is_no_progress(tmp_path: Path) -> None:
     assert load_progress(tmp_path / "learn.json") == Progress(tmp_path / "learn.json")
 
 
@@ -48,7 +48,7 @@ def test_a_damaged_file_is_kept_beside_the_new_one(text: bytes, tmp_path: Path) 
         progress = load_progress(path)
         assert "cannot be read" in progress.damage
         assert "not lost" in progress.damage
-        assert path.read_bytes() == text  # looking changes nothing
+        assert path.read_bytes() == text  # reading changes nothing
         progress.of("im2col").attempts = 1
         aside = Path(progress.save())
         assert aside == tmp_path / f"learn.damaged-{number}"
@@ -56,7 +56,7 @@ def test_a_damaged_file_is_kept_beside_the_new_one(text: bytes, tmp_path: Path) 
         assert load_progress(path) == Progress(path, {"im2col": Entry(attempts=1)})
 
 
-def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "learn.json"
     Progress(path, {"im2col": Entry(hints=1)}).save()
 
@@ -70,13 +70,13 @@ def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StateError, match="name another folder in TINYGRAD_LAB_LEARN"):
         Progress(tmp_path / "file" / "learn.json").save()
 
 
-def test_where_progress_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_of_the_progress_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYGRAD_LAB_LEARN", str(tmp_path))
     assert progress_file() == tmp_path / "learn.json"
     monkeypatch.delenv("TINYGRAD_LAB_LEARN")

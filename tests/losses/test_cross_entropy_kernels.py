@@ -1,4 +1,4 @@
-"""Softmax cross entropy in NumPy's blocks and by compiled kernels, against the reference in double precision."""
+"""Kernels of softmax cross entropy, in NumPy and compiled, compared with the reference in double precision."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def by_kernel(provider: str, operation: Any, *arrays: Any, **options: Any) -> Any:
-    """Return what a provider's kernel gives, however small the arrays."""
+    """Return the result of a provider's kernel, even if the arrays are small."""
     with using(providers=frozenset({provider})):
         (mine,) = operation.kernels.serving(np, list(arrays), options, any_size=True)
     return mine.run(*arrays, **options)
 
 
 def drawn(shape: tuple[int, ...], k: int, seed: int, dtype: str = "float32") -> tuple[Any, Any, Any, Any]:
-    """Cotangents, logits, labels and probabilities, some of which are 0."""
+    """Draw cotangents, logits, labels, and probabilities, some of which are 0."""
     rng = np.random.default_rng(seed)
     shares = rng.dirichlet(np.full(k, 0.5), shape) * (rng.random((*shape, k)) < 0.7)
     g, x = rng.normal(size=shape), 3 * rng.normal(size=(*shape, k))
@@ -51,7 +51,7 @@ def wide(array: Any) -> Any:
 
 
 def close(provider: str, operation: Any, *arrays: Any, **options: Any) -> None:
-    """Hold a kernel to its reference in double precision; where that cancels, to what it does in the arrays' own."""
+    """Compare a kernel with its reference in double precision, with more tolerance if the reference itself cancels."""
     got, own = by_kernel(provider, operation, *arrays, **options), operation.forward(np, *arrays, **options)
     exact = operation.forward(np, *map(wide, arrays), **options)
     assert got.dtype == arrays[0].dtype
@@ -63,7 +63,7 @@ def close(provider: str, operation: Any, *arrays: Any, **options: Any) -> None:
 
 @either
 @given(shape=batches, k=classes, smoothing=smoothings, seed=seeds, kind=st.sampled_from(["uint8", "int32", "int64"]))
-def test_labels(provider: str, shape: Any, k: int, smoothing: float, seed: int, kind: str) -> None:
+def test_kernels_for_labels(provider: str, shape: Any, k: int, smoothing: float, seed: int, kind: str) -> None:
     for dtype in ("float32",) if provider == "numba" else ("float32", "float64"):
         g, x, labels, _ = drawn(shape, k, seed, dtype)
         close(provider, cross_entropy, x, labels.astype(kind), smoothing=smoothing)
@@ -71,7 +71,7 @@ def test_labels(provider: str, shape: Any, k: int, smoothing: float, seed: int, 
 
 
 @given(shape=batches, k=classes, smoothing=smoothings, seed=seeds)
-def test_probabilities(shape: Any, k: int, smoothing: float, seed: int) -> None:
+def test_kernels_for_probabilities(shape: Any, k: int, smoothing: float, seed: int) -> None:
     pytest.importorskip("numba")
     g, x, _, shares = drawn(shape, k, seed)
     close("numba", cross_entropy, x, shares, smoothing=smoothing)
@@ -81,7 +81,7 @@ def test_probabilities(shape: Any, k: int, smoothing: float, seed: int) -> None:
 @either
 @pytest.mark.parametrize("value", [np.nan, -np.nan, np.inf, -np.inf, 1e30, -1e30])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_what_is_not_finite_shows_where_the_reference_shows_it(provider: str, value: float, smoothing: float) -> None:
+def test_nan_and_infinity_are_where_the_reference_has_them(provider: str, value: float, smoothing: float) -> None:
     g, x, labels, shares = drawn((6,), 20, 0)
     x[1, 7] = x[2, labels[2]] = x[3] = value
     g[4] = value
@@ -94,7 +94,7 @@ def test_what_is_not_finite_shows_where_the_reference_shows_it(provider: str, va
 
 
 @either
-def test_what_all_logits_have_in_common_takes_no_digits(provider: str) -> None:
+def test_a_constant_added_to_all_logits_costs_no_digits(provider: str) -> None:
     g, x, labels, _ = drawn((40,), 33, 0)
     x = np.round(x * 16) / 16
     for operation, arrays in ((cross_entropy, ()), (cross_entropy_grad, (g,))):
@@ -105,7 +105,7 @@ def test_what_all_logits_have_in_common_takes_no_digits(provider: str) -> None:
             np.testing.assert_array_equal(near, far)
 
 
-def test_probabilities_that_are_not_numbers_show() -> None:
+def test_nan_in_probabilities_reaches_the_result() -> None:
     pytest.importorskip("numba")
     g, x, _, shares = drawn((3,), 5, 0)
     shares[1, 2] = np.nan
@@ -127,7 +127,7 @@ def stored_powers() -> Any:
     return stored
 
 
-def test_powers_are_exact_to_a_few_units_and_vanish_far_down() -> None:
+def test_powers_are_exact_to_2e_6_and_zero_far_below() -> None:
     stored = stored_powers()
     x = np.linspace(-86, 0, 999, dtype=np.float32)
     out = np.empty_like(x)
@@ -139,7 +139,7 @@ def test_powers_are_exact_to_a_few_units_and_vanish_far_down() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 1000])
-def test_sums_go_in_32_lanes_that_are_folded_in_halves(count: int) -> None:
+def test_sums_are_added_in_32_lanes_that_are_folded_in_halves(count: int) -> None:
     stored = stored_powers()
     x, room = np.random.default_rng(0).standard_normal(count, np.float32), np.full(count + 1, 7, np.float32)
     total = stored(x, room[:count], np.float32(5))
@@ -153,7 +153,7 @@ def test_sums_go_in_32_lanes_that_are_folded_in_halves(count: int) -> None:
 
 
 @either
-def test_layouts_and_threads_leave_no_trace(provider: str) -> None:
+def test_results_do_not_depend_on_layouts_and_threads(provider: str) -> None:
     g, x, labels, _ = drawn((150,), 37, 0)
     locked = x.copy()
     locked.flags.writeable = False
@@ -172,7 +172,7 @@ def test_layouts_and_threads_leave_no_trace(provider: str) -> None:
 
 @either
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_loss_and_its_gradient_are_served(provider: str, smoothing: float) -> None:
+def test_the_loss_and_its_gradient_use_the_kernels(provider: str, smoothing: float) -> None:
     _, x, labels, _ = drawn((150,), 100, 0)
     mine = [k for op in (cross_entropy, cross_entropy_grad) for k in op.kernels if k.provider == provider]
     before = [k.calls for k in mine]
@@ -185,7 +185,7 @@ def test_the_loss_and_its_gradient_are_served(provider: str, smoothing: float) -
             np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
 
 
-def test_what_is_empty_or_no_kernel_knows_is_left_to_the_reference() -> None:
+def test_empty_arrays_and_other_cases_use_the_reference() -> None:
     before = [k.calls for op in (cross_entropy, cross_entropy_grad) for k in op.kernels]
     x, labels = np.zeros((0, 3), "float32"), np.zeros(0, int)
     assert softmax_cross_entropy(x, labels, reduction="none").shape == (0,)

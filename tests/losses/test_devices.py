@@ -1,4 +1,4 @@
-"""Losses where arrays refuse to become NumPy's, as on a GPU."""
+"""Losses on the strict device."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_every_loss_and_its_gradient_stay_on_their_device(name: str, dtype: str)
 
 
 @pytest.mark.parametrize("name", ["softmax_cross_entropy", "nll", "multiclass_hinge"])
-def test_a_label_out_of_range_makes_the_loss_nan_and_is_named_when_that_is_looked_into(name: str) -> None:
+def test_a_label_out_of_range_gives_nan_and_an_error_in_detect_anomaly(name: str) -> None:
     x, labels, loss = to_device(np.zeros((3, 2), "float32")), to_device(np.array([0, 2, -1])), registry.losses[name]
     before = transfers.copy()
     losses = loss(x, labels, reduction="none")
@@ -40,7 +40,7 @@ def test_a_label_out_of_range_makes_the_loss_nan_and_is_named_when_that_is_looke
         loss(x, labels)
 
 
-def test_lists_of_labels_go_where_the_logits_are() -> None:
+def test_lists_of_labels_are_moved_to_the_device_of_the_logits() -> None:
     assert isinstance(losses.softmax_cross_entropy(to_device(np.zeros((2, 3))), [0, 2]), StrictArray)
 
 

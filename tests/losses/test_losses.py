@@ -1,4 +1,4 @@
-"""Losses against loops in plain Python, differences, and laws."""
+"""Losses compared with loops in plain Python and with finite differences, and their laws."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def log_probabilities(row: Array) -> list[float]:
 
 
 def drawn(seed: int, shape: tuple[int, ...], k: int) -> tuple[Array, Array, Array]:
-    """Logits, labels and probabilities."""
+    """Draw logits, labels and probabilities."""
     rng = np.random.default_rng(seed)
     weights = rng.uniform(0.1, 1.0, (*shape, k))
     return rng.normal(size=(*shape, k)), rng.integers(0, k, shape), weights / weights.sum(-1, keepdims=True)
@@ -38,7 +38,7 @@ def rows(x: Array, *others: Array) -> list[tuple[Any, ...]]:
 
 LOOPS = {  # name -> (the loss of one row, whether its target is a label, probabilities or numbers)
     "softmax_cross_entropy": (lambda x, y: -log_probabilities(x)[y], "labels"),
-    "auxiliary_cross_entropy": (lambda x, y: -log_probabilities(x)[y], "labels"),  # of a network without such heads
+    "auxiliary_cross_entropy": (lambda x, y: -log_probabilities(x)[y], "labels"),  # without auxiliary heads
     "nll": (lambda x, y: -x[y], "labels"),
     "multiclass_hinge": (
         lambda x, y: math.fsum(max(0.0, 1.0 + v - x[y]) for k, v in enumerate(x) if k != y),
@@ -62,7 +62,7 @@ ELEMENTS = {
 
 @pytest.mark.parametrize("name", LOOPS)
 @given(shape=shapes, k=classes, seed=seeds)
-def test_losses_of_classes_are_those_of_a_plain_loop(name: str, shape: tuple[int, ...], k: int, seed: int) -> None:
+def test_losses_of_classes_agree_with_a_plain_loop(name: str, shape: tuple[int, ...], k: int, seed: int) -> None:
     loop, kind = LOOPS[name]
     x, labels, probabilities = drawn(seed, shape, k)
     target = labels if kind == "labels" else probabilities
@@ -75,7 +75,7 @@ def test_losses_of_classes_are_those_of_a_plain_loop(name: str, shape: tuple[int
 
 @pytest.mark.parametrize("name", ELEMENTS)
 @given(shape=shapes, k=classes, seed=seeds)
-def test_losses_of_elements_are_those_of_a_plain_loop(name: str, shape: tuple[int, ...], k: int, seed: int) -> None:
+def test_losses_of_elements_agree_with_a_plain_loop(name: str, shape: tuple[int, ...], k: int, seed: int) -> None:
     x, _, target = drawn(seed, shape, k)
     x = 2.0 * x
     if name == "hinge":
@@ -112,12 +112,12 @@ def target_for(name: str, rng: np.random.Generator, shape: tuple[int, int]) -> A
 
 
 def difference(f: Any, x: Array, u: Array, h: float = 1e-3) -> Array:
-    """Derivative along u by five points."""
+    """Return the derivative along u by five-point differences."""
     return (8 * (f(x + h * u) - f(x - h * u)) - (f(x + 2 * h * u) - f(x - 2 * h * u))) / (12 * h)
 
 
 @pytest.mark.parametrize("name", [*LOOPS, *ELEMENTS])
-def test_first_and_second_derivatives_by_differences(name: str) -> None:
+def test_first_and_second_derivatives_agree_with_differences(name: str) -> None:
     rng = np.random.default_rng(1)
     x, loss = rng.normal(size=(4, 3)) * 1.3, registry.losses[name]
     target, weights = target_for(name, rng, x.shape), rng.normal(size=())
@@ -133,8 +133,8 @@ def test_first_and_second_derivatives_by_differences(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["softmax_cross_entropy", "kl_divergence", "binary_cross_entropy_with_logits", "mse"])
-def test_derivatives_by_the_target(name: str) -> None:
-    """Targets may come from another network (distillation)."""
+def test_derivatives_with_respect_to_the_target(name: str) -> None:
+    """In distillation, targets come from another network."""
     rng = np.random.default_rng(2)
     x, loss = rng.normal(size=(4, 3)), registry.losses[name]
     target = target_for("kl_divergence", rng, x.shape)
@@ -187,7 +187,7 @@ def test_extreme_logits_neither_overflow_nor_lose_the_gradient() -> None:
     assert gradient.tolist() == [[1.0, -1.0], [0.0, 0.0]]
 
 
-def test_a_class_ruled_out_by_a_logit_of_minus_infinity() -> None:
+def test_a_logit_of_minus_infinity_excludes_its_class() -> None:
     x = np.array([[0.0, -np.inf, 0.0]])
     assert losses.softmax_cross_entropy(x, [0]) == pytest.approx(math.log(2))
     gradient = tgl.grad(lambda x: losses.softmax_cross_entropy(x, np.array([0])))(x)
@@ -196,7 +196,7 @@ def test_a_class_ruled_out_by_a_logit_of_minus_infinity() -> None:
 
 
 @pytest.mark.parametrize("name", [*LOOPS, *ELEMENTS])
-def test_what_is_not_a_number_shows(name: str) -> None:
+def test_nan_reaches_the_loss(name: str) -> None:
     x = np.array([[0.5, np.nan, 0.25]])
     target = {"hinge": np.ones((1, 3))}.get(name, target_for(name, np.random.default_rng(0), (1, 3)))
     if name in ("nll",):
@@ -206,7 +206,7 @@ def test_what_is_not_a_number_shows(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*LOOPS, *ELEMENTS])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_dtype_is_kept_and_nothing_is_written(name: str, dtype: str) -> None:
+def test_the_dtype_is_kept_and_arguments_are_not_written(name: str, dtype: str) -> None:
     rng = np.random.default_rng(0)
     target = target_for(name, rng, (2, 3))
     target = target if target.dtype.kind == "i" else target.astype(dtype)
@@ -229,7 +229,7 @@ def test_integers_and_lists_are_targets_too() -> None:
     assert losses.hinge(x, tgl.tensor(np.array([[1, -1]]))) == pytest.approx(0.25)
 
 
-def test_huber_is_smooth_where_it_changes_and_delta_sets_where() -> None:
+def test_huber_is_smooth_at_delta() -> None:
     y = np.array([-3.0, -2.0, -1.0, 0.0, 2.0, 5.0])
     loss = losses.huber(y, np.zeros(6), delta=2.0, reduction="none")
     assert loss.tolist() == [4.0, 2.0, 0.5, 0.0, 2.0, 8.0]
@@ -237,7 +237,7 @@ def test_huber_is_smooth_where_it_changes_and_delta_sets_where() -> None:
     assert gradient.tolist() == [-2.0, -2.0, -1.0, 0.0, 2.0, 2.0]
 
 
-def test_the_kl_divergence_of_certainty() -> None:
+def test_the_kl_divergence_from_certain_targets() -> None:
     target = np.array([[1.0, 0.0]])
     assert losses.kl_divergence(np.array([[0.0, -np.inf]]), target) == 0.0
     assert losses.kl_divergence(np.log([[0.25, 0.75]]), target) == pytest.approx(math.log(4))
@@ -269,7 +269,7 @@ X = np.zeros((2, 3))
         (lambda: losses.mse(tgl.tensor(X, dtype="float32"), X), DTypeError, "float32 .* and float64"),
     ],
 )
-def test_errors_say_who_expected_what(call: Any, error: type[Exception], message: str) -> None:
+def test_wrong_arguments_are_refused_with_a_clear_message(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
 
@@ -282,7 +282,7 @@ def test_every_loss_is_registered_under_its_own_name() -> None:
 
 
 @pytest.mark.parametrize("name", [*LOOPS, *ELEMENTS])
-def test_the_mean_over_no_example_is_refused_and_their_sum_is_nothing(name: str) -> None:
+def test_without_examples_the_mean_is_refused_and_the_sum_is_0(name: str) -> None:
     loss, kind = registry.losses[name], LOOPS.get(name, (None, "numbers"))[1]
     x = tgl.tensor(np.zeros((0, 3)), requires_grad=True)
     target = np.zeros(0, int) if kind == "labels" else np.zeros((0, 3))

@@ -1,4 +1,4 @@
-"""Losses of integers, of float16 and of lists: the right number, whatever the width, or a clear error."""
+"""Losses of integers, of float16 and of lists give the right number or a clear error."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_float16_is_computed_in_float32(name, providers):
     np.testing.assert_allclose(gradient, steep, rtol=5e-3, atol=1e-7)
 
 
-def test_predictions_may_be_lists_and_stand_beside_floats():
+def test_predictions_may_be_lists_with_float_targets():
     assert losses["mse"]([1.0, 3.0], [1, 1]) == 2.0
     target = tgl.tensor(np.ones(2, "float32"), requires_grad=True)
     assert losses["mse"](np.array([1, 3]), target).dtype == "float32"

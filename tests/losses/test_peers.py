@@ -1,4 +1,4 @@
-"""Losses against PyTorch's, values and gradients."""
+"""Losses compared with PyTorch's: values and gradients."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ SIDES = np.sign(Y)
         ),
     ],
 )
-def test_value_and_gradient(ours: Any, theirs: Any, target: np.ndarray, reduction: str) -> None:
+def test_value_and_gradient_agree_with_pytorch(ours: Any, theirs: Any, target: np.ndarray, reduction: str) -> None:
     x, z = tgl.tensor(X, requires_grad=True), torch.tensor(X, requires_grad=True)
     a, b = ours(x, target, reduction=reduction), theirs(z, torch.tensor(target), reduction=reduction)
     np.testing.assert_allclose(a.numpy(), b.detach().numpy(), rtol=1e-12)
@@ -63,13 +63,13 @@ def test_value_and_gradient(ours: Any, theirs: Any, target: np.ndarray, reductio
     np.testing.assert_allclose(x.grad.numpy(), z.grad.numpy(), rtol=1e-12, atol=1e-14)
 
 
-def test_kl_divergence_is_their_batchmean() -> None:
+def test_kl_divergence_is_batchmean_of_pytorch() -> None:
     log_q = X - np.log(np.exp(X).sum(-1, keepdims=True))
     theirs = F.kl_div(torch.tensor(log_q), torch.tensor(P), reduction="batchmean")
     np.testing.assert_allclose(losses.kl_divergence(log_q, P), theirs.numpy(), rtol=1e-12)
 
 
-def test_hinge_is_their_embedding_loss_of_pairs_that_differ() -> None:
+def test_hinge_is_the_embedding_loss_of_pytorch_for_different_pairs() -> None:
     """PyTorch has no plain hinge; for such pairs its embedding loss is max(0, margin - distance)."""
     theirs = F.hinge_embedding_loss(torch.tensor(X * SIDES), -torch.ones(X.shape), margin=1.0, reduction="none")
     np.testing.assert_allclose(losses.hinge(X, SIDES, reduction="none"), theirs.numpy(), rtol=1e-12)

@@ -1,4 +1,4 @@
-"""Layers: paths, state, configuration, modes, keyed random numbers, updates that are committed once."""
+"""Layers: paths, state, configuration, modes, keyed random numbers, updates of buffers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tinygrad_lab_layers.residual import Residual
 
 
 class Scale(tgl.Layer):
-    """y = weight * x + mean of what it has seen (a running one)."""
+    """y = weight * x + the running mean of its inputs."""
 
     def __init__(self, features: int, *, start: float = 1.0, rng: Any = None) -> None:
         self.features = features
@@ -52,7 +52,7 @@ class Noise(tgl.Layer):
 
 
 class Net(tgl.Layer):
-    """Layers in attributes, lists and dicts; one of them twice."""
+    """A network with layers in attributes, lists and dicts; one layer is used twice."""
 
     def __init__(self) -> None:
         self.head = Scale(2)
@@ -75,7 +75,7 @@ X = np.array([[1.0, 2.0], [3.0, 5.0]], np.float32)
 
 
 def boxed(x: Any = X) -> tgl.Tensor:
-    """The input as a constant tensor."""
+    """Return the input as a constant tensor."""
     return tgl.tensor(x)
 
 
@@ -91,7 +91,7 @@ def test_paths_follow_attributes_lists_and_dicts() -> None:
     assert list(net.buffers()) == [f"{path}.mean" for path in owners]
 
 
-def test_state_holds_the_arrays_and_does_not_change_under_its_holder() -> None:
+def test_a_returned_state_does_not_change() -> None:
     layer = Scale(2)
     before = layer.state()
     layer(boxed())
@@ -103,7 +103,7 @@ def test_state_holds_the_arrays_and_does_not_change_under_its_holder() -> None:
     assert layer.state()["mean"].tolist() == [0.0, 0.0]
 
 
-def test_load_state_copies_converts_and_starts_fresh_leaves() -> None:
+def test_load_state_copies_converts_and_clears_gradients() -> None:
     layer, source = Scale(2), np.array([3.0, 4.0])
     layer.weight.sum().backward()
     layer.load_state({"weight": source, "mean": tgl.tensor(np.ones(2))})
@@ -123,14 +123,14 @@ def test_load_state_copies_converts_and_starts_fresh_leaves() -> None:
         ({"weight": np.ones(2), "mean": np.array(["a", "b"])}, "could not convert"),
     ],
 )
-def test_load_state_takes_all_or_nothing(state: dict[str, Any], message: str) -> None:
+def test_load_state_loads_all_variables_or_none(state: dict[str, Any], message: str) -> None:
     layer = Scale(2, start=5.0)
     with pytest.raises((StateError, ValueError), match=message):
         layer.load_state(state)
     assert layer.weight.numpy().tolist() == [5.0, 5.0]
 
 
-def test_a_shared_layer_is_one() -> None:
+def test_a_shared_layer_has_one_set_of_parameters() -> None:
     net = Net()
     net.eval()
     net(boxed()).sum().backward()
@@ -141,7 +141,7 @@ def test_a_shared_layer_is_one() -> None:
 
 def test_a_shared_parameter_appears_once() -> None:
     layer = tgl.Sequential(Scale(2), Scale(2))
-    layer[1].weight = layer[0].weight  # tied
+    layer[1].weight = layer[0].weight  # tied weights
     assert list(layer.parameters()) == ["0.weight"]
 
 
@@ -160,7 +160,7 @@ def test_variables_keep_their_shape_and_kind() -> None:
     assert isinstance(layer.weight, Variable)
 
 
-def test_frozen_parameters_are_constants_until_they_are_not() -> None:
+def test_frozen_parameters_are_constants_until_they_are_unfrozen() -> None:
     layer = Scale(2)
     layer.weight.freeze()
     layer.weight.assign(np.array([2.0, 2.0], np.float32))
@@ -187,7 +187,7 @@ def test_hooks_outlast_freezing() -> None:
     assert len(seen) == 1
 
 
-def test_unfreezing_what_was_not_frozen_keeps_its_gradient() -> None:
+def test_unfreezing_an_unfrozen_layer_keeps_its_gradient() -> None:
     layer = Scale(2)
     layer.weight.sum().backward()
     layer.unfreeze()
@@ -214,7 +214,7 @@ def test_layers_move_and_change_width() -> None:
 # ------------------------------------------------------------------------------------------------- configuration, modes
 
 
-def test_config_is_what_the_constructor_was_given() -> None:
+def test_config_holds_the_arguments_of_the_constructor() -> None:
     assert Scale(3, rng=0).config() == {"features": 3, "start": 1.0}
     assert Scale(features=3, start=2.0).config() == {"features": 3, "start": 2.0}
     assert Noise().config() == {}
@@ -239,9 +239,9 @@ def test_a_layer_of_a_sequence_is_replaced_by_name_or_number() -> None:
         _ = model.lost
 
 
-def test_a_network_of_ones_own_may_hold_layers_beside_its_sequence() -> None:
+def test_a_network_may_hold_layers_beside_its_sequence() -> None:
     class Network(tgl.Sequential):
-        """A sequence, and a head of which only training knows."""
+        """A network with a sequence and a head that it uses only in training."""
 
         def __init__(self) -> None:
             super().__init__({"body": Scale(3)})
@@ -254,13 +254,13 @@ def test_a_network_of_ones_own_may_hold_layers_beside_its_sequence() -> None:
     assert isinstance(network[0], Noise)
 
 
-def test_a_part_of_a_sequence_is_one() -> None:
+def test_a_slice_of_a_sequence_is_a_sequence() -> None:
     model = tgl.Sequential({"a": Scale(3, start=2.0), "b": Scale(3, start=3.0), "c": Noise()})
     assert repr(model[:2]) == "Sequential({'a': Scale(3, start=2.0), 'b': Scale(3, start=3.0)})"
     assert model.eval()[1:2](np.ones((1, 3), np.float32)).numpy().tolist() == [[3.0] * 3]
 
 
-def test_layers_one_after_another_may_stand_in_a_list() -> None:
+def test_sequential_accepts_a_list_of_layers() -> None:
     layers = [Scale(3), Scale(3, start=2.0)]
     assert list(tgl.Sequential(layers)) == list(tgl.Sequential(*layers)) == layers
     assert len(tgl.Sequential([])) == 0
@@ -285,11 +285,11 @@ def test_layers_one_after_another_may_stand_in_a_list() -> None:
         (ParallelConcat([Dense(3, 2), Noise()], axis=1), "ParallelConcat([Dense(3 -> 2), Noise()], axis=1)"),
     ],
 )
-def test_a_layer_shows_the_call_that_makes_it(layer: tgl.Layer, shown: str) -> None:
+def test_the_repr_of_a_layer_is_the_call_that_makes_it(layer: tgl.Layer, shown: str) -> None:
     assert repr(layer) == shown
 
 
-def test_a_network_that_does_not_fit_on_a_line_shows_a_layer_on_each() -> None:
+def test_a_long_repr_shows_one_layer_on_each_line() -> None:
     inner = tgl.Sequential({name: Dense(300, 300, activation="relu") for name in ("first", "second", "third")})
     network = tgl.Sequential(Residual(inner), Dense(300, 10))
     assert repr(network).splitlines() == [
@@ -302,11 +302,11 @@ def test_a_network_that_does_not_fit_on_a_line_shows_a_layer_on_each() -> None:
         "    Dense(300 -> 10),",
         ")",
     ]
-    with pytest.raises(OptionError, match=r"^Sequential: update expected"):  # a name, not a page
+    with pytest.raises(OptionError, match=r"^Sequential: update expected"):  # an error shows only the name of the class
         network.update(mean=0)
 
 
-def test_a_layer_shows_and_describes_the_layers_that_it_has_now() -> None:
+def test_repr_and_description_show_the_current_inner_layers() -> None:
     sequence, residual, branches = tgl.Sequential({"a": Dense(3, 2)}), Residual(Dense(3, 3)), ParallelConcat([Noise()])
     sequence.inner["a"], residual.inner, branches.inner[0] = Dense(3, 5), Noise(), Dense(3, 4)
     assert repr(sequence) == "Sequential({'a': Dense(3 -> 5)})"
@@ -329,7 +329,7 @@ def test_a_wrong_configuration_fails_at_once() -> None:
         tgl.Sequential(Noise(), 3)
 
 
-def test_modes_reach_all_layers_inside() -> None:
+def test_modes_apply_to_all_inner_layers() -> None:
     net = Net()
     assert all(inner.training for inner in net.layers().values())
     assert net.eval() is net
@@ -348,7 +348,7 @@ def test_a_subclass_must_define_its_forward() -> None:
         Empty().output_shape((1,))
 
 
-def test_sequential() -> None:
+def test_sequential_applies_its_layers_in_order() -> None:
     model = tgl.Sequential({"first": Scale(2, start=2.0), "second": Scale(2, start=3.0)}).eval()
     assert model(X.copy()).numpy().tolist() == (6 * X).tolist()
     assert len(model) == 2
@@ -358,7 +358,7 @@ def test_sequential() -> None:
     assert tgl.Sequential()(X) is X
 
 
-def test_an_error_says_in_which_layer() -> None:
+def test_an_error_names_its_layer() -> None:
     model = tgl.Sequential(Noise(), tgl.Sequential(Scale(3)))
     with pytest.raises(ShapeError) as caught:
         model(boxed())
@@ -369,7 +369,7 @@ def test_an_error_says_in_which_layer() -> None:
 
 
 class Power(tgl.Layer):
-    """Raise to a power, with a slip or without."""
+    """Raise to a power; with `slip`, `forward` has a bug."""
 
     def __init__(self, *, slip: bool = False) -> None:
         self.slip = slip
@@ -378,7 +378,7 @@ class Power(tgl.Layer):
         return x**self.exponent if self.slip else x ** exponent.item()
 
 
-def test_an_authors_own_slip_is_not_blamed_on_a_number_that_was_given() -> None:
+def test_a_bug_in_forward_is_not_reported_as_a_wrong_argument() -> None:
     with pytest.raises(AttributeError, match="'Power' object has no attribute 'exponent'"):
         Power(slip=True)(boxed(), 2.0)
     with pytest.raises(DTypeError, match="expected arrays or tensors, got float"):
@@ -389,7 +389,7 @@ def test_an_authors_own_slip_is_not_blamed_on_a_number_that_was_given() -> None:
 
 
 def draws(model: tgl.Layer, times: int) -> list[list[float]]:
-    """What a model returns for ones, call after call."""
+    """Return the results of successive calls of a model with ones."""
     return [model(np.ones((1, 3))).tolist()[0] for _ in range(times)]
 
 
@@ -403,7 +403,7 @@ def test_the_same_seed_gives_the_same_bits() -> None:
     assert len({x for row in first for x in row}) == 9
 
 
-def test_two_integers_resume_the_sequence() -> None:
+def test_seed_and_step_number_resume_the_random_numbers() -> None:
     a, b = Noise(), Noise()
     a.seed = b.seed = 3
     rows = draws(a, 5)
@@ -412,7 +412,7 @@ def test_two_integers_resume_the_sequence() -> None:
     assert draws(b, 2) == rows[3:]
 
 
-def test_numbers_depend_on_the_layers_path_not_on_the_order_of_calls() -> None:
+def test_random_numbers_depend_on_the_path_of_a_layer_not_on_the_order_of_calls() -> None:
     class Two(tgl.Layer):
         def __init__(self, *, swapped: bool) -> None:
             self.swapped, self.left, self.right = swapped, Noise(), Noise()
@@ -431,7 +431,7 @@ def test_numbers_depend_on_the_layers_path_not_on_the_order_of_calls() -> None:
     assert left.tolist() != right.tolist()
 
 
-def test_each_draw_of_a_call_is_another_one() -> None:
+def test_several_draws_in_a_call_are_different() -> None:
     noise = Noise()
     noise(np.ones(4))
     assert noise.first.tolist() != noise.second.tolist()
@@ -455,7 +455,7 @@ def test_the_numbers_are_uniform_and_of_any_shape() -> None:
     assert ((counts - counts.mean()) ** 2 / counts.mean()).sum() < 120  # chi squared, 63 degrees of freedom
 
 
-def test_devices_draw_alike() -> None:
+def test_random_numbers_do_not_depend_on_the_device() -> None:
     here, there = Noise(), Noise()
     x = np.ones((2, 3))
     assert np.array_equal(here(tgl.tensor(x)).numpy(), there(tgl.tensor(x, device="strict")).numpy())
@@ -472,11 +472,11 @@ def test_random_numbers_and_updates_need_a_call() -> None:
 
 
 def test_updates_are_committed_once_at_the_end_of_the_step() -> None:
-    """A layer that is called twice in a step sees the old statistics both times; its last proposal counts."""
+    """A layer that is called twice in a step uses the old statistics both times, and its last update is kept."""
     net = Net()
     net(boxed())
     head = net.head.mean.numpy().tolist()
-    assert head == [1.0, 1.75]  # half the mean of what the second call got: the same, for the weight is 1
+    assert head == [1.0, 1.75]  # half the mean of both calls' inputs, equal because the weight is 1
 
 
 def test_evaluation_updates_nothing_and_takes_no_step() -> None:
@@ -499,10 +499,10 @@ def test_a_call_that_fails_commits_nothing() -> None:
     with pytest.raises(ZeroDivisionError):
         layer(boxed())
     assert layer.inner.mean.numpy().tolist() == [0.0, 0.0]
-    Scale(2)(boxed())  # and the next call is an outermost one again
+    Scale(2)(boxed())  # the next call is an outermost call again
 
 
-def test_an_update_names_a_buffer() -> None:
+def test_update_requires_the_name_of_a_buffer() -> None:
     class Wrong(Scale):
         def forward(self, x: Any) -> Any:
             self.update(weight=1.0)
@@ -512,7 +512,7 @@ def test_an_update_names_a_buffer() -> None:
 
 
 class Checkpointed(tgl.Layer):
-    """A block whose inside is computed again in the backward walk."""
+    """A block that is recomputed in the backward pass."""
 
     def __init__(self, *, thin: bool) -> None:
         self.thin, self.scale, self.noise = thin, Scale(2), Noise()
@@ -525,7 +525,7 @@ class Checkpointed(tgl.Layer):
 
 
 @pytest.mark.parametrize("outside", [False, True])
-def test_recomputation_draws_the_same_and_updates_once(outside: bool) -> None:
+def test_recomputation_draws_the_same_numbers_and_updates_once(outside: bool) -> None:
     plain, thin = Checkpointed(thin=False), Checkpointed(thin=not outside)
     for _ in range(2):
         xs = tgl.tensor(X, requires_grad=True), tgl.tensor(X, requires_grad=True)
@@ -537,14 +537,14 @@ def test_recomputation_draws_the_same_and_updates_once(outside: bool) -> None:
         assert xs[1].grad is not None
         assert np.array_equal(xs[0].grad.numpy(), xs[1].grad.numpy())
     assert np.array_equal(plain.scale.mean.numpy(), thin.scale.mean.numpy())
-    assert np.array_equal(plain.scale.weight.grad.numpy(), thin.scale.weight.grad.numpy())  # type: ignore[union-attr]  # it was walked
+    assert np.array_equal(plain.scale.weight.grad.numpy(), thin.scale.weight.grad.numpy())  # type: ignore[union-attr]  # set by backward
     assert plain.steps == thin.steps == 2
 
 
 # ------------------------------------------------------------------------------------------------------ functional call
 
 
-def test_functional_call_differentiates_by_all_parameters() -> None:
+def test_functional_call_differentiates_with_respect_to_all_parameters() -> None:
     net = Net().eval().astype(np.float64)
     x, values = X.astype(np.float64), {path: p.value for path, p in net.parameters().items()}
     g = tgl.grad(lambda p: tgl.sum(tgl.functional_call(net, p, x) ** 2))(values)
@@ -560,14 +560,14 @@ def test_functional_call_differentiates_by_all_parameters() -> None:
     np.testing.assert_allclose(h["head.weight"].numpy(), [12 * 4 * 10.0, 0.0])  # (2 w^2 x)^2 = 4 w^4 x^2
 
 
-def test_functional_call_leaves_the_layer_as_it_is() -> None:
+def test_functional_call_does_not_change_the_layer() -> None:
     layer = Scale(2)
     y = tgl.functional_call(layer, {"weight": np.full(2, 3.0, np.float32), "mean": np.ones(2, np.float32)}, boxed())
     assert y.numpy().tolist() == (3 * X + 1).tolist()
     assert layer.weight.numpy().tolist() == [1.0, 1.0]
     assert layer.mean.numpy().tolist() == [0.0, 0.0]
     tgl.functional_call(layer, {}, boxed())
-    assert layer.mean.numpy().tolist() == [1.0, 1.75]  # a buffer that is not replaced learns as ever
+    assert layer.mean.numpy().tolist() == [1.0, 1.75]  # a buffer that is not replaced is updated as usual
     assert layer.weight.grad is None
 
 
@@ -578,7 +578,7 @@ def test_functional_call_with_the_whole_state_in_training() -> None:
     assert g["mean"].tolist() == [2.0, 2.0]
 
 
-def test_functional_call_looks_into_named_tuples_and_behind_methods() -> None:
+def test_functional_call_reaches_layers_in_named_tuples_and_methods() -> None:
     class Pair(NamedTuple):
         first: Any
         second: Any
@@ -595,17 +595,17 @@ def test_functional_call_looks_into_named_tuples_and_behind_methods() -> None:
     ones = np.ones(2, np.float32)
     names = [path for path in layer.parameters() if path.endswith("weight")]
     y = tgl.functional_call(layer, dict(zip(names, (ones * 2, ones * 3), strict=True)), boxed())
-    assert y.numpy().tolist() == (7 * X).tolist()  # 2 x + 3 x, and 2 x by the method
+    assert y.numpy().tolist() == (7 * X).tolist()  # 2 x + 3 x, and 2 x from the method
 
 
-def test_functional_call_wants_paths_and_shapes_of_the_layer() -> None:
+def test_functional_call_requires_paths_and_shapes_of_the_layer() -> None:
     with pytest.raises(StateError, match=r"functional_call: expected paths of Scale, got \['w'\]"):
         tgl.functional_call(Scale(2), {"w": np.ones(2)}, X)
     with pytest.raises(StateError, match=r"functional_call: expected weight of shape \(2,\), got \(1,\)"):
         tgl.functional_call(Scale(2), {"weight": np.ones(1)}, X)
 
 
-def test_functional_calls_share_a_layer_between_threads() -> None:
+def test_functional_calls_of_one_layer_in_several_threads() -> None:
     net, results = Net().eval(), {}
 
     def work(k: int) -> None:
@@ -630,7 +630,7 @@ def test_shared_layers_stay_shared_in_a_functional_call() -> None:
 # ------------------------------------------------------------------------------------------------------ initial weights
 
 
-def test_weights_by_rule_name_or_standard_deviation() -> None:
+def test_initial_weights_by_rule_name_or_standard_deviation() -> None:
     shape = (3, 3, 40, 50)
     fan_in, fan_out = 360, 450
     for name, variance in {
@@ -654,7 +654,7 @@ def test_weights_by_rule_name_or_standard_deviation() -> None:
     assert tgl.initializers.draw("he_normal", (0, 4)).shape == (0, 4)
 
 
-def test_a_seed_makes_weights_reproducible_and_a_generator_goes_on() -> None:
+def test_a_seed_repeats_weights_and_a_generator_continues() -> None:
     def draw(rng: Any = None) -> list[float]:
         return tgl.initializers.draw(1.0, (3,), rng=rng).tolist()
 
@@ -667,7 +667,7 @@ def test_a_seed_makes_weights_reproducible_and_a_generator_goes_on() -> None:
     assert [draw(rng), draw(rng)] == [first, second]
 
 
-def test_shapes_without_weights() -> None:
+def test_initial_weights_of_empty_shapes() -> None:
     with tgl.initializers.shapes_only():
         w = tgl.initializers.draw("he_normal", (1000, 1000, 1000))
     assert w.shape == (1000, 1000, 1000)

@@ -1,8 +1,8 @@
-"""How calls are drawn: the table's entries, small shapes, axes, values away from kinks and ties.
+"""Hypothesis strategies of calls: entries of the table, small shapes, axes, values away from kinks and ties.
 
-A `Trial` is one drawn call: a function of float64 arrays, the arrays, and what they should give. Hypothesis draws the
-structure (shapes, axes, options) and a seed; NumPy fills in the values, at a distance from kinks and ties, which are
-tested apart (test_singular_points.py).
+A `Trial` is one drawn call: a function of float64 arrays, the arrays, and the expected results. Hypothesis draws the
+structure (shapes, axes, options) and a seed. NumPy draws the values away from kinks and ties, which are tested
+separately (test_singular_points.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tinygrad_lab.backend import device_name, transfer
 Shape = tuple[int, ...]
 Draw = Any
 
-FAR = 0.1  # how far from kinks, ties and jumps values are drawn
+FAR = 0.1  # distance of drawn values from kinks, ties and jumps
 
 
 @dataclass
@@ -31,13 +31,13 @@ class Trial:
     Parameters
     ----------
     f : callable
-        The operation on float arrays, options filled in; to an array or a list of them.
+        The operation on float arrays, with its options; returns an array or a list of arrays.
     arrays : list of ndarray
         Its arguments, float64.
     expected : callable
-        What independent code (NumPy, SciPy, a loop) makes of the arguments.
+        Independent code (NumPy, SciPy, a loop) for the same results.
     torch : callable or None
-        The same on PyTorch's tensors, where PyTorch has it.
+        The same on PyTorch's tensors, if PyTorch has the operation.
     """
 
     f: Callable[..., Any]
@@ -66,7 +66,7 @@ TABLE: dict[str, Operation] = {}
 
 
 def operation(name: str, *, complex_safe: bool = True) -> Callable[..., Any]:
-    """Enter the decorated drawing function into the table."""
+    """Add the decorated drawing function to the table."""
 
     def enter(trials: Callable[[Draw], Trial]) -> Callable[[Draw], Trial]:
         TABLE[name] = Operation(st.composite(lambda draw: trials(draw))(), complex_safe)
@@ -76,23 +76,23 @@ def operation(name: str, *, complex_safe: bool = True) -> Callable[..., Any]:
 
 
 def shapes(*, least: int = 0, dims: tuple[int, int] = (0, 3)) -> st.SearchStrategy[Shape]:
-    """Small shapes; a length of 0 now and then, where `least` admits it."""
+    """Small shapes, with some lengths of 0 unless `least` is positive."""
     lengths = st.sampled_from([1, 2, 3, 4] if least else [2, 1, 3, 0])
     return st.lists(lengths, min_size=dims[0], max_size=dims[1]).map(tuple)
 
 
 def values(draw: Draw, shape: Shape, low: float = -2.0, high: float = 2.0) -> np.ndarray:
-    """Values uniform in an interval."""
+    """Draw an array of uniform values in an interval."""
     return np.asarray(generator(draw).uniform(low, high, shape))
 
 
 def generator(draw: Draw) -> np.random.Generator:
-    """NumPy's generator of a drawn seed."""
+    """Return a NumPy generator with a drawn seed."""
     return np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
 
 
 def apart(draw: Draw, *wanted: Shape) -> list[np.ndarray]:
-    """Arrays without two equal values among them: no ties."""
+    """Draw arrays without ties: no value occurs twice in them."""
     sizes = [math.prod(s) for s in wanted]
     grid = generator(draw).permutation(np.linspace(-2.0, 2.0, sum(sizes) + 1)[1:])
     parts = np.split(grid, np.cumsum(sizes)[:-1])
@@ -100,7 +100,7 @@ def apart(draw: Draw, *wanted: Shape) -> list[np.ndarray]:
 
 
 def broadcast_pair(draw: Draw) -> tuple[Shape, Shape]:
-    """Two shapes that broadcast."""
+    """Draw two shapes that broadcast."""
     whole = draw(shapes())
     return draw(part_of(whole)), draw(part_of(whole))
 
@@ -113,7 +113,7 @@ def part_of(draw: Draw, whole: Shape) -> Shape:
 
 
 def some_axes(draw: Draw, ndim: int) -> Any:
-    """None, one axis or several, counted from either end."""
+    """Draw None, one axis or several axes, counted from either end."""
     if ndim == 0:
         return draw(st.sampled_from([None, ()]))
     several = st.lists(st.integers(0, ndim - 1), unique=True, max_size=ndim).map(tuple)
@@ -126,24 +126,24 @@ def some_axes(draw: Draw, ndim: int) -> Any:
 
 
 def torch_axes(x: Any, axis: Any) -> tuple[int, ...]:
-    """Axes as PyTorch wants them."""
+    """Return axes as PyTorch requires them."""
     return tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
 
 
 def torch_like(x: Any, array: np.ndarray) -> Any:
-    """A constant of PyTorch's."""
+    """Return a constant tensor of PyTorch."""
     return x.new_tensor(array.tolist(), dtype=x.dtype) if array.dtype.kind == "f" else pytorch().as_tensor(array)
 
 
 def pytorch() -> Any:
-    """PyTorch, which only the comparisons with it need."""
+    """Import PyTorch, which only comparisons with it need."""
     import torch
 
     return torch
 
 
 def constant(array: np.ndarray, like: Any) -> Any:
-    """An array on the device of another."""
+    """Return an array on the device of another."""
     if isinstance(like, tgl.Tensor):
         return tgl.tensor(array, device=like.device)
     return transfer(np.asarray(array), device_name(like))

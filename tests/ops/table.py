@@ -1,4 +1,4 @@
-"""The table of operations: for each public one, how to draw valid arguments, what NumPy says, what PyTorch says."""
+"""The table of operations: for each public operation, drawn arguments and the results of NumPy and PyTorch."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from tests.ops.rows.constants import CONSTANTS
 
 __all__ = ["CONSTANTS", "OTHERS", "TABLE", "Trial"]
 
-ROWS = (elementwise, images, indexing, linear, normalization, reductions, shapes)  # importing them fills the table
+ROWS = (elementwise, images, indexing, linear, normalization, reductions, shapes)  # their import fills the table
 
-# Public names that are no operations.
+# Public names that are not operations.
 OTHERS = frozenset(
     {
         *("Buffer", "Layer", "Parameter", "Primitive", "Sequential", "Tensor", "Window", "__version__", "checkpoint"),

@@ -1,4 +1,4 @@
-"""Checks in front of kernels: shapes and options that do not fit are refused in the same words by every forward."""
+"""Checks before kernels: every forward refuses wrong shapes and options with the same message."""
 
 from __future__ import annotations
 
@@ -76,20 +76,20 @@ MISFITS: list[tuple[Callable[[], Any], type[LabError], str]] = [
 
 @pytest.mark.parametrize("providers", ["", "numpy", "numba"])
 @pytest.mark.parametrize(("call", "error", "message"), MISFITS)
-def test_misfits(call: Callable[[], Any], error: type[LabError], message: str, providers: str) -> None:
+def test_wrong_calls_are_refused(call: Callable[[], Any], error: type[LabError], message: str, providers: str) -> None:
     with using(providers=frozenset({providers})), pytest.raises(error, match=message):
         call()
 
 
 @pytest.mark.parametrize("providers", ["", "numpy", "numba"])
-def test_a_place_beyond_the_window_names_no_pixel(providers: str) -> None:
+def test_an_index_beyond_the_window_gets_no_gradient(providers: str) -> None:
     index = np.full((1, 2, 2, 3), 200, "uint8")
     with using(providers=frozenset({providers})):
         assert not max_pool2d_grad(ones(1, 2, 2, 3), index, size=(4, 4), **HALVES).any()
 
 
 def checked() -> tuple[Any, list[Any]]:
-    """Return a primitive with a check, and the list of what its rule was given."""
+    """Return a primitive with a check, and the list of the check's arguments."""
     seen: list[Any] = []
 
     @tgl.primitive
@@ -105,7 +105,7 @@ def checked() -> tuple[Any, list[Any]]:
     return scaled, seen
 
 
-def test_a_rule_is_given_shapes_and_what_met_it_is_remembered() -> None:
+def test_a_check_gets_shapes_and_runs_once_for_equal_arguments() -> None:
     scaled, seen = checked()
     for _ in range(3):
         assert scaled(ones(2), None, by=1).tolist() == [1, 1]
@@ -116,7 +116,7 @@ def test_a_rule_is_given_shapes_and_what_met_it_is_remembered() -> None:
 
 
 @pytest.mark.parametrize("by", [1.0, True, np.int64(1), "1", np.ones(())])
-def test_what_equals_a_number_that_was_right_is_not_taken_for_it(by: Any) -> None:
+def test_options_of_other_types_are_checked_even_if_they_are_equal(by: Any) -> None:
     scaled, _ = checked()
     scaled(ones(2), None, by=1)
     for _ in range(2):

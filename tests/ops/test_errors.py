@@ -1,4 +1,4 @@
-"""Arguments that mean nothing: the operation says who it is, what it expected and what it got."""
+"""Errors for wrong arguments name the operation, what it expected and what it got."""
 
 from __future__ import annotations
 
@@ -90,27 +90,27 @@ X = np.ones((2, 3))
         (lambda: tgl.add(X, X.astype(np.float32)), DTypeError, r"add: expected one float width"),
     ],
 )
-def test_the_message_says_who_expected_and_got(call: Callable[[], Any], error: Any, message: str) -> None:
+def test_the_message_names_operation_expected_and_got(call: Callable[[], Any], error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         call()
 
 
 @pytest.mark.parametrize("index", [5, (0, 9), np.array([7]), (0, 0, 0)])
-def test_indices_out_of_range_stay_index_errors(index: Any) -> None:
+def test_indices_out_of_range_raise_index_error(index: Any) -> None:
     with pytest.raises(IndexError):
         tgl.getitem(X, index)
     with pytest.raises(IndexError):
         tgl.tensor(X, requires_grad=True)[index]
 
 
-def test_every_error_is_one_of_the_projects_and_a_usual_one() -> None:
+def test_every_error_derives_from_lab_error_and_a_builtin_error() -> None:
     for error in (ShapeError, OptionError):
         assert issubclass(error, LabError)
         assert issubclass(error, ValueError)
     assert issubclass(DTypeError, TypeError)
 
 
-def test_whole_numbers_of_numpy_are_numbers() -> None:
+def test_numpy_integers_are_accepted_as_integers() -> None:
     one, x = np.int64(1), tgl.tensor(X)
     assert tgl.sum(X, one).shape == (2,)
     assert tgl.pad(X, one).shape == (4, 5)
@@ -129,13 +129,13 @@ def test_whole_numbers_of_numpy_are_numbers() -> None:
 # ------------------------------------------------------------------------------------------------------------- indexing
 
 
-def test_elements_named_twice_get_both_gradients() -> None:
+def test_gradients_of_elements_taken_twice_add_up() -> None:
     x = np.array([1.0, 2.0, 3.0])
     g = tgl.grad(lambda x: tgl.sum(tgl.take(x, np.array([0, 0, 2, -1])) * np.array([1.0, 2.0, 4.0, 8.0])))(x)
     assert g.tolist() == [3.0, 0.0, 12.0]
 
 
-def test_tensors_may_stand_in_an_index() -> None:
+def test_an_index_may_contain_tensors() -> None:
     x, rows = tgl.tensor(X.cumsum().reshape(2, 3), requires_grad=True), tgl.tensor(np.array([1, 1]))
     y = x[rows, tgl.tensor(np.array([0, 2]))]
     assert y.numpy().tolist() == [4.0, 6.0]
@@ -159,7 +159,7 @@ def test_getitem_and_its_adjoint_are_adjoint() -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("scalar", [0, 0.0, math.nan, True])
-def test_a_scalar_of_python_beside_an_array_widens_nothing(dtype: str, scalar: float) -> None:
+def test_a_python_scalar_does_not_change_the_float_width(dtype: str, scalar: float) -> None:
     x = tgl.tensor(np.array([1.0, -1.0], dtype), requires_grad=True)
     for out in (tgl.where(x > 0, x, scalar), tgl.where(x > 0, scalar, x), tgl.where(True, x[0], scalar)):
         assert out.dtype == dtype

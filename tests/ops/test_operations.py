@@ -1,4 +1,4 @@
-"""Every operation: its value, its first and its second derivative, in both widths and on a strict device."""
+"""Every operation: its value, its first and second derivative, in both widths and on the strict device."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ operations = pytest.mark.parametrize("name", sorted(TABLE))
 
 
 def outputs(y: Any) -> list[Any]:
-    """The results of an operation as a list."""
+    """Return the results of an operation as a list."""
     return list(y) if isinstance(y, list | tuple) else [y]
 
 
 def cotangents(ys: list[np.ndarray], seed: int = 7) -> list[np.ndarray]:
-    """A random cotangent for each result: all ones would be blind to whatever sums to zero."""
+    """Return a random cotangent for each result; ones would miss errors that sum to zero."""
     rng = np.random.default_rng(seed)
     return [np.asarray(rng.uniform(0.5, 1.5, y.shape) * rng.choice((-1.0, 1.0), y.shape)) for y in ys]
 
 
 def frozen(arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """Read-only copies: who writes into an argument is found out."""
+    """Return read-only copies, so that writing into an argument fails."""
     copies = [np.array(a) for a in arrays]
     for a in copies:
         a.flags.writeable = False
@@ -44,7 +44,7 @@ def frozen(arrays: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def paired(f: Callable[..., Any], vs: list[Any]) -> Callable[..., Any]:
-    """The scalar function sum of v * f(x): its gradient is J^T v."""
+    """Return the scalar function sum of v * f(x), whose gradient is J^T v."""
 
     def scalar(*xs: Any) -> Any:
         total: Any = None
@@ -57,12 +57,12 @@ def paired(f: Callable[..., Any], vs: list[Any]) -> Callable[..., Any]:
 
 
 def gradient(f: Callable[..., Any], xs: list[Any]) -> list[Any]:
-    """The gradient of a scalar function by each of its arguments."""
+    """Return the gradient of a scalar function with respect to each argument."""
     return list(tgl.grad(f, tuple(range(len(xs))))(*xs))
 
 
 def differences(f: Callable[..., Any], xs: list[np.ndarray], h: float) -> list[np.ndarray]:
-    """The gradient by five-point differences, element by element."""
+    """Return the gradient by five-point differences, element by element."""
     found = []
     for i, x in enumerate(xs):
         slope = np.zeros(x.shape)
@@ -78,13 +78,13 @@ def differences(f: Callable[..., Any], xs: list[np.ndarray], h: float) -> list[n
 
 
 def close(got: Any, expected: Any, *, rtol: float = 1e-6, atol: float = 1e-7) -> None:
-    """Equal to rounding, of equal shapes."""
+    """Assert that arrays have equal shapes and are equal up to rounding."""
     assert got.shape == expected.shape
     np.testing.assert_allclose(got, expected, rtol=rtol, atol=atol)
 
 
 def second(f: Callable[..., Any], vs: list[Any], us: list[Any]) -> Callable[..., Any]:
-    """The scalar function <u, J(x)^T v>, whose gradient holds the second derivatives."""
+    """Return the scalar function <u, J(x)^T v>, whose gradient holds the second derivatives."""
 
     def scalar(*xs: Any) -> Any:
         total: Any = None
@@ -97,7 +97,7 @@ def second(f: Callable[..., Any], vs: list[Any], us: list[Any]) -> Callable[...,
 
 
 def test_every_public_operation_is_in_the_table() -> None:
-    """Whoever adds an operation enters it here, and has its derivatives checked."""
+    """So the derivatives of every new operation are tested."""
     tables = [set(TABLE), set(CONSTANTS), set(OTHERS)]
     assert set.union(*tables) == set(tgl.__all__)
     assert sum(map(len, tables)) == len(tgl.__all__)
@@ -107,7 +107,7 @@ def test_every_public_operation_is_in_the_table() -> None:
 @EACH
 @given(data=st.data())
 def test_value(name: str, data: st.DataObject) -> None:
-    """Raw arrays give raw arrays; boxed ones, boxes of the same."""
+    """Arrays give arrays, and tensors give tensors of the same values."""
     trial = data.draw(TABLE[name].trials)
     xs = frozen(trial.arrays)
     got, expected = outputs(trial.f(*xs)), outputs(trial.expected(*trial.arrays))
@@ -125,7 +125,7 @@ def test_value(name: str, data: st.DataObject) -> None:
 @EACH
 @given(data=st.data())
 def test_first_derivative(name: str, data: st.DataObject) -> None:
-    """Against differences; of the arguments' shapes; and J u by jvp agrees with J^T v: <v, J u> = <J^T v, u>."""
+    """Gradients agree with differences and have the arguments' shapes, and <v, J u> = <J^T v, u> with J u by jvp."""
     trial = data.draw(TABLE[name].trials)
     xs = frozen(trial.arrays)
     vs = frozen(cotangents(outputs(trial.f(*xs))))
@@ -144,7 +144,7 @@ def test_first_derivative(name: str, data: st.DataObject) -> None:
 @EACH
 @given(data=st.data())
 def test_second_derivative(name: str, data: st.DataObject) -> None:
-    """The gradient of <u, J(x)^T v> by x and by v, against differences of the first derivative."""
+    """The gradient of <u, J(x)^T v> with respect to x and v agrees with differences of the first derivative."""
     trial = data.draw(TABLE[name].trials)
     xs = frozen(trial.arrays)
     vs, us = frozen(cotangents(outputs(trial.f(*xs)))), frozen(cotangents(xs, seed=8))
@@ -160,7 +160,7 @@ def test_second_derivative(name: str, data: st.DataObject) -> None:
 @EACH
 @given(data=st.data())
 def test_complex_step(name: str, data: st.DataObject) -> None:
-    """J u = Im f(x + ih u) / h, exact to the last digits, for h = 1e-30."""
+    """J u = Im f(x + ih u) / h for h = 1e-30, exact to rounding."""
     trial = data.draw(TABLE[name].trials)
     xs, us = frozen(trial.arrays), frozen(cotangents(trial.arrays, seed=8))
     with analytic():
@@ -174,7 +174,7 @@ def test_complex_step(name: str, data: st.DataObject) -> None:
 @EACH
 @given(data=st.data())
 def test_single_precision(name: str, data: st.DataObject) -> None:
-    """Everything stays float32, to the second derivative, and agrees with float64."""
+    """Results and derivatives to the second order stay float32 and agree with float64."""
     trial = data.draw(TABLE[name].trials)
     narrow = [x.astype(np.float32) for x in trial.arrays]
     wide = [x.astype(np.float64) for x in narrow]
@@ -192,7 +192,7 @@ def test_single_precision(name: str, data: st.DataObject) -> None:
 @EACH
 @given(data=st.data())
 def test_strict_device(name: str, data: st.DataObject) -> None:
-    """On a device whose arrays refuse NumPy: the same bits, nothing moved, nothing waited for."""
+    """The strict device gives the same bits, without transfers or waits."""
     trial = data.draw(TABLE[name].trials)
     xs, vs = trial.arrays, cotangents(outputs(trial.f(*trial.arrays)))
     us = cotangents(xs, seed=8)
@@ -214,7 +214,7 @@ def test_strict_device(name: str, data: st.DataObject) -> None:
 
 
 def constants_alone(moved: Any) -> bool:
-    """The table's own constants (masks, positions) go to the device; nothing comes back, nothing waits."""
+    """Only the table's own constants (masks, positions) may be moved to the device; nothing is moved back or waits."""
     return set(moved) == {"to the device"}
 
 
@@ -222,7 +222,7 @@ def constants_alone(moved: Any) -> bool:
 @EACH
 @given(data=st.data())
 def test_results_without_a_derivative(name: str, data: st.DataObject) -> None:
-    """As NumPy's; boxed arguments give boxed constants; on the strict device as well."""
+    """Results agree with NumPy, also on the strict device, and tensors give constant tensors."""
     row = CONSTANTS[name]
     arrays = frozen(list(row.arrays(data.draw)))
     expected = row.expected(*arrays)
@@ -237,7 +237,7 @@ def test_results_without_a_derivative(name: str, data: st.DataObject) -> None:
 
 
 def primitives() -> dict[str, tgl.Primitive]:
-    """Every primitive of tinygrad_lab.ops by its dotted name."""
+    """Return every primitive of tinygrad_lab.ops by its dotted name."""
     found = {}
     for info in pkgutil.iter_modules(tgl.ops.__path__):
         module = importlib.import_module(f"tinygrad_lab.ops.{info.name}")
@@ -249,7 +249,7 @@ def primitives() -> dict[str, tgl.Primitive]:
 
 @pytest.fixture
 def rules_run(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """The rules that have run: "module.primitive argument"."""
+    """The rules that have run, as "module.primitive argument"."""
     seen: set[str] = set()
 
     def watched(key: str, rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -270,13 +270,13 @@ def rules_run(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 def pushing(f: Callable[..., Any], xs: list[Any], vs: list[Any]) -> Callable[..., list[Any]]:
-    """The function u -> J u, as the gradient of <u, J^T v> by v."""
+    """Return the function u -> J u, as the gradient of <u, J^T v> with respect to v."""
     return lambda *us: gradient(lambda *vs: second(f, list(vs), list(us))(*xs), vs)
 
 
 @pytest.mark.slow
 def test_the_table_reaches_every_rule(rules_run: set[str]) -> None:
-    """A rule that no drawn call reaches would be unchecked, however many examples pass."""
+    """A rule that no drawn call reaches would not be tested by any number of examples."""
 
     every = {f"{name} {op.names(i)}" for name, op in primitives().items() for i, r in op.rules.items() if r.function}
 
@@ -296,7 +296,7 @@ def test_the_table_reaches_every_rule(rules_run: set[str]) -> None:
 
 
 def test_the_strict_device_is_strict() -> None:
-    """It refuses every way into NumPy that is known, and lets nothing of NumPy in."""
+    """It refuses every known conversion to NumPy, and every array of NumPy."""
     x = to_device(np.arange(3.0))
     ways: list[Callable[[], Any]] = [
         lambda: np.asarray(x),

@@ -1,4 +1,4 @@
-"""Conventions at kinks, ties and poles, as the docstrings state them; and digits kept where formulas lose them."""
+"""Conventions at kinks, ties and poles, as in the docstrings, and precision where simple formulas lose digits."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ INF, NAN = math.inf, math.nan
 
 
 def slope(f: Callable[[Any], Any], x: Any) -> list[Any]:
-    """The gradient of sum(f)."""
+    """Return the gradient of sum(f)."""
     with np.errstate(all="ignore"):
         return np.asarray(tgl.grad(lambda x: tgl.sum(f(x)))(np.asarray(x, dtype=float))).tolist()
 
 
 def same(a: Any, b: Any) -> bool:
-    """Equal, NaN being equal to itself."""
+    """Return whether arrays are equal; NaN equals NaN."""
     return np.allclose(a, b, rtol=1e-14, atol=0.0, equal_nan=True)
 
 
@@ -73,12 +73,12 @@ def test_derivatives_at_singular_points(f: Callable[[Any], Any], x: list[float],
 @pytest.mark.parametrize("name", ["maximum", "minimum"])
 @pytest.mark.parametrize(("x", "y"), [(1.0, 1.0), (NAN, 1.0), (0.0, -0.0)])
 def test_a_tie_of_two_is_halved(name: str, x: float, y: float) -> None:
-    """Without a warning, also of NaN."""
+    """There is no warning, even for NaN."""
     got = tgl.grad(lambda x, y: getattr(tgl, name)(x, y), (0, 1))(np.array(x), np.array(y))
     assert tuple(map(float, got)) == (0.5, 0.5)
 
 
-def test_a_number_may_be_one_side_of_a_tie() -> None:
+def test_a_tie_with_a_number_is_halved() -> None:
     assert slope(lambda x: tgl.maximum(x, 0.0), [-1.0, 0.0, 1.0]) == [0.0, 0.5, 1.0]
     assert slope(lambda x: tgl.minimum(0.0, x), [-1.0, 0.0, 1.0]) == [1.0, 0.5, 0.0]
 
@@ -89,7 +89,7 @@ def test_equal_elements_are_sorted_in_their_order() -> None:
     assert slope(lambda x: tgl.sort(x) * np.array([1.0, 2.0, 3.0, 4.0]), x) == [3.0, 1.0, 4.0, 2.0]
 
 
-def test_the_first_of_equal_maxima_wins_a_window_and_padding_never() -> None:
+def test_the_first_of_equal_maxima_of_a_window_gets_the_gradient_and_padding_never() -> None:
     x = np.array([[-1.0, -1.0], [-3.0, -1.0]]).reshape(1, 2, 2, 1)
     options: Any = {"kernel_size": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
     out, index = tgl.max_pool2d(x, **options)
@@ -104,7 +104,7 @@ def test_the_first_of_equal_maxima_wins_a_window_and_padding_never() -> None:
 
 
 def test_mixed_derivatives_of_a_power_at_singular_points() -> None:
-    """d/dx d/dy x^y = x^(y-1) (1 + y log x), also at y = 0, where the first derivative by x vanishes."""
+    """d/dx d/dy x^y = x^(y-1) (1 + y log x), also at y = 0, where the first derivative with respect to x is 0."""
 
     def by_x(x: Any, y: Any) -> Any:
         return tgl.grad(lambda x: tgl.power(x, y))(x)
@@ -124,7 +124,7 @@ def test_the_norm_at_zero_has_no_infinite_second_derivative() -> None:
     assert same(slope(lambda x: tgl.norm(x, -1), rows), [[0.0, 0.0], [0.6, 0.8]])
 
 
-def test_the_standard_deviation_has_a_second_derivative_and_none_where_it_is_zero() -> None:
+def test_the_second_derivative_of_the_standard_deviation() -> None:
     x, deviation = np.array([1.0, 3.0, 4.0]), np.std([1.0, 3.0, 4.0])
     centered = x - x.mean()
     expected = (np.eye(3) - 1 / 3) / (3 * deviation) - np.outer(centered, centered) / (9 * deviation**3)
@@ -132,7 +132,7 @@ def test_the_standard_deviation_has_a_second_derivative_and_none_where_it_is_zer
     assert same(tgl.hessian(tgl.std)(np.full(2, 2.0)), np.zeros((2, 2)))
 
 
-def test_not_a_number_comes_through() -> None:
+def test_nan_reaches_results_and_gradients() -> None:
     x = np.array([NAN, 1.0])
     for f in (tgl.relu, tgl.sigmoid, tgl.absolute, lambda x: tgl.clip(x, low=0.0), lambda x: tgl.maximum(x, 0.0)):
         assert math.isnan(f(x)[0])
@@ -163,7 +163,7 @@ def test_logarithms_of_powers_are_exact() -> None:
 
 
 def test_a_quotient_of_small_numbers_has_its_derivative() -> None:
-    """y * y would vanish in float32."""
+    """y * y would underflow in float32."""
     x, y = np.array([2e-30], np.float32), np.array([1e-30], np.float32)
     g = tgl.grad(lambda y: tgl.sum(tgl.divide(x, y)) * np.float32(1e-30))(y)
     np.testing.assert_allclose(g, [-2.0], rtol=1e-5)
@@ -176,10 +176,10 @@ def test_the_inverse_functions_do_not_cancel_near_their_ends() -> None:
     np.testing.assert_allclose(slope(tgl.arccosh, [1 + gap]), [1 / math.sqrt(gap * (2 + gap))], rtol=1e-14)
 
 
-# -------------------------------------------------------------------------------------------------------------- nothing
+# --------------------------------------------------------------------------------------------------------- empty arrays
 
 
-def test_reductions_of_nothing() -> None:
+def test_reductions_of_empty_arrays() -> None:
     empty = np.zeros((2, 0))
     assert tgl.sum(empty) == 0.0
     assert tgl.prod(empty, 1).tolist() == [1.0, 1.0]

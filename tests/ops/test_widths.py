@@ -1,4 +1,4 @@
-"""Integers, booleans and float16: each function gives what NumPy gives, the right number, or a clear error."""
+"""Integers, booleans and float16: each function gives NumPy's result, the right number, or a clear error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tinygrad_lab.errors import DTypeError, GradientError, LabError, OptionError
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
 PROVIDERS = {"reference": frozenset(), "numpy": frozenset({"numpy"}), "numba": frozenset({"numpy", "numba"})}
 EACH = settings(max_examples=settings().max_examples // 10, suppress_health_check=list(HealthCheck))
-DIGITS = {"float16": 2e-3, "float32": 2e-5}  # relative, of numbers that were rounded a few times
+DIGITS = {"float16": 2e-3, "float32": 2e-5}  # relative errors of numbers that were rounded a few times
 
 
 @pytest.fixture(params=PROVIDERS)
@@ -36,7 +36,7 @@ def outputs(y: Any) -> list[np.ndarray]:
 
 
 def agree(got: Any, wanted: Any) -> bool:
-    """Return whether results are the same numbers, to the digits of the first ones' dtypes."""
+    """Return whether results agree up to the precision of the dtype of `got`."""
     for g, w in zip(outputs(got), outputs(wanted), strict=True):
         digits = DIGITS.get(g.dtype.name, 1e-9)
         if not np.allclose(np.asarray(g, float), np.asarray(w, float), rtol=digits, atol=digits, equal_nan=True):
@@ -53,7 +53,7 @@ def same(got: Any, wanted: Any) -> bool:
 @EACH
 @given(data=st.data())
 def test_integers_are_right_or_refused(name: str, data: st.DataObject) -> None:
-    """Of functions of NumPy's names NumPy's own results of these integers count too, overflow included."""
+    """For functions with NumPy's names, NumPy's own result is right too, including its overflow."""
     trial = data.draw(TABLE[name].trials)
     scaled = [np.rint(a * 40) for a in trial.arrays]
     for dtype in INTEGERS:
@@ -64,7 +64,7 @@ def test_integers_are_right_or_refused(name: str, data: st.DataObject) -> None:
 
 
 def right(name: str, trial: Trial, integers: list[np.ndarray]) -> bool:
-    """Return whether the result is NumPy's, or the one of the same numbers in float64, or an error of our own."""
+    """Return whether the result is that of NumPy, or that of the same numbers in float64, or an error of ours."""
     try:
         got = trial.f(*integers)
     except LabError:
@@ -73,7 +73,7 @@ def right(name: str, trial: Trial, integers: list[np.ndarray]) -> bool:
         try:
             if same(got, trial.expected(*integers)):
                 return True
-        except TypeError:  # NumPy takes no such integers
+        except TypeError:  # NumPy does not accept these integers
             pass
     return agree(got, trial.f(*(a.astype("float64") for a in integers)))
 
@@ -93,14 +93,14 @@ def right(name: str, trial: Trial, integers: list[np.ndarray]) -> bool:
         (lambda x: tgl.log_softmax(x)[:3], 70_000, 0.0),
     ],
 )
-def test_float16_is_added_up_in_float32(provider: str, f: Callable[..., Any], shape: Any, value: float) -> None:
+def test_float16_is_summed_in_float32(provider: str, f: Callable[..., Any], shape: Any, value: float) -> None:
     x = np.full(shape, value)
     got = f(x.astype("float16"))
     assert got.dtype == "float16"
     np.testing.assert_allclose(got.astype("float64"), f(x), rtol=1e-3)
 
 
-def test_gradients_of_float16_are_those_of_float32_rounded(provider: str) -> None:
+def test_gradients_of_float16_are_rounded_gradients_of_float32(provider: str) -> None:
     x = (np.random.default_rng(0).standard_normal((5, 8)) * 300).astype("float16")
     functions: list[Callable[..., Any]] = [
         lambda x: tgl.sum(tgl.mean(x, 0)),
@@ -115,7 +115,7 @@ def test_gradients_of_float16_are_those_of_float32_rounded(provider: str) -> Non
         np.testing.assert_allclose(got, wide, rtol=4e-3, atol=4e-3 * np.abs(wide).max())
 
 
-def test_float16_beside_float32_is_still_refused() -> None:
+def test_float16_with_float32_is_refused() -> None:
     x, channel = np.ones((4, 2), "float16"), np.ones(2, "float32")
     with pytest.raises(DTypeError, match="batch_norm: expected one float width"):
         tgl.batch_norm(x, channel, channel, eps=1e-5)
@@ -142,20 +142,20 @@ LISTS: list[tuple[Callable[..., Any], Callable[..., Any], list[Any]]] = [
 
 
 @pytest.mark.parametrize(("ours", "numpys", "given_lists"), LISTS)
-def test_lists_and_numbers_are_arrays(ours: Any, numpys: Any, given_lists: list[Any]) -> None:
+def test_lists_and_numbers_are_accepted_as_arrays(ours: Any, numpys: Any, given_lists: list[Any]) -> None:
     got, wanted = ours(*given_lists), numpys(*given_lists)
     np.testing.assert_allclose(got, wanted)
     assert got.dtype == wanted.dtype
 
 
-def test_a_list_of_floats_takes_the_width_beside_it() -> None:
+def test_a_list_of_floats_takes_the_width_of_the_other_array() -> None:
     x, row = tgl.tensor(np.eye(2, dtype="float32"), requires_grad=True), [1.0, 2.0]
     for y in (tgl.matmul(x, row), tgl.add(row, x), tgl.concatenate([x, [row]]), x * row, x * [1, 2]):
         assert (y.dtype, y.requires_grad) == ("float32", True)
 
 
 @pytest.mark.parametrize("integers", [np.array([1, 2]), np.array([1, 2], "uint8"), [1, 2]])
-def test_operators_take_integers_on_either_side(integers: Any) -> None:
+def test_operators_accept_integers_on_either_side(integers: Any) -> None:
     x = tgl.tensor(np.ones(2, "float32"), requires_grad=True)
     for y in (x * integers, integers * x, x @ integers, integers @ x, integers - x, integers**x):
         assert (y.dtype, y.requires_grad) == ("float32", True)
@@ -183,7 +183,7 @@ REFUSED = r"expected (numbers|arrays of numbers|an array without a mask|a rectan
         np.ma.array([1.0, 2.0], mask=[False, True]),
     ],
 )
-def test_what_holds_no_numbers_is_refused_everywhere(foreign: Any) -> None:
+def test_arrays_that_hold_no_numbers_are_refused_everywhere(foreign: Any) -> None:
     x = tgl.tensor(np.ones(2), requires_grad=True)
     ways: list[Callable[[], Any]] = [
         lambda: tgl.tensor(foreign), lambda: x * foreign, lambda: foreign * x, lambda: tgl.add(x, foreign),
@@ -208,7 +208,7 @@ def test_a_dtype_of_no_numbers_is_refused(dtype: Any) -> None:
 
 @pytest.mark.parametrize("name", ["bfloat16", "float8_e5m2", "float8_e4m3fn", "int4"])
 def test_dtypes_of_other_packages_are_refused(name: str) -> None:
-    """Some of them say that they are of NumPy's kind of floats."""
+    """Some of these dtypes have the kind of NumPy's floats."""
     dtype = np.dtype(getattr(pytest.importorskip("ml_dtypes"), name))
     x, foreign = tgl.tensor(np.ones(2, "float32"), requires_grad=True), np.ones(2, dtype)
     ways: list[Callable[[], Any]] = [
@@ -222,7 +222,7 @@ def test_dtypes_of_other_packages_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("f", [tgl.norm, tgl.var, tgl.std])
-def test_complex_numbers_where_numpy_means_another_function(f: Callable[..., Any]) -> None:
+def test_complex_numbers_are_refused_where_numpy_defines_another_function(f: Callable[..., Any]) -> None:
     with pytest.raises(DTypeError, match=f"{f.__name__}: expected real numbers, got complex128"):
         f(np.array([1 + 2j, 3 - 1j]))
 
@@ -243,7 +243,7 @@ def test_complex_results_and_complex_variables() -> None:
 # ------------------------------------------------------------------------------------------------ empty, 0-dimensional
 
 
-def test_sums_of_nothing_keep_their_dtype() -> None:
+def test_sums_of_empty_arrays_keep_their_dtype() -> None:
     x = np.zeros((2, 0), "float32")
     with np.errstate(divide="ignore"):
         assert tgl.logsumexp(x, 1).dtype == "float32"
@@ -256,7 +256,7 @@ def test_sums_of_nothing_keep_their_dtype() -> None:
 
 @pytest.mark.parametrize("f", [tgl.softmax, tgl.log_softmax])
 @pytest.mark.parametrize("shape", [(), (2, 3), (200, 300)])
-def test_an_axis_that_is_not_there(provider: str, f: Any, shape: tuple[int, ...]) -> None:
+def test_an_axis_out_of_range_is_refused(provider: str, f: Any, shape: tuple[int, ...]) -> None:
     with pytest.raises(OptionError, match=rf"{f.__name__}: expected .*got {len(shape) + 1}"):
         f(np.ones(shape, "float32"), axis=len(shape) + 1)
     if not shape:

@@ -1,4 +1,4 @@
-"""A problem to follow for many steps: L_t(p) = sum(c p^2 / 2 + d_t p), a bowl that is shaken."""
+"""A test problem for many steps of optimizers: L_t(p) = sum(c p^2 / 2 + d_t p), a bowl that is shaken."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STEPS = 100
 
 
 class Bowl:
-    """Two parameters, their start, and the shaking."""
+    """Two parameters, their initial values, and the shaking d_t."""
 
     def __init__(self, seed: int = 0, dtype: str = "float64") -> None:
         rng = np.random.default_rng(seed)

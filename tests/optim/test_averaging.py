@@ -1,4 +1,4 @@
-"""Averages of weights."""
+"""Averages of weights over steps."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def follow(average: WeightAverage, start: int = 0, stop: int = 50) -> np.ndarray
     return average.weights()["scale"]
 
 
-def test_the_mean_is_the_mean() -> None:
+def test_the_average_is_the_mean_of_all_steps() -> None:
     np.testing.assert_allclose(follow(StochasticWeightAverage(Scale())), WEIGHTS.mean(0), rtol=1e-5)
 
 
-def test_the_moving_average_is_that_of_a_loop() -> None:
+def test_the_moving_average_agrees_with_a_plain_loop() -> None:
     expected = WEIGHTS[0].astype("float64")
     for weights in WEIGHTS[1:]:
         expected = 0.9 * expected + 0.1 * weights
@@ -48,7 +48,7 @@ def test_the_moving_average_is_that_of_a_loop() -> None:
 
 
 @each
-def test_weights_are_a_state_of_the_model_that_nothing_changes_later(kind: str) -> None:
+def test_averaged_weights_are_a_state_that_does_not_change_later(kind: str) -> None:
     average = KINDS[kind](Scale())
     untouched = average.weights()
     follow(average, stop=10)
@@ -57,12 +57,12 @@ def test_weights_are_a_state_of_the_model_that_nothing_changes_later(kind: str) 
     other = Scale()
     other.load_state(weights)
     np.testing.assert_array_equal(other.scale.value, weights["scale"])
-    np.testing.assert_array_equal(other.seen.value, [9, 9])  # buffers are the model's of the moment
+    np.testing.assert_array_equal(other.seen.value, [9, 9])  # buffers are copied from the model
     assert weights["scale"].dtype == np.float32
     follow(average, start=10, stop=20)
     np.testing.assert_array_equal(weights["scale"], held)
     np.testing.assert_array_equal(untouched["scale"], np.zeros(3))
-    np.testing.assert_array_equal(average.model.scale.value, WEIGHTS[19])  # the model itself learns on, unaveraged
+    np.testing.assert_array_equal(average.model.scale.value, WEIGHTS[19])  # the model itself is not averaged
 
 
 @each
@@ -97,6 +97,6 @@ def test_a_state_that_does_not_fit_is_refused(state: dict[str, Any], message: st
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.1, float("nan")])
-def test_the_decay_is_a_share(decay: float) -> None:
+def test_the_decay_is_between_0_and_1(decay: float) -> None:
     with pytest.raises(OptionError, match="decay from 0 to 1"):
         ExponentialMovingAverage(Scale(), decay=decay)

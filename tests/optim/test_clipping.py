@@ -22,7 +22,7 @@ def with_gradients(*gradients: np.ndarray) -> dict[str, tgl.Parameter]:
 
 
 @given(seed=st.integers(0, 2**32 - 1), max_norm=st.floats(0.01, 100), dtype=st.sampled_from(["float32", "float64"]))
-def test_the_norm_together_is_bounded_and_the_direction_kept(seed: int, max_norm: float, dtype: str) -> None:
+def test_the_global_norm_is_bounded_and_the_direction_kept(seed: int, max_norm: float, dtype: str) -> None:
     rng = np.random.default_rng(seed)
     gradients = [rng.normal(size=shape).astype(dtype) for shape in ((3, 2), (4,), (), (0, 2))]
     parameters = with_gradients(*gradients)
@@ -41,27 +41,27 @@ def test_a_small_norm_changes_no_bit() -> None:
     np.testing.assert_array_equal(parameters["0"].grad.numpy(), gradient)
 
 
-def test_squares_that_float32_cannot_hold() -> None:
+def test_the_norm_of_gradients_whose_squares_overflow_float32() -> None:
     parameters = with_gradients(np.array([3e30, 4e30], "float32"))
     assert clip_by_norm(parameters, 1.0) == pytest.approx(5e30)
     np.testing.assert_allclose(parameters["0"].grad.numpy(), [0.6, 0.8], rtol=1e-6)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_norm_that_is_not_finite_is_reported_and_nothing_scaled(bad: float) -> None:
+def test_a_norm_that_is_not_finite_is_returned_and_nothing_is_scaled(bad: float) -> None:
     gradient = np.array([1.0, bad])
     parameters = with_gradients(gradient)
     assert not math.isfinite(clip_by_norm(parameters, 1.0))
     np.testing.assert_array_equal(parameters["0"].grad.numpy(), gradient)
 
 
-def test_values_are_held_and_nan_stays() -> None:
+def test_values_are_clipped_and_nan_stays() -> None:
     parameters = with_gradients(np.array([-3.0, 0.5, np.nan, np.inf], "float32"))
     clip_by_value(parameters, 1.0)
     np.testing.assert_array_equal(parameters["0"].grad.numpy(), np.array([-1.0, 0.5, np.nan, 1.0], "float32"))
 
 
-def test_the_arrays_that_others_hold_are_not_written() -> None:
+def test_clipping_does_not_write_into_arrays_of_others() -> None:
     parameters = with_gradients(np.array([3.0, 4.0]), np.array([3.0]))
     held = parameters["0"].node.grad
     held.flags.writeable = False
@@ -70,7 +70,7 @@ def test_the_arrays_that_others_hold_are_not_written() -> None:
     np.testing.assert_array_equal(held, [3.0, 4.0])
 
 
-def test_frozen_parameters_and_those_without_gradient_do_not_count() -> None:
+def test_parameters_that_are_frozen_or_without_gradient_do_not_count() -> None:
     parameters = with_gradients(np.array([3.0, 4.0]))
     frozen = tgl.Parameter(np.ones(2))
     frozen.freeze()
@@ -82,7 +82,7 @@ def test_frozen_parameters_and_those_without_gradient_do_not_count() -> None:
 
 
 @pytest.mark.parametrize("bound", [0.0, -1.0, math.nan])
-def test_bounds_are_positive(bound: float) -> None:
+def test_bounds_must_be_positive(bound: float) -> None:
     with pytest.raises(OptionError, match="above 0"):
         clip_by_norm({}, bound)
     with pytest.raises(OptionError, match="above 0"):

@@ -1,4 +1,4 @@
-"""Optimizers, clipping and averages where arrays refuse to become NumPy's, as on a GPU."""
+"""Optimizers, clipping and averages on the strict device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinygrad_lab.train.checkpoint import load, save
 
 
 class BowlThere(Bowl):
-    """The same problem on the device."""
+    """The problem `Bowl` on the device."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -35,7 +35,7 @@ def values(optimizer: Optimizer) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", MAKERS)
-def test_every_optimizer_takes_the_same_steps_and_moves_nothing(name: str, dtype: str) -> None:
+def test_every_optimizer_takes_the_same_steps_without_transfers(name: str, dtype: str) -> None:
     bowl, make = BowlThere(dtype=dtype), MAKERS[name][0]
     optimizer, before = make(bowl.parameters()), transfers.copy()
     for step in range(10):
@@ -48,7 +48,7 @@ def test_every_optimizer_takes_the_same_steps_and_moves_nothing(name: str, dtype
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_run_may_go_on_on_another_device(name: str, tmp_path: Path) -> None:
+def test_an_optimizer_may_resume_on_another_device(name: str, tmp_path: Path) -> None:
     bowl, make = Bowl(), MAKERS[name][0]
     expected = bowl.follow(make(bowl.parameters()), stop=10)
     first = make(bowl.parameters())
@@ -62,11 +62,11 @@ def test_a_run_may_go_on_on_another_device(name: str, tmp_path: Path) -> None:
         second.step()
     for path, array in values(second).items():
         np.testing.assert_array_equal(array, expected[path])
-    save(tmp_path / "b", {"optimizer": second.state()})  # and back
+    save(tmp_path / "b", {"optimizer": second.state()})  # and back again
     assert load(tmp_path / "b")["optimizer"].keys() == second.state().keys()
 
 
-def test_clipping_waits_for_the_norm_alone() -> None:
+def test_clipping_waits_only_for_the_norm() -> None:
     bowl, here = BowlThere(), Bowl()
     p, q = bowl.parameters(), here.parameters()
     bowl.loss(p, 0).backward()
@@ -94,7 +94,7 @@ def test_averages_stay_on_the_device() -> None:
     assert transfers == before
     np.testing.assert_array_equal(to_host(weights["weight"]), [1.0, 5.0])
     other = ExponentialMovingAverage(model, decay=0.5)
-    other.load_state({"count": 1, "average/weight": np.array([0.0, 4.0])})  # from a file
+    other.load_state({"count": 1, "average/weight": np.array([0.0, 4.0])})  # as from a file
     other.update()
     np.testing.assert_array_equal(to_host(other.weights()["weight"]), [1.0, 5.0])
 

@@ -1,4 +1,4 @@
-"""Optimizers: their rules against plain loops, groups, and the state that a resumed run needs."""
+"""Optimizers: their rules compared with plain loops, groups, and the state that a resumed run needs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def adam(p: float, g: float, s: dict[str, float], t: int, shrink: float = 0.0) -
     return p - 0.02 * shrink * p - 0.02 * unbiased[0] / (math.sqrt(unbiased[1]) + 1e-8)
 
 
-MAKERS: dict[str, tuple[Callable[..., Optimizer], Rule, float]] = {  # ours, one coordinate's rule, L2 decay in the loop
+MAKERS: dict[str, tuple[Callable[..., Optimizer], Rule, float]] = {  # optimizer, rule for one coordinate, L2 decay
     "sgd": (lambda p: SGD(p, lr=0.05), sgd, 0.0),
     "sgd, decay": (lambda p: SGD(p, lr=0.05, weight_decay=0.1), sgd, 0.1),
     "momentum": (lambda p: SGD(p, lr=0.05, momentum=0.9, weight_decay=0.1), lambda *a: sgd(*a, mu=0.9), 0.1),
@@ -69,12 +69,12 @@ def test_a_step_without_any_gradient_is_refused() -> None:
     with pytest.raises(StateError, match=r"^SGD.step: expected a gradient of some parameter, got none; call loss.back"):
         optimizer.step()
     w.sum().backward()
-    optimizer.step()  # one that got none is left alone
+    optimizer.step()  # a parameter without a gradient is not changed
     np.testing.assert_array_equal(b.numpy(), [1])
 
 
 @each
-def test_a_hundred_steps_are_those_of_a_plain_loop(name: str) -> None:
+def test_a_hundred_steps_agree_with_a_plain_loop(name: str) -> None:
     make, rule, decay = MAKERS[name]
     bowl = Bowl()
     got = bowl.follow(make(bowl.parameters()))
@@ -92,7 +92,7 @@ def test_float32_stays_float32_and_follows_float64(name: str) -> None:
     make, _, _ = MAKERS[name]
     narrow, wide = Bowl(dtype="float32"), Bowl()
     optimizer = make(narrow.parameters())
-    optimizer.lr = np.float64(optimizer.lr)  # what a schedule written in NumPy may hand over
+    optimizer.lr = np.float64(optimizer.lr)  # as a schedule written in NumPy may return
     got, expected = narrow.follow(optimizer), make(wide.parameters())
     wide.follow(expected)
     for path, array in got.items():
@@ -102,7 +102,7 @@ def test_float32_stays_float32_and_follows_float64(name: str) -> None:
 
 
 @each
-def test_a_step_gives_a_fresh_array_and_writes_into_nobody_elses(name: str) -> None:
+def test_a_step_makes_new_arrays_and_does_not_write_into_old_ones(name: str) -> None:
     bowl = Bowl()
     optimizer = MAKERS[name][0](bowl.parameters())
     for step in range(3):
@@ -143,13 +143,13 @@ def test_resuming_from_the_state_gives_the_same_bits(name: str, dtype: str) -> N
     second = make({path: tgl.Parameter(p.value) for path, p in first.parameters.items()})
     second.lr = 99.0
     second.load_state(first.state())
-    bowl.follow(first, start=37)  # what was handed over is its own
+    bowl.follow(first, start=37)  # load_state copies the arrays
     got = bowl.follow(second, start=37)
     assert all(np.array_equal(got[path], expected[path]) for path in expected)
 
 
 @each
-def test_the_state_is_flat_and_plain(name: str) -> None:
+def test_the_state_is_a_flat_dict_of_arrays(name: str) -> None:
     bowl = Bowl()
     optimizer = MAKERS[name][0](bowl.parameters())
     bowl.follow(optimizer, stop=2)
@@ -174,7 +174,7 @@ def test_parameters_without_shape_or_elements(name: str) -> None:
     optimizer.load_state(optimizer.state())
 
 
-def test_frozen_parameters_and_those_without_gradient_are_left_alone() -> None:
+def test_parameters_that_are_frozen_or_without_gradient_do_not_change() -> None:
     used, frozen, unused = (tgl.Parameter(np.ones(2)) for _ in range(3))
     optimizer = Adam({"used": used, "frozen": frozen, "unused": unused}, weight_decay=0.5)
     frozen.freeze()
@@ -188,7 +188,7 @@ def test_frozen_parameters_and_those_without_gradient_are_left_alone() -> None:
 
 
 def test_a_parameter_that_is_unfrozen_late_starts_its_own_count() -> None:
-    """Adam's first step is lr times the sign of the gradient; with a common count it would be another."""
+    """Adam's first step is lr times the sign of the gradient, but only if its step count starts at 0."""
     early, late = tgl.Parameter(np.ones(1)), tgl.Parameter(np.ones(1))
     optimizer = Adam({"early": early, "late": late}, lr=0.01)
     late.freeze()
@@ -206,7 +206,7 @@ def groups_of(optimizer: Optimizer) -> dict[str, dict[str, Any]]:
     return {path: {**own, "lr_factor": optimizer._lr_factors[path]} for path, own in optimizer.options.items()}
 
 
-def test_groups_are_chosen_by_patterns_and_later_ones_overrule() -> None:
+def test_groups_are_chosen_by_patterns_and_later_ones_have_priority() -> None:
     paths = ["features.0.weight", "features.0.bias", "head.weight", "head.bias"]
     parameters = {path: tgl.Parameter(np.ones(1)) for path in paths}
     groups = {"features.*": {"lr_factor": 0.1, "momentum": 0.5}, "*.bias": {"weight_decay": 0, "lr_factor": 2}}
@@ -299,7 +299,7 @@ def test_every_optimizer_is_registered() -> None:
 
 
 def test_a_kernel_may_replace_an_update() -> None:
-    """What the engine does for any primitive: here one that leaves a mark."""
+    """A kernel can be registered for an update as for any primitive; this one records its calls."""
     from tinygrad_lab.optim.updates import sgd_update
 
     seen = []
@@ -322,6 +322,6 @@ def test_a_kernel_may_replace_an_update() -> None:
 
 def test_a_call_that_does_not_fit_says_what_an_optimizer_takes() -> None:
     with pytest.raises(CallError, match=r"^SGD: expected SGD\(parameters, \*, lr, .*\), got SGD\(.*0.1\): .* by name$"):
-        SGD(P, 0.1)  # type: ignore[misc]  # it is what is tried
+        SGD(P, 0.1)  # type: ignore[misc]  # tested error
     with pytest.raises(CallError, match=r"missing a required (keyword-only )?argument: 'lr'"):
-        SGD(P)  # type: ignore[call-arg]  # it is what is tried
+        SGD(P)  # type: ignore[call-arg]  # tested error

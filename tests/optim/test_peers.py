@@ -1,4 +1,4 @@
-"""Optimizers, clipping, averages and schedules against PyTorch's, over a hundred steps."""
+"""Optimizers, clipping, averages and schedules compared with PyTorch's over a hundred steps."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_clipping(kind: str) -> None:
             torch.nn.utils.clip_grad_value_(theirs.values(), 0.5)
         optimizer.step()
         peer.step()
-    compare(optimizer.parameters, theirs, "float32")  # theirs adds 1e-6 to the norm
+    compare(optimizer.parameters, theirs, "float32")  # PyTorch adds 1e-6 to the norm
 
 
 @pytest.mark.parametrize("kind", ["ema", "mean"])
@@ -152,7 +152,7 @@ def test_averages(kind: str) -> None:
         ours.update()
         peer.update_parameters(theirs)
     theirs = peer.module.weight.detach().numpy()
-    np.testing.assert_allclose(ours.weights()["weight"], theirs, atol=1e-7)  # theirs divides in float32
+    np.testing.assert_allclose(ours.weights()["weight"], theirs, atol=1e-7)  # PyTorch divides in float32
 
 
 LR = torch.optim.lr_scheduler
@@ -161,7 +161,7 @@ SCHEDULES = {
     "multi-step": (MultiStepDecay(milestones=[10, 15, 60], factor=0.3), lambda o: LR.MultiStepLR(o, [10, 15, 60], 0.3)),
     "exponential": (ExponentialDecay(factor=0.95), lambda o: LR.ExponentialLR(o, 0.95)),
     "cosine": (CosineDecay(length=99, final=0.1), lambda o: LR.CosineAnnealingLR(o, 99, 0.1)),
-    "one cycle": (  # theirs counts steps from the first to the last: 99 intervals, the peak after 0.3 * 100 - 1 of them
+    "one cycle": (  # PyTorch counts intervals between steps: 99, with the peak after 0.3 * 100 - 1
         OneCycle(length=99, rise=29 / 99),
         lambda o: LR.OneCycleLR(o, 1.0, total_steps=100, cycle_momentum=False),
     ),
@@ -176,7 +176,7 @@ SCHEDULES = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:.*:UserWarning")  # their composed schedules warn of themselves
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")  # PyTorch's composed schedules warn about their own calls
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules(name: str) -> None:

@@ -1,4 +1,4 @@
-"""A parameter that nobody else holds is updated where it lies; one that somebody holds never changes under them."""
+"""A parameter's array is updated in place if there is no other reference to it, and otherwise never changes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _provider(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.mark.parametrize("make", [lambda: np.ones(SIZE, np.float32), lambda: aligned((SIZE,), zeroed=True) + 1])
-def test_the_memory_of_a_parameter_that_is_held_once_is_taken(make: Callable[[], Any]) -> None:
+def test_an_array_without_other_references_is_updated_in_place(make: Callable[[], Any]) -> None:
     parameter = tgl.Parameter(make())
     place = parameter.value.ctypes.data
     step(parameter)
@@ -55,7 +55,7 @@ def test_the_memory_of_a_parameter_that_is_held_once_is_taken(make: Callable[[],
 
 
 @pytest.mark.parametrize("how", HOLDERS)
-def test_what_somebody_holds_stays_as_it_is(how: str) -> None:
+def test_an_array_with_other_references_does_not_change(how: str) -> None:
     parameter = tgl.Parameter(np.ones(SIZE, np.float32))
     held = HOLDERS[how](parameter)
     place = parameter.value.ctypes.data
@@ -67,7 +67,7 @@ def test_what_somebody_holds_stays_as_it_is(how: str) -> None:
         assert (held == 1).all()
 
 
-def test_memory_that_belongs_to_others_stays_as_it_is() -> None:
+def test_memory_of_other_objects_does_not_change() -> None:
     whole = np.ones(2 * SIZE, np.float32)
     locked = np.ones(SIZE, np.float32)
     locked.flags.writeable = False
@@ -81,7 +81,7 @@ def test_memory_that_belongs_to_others_stays_as_it_is() -> None:
     assert (whole == 1).all()
 
 
-def test_a_second_step_takes_it_again_though_losses_are_held() -> None:
+def test_updates_stay_in_place_if_losses_are_kept() -> None:
     parameter = tgl.Parameter(np.ones(SIZE, np.float32))
     optimizer = in_place({"w": parameter})
     losses, places = [], set()
@@ -89,12 +89,12 @@ def test_a_second_step_takes_it_again_though_losses_are_held() -> None:
         losses.append((parameter * parameter).sum())
         losses[-1].backward()
         optimizer.step()
-        if number:  # a compiler may hold what it is first called with
+        if number:  # a compiler may keep the arguments of the first call
             places.add(parameter.value.ctypes.data)
     assert len(places) == 1
 
 
-def test_it_is_asked_for() -> None:
+def test_updates_in_place_must_be_requested() -> None:
     parameter = tgl.Parameter(np.ones(SIZE, np.float32))
     place = parameter.value.ctypes.data
     (parameter * 2).sum().backward()
@@ -102,7 +102,7 @@ def test_it_is_asked_for() -> None:
     assert parameter.value.ctypes.data != place
 
 
-def test_a_subclass_may_use_the_parameter_after_the_update() -> None:
+def test_a_subclass_may_read_the_old_parameter_after_the_update() -> None:
     class Slow(SGD):
         def update(self, p: Any, g: Any, state: Any, **how: Any) -> Any:
             return p + 0.5 * (super().update(p, g, state, **how) - p)

@@ -1,4 +1,4 @@
-"""Schedules against their closed forms, their laws, and the state of the one that has one."""
+"""Schedules compared with their closed forms, their properties, and the state of the plateau schedule."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from tinygrad_lab.optim.schedules import (
 )
 
 times = st.floats(0, 1000)
-quarters = st.integers(0, 4000).map(lambda n: n / 4)  # whose differences are exact
+quarters = st.integers(0, 4000).map(lambda n: n / 4)  # differences of these numbers are exact
 factors = st.floats(0.01, 1)
 lengths = st.floats(0.5, 500)
 
 
 @given(t=quarters, start=quarters, interval=st.integers(1, 50), factor=factors)
-def test_step_decay_counts_its_falls(t: float, start: float, interval: int, factor: float) -> None:
+def test_step_decay_multiplies_once_an_interval(t: float, start: float, interval: int, factor: float) -> None:
     falls = len([1 for k in range(1001) if start + k * interval <= t])
     assert StepDecay(start=start, interval=interval, factor=factor)(t) == pytest.approx(factor**falls, rel=1e-9)
 
 
-def test_the_published_step_decay() -> None:
-    """From epoch 75 on, x 0.9 every 5 epochs, in epochs and in fractions of them."""
+def test_the_step_decay_of_a_published_recipe() -> None:
+    """From epoch 75 on, the rate is multiplied by 0.9 every 5 epochs; epochs may be fractions."""
     schedule = StepDecay(start=75, interval=5, factor=0.9)
     assert [schedule(t) for t in (0, 74.99)] == [1.0, 1.0]
     assert [schedule(t) for t in (75, 79.99, 80, 124.5)] == pytest.approx([0.9, 0.9, 0.81, 0.9**10])
 
 
 @given(t=times, milestones=st.lists(times, max_size=5, unique=True).map(sorted), factor=factors)
-def test_multi_step_decay_counts_its_milestones(t: float, milestones: list[float], factor: float) -> None:
+def test_multi_step_decay_multiplies_at_each_milestone(t: float, milestones: list[float], factor: float) -> None:
     passed = sum(m <= t for m in milestones)
     assert MultiStepDecay(milestones=milestones, factor=factor)(t) == pytest.approx(factor**passed)
 
@@ -77,7 +77,7 @@ def test_one_cycle_rises_then_falls(u: float, length: float, rise: float, start:
 
 
 @given(t=times, length=st.floats(0, 500), start=st.floats(0, 1))
-def test_warm_up_then_the_other_on_its_own_clock(t: float, length: float, start: float) -> None:
+def test_warm_up_is_followed_by_the_other_schedule_from_its_start(t: float, length: float, start: float) -> None:
     after = ExponentialDecay(factor=0.99)
     schedule = WarmUp(length=length, start=start, after=after)
     expected = start + (1 - start) * t / length if t < length else after(t - length)
@@ -95,12 +95,12 @@ def observed(schedule: Schedule, *metrics: float) -> list[float]:
     return factors
 
 
-def test_plateau_bears_patience_epochs_then_falls() -> None:
+def test_plateau_reduces_the_rate_after_patience_epochs() -> None:
     schedule = ReduceOnPlateau(factor=0.5, patience=2)
     assert observed(schedule, 1.0, 0.9, 0.9, 0.95, 0.9, 0.9, 0.9, 0.9) == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25]
 
 
-def test_plateau_of_an_accuracy() -> None:
+def test_plateau_of_a_metric_that_rises() -> None:
     schedule = ReduceOnPlateau(factor=0.5, patience=0, mode="max", threshold=0.1)
     assert observed(schedule, 0.5, 0.6, 0.65, 0.7) == [1, 1, 0.5, 0.5]
 
@@ -119,13 +119,13 @@ def test_two_plateaus_of_different_metrics_are_refused() -> None:
         _ = (ReduceOnPlateau() * ReduceOnPlateau(mode="max")).metric
 
 
-def test_plateau_rests_after_a_fall_and_never_goes_below_the_lowest() -> None:
+def test_plateau_has_a_cooldown_and_a_lowest_factor() -> None:
     schedule = ReduceOnPlateau(factor=0.1, patience=0, cooldown=2, lowest=0.05)
     assert observed(schedule, 1, 1, 1, 1, 1, 1) == pytest.approx([1, 0.1, 0.1, 0.1, 0.05, 0.05])
 
 
 @pytest.mark.parametrize("first", [math.nan, math.inf])
-def test_a_metric_that_is_not_finite_is_no_improvement_that_lasts(first: float) -> None:
+def test_a_metric_that_is_not_finite_does_not_count_as_improvement(first: float) -> None:
     schedule = ReduceOnPlateau(factor=0.5, patience=1)
     assert observed(schedule, first, 2.0, math.nan, 1.0, math.nan, math.nan) == [1, 1, 1, 1, 1, 0.5]
 
@@ -194,7 +194,7 @@ def test_schedules_drive_an_optimizer() -> None:
         (lambda: ReduceOnPlateau(patience=-1), "patience of 0 or more"),
     ],
 )
-def test_wrong_numbers_are_refused(make: Any, message: str) -> None:
+def test_wrong_options_of_schedules_are_refused(make: Any, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         make()
 

@@ -1,4 +1,4 @@
-"""Every operation, its first and its second derivative against PyTorch, on drawn shapes."""
+"""Every operation and its first and second derivative compared with PyTorch, on drawn shapes."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ pytestmark = pytest.mark.peers
 
 
 def as_tensors(arrays: list[np.ndarray]) -> list[Any]:
-    """Leaves of PyTorch's tape."""
+    """Return arrays as leaf tensors of PyTorch."""
     return [torch.tensor(np.array(a), requires_grad=True) for a in arrays]
 
 
 def torch_paired(f: Callable[..., Any], xs: list[Any], vs: list[np.ndarray]) -> Any:
-    """sum of v * f(x)."""
+    """Return the sum of v * f(x)."""
     ys = outputs(f(*xs))
     total = sum((y * torch.as_tensor(v)).sum() for y, v in zip(ys, vs, strict=True))
-    return total + 0.0 * sum(x.sum() for x in xs)  # on the tape even where f has no derivative
+    return total + 0.0 * sum(x.sum() for x in xs)  # requires a gradient even if f has none
 
 
 def torch_gradient(scalar: Any, xs: list[Any]) -> list[Any]:
-    """The gradient, itself on the tape; zeros where PyTorch says None."""
+    """Return the differentiable gradient, with zeros where PyTorch returns None."""
     found = torch.autograd.grad(scalar, xs, create_graph=True, allow_unused=True)
     return [torch.zeros_like(x) if g is None else g for g, x in zip(found, xs, strict=True)]
 

@@ -1,4 +1,4 @@
-"""Derivatives of the elementary functions up to the fourth order, and nested transforms, against HIPS autograd."""
+"""Derivatives of elementary functions up to the fourth order, and nested transforms, compared with HIPS autograd."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import tinygrad_lab as tgl
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # its own affair
+    warnings.simplefilter("ignore")  # a warning of HIPS autograd itself
     autograd = pytest.importorskip("autograd")
     anp = pytest.importorskip("autograd.numpy")
     special = pytest.importorskip("autograd.scipy.special")
@@ -40,11 +40,11 @@ ELEMENTARY += ["arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh"
 
 
 def summed(f: Callable[..., Any]) -> Callable[..., Any]:
-    """The sum of a function's results."""
+    """Return the sum of a function's results."""
     return lambda x: tgl.sum(f(x))
 
 
-@pytest.mark.filterwarnings("ignore:Output seems independent of input")  # HIPS autograd, of a constant
+@pytest.mark.filterwarnings("ignore:Output seems independent of input")  # HIPS autograd's warning about a constant
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 @pytest.mark.parametrize("name", ELEMENTARY)
 def test_derivatives_of_high_order(name: str, order: int) -> None:
@@ -63,7 +63,7 @@ def test_error_functions(name: str) -> None:
 
 
 def network(xp: Any, w: Any, v: Any, x: Any) -> Any:
-    """A small network on either library."""
+    """A small network in either library."""
     hidden = xp.tanh(xp.matmul(x, w))
     return xp.sum(xp.exp(xp.matmul(hidden, v)) / (1.0 + x[:, 0] ** 2))
 
@@ -77,7 +77,7 @@ def test_hessian_of_a_network() -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
-def test_a_gradient_inside_of_a_gradient() -> None:
+def test_a_gradient_inside_a_gradient() -> None:
     def inner(grad: Any, xp: Any) -> Any:
         return lambda x: xp.sum(x * grad(lambda y: xp.sum(xp.sin(x * y)))(x * x))
 

@@ -1,8 +1,8 @@
-"""A process to be killed: it saves checkpoints of steps 1, 2, 3, ... and says so after each.
+"""A process that tests kill: it saves checkpoints of steps 1, 2, 3, ... and prints each step after its checkpoint.
 
     python checkpoint_writer.py FOLDER [DIE_AT]
 
-With DIE_AT, it kills itself at that system call of the writing, counted from the second checkpoint on.
+With DIE_AT, it kills itself before the system call of this number; the count begins with the second checkpoint.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def is_whole(checkpoint: dict[str, Any]) -> bool:
 
 
 class Countdown:
-    """Kills the process before the system call that a number says."""
+    """Kills the process before the system call of a given number."""
 
     def __init__(self, calls: int) -> None:
         self.left = calls

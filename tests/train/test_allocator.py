@@ -1,4 +1,4 @@
-"""Freed memory that programs keep."""
+"""The allocator setting by which a process keeps freed memory."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ assert faults() - before < 1000, "a second array of 40 MiB takes no fresh pages"
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is the C library of Linux that is told")
-def test_a_second_large_array_lies_where_the_first_one_lay() -> None:
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the setting is for the C library of Linux")
+def test_a_second_large_array_reuses_the_memory_of_the_first() -> None:
     subprocess.run([sys.executable, "-c", SCRIPT], check=True, timeout=60)
 
 
-def test_importing_changes_nothing() -> None:
+def test_importing_the_package_does_not_import_the_allocator() -> None:
     code = "import tinygrad_lab, sys; assert 'tinygrad_lab.train.allocator' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

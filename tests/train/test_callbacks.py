@@ -1,4 +1,4 @@
-"""Callbacks that need more than a list: TensorBoard's files, read back by TensorBoard."""
+"""Callbacks: TensorBoard's files, read by TensorBoard, early stopping and gradient norms."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_patience_is_at_least_one_epoch() -> None:
         EarlyStopping(0)
 
 
-def test_patience_in_a_recipe_needs_a_part_to_judge_by(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_patience_in_a_recipe_needs_validation_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     patient = ["train", *SHORT, "--runs", str(tmp_path), "--set", "training.patience=2"]
     assert main([*patient, "--set", "data.validation=0.0"]) == 1
     assert "expected data.validation" in capsys.readouterr().err
@@ -51,7 +51,7 @@ def test_patience_in_a_recipe_needs_a_part_to_judge_by(tmp_path: Path, capsys: p
     assert "ended early" in capsys.readouterr().out
 
 
-def test_metrics_hold_the_norms_of_gradients_before_they_are_clipped(tmp_path: Path) -> None:
+def test_metrics_hold_gradient_norms_from_before_clipping(tmp_path: Path) -> None:
     options = [
         "--set",
         "training.gradient_norms=true",

@@ -1,4 +1,4 @@
-"""Checkpoints return what was saved, and survive damaged disks and kills."""
+"""Checkpoints return the saved contents, and survive damaged disks and killed processes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WRITER = Path(checkpoint_writer.__file__)
 
 
 def same(a: Any, b: Any) -> bool:
-    """Equal in type, structure and every bit."""
+    """Return whether contents are equal in type, structure and every bit."""
     if isinstance(a, dict):
         return type(b) is dict and list(a) == list(b) and all(same(a[k], b[k]) for k in a)
     if isinstance(a, (list, tuple)):
@@ -56,7 +56,7 @@ trees = st.dictionaries(
 
 
 @given(contents=trees)
-def test_what_goes_in_comes_out(contents: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_loaded_contents_equal_saved_ones(contents: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("run") / "deep" / "last.safetensors"
     save(path, contents)
     assert same(contents, load(path))
@@ -94,7 +94,7 @@ def test_tensors_are_saved_as_their_arrays_and_tuples_as_lists(tmp_path: Path) -
     assert same({"x": [np.ones(1), np.ones(2, "float32")]}, load(tmp_path / "a"))
 
 
-def test_any_reader_of_safetensors_finds_the_arrays(tmp_path: Path) -> None:
+def test_safetensors_reads_the_arrays_of_a_checkpoint(tmp_path: Path) -> None:
     from safetensors.numpy import load_file
 
     save(tmp_path / "a", {"model": {"0.weight": np.eye(2), "0.bias": np.zeros(2, "float32")}, "step": 3})
@@ -124,7 +124,7 @@ def test_the_same_contents_give_the_same_file(tmp_path: Path) -> None:
         ({"a": b"bytes"}, "got bytes"),
     ],
 )
-def test_what_cannot_be_kept_is_refused_by_its_place(contents: Any, message: str, tmp_path: Path) -> None:
+def test_contents_that_cannot_be_saved_are_refused_with_their_path(contents: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=message):
         save(tmp_path / "a", contents)
     assert not list(tmp_path.iterdir())
@@ -140,7 +140,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-def test_a_file_cut_off_anywhere_is_refused(sound: bytes, tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(sound: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a"
     for length in range(len(sound)):
         path.write_bytes(sound[:length])
@@ -173,7 +173,7 @@ def header_with(metadata: dict[str, str]) -> bytes:
     return len(header).to_bytes(8, "little") + header
 
 
-def test_files_that_are_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_are_not_checkpoints_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from safetensors.numpy import save_file
 
     path = tmp_path / "a"
@@ -190,7 +190,7 @@ def test_files_that_are_something_else(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("text", ["{", '{"w": {"$array": "w"}}', "[" * 100_000, '{"w": {"$array": ["w"]}}'])
-def test_contents_with_a_right_checksum_and_no_sense(text: str, tmp_path: Path) -> None:
+def test_malformed_contents_with_a_right_checksum_are_refused(text: str, tmp_path: Path) -> None:
     from tinygrad_lab.train.checkpoint import FORMAT, _checksum
 
     path = tmp_path / "a"
@@ -211,7 +211,7 @@ def test_an_unreadable_file_gives_a_clear_error(sound: bytes, tmp_path: Path, mo
         load(tmp_path / "a")
 
 
-# ------------------------------------------------------------------------------------------------- disks that refuse
+# ----------------------------------------------------------------------------------------------------- failing disks
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_an_unreadable_file_gives_a_clear_error(sound: bytes, tmp_path: Path, mo
     ],
 )
 @pytest.mark.parametrize("place", ["open", "fsync", "replace"])
-def test_a_disk_that_refuses(
+def test_errors_of_the_disk_are_explained(
     number: int, message: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a"
@@ -244,7 +244,7 @@ def test_a_disk_that_refuses(
 
 @pytest.mark.skipif(os.name == "nt", reason="needs limits on the size of files")
 def test_a_disk_that_fills_up_while_writing(tmp_path: Path) -> None:
-    """The system itself breaks off the writing in the middle, by its limit on the size of files."""
+    """The system interrupts the writing by its limit on the size of files."""
     code = f"""
 import resource
 from pathlib import Path
@@ -265,7 +265,7 @@ except CheckpointError as error:
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CheckpointError, match=r"checkpoint .*file/a: expected to write 0.0 MB, got"):
         save(tmp_path / "file" / "a", {})
@@ -304,15 +304,15 @@ def test_a_folder_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
         CheckpointFolder(tmp_path, keep=0)
 
 
-def test_what_was_just_written_is_never_removed(tmp_path: Path) -> None:
-    """A run that started again in an old folder."""
+def test_the_newest_file_is_never_removed(tmp_path: Path) -> None:
+    """A run that begins again in an old folder has smaller step numbers."""
     checkpoints = CheckpointFolder(tmp_path)
     for step in (100, 200, 5):
         checkpoints.save(step, {"step": step})
     assert 5 in checkpoints.steps()
 
 
-def test_a_damaged_one_is_passed_over_with_a_warning(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(tmp_path: Path) -> None:
     checkpoints = CheckpointFolder(tmp_path)
     for step in (1, 2):
         checkpoints.save(step, {"step": step})
@@ -357,7 +357,7 @@ def start_writer(folder: Path, *options: str) -> subprocess.Popen[str]:
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
 @pytest.mark.parametrize("stride", [11, pytest.param(1, marks=pytest.mark.slow)])
 def test_kill_at_system_calls(stride: int, tmp_path: Path) -> None:
-    """Dead before each opening, half of a write, syncing, renaming and removing of the writing of some checkpoints."""
+    """The process dies before each opening, half write, sync, renaming and removal while it writes checkpoints."""
     call, killed = 0, True
     while killed:
         folder = tmp_path / str(call)
@@ -372,14 +372,14 @@ def test_kill_at_system_calls(stride: int, tmp_path: Path) -> None:
 
 
 def kill_at_random_moments(folder: Path, kills: int) -> None:
-    """One run that is killed and started again; it always goes on from where it was."""
+    """Kill and restart a run, and check that it always continues from its last checkpoint."""
     moments, reached = random.Random(0), 0
     for _ in range(kills):
         with start_writer(folder) as writer:
             assert writer.stdout is not None
             first = int(writer.stdout.readline())
             assert first == reached + 1
-            time.sleep(moments.uniform(0.0, 0.03))  # ends somewhere in a checkpoint; no outcome depends on where
+            time.sleep(moments.uniform(0.0, 0.03))  # ends inside some checkpoint; the outcome does not depend on it
             writer.kill()
             told = [first, *map(int, writer.stdout.read().split())]
         assert writer.returncode == -9
@@ -397,10 +397,10 @@ def test_kill_at_fifty_random_moments(tmp_path: Path) -> None:
     kill_at_random_moments(tmp_path, 50)
 
 
-# ---------------------------------------------------------------------------------------------- what a trainer saves
+# ------------------------------------------------------------------------------------------- checkpoints of training
 
 
-def test_a_checkpoint_may_say_whose_layers_it_needs(tmp_path: Path) -> None:
+def test_a_checkpoint_may_name_the_plugins_that_it_needs(tmp_path: Path) -> None:
     from tinygrad_lab_layers.dense import Dense
 
     class Unregistered(tgl.Layer):
@@ -414,8 +414,8 @@ def test_a_checkpoint_may_say_whose_layers_it_needs(tmp_path: Path) -> None:
     assert plugins["dense"]["version"] == Dense.version
 
 
-def test_a_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    """Model, optimizer, schedule and average together, through the file."""
+def test_training_resumes_bit_for_bit_from_a_file(tmp_path: Path) -> None:
+    """The file holds the model, the optimizer, the schedule and the average."""
 
     class Net(tgl.Layer):
         def __init__(self) -> None:

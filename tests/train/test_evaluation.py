@@ -37,7 +37,7 @@ def made_history(pairs: list[tuple[float, float]]) -> list[dict[str, Any]]:
 
 
 @given(accuracies)
-def test_the_best_epoch_flatters_and_the_chosen_one_does_not_look_at_the_test_set(
+def test_the_chosen_epoch_does_not_depend_on_the_test_set(
     pairs: list[tuple[float, float]],
 ) -> None:
     told = headline_accuracies(made_history(pairs))
@@ -48,16 +48,16 @@ def test_the_best_epoch_flatters_and_the_chosen_one_does_not_look_at_the_test_se
     assert swapped["chosen_on_validation"]["epoch"] == told["chosen_on_validation"]["epoch"]
 
 
-def test_of_equal_accuracies_the_smaller_loss_and_then_the_earlier_epoch_counts() -> None:
+def test_ties_of_accuracy_are_broken_by_loss_and_then_by_epoch() -> None:
     history = [{"test": {"accuracy": 0.9, "loss": loss}} for loss in (0.5, 0.3, 0.3)]
     assert best_epoch(history, "test") == 1
 
 
-def test_without_a_validation_part_no_epoch_is_chosen() -> None:
+def test_without_validation_images_no_epoch_is_chosen() -> None:
     assert headline_accuracies([{"test": {"accuracy": 0.5, "loss": 1.0}}]).keys() == {"best_on_test", "last"}
 
 
-def test_without_test_images_the_last_epoch_on_the_validation_part_is_told() -> None:
+def test_without_test_images_the_last_validation_accuracy_is_reported() -> None:
     history = [{"validation": {"accuracy": accuracy, "loss": 1.0}} for accuracy in (0.9, 0.5)]
     assert headline_accuracies(history) == {"last": {"epoch": 2, "accuracy": 0.5, "loss": 1.0}}
 
@@ -97,7 +97,7 @@ def test_runs_of_the_same_settings_are_seeds_of_one_experiment(tmp_path: Path) -
     assert other["seeds"] == [1]
 
 
-def test_other_settings_are_another_experiment(tmp_path: Path) -> None:
+def test_runs_with_other_settings_are_another_experiment(tmp_path: Path) -> None:
     for lr in (0.1, 0.2):
         made_run(tmp_path / str(lr), recipe="lenet5", seed=0, accuracy=0.5, lr=lr)
     found = gather(read_runs(tmp_path))
@@ -107,7 +107,7 @@ def test_other_settings_are_another_experiment(tmp_path: Path) -> None:
         write_results(found, tmp_path / "out")
 
 
-def test_settings_that_differ_from_the_recipe_are_told() -> None:
+def test_settings_that_differ_from_the_recipe_are_listed() -> None:
     recipe = find_recipe("lenet5")
     steps = 'augment=[{name="flip"}, {name="normalize", mean=[0.5], std=[1e-3]}]'
     for settings in (
@@ -119,7 +119,7 @@ def test_settings_that_differ_from_the_recipe_are_told() -> None:
         changed = recipe.override(settings)
         told = changes({"recipe": "lenet5", "settings": changed.tables})
         assert len(told) == len(settings)
-        assert recipe.override(told).tables == changed.tables, "what is told may be given to --set"
+        assert recipe.override(told).tables == changed.tables, "--set accepts the listed settings"
     seed_and_title = recipe.override(["training.seed=3", "recipe.title=other"]).tables
     assert changes({"recipe": "lenet5", "settings": seed_and_title}) == []
     without = {name: table for name, table in recipe.tables.items() if name != "schedule"}
@@ -136,7 +136,7 @@ def test_settings_that_differ_from_the_recipe_are_told() -> None:
         ("mine.toml:edge", ["optimizer.lr=0.5", "training.test=epoch"], [1]),
     ],
 )
-def test_the_command_makes_the_settings_again(
+def test_the_recorded_command_reproduces_the_settings(
     name: str, settings: list[str], seeds: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -162,7 +162,7 @@ def test_the_command_makes_the_settings_again(
     assert made == expected
 
 
-def test_what_a_command_cannot_leave_out_is_named(tmp_path: Path) -> None:
+def test_a_setting_that_no_command_can_remove_is_named(tmp_path: Path) -> None:
     made_run(tmp_path / "run", recipe="lenet5", seed=0, accuracy=0.5)
     tables = {"name": "lenet5", **find_recipe("lenet5").tables}
     del tables["schedule"]
@@ -190,7 +190,7 @@ def test_accuracies_on_validation_images_are_marked_and_not_compared(tmp_path: P
     assert judged(older, other) is not None, "results without the entry are of test images"
 
 
-def test_seeds_that_were_added_are_judged_at_the_level_of_their_rule(tmp_path: Path) -> None:
+def test_added_seeds_are_compared_at_the_level_of_their_stopping_rule(tmp_path: Path) -> None:
     for name, accuracy in (("padding_cnn7", 0.5), ("padding_cnn7:none", 0.6)):
         for seed in (0, 1):
             made_run(tmp_path / f"{name}{seed}", recipe=name, seed=seed, accuracy=accuracy + seed / 100 * accuracy)
@@ -217,7 +217,7 @@ def test_seeds_of_two_devices_are_two_experiments(tmp_path: Path) -> None:
         write_results(found, tmp_path / "out")
 
 
-def test_runs_of_a_recipe_of_ones_own_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_of_a_user_recipe_show_differing_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for lr in (0.1, 0.2):
         made_run(tmp_path / str(lr), recipe="a_rather_long_name_of_mine", seed=0, accuracy=0.5, lr=lr)
     assert main(["results", str(tmp_path)]) == 0
@@ -254,10 +254,10 @@ def test_the_revision_is_that_of_the_clone_that_tracks_the_package(
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     monkeypatch.setattr(tgl, "__file__", str(package / "__init__.py"))
-    assert revision() == f"version {tgl.__version__}", "an installed package inside someone's clone is not of it"
+    assert revision() == f"version {tgl.__version__}", "an installed package in a user's clone does not belong to it"
 
 
-def test_what_tells_of_a_recipe_makes_no_other_experiment(tmp_path: Path) -> None:
+def test_descriptions_of_a_recipe_do_not_make_another_experiment(tmp_path: Path) -> None:
     for seed, told in ((0, "T"), (1, "a better title")):
         made_run(tmp_path / f"run{seed}", recipe="lenet5", seed=seed, accuracy=0.5)
         path = tmp_path / f"run{seed}" / "recipe.json"
@@ -285,7 +285,7 @@ def test_a_recipe_needs_no_description(tmp_path: Path) -> None:
     assert (one["title"], one["source"]) == ("mine", "")
 
 
-def test_the_page_shows_what_ran_and_lists_what_did_not(tmp_path: Path) -> None:
+def test_the_page_shows_results_and_lists_missing_runs(tmp_path: Path) -> None:
     for seed in (0, 1, 2):
         for name, accuracy, step in (("padding_cnn7", 0.90, seed), ("padding_cnn7:none", 0.80, 2 * seed % 3)):
             made_run(tmp_path / "runs" / f"{name}{seed}", recipe=name, seed=seed, accuracy=accuracy + step / 1000)
@@ -301,14 +301,14 @@ def test_the_page_shows_what_ran_and_lists_what_did_not(tmp_path: Path) -> None:
     assert "tinygrad-lab train padding_cnn7\n" not in text
 
 
-def test_other_files_beside_results_are_none(tmp_path: Path) -> None:
+def test_files_that_are_not_results_are_ignored(tmp_path: Path) -> None:
     made_run(tmp_path / "runs" / "lenet5", recipe="lenet5", seed=0, accuracy=0.9)
     results = gather(read_runs(tmp_path / "runs"))
     write_results(results, tmp_path)
-    assert read_results(tmp_path) == results, "the run's own files lie below"
+    assert read_results(tmp_path) == results, "the run's own files are in subfolders"
 
 
-def test_the_page_tells_the_first_epoch_that_reaches_a_milestone(tmp_path: Path) -> None:
+def test_the_page_shows_the_first_epoch_that_reaches_a_milestone(tmp_path: Path) -> None:
     for name, seed, curve in (
         ("activations", 0, [0.5, 0.75, 0.7]),
         ("activations", 1, [0.7, 0.74996, 0.8]),
@@ -322,7 +322,7 @@ def test_the_page_tells_the_first_epoch_that_reaches_a_milestone(tmp_path: Path)
     assert "75 % training accuracy, for each seed: `activations` 2, 3; `activations:tanh` none of 3." in text
 
 
-def test_the_kept_page_is_that_of_the_kept_results() -> None:
+def test_the_committed_page_equals_that_of_the_committed_results() -> None:
     folder = Path(__file__).parents[2] / "docs" / "results" / "experiments"
     assert (folder / "index.md").read_text(encoding="utf-8") == page(read_results(folder), read_ledger(folder / LEDGER))
 
@@ -340,7 +340,7 @@ def test_the_command_gathers_real_runs(tmp_path: Path, capsys: pytest.CaptureFix
     assert "\n  with data.per_class=20; training.epochs=1\n" in capsys.readouterr().out
 
 
-def test_no_runs_and_damaged_runs_are_told(tmp_path: Path) -> None:
+def test_missing_and_damaged_runs_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="run tinygrad-lab train"):
         read_runs(tmp_path)
     (tmp_path / "result.json").write_text("{")

@@ -32,7 +32,7 @@ def made(name: str, *, classes: Any = range(10), size: Any = None, **_: Any) -> 
 
 @pytest.fixture(scope="module")
 def eight(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights as the recipe `eight_classes` leaves them."""
+    """Write weights like those of the recipe `eight_classes`."""
     path, recipe = tmp_path_factory.mktemp("weights") / "eight.safetensors", find_recipe("eight_classes")
     save_weights(models[recipe["model"]["name"]](**recipe.options("model"), rng=1), path)
     return path
@@ -47,11 +47,11 @@ def test_every_experiment_takes_a_step(name: str, eight: Path, monkeypatch: pyte
     trainer = build_trainer(recipe)
     before = trainer.model.state()
     learning = [path for path, parameter in trainer.model.parameters().items() if parameter.node is not None]
-    with np.errstate(all="ignore"):  # far too large initial weights are one of the experiments
+    with np.errstate(all="ignore"):  # one experiment has far too large initial weights
         metrics = trainer.train_epoch()
     assert np.isfinite(metrics["loss"])
     assert ("test" in metrics) == (recipe["training"].get("test") == "epoch")
     assert "accuracy" in (metrics if trainer.validation is None else metrics["validation"])
     changed = {path for path, array in trainer.model.state().items() if not np.array_equal(array, before[path])}
     assert changed & set(learning)
-    assert not changed & (set(trainer.model.parameters()) - set(learning)), "what is frozen stays"
+    assert not changed & (set(trainer.model.parameters()) - set(learning)), "frozen variables do not change"

@@ -1,4 +1,4 @@
-"""When a run looks at the test images, and that it does not read them before."""
+"""When a run evaluates on the test images, and that it does not read them before."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def short(*settings: str) -> Recipe:
 
 
 class Diary(Reporter):
-    """What happens in which order: epochs, and splits that are read."""
+    """A reporter that notes the order of epochs and of reading splits."""
 
     def __init__(self) -> None:
         self.entries: list[str] = []
@@ -66,11 +66,11 @@ def test_with_never_the_test_split_is_not_read(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_test_images")
 @pytest.mark.parametrize(("when", "epochs"), [("epoch", 0), ("end", 3)])
-def test_the_refusal_would_be_noticed(tmp_path: Path, when: str, epochs: int) -> None:
+def test_with_epoch_or_end_the_test_split_is_read(tmp_path: Path, when: str, epochs: int) -> None:
     with pytest.raises(AssertionError, match="was read"):
         run_recipe(short(f"training.test='{when}'"), Reporter(), runs=tmp_path)
     lines = [line for path in tmp_path.glob("*/metrics.jsonl") for line in path.read_text().splitlines()]
-    assert len(lines) == epochs, "with 'end' all epochs are done, and kept, before the test split is opened"
+    assert len(lines) == epochs, "with 'end', all epochs are finished and saved before the test split is read"
 
 
 def test_by_default_the_test_images_are_read_after_the_last_epoch(tmp_path: Path, diary: Diary) -> None:
@@ -96,27 +96,27 @@ def test_the_weights_chosen_on_validation_are_evaluated_once(tmp_path: Path) -> 
             assert evaluate(trainer.model, trainer.loss, test).accuracy == figures[name]["accuracy"]
 
 
-def test_the_looks_of_each_epoch_are_counted(tmp_path: Path) -> None:
+def test_evaluations_on_test_images_are_counted(tmp_path: Path) -> None:
     result = run_recipe(short("training.test='epoch'"), Reporter(), runs=tmp_path)
     assert result["test_looks"] == 3
     assert result["figures"].keys() == {"best_on_test", "last", "chosen_on_validation"}
 
 
-def test_when_one_looks_changes_no_weight(tmp_path: Path) -> None:
+def test_the_time_of_evaluation_does_not_change_the_weights(tmp_path: Path) -> None:
     results = [run_recipe(short(f"training.test='{when}'"), Reporter(), runs=tmp_path) for when in ("epoch", "end")]
     assert results[0]["test"] == results[1]["test"]
     for name in ("last", "chosen_on_validation"):
         assert results[0]["figures"][name] == results[1]["figures"][name]
 
 
-def test_a_run_that_is_resumed_at_its_end_looks_again_and_says_so(tmp_path: Path) -> None:
+def test_a_run_that_is_resumed_at_its_end_counts_another_look(tmp_path: Path) -> None:
     first = run_recipe(short("data.validation=0.0"), Reporter(), runs=tmp_path)
     again = run_recipe(short("data.validation=0.0"), Reporter(), resume=Path(first["run"]))
     assert (first["test_looks"], again["test_looks"]) == (1, 2)
     assert first["figures"] == again["figures"]
 
 
-def test_without_validation_images_one_cannot_do_without_test_images() -> None:
+def test_a_run_needs_validation_or_test_images() -> None:
     with pytest.raises(ConfigError, match=r"got training\.test = 'never' and no data\.validation"):
         build_trainer(short("training.test='never'", "data.validation=0.0"))
     with pytest.raises(ConfigError, match=r"training\.test: .* got 'often'; there are end, epoch, never"):

@@ -1,4 +1,4 @@
-"""Recipes: complete, checked, and overridden key by key."""
+"""Recipes: they are complete, checked, and overridden key by key."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from tinygrad_lab_layers import Dense, Flatten
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_is_well_formed_and_says_where_it_is_from(name: str) -> None:
+def test_every_recipe_is_well_formed_and_states_its_source(name: str) -> None:
     recipe = find_recipe(name)
     assert recipe["recipe"]["source"]
     assert recipe["training"]["epochs"] >= 1
 
 
-def test_settings_replace_one_key_and_leave_the_recipe_alone() -> None:
+def test_settings_replace_one_key_and_do_not_change_the_recipe() -> None:
     recipe = find_recipe("lenet5")
     changed = recipe.override(["optimizer.lr=1", "training.epochs=2", "recipe.title=mine"])
     assert changed["optimizer"]["lr"] == 1.0
@@ -68,12 +68,12 @@ def test_settings_replace_one_key_and_leave_the_recipe_alone() -> None:
         ("optimizer=[]", "expected a table"),
     ],
 )
-def test_wrong_settings_are_refused_with_the_right_name(setting: str, message: str) -> None:
+def test_wrong_settings_are_refused_with_a_suggestion(setting: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         find_recipe("lenet5").override([setting])
 
 
-def test_settings_are_held_to_the_types_that_are_declared() -> None:
+def test_settings_must_have_the_declared_types() -> None:
     assert find_recipe("initial_scale").override(["model.init=0.01"])["model"]["init"] == 0.01
     assert find_recipe("alexnet_small").override(["schedule.start=70.5"])["schedule"]["start"] == 70.5
     clipped = find_recipe("lenet5").override(["training.clip_norm=5", "training.clip_norm=0.5"])
@@ -87,7 +87,7 @@ def test_settings_are_held_to_the_types_that_are_declared() -> None:
         layered.override(["model.layers=3"])
 
 
-def test_what_no_plugin_declares_is_held_to_what_it_replaces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_without_a_declared_type_must_have_the_type_of_the_old_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.models._loaded, "lenet5", lambda *, width=3, rng=None: None)
     recipe = find_recipe("lenet5")
     mine = Recipe("mine", {**recipe.tables, "model": {"name": "lenet5", "width": 3}})
@@ -96,7 +96,7 @@ def test_what_no_plugin_declares_is_held_to_what_it_replaces(monkeypatch: pytest
         mine.override(["model.width=wide"])
 
 
-def test_a_file_is_a_recipe(tmp_path: Path) -> None:
+def test_a_recipe_file_is_checked(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('[model]\nname = "lenet5"\n', encoding="utf-8")
     with pytest.raises(ConfigError, match=r"missing .*'optimizer'"):
@@ -119,7 +119,7 @@ def experiments() -> list[str]:
 
 
 @pytest.mark.parametrize("name", experiments())
-def test_every_recipe_names_what_the_registry_has_with_options_that_it_takes(name: str) -> None:
+def test_every_recipe_names_registered_plugins_and_valid_options(name: str) -> None:
     recipe = find_recipe(name)
     with shapes_only():
         model = registry.models[recipe["model"]["name"]](**recipe.options("model"), rng=0)
@@ -133,7 +133,7 @@ def test_every_recipe_names_what_the_registry_has_with_options_that_it_takes(nam
     check_images(recipe, model, Compose.from_config(recipe.augment).fit(example), example)
 
 
-def test_marks_say_where_a_setting_comes_from() -> None:
+def test_each_setting_has_a_mark_of_its_origin() -> None:
     recipe = find_recipe("alexnet_small")
     assert recipe.origin("data.classes") == "stated"
     assert recipe.origin("schedule.start") == "stated"
@@ -144,7 +144,7 @@ def test_marks_say_where_a_setting_comes_from() -> None:
         checked(tables, "mine")
 
 
-def test_what_is_replaced_is_ours_and_a_variant_has_marks_of_its_own() -> None:
+def test_replaced_settings_are_marked_ours_and_variants_have_their_own_marks() -> None:
     recipe = find_recipe("ten_layer")
     assert [recipe.origin(f"augment.{step}") for step in ("shift.width", "shift.fill", "channel_shift.amount")] == [
         "stated", "inferred", "ours",
@@ -154,7 +154,7 @@ def test_what_is_replaced_is_ours_and_a_variant_has_marks_of_its_own() -> None:
     assert changed.origin("augment.shift.height") == "stated"
     assert changed.origin("training.epochs") == "stated", "the value is the same"
     assert changed.origin("data.name") == "ours"
-    assert recipe.origin("augment.shift.width") == "stated", "the recipe is what it was"
+    assert recipe.origin("augment.shift.width") == "stated", "the recipe has not changed"
     ablations = find_recipe("ablations_ten_layer")
     for variant, mark in (("one", "stated"), ("matched", "ours")):
         assert ablations.origin(f"variants.{variant}.model.kernel_sizes") == mark
@@ -171,7 +171,7 @@ def test_augmentations_and_whole_tables_can_be_replaced() -> None:
     assert changed.augment[2]["fill"] == "zero"
     assert changed["schedule"] == {"name": "cosine"}
     assert recipe.override(["augment=[]"]).augment == []
-    assert recipe.augment[0]["degrees"] == 10, "the recipe is what it was"
+    assert recipe.augment[0]["degrees"] == 10, "the recipe has not changed"
 
 
 def test_a_variant_replaces_settings_and_whole_tables() -> None:
@@ -181,7 +181,7 @@ def test_a_variant_replaces_settings_and_whole_tables() -> None:
     assert not changed.variants
     assert changed["model"]["kernel_sizes"] == [5, 3, 1]
     assert changed.augment == []
-    assert recipe["model"]["kernel_sizes"] == [1, 3, 5], "the recipe is what it was"
+    assert recipe["model"]["kernel_sizes"] == [1, 3, 5], "the recipe has not changed"
     with pytest.raises(ConfigError, match="did you mean 'two'"):
         find_recipe("ablations_ten_layer:twoo")
 
@@ -197,12 +197,12 @@ def test_variants_are_checked_with_their_recipe() -> None:
 @pytest.mark.parametrize(
     ("setting", "kind"), [("transfer=[1]", "a table"), ("augment={a=1}", "a list of tables"), ("model=[2]", "a table")]
 )
-def test_a_table_is_replaced_by_a_table(setting: str, kind: str) -> None:
+def test_a_table_can_only_be_replaced_by_a_table(setting: str, kind: str) -> None:
     with pytest.raises(ConfigError, match=rf"--set {re.escape(setting)}: expected {kind}"):
         find_recipe("lenet5").override([setting, "transfer.freeze=true"])
 
 
-def test_a_path_may_hold_colons(tmp_path: Path) -> None:
+def test_a_path_may_contain_colons(tmp_path: Path) -> None:
     folder = tmp_path / "C:" / "a:b"
     folder.mkdir(parents=True)
     path = folder / "mine.toml"
@@ -215,7 +215,7 @@ def test_a_path_may_hold_colons(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../elsewhere", "a/b", "a\\b", "", "a b", "a\n", 3])
-def test_names_lead_nowhere_else(name: Any, tmp_path: Path) -> None:
+def test_names_that_are_not_safe_in_paths_are_refused(name: Any, tmp_path: Path) -> None:
     tables = find_recipe("lenet5").tables
     for refused in (
         lambda: checked(tables, name),
@@ -232,7 +232,7 @@ def test_names_lead_nowhere_else(name: Any, tmp_path: Path) -> None:
         read_runs(tmp_path)
 
 
-def test_another_optimizer_by_name_gets_the_options_that_it_takes(caplog: pytest.LogCaptureFixture) -> None:
+def test_another_optimizer_by_name_keeps_the_options_that_it_has(caplog: pytest.LogCaptureFixture) -> None:
     warn_once.cache_clear()
     recipe = find_recipe("lenet5").override(["optimizer.name=adam", "optimizer.beta1=0.8"])
     assert recipe["optimizer"] == {"name": "adam", "lr": 0.08, "weight_decay": 0.0005, "beta1": 0.8}
@@ -244,7 +244,7 @@ def test_another_optimizer_by_name_gets_the_options_that_it_takes(caplog: pytest
     assert not caplog.messages
 
 
-def test_what_was_given_for_another_plugin_is_never_left_out() -> None:
+def test_options_that_the_user_set_are_never_left_out() -> None:
     recipe = find_recipe("lenet5").override(["optimizer.momentum=0.5", "optimizer.name=adam"])
     with pytest.raises(ConfigError, match="option of 'adam': expected a known name, got 'momentum'"):
         registry.optimizers.check_options("adam", recipe.options("optimizer"))
@@ -252,14 +252,14 @@ def test_what_was_given_for_another_plugin_is_never_left_out() -> None:
         registry.optimizers.check_options("adamm", recipe.override(["optimizer.name=adamm"]).options("optimizer"))
 
 
-def test_origins_of_options_that_were_left_out_are_forgotten() -> None:
+def test_marks_of_options_that_were_left_out_are_removed() -> None:
     recipe = find_recipe("lenet5")
     marked = Recipe("marked", {**recipe.tables, "origin": {"stated": ["optimizer.momentum", "optimizer.lr"]}})
     changed = marked.override(["optimizer.name=adam"])
     assert (changed.origin("optimizer.lr"), changed.origin("optimizer.name")) == ("stated", "ours")
 
 
-def test_another_schedule_by_name_keeps_nothing_of_the_old_one(caplog: pytest.LogCaptureFixture) -> None:
+def test_another_schedule_by_name_keeps_no_option_of_the_old_one(caplog: pytest.LogCaptureFixture) -> None:
     warn_once.cache_clear()
     recipe = find_recipe("alexnet_small").override(["schedule.rise=0.2", "schedule.name=one_cycle"])
     assert recipe["schedule"] == {"name": "one_cycle", "rise": 0.2}
@@ -271,7 +271,7 @@ def test_another_schedule_by_name_keeps_nothing_of_the_old_one(caplog: pytest.Lo
     assert not caplog.messages
 
 
-def test_another_augmentation_by_name_keeps_nothing_of_the_old_one(caplog: pytest.LogCaptureFixture) -> None:
+def test_another_augmentation_by_name_keeps_no_option_of_the_old_one(caplog: pytest.LogCaptureFixture) -> None:
     warn_once.cache_clear()
     recipe = find_recipe("lenet5").override(["augment.rotation.name=shift", "augment.shift.height=0.3"])
     assert recipe.augment[0] == {"name": "shift", "height": 0.3}
@@ -286,20 +286,20 @@ def test_another_augmentation_by_name_keeps_nothing_of_the_old_one(caplog: pytes
 
 
 class Undemanding(Layer):
-    """A network that takes any image."""
+    """A network that accepts images of any shape."""
 
     def forward(self, x: Any) -> Any:
         return x
 
 
 class TwoHeaded(Undemanding):
-    """A network that answers twice."""
+    """A network with two outputs."""
 
     def output_shape(self, shape: Any) -> Any:
         return (shape[0], 3), (shape[0], 3)
 
 
-def test_networks_of_other_shapes_or_none_are_not_refused() -> None:
+def test_networks_without_an_output_shape_or_with_several_outputs_are_accepted() -> None:
     recipe = find_recipe("lenet5")
     images = Dataset(np.zeros((20, 32, 32, 1), np.uint8), np.arange(20) % 10, name="made up")
     pipeline = Compose.from_config(recipe.augment).fit(images)

@@ -1,4 +1,4 @@
-"""The same seed gives the same bits: for any number of threads that compute and load, stopped and killed or not."""
+"""The same seed gives the same bits for any number of threads and workers, and after interruptions and kills."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tinygrad_lab.train import Callback, Trainer
 from tinygrad_lab.train.checkpoint import load, save
 from tinygrad_lab_layers import BatchNorm, Conv2d, Dense, Dropout, Flatten
 
-NETWORKS = {  # each with kernels of its own: tiles and fused ReLU; normalization; local response; dropout; branches
+NETWORKS = {  # each has different kernels: tiles and fused ReLU; normalization; local response; dropout; branches
     "alexnet_small": {"classes": 10},
     "resnet_cifar": {"depth": 8},
     "cuda_convnet": {},
@@ -50,7 +50,7 @@ def trained(name: str, *, threads: int, workers: int) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_threads_leave_no_trace_in_the_bits(name: str) -> None:
+def test_results_do_not_depend_on_the_number_of_threads(name: str) -> None:
     alone = trained(name, threads=1, workers=0)
     for threads, workers in ((2, 1), (5, 3)):
         together = trained(name, threads=threads, workers=workers)
@@ -61,7 +61,7 @@ EPOCHS = 3
 
 
 def with_everything(workers: int) -> Trainer:
-    """All that has a state, or draws lots: and five batches an epoch, of which two make an update."""
+    """Return a trainer of parts with a state or random numbers; two of the five batches an epoch make an update."""
     rng = np.random.default_rng(0)
     data = Dataset(rng.integers(0, 256, (18, 4, 4, 1)).astype(np.uint8), np.arange(18) % 3, name="made")
     layers = {
@@ -86,7 +86,7 @@ def with_everything(workers: int) -> Trainer:
 
 
 class Saves(Callback):
-    """Saves after every update, and after every epoch."""
+    """Saves the trainer's state after every update and every epoch."""
 
     def __init__(self, trainer: Trainer, folder: Path) -> None:
         self.trainer, self.folder, self.saved = trainer, folder, 0
@@ -99,8 +99,8 @@ class Saves(Callback):
         self.step({})
 
 
-def test_training_goes_on_bit_for_bit_from_any_step(tmp_path: Path) -> None:
-    """Weights, moments, statistics, schedule, draws and the loader's place: all of it comes back from the file."""
+def test_training_resumes_bit_for_bit_from_any_step(tmp_path: Path) -> None:
+    """The file restores weights, moments, statistics, schedule, random numbers and the loader's position."""
     whole = with_everything(workers=2)
     saves = Saves(whole, tmp_path)
     whole.callbacks.append(saves)
@@ -117,7 +117,7 @@ def test_training_goes_on_bit_for_bit_from_any_step(tmp_path: Path) -> None:
 
 
 def assert_same(one: Any, other: Any) -> None:
-    """Of trees of arrays and numbers."""
+    """Assert that trees of arrays and numbers are equal."""
     if isinstance(one, dict):
         assert one.keys() == other.keys()
         for key, value in one.items():
@@ -128,7 +128,7 @@ def assert_same(one: Any, other: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
-def test_a_training_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+def test_training_that_is_killed_repeatedly_ends_with_the_same_bits(tmp_path: Path) -> None:
     settings = ["training.epochs=6", "data.per_class=30"]
     command = [sys.executable, "-m", "tinygrad_lab", "train"]
     begin = [*command, "lenet5", *(part for setting in settings for part in ("--set", setting)), "--runs"]
@@ -139,7 +139,7 @@ def test_a_training_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tm
     while True:
         with subprocess.Popen(call, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            if any(line.startswith("epoch") for line in process.stdout):  # so that every process gets on
+            if any(line.startswith("epoch") for line in process.stdout):  # so that every process makes progress
                 time.sleep(moments.uniform(0.0, 0.1))
             process.kill()
         if process.returncode == 0:

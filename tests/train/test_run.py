@@ -1,4 +1,4 @@
-"""Runs and their folders: choices, endings and resuming."""
+"""Runs and their folders: choice of epochs, ends of runs, resuming."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_no_checkpoint_is_chosen_on_the_test_set(tmp_path: Path) -> None:
         assert (folder / "checkpoints" / "best.safetensors").exists() == bool(share)
 
 
-def test_a_schedule_by_a_metric_needs_a_part_to_judge_by() -> None:
+def test_a_schedule_by_a_metric_needs_validation_images() -> None:
     recipe = find_recipe("lenet5")
     tables = {**recipe.tables, "schedule": {"name": "plateau", "patience": 1}}
     assert build_trainer(Recipe("mine", tables)).validation is not None
@@ -54,12 +54,12 @@ def test_a_schedule_by_a_metric_needs_a_part_to_judge_by() -> None:
 
 
 @pytest.mark.parametrize("setting", ["gradient_norms=true", "clip_norm=1.0", "clip_value=1.0"])
-def test_captured_steps_have_no_gradients_to_look_at(setting: str) -> None:
+def test_captured_steps_refuse_settings_that_need_gradients(setting: str) -> None:
     with pytest.raises(ConfigError, match=rf"got training\.{setting.partition('=')[0]}; leave out that"):
         build_trainer(short("training.capture=true", f"training.{setting}"))
 
 
-def test_what_the_device_cannot_do_is_refused_before_a_run_has_its_folder(tmp_path: Path) -> None:
+def test_what_the_device_cannot_do_is_refused_before_the_run_folder_exists(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match="a device with graphs"):
         run_recipe(short("training.capture=true"), Reporter(), runs=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
@@ -76,7 +76,7 @@ def test_what_the_device_cannot_do_is_refused_before_a_run_has_its_folder(tmp_pa
         (["data.size=[16.5,3]"], r"data.size: expected two whole numbers of at least 1, .* got \[16.5, 3\]"),
     ],
 )
-def test_options_without_meaning_are_refused_before_a_run_has_its_folder(
+def test_wrong_options_are_refused_before_the_run_folder_exists(
     settings: list[str], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(OptionError, match=message):
@@ -84,7 +84,7 @@ def test_options_without_meaning_are_refused_before_a_run_has_its_folder(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_loss_of_other_outputs_is_not_refused_for_the_rows_that_it_is_tried_on(
+def test_a_loss_of_several_outputs_passes_the_check_of_its_options(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def of_pairs(logits: Any, labels: Any, *, share: float = 0.5) -> Any:
@@ -95,7 +95,7 @@ def test_a_loss_of_other_outputs_is_not_refused_for_the_rows_that_it_is_tried_on
     assert build_trainer(short('loss={name="huber", share=0.1}')).loss.keywords == {"share": 0.1}  # type: ignore[attr-defined]  # a partial
 
 
-def test_a_run_that_ended_early_tells_its_last_epoch_and_is_not_trained_on(tmp_path: Path) -> None:
+def test_a_run_that_ended_early_reports_its_last_epoch_and_does_not_resume(tmp_path: Path) -> None:
     told: list[int] = []
 
     class Tells(Reporter):
@@ -137,14 +137,14 @@ def test_ctrl_c_in_the_last_evaluation_ends_all_seeds(
     assert json.loads((folder / "result.json").read_text())["epochs"] == 1
 
 
-def test_ctrl_c_after_the_last_callback_is_not_forgotten(tmp_path: Path) -> None:
+def test_ctrl_c_after_the_last_callback_interrupts_the_run(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "train", lambda self, epochs: signal.raise_signal(signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
             run_recipe(short(), Reporter(), runs=tmp_path)
 
 
-def test_a_run_goes_on_with_the_batch_whose_loss_was_not_finite(
+def test_a_run_resumes_with_the_batch_whose_loss_was_not_finite(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, steps = short("training.accumulate=2", "data.batch_size=32"), itertools.count(1)
@@ -172,7 +172,7 @@ ONE_EPOCH = ["train", "--quiet", "--set", "data.per_class=20", "--set", "trainin
 
 
 def fill_the_disk(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Let one file of a run find no space."""
+    """Make the disk seem full for one file of a run."""
     replace = Path.replace
 
     def refused(path: Path, target: Path) -> Any:
@@ -184,7 +184,7 @@ def fill_the_disk(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "weights.safetensors", "result.json"])
-def test_a_full_disk_is_one_line_and_the_run_goes_on(
+def test_a_full_disk_is_reported_in_one_line_and_the_run_can_resume(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patch:
@@ -215,7 +215,7 @@ TITLES = ["a $x_$ b", r"$\phantom$", "$$", "\\", "[/] [bold", "line\nline", "x" 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("title", TITLES)
-def test_no_title_costs_a_result(title: str, tmp_path: Path) -> None:
+def test_no_title_of_a_recipe_prevents_a_result(title: str, tmp_path: Path) -> None:
     recipe = short("training.epochs=1")
     recipe.tables["recipe"]["title"] = title
     for reporter in (LineReporter(io.StringIO()), LiveReporter(io.StringIO())):
@@ -228,7 +228,7 @@ def test_no_title_costs_a_result(title: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_picture_that_cannot_be_drawn_is_one_line(tmp_path: Path) -> None:
+def test_curves_that_cannot_be_drawn_are_reported_in_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tinygrad_lab", *ONE_EPOCH, "--runs", str(tmp_path)]
     environment = {**os.environ, "MPLBACKEND": "nonsense"}
     for arguments in ([*ONE_EPOCH, "--seeds", "2", "--runs", str(tmp_path)], ["train", "--quiet", "--resume"]):
@@ -243,7 +243,7 @@ def test_a_picture_that_cannot_be_drawn_is_one_line(tmp_path: Path) -> None:
         assert {"result.json", "weights.safetensors"} <= {path.name for path in folder.iterdir()}
 
 
-def test_a_picture_finds_a_full_disk(
+def test_curves_that_do_not_fit_on_the_disk_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     fill_the_disk(monkeypatch, "curves.png")
@@ -251,7 +251,7 @@ def test_a_picture_finds_a_full_disk(
     assert "curves.png: OSError: [Errno 28] No space left on device" in caplog.text
 
 
-def test_a_run_can_be_resumed_from_the_moment_that_its_folder_has_a_name(
+def test_a_run_can_be_resumed_as_soon_as_its_folder_exists(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
@@ -274,7 +274,7 @@ def test_a_run_can_be_resumed_from_the_moment_that_its_folder_has_a_name(
     assert run_recipe(read_run(folder), Reporter(), resume=folder)["epochs"] == 1
 
 
-def test_a_run_is_gone_on_with_by_one_process_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_one_process_at_a_time_may_resume_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("fcntl")
     others: list[int] = []
 
@@ -282,7 +282,7 @@ def test_a_run_is_gone_on_with_by_one_process_at_a_time(tmp_path: Path, capsys: 
         def epoch(self, history: Any) -> None:
             (folder,) = tmp_path.iterdir()
             others.append(main(["train", "--resume", str(folder)]))
-            (tmp_path / folder / ".result.json-0123abcd.tmp").write_text("what a killed process left")
+            (tmp_path / folder / ".result.json-0123abcd.tmp").write_text("left by a killed process")
 
     run_recipe(short("training.epochs=1"), Resumes(), runs=tmp_path)
     (folder,) = tmp_path.iterdir()
@@ -296,13 +296,13 @@ def test_a_run_is_gone_on_with_by_one_process_at_a_time(tmp_path: Path, capsys: 
 
 
 @pytest.mark.slow
-def test_two_processes_that_resume_one_run_show_no_half_of_a_file(tmp_path: Path) -> None:
-    """Each goes on, one after the other, or says that the other does; whatever lies in the folder is whole."""
+def test_processes_that_resume_one_run_never_leave_a_partial_file(tmp_path: Path) -> None:
+    """Each process resumes after another, or reports that another one uses the run; every file is always complete."""
     assert main([*ONE_EPOCH, "--set", "training.epochs=3", "--runs", str(tmp_path)]) == 0
     (folder,) = tmp_path.iterdir()
     whole = (folder / "weights.safetensors").read_bytes()
     for path in (folder / "checkpoints").glob("*"):
-        path.unlink()  # so that all three epochs are to be done again
+        path.unlink()  # so that all three epochs run again
     command = [sys.executable, "-m", "tinygrad_lab", "train", "--quiet", "--resume", str(folder)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     while any(process.poll() is None for process in processes):
@@ -312,7 +312,7 @@ def test_two_processes_that_resume_one_run_show_no_half_of_a_file(tmp_path: Path
             assert json.loads(line)
         assert (folder / "curves.png").read_bytes().endswith(b"IEND\xaeB`\x82")
         for path in (folder / "checkpoints").glob("step-*"):
-            with contextlib.suppress(FileNotFoundError):  # an older one, removed meanwhile
+            with contextlib.suppress(FileNotFoundError):  # removed in the meantime
                 load_file(path)
         time.sleep(0.01)
     ends = [(process.returncode, process.communicate()[1]) for process in processes]
@@ -363,7 +363,7 @@ def test_a_signal_in_the_first_epoch_says_where_it_was_and_how_to_go_on(
     assert main(["train", "--quiet", "--resume", str(folder)]) == 0
 
 
-def test_what_is_no_run_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_a_run_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--resume", str(tmp_path)]) == 1
     told = capsys.readouterr().err
     assert told.endswith(f"--resume: expected the folder of a run, got {tmp_path}; it holds no recipe.json\n")
@@ -385,17 +385,17 @@ def test_what_is_no_run_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixt
         (('augment=[{name="center_crop", size=[28, 28]}]',), "got 32x32x1 of 'digits', 28x28x1 augmented; --set 'mod"),
     ],
 )
-def test_images_that_the_network_does_not_take_are_refused_before_they_are_read(
+def test_images_that_do_not_fit_the_network_are_refused_before_they_are_read(
     settings: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if "classes" not in message:  # how many there are, the files say
+    if "classes" not in message:  # the number of classes is only in the files
         monkeypatch.setattr(build, "load", lambda *args, **options: pytest.fail("read"))
     with pytest.raises(ConfigError) as told:
         run_recipe(short(*settings), Reporter())
     assert message in str(told.value)
 
 
-def test_a_source_that_leaves_the_shape_to_its_files_is_asked_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_of_unknown_shape_are_checked_after_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry.datasets["digits"], "image", None)
     with pytest.raises(ConfigError, match="got 40x40x1 of 'digits'"):
         run_recipe(short("data.size=[40,40]"), Reporter())
@@ -406,7 +406,7 @@ NETWORK = """model={name="sequential", layers=[
     groups=2, channels=4}, {name="flatten"}, {name="dense", in_features=784, out_features=10}]}"""
 
 
-def test_a_network_may_be_put_together_from_layers_in_the_recipe(tmp_path: Path) -> None:
+def test_a_recipe_may_define_a_network_by_its_layers(tmp_path: Path) -> None:
     recipe = short(" ".join(NETWORK.split()))
     first, again = (run_recipe(recipe, Reporter(), runs=tmp_path) for _ in range(2))
     assert first["figures"] == again["figures"]

@@ -1,4 +1,4 @@
-"""The training loop: it learns, it evaluates without learning, and it explains a loss that is not finite."""
+"""The training loop: learning, evaluation, early stopping, and losses that are not finite."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tinygrad_lab_layers.flatten import Flatten
 
 
 def stripes(count: int = 64) -> Dataset:
-    """Images whose class is the bright row."""
+    """Return images whose class is the number of the bright row."""
     rng = np.random.default_rng(0)
     labels = np.arange(count) % 4
     images = rng.integers(0, 60, (count, 4, 4, 1)).astype(np.uint8)
@@ -38,13 +38,13 @@ def trainer(lr: float = 0.5, **options: Any) -> Trainer:
 
 
 class Told(Callback):
-    """Passes every call on to a function."""
+    """Passes the metrics of every step to a function."""
 
     def __init__(self, hear: Callable[[dict[str, Any]], None]) -> None:
         self.step = hear  # type: ignore[method-assign]
 
 
-def test_it_learns_and_counts() -> None:
+def test_training_learns_and_counts_steps() -> None:
     seen: list[dict[str, Any]] = []
     t = trainer(callbacks=[Told(seen.append)])
     history = [t.train_epoch() for _ in range(10)]
@@ -102,7 +102,7 @@ def test_a_loss_that_is_not_finite_names_the_layer_and_keeps_the_weights() -> No
     assert all(after is before[path] for path, after in t.model.state().items())
 
 
-def test_a_loss_that_is_not_finite_leaves_the_statistics_and_the_step_as_they_were() -> None:
+def test_a_loss_that_is_not_finite_does_not_change_statistics_and_steps() -> None:
     model = tgl.Sequential({"flatten": Flatten(), "norm": BatchNorm(16), "dense": Dense(16, 4, rng=0)})
     batches = Loader(stripes(), batch_size=16, seed=0, workers=0)
     t = Trainer(model, softmax_cross_entropy, SGD(model.parameters(), lr=0.1), batches)
@@ -117,7 +117,7 @@ def test_a_loss_that_is_not_finite_leaves_the_statistics_and_the_step_as_they_we
 def test_a_gradient_that_is_not_finite_names_the_parameter_and_keeps_the_weights() -> None:
     t, usual = trainer(), softmax_cross_entropy
     before = t.model.state()
-    t.loss = lambda logits, labels: usual(logits, labels) + tgl.sqrt(logits.sum() * 0)  # 0, of an infinite slope
+    t.loss = lambda logits, labels: usual(logits, labels) + tgl.sqrt(logits.sum() * 0)  # 0, with an infinite slope
     with (
         np.errstate(all="ignore"),
         pytest.raises(NonFiniteError, match=r"gradient of 'dense.weight' in step 1: "),
@@ -133,12 +133,12 @@ def test_a_gradient_that_is_not_finite_names_the_parameter_and_keeps_the_weights
 
 
 @pytest.mark.parametrize("columns", [False, True])
-def test_one_logit_is_right_on_its_side_of_zero(columns: bool) -> None:
+def test_one_logit_is_right_if_its_sign_is_right(columns: bool) -> None:
     logits, labels = np.array([[2.0], [-1.0], [3.0], [-2.0]]), np.array([1, 1, 0, 0])
     assert right_answers(logits, labels.astype("float32")[:, None] if columns else labels) == 2
 
 
-def test_evaluation_gives_each_layer_its_own_mode_back() -> None:
+def test_evaluation_restores_the_mode_of_each_layer() -> None:
     t = trainer()
     t.model["dense"].eval()  # type: ignore[union-attr]
     evaluate(t.model, t.loss, t.test)  # type: ignore[arg-type]
@@ -146,7 +146,7 @@ def test_evaluation_gives_each_layer_its_own_mode_back() -> None:
     assert not t.model["dense"].training  # type: ignore[union-attr]
 
 
-def test_an_update_from_several_batches_is_that_of_one_large_batch() -> None:
+def test_an_update_from_several_batches_equals_one_from_a_large_batch() -> None:
     data = stripes(60)
     updates = []
     for batch_size, accumulate in ((32, 1), (8, 4)):  # 60 images: one update of 32 and one of 28
@@ -164,12 +164,12 @@ def test_training_ends_early_once_validation_no_longer_improves() -> None:
     part = Loader(stripes(32), batch_size=16, shuffle=False, workers=0)
     t = trainer(lr=0.0, callbacks=[EarlyStopping(patience=3)], validation=part)
     reason = t.train(50)
-    assert t.epoch == 4, "the first epoch is the best, then three are waited for"
+    assert t.epoch == 4, "the first epoch is the best, and three more follow"
     assert reason is not None
     assert "of epoch 1 for 3 epochs" in reason
 
 
-def test_an_equal_accuracy_has_not_risen_though_its_loss_falls() -> None:
+def test_an_equal_accuracy_is_no_improvement_even_if_the_loss_falls() -> None:
     history = [{"validation": {"accuracy": 0.9, "loss": 1.0 - 0.1 * epoch}} for epoch in range(3)]
     assert (
         EarlyStopping(patience=2).epoch(history) == "no better validation accuracy than 90.00% of epoch 1 for 2 epochs"
@@ -187,7 +187,7 @@ def test_history_is_part_of_the_state() -> None:
 
 
 @pytest.mark.parametrize("schedule", [ReduceOnPlateau(patience=0), WarmUp(length=1, after=ReduceOnPlateau(patience=0))])
-def test_a_schedule_sees_the_validation_part_and_never_the_test_set(schedule: Any) -> None:
+def test_a_schedule_gets_the_metric_of_validation_and_not_of_test_images(schedule: Any) -> None:
     with pytest.raises(OptionError, match="expected validation"):
         trainer(schedule=schedule)
     seen: list[float] = []
@@ -206,7 +206,7 @@ def test_a_schedule_sees_the_validation_part_and_never_the_test_set(schedule: An
     assert seen == [t.history[0]["validation"]["loss"]]
 
 
-def test_a_schedule_with_a_state_of_its_own_needs_no_validation() -> None:
+def test_a_schedule_with_a_state_needs_no_validation_images() -> None:
     class Counts(Constant):
         def state(self) -> dict[str, Any]:
             return {"calls": 1}
@@ -215,14 +215,14 @@ def test_a_schedule_with_a_state_of_its_own_needs_no_validation() -> None:
 
 
 @pytest.mark.parametrize("wrap", [lambda s: s, lambda s: s * Constant(), lambda s: WarmUp(length=0, after=s)])
-def test_a_plateau_of_an_accuracy_is_told_the_accuracy(wrap: Any) -> None:
+def test_a_plateau_of_mode_max_gets_the_accuracy(wrap: Any) -> None:
     plateau = ReduceOnPlateau(mode="max")
     t = trainer(schedule=wrap(plateau), validation=Loader(stripes(32), batch_size=16, shuffle=False, workers=0))
     t.train(1)
     assert plateau.best == t.history[0]["validation"]["accuracy"]
 
 
-def test_the_last_epoch_is_told_to_all_and_its_reason_outlives_the_process() -> None:
+def test_all_callbacks_get_the_last_epoch_and_the_state_keeps_the_reason() -> None:
     heard: list[int] = []
 
     class Hears(Callback):
@@ -248,7 +248,7 @@ def test_the_last_epoch_is_told_to_all_and_its_reason_outlives_the_process() -> 
 
 
 @pytest.mark.parametrize(("accumulate", "step"), [(1, 3), (2, 4)])
-def test_after_a_loss_that_is_not_finite_its_update_comes_next(accumulate: int, step: int) -> None:
+def test_after_a_loss_that_is_not_finite_its_update_is_repeated(accumulate: int, step: int) -> None:
     """The batch is neither skipped nor counted, and the gradients of its update are accumulated again."""
     model = tgl.Sequential({"flatten": Flatten(), "norm": BatchNorm(16), "dense": Dense(16, 4, rng=0)})
     trainers = []
@@ -262,7 +262,7 @@ def test_after_a_loss_that_is_not_finite_its_update_comes_next(accumulate: int, 
     t.loss = lambda logits, labels: usual(logits, labels) * (np.float32("nan") if model.steps == step else 1)
     with np.errstate(all="ignore"), pytest.raises(NonFiniteError):
         t.train_epoch()
-    first = step - accumulate  # batches of the updates before
+    first = step - accumulate  # batches of the earlier updates
     state = t.state()
     assert (state["loader"]["batch"], state["model_steps"], state["steps"]) == (first, first, first // accumulate)
     assert state["sums"]["images"] == 16 * first
@@ -291,7 +291,7 @@ def test_after_a_loss_that_is_not_finite_its_update_comes_next(accumulate: int, 
         ({"optimizer": SGD(Dense(2, 2).parameters(), lr=0.1)}, "an optimizer of the model's parameters"),
     ],
 )
-def test_what_training_cannot_be_made_of_is_refused_at_once(wrong: dict[str, Any], told: str) -> None:
+def test_wrong_arguments_of_a_trainer_are_refused(wrong: dict[str, Any], told: str) -> None:
     model = Dense(4, 4)
     usual: dict[str, Any] = {
         "model": model,
@@ -303,7 +303,7 @@ def test_what_training_cannot_be_made_of_is_refused_at_once(wrong: dict[str, Any
         Trainer(**usual | wrong)
 
 
-def test_a_model_that_learns_nothing_is_refused() -> None:
+def test_a_model_without_parameters_to_learn_is_refused() -> None:
     model = Dense(4, 4)
     optimizer = SGD(model.parameters(), lr=0.1)
     model.freeze()
@@ -311,14 +311,14 @@ def test_a_model_that_learns_nothing_is_refused() -> None:
         Trainer(model, softmax_cross_entropy, optimizer, Loader(stripes()))
 
 
-def test_a_data_set_is_no_batches() -> None:
+def test_a_data_set_in_place_of_batches_is_refused() -> None:
     with pytest.raises(OptionError, match="evaluate: expected batches to be pairs of images and labels"):
         evaluate(Dense(4, 4), softmax_cross_entropy, stripes())  # type: ignore[arg-type]
     with pytest.raises(OptionError, match=r"Trainer\.train: expected epochs to be a number"):
         trainer().train(2.5)  # type: ignore[arg-type]
 
 
-def test_a_loss_is_a_scalar() -> None:
+def test_a_loss_must_be_a_scalar() -> None:
     t = trainer()
     t.loss = lambda logits, labels: softmax_cross_entropy(logits, labels, reduction="none")
     with pytest.raises(ShapeError, match=r"the mean over a batch, got shape \(16,\)"):
@@ -327,7 +327,7 @@ def test_a_loss_is_a_scalar() -> None:
         evaluate(t.model, t.loss, t.batches)
 
 
-def test_gradients_are_clipped_once_an_update_when_all_of_them_are_there() -> None:
+def test_accumulated_gradients_are_clipped_once_an_update() -> None:
     norms: list[float] = []
     t = trainer(lr=1.0, accumulate=2, clip=lambda parameters: norms.append(clip_by_norm(parameters, 0.01)))
     before = t.model.state()

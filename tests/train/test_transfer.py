@@ -29,14 +29,14 @@ def with_transfer(*settings: str) -> Recipe:
 
 
 def trained(folder: Path) -> Path:
-    """Weights of the recipe's network for seven classes, under names of their own."""
+    """Write weights of the recipe's network for seven classes and return the file's path."""
     recipe = find_recipe("lenet5")
     options = {**recipe.options("model"), "classes": 7}
     save_weights(models["lenet5"](**options, rng=5), folder / "seven.safetensors")
     return folder / "seven.safetensors"
 
 
-def test_weights_are_loaded_and_the_head_is_fresh_and_alone_learns(tmp_path: Path) -> None:
+def test_weights_are_loaded_and_only_the_new_head_learns(tmp_path: Path) -> None:
     path = trained(tmp_path)
     names = list(models["lenet5"](rng=0).children())
     head = names[-1]
@@ -54,7 +54,7 @@ def test_weights_are_loaded_and_the_head_is_fresh_and_alone_learns(tmp_path: Pat
     assert np.array_equal(before[first], read_arrays(path)[first])
 
 
-def test_a_run_goes_on_without_the_weights_that_it_began_with(tmp_path: Path) -> None:
+def test_a_run_resumes_without_the_file_of_its_initial_weights(tmp_path: Path) -> None:
     path, head = trained(tmp_path), list(models["lenet5"](rng=0).children())[-1]
     settings = [f"transfer.weights='{path}'", f'transfer.fresh=["{head}.*"]', 'transfer.freeze=["*"]']
     short = [*settings, f'transfer.but=["{head}"]', "data.per_class=20", "training.epochs=2"]
@@ -79,7 +79,7 @@ def ended_after_one_epoch(recipe: Recipe, runs: Path) -> list[Path]:
     return list(runs.iterdir())
 
 
-def test_the_recipe_takes_the_weights_of_its_forerunner(tmp_path: Path) -> None:
+def test_the_recipe_transfer_loads_weights_of_eight_classes(tmp_path: Path) -> None:
     before, after = find_recipe("eight_classes"), find_recipe("transfer")
     path = tmp_path / "eight.safetensors"
     save_weights(models[before["model"]["name"]](**before.options("model"), rng=1), path)
@@ -91,7 +91,7 @@ def test_the_recipe_takes_the_weights_of_its_forerunner(tmp_path: Path) -> None:
         registry.optimizers[recipe["optimizer"]["name"]](model.parameters(), **recipe.options("optimizer"))
 
 
-def test_the_recipe_keeps_the_inputs_that_the_weights_know() -> None:
+def test_the_recipe_transfer_keeps_the_normalization_of_the_weights() -> None:
     recipe = find_recipe("transfer")
     few = Dataset(np.full((2, 32, 32, 3), 9, "uint8"), np.arange(2))
     (normalize,) = Compose.from_config(recipe.augment).fit(few).steps
@@ -99,7 +99,7 @@ def test_the_recipe_keeps_the_inputs_that_the_weights_know() -> None:
     assert normalize.std == pytest.approx((0.246, 0.241, 0.252), abs=1e-3)
 
 
-def test_without_the_table_all_is_drawn_and_learns() -> None:
+def test_without_the_table_all_parameters_learn() -> None:
     model = build_trainer(find_recipe("lenet5")).model
     assert all(parameter.node for parameter in model.parameters().values())
 
@@ -114,7 +114,7 @@ def test_without_the_table_all_is_drawn_and_learns() -> None:
         (["transfer.weights=nowhere.safetensors"], StateError, "nowhere.safetensors: expected a file"),
     ],
 )
-def test_what_makes_no_sense_is_refused(settings: list[str], error: type[Exception], message: str) -> None:
+def test_wrong_transfer_settings_are_refused(settings: list[str], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         build_trainer(with_transfer(*settings))
 

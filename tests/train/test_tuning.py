@@ -1,4 +1,4 @@
-"""Tuning reads no test image, keeps every trial and ranks by validation; seeds are added until a verdict decides."""
+"""Tuning reads no test images, records every trial and ranks by validation; seeds are added until a decision."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RECIPE = find_recipe("lenet5").override(["data.per_class=20", "training.epochs=2
 
 @pytest.fixture
 def splits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The splits that were read; the test split raises."""
+    """Return the list of the splits that are read; the test split raises."""
     read, found = Digits.read, []
 
     def refusing(self: Digits, split: str, **options: Any) -> Any:
@@ -38,7 +38,7 @@ def splits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def test_combinations_are_all_tried_in_order() -> None:
+def test_candidates_are_all_combinations_in_order() -> None:
     assert candidates([]) == [[]]
     assert candidates(["a.b=1,2", 'c.d="x","y"', "augment=[]"]) == [
         [f"a.b={n}", f'c.d="{word}"', "augment=[]"] for n in (1, 2) for word in "xy"
@@ -49,7 +49,7 @@ def test_combinations_are_all_tried_in_order() -> None:
             candidates([wrong])
 
 
-def test_it_reads_no_test_image_and_keeps_every_trial(tmp_path: Path, splits: list[str]) -> None:
+def test_tuning_reads_no_test_image_and_records_every_trial(tmp_path: Path, splits: list[str]) -> None:
     trials = tune(RECIPE, ["optimizer.lr=0.05,1e20"], Reporter(), seeds=2, folder=tmp_path)
     assert set(splits) == {"train"}
     kept = read_ledger(tmp_path / LEDGER)
@@ -63,7 +63,7 @@ def test_it_reads_no_test_image_and_keeps_every_trial(tmp_path: Path, splits: li
     assert lead(ranking(trials), 145) is None
     for trial in kept:
         assert trial.keys() >= {"machine", "revision", "command"}
-        assert str(tmp_path) not in json.dumps(trial), "a ledger names no path of a machine"
+        assert str(tmp_path) not in json.dumps(trial), "a ledger contains no path of the machine"
     text = trials_page(kept)
     assert "| `lenet5` | `optimizer.lr=1e+20` | 2 | -; seed 0 diverged; seed 1 diverged | a1 |" in text
 
@@ -72,12 +72,12 @@ def test_a_finished_trial_is_not_run_again_by_the_same_code(
     tmp_path: Path, splits: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = tune(RECIPE, ["optimizer.lr=0.05"], Reporter(), seeds=1, folder=tmp_path)
-    runs = len(splits)  # of a trial, and of the check before it
+    runs = len(splits)  # of a trial and of the check before it
     again = tune(RECIPE, ["optimizer.lr=0.05,0.06"], Reporter(), seeds=1, folder=tmp_path)
     assert len(splits) == 2 * runs
     assert again[0] == first[0]
     elsewhere = {"root": str(tmp_path / "data")}
-    changed = RECIPE.override(["optimizer.momentum=0.5"])  # another recipe of that name
+    changed = RECIPE.override(["optimizer.momentum=0.5"])  # another recipe with the same name
     for recipe, options in ((changed, {}), (RECIPE, elsewhere)):
         before = len(splits)
         tune(recipe, ["optimizer.lr=0.05"], Reporter(), seeds=1, folder=tmp_path, **options)
@@ -108,7 +108,7 @@ def test_the_recorded_command_repeats_the_trial(
     assert set(splits) == {"train"}
 
 
-def test_what_would_rank_on_other_images_or_fail_is_refused_before_the_first_trial(
+def test_wrong_settings_are_refused_before_the_first_trial(
     tmp_path: Path, splits: list[str]
 ) -> None:
     for setting in ("training.seed=0,1", "data.validation=0.1,0.2", "data.seed=0,1", 'data.classes=["0"],["1"]'):
@@ -121,7 +121,7 @@ def test_what_would_rank_on_other_images_or_fail_is_refused_before_the_first_tri
     assert not list(tmp_path.glob("*/result.json"))
 
 
-def test_a_repeated_seed_is_no_further_seed() -> None:
+def test_a_repeated_seed_counts_once() -> None:
     trial = {"recipe": "a", "settings": ["optimizer.lr=0.1"], "revision": "a1", "digest": "d", "status": "finished"}
     trials = [trial | {"seed": seed, "accuracy": accuracy} for seed, accuracy in ((0, 0.5), (1, 0.9), (0, 0.7))]
     assert "| `a` | `optimizer.lr=0.1` | 2; 1 repeated | 80.00 ± 14.14 | a1 |" in trials_page(trials)
@@ -129,7 +129,7 @@ def test_a_repeated_seed_is_no_further_seed() -> None:
     assert trials_page([*trials, other]).count("| `a` |") == 2
 
 
-def test_a_trial_that_is_stopped_stays_listed(
+def test_a_stopped_trial_stays_in_the_ledger(
     tmp_path: Path, splits: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopping(*_: Any, **__: Any) -> Any:
@@ -150,7 +150,7 @@ def test_a_trial_that_is_stopped_stays_listed(
     assert read_ledger(tmp_path / LEDGER)[-1]["status"] == "failed"
 
 
-def test_without_validation_images_there_is_nothing_to_choose_by(tmp_path: Path) -> None:
+def test_tuning_needs_validation_images(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no data\.validation"):
         tune(RECIPE, ["data.validation=0.0"], Reporter(), folder=tmp_path)
     with pytest.raises(ConfigError, match="expected at least 1, got 0"):
@@ -177,7 +177,7 @@ def test_the_command_prints_the_ranking_and_the_page_shows_the_ledger(
     assert main(["train", "lenet5", "--json", *short, "--runs", str(tmp_path / "runs")]) == 0
     capsys.readouterr()
     ledger, out = str(tmp_path / "tuning" / LEDGER), tmp_path / "out"
-    for _ in range(2):  # a second time adds nothing
+    for _ in range(2):  # the second time adds nothing
         assert main(["results", str(tmp_path / "runs"), "--write", str(out), "--ledger", ledger]) == 0
     assert len(read_ledger(out / LEDGER)) == 4
     shown = (out / "index.md").read_text()
@@ -202,7 +202,7 @@ def test_seeds_are_added_until_the_verdict_decides(
     assert main([*arguments, "--quiet"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("lenet5 compared with slow: different: ")
-    assert "(99 % interval" in last, "five looks share the 5 %"
+    assert "(99 % interval" in last, "five comparisons share the 5 %"
     seeds = sorted(json.loads(p.read_text())["seed"] for p in (tmp_path / "runs").glob("*/result.json"))
     assert seeds == [seed for seed in range(len(seeds) // 2) for _ in "ab"]
     assert len(seeds) < 12
@@ -213,13 +213,13 @@ def test_seeds_are_added_until_the_verdict_decides(
     assert shown["verdict"]["better"] == "first"
     assert shown["verdict"]["pairs"] == len(seeds) // 2
     assert main([*arguments, "--quiet"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == last, "finished runs count, and are not run again"
+    assert capsys.readouterr().out.splitlines()[-1] == last, "finished runs are used and not repeated"
     assert len(list((tmp_path / "runs").glob("*/result.json"))) == len(seeds)
     assert main(["train", "lenet5", "--until-decided", str(slow), "--at-most", "1"]) == 1
     assert "expected --at-most 2 or more" in capsys.readouterr().err
 
 
-def test_only_recipes_on_the_same_images_are_compared_until_decided(
+def test_until_decided_compares_only_recipes_on_the_same_images(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = recipe_text("lenet5")
@@ -241,7 +241,7 @@ def test_only_recipes_on_the_same_images_are_compared_until_decided(
     assert main(["results", str(tmp_path), "--ledger", "/nonexistent"]) == 1
 
 
-def test_runs_that_open_no_test_image_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_runs_without_test_images_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (run, results):
         monkeypatch.setattr(module, "revision", lambda: "a1")
     recipe = RECIPE.override(["training.test=never", "training.epochs=1"])
@@ -252,4 +252,4 @@ def test_runs_that_open_no_test_image_are_found_again(tmp_path: Path, monkeypatc
     assert found["run"] == ran["run"]
     assert results.finished_run(tmp_path, recipe.override(["training.test=end"]), **options) is None
     monkeypatch.setattr(results, "revision", lambda: "b2")
-    assert results.finished_run(tmp_path, recipe, **options) is None, "other code is not mixed in"
+    assert results.finished_run(tmp_path, recipe, **options) is None, "runs of other code are not used"

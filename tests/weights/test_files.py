@@ -1,4 +1,4 @@
-"""Weights in files of our own: what comes back, and what is refused before anything is written."""
+"""Weights in this project's files: saving, loading, and errors before anything is written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinygrad_lab_layers.batch_norm import BatchNorm
 from tinygrad_lab_layers.dense import Dense
 
 
-def test_weights_come_back(tmp_path: Path) -> None:
+def test_saved_weights_are_loaded(tmp_path: Path) -> None:
     first, second = Dense(2, 3, rng=0), Dense(2, 3, rng=1)
     save_weights(first, tmp_path / "dense.safetensors")
     load_weights(second, str(tmp_path / "dense.safetensors"))
@@ -25,7 +25,7 @@ def test_weights_come_back(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["dense.safetensors"]
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(StateError) as caught:
         save_weights(Dense(2, 3, rng=0), tmp_path / "none" / "dense.safetensors")
     folder = tmp_path / "none"
@@ -35,7 +35,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("function", [save_weights, load_weights])
-def test_swapped_arguments_are_told(function: Any, tmp_path: Path) -> None:
+def test_swapped_arguments_are_refused(function: Any, tmp_path: Path) -> None:
     name = function.__name__
     with pytest.raises(CallError) as caught:
         function(str(tmp_path / "dense.safetensors"), Dense(2, 3, rng=0))
@@ -44,13 +44,13 @@ def test_swapped_arguments_are_told(function: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["dense.npz", "dense.pt", "dense", "safetensors"])
-def test_a_file_is_called_what_it_is(name: str, tmp_path: Path) -> None:
+def test_only_safetensors_files_are_written(name: str, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=rf"save_weights: expected a \.safetensors file to write, got .*{name}"):
         save_weights(Dense(2, 3, rng=0), tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
-def test_another_content_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_another_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dense.safetensors").write_bytes(b"something else")
     with pytest.raises(StateError, match=r"load_weights .*dense\.safetensors: expected a safetensors file"):
         load_weights(Dense(2, 3, rng=0), tmp_path / "dense.safetensors")

@@ -1,4 +1,4 @@
-"""Weights of other frameworks: renamed, reordered, and all or none."""
+"""Weights of other frameworks are renamed and reordered, and all of them are loaded or none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FLATTENED = {"output": (4, 3, 2)}
 
 
 def network() -> tgl.Sequential:
-    """A convolution, normalization and a dense layer after a flatten of a 3x2 map of 4 channels."""
+    """Return a convolution, normalization, and a dense layer after flatten of a 3x2 map of 4 channels."""
     return tgl.Sequential(
         {
             "conv": Conv2d(3, 4, kernel_size=(3, 2), padding="valid", rng=0),
@@ -34,7 +34,7 @@ def network() -> tgl.Sequential:
 
 
 def theirs(seed: int = 1) -> dict[str, Any]:
-    """The arrays of such a network as PyTorch names and orders them."""
+    """Return the arrays of such a network with PyTorch's names and order of axes."""
     rng = np.random.default_rng(seed)
     shapes = {
         "features.0.weight": (4, 3, 3, 2),
@@ -61,7 +61,7 @@ def as_safetensors(folder: Path, arrays: dict[str, Any]) -> Path:
 
 
 def by_hand(arrays: dict[str, Any], x: Any) -> Any:
-    """What PyTorch's network does, in loops, on images (N, C, H, W)."""
+    """Compute PyTorch's network by loops on images (N, C, H, W)."""
     w, maps = arrays["features.0.weight"], np.zeros((len(x), 4, 3, 2))
     for n, o, i, j in np.ndindex(*maps.shape):
         maps[n, o, i, j] = (x[n, :, i : i + 3, j : j + 2] * w[o]).sum() + arrays["features.0.bias"][o]
@@ -72,7 +72,7 @@ def by_hand(arrays: dict[str, Any], x: Any) -> Any:
 
 
 @pytest.mark.parametrize("write", [as_npz, as_safetensors])
-def test_names_axes_and_flattened_maps_come_over(write: Callable[..., Path], tmp_path: Path) -> None:
+def test_names_axes_and_flattened_maps_are_converted(write: Callable[..., Path], tmp_path: Path) -> None:
     model, arrays = network(), theirs()
     path = write(tmp_path, arrays)
     taken = import_weights(model, path, rules=RULES, convention="torch", flattened=FLATTENED)
@@ -84,7 +84,7 @@ def test_names_axes_and_flattened_maps_come_over(write: Callable[..., Path], tmp
 
 
 @pytest.mark.peers
-def test_a_network_of_pytorch_comes_over(tmp_path: Path) -> None:
+def test_weights_of_a_pytorch_network_are_imported(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     nn = torch.nn
     theirs_ = nn.Sequential(
@@ -104,7 +104,7 @@ def test_a_network_of_pytorch_comes_over(tmp_path: Path) -> None:
         Dense(4 * 10 * 8, 3, rng=0),
     )
     x = torch.randn(2, 4, 5, 4, generator=torch.Generator().manual_seed(0))
-    theirs_(x)  # so that the statistics are not the initial ones
+    theirs_(x)  # so that the statistics differ from the initial ones
     path = as_npz(tmp_path, {name: value.numpy() for name, value in theirs_.state_dict().items()})
     import_weights(ours, path, convention="torch", flattened={"5": (4, 10, 8)})
     with torch.no_grad():
@@ -134,7 +134,7 @@ def spoilt(**changes: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_what_does_not_fit_is_named_and_nothing_is_loaded(
+def test_arrays_that_do_not_fit_are_named_and_nothing_is_loaded(
     changes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     model = network()
@@ -145,7 +145,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded(
     assert all(before[name] is array for name, array in model.state().items())
 
 
-def test_every_misfit_is_listed_and_so_are_rules_without_a_match(tmp_path: Path) -> None:
+def test_all_arrays_that_do_not_fit_and_all_unused_rules_are_listed(tmp_path: Path) -> None:
     rules = {"feature.0.*": "conv.*", **RULES}
     arrays = spoilt(**{"classifier.weight": None, "head.weight": np.ones((5, 24), "float32")})
     with pytest.raises(StateError) as caught:
@@ -158,13 +158,13 @@ def test_every_misfit_is_listed_and_so_are_rules_without_a_match(tmp_path: Path)
     ]
 
 
-def test_long_lists_are_cut(tmp_path: Path) -> None:
+def test_long_lists_of_errors_are_shortened(tmp_path: Path) -> None:
     path = as_npz(tmp_path, {f"strange{i}": np.ones(1) for i in range(30)})
     with pytest.raises(StateError, match="22 more of these"):
         import_weights(network(), path, convention="own")
 
 
-def test_fresh_variables_stay_and_arrays_for_them_are_left_out(tmp_path: Path) -> None:
+def test_fresh_variables_keep_their_values(tmp_path: Path) -> None:
     model = network()
     before = model.state()
     arrays = spoilt(**{"classifier.weight": np.ones((7, 24), "float32"), "classifier.bias": None})
@@ -182,7 +182,7 @@ def test_arrays_can_be_left_out(tmp_path: Path) -> None:
     assert "optimizer.step" not in taken.values()
 
 
-def test_the_order_of_flattened_rows_is_asked_for(tmp_path: Path) -> None:
+def test_the_shape_of_a_flattened_map_must_be_given(tmp_path: Path) -> None:
     path = as_npz(tmp_path, theirs())
     with pytest.raises(OptionError, match=r"expected flattened=.'output': .channels, height, width"):
         import_weights(network(), path, rules=RULES, convention="torch")
@@ -193,7 +193,7 @@ def test_the_order_of_flattened_rows_is_asked_for(tmp_path: Path) -> None:
 
 
 class Rows(tgl.Layer):
-    """A flatten of somebody's own."""
+    """A user's own flatten layer."""
 
     def forward(self, x: Any) -> Any:
         return tgl.reshape(x, shape=self.output_shape(x.shape))  # (N, H, W, C) -> (N, H*W*C)
@@ -203,7 +203,7 @@ class Rows(tgl.Layer):
 
 
 class Net(tgl.Layer):
-    """Layers in attributes, as PyTorch's networks have them."""
+    """A network with layers in attributes, as in PyTorch."""
 
     def __init__(self) -> None:
         self.features = tgl.Sequential(conv(), Flatten())
@@ -231,12 +231,12 @@ def head() -> Dense:
         (Net(), "head"),
     ],
 )
-def test_no_shape_of_network_hides_a_flatten(model: tgl.Layer, path: str, tmp_path: Path) -> None:
+def test_a_flatten_is_found_in_any_structure_of_network(model: tgl.Layer, path: str, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=rf"expected flattened=.'{path}': .channels, height, width"):
         import_weights(model, as_npz(tmp_path, {}), convention="torch")
 
 
-def test_rows_without_an_order_of_places_need_no_map(tmp_path: Path) -> None:
+def test_dense_layers_without_a_flattened_map_need_no_shape(tmp_path: Path) -> None:
     mean, tokens = tgl.layers["global_avg_pool2d"](), tgl.layers["reshape"]((2, 2, 2))
     for model in (
         tgl.Sequential(conv(), mean, Dense(2, 3, rng=0)),
@@ -278,7 +278,7 @@ def test_half_precision_is_widened(tmp_path: Path) -> None:
     assert {array.dtype.name for array in model.state().values()} == {"float32"}
 
 
-def test_rules_apply_in_order_and_stars_keep_their_place() -> None:
+def test_rules_apply_in_order_and_stars_keep_their_position() -> None:
     rules = {"a.*.b*.weight": "x*.y.*.w", "a.*": "rest.*", "(.)": "literal"}
     assert renamed("a.1.b2.weight", rules) == "x1.y.2.w"
     assert renamed("a.1.c2.weight", rules) == "rest.1.c2.weight"
@@ -300,7 +300,7 @@ def test_rules_apply_in_order_and_stars_keep_their_place() -> None:
         ({"fresh": ["outptu*"]}, "expected fresh to match variables such as"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_wrong_options_are_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=message):
         import_weights(network(), as_npz(tmp_path, theirs()), **options)
 

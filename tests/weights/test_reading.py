@@ -1,4 +1,4 @@
-"""Files of weights that cannot be what they say: each cause is one line that names the file and the array."""
+"""Damaged and hostile files of weights: each error is one line that names the file and the array."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tinygrad_lab.errors import StateError
 from tinygrad_lab.weights import import_weights, load_weights, read_arrays, renamed
 from tinygrad_lab_layers.dense import Dense
 
-ROOM = 64 << 20  # what any file may unpack to, in bytes
+ROOM = 64 << 20  # the bytes that any file may unpack to
 
 
 def safetensors(path: Path, header: dict[str, Any], data: bytes = b"") -> Path:
@@ -45,7 +45,7 @@ def tensor(dtype: str, shape: list[int], size: int) -> dict[str, Any]:
     ],
 )
 @pytest.mark.parametrize("read", [read_arrays, lambda path: load_weights(Dense(2, 3, rng=0), path)])
-def test_tensors_that_numpy_does_not_hold(
+def test_tensors_that_numpy_cannot_hold_are_refused(
     content: dict[str, Any], data: bytes, message: str, read: Callable[[Path], object], tmp_path: Path
 ) -> None:
     with pytest.raises(StateError, match=rf"a\.safetensors: array 'first\.weight': expected .*{message}"):
@@ -95,7 +95,7 @@ FLAT = "{'descr': '<f4', 'fortran_order': False, 'shape': %s}\n"
         ("x" * 300 + ".npy", GOOD, "expected a printable name of at most 255 characters"),
     ],
 )
-def test_members_that_are_no_arrays(member: str, content: bytes, message: str, tmp_path: Path) -> None:
+def test_members_that_are_not_arrays_are_refused(member: str, content: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(StateError) as caught:
         read_arrays(npz(tmp_path / "a.npz", {member: content}))
     assert str(caught.value).startswith(f"weights {tmp_path / 'a.npz'}: array ")
@@ -103,7 +103,7 @@ def test_members_that_are_no_arrays(member: str, content: bytes, message: str, t
 
 
 def changed(path: Path, place: int, bits: int) -> Path:
-    """Change the flags (place 0) or the kind of compression (2) of the first member."""
+    """Change the flags (`place` 0) or the kind of compression (`place` 2) of the first member."""
     content = bytearray(path.read_bytes())
     for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         content[content.find(mark) + at + place] ^= bits
@@ -121,14 +121,14 @@ def changed(path: Path, place: int, bits: int) -> Path:
         (2, zipfile.ZIP_DEFLATED, "expected undamaged bytes, got: "),
     ],
 )
-def test_members_that_cannot_be_unpacked(place: int, bits: int, message: str, tmp_path: Path) -> None:
+def test_members_that_cannot_be_unpacked_are_refused(place: int, bits: int, message: str, tmp_path: Path) -> None:
     path = changed(npz(tmp_path / "a.npz", {"first.weight.npy": GOOD}), place, bits)
     with pytest.raises(StateError) as caught:
         read_arrays(path)
     assert str(caught.value).startswith(f"weights {path}: array 'first.weight': {message}")
 
 
-def test_what_comes_twice_is_refused(tmp_path: Path) -> None:
+def test_duplicate_arrays_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("a.npy", GOOD)
         with pytest.warns(UserWarning, match="Duplicate"):
@@ -137,7 +137,7 @@ def test_what_comes_twice_is_refused(tmp_path: Path) -> None:
         read_arrays(tmp_path / "a.npz")
 
 
-def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
+def test_decompression_bombs_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
     bomb = npz(tmp_path / "a.npz", {"a.npy": bytes(2 * ROOM)}, zipfile.ZIP_DEFLATED)
     assert bomb.stat().st_size < ROOM // 100
     tracemalloc.start()
@@ -147,8 +147,8 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
     tracemalloc.stop()
 
 
-def test_a_size_that_a_member_does_not_have_is_no_way_round(tmp_path: Path) -> None:
-    """The directory says 24 bytes; what unpacks to more is cut there, and its checksum is wrong."""
+def test_a_wrong_declared_size_does_not_help_a_bomb(tmp_path: Path) -> None:
+    """The archive declares a smaller size. Unpacking stops there, and the checksum is wrong."""
     path = npz(tmp_path / "a.npz", {"a.npy": GOOD + bytes(1 << 20)}, zipfile.ZIP_DEFLATED)
     size = struct.pack("<I", len(GOOD) + (1 << 20))
     path.write_bytes(path.read_bytes().replace(size, struct.pack("<I", len(GOOD))))
@@ -156,7 +156,7 @@ def test_a_size_that_a_member_does_not_have_is_no_way_round(tmp_path: Path) -> N
         read_arrays(path)
 
 
-def test_what_memory_does_not_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_larger_than_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "machine_memory", lambda: 1 << 20)
     for path in (npz(tmp_path / "a.npz", {"a.npy": bytes(2 << 20)}), tmp_path / "a.safetensors"):
         with path.open("ab") as file:
@@ -167,7 +167,7 @@ def test_what_memory_does_not_hold_is_refused(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("name", ["none", "x" * 300, "folder", "a\0b", "pipe"])
 @pytest.mark.parametrize("ending", ["npz", "safetensors"])
-def test_what_is_no_file_is_refused(name: str, ending: str, tmp_path: Path) -> None:
+def test_paths_that_are_not_files_are_refused(name: str, ending: str, tmp_path: Path) -> None:
     path = tmp_path / f"{name}.{ending}"
     if name == "folder":
         path.mkdir()
@@ -177,7 +177,7 @@ def test_what_is_no_file_is_refused(name: str, ending: str, tmp_path: Path) -> N
         read_arrays(path)
 
 
-def test_arrays_of_all_kinds_come_back(tmp_path: Path) -> None:
+def test_arrays_of_all_kinds_are_read(tmp_path: Path) -> None:
     kinds = [*np.typecodes["AllInteger"], *"efdFD?"]
     arrays = {f"of {kind}": np.arange(6).astype(kind).reshape(2, 3) for kind in kinds}
     arrays |= {"zero": np.zeros((0, 3)), "number": np.array(3.0), "text": np.array(["resnet"])}
@@ -194,18 +194,18 @@ PATTERNS = st.lists(st.sampled_from(["*", "a", "b", ".", "ab"]), max_size=6).map
 
 
 @given(PATTERNS, st.text("ab.", max_size=8))
-def test_stars_are_as_short_as_possible(pattern: str, name: str) -> None:
+def test_stars_match_as_little_as_possible(pattern: str, name: str) -> None:
     found = re.fullmatch(re.escape(pattern).replace(r"\*", "(.*?)"), name)
     target = ">" + "|".join("*" * pattern.count("*"))
     assert renamed(name, {pattern: target}) == (">" + "|".join(found.groups()) if found else name)
 
 
-def test_many_stars_and_a_long_name_take_no_time() -> None:
-    """Looked for again and again, this takes years."""
+def test_matching_many_stars_takes_no_exponential_time() -> None:
+    """A search with backtracking would take years."""
     assert renamed("a" * 200 + "!", {"*a" * 20 + "*?": None}) == "a" * 200 + "!"
 
 
-def test_many_strange_names_are_told_at_once(tmp_path: Path) -> None:
+def test_many_unknown_names_are_reported_quickly(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", **{f"strange.layer{i}.weight": np.ones(1) for i in range(3000)})  # type: ignore[arg-type]
     with pytest.raises(StateError, match="2992 more of these"):
         import_weights(Dense(2, 3, rng=0), tmp_path / "a.npz")

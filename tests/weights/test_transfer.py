@@ -1,4 +1,4 @@
-"""Parts of a model that stay as they are, and new heads."""
+"""Freezing parts of a model, and new heads."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def paths(model: tgl.Layer, *beginnings: str) -> set[str]:
         (("stage",), "stage.conv", ("conv1", "norm1", "stage.conv", "output")),
     ],
 )
-def test_what_is_frozen_stays_and_the_rest_learns(patterns: Any, but: Any, changed: Any) -> None:
+def test_frozen_variables_stay_and_the_others_learn(patterns: Any, but: Any, changed: Any) -> None:
     model = network()
     freeze(model, *patterns, but=but)
     assert trained(model) == paths(model, *changed)
@@ -72,7 +72,7 @@ def test_frozen_normalization_keeps_its_statistics_in_training(pattern: str) -> 
     assert not {"norm1.running_mean", "norm1.running_var"} & trained(model.train())
 
 
-def test_a_frozen_network_gives_in_training_what_it_gives_in_evaluation() -> None:
+def test_a_frozen_network_gives_the_same_in_training_and_evaluation() -> None:
     model = network()
     trained(model)
     freeze(model, "*")
@@ -86,7 +86,7 @@ def test_one_frozen_parameter_does_not_freeze_the_statistics() -> None:
     assert {"norm1.running_mean", "norm1.shift"} <= trained(model)
 
 
-def test_unfreezing_lets_it_learn_again() -> None:
+def test_unfrozen_variables_learn_again() -> None:
     model = network()
     freeze(model, "*")
     unfreeze(model, "stage")
@@ -95,7 +95,7 @@ def test_unfreezing_lets_it_learn_again() -> None:
     assert trained(model) == set(model.state())
 
 
-def test_no_gradient_flows_below_what_is_frozen() -> None:
+def test_no_gradients_are_computed_for_frozen_layers() -> None:
     model = network()
     freeze(model, "*", but="output")
     x = np.ones((2, 7, 7, 3), "float32")
@@ -103,7 +103,7 @@ def test_no_gradient_flows_below_what_is_frozen() -> None:
     assert {path for path, p in model.parameters().items() if p.grad is not None} == {"output.weight", "output.bias"}
 
 
-def test_misspelt_patterns_are_refused_with_the_nearest_path() -> None:
+def test_misspelled_patterns_are_refused_with_the_nearest_path() -> None:
     for call in (lambda m: freeze(m, "convv1"), lambda m: freeze(m, "*", but="outptu"), lambda m: unfreeze(m, "norm3")):
         with pytest.raises(OptionError, match="which matches none"):
             call(network())
@@ -111,14 +111,14 @@ def test_misspelt_patterns_are_refused_with_the_nearest_path() -> None:
         freeze(network(), "outptu")
 
 
-def test_groups_of_the_optimizer_have_rates_of_their_own() -> None:
+def test_groups_of_the_optimizer_have_their_own_rates() -> None:
     model = network()
     assert trained(model, groups={"*": {"lr_factor": 0.0}, "output.*": {"lr_factor": 1.0}}) == (
         paths(model, "output") | set(model.buffers())
     )
 
 
-def test_a_new_head_is_fresh_and_the_rest_is_untouched() -> None:
+def test_replacing_a_head_does_not_change_the_rest() -> None:
     model = models["resnet20"](depth=8, rng=0)
     before = model.state()
     head = replace_head(model.eval(), 3, rng=7)
@@ -141,7 +141,7 @@ def test_heads_of_the_zoo_can_be_replaced(name: str) -> None:
         assert model.output_shape((1, *image)) == (1, 17)
 
 
-def test_a_new_head_is_of_the_old_ones_dtype_and_device() -> None:
+def test_a_new_head_has_the_dtype_and_device_of_the_old_one() -> None:
     model = network().astype("float64")
     assert replace_head(model, 3, rng=0).weight.dtype == np.float64
     assert isinstance(replace_head(model.to("strict"), 3, rng=0).state()["bias"], StrictArray)
@@ -152,7 +152,7 @@ def with_auxiliary(beside: tgl.Layer) -> WithAuxiliary:
     return WithAuxiliary(layers, {"first": beside})
 
 
-def test_auxiliary_heads_follow_the_networks_own() -> None:
+def test_auxiliary_heads_are_replaced_too() -> None:
     model = with_auxiliary(tgl.Sequential({"hidden": Dense(3, 6, rng=2), "output": Dense(6, 5, rng=3)}))
     head = replace_head(model, 2, rng=0)
     assert model["output"] is head
@@ -160,14 +160,14 @@ def test_auxiliary_heads_follow_the_networks_own() -> None:
     assert model["auxiliary_first"]["hidden"].weight.shape == (3, 6)
 
 
-def test_an_auxiliary_head_that_cannot_be_replaced_is_refused_and_nothing_is_replaced() -> None:
+def test_if_an_auxiliary_head_cannot_be_replaced_nothing_is() -> None:
     model = with_auxiliary(Dense(3, 5, rng=2))
     with pytest.raises(OptionError, match=r"got Dense\(3 -> 5\) at 'auxiliary_first'"):
         replace_head(model, 2, rng=0)
     assert model["output"].weight.shape == (3, 5)
 
 
-def test_the_configuration_knows_the_new_head() -> None:
+def test_the_configuration_has_the_new_head() -> None:
     from tinygrad_lab.registry import build, describe
 
     model = network()
@@ -175,7 +175,7 @@ def test_the_configuration_knows_the_new_head() -> None:
     assert build(describe(model)).output_shape((1, 7, 7, 3)) == (1, 9)
 
 
-def test_what_has_no_head_is_refused() -> None:
+def test_models_without_a_head_are_refused() -> None:
     class Net(tgl.Layer):
         def __init__(self) -> None:
             self.output = Dense(3, 2, rng=0)

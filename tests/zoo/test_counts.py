@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of the zoo are those of the papers, or of the models that everybody uses."""
+"""Parameters and multiply-adds of the zoo equal those of the papers, or of commonly used models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tinygrad_lab.nn.initializers import shapes_only
 from tinygrad_lab.registry import models
 
-PARAMETERS = {  # learned ones, at the default options
+PARAMETERS = {  # learned parameters, with the default options
     "alexnet": 60_965_224,
     "alexnet_small": 1_013_716,
     "cnn7": 135_854,
@@ -20,7 +20,7 @@ PARAMETERS = {  # learned ones, at the default options
     "googlenet": 6_998_552,
     "lenet5": 61_706,
     "nin": 966_986,
-    "plain18": 11_689_512 - 64 * 128 - 128 * 256 - 256 * 512 - 2 * (128 + 256 + 512),  # no projections
+    "plain18": 11_689_512 - 64 * 128 - 128 * 256 - 256 * 512 - 2 * (128 + 256 + 512),  # without projections
     "plain34": 21_797_672 - 64 * 128 - 128 * 256 - 256 * 512 - 2 * (128 + 256 + 512),
     "plain20": 269_722,
     "plain56": 853_018,
@@ -40,13 +40,13 @@ PARAMETERS = {  # learned ones, at the default options
 }
 VARIANTS: list[tuple[str, dict[str, Any], int]] = [
     ("alexnet", {"groups": 1}, 62_378_344),
-    ("alexnet", {"pool_size": 2}, 60_965_224),  # the maps are the same
+    ("alexnet", {"pool_size": 2}, 60_965_224),  # with the same maps
     ("alexnet", {"normalization": "after_pool"}, 60_965_224),
     ("cnn7", {"padding": "none"}, 39_854),
     ("cnn7", {"padding": "edge"}, 135_854),
     ("cuda_convnet", {"normalization": False, "pool_size": 2}, 155_530),
     ("alexnet", {"normalized": (1, 2, 5)}, 60_965_224),
-    ("googlenet", {"auxiliary": True}, 13_378_280),  # as the Caffe model of its first author
+    ("googlenet", {"auxiliary": True}, 13_378_280),  # as in the Caffe model of its first author
     ("gap7", {"padding": "none"}, 7_842),
     ("gap7", {"reduction": "dense"}, 7_842 + 980 * 20 + 20),
     ("resnet20", {"shortcut": "projected"}, 269_722 + 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64),
@@ -73,18 +73,18 @@ def built(name: str, options: dict[str, Any]) -> tuple[Any, tuple[int, ...]]:
 
 
 @pytest.mark.parametrize(("name", "options", "count"), [*((n, {}, c) for n, c in PARAMETERS.items()), *VARIANTS])
-def test_parameters(name: str, options: dict[str, Any], count: int) -> None:
+def test_numbers_of_parameters(name: str, options: dict[str, Any], count: int) -> None:
     model, _ = built(name, options)
     assert sum(math.prod(p.shape) for p in model.parameters().values()) == count
 
 
 @pytest.mark.parametrize(("name", "options", "count"), MULTIPLY_ADDS)
-def test_multiply_adds(name: str, options: dict[str, Any], count: int) -> None:
+def test_numbers_of_multiply_adds(name: str, options: dict[str, Any], count: int) -> None:
     model, shape = built(name, options)
     assert model.multiply_adds(shape) == count
 
 
-def test_running_statistics_are_counted_apart() -> None:
+def test_running_statistics_are_not_counted_as_parameters() -> None:
     model, _ = built("ten_layer", {})
     assert sum(math.prod(b.shape) for b in model.buffers().values()) == 2_688
 

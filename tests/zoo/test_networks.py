@@ -1,4 +1,4 @@
-"""The zoo's networks run, train, and refuse what cannot be built."""
+"""The zoo's networks run and train, and wrong options are refused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SMALL: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
 
 
 @pytest.mark.parametrize(("name", "options", "image"), SMALL)
-def test_runs_and_gives_every_parameter_a_gradient(name: str, options: dict[str, Any], image: tuple[int, ...]) -> None:
+def test_networks_run_and_parameters_get_gradients(name: str, options: dict[str, Any], image: tuple[int, ...]) -> None:
     model = models[name](**options, rng=0)
     x = np.random.default_rng(0).standard_normal((2, *image)).astype("float32")
     logits = model(x)
@@ -51,7 +51,7 @@ def test_runs_and_gives_every_parameter_a_gradient(name: str, options: dict[str,
 
 
 @pytest.mark.parametrize("name", ["gap7", "lenet5", "resnet20"])
-def test_the_seed_gives_the_weights_and_the_configuration_gives_the_network(name: str) -> None:
+def test_a_seed_repeats_the_weights_and_a_configuration_the_network(name: str) -> None:
     first, second, other = (models[name](rng=seed) for seed in (3, 3, 4))
     states = [list(model.state().values()) for model in (first, second, other)]
     assert all(np.array_equal(a, b) for a, b in zip(*states[:2], strict=True))
@@ -182,12 +182,12 @@ def maps_of(name: str, **options: Any) -> dict[str, tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_the_maps_are_the_papers(name: str) -> None:
+def test_the_maps_equal_those_of_the_papers(name: str) -> None:
     maps = maps_of(name)
     assert {layer_name: maps[layer_name] for layer_name in MAPS[name]} == MAPS[name]
 
 
-def test_maps_shrink_where_nothing_surrounds_them() -> None:
+def test_maps_shrink_without_padding() -> None:
     for name in ("cnn7", "gap7"):
         maps = maps_of(name, padding="none")
         sides = [maps[layer][0] for layer in ("conv1", "pool1", "conv2", "pool2", "conv3")]
@@ -198,7 +198,7 @@ def test_maps_shrink_where_nothing_surrounds_them() -> None:
     ("normalization", "order"),
     [("before_pool", ["norm1", "pool1"]), ("after_pool", ["pool1", "norm1"]), ("none", ["pool1"])],
 )
-def test_alexnet_normalizes_before_or_after_the_pool_or_not_at_all(normalization: str, order: list[str]) -> None:
+def test_alexnet_may_normalize_before_or_after_the_pool_or_not_at_all(normalization: str, order: list[str]) -> None:
     with shapes_only():
         names = list(models["alexnet"](normalization=normalization).children())
     assert names[1 : 1 + len(order)] == order
@@ -260,7 +260,7 @@ def test_wrong_options_are_refused(name: str, options: dict[str, Any]) -> None:
         models[name](**options)
 
 
-def test_auxiliary_classifiers_are_asked_in_training_alone() -> None:
+def test_auxiliary_classifiers_run_only_in_training() -> None:
     options = {"image": (224, 224, 3), "classes": 5}
     with shapes_only():
         model = models["googlenet"](**options, auxiliary=True)
@@ -275,7 +275,7 @@ def test_auxiliary_classifiers_are_asked_in_training_alone() -> None:
     assert model.eval().multiply_adds(x.shape) == plain.multiply_adds(x.shape)
 
 
-def test_auxiliary_maps_are_the_papers() -> None:
+def test_auxiliary_maps_equal_those_of_the_paper() -> None:
     with shapes_only():
         heads = models["googlenet"](auxiliary=True).heads
     for head, channels in zip(heads.values(), (512, 528), strict=True):
@@ -285,7 +285,7 @@ def test_auxiliary_maps_are_the_papers() -> None:
         assert head.output_shape((1, 14, 14, channels)) == (1, 1000)
 
 
-def test_auxiliary_classifiers_bring_gradients_and_their_loss_is_a_share() -> None:
+def test_auxiliary_classifiers_add_gradients_and_0_3_of_their_loss() -> None:
     def dense(seed: int) -> Dense:
         return Dense(3, 2, rng=seed)
 
@@ -301,14 +301,14 @@ def test_auxiliary_classifiers_bring_gradients_and_their_loss_is_a_share() -> No
     assert again == pytest.approx(parts[0])
 
 
-def test_auxiliary_classifiers_come_back_from_their_configuration() -> None:
+def test_auxiliary_classifiers_are_rebuilt_from_their_configuration() -> None:
     model = WithAuxiliary({"a": Dense(4, 3, rng=0), "b": Dense(3, 2, rng=1)}, {"a": Dense(3, 5, rng=2)})
     twin = WithAuxiliary.from_config(model.config())
     assert list(twin.layers()) == list(model.layers())
     assert [y.shape for y in twin(np.ones((1, 4), "float32"))] == [(1, 2), (1, 5)]
 
 
-def test_a_trainer_follows_the_first_logits() -> None:
+def test_a_trainer_measures_accuracy_by_the_first_logits() -> None:
     data = Dataset(np.random.default_rng(0).integers(0, 255, (12, 2, 2, 1)).astype("uint8"), np.arange(12) % 2)
     layers = {"flatten": Flatten(), "a": Dense(4, 3, rng=0), "b": Dense(3, 2, rng=1)}
     model = WithAuxiliary(layers, {"a": Dense(3, 2, rng=2)})

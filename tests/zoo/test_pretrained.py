@@ -1,4 +1,4 @@
-"""Published weights: found, checked, and right. The files are not part of the project."""
+"""Published weights are found, checked and right. The files are not part of the project."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ABOUT = PRETRAINED["resnet20_cifar10"]
 
 
 def made(folder: Path) -> Path:
-    """A file of the names and shapes of the published one, with other numbers."""
+    """Write a file with the names and shapes of the published one and other numbers."""
     model, arrays = models[ABOUT.model](**ABOUT.options, rng=3), {}
     for path, array in model.state().items():
         name = path.replace("inner.", "").replace("stage", "layer").replace("output", "linear")
@@ -40,13 +40,13 @@ def test_the_rules_cover_every_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert all(np.array_equal(array, expected[name]) for name, array in model.state().items())
 
 
-def test_other_numbers_than_the_published_are_refused(tmp_path: Path) -> None:
+def test_weights_that_are_not_the_published_ones_are_refused(tmp_path: Path) -> None:
     made(tmp_path)
     with pytest.raises(StateError, match="expected arrays with digest"):
         load_pretrained("resnet20_cifar10", folder=tmp_path)
 
 
-def test_the_digest_is_of_the_arrays_and_not_of_the_file(tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_arrays_and_not_on_the_file(tmp_path: Path) -> None:
     arrays = {"a": np.arange(3.0), "b": np.zeros((2, 2))}
     np.savez(tmp_path / "one.npz", **arrays)
     np.savez_compressed(tmp_path / "two.npz", **dict(reversed(arrays.items())))
@@ -55,7 +55,7 @@ def test_the_digest_is_of_the_arrays_and_not_of_the_file(tmp_path: Path) -> None
     assert one == two != three
 
 
-def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_folder_or_name_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(FOLDER, raising=False)
     with pytest.raises(StateError, match=rf"folder=.* or in {FOLDER}.*github"):
         load_pretrained("resnet20_cifar10")
@@ -64,7 +64,7 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_published_network_gives_the_published_logits() -> None:
-    """With the real file, and beside it logits that PyTorch computed, of images that lie in TINYGRAD_LAB_DATA."""
+    """This needs the published file, logits that PyTorch computed, and CIFAR-10 in TINYGRAD_LAB_DATA."""
     if FOLDER not in os.environ:
         pytest.skip(f"set {FOLDER} to the folder of {ABOUT.file}")
     expected = Path(os.environ[FOLDER]) / "resnet20-12fca82f.expected.npz"

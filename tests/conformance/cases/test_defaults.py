@@ -1,4 +1,4 @@
-"""Strategies for layers without cases."""
+"""Default strategies for layers that have no cases."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Shifted(Elementwise):
         return shape
 
 
-def test_a_strategy_from_annotations() -> None:
+def test_a_strategy_is_made_from_annotations() -> None:
     result = inspect_layer(Shifted, profile=Profile(examples=12))
     assert result.passed
     assert result.properties["gradients"].examples > 8
@@ -70,7 +70,7 @@ def test_an_argument_without_an_annotation_needs_cases() -> None:
         inspect_layer(Unknown)
 
 
-def test_search_depends_on_its_seed_alone() -> None:
+def test_the_search_depends_only_on_its_seed() -> None:
     from tests.conformance.samples import row_cases
 
     def structures(seed: int) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Properties of derivatives: along which directions they are checked, and how small an error they find."""
+"""Properties of derivatives: the directions that they check, and the smallest error that they must find."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinygrad_lab.conformance.trials.verdict import Violation
 
 
 def trial_of(seed: int, *shapes: tuple[int, ...], wrong: float = 1.0) -> Trial:
-    """A trial of the sum of sines of arrays; one coordinate of the first gradient is multiplied by `wrong`."""
+    """A trial of the sum of the arrays' sines; one coordinate of the first gradient is multiplied by `wrong`."""
     rng = np.random.default_rng(seed)
     arrays = [rng.uniform(-1, 1, shape) for shape in shapes]
     which = int(rng.integers(arrays[0].size))

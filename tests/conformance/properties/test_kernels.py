@@ -1,4 +1,4 @@
-"""Kernels: the kit compares each with its reference."""
+"""The property `kernels`: the kit compares each kernel with its reference."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def headline(
     least: int = 0,
     provider: str = "numpy",
 ) -> str:
-    """The kit's finding about a kernel of 3 x, or "" if the kernel passes."""
+    """Return the headline of the kit's failure for a kernel of 3 x, or "" if the kernel passes."""
 
     @tgl.primitive
     def triple(xp: Any, x: Any) -> Any:
@@ -91,7 +91,7 @@ WRONG: dict[str, tuple[Callable[..., Any], str]] = {
 
 
 @pytest.mark.parametrize("how", WRONG)
-def test_wrong_kernels(how: str) -> None:
+def test_wrong_kernels_fail(how: str) -> None:
     kernel, text = WRONG[how]
     found = headline(kernel)
     assert "triple: kernel 'numpy'" in found
@@ -99,7 +99,7 @@ def test_wrong_kernels(how: str) -> None:
 
 
 @pytest.mark.slow
-def test_right_kernels() -> None:
+def test_right_kernels_pass() -> None:
     assert headline(lambda x: x + x + x) == ""
     rough = 3 * (1 + 1e-6)
     assert headline(lambda x: x * x.dtype.type(rough if x.dtype == "float32" else 3), error=1e-5) == ""
@@ -127,7 +127,7 @@ def test_each_kernel_runs_on_several_blocks_once() -> None:
     assert 0 < sum(size > 2 << 18 for size in sizes) <= 8  # forwards and backward passes of one case
 
 
-def test_work_that_grows_with_the_square_of_the_batch_is_left_alone() -> None:
+def test_the_large_batch_is_limited_if_work_grows_with_its_square() -> None:
     sizes: list[int] = []
 
     @tgl.primitive
@@ -150,19 +150,19 @@ def test_work_that_grows_with_the_square_of_the_batch_is_left_alone() -> None:
 
     case = Case(inputs=(Input((4, 16)),), seed=1)
     assert inspect_layer(Pairs, row_cases, properties=["kernels"], case=case).passed
-    assert 1 << 10 < max(sizes) <= 1 << 20  # of more than 4 x 10^8 that 20,480 rows would have
+    assert 1 << 10 < max(sizes) <= 1 << 20  # with 20,480 rows it would be more than 4 x 10^8
 
 
 class Gate(Elementwise):
-    """A gate of shape (N, C) times maps of shape (N, 1, 1, C): for several images the result is (N, 1, N, C)."""
+    """A gate of shape (N, C) times maps of shape (N, 1, 1, C). For several images, the result is (N, 1, N, C)."""
 
     def forward(self, x: Any) -> Any:
         return x * tgl.sigmoid(tgl.mean(x, axis=(1, 2)))
 
 
 @pytest.mark.parametrize("rows", [1, 3])
-def test_shapes_that_broadcast_by_mistake_fill_no_memory(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The announced shape is wrong for three rows; for one row it is right by chance."""
+def test_shapes_that_broadcast_by_mistake_do_not_fill_memory(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The layer's `output_shape` is wrong for three rows; for one row it happens to be right."""
     sizes: list[int] = []
     forward = tgl.Tensor.__mul__
 
@@ -172,14 +172,14 @@ def test_shapes_that_broadcast_by_mistake_fill_no_memory(rows: int, monkeypatch:
         return out
 
     monkeypatch.setattr(tgl.Tensor, "__mul__", noted)
-    case = Case(inputs=(Input((rows, 1, 1, 4)),), seed=3)  # one case in three runs with a large batch
+    case = Case(inputs=(Input((rows, 1, 1, 4)),), seed=3)  # with this seed, the case also runs with a large batch
     result = inspect_layer(Gate, properties=["output_shape", "kernels"], case=case, cases=row_cases)
     assert result.properties["output_shape"].passed == (rows == 1)
     assert result.properties["kernels"].passed
     assert max(sizes) <= (64 * rows) ** 2 * 4
 
 
-def test_a_kernel_that_no_case_reaches() -> None:
+def test_a_kernel_that_no_case_reaches_is_an_error() -> None:
     @tgl.primitive
     def triple(xp: Any, x: Any) -> Any:
         return 3 * x
@@ -192,7 +192,7 @@ def test_a_kernel_that_no_case_reaches() -> None:
 
 
 def in_place_on_a_device(x: Any) -> Any:
-    """Write into the memory behind the array, as a raw kernel can."""
+    """Write into the array's memory, as a raw kernel can."""
     in_place(x._behind_the_wall)
     return x
 
@@ -213,7 +213,7 @@ WRONG_ON_A_DEVICE: dict[str, tuple[Callable[..., Any], str]] = {
 
 
 @pytest.mark.parametrize("how", WRONG_ON_A_DEVICE)
-def test_wrong_kernels_of_a_device(how: str) -> None:
+def test_wrong_kernels_of_a_device_fail(how: str) -> None:
     kernel, text = WRONG_ON_A_DEVICE[how]
     found = headline(kernel, provider=STRICT.name)
     assert "triple: kernel 'strict'" in found
@@ -221,7 +221,7 @@ def test_wrong_kernels_of_a_device(how: str) -> None:
 
 
 @pytest.mark.slow
-def test_right_kernels_of_a_device() -> None:
+def test_right_kernels_of_a_device_pass() -> None:
     widths: set[str] = set()
 
     def kernel(x: Any) -> Any:
@@ -247,8 +247,8 @@ def test_the_kernels_of_a_device_must_be_reached() -> None:
         del relu.kernels[0]
 
 
-def test_wrong_updates() -> None:
-    """The kit demands that a kernel changes the optimizer's own arrays in place."""
+def test_wrong_update_kernels_fail() -> None:
+    """The kit requires a kernel to change the optimizer's own arrays in place."""
     kernels = momentum_update.kernels
 
     def kernel(p: Any, g: Any, v: Any, **options: Any) -> Any:
@@ -266,5 +266,5 @@ def test_wrong_updates() -> None:
     assert "momentum_update: kernel 'numpy'" in failure.headline
 
 
-def test_writing_into_an_argument() -> None:
+def test_a_kernel_that_writes_into_an_argument_fails() -> None:
     assert "changes an argument" in headline(in_place)

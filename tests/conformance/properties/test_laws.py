@@ -1,4 +1,4 @@
-"""Laws: each holds for a layer that satisfies it, and fails for one that does not."""
+"""Each law holds for a layer that satisfies it, and fails for one that does not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinygrad_lab.errors import ConfigError
 
 
 class Of(Elementwise):
-    """A layer of a function."""
+    """A layer that applies a function."""
 
     def __init__(self, function: Any) -> None:
         self.function = function
@@ -75,12 +75,12 @@ KEEPS: dict[str, tuple[Any, Any, Any]] = {
 }
 
 
-def test_every_law_is_tried() -> None:
+def test_every_law_has_a_test() -> None:
     assert set(KEEPS) == set(LAWS)
 
 
 @pytest.mark.parametrize("name", KEEPS)
-def test_a_law_tells(name: str) -> None:
+def test_a_law_distinguishes_layers_that_satisfy_it(name: str) -> None:
     keeps, breaks, value = KEEPS[name]
     law = find_law(name)
     assert law.check(keeps, value) < law.tolerance
@@ -93,7 +93,7 @@ def test_unknown_laws_are_refused() -> None:
         find_law("murphy")
 
 
-def test_laws_for_one_mode() -> None:
+def test_laws_may_apply_to_one_mode() -> None:
     assert in_evaluation("linear").training is False
     assert in_training("linear").training is True
     assert find_law("linear").training is None

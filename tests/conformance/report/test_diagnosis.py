@@ -1,4 +1,4 @@
-"""Wrong Jacobians and the mistakes that explain them."""
+"""Diagnosis of wrong Jacobians: the mistake that explains each."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_columns_without_gradient():
     assert "2 of 6 elements of the argument get no gradient: columns 1, 4" in first(wrong)
 
 
-def test_a_sum_that_leaves_rows_out():
+def test_a_sum_over_some_rows_only():
     wrong = RIGHT.copy()
     wrong[3:] = 0
     assert "only the first row of the batch" in first(wrong)
@@ -62,7 +62,7 @@ def test_a_sum_that_leaves_rows_out():
     assert "1 of 6 results contribute nothing" in first(wrong)
 
 
-def test_a_diagonal_alone():
+def test_a_jacobian_with_only_its_diagonal():
     assert "all entries off the diagonal are 0" in first(np.diag(np.diag(RIGHT)))
 
 
@@ -79,13 +79,13 @@ def test_a_missing_product():
     assert "term of rank one" in first(RIGHT - np.outer(RNG.normal(size=6), RNG.normal(size=6)))
 
 
-def test_one_place_alone():
+def test_errors_at_one_index():
     wrong = RIGHT.copy()
     wrong[[2, 5]] += RNG.normal(size=(2, 6))
     assert "index 2 along axis 1" in first(wrong)
 
 
-def test_nothing_is_claimed_without_grounds():
+def test_no_explanation_is_given_without_a_pattern():
     assert explanations(RNG.normal(size=(6, 6)), RIGHT, X, (2, 3)) == []
 
 
@@ -98,13 +98,13 @@ def test_wrong_entries_are_marked():
     assert len(text.splitlines()) == 7
 
 
-def test_large_jacobians_are_cut():
+def test_large_jacobians_are_printed_in_part():
     text = side_by_side(np.zeros((50, 40)), np.zeros((50, 40)))
     assert "the first 8 x 8 of 50 x 40 entries" in text
 
 
 @pytest.mark.parametrize(("x", "told"), [([0.5, -2.25], True), ([1.0] * 50, False)])
-def test_a_report_prints_values_if_there_are_few(x, told):
+def test_a_report_prints_arguments_of_few_elements(x, told):
     case = Case(inputs=(Input((len(x),)),))
     trial = Trial(case, LayerCases(None), Subject(lambda x: x * x, [np.array(x)]))
     text = explain("square", "gradients", "check_layer(...)", case, Violation("wrong"), trial, None)

@@ -1,4 +1,4 @@
-"""Oracles: exact derivatives, and bounds of their errors."""
+"""Oracles: derivatives by complex steps and by finite differences, with bounds of their errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_both_oracles_find_the_derivative_within_their_bound(seed):
 
 
 @pytest.mark.parametrize("offset", [2e-4, 4e-4, 8e-4])
-def test_a_kink_near_by_is_noticed(offset):
+def test_differences_near_a_kink_are_undecided(offset):
     estimate = oracles.differences(lambda a: [np.abs(a[0])], [np.array([offset, 1.0])], [np.ones(2)])
     assert not estimate.decided
 
@@ -50,7 +50,7 @@ def test_differences_are_exact_for_quartics():
     np.testing.assert_allclose(estimate.value, 4 * 1.5**3, rtol=1e-12)
 
 
-def test_one_argument_may_stay():
+def test_one_argument_may_stay_constant():
     xs, us = drawn(0)
     estimate = oracles.complex_step(smooth, xs, [us[0], None])
     np.testing.assert_allclose(estimate.value, exact(xs, [us[0], 0 * us[1]]), atol=1e-14)
@@ -64,7 +64,7 @@ def test_split_undoes_join(shapes):
     assert all(np.array_equal(a, b) for a, b in zip(arrays, again, strict=True))
 
 
-def test_cotangents_are_random_and_one_hot_never_all_ones():
+def test_cotangents_are_random_and_one_hot():
     vectors = [oracles.join(v) for v in oracles.cotangents([np.zeros((3, 2)), np.zeros(4)], np.random.default_rng(0))]
     assert all(len(v) == 10 for v in vectors)
     dense, hot = vectors[:2], vectors[2:]
@@ -72,7 +72,7 @@ def test_cotangents_are_random_and_one_hot_never_all_ones():
     assert all(sorted(v) == [0] * 9 + [1] for v in hot)
 
 
-def test_a_mismatch_that_another_step_does_not_show_is_no_failure():
+def test_a_mismatch_that_another_step_does_not_confirm_is_undecided():
     xs, us = drawn(0)
     with pytest.raises(Undecided):
         oracles.confirmed(smooth, xs, us, lambda estimate: True)

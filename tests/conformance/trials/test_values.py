@@ -1,4 +1,4 @@
-"""Values of cases: inputs and layers, drawn away from kinks."""
+"""The drawing of a case's inputs and layer, away from kinks."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ shapes = strategies.shapes()
 
 
 @given(shapes, seeds)
-def test_values_lie_in_their_range_and_cannot_be_written(shape, seed):
+def test_values_lie_in_their_range_and_are_read_only(shape, seed):
     x = draw_input(Input(shape, low=0.5, high=0.75), np.random.default_rng(seed))
     assert x.shape == shape
     assert ((x >= 0.5) & (x < 0.75)).all()
     assert not x.flags.writeable
 
 
-def test_default_ranges_have_rare_far_values():
+def test_default_ranges_include_rare_large_values():
     x = draw_input(Input((4000,)), np.random.default_rng(0))
     assert 0.05 < (abs(x) > 2).mean() < 0.15
     assert abs(x).max() < 10
@@ -50,7 +50,7 @@ def test_tied_values_repeat():
     assert set(x) == {-2.0, -1.0, 0.0, 1.0, 2.0}
 
 
-def test_cases_can_be_pasted():
+def test_the_repr_of_a_case_evaluates_to_the_case():
     case = Case(
         args=(3, Inner("dense", args=(2, 3))),
         options={"bias": False, "layers": [Inner("relu")]},
@@ -77,7 +77,7 @@ def test_inner_layers_are_built_from_the_seed():
     assert np.array_equal(layers[0].state()["0.weight"], layers[1].state()["0.weight"])
 
 
-def test_parameters_are_moved_off_their_initial_values_and_buffers_are_in_use():
+def test_parameters_and_buffers_differ_from_their_initial_values():
     norm = tgl.layers["batch_norm"]
     layer, _ = build_layer(norm, Case(args=(3,), inputs=(Input((4, 3)),)), training=False)
     assert all((value != 0).all() and (value != 1).all() for value in layer.state().values())
@@ -92,12 +92,12 @@ def test_values_are_drawn_again_until_kinks_are_far():
     assert np.array_equal(build_layer(Square, case, training=False)[1][0], x)  # the case has the final seed
 
 
-def test_every_draw_is_too_near_to_a_kink():
+def test_a_case_with_every_draw_near_a_kink_is_undecided():
     with pytest.raises(Undecided, match="nearer to a kink"):
         clear_of_kinks(Square, Case(inputs=(Input((2,)),)), LayerCases(None, kink_distance=lambda layer, x: 0.0))
 
 
-def test_a_twin_is_the_same_layer_again():
+def test_a_twin_is_a_copy_of_the_layer():
     case = Case(args=(2, 3), inputs=(Input((2, 2)),), training=True, seed=5)
     trial = layer_trial(Matrix, case, LayerCases(None), Effort())
     assert trial.twin() is not trial.layer
@@ -105,7 +105,7 @@ def test_a_twin_is_the_same_layer_again():
     assert trial.names == ["x", "weight"]
 
 
-def test_measuring_scale_counts_cancellation():
+def test_the_error_scale_takes_cancellation_into_account():
     case = Case(inputs=(Input((2, 2), low=100.0, high=101.0),), training=True)
 
     class Difference(Square):

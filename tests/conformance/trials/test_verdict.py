@@ -1,4 +1,4 @@
-"""Verdicts: comparisons of arrays, measures and tolerances."""
+"""Verdicts: comparisons of arrays, their measures and tolerances."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinygrad_lab.conformance.trials.results import PropertyResult
 from tinygrad_lab.conformance.trials.verdict import Measure, NotFinite, Violation, agree, demand
 
 
-def test_agreement_is_measured():
+def test_agree_returns_the_measured_error():
     measure = agree("y", np.array([1.0, 2.0]), np.array([1.0, 2.5]), 1.0)
     assert measure == Measure(0.5, 1.0)
     assert measure.ratio == 0.5
@@ -24,7 +24,7 @@ def test_disagreement_names_the_entry():
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
-def test_numbers_that_are_not_finite_agree_with_nothing(broken):
+def test_numbers_that_are_not_finite_never_agree(broken):
     wrong, right = np.array([1.0, broken]), np.array([1.0, 2.0])
     said = rf"expected finite numbers, got {broken} at \(1,\) \(NaN or infinity in 1 of 2 entries\)"
     for got, expected in ((wrong, right), (right, wrong), (wrong, wrong)):
@@ -35,7 +35,7 @@ def test_numbers_that_are_not_finite_agree_with_nothing(broken):
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
-def test_numbers_that_need_not_be_finite_agree_with_their_like(broken):
+def test_non_finite_numbers_may_be_allowed_to_equal_each_other(broken):
     there = np.array([broken, 1.0])
     assert agree("y", there, there, 0.0, finite=False) == Measure(0.0, 0.0)
     for got, expected in ((there, np.ones(2)), (np.ones(2), there)):
@@ -64,19 +64,19 @@ def test_shapes_must_be_the_same():
         agree("y", np.zeros((1, 2)), np.zeros(2), 1.0)
 
 
-def test_the_worst_is_the_nearest_to_its_tolerance():
+def test_the_worst_measure_is_the_nearest_to_its_tolerance():
     assert Measure.worst([Measure(1.0, 10.0), Measure(0.1, 0.2), Measure()]) == Measure(0.1, 0.2)
     assert Measure.worst([]) == Measure()
     assert Measure(1.0, 0.0).ratio == math.inf
 
 
-def test_demand():
+def test_demand_raises_if_its_condition_is_false():
     demand(True, "never said")
     with pytest.raises(Violation, match="said"):
         demand(False, "said")
 
 
-def test_a_result_counts_what_it_was_given():
+def test_a_result_counts_examples_and_keeps_the_worst_error():
     result = PropertyResult("gradients")
     assert not result.needless
     result.add(Measure(1e-12, 1e-9))

@@ -1,4 +1,4 @@
-"""Compiled convolutions against the reference in double precision, by every way they may go."""
+"""Compiled convolutions, by each of their algorithms, compared with the reference in double precision."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Case:
         self.g = rng.standard_normal((x[0], *size, w[-1]), np.float32)
 
     def calls(self, change: Any = lambda array: array) -> list[tuple[Any, tuple[Any, ...], dict[str, Any]]]:
-        """Return each primitive with its arguments, the arrays changed."""
+        """Return each primitive with its arguments, after `change` of the arrays."""
         x, w, b, g = map(change, (self.x, self.w, self.b, self.g))
         arguments = [
             ((x, w, b), {}),
@@ -45,12 +45,12 @@ class Case:
         return [(op, a, {**more, **self.options}) for op, (a, more) in zip(OPS, arguments, strict=True)]
 
     def results(self, change: Any = lambda array: array) -> list[Any]:
-        """Return what the compiled kernels give."""
+        """Return the results of the compiled kernels."""
         with using(providers=frozenset({"numba"})):
             return [op(*arrays, **options) for op, arrays, options in self.calls(change)]
 
     def check(self) -> None:
-        """Hold the compiled kernels to the reference."""
+        """Compare the compiled kernels with the reference."""
         for result, (op, arrays, options) in zip(self.results(), self.calls(np.float64), strict=True):
             reference = op.forward(np, *arrays, **options)
             assert result.dtype == np.float32
@@ -72,19 +72,19 @@ def cases(draw: st.DrawFn, side: int = 0) -> Case:
 
 
 @given(case=cases())
-def test_the_way_that_is_chosen(case: Case) -> None:
+def test_the_chosen_algorithm(case: Case) -> None:
     case.check()
 
 
 @given(case=cases())
-def test_the_direct_way(case: Case) -> None:
+def test_the_direct_algorithm(case: Case) -> None:
     with using_tiles(0):
         case.check()
 
 
 @pytest.mark.parametrize(("m", "r"), [(3, 2), (2, 3), (4, 3), (3, 5), (4, 5), (2, 7)])
 @given(data=st.data())
-def test_tiles(m: int, r: int, data: st.DataObject) -> None:
+def test_the_winograd_algorithm(m: int, r: int, data: st.DataObject) -> None:
     case = data.draw(cases(side=r))
     with using_tiles(m):
         case.check()
@@ -100,14 +100,14 @@ LARGE = [
 
 
 @pytest.mark.parametrize(("x", "w", "stride", "groups"), LARGE)
-def test_many_blocks(x: Any, w: Any, stride: Any, groups: int) -> None:
+def test_convolutions_of_several_blocks(x: Any, w: Any, stride: Any, groups: int) -> None:
     padding = ((0, 0), (0, 0)) if x[1:3] == w[:2] else ((1, 2), (0, 1))
     Case(x, w, stride, padding, (1, 1), groups, 0).check()
 
 
 @pytest.mark.parametrize(("x", "w", "stride", "groups"), LARGE)
 @pytest.mark.parametrize("m", [0, 3])
-def test_the_number_of_threads_leaves_no_trace(x: Any, w: Any, stride: Any, groups: int, m: int) -> None:
+def test_results_do_not_depend_on_the_number_of_threads(x: Any, w: Any, stride: Any, groups: int, m: int) -> None:
     case = Case(x, w, stride, ((1, 1), (1, 1)), (1, 1), groups, 0)
     found = []
     for threads in (1, 2, 3):
@@ -131,7 +131,7 @@ def scattered(array: Any) -> Any:
 
 @pytest.mark.parametrize("change", [locked, scattered, np.asfortranarray])
 @pytest.mark.parametrize("m", [0, 2])
-def test_arrays_of_any_layout(change: Any, m: int) -> None:
+def test_results_do_not_depend_on_the_layout_of_arrays(change: Any, m: int) -> None:
     case = Case((2, 9, 8, 5), (3, 3, 5, 20), (1, 1), ((1, 1), (0, 2)), (1, 1), 1, 0)
     with using_tiles(m):
         for plain, changed in zip(case.results(), case.results(change), strict=True):
@@ -140,7 +140,7 @@ def test_arrays_of_any_layout(change: Any, m: int) -> None:
 
 @pytest.mark.parametrize("m", [0, 4])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_not_finite_does_not_vanish(m: int, bad: float) -> None:
+def test_nan_and_infinity_reach_the_results(m: int, bad: float) -> None:
     case = Case((1, 12, 12, 3), (3, 3, 3, 4), (1, 1), ((1, 1), (1, 1)), (1, 1), 1, 0)
     case.x[0, 5, 6, 1] = case.g[0, 3, 3, 2] = bad
     with using_tiles(m):
@@ -152,11 +152,11 @@ def test_what_is_not_finite_does_not_vanish(m: int, bad: float) -> None:
     assert not np.isfinite(grad_x[0, 2:5, 2:5]).any()
     assert not np.isfinite(grad_w[:, :, 1]).any()
     assert not np.isfinite(grad_w[..., 2]).any()
-    assert np.isfinite(forward[0, 9:]).all()  # a tile away
+    assert np.isfinite(forward[0, 9:]).all()  # in other tiles
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.complex128])
-def test_other_types_are_left_to_others(dtype: Any) -> None:
+def test_other_dtypes_do_not_use_the_compiled_kernels(dtype: Any) -> None:
     case = Case((1, 5, 5, 2), (3, 3, 2, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, 0)
     calls = [op.kernels[0].calls for op in OPS]
     for op, arrays, options in case.calls(lambda a: a.astype(dtype)):
@@ -165,6 +165,6 @@ def test_other_types_are_left_to_others(dtype: Any) -> None:
     assert [op.kernels[0].calls for op in OPS] == calls
 
 
-def test_a_tile_that_there_is_not_is_refused() -> None:
+def test_an_unknown_tile_size_is_refused() -> None:
     with pytest.raises(OptionError, match="using_tiles: expected 0 to 7"), using_tiles(8):
         pass

@@ -1,4 +1,4 @@
-"""Compiled pooling against the reference: ties, NaN, infinities, padding, any layout, any number of threads."""
+"""Compiled pooling compared with the reference: ties, NaN, infinities, padding, layouts, numbers of threads."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def images(size: Any, count: int, seed: int) -> Any:
 @given(size=pairs, kernel_size=pairs, stride=pairs, padding=pads, count=channels, seed=st.integers(0, 99))
 @example(
     size=(1, 1), kernel_size=(1, 1), stride=(1, 1), padding=((4, 0), (0, 4)), count=3, seed=0
-)  # windows of padding
+)  # windows in the padding alone
 @example(size=(16, 16), kernel_size=(16, 16), stride=(1, 1), padding=((0, 1), (0, 1)), count=1, seed=0)  # 256 elements
 def test_max_pooling_and_its_adjoints(
     size: Any, kernel_size: Any, stride: Any, padding: Any, count: int, seed: int
@@ -61,7 +61,7 @@ def test_max_pooling_and_its_adjoints(
     np.testing.assert_array_equal(out, expected)
     np.testing.assert_array_equal(index, places_of_it)
     np.testing.assert_array_equal(compiled(max_pool2d_values, x, **options), expected)
-    inside = out > -math.inf  # a maximum in the padding alone belongs to no pixel
+    inside = out > -math.inf  # the maximum of a window in the padding alone belongs to no pixel
     g = np.where(inside, np.random.default_rng(seed).integers(-9, 9, out.shape), 0).astype(np.float32)
     index = np.where(inside, index, places_in(size, kernel_size, stride, padding)[None, :, :, None]).astype(np.uint8)
     np.testing.assert_array_equal(
@@ -74,7 +74,7 @@ def test_max_pooling_and_its_adjoints(
 
 
 def places_in(size: Any, kernel_size: Any, stride: Any, padding: Any) -> Any:
-    """A place of each window, inside of the image where it has one."""
+    """Return an index in each window, of an element inside of the image if there is one."""
     rows, columns = (
         np.maximum(0, before - np.arange(many) * step)
         for many, step, (before, _) in zip(places(size, kernel_size, stride, padding), stride, padding, strict=True)
@@ -104,7 +104,7 @@ def test_sum_pooling_and_its_adjoint(
     )
 
 
-def test_layouts_and_threads_leave_no_trace() -> None:
+def test_results_do_not_depend_on_layouts_and_threads() -> None:
     options: Any = {"kernel_size": (3, 3), "stride": (2, 2), "padding": ((0, 1), (1, 0))}
     x = images((9, 8), 20, 0)
     expected = compiled(max_pool2d, x, **options)
@@ -117,7 +117,7 @@ def test_layouts_and_threads_leave_no_trace() -> None:
                     np.testing.assert_array_equal(got, wanted)
 
 
-def test_double_precision_and_nothing_are_left_to_others() -> None:
+def test_double_precision_and_empty_arrays_do_not_use_the_compiled_kernel() -> None:
     options: Any = {"kernel_size": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
     before = max_pool2d.kernels[0].calls
     assert max_pool2d(np.zeros((1, 4, 4, 1)), **options)[0].dtype == np.float64
@@ -125,7 +125,7 @@ def test_double_precision_and_nothing_are_left_to_others() -> None:
     assert max_pool2d.kernels[0].calls == before
 
 
-def test_the_widest_window_that_an_index_tells() -> None:
+def test_the_largest_window_that_an_8_bit_index_allows() -> None:
     x = np.arange(512, dtype=np.float32).reshape(1, 1, 512, 1)
     options = {"kernel_size": (1, 256), "stride": (1, 256), "padding": ((0, 0), (0, 0))}
     with using(providers=frozenset({"numpy"})):

@@ -1,4 +1,4 @@
-"""Compiled sums, normalization, activations, dropout and updates against their references."""
+"""Compiled sums, normalization, activations, dropout and updates, compared with their references."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def compiled(op: Any, *arrays: Any, **options: Any) -> Any:
 
 
 def close(op: Any, *arrays: Any, least_scale: float = 0.0, **options: Any) -> None:
-    """Hold a kernel to its reference in double precision, relative to the size of the results or to a larger one."""
+    """Compare a kernel with its reference in double precision; errors are relative to their size."""
     result, reference = (
         compiled(op, *arrays, **options),
         op.forward(np, *(a.astype(np.float64) for a in arrays), **options),
@@ -114,7 +114,7 @@ def test_momentum(seed: int, nesterov: bool, weight_decay: float) -> None:
     np.testing.assert_array_equal(p, before)
 
 
-def test_layouts_and_threads_leave_no_trace() -> None:
+def test_results_do_not_depend_on_layouts_and_threads() -> None:
     x, g = numbers((50, 300, 20), 0), numbers((50, 300, 20), 1)
     channels = numbers((2, 20), 2)
     locked = x.copy()
@@ -137,14 +137,14 @@ def test_layouts_and_threads_leave_no_trace() -> None:
                     np.testing.assert_array_equal(got, wanted)
 
 
-def test_the_last_axis_of_a_vector_is_left_to_the_reference() -> None:
-    """Counted from the end, the only axis of a vector is the one right before axis 0."""
+def test_a_vector_uses_the_reference() -> None:
+    """The only axis of a vector must not be taken for one before the last."""
     options = {"axes": (-1,), "keepdims": True}
     assert list(sum_axes.kernels.serving(np, [np.ones(4, "float32")], options, any_size=True)) == []
 
 
 @pytest.mark.parametrize("x", [np.zeros((99, 99, 9)), np.zeros((0, 9), np.float32), np.zeros((2, 2), np.float32)])
-def test_double_precision_and_small_arrays_are_left_to_others(x: Any) -> None:
+def test_double_precision_and_small_arrays_do_not_use_the_compiled_kernels(x: Any) -> None:
     before = [op.kernels[0].calls for op in (relu, sum_axes, batch_norm)]
     assert relu(x).dtype == x.dtype
     assert sum_axes(x, axes=(0,)).shape == x.shape[1:]

@@ -1,4 +1,4 @@
-"""The blocked NumPy kernels are the reference, however the batch is cut."""
+"""The blocked NumPy kernels agree with the reference for every division of the batch into blocks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def convolutions(draw: st.DrawFn) -> tuple[Any, ...]:
 
 
 def both(op: Any, *arrays: Any, **options: Any) -> tuple[Any, Any]:
-    """Return what the kernel gives and what the reference gives."""
+    """Return the results of the kernel and of the reference."""
     with using(providers=frozenset({"numpy"})):
         result = op(*arrays, **options)
     return result, op.forward(np, *arrays, **options)
@@ -68,7 +68,7 @@ def test_convolutions(case: tuple[Any, ...], block: int, m: int | None) -> None:
     count=st.integers(0, 5),
     block=st.sampled_from([1, 10_000, 1 << 20]),
 )
-def test_tiles(m: int, r: int, size: Any, padding: Any, count: int, block: int) -> None:
+def test_the_winograd_algorithm(m: int, r: int, size: Any, padding: Any, count: int, block: int) -> None:
     rng = np.random.default_rng(m + r)
     x, w, b = rng.standard_normal((count, *size, 3)), rng.standard_normal((r, r, 3, 2)), rng.standard_normal(2)
     g = rng.standard_normal((count, *places(size, (r, r), (1, 1), padding), 2))
@@ -99,19 +99,19 @@ def test_max_pooling_with_ties_and_nan(kernel_size: Any, stride: Any, padding: A
     np.testing.assert_array_equal(*both(max_pool2d_grad, g, index, size=(7, 6), **options))
 
 
-def test_a_maximum_at_the_last_of_256_places() -> None:
+def test_a_maximum_at_the_last_of_256_elements() -> None:
     x = np.arange(256.0).reshape(1, 16, 16, 1)
     (_, index), _ = both(max_pool2d, x, kernel_size=(16, 16), stride=(1, 1), padding=((0, 0), (0, 0)))
     assert index.item() == 255
 
 
-def test_they_are_what_runs_and_can_be_switched_off() -> None:
+def test_the_kernels_run_by_default_and_can_be_switched_off() -> None:
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((2, 5, 5, 1)), rng.standard_normal((3, 3, 1, 2))
     kernel = next(k for k in conv2d.kernels if k.provider == "numpy")
     before = kernel.calls
     conv2d(x, w, None)
-    assert kernel.calls == before + 1  # float64, which compiled kernels leave alone
+    assert kernel.calls == before + 1  # float64 has no compiled kernel
     with tgl.reference_only():
         conv2d(x, w, None)
     assert kernel.calls == before + 1
@@ -122,7 +122,7 @@ def test_a_window_that_does_not_fit_is_refused() -> None:
         conv2d(np.zeros((1, 2, 2, 1)), np.zeros((3, 3, 1, 1)), None)
 
 
-def test_the_number_of_threads_leaves_no_trace() -> None:
+def test_results_do_not_depend_on_the_number_of_threads() -> None:
     rng = np.random.default_rng(0)
     x, w = (rng.standard_normal(shape, "float32") for shape in ((9, 12, 12, 3), (3, 3, 3, 4)))
     g = rng.standard_normal((9, 10, 10, 4), "float32")
@@ -135,7 +135,7 @@ def test_the_number_of_threads_leaves_no_trace() -> None:
         assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-def test_blas_gets_its_threads_back() -> None:
+def test_the_threads_of_blas_are_restored() -> None:
     from threadpoolctl import ThreadpoolController
 
     before = [c["num_threads"] for c in ThreadpoolController().info() if c["user_api"] == "blas"]
@@ -146,7 +146,7 @@ def test_blas_gets_its_threads_back() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "bool"])
-def test_images_of_integers_are_left_to_the_reference(dtype: str) -> None:
+def test_images_of_integers_use_the_reference(dtype: str) -> None:
     rng = np.random.default_rng(0)
     x, w = rng.integers(0, 2, (1, 6, 6, 3)).astype(dtype), rng.standard_normal((3, 3, 3, 2), "float32")
     y = conv2d(x, w, None)
@@ -154,7 +154,7 @@ def test_images_of_integers_are_left_to_the_reference(dtype: str) -> None:
     assert y.dtype.kind == "f"
 
 
-def test_blas_has_one_thread_in_every_product(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_product_runs_with_one_blas_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     from threadpoolctl import ThreadpoolController
 
     controller = ThreadpoolController()

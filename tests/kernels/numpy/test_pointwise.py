@@ -1,4 +1,4 @@
-"""NumPy's blocks of elements and of matrices are the reference, and know no threads."""
+"""The blocked NumPy kernels of elementwise operations and matrix products agree with the reference."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def kernel(op: Any, *arrays: Any, **options: Any) -> Any:
-    """Return what the NumPy kernel gives, however small the arrays."""
+    """Return the result of the NumPy kernel, even if the arrays are small."""
     with using(providers=frozenset({"numpy"})):
         (mine,) = op.kernels.serving(np, list(arrays), options, any_size=True)
     return mine.run(*arrays, **options)
@@ -50,7 +50,7 @@ def close(op: Any, *arrays: Any, **options: Any) -> None:
 
 
 @given(shape=shapes, dtype=st.sampled_from(["float32", "float64"]), seed=st.integers(0, 99))
-def test_element_by_element(shape: Any, dtype: str, seed: int) -> None:
+def test_elementwise_operations(shape: Any, dtype: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     x, g = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
     x[rng.random(shape) < 0.1], g[rng.random(shape) < 0.1] = np.nan, np.inf
@@ -99,7 +99,7 @@ def test_products_of_large_matrices(shape: Any) -> None:
     close(matmul_matrices, x, np.asfortranarray(y))
 
 
-def test_the_number_of_threads_leaves_no_trace() -> None:
+def test_results_do_not_depend_on_the_number_of_threads() -> None:
     rng = np.random.default_rng(0)
     x, g = (rng.standard_normal((50, 40, 7), "float32") for _ in range(2))
     (scale, shift), (left, right) = (
@@ -121,7 +121,7 @@ def test_the_number_of_threads_leaves_no_trace() -> None:
         assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))
 
 
-def test_what_is_not_in_one_piece_is_left_to_the_reference() -> None:
+def test_arrays_that_are_not_contiguous_use_the_reference() -> None:
     x = np.asfortranarray(np.zeros((70, 60, 70)))
     before = [k.calls for op in OPS for k in op.kernels]
     relu(x)
@@ -131,7 +131,7 @@ def test_what_is_not_in_one_piece_is_left_to_the_reference() -> None:
     assert [k.calls for op in OPS for k in op.kernels] == before
 
 
-def test_what_is_too_small_for_threads_is_left_to_the_reference() -> None:
+def test_arrays_that_are_too_small_for_threads_use_the_reference() -> None:
     x = np.zeros((5, 6, 7))
     before = [k.calls for op in OPS for k in op.kernels]
     relu(x)
@@ -140,7 +140,7 @@ def test_what_is_too_small_for_threads_is_left_to_the_reference() -> None:
 
 
 @pytest.mark.parametrize("provider", ["numpy", "numba"])
-def test_a_mean_that_is_large_beside_the_deviation_costs_no_digits(provider: str) -> None:
+def test_a_large_mean_does_not_cancel_the_variance(provider: str) -> None:
     if provider == "numba":
         pytest.importorskip("numba")
     x = (1000 + np.random.default_rng(0).integers(-64, 65, (50, 20, 20, 8)) / 64).astype("float32")
@@ -150,8 +150,8 @@ def test_a_mean_that_is_large_beside_the_deviation_costs_no_digits(provider: str
     np.testing.assert_array_equal(y, (x.astype("float64") - 1000) * 3)
 
 
-def test_half_precision_is_left_to_the_reference() -> None:
-    """Its sums need a wider type, which NumPy's mean takes by itself."""
+def test_half_precision_uses_the_reference() -> None:
+    """Sums of float16 need a wider type, which NumPy's mean uses by itself."""
     x = (100 + np.random.default_rng(0).standard_normal((64, 32, 32, 4))).astype("float16")
     y, *_ = batch_norm(x, np.ones(4, "float16"), np.zeros(4, "float16"), eps=1e-5)
     exact, *_ = batch_norm.forward(np, x.astype("float64"), np.ones(4), np.zeros(4), eps=1e-5)

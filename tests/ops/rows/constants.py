@@ -1,4 +1,4 @@
-"""Rows of the table: results of integers or booleans, which carry no gradient."""
+"""Rows of the table: operations with results of integers or booleans, which carry no gradient."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.ops.drawing import Draw, broadcast_pair, generator, shapes, values
 
 @dataclass
 class Constant:
-    """An operation whose result is of integers or booleans, and carries no gradient."""
+    """An operation with a result of integers or booleans, which carries no gradient."""
 
     arrays: Callable[[Draw], Sequence[np.ndarray]]
     f: Callable[..., Any]
@@ -24,7 +24,7 @@ class Constant:
 
 
 def _two_near(draw: Draw) -> list[np.ndarray]:
-    """Two arrays with equal elements among them."""
+    """Draw two arrays that have equal elements in some places."""
     first, second = broadcast_pair(draw)
     rng = generator(draw)
     return [rng.integers(-1, 2, first).astype(float), rng.integers(-1, 2, second).astype(float)]

@@ -1,4 +1,4 @@
-"""Rows of the table: element by element."""
+"""Rows of the table: elementwise operations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.ops.drawing import (
 
 
 def unary(name: str, low: float, high: float, expected: Any = None, torch: Any = None, **row: Any) -> None:
-    """Enter a smooth function of one array."""
+    """Add a smooth function of one array."""
 
     @operation(name, **row)
     def trials(draw: Draw) -> Trial:
@@ -67,7 +67,7 @@ unary("erfc", -2, 2, special.erfc)
 
 
 def kinked(name: str, expected: Any = None, torch: Any = None, **row: Any) -> None:
-    """Enter a function of one array with a kink or a jump at 0 or at the integers (and half-way)."""
+    """Add a function of one array with kinks or jumps at integers or halfway between them."""
 
     @operation(name, **row)
     def trials(draw: Draw) -> Trial:
@@ -111,7 +111,7 @@ def _clip(draw: Draw) -> Trial:
 
 
 def clip_by_arrays(draw: Draw) -> Trial:
-    """Clip by bounds that broadcast, also where they cross."""
+    """Return a trial of clip by bounds that broadcast and may cross."""
     shape = draw(shapes())
     x, low, high = apart(draw, shape, draw(part_of(shape)), draw(part_of(shape)))
     return Trial(tgl.clip, [x, low, high], np.clip, lambda x, low, high: x.clamp(low, high))
@@ -121,7 +121,7 @@ def clip_by_arrays(draw: Draw) -> Trial:
 
 
 def binary(name: str, low: float = -2, high: float = 2, torch: Any = None, **row: Any) -> None:
-    """Enter a smooth function of two arrays, or of an array and a number."""
+    """Add a smooth function of two arrays, or of an array and a number."""
 
     @operation(name, **row)
     def trials(draw: Draw) -> Trial:
@@ -154,7 +154,7 @@ def _add_relu(draw: Draw) -> Trial:
 
 
 def choice(name: str) -> None:
-    """Enter a function that takes one of two elements."""
+    """Add a function that chooses one of two elements."""
 
     @operation(name)
     def trials(draw: Draw) -> Trial:
@@ -167,7 +167,7 @@ choice("minimum")
 
 
 def division(name: str, torch: Any, **row: Any) -> None:
-    """Enter a function of x / y that jumps where that is whole."""
+    """Add a function of x / y that jumps at integers."""
 
     @operation(name, **row)
     def trials(draw: Draw) -> Trial:

@@ -31,11 +31,11 @@ class Places:
         return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
 
     def spans(self) -> tuple[int, ...]:
-        """How far a dilated window reaches."""
+        """The lengths of a dilated window."""
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel_size, self.dilation, strict=True))
 
     def padded(self, x: np.ndarray, fill: float = 0.0) -> np.ndarray:
-        """Images with their padding."""
+        """Return images with their padding."""
         return np.pad(x, ((0, 0), *self.padding, (0, 0)), constant_values=fill)
 
     def windows(self, x: np.ndarray, fill: float = 0.0) -> np.ndarray:
@@ -61,7 +61,7 @@ def places(draw: Draw, *, dilated: bool = True) -> Places:
 
 
 def torch_padded(x: Any, padding: Any) -> Any:
-    """(N, H, W, C) to PyTorch's (N, C, H, W), padded."""
+    """Convert (N, H, W, C) to PyTorch's (N, C, H, W), with padding."""
     (top, bottom), (left, right) = padding
     return pytorch().nn.functional.pad(x.permute(0, 3, 1, 2), (left, right, top, bottom))
 
@@ -74,7 +74,7 @@ def torch_windows(at: Places, x: Any) -> Any:
 
 
 def torch_adjoint(f: Callable[..., Any], shape: Shape, g: Any) -> Any:
-    """The adjoint of a linear function of an array of that shape, applied to g."""
+    """Apply the adjoint of a linear function to g; `shape` is the shape of the function's argument."""
     x = g.new_zeros(shape, requires_grad=True)
     return pytorch().autograd.grad(f(x), x, g, create_graph=True)[0]
 
@@ -99,7 +99,7 @@ def _fold(draw: Draw) -> Trial:
 
     def expected(columns: np.ndarray) -> np.ndarray:
         grid = np.arange(math.prod(at.size)).reshape(1, *at.size, 1).astype(float)
-        origin = at.windows(grid, fill=-1)[0, ..., 0].astype(int)  # where each element of a window comes from
+        origin = at.windows(grid, fill=-1)[0, ..., 0].astype(int)  # the pixel of each element of a window
         out = np.zeros((n, math.prod(at.size) + 1, c))
         np.add.at(out, (slice(None), origin), columns)
         return out[:, :-1].reshape(n, *at.size, c)
@@ -113,7 +113,7 @@ def _fold(draw: Draw) -> Trial:
 
 
 def convolution(name: str, *, rectified: bool) -> None:
-    """Enter a convolution."""
+    """Add a convolution."""
 
     @operation(name)
     def trials(draw: Draw) -> Trial:
@@ -134,20 +134,20 @@ def convolution(name: str, *, rectified: bool) -> None:
             return y.relu() if rectified else y
 
         arrays = [x, w, b] if biased else [x, w]
-        if rectified:  # away from the kink, which a random sum can come close to
+        if rectified:  # away from the kink, because a random sum may be close to it
             y = correlate(at, groups, x, w) + (b if biased else 0)
             arrays = arrays if np.abs(y).min(initial=1.0) > 0.01 else [np.abs(a) + FAR for a in arrays]
         return Trial(f, arrays, expected, torch if n else None)
 
 
 def torch_correlate(at: Places, groups: int, x: Any, w: Any, b: Any = None) -> Any:
-    """PyTorch's convolution of channels-last images."""
+    """Convolve channels-last images by PyTorch."""
     channels_first = torch_padded(x, at.padding), w.permute(3, 2, 0, 1).contiguous()
     return pytorch().nn.functional.conv2d(*channels_first, b, at.stride, 0, at.dilation, groups).permute(0, 2, 3, 1)
 
 
 def correlate(at: Places, groups: int, x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Convolve by SciPy, image by image and channel by channel: with whole strides, then thinned out."""
+    """Convolve by SciPy, image by image and channel by channel, with stride 1, and then select the strided results."""
     c, o = x.shape[3], w.shape[3]
     spread_out = np.zeros((*at.spans(), *w.shape[2:]))
     spread_out[:: at.dilation[0], :: at.dilation[1]] = w
@@ -168,7 +168,7 @@ convolution("conv2d_relu", rectified=True)
 
 @st.composite
 def pooling_places(draw: Draw) -> Places:
-    """Windows without dilation, none of them in the padding alone."""
+    """Windows without dilation, none of which lies only in the padding."""
     at = draw(places(dilated=False))
     (top, bottom), (left, right) = at.padding
     kh, kw = at.kernel_size
@@ -183,11 +183,11 @@ def _max_pool2d(draw: Draw) -> Trial:
 
 @operation("largest_in_windows")
 def _largest_in_windows(draw: Draw) -> Trial:
-    return largest(draw, max_pool2d_values)  # with a tape it is `max_pool2d`, which has a row of its own
+    return largest(draw, max_pool2d_values)  # on a tape it is `max_pool2d`, which has its own row
 
 
 def largest(draw: Draw, pool: Any) -> Trial:
-    """The maximum of each window, by a function of images."""
+    """Return the maximum of each window, as a function of images."""
     at = draw(pooling_places())
     (x,) = apart(draw, (draw(st.integers(1, 2)), *at.size, draw(st.integers(1, 2))))
 

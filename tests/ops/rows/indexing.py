@@ -14,7 +14,7 @@ from tests.ops.drawing import Draw, Shape, Trial, constant, generator, operation
 
 @st.composite
 def indices(draw: Draw, shape: Shape) -> Any:
-    """An index of any kind that NumPy takes: whole numbers, slices, None, ..., lists and arrays."""
+    """An index of any kind that NumPy accepts: integers, slices, None, ..., lists and arrays."""
     kind = draw(st.sampled_from(["basic", "integers", "mask", "row mask", "mixed", "list"]))
     rng = generator(draw)
     if kind == "mask":
@@ -44,7 +44,7 @@ def indices(draw: Draw, shape: Shape) -> Any:
 
 @st.composite
 def basic_index(draw: Draw, n: int) -> Any:
-    """A whole number or a slice, forwards or backwards."""
+    """An integer or a slice, forward or backward."""
     if n and draw(st.booleans()):
         return draw(st.sampled_from([draw(st.integers(-n, n - 1)), np.int64(draw(st.integers(-n, n - 1)))]))
     ends = st.one_of(st.none(), st.integers(-n - 1, n + 1))

@@ -58,7 +58,7 @@ EINSUMS = [
     ("...i,...i->...", "bi bi"),
     ("...i,ij->...j", "abi ij"),
     ("ij,...jk->...ik", "ij bjk"),
-    ("...i,...i", "Bi Ci"),  # capitals: of length 1 or as long as the others
+    ("...i,...i", "Bi Ci"),  # capitals: length 1 or that of the others
     ("ii->i", "ii"),
     ("ii", "ii"),
     ("iij,j->i", "iij j"),

@@ -13,11 +13,11 @@ import tinygrad_lab as tgl
 from tests.ops.drawing import Draw, Shape, Trial, apart, operation, pytorch, shapes, values
 from tinygrad_lab.backend import split_mix
 
-NEAR = 0.01  # of a kink, for a step of a difference to cross it
+NEAR = 0.01  # so near to a kink that a difference could cross it
 
 
 def channels(draw: Draw) -> tuple[np.ndarray, Shape]:
-    """Numbers with channels last, more than one for each, no two alike."""
+    """Draw different numbers, channels last, with more than one for each channel."""
     shape = (*draw(shapes(least=1, dims=(0, 2))), draw(st.integers(2, 4)), draw(st.integers(1, 3)))
     return apart(draw, shape)[0], shape[-1:]
 
@@ -33,13 +33,13 @@ def _batch_norm_relu(draw: Draw) -> Trial:
 
 
 def positive(y: Any) -> Any:
-    """ReLU of an array, or of a tensor of PyTorch's, none of whose elements is near the kink."""
+    """Return ReLU of an array or a PyTorch tensor, and check that no element is near the kink."""
     assume(abs(y).min() > NEAR)
     return y * (y > 0)
 
 
 def normalized(draw: Draw, f: Any, activation: Any = lambda y: y) -> Trial:
-    """Batch normalization, and what is behind it."""
+    """Return a trial of batch normalization followed by a function."""
     x, channel = channels(draw)
     eps = draw(st.sampled_from([1e-5, 0.1]))
 

@@ -17,7 +17,7 @@ from tests.ops.drawing import Draw, Trial, apart, operation, shapes, some_axes, 
 def reduction(
     name: str, torch: Any, *, least: int = 0, distinct: bool = False, expected: Any = None, **row: Any
 ) -> None:
-    """Enter a reduction over any axes; `torch(x, axes, keepdims)`."""
+    """Add a reduction over any axes; PyTorch's version is `torch(x, axes, keepdims)`."""
 
     @operation(name, **row)
     def trials(draw: Draw) -> Trial:
@@ -34,7 +34,7 @@ def reduction(
 
 
 def torch_over(reduce: Callable[[Any, int], Any]) -> Callable[..., Any]:
-    """Make a reduction over several axes of PyTorch's over one."""
+    """Return a reduction over several axes, made from PyTorch's reduction over one axis."""
 
     def over(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
         axes = tuple(sorted(a % x.ndim for a in axes))
@@ -58,12 +58,12 @@ def log_of_sum(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
 
 
 def torch_sum(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
-    """PyTorch takes no axes for all of them."""
+    """PyTorch interprets an empty tuple of axes as all axes."""
     return x.sum(axes, keepdim=keepdims) if axes else x.clone()
 
 
 def torch_logsumexp(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
-    """As above."""
+    """PyTorch interprets an empty tuple of axes as all axes here too."""
     return x.logsumexp(axes, keepdim=keepdims) if axes else x.clone()
 
 
@@ -77,7 +77,7 @@ reduction("norm", lambda x, axes, keep: torch_sum(x * x, axes, keep).sqrt(), lea
 
 
 def spread(name: str) -> None:
-    """Enter the variance or the standard deviation."""
+    """Add the variance or the standard deviation."""
 
     @operation(name)
     def trials(draw: Draw) -> Trial:
@@ -125,7 +125,7 @@ def _sort(draw: Draw) -> Trial:
 
 
 def weights(name: str, expected: Any) -> None:
-    """Enter a function of the softmax family."""
+    """Add a function of the softmax family."""
 
     @operation(name)
     def trials(draw: Draw) -> Trial:

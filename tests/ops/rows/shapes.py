@@ -46,7 +46,7 @@ def _moveaxis(draw: Draw) -> Trial:
 
 
 def torch_ints(axes: Any) -> Any:
-    """A tuple of a list."""
+    """Return a list as a tuple."""
     return axes if isinstance(axes, int) else tuple(axes)
 
 
