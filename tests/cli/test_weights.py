@@ -93,13 +93,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained(tmp_path_factory.mktemp("runs"))
 
 
-def test_weights_of_a_run_are_handed_on(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_of_a_run_are_exported(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output, rules = tmp_path / "theirs.safetensors", tmp_path / "rules.toml"
     rules.write_text('convention = "torch"\n[rules]\n"fc.*" = "1.*"\n[flattened]\n"1" = [1, 8, 8]\n')
     assert main(["weights", "export", str(folder), str(output), "--as", "pytorch", "--rules", str(rules)]) == 0
     assert capsys.readouterr().out == f"{output}: 2 arrays of {folder}, best weights, as pytorch\n"
     own = read_arrays(folder / "weights-best.safetensors")
-    np.testing.assert_array_equal(read_arrays(output)["fc.weight"], own["1.weight"].T)  # of one channel: the same order
+    np.testing.assert_array_equal(read_arrays(output)["fc.weight"], own["1.weight"].T)  # with one channel, the order is the same
     assert main(["weights", "export", str(folder), str(output), "--as", "own", "--weights", "last"]) == 0
     last = read_arrays(folder / "weights.safetensors")
     assert all(np.array_equal(array, last[name]) for name, array in read_arrays(output).items())

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("numba")
 
 
-def test_no_compiled_function_uses_fast_math_that_changes_results() -> None:
+def test_no_compiled_function_uses_fastmath() -> None:
     from tests.kernels.every_kernel import compiled_functions
 
     functions = compiled_functions()

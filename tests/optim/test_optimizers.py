@@ -320,7 +320,7 @@ def test_a_kernel_may_replace_an_update() -> None:
     np.testing.assert_array_equal(with_kernel["layer.bias"], without["layer.bias"])
 
 
-def test_a_call_that_does_not_fit_says_what_an_optimizer_takes() -> None:
+def test_a_wrong_call_is_refused_with_the_signature() -> None:
     with pytest.raises(CallError, match=r"^SGD: expected SGD\(parameters, \*, lr, .*\), got SGD\(.*0.1\): .* by name$"):
         SGD(P, 0.1)  # type: ignore[misc]  # tested error
     with pytest.raises(CallError, match=r"missing a required (keyword-only )?argument: 'lr'"):

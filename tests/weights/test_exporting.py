@@ -1,4 +1,4 @@
-"""Weights for other frameworks: what PyTorch computes with them, and the way back."""
+"""Weights for other frameworks: PyTorch gives the same results with exported weights, and they can be imported again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tinygrad_lab_layers import BatchNorm, Conv2d, Conv2dTranspose, Dense, Flatt
 
 
 def network(seed: int = 0) -> tgl.Sequential:
-    """Every kind of layer with axes of its own, and normalization of a flattened map of 6 rows and 4 columns."""
+    """Every kind of layer whose axes are reordered, and normalization of a flattened map of 6 rows and 4 columns."""
     layers: dict[str, tgl.Layer] = {
         "conv": Conv2d(4, 6, kernel_size=(3, 2), groups=2, rng=seed),
         "norm": BatchNorm(6),
@@ -38,7 +38,7 @@ def network(seed: int = 0) -> tgl.Sequential:
 
 
 def trained(seed: int = 0) -> tgl.Sequential:
-    """The network with statistics and scales that are not those of the beginning."""
+    """The network with statistics and scales that differ from the initial ones."""
     model, rng = network(seed), np.random.default_rng(seed)
     model.load_state({name: rng.uniform(0.5, 1.5, a.shape).astype(a.dtype) for name, a in model.state().items()})
     return model.eval()
@@ -50,7 +50,7 @@ def outputs(model: tgl.Layer, x: Any) -> Any:
 
 
 def assert_same_in_torch(theirs: Any, path: Path, expected: Any, x: Any) -> None:
-    """PyTorch's network with the weights in a file gives the same to 1e-5."""
+    """Assert that PyTorch's network with the weights in a file gives the same results up to 1e-5."""
     torch = pytest.importorskip("torch")
     state = pytest.importorskip("safetensors.torch").load_file(path)
     theirs.load_state_dict(state, strict=True)
@@ -60,7 +60,7 @@ def assert_same_in_torch(theirs: Any, path: Path, expected: Any, x: Any) -> None
 
 
 def _blocks(model: tgl.Layer) -> list[str]:
-    """The paths of layers with arrays, and of residual blocks as a whole."""
+    """Return the paths of layers with arrays, and of residual blocks as a whole."""
     return [*dict.fromkeys(re.sub(r"(?<=inner)\..*|\.\w+$", "", path) for path in model.variables())]
 
 
@@ -75,7 +75,7 @@ def test_networks_run_in_pytorch(name: str, tmp_path: Path) -> None:
     ours: tgl.Layer = models[name](image=about.image, classes=about.classes, rng=0)
     x = rng.normal(size=(2, *about.image)).astype("float32")
     with no_grad():
-        ours.train()(x)  # so that the statistics are not the initial ones
+        ours.train()(x)  # so that the statistics differ from the initial ones
     theirs = BUILDERS[name](about)
     with_arrays = [path for path, module in theirs.named_children() if module.state_dict()]
     rules = {f"{a}.*": f"{b}.*" for a, b in zip(with_arrays, _blocks(ours), strict=True)}
@@ -116,7 +116,7 @@ def test_the_network_on_the_page_runs_in_pytorch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["lenet5", "resnet20", "inception_small", "cuda_convnet"])
-def test_what_is_exported_comes_back(name: str, tmp_path: Path) -> None:
+def test_exported_weights_can_be_imported(name: str, tmp_path: Path) -> None:
     first, second = models[name](rng=0), models[name](rng=1)
     image = (32, 32, 1 if name == "lenet5" else 3)
     written = export_weights(first, tmp_path / "theirs.safetensors", image=image)
@@ -135,7 +135,7 @@ def test_what_is_exported_comes_back(name: str, tmp_path: Path) -> None:
         ("googlenet", {"auxiliary": True}, {"auxiliary1.dense1": (128, 4, 4), "auxiliary2.dense1": (128, 4, 4)}),
     ],
 )
-def test_maps_follow_from_the_shapes(name: str, options: Any, maps: Any) -> None:
+def test_shapes_of_flattened_maps_follow_from_the_image(name: str, options: Any, maps: Any) -> None:
     with shapes_only():
         model = models[name](**options, rng=0)
     image = (227, 227, 3) if name == "alexnet" else (224, 224, 3)
@@ -145,7 +145,7 @@ def test_maps_follow_from_the_shapes(name: str, options: Any, maps: Any) -> None
         assert found == maps
 
 
-def test_rules_of_an_import_export_too(tmp_path: Path) -> None:
+def test_rules_of_an_import_also_work_for_an_export(tmp_path: Path) -> None:
     about = PRETRAINED["resnet20_cifar10"]
     model = models[about.model](**about.options, rng=0)
     names = export_weights(model, tmp_path / "theirs.safetensors", rules=about.rules)
@@ -170,19 +170,19 @@ def test_the_original_name_is_renamed_back(pairs: list[tuple[str, str]], name: s
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=3, unique=True), st.text("abc.", max_size=6))
-def test_prefixes_are_always_found(layers: list[str], leaf: str) -> None:
+def test_rules_with_prefixes_are_reversed(layers: list[str], leaf: str) -> None:
     rules = {f"theirs.{layer}.*": f"ours.{layer}.*" for layer in layers}
     assert original(f"ours.{layers[-1]}.{leaf}", rules) == f"theirs.{layers[-1]}.{leaf}"
 
 
-def test_own_names_and_axes_stay(tmp_path: Path) -> None:
+def test_the_own_convention_keeps_names_and_axes(tmp_path: Path) -> None:
     first, second = trained(1), network()
     export_weights(first, tmp_path / "own.safetensors", convention="own")
     load_weights(second, tmp_path / "own.safetensors")
     assert all(np.array_equal(array, second.state()[path]) for path, array in first.state().items())
 
 
-def test_a_map_may_be_given(tmp_path: Path) -> None:
+def test_the_shape_of_a_map_may_be_given(tmp_path: Path) -> None:
     maps = {"flat_norm": (3, 6, 4), "output": (3, 6, 4)}
     for number, options in enumerate(({"image": (5, 3, 4)}, {"flattened": maps})):
         export_weights(trained(), tmp_path / f"{number}.safetensors", **options)  # type: ignore[arg-type]
@@ -191,7 +191,7 @@ def test_a_map_may_be_given(tmp_path: Path) -> None:
 
 
 class Scale(tgl.Layer):
-    """A layer that PyTorch does not have, and whose shapes are unknown."""
+    """A layer that PyTorch does not have, with unknown shapes."""
 
     def __init__(self) -> None:
         self.factor = tgl.Parameter(np.ones(1, "float32"))
@@ -216,7 +216,7 @@ class Scale(tgl.Layer):
         (tgl.Sequential(ReLU()), {"path": "a.pth"}, OptionError, r"expected a \.safetensors file to write"),
     ],
 )
-def test_what_cannot_be_exported(
+def test_wrong_exports_are_refused(
     model: Any, options: dict[str, Any], error: type[LabError], message: str, tmp_path: Path
 ) -> None:
     options = dict(options)
