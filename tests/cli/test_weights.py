@@ -99,7 +99,7 @@ def test_weights_of_a_run_are_exported(folder: Path, tmp_path: Path, capsys: pyt
     assert main(["weights", "export", str(folder), str(output), "--as", "pytorch", "--rules", str(rules)]) == 0
     assert capsys.readouterr().out == f"{output}: 2 arrays of {folder}, best weights, as pytorch\n"
     own = read_arrays(folder / "weights-best.safetensors")
-    np.testing.assert_array_equal(read_arrays(output)["fc.weight"], own["1.weight"].T)  # with one channel, the order is the same
+    np.testing.assert_array_equal(read_arrays(output)["fc.weight"], own["1.weight"].T)  # one channel: the same order
     assert main(["weights", "export", str(folder), str(output), "--as", "own", "--weights", "last"]) == 0
     last = read_arrays(folder / "weights.safetensors")
     assert all(np.array_equal(array, last[name]) for name, array in read_arrays(output).items())

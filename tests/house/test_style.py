@@ -16,7 +16,7 @@ import pytest
 from tests.house.source import Function, code_lines, documented, identify, package_files, parse
 
 LONGEST_FUNCTION = 60
-# Buffers, arguments, settings, parameters: known by the callers' own names, or as scikit-learn's interface has them.
+# The names of their keyword arguments are the caller's own, or those of scikit-learn's interface.
 KEYS_ARE_THE_CALLERS = {"ImageClassifier.set_params", "Layer.update", "Primitive.defvjp", "using"}
 SUPPRESSION = re.compile(
     r"#\s*(noqa|type:\s*ignore)(?P<rules>(:\s*[A-Z]+[0-9]+(,\s*[A-Z]+[0-9]+)*|\[[a-z, -]+\])?)(?P<reason>.*)"

@@ -1,4 +1,4 @@
-"""Planes: their contributions sum to the logits, activations of classes average to them, pruned ones say nothing."""
+"""Planes: contributions sum to the logits, class activation maps average to them, pruned planes contribute 0."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ EPOCHS = 3
 
 
 def with_everything(workers: int) -> Trainer:
-    """Return a trainer of parts with a state or random numbers; it has five batches an epoch, and two for each update."""
+    """Return a trainer of parts with a state or random numbers, with five batches an epoch and two for each update."""
     rng = np.random.default_rng(0)
     data = Dataset(rng.integers(0, 256, (18, 4, 4, 1)).astype(np.uint8), np.arange(18) % 3, name="made")
     layers = {

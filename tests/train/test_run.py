@@ -343,7 +343,7 @@ def test_a_recipe_sets_bounds_of_the_gradients(key: str, measure: Any) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_the_first_epoch_says_where_it_was_and_how_to_go_on(
+def test_a_signal_in_the_first_epoch_prints_how_to_resume(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     forward = Trainer.forward

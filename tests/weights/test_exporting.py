@@ -1,4 +1,4 @@
-"""Weights for other frameworks: PyTorch gives the same results with exported weights, and they can be imported again."""
+"""Weights for other frameworks: PyTorch gives the same results with exported weights, and they can be imported."""
 
 from __future__ import annotations
 
