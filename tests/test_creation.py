@@ -1,4 +1,4 @@
-"""Tensors made from a shape or a range are NumPy's arrays of that name."""
+"""Tensors created from a shape or a range equal the arrays of the NumPy function with that name."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from tinygrad_lab.errors import ShapeError
         (tgl.linspace(0, 1, 5), np.linspace(0, 1, 5)),
     ],
 )
-def test_made_as_numpy_makes_it(ours: tgl.Tensor, numpy: Any) -> None:
+def test_created_tensors_agree_with_numpy(ours: tgl.Tensor, numpy: Any) -> None:
     assert (ours.dtype, ours.shape) == (numpy.dtype, numpy.shape)
     np.testing.assert_array_equal(ours.numpy(), numpy)
 
 
-def test_a_leaf_and_a_device() -> None:
+def test_created_tensors_may_be_leaves_on_a_device() -> None:
     x = tgl.ones(3, dtype="float32", requires_grad=True)
     (x * x).sum().backward()
     assert x.grad is not None
@@ -44,6 +44,6 @@ def test_a_leaf_and_a_device() -> None:
 
 
 @pytest.mark.parametrize("shape", [(-1,), (2.5,), ("3",), ((2, None),), (2, (3,))])
-def test_a_shape_that_is_none_is_refused(shape: Any) -> None:
+def test_a_wrong_shape_is_refused(shape: Any) -> None:
     with pytest.raises(ShapeError, match=r"zeros: expected lengths of axes, such as zeros\(2, 3\), got "):
         tgl.zeros(*shape)

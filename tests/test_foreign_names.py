@@ -57,12 +57,12 @@ def test_the_error_for_a_method_names_the_function(name: str) -> None:
         (lambda t: t.backward(retain_graph=True), "use keep_graph for retain_graph"),
     ],
 )
-def test_a_foreign_option_is_answered_by_ours(call: Any, word: str) -> None:
+def test_the_error_for_a_foreign_option_names_ours(call: Any, word: str) -> None:
     with pytest.raises(TypeError, match=f"; {word}$"):
         call(tgl.tensor(np.ones(2), requires_grad=True))
 
 
-def test_other_type_errors_stay_as_they_are() -> None:
+def test_other_type_errors_are_not_changed() -> None:
     with pytest.raises(TypeError, match=r"unexpected keyword argument 'axes'$"):
         tgl.tensor(np.ones(2)).sum(axes=0)
 
@@ -89,7 +89,7 @@ def test_every_replacement_in_the_package_exists() -> None:
             assert hasattr(importlib.import_module(module), name), word
 
 
-def test_the_packages_modules_are_imported_on_first_use() -> None:
+def test_modules_of_the_package_are_imported_on_first_use() -> None:
     code = "import tinygrad_lab as tgl; print(tgl.optim.SGD.__name__, tgl.losses.mse.__name__, hasattr(tgl, 'nothing'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["SGD", "mse", "False"]

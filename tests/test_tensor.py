@@ -328,7 +328,7 @@ def test_arrays_taken_out_of_a_tensor_have_no_gradient() -> None:
         *(("clip", (-1.0, 2.0)), ("repeat", (2,)), ("swapaxes", (0, 1)), ("take", ([1, 0],)), ("var", (1,))),
     ],
 )
-def test_a_method_is_the_function_of_its_name(name: str, arguments: tuple[Any, ...]) -> None:
+def test_a_method_agrees_with_the_function_of_its_name(name: str, arguments: tuple[Any, ...]) -> None:
     method, function = getattr(leaf(), name)(*arguments), getattr(tgl, name)(leaf(), *arguments)
     np.testing.assert_array_equal(method.numpy(), function.numpy())
     assert method.requires_grad == function.requires_grad
@@ -354,7 +354,7 @@ def test_flatten_ravel_and_tolist() -> None:
         t.flatten(4)
 
 
-def test_a_constant_turns_into_an_array_and_a_tracked_value_does_not() -> None:
+def test_only_constants_are_converted_to_arrays_implicitly() -> None:
     array = np.asarray(tgl.tensor(X, dtype="float32"))
     assert array.dtype == np.float32
     np.testing.assert_array_equal(array, X.astype("float32"))

@@ -37,7 +37,7 @@ THEIRS = SimpleNamespace(
 
 
 def ours(fault: Fault) -> str:
-    """Return the kind of the first cause, if its line is that of the fault."""
+    """Return the kind of the first cause, with a note if its line is not that of the fault."""
     made = variables(fault)
     explanation = tgl.explain_backward(functools.partial(fault.compute, LIBRARY, **made), of=made)
     cause = explanation[fault.variable].causes[0]

@@ -1,4 +1,4 @@
-"""The kit's second process: Ctrl-C is meant for the kit, which ends it."""
+"""The kit's second process ignores Ctrl-C; the kit ends it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinygrad_lab.conformance.meta.fresh_process import FreshProcess
 from tinygrad_lab_layers.dense import Dense
 
 
-def test_ctrl_c_in_a_terminal_does_not_end_it_with_a_traceback() -> None:
+def test_the_process_ignores_ctrl_c() -> None:
     layer, inputs = Dense(2, 3, rng=0).astype("float64"), [np.ones((1, 2))]
     other = FreshProcess()
     try:

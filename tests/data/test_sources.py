@@ -174,7 +174,7 @@ class TestImageFolder:
             with pytest.raises(OptionError, match=r"validation images of its own, got 0.1; set validation to 0.0"):
                 load("image_folder", split=split, root=tmp_path, validation=0.1)
 
-    def test_a_validation_folder_alone_is_nothing_to_train_on(self, tmp_path: Path) -> None:
+    def test_a_validation_folder_without_a_train_folder_is_refused(self, tmp_path: Path) -> None:
         write_picture(tmp_path / "val" / "cat" / "a.png", np.zeros((4, 4), np.uint8))
         with pytest.raises(DataError, match=r"expected .*train beside .*val, found none"):
             load("image_folder", split="train", root=tmp_path)

@@ -1,4 +1,4 @@
-"""Cut networks: the rest runs on other maps, of any kind of network, and nothing of the network changes."""
+"""Cut networks: the rest of any kind of network runs on given maps, and the network does not change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ X = np.random.default_rng(0).random((3, 8, 8, 2)).astype("float32")
 
 
 class Twice(tgl.Layer):
-    """A stranger's composite layer: it keeps an intermediate result, and calls one of its layers twice."""
+    """A third-party composite layer, which keeps an intermediate result and calls one of its layers twice."""
 
     def __init__(self) -> None:
         self.conv = Conv2d(4, 4, kernel_size=3, padding=1, rng=0)
@@ -32,7 +32,7 @@ class Twice(tgl.Layer):
 
 
 def network() -> tgl.Sequential:
-    """Branches, a shortcut, a composite layer, statistics and dropout."""
+    """Return a network with branches, a shortcut, a composite layer, statistics and dropout."""
     branches = ParallelConcat([Conv2d(2, 2, kernel_size=3, padding=1, rng=1), Conv2d(2, 2, kernel_size=1, rng=2)])
     block = Residual(tgl.Sequential(Conv2d(4, 4, kernel_size=3, padding=1, rng=3), BatchNorm(4)))
     model = tgl.Sequential(
@@ -45,7 +45,7 @@ def network() -> tgl.Sequential:
             "head": Dense(4, 3, rng=4),
         }
     )
-    model(tgl.tensor(X))  # a step, so that the statistics are not those of the beginning
+    model(tgl.tensor(X))  # a step, so that the statistics differ from the initial ones
     return model
 
 
@@ -55,7 +55,7 @@ def result(model: tgl.Layer, x: Any = X) -> Any:
 
 
 @pytest.mark.parametrize("path", ["branches", "branches.1", "block.inner.0", "block", "own", "own.conv", "drop", ""])
-def test_the_rest_of_the_layers_own_result_is_the_networks_result(path: str) -> None:
+def test_the_rest_gives_the_result_of_the_network_for_its_own_maps(path: str) -> None:
     model = network()
     if path == "":
         with pytest.raises(ShapeError, match=r"expected maps \(N, H, W, C\) from layer '', got shape \(3, 3\)"):
@@ -74,15 +74,15 @@ def test_layers_before_the_cut_are_not_run_again(monkeypatch: pytest.MonkeyPatch
     assert not runs
 
 
-def test_last_maps_are_named_after_the_layer_that_made_them() -> None:
-    assert last_maps(network(), X) == "own"  # not after the dropout that hands them on
-    assert last_maps(tgl.Sequential(network()), X) == "0.own"  # nor after a container
+def test_last_maps_have_the_path_of_the_layer_that_computed_them() -> None:
+    assert last_maps(network(), X) == "own"  # not that of the dropout that passes them on
+    assert last_maps(tgl.Sequential(network()), X) == "0.own"  # nor that of a container
     assert last_maps(tgl.Sequential(Flatten(), Dense(128, 2, rng=0)), X) is None
     to_a_point = tgl.Sequential(Conv2d(2, 3, kernel_size=3, rng=0), Conv2d(3, 5, kernel_size=6, rng=0))
-    assert last_maps(to_a_point, X) == "0"  # 1x1 maps have no places
+    assert last_maps(to_a_point, X) == "0"  # 1x1 maps have no positions
 
 
-def test_the_network_is_unchanged() -> None:
+def test_cutting_does_not_change_the_network() -> None:
     model = network()
     before, steps = model.state(), model.steps
     modes = [layer.training for layer in model.layers().values()]
@@ -94,7 +94,7 @@ def test_the_network_is_unchanged() -> None:
     assert all(model.state()[path] is array for path, array in before.items())
 
 
-def test_what_cannot_be_cut() -> None:
+def test_wrong_cuts_are_refused() -> None:
     with pytest.raises(OptionError, match=r"expected the path of a layer, got 'blok'; did you mean 'block'\?"):
         cut(network(), X, "blok")
     with pytest.raises(OptionError, match=r"expected a layer with maps .* got none"):

@@ -63,7 +63,7 @@ def network() -> tuple[Any, Any, np.ndarray]:
     return model, tgl.tensor(x), np.array([0, 1, 1, 0])
 
 
-def test_steps_are_those_of_the_walk_and_change_nothing() -> None:
+def test_steps_are_those_of_the_backward_pass_and_change_nothing() -> None:
     model, x, labels = network()
     with tgl.no_grad():
         model(x)
@@ -151,7 +151,7 @@ def test_values_whole_or_as_statistics() -> None:
 # -------------------------------------------------------------------------------------------------------- without steps
 
 
-def test_a_result_that_is_no_tensor() -> None:
+def test_a_constant_result_is_explained() -> None:
     w = tgl.tensor(2.0, requires_grad=True)
     explanation = tgl.explain_backward(lambda: (w * w).item())
     assert not explanation.steps
@@ -159,7 +159,7 @@ def test_a_result_that_is_no_tensor() -> None:
     assert (explanation["w"].state, explanation["w"].causes[0].kind) == ("missing", "detached")
 
 
-def test_a_tensor_computed_before_has_no_lines() -> None:
+def test_a_tensor_computed_earlier_has_no_lines() -> None:
     w, u = tgl.tensor([1.0, 2.0], requires_grad=True), tgl.tensor(1.0, requires_grad=True)
     explanation = tgl.explain_backward((w * w).sum(), of=[w, u])
     assert "pass a function" in explanation.title

@@ -72,7 +72,7 @@ def test_networks_without_planes_are_refused() -> None:
 
 
 def in_plain_numpy(model: Any, x: Any) -> tuple[Any, Any, Any]:
-    """Maps, logits, and each logit's gradient (K, N, H, W, C) of `dense_ending`, by the chain rule on paper."""
+    """Return maps, logits, and each logit's gradient (K, N, H, W, C) of `dense_ending`, by an explicit chain rule."""
     w1, b1, w2, b2 = (model.state()[f"{i}.{name}"].astype(float) for i in (2, 4) for name in ("weight", "bias"))
     maps = unbox(model[:1](x)).astype(float)
     hidden = maps.reshape(len(maps), -1) @ w1 + b1
@@ -90,7 +90,7 @@ def dense_ending() -> Sequential:
     return model
 
 
-def test_grad_cam_is_the_formula_of_the_paper(dense_ending: Sequential) -> None:
+def test_grad_cam_agrees_with_the_formula_of_the_paper(dense_ending: Sequential) -> None:
     maps, logits, gradient = in_plain_numpy(dense_ending, SMALL)
     for classes in (2, [3, 0, 1], None):
         chosen = logits.argmax(axis=1) if classes is None else np.broadcast_to(classes, 3)
@@ -109,7 +109,7 @@ def test_plane_contributions_by_the_chain_rule(dense_ending: Sequential) -> None
         found = plane_contributions(dense_ending, SMALL, k)
         np.testing.assert_allclose(found.planes, (maps * gradient[k]).sum(axis=(1, 2)), rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(found.planes.sum(axis=1) + found.rest, logits[:, k], rtol=1e-4, atol=1e-5)
-        state = dense_ending.state()  # without the maps, only the biases of the neurons that fire are left
+        state = dense_ending.state()  # without the maps, only the biases of the active neurons remain
         fires = maps.reshape(3, -1) @ state["2.weight"] + state["2.bias"] > 0
         biases = (fires * state["2.bias"]) @ state["4.weight"][:, k] + state["4.bias"][k]
         np.testing.assert_allclose(found.rest, biases, rtol=1e-3, atol=1e-5)
@@ -137,7 +137,7 @@ def test_contributions_sum_to_the_logits_in_any_network(layer: str | None) -> No
     assert grad_cam(model, SMALL, layer=layer).shape == (3, 8, 8)
 
 
-def test_one_output_has_a_logit_for_either_class() -> None:
+def test_one_output_gives_a_logit_for_each_of_two_classes() -> None:
     model = Sequential(Conv2d(2, 3, kernel_size=3, rng=0), GlobalAvgPool2d(), Dense(3, 1, rng=1))
     second, first = plane_contributions(model, SMALL, 1), plane_contributions(model, SMALL, 0)
     np.testing.assert_allclose(second.planes.sum(axis=1) + second.rest, result(model, SMALL)[:, 0], rtol=1e-5)
@@ -176,14 +176,14 @@ def test_a_statistic_after_the_weights_tells_pruning_from_zero_weights() -> None
         (0.5, ShapeError, r"got shape \(\) of float64"),
     ],
 )
-def test_wrong_classes(classes: Any, error: type[Exception], message: str) -> None:
+def test_wrong_classes_are_refused(classes: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         grad_cam(network(), SMALL, classes)
     with pytest.raises(error, match=message):
         plane_contributions(network(), SMALL, classes)
 
 
-def test_what_cannot_be_pruned() -> None:
+def test_wrong_prunings_are_refused() -> None:
     with pytest.raises(OptionError, match=r"expected the path of a layer, got 'stem'"):
         prune(network(), "stem", 0)
     with pytest.raises(OptionError, match=r"prune: expected planes of 'residual', which has 4, got \[4\]"):

@@ -162,7 +162,7 @@ def test_best_and_last_weights_can_be_loaded(tmp_path: Path) -> None:
         assert accuracy == (max(values) if which == "best" else values[-1])
 
 
-def test_the_runs_own_images(folder: Path) -> None:
+def test_a_run_loads_its_own_images(folder: Path) -> None:
     run = tgl.load_run(folder)
     expected = build_trainer(read_run(folder)).batches.dataset
     np.testing.assert_array_equal(run.data("train").images, expected.images)

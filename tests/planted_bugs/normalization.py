@@ -216,7 +216,7 @@ plant(
 plant(
     "neighborhood_not_mirrored",
     "local_response_norm",
-    "backward, an asymmetric neighborhood is not reversed",
+    "in the backward pass, an asymmetric neighborhood is not reversed",
     rules=response_rule(mirrored=False),
 )
 plant(

@@ -124,7 +124,7 @@ def _gaps_filled(g: Any, x_like: Any, kernel_size: Any, stride: Any, padding: An
 plant(
     "stride_beyond_window",
     "avg_pool2d",
-    "if the stride is larger than the window, backward uses it as the size of the window",
+    "if the stride is larger than the window, the backward pass uses the window's length as the stride",
     rules={sum_pool2d: {"x": _gaps_filled}},
 )
 plant(
@@ -159,7 +159,7 @@ plant(
 plant(
     "crop_other_side",
     "pad2d",
-    "backward, the left side is cropped by the right side's padding",
+    "in the backward pass, the left side is cropped by the right side's padding",
     rules={pad_zeros: {"x": lambda g, widths: crop(g, widths=tuple(w[::-1] for w in widths))}},
 )
 plant(

@@ -1,4 +1,4 @@
-"""What a run shows before its first step, and its lines in a terminal of 80 columns."""
+"""The description of a run before its first step, and its lines in a terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def test_data_and_network_are_described() -> None:
         (['data.classes=["3","8"]', "model.classes=2"], "validation images 32x32x1, 2 classes (3: 20, 8: 20)"),
     ],
 )
-def test_images_that_nobody_counted_are_left_out(settings: list[str], images: str) -> None:
+def test_unknown_numbers_of_images_are_left_out(settings: list[str], images: str) -> None:
     assert images in lines_of(*settings)[0]
 
 
-def test_fine_tuning_says_what_was_taken_drawn_and_frozen(tmp_path: Path) -> None:
+def test_fine_tuning_lists_loaded_new_and_frozen_variables(tmp_path: Path) -> None:
     options = {**find_recipe("lenet5").options("model"), "classes": 7}
     model = models["lenet5"](**options, rng=5)
     save_weights(model, tmp_path / "seven.safetensors")

@@ -1,4 +1,4 @@
-"""The estimator: scikit-learn's contract, and the same training as by a recipe."""
+"""The estimator: scikit-learn's checks, and the same training as by a recipe."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ SMALL = Recipe(
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[Any, Any]:
-    """Sixty images of 8x8, values from 0 to 16, in rows."""
+    """Return sixty images of 8x8 as rows of values from 0 to 16."""
     X, y = load_digits(return_X_y=True)
     return X[:60], y[:60]
 
 
 @pytest.mark.slow
-def test_scikit_learns_own_checks() -> None:
+def test_the_checks_of_scikit_learn_pass() -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SkipTestWarning)  # of checks that need pandas, or a setting of SciPy
+        warnings.simplefilter("ignore", SkipTestWarning)  # about checks that need pandas or a setting of SciPy
         check_estimator(ImageClassifier())
 
 
-def test_it_trains_as_the_recipe_does() -> None:
+def test_training_equals_that_of_the_recipe() -> None:
     trainer = build_trainer(SMALL)
     trainer.train(3)
     data = load("digits", split="train", size=(8, 8), per_class=10)
@@ -59,7 +59,7 @@ def test_it_trains_as_the_recipe_does() -> None:
     assert [m["loss"] for m in model.history_] == [m["loss"] for m in trainer.history]
 
 
-def test_images_may_come_in_any_form(digits: tuple[Any, Any]) -> None:
+def test_images_may_have_any_form(digits: tuple[Any, Any]) -> None:
     X, y = digits
     options: dict[str, Any] = {"epochs": 1, "data__size": (8, 8), "model__padding": "zero"}
     flat = ImageClassifier("lenet5", image=(8, 8, 1), **options).fit(X, y)
@@ -114,7 +114,7 @@ def test_a_search_chooses_a_setting(digits: tuple[Any, Any]) -> None:
     assert search.best_estimator_[-1].recipe_["optimizer"]["lr"] == 0.1
 
 
-def test_the_seed_decides(digits: tuple[Any, Any]) -> None:
+def test_the_seed_determines_the_result(digits: tuple[Any, Any]) -> None:
     X, y = digits
 
     def found(seed: Any) -> Any:
@@ -126,10 +126,10 @@ def test_the_seed_decides(digits: tuple[Any, Any]) -> None:
     assert np.array_equal(found(np.random.RandomState(5)), found(np.random.RandomState(5)))
 
 
-def test_validation_is_set_aside_where_something_needs_it(digits: tuple[Any, Any]) -> None:
+def test_validation_images_are_split_off_if_something_needs_them(digits: tuple[Any, Any]) -> None:
     X, y = digits
     settings: dict[str, Any] = {"training__patience": 1, "optimizer__lr": 1e-9}
-    model = ImageClassifier(epochs=9, **settings).fit(X, y)  # the recipe sets a tenth aside
+    model = ImageClassifier(epochs=9, **settings).fit(X, y)  # the recipe uses a tenth for validation
     assert "validation" in model.history_[0]
     assert len(model.history_) == 2
     assert "validation" not in ImageClassifier(epochs=1).fit(X, y).history_[0]
@@ -152,7 +152,7 @@ def test_validation_is_set_aside_where_something_needs_it(digits: tuple[Any, Any
         ({"recipe": SMALL, "image": (8, 8, 1), "model__layers": LAYERS[:1]}, ConfigError, "network of 10 outputs"),
     ],
 )
-def test_mistakes_are_named(options: dict[str, Any], error: type[Exception], message: str, digits: Any) -> None:
+def test_errors_name_the_mistake(options: dict[str, Any], error: type[Exception], message: str, digits: Any) -> None:
     with pytest.raises(error, match=message):
         ImageClassifier(**options).fit(*digits)
 
@@ -169,4 +169,4 @@ def test_other_shapes_are_refused(digits: tuple[Any, Any]) -> None:
         rows.fit(X.reshape(-1, 2, 2, 4, 4), y)
     with pytest.raises(OptionError, match="'predict', a method"):
         ImageClassifier(predict=1)
-    assert find_recipe("lenet5")["training"]["epochs"] == 30  # no setting has reached the recipe itself
+    assert find_recipe("lenet5")["training"]["epochs"] == 30  # the recipe itself has not changed

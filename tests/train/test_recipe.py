@@ -366,14 +366,14 @@ def test_a_variant_may_name_another_plugin_with_its_options(tmp_path: Path) -> N
         (("lr = 0.1", "lr = [0.1"), r"expected TOML, got "),
     ],
 )
-def test_common_slips_are_named(wrong: tuple[str, str], message: str, tmp_path: Path) -> None:
+def test_common_mistakes_are_named(wrong: tuple[str, str], message: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(COMPLETE.replace(*wrong))
     with pytest.raises(ConfigError, match=message):
         find_recipe(str(path))
 
 
-def test_a_path_that_is_no_recipe_is_told_as_such(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_recipe_is_explained(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "recipe.json").write_text("{}")
     (tmp_path / "mine.toml").write_text(COMPLETE)
@@ -389,7 +389,7 @@ def test_a_path_that_is_no_recipe_is_told_as_such(tmp_path: Path) -> None:
             find_recipe(str(tmp_path / name))
 
 
-def test_options_that_the_library_gives_are_not_listed() -> None:
+def test_options_that_the_library_sets_are_not_listed() -> None:
     with pytest.raises(ConfigError, match=r"got 'foo'; there are groups, lr, momentum, nesterov, weight_decay$"):
         registry.optimizers.check_options("sgd", {"foo": 1})
     assert registry.losses.options_of("softmax_cross_entropy") == ["reduction", "label_smoothing"]

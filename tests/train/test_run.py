@@ -428,7 +428,7 @@ def test_a_run_of_an_earlier_version_is_refused(settings: dict[str, Any], names:
         read_run(tmp_path)
 
 
-def test_a_training_that_diverges_without_infinity_ends_in_a_warning(
+def test_training_that_diverges_to_finite_losses_ends_with_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     short = ["--set", "data.per_class=10", "--set", "training.epochs=2", "--set", "augment=[]"]
@@ -438,7 +438,7 @@ def test_a_training_that_diverges_without_infinity_ends_in_a_warning(
     assert "rose" in json.loads((folder / "result.json").read_text())["diverged"]
 
 
-def test_a_softmax_before_the_loss_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_softmax_before_softmax_cross_entropy_gives_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     layers = '[{name="flatten"}, {name="dense", in_features=1024, out_features=10}, {name="softmax"}]'
     build_trainer(short(f'model={{name="sequential", layers={layers}}}'))
     assert "the network ends in Softmax, which softmax_cross_entropy applies too" in caplog.text
