@@ -28,6 +28,8 @@ def test_right_layers_pass(cls, cases):
     assert result.passed
     assert result.properties["gradients"].examples == 6
     assert 0 < result.properties["gradients"].worst.ratio < 0.2
+    assert "passed</th>" in result._repr_html_()
+    assert "broken" not in result._repr_html_()
 
 
 def test_a_wrong_gradient_fails_with_a_report():
@@ -44,6 +46,8 @@ def test_a_wrong_gradient_fails_with_a_report():
 
 def test_the_three_lines_of_the_report_reproduce_the_failure():
     result = inspect_layer(Halved, row_cases, profile=QUICK)
+    row = re.search(r"gradients</td>.*?</tr>", result._repr_html_())[0]
+    assert "broken" in row
     report = result.properties["gradients"].failure.report
     lines = report.split("Run it again:")[1].split("Keep it")[0].strip().splitlines()
     assert len(lines) == 3

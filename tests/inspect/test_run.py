@@ -97,6 +97,13 @@ def prepared(run: Run, images: Any) -> Any:
     return np.concatenate(seen)
 
 
+def test_a_run_shows_itself_in_a_notebook(folder: Path) -> None:
+    html = tgl.load_run(folder)._repr_html_()
+    assert folder.name in html
+    assert "8×8×1" in html
+    assert "numpy" in html
+
+
 def test_images_are_prepared_as_in_the_loader_of_test_images(folder: Path) -> None:
     run = tgl.load_run(folder)
     trainer = build_trainer(read_run(folder))
