@@ -34,6 +34,7 @@ SESSIONS = {
     "data": ("data list",),
     "draw": ("draw lenet5 -o net.svg",),
     "evaluate": ("@train --set training.epochs=5 --quiet", "evaluate runs/*"),
+    "inspect": ("@train --set training.epochs=5 --quiet", "inspect runs/*"),
     "layers": ("layers",),
     "learn": ("learn", "learn start im2col", "learn hint im2col"),
     "new-layer": ("new-layer acme.swish",),

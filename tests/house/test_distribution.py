@@ -52,7 +52,7 @@ def test_every_module_of_the_wheel_is_in_the_tree(tmp_path: Path) -> None:
         path.relative_to(folder.parent).as_posix()
         for folder in PACKAGES.values()
         for path in folder.rglob("*")
-        if path.is_file() and path.suffix in {".py", ".toml", ".typed"}
+        if path.is_file() and path.suffix in {".css", ".html", ".js", ".py", ".toml", ".typed"}
     }
     assert {name.split("/")[0] for name in packed} == set(PACKAGES)
     assert expected <= packed

@@ -5,6 +5,7 @@ from tinygrad_lab.inspect.curves import draw_curves, save_curves
 from tinygrad_lab.inspect.draw import Drawing, draw, draw_blocks, draw_model
 from tinygrad_lab.inspect.explain import BackwardStep, Explanation, Flow, Gradient, Values, explain_backward
 from tinygrad_lab.inspect.graph import draw_graph
+from tinygrad_lab.inspect.page import run_page
 from tinygrad_lab.inspect.planes import (
     PlaneContributions,
     class_activation,
@@ -52,6 +53,7 @@ __all__ = [
     "plane_contributions",
     "prune",
     "results",
+    "run_page",
     "save_curves",
     "signals",
     "summarize",
