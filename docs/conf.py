@@ -31,6 +31,7 @@ extensions = [
     "reference_pages",
     "tutorial_pages",
 ]
+tinygrad_lab_cards = "reference/report_cards.json"
 exclude_patterns = ["_build", "_extensions", "decisions/template.md", "tutorials/_notebooks", "**/.ipynb_checkpoints"]
 
 # Pages are MyST Markdown. Tutorials are notebooks written as text: changed ones run, and a failing cell is an error.

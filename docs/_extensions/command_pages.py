@@ -23,10 +23,10 @@ from typing import Any
 from unittest.mock import patch
 
 from docutils import nodes
-from restructured import ComposingDirective, code
 from sphinx.application import Sphinx
 
 import tinygrad_lab.cli
+from tinygrad_lab.sphinx.restructured import ComposingDirective, code
 
 COLUMNS = 100
 WITHIN = 240  # seconds for one command

@@ -11,10 +11,10 @@ import numpy as np
 from docutils import nodes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
-from restructured import ComposingDirective, escaped, table
 from sphinx.application import Sphinx
 
 import tinygrad_lab as tgl
+from tinygrad_lab.sphinx.restructured import ComposingDirective, escaped, table
 
 DOCS = Path(__file__).resolve().parents[1]
 PICTURE = Path("reference", "generated", "front.svg")

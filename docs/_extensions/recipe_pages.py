@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from restructured import ComposingDirective, code, escaped, literal, page_link, table
 from sphinx.application import Sphinx
 
+from tinygrad_lab.sphinx.restructured import ComposingDirective, code, escaped, literal, page_link, table
 from tinygrad_lab.train import Recipe, find_recipe, recipe_names
 
 ROOT = Path(__file__).resolve().parents[2]

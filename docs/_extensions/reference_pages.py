@@ -15,7 +15,7 @@ from typing import Any
 
 import command_pages
 import front_page
-import layer_pages
+import layer_table
 import recipe_pages
 import zoo_pages
 from example_layers import EXAMPLES, GROUPS
@@ -24,7 +24,7 @@ from sphinx.application import Sphinx
 
 from tinygrad_lab import registry
 from tinygrad_lab.cli import commands
-from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.sphinx import layer_pages
 from tinygrad_lab.train import recipe_names
 
 OURS = "tinygrad-lab"
@@ -187,15 +187,6 @@ def write(app: Sphinx) -> None:
             path.write_text(text, encoding="utf-8")
 
 
-def signature(app: Sphinx, what: str, name: str, thing: Any, options: Any, given: str, returned: str) -> Any:
-    """Return the parameters of a layer's constructor; autodoc would show those of `__new__`, which records them."""
-    if what != "class" or not (isinstance(thing, type) and issubclass(thing, Layer)):
-        return None
-    parameters = list(inspect.signature(thing.__init__).parameters.values())[1:]
-    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
-    return str(inspect.Signature(bare)), None
-
-
 def initials(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """Escape an author's initial at the beginning of a line, which reStructuredText would read as a list item."""
     lines[:] = [INITIAL.sub(r"\1\2\\.", line) for line in lines]
@@ -203,9 +194,8 @@ def initials(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect the generator and the directives."""
-    for part in (front_page, layer_pages, zoo_pages, recipe_pages, command_pages):
+    for part in (front_page, layer_pages, layer_table, zoo_pages, recipe_pages, command_pages):
         part.setup(app)
     app.connect("builder-inited", write)
     app.connect("autodoc-process-docstring", initials, priority=900)  # after napoleon
-    app.connect("autodoc-process-signature", signature)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

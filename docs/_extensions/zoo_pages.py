@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from figures import figure
-from layer_pages import shape_text
-from restructured import ComposingDirective, html, indented, literal, page_link, table
 from sphinx.application import Sphinx
 
 from tinygrad_lab.inspect import draw_model, summarize_model
 from tinygrad_lab.registry import models
+from tinygrad_lab.sphinx.figures import figure
+from tinygrad_lab.sphinx.layer_pages import shape_text
+from tinygrad_lab.sphinx.restructured import ComposingDirective, html, indented, literal, page_link, table
 
 ZOO = Path(inspect.getsourcefile(summarize_model) or "").parents[1] / "zoo"
 

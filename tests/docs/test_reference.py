@@ -210,11 +210,10 @@ def test_a_third_party_layer_gets_a_page(stranger: str, tmp_path: Path, monkeypa
     build = pytest.importorskip("sphinx.cmd.build", reason="pip install -e '.[docs]'")
     for package in ("hypothesis", "myst_parser"):
         pytest.importorskip(package, reason="pip install -e '.[docs]'")
-    monkeypatch.syspath_prepend(str(EXTENSIONS))
     source, target = tmp_path / "source", tmp_path / "html"
     source.mkdir()
     (source / "conf.py").write_text(
-        "extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'layer_pages']\n"
+        "extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'tinygrad_lab.sphinx']\n"
         "napoleon_custom_sections = ['Shapes', 'Units']\ndefault_role = 'code'\n"
     )
     (source / "index.rst").write_text(f"Halve\n=====\n\n.. layer:: {stranger}\n\n.. toctree::\n\n   dense\n")

@@ -1,4 +1,4 @@
-"""Sphinx directives for layers: ``layer`` renders the page of any installed plugin.
+"""Directives of layers: ``layer`` renders the page of any installed plugin.
 
 ```{layer} conv2d
 :example: conv2d(3, 16, kernel_size=3, padding="same")
@@ -7,7 +7,8 @@
 
 The page has the plugin's docstring (formula, parameters, shapes, errors, paper), the errors that its cases provoke with
 their real messages, a drawing, the cost and the report card. Without an example, the first of its cases is used.
-``report-card`` renders only the card.
+``report-card`` renders only the card. The configuration value ``tinygrad_lab_cards`` names a JSON file of stored cards,
+below the source folder; the kit checks every layer that is not in it.
 """
 
 from __future__ import annotations
@@ -22,9 +23,6 @@ from typing import Any, ClassVar
 import numpy as np
 from docutils import nodes
 from docutils.parsers.rst import directives
-from figures import curve, elementwise, figure
-from report_cards import KEPT, card, kept
-from restructured import ComposingDirective, escaped, html, literal, page_link, table
 from sphinx.application import Sphinx
 
 import tinygrad_lab as tgl
@@ -38,6 +36,9 @@ from tinygrad_lab.inspect import draw
 from tinygrad_lab.inspect.trace import trace
 from tinygrad_lab.nn.initializers import shapes_only
 from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.sphinx.cards import card
+from tinygrad_lab.sphinx.figures import curve, elementwise, figure
+from tinygrad_lab.sphinx.restructured import ComposingDirective, escaped, html, literal, table
 
 WHAT_IS_CHECKED_ONCE = {
     "fresh_process": "Configuration and state, saved and loaded in a fresh process, give the same layer.",
@@ -93,7 +94,7 @@ class LayerDirective(ComposingDirective):
         cls = registry.layers[name]
         for module in (cls.__module__, registry.cases.plugin(name).target.partition(":")[0]):
             self.env.note_dependency(str(inspect.getsourcefile(importlib.import_module(module))))
-        for path in (*Path(__file__).parent.glob("*.py"), KEPT):
+        for path in (*Path(__file__).parent.glob("*.py"), *cards_of(self)):
             self.env.note_dependency(str(path))
         text, layer, shapes = example_of(name, self.options)
         return [
@@ -101,11 +102,11 @@ class LayerDirective(ComposingDirective):
             self.section("Drawing", html(drawing(name, layer, shapes))),
             self.section("Cost", cost(text, layer, shapes)),
             *([self.section("Errors", errors(name, cls))] if registry.cases[name].bad_inputs else []),
-            self.section("Report card", report_card(name)),
+            self.section("Report card", report_card(name, cards_of(self))),
         ]
 
 
-def facts(name: str, cls: type) -> str:
+def facts(name: str, cls: Any) -> str:
     """Return a line with the names of a layer and its distribution."""
     plugin = registry.layers.plugin(name)
     module, _, attribute = plugin.target.partition(":")
@@ -183,16 +184,23 @@ class ReportCardDirective(ComposingDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the table and its origin."""
-        self.env.note_dependency(str(KEPT))
-        self.env.note_dependency(__file__)
-        return self.composed(report_card(self.arguments[0], short="short" in self.options))
+        for path in (__file__, *cards_of(self)):
+            self.env.note_dependency(str(path))
+        return self.composed(report_card(self.arguments[0], cards_of(self), short="short" in self.options))
 
 
-def report_card(name: str, *, short: bool = False) -> str:
+def cards_of(directive: ComposingDirective) -> list[Path]:
+    """Return the file of stored cards that the configuration names, if it names one."""
+    name = directive.config.tinygrad_lab_cards
+    return [Path(directive.env.srcdir) / name] if name else []
+
+
+def report_card(name: str, stored: list[Path], *, short: bool = False) -> str:
     """Return a report card: for each property its meaning, the worst error and the tolerance."""
     exemptions = registry.cases[name].exemptions
-    rows = []
-    for row in card(name):
+    found, origin = card(name, stored)
+    rows: list[tuple[str, ...]] = []
+    for row in found:
         exempt = exemptions.get(row["name"])
         mark = "✗" if not row["passed"] else "○" if exempt else "✓"
         says = meaning(row["name"], name) + (f" *Exempt: {escaped(exempt)}*" if exempt else "")
@@ -203,7 +211,7 @@ def report_card(name: str, *, short: bool = False) -> str:
         elif not short:
             rows.append((mark, f"{literal(row['name'])}\n\n{says}", str(row["examples"]), worst, bound))
     head = ("", "Property", *(() if short else ("Cases",)), "Worst error", "Tolerance")
-    made = f"``tinygrad-lab check {name}``, {kept()['date']}; {escaped(kept()['on'])}. ✓ holds, ✗ broken, ○ exempt."
+    made = f"``tinygrad-lab check {name}``, {escaped(origin)}. ✓ holds, ✗ broken, ○ exempt."
     numbers = range(2, len(head))
     return f"{table(head, rows, classes='report-card', numbers=numbers)}\n.. container:: measured\n\n   {made}\n"
 
@@ -226,22 +234,6 @@ def first_sentence(text: str) -> str:
     return " ".join(inspect.cleandoc(text).split("\n\n")[0].split())
 
 
-class LayerTableDirective(ComposingDirective):
-    """The layers of a group, with a sentence on each."""
-
-    required_arguments = 1
-    final_argument_whitespace = True
-
-    def run(self) -> list[nodes.Node]:
-        """Return a table with a row for each layer."""
-        rows = []
-        for name in self.arguments[0].split():
-            cls = registry.layers[name]
-            self.env.note_dependency(str(inspect.getsourcefile(cls)))
-            rows.append((page_link(f"reference/generated/layers/{name}", name), first_sentence(cls.__doc__ or "")))
-        return self.composed(table(("Layer", "What it does"), rows))
-
-
 def right(
     name: str, rawtext: str, text: str, lineno: int, inliner: Any, options: Any = None, content: Any = ()
 ) -> tuple[list[nodes.Node], list[nodes.Node]]:
@@ -249,10 +241,22 @@ def right(
     return [nodes.inline(rawtext, text, classes=["right"])], []
 
 
+def signature(app: Sphinx, what: str, name: str, thing: Any, options: Any, given: str, returned: str) -> Any:
+    """Return the parameters of a layer's constructor; autodoc would show those of `__new__`, which records them."""
+    if what != "class" or not (isinstance(thing, type) and issubclass(thing, Layer)):
+        return None
+    parameters = list(inspect.signature(thing.__init__).parameters.values())[1:]
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
+    return str(inspect.Signature(bare)), None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives and the role for numbers in tables."""
     app.add_directive("layer", LayerDirective)
-    app.add_directive("layer-table", LayerTableDirective)
     app.add_directive("report-card", ReportCardDirective)
     app.add_role("right", right)
+    app.connect("autodoc-process-signature", signature)
+    app.add_config_value("tinygrad_lab_cards", "", "env", [str])
+    app.connect("builder-inited", lambda app: app.config.html_static_path.append(str(Path(__file__).parent / "static")))
+    app.add_css_file("tinygrad_lab_layers.css")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -17,9 +17,10 @@ class ComposingDirective(SphinxDirective):
 
     def composed(self, text: str) -> list[nodes.Node]:
         """Return the nodes of a text."""
-        if not type(self.state).__module__.startswith("myst"):
-            return self.parse_text_to_nodes(text)
-        return self.parse_text_to_nodes(f"{FENCE}{{eval-rst}}\n{text}\n{FENCE}\n")
+        if type(self.state).__module__.startswith("myst"):
+            text = f"{FENCE}{{eval-rst}}\n{text}\n{FENCE}\n"
+        made: list[nodes.Node] = self.parse_text_to_nodes(text)
+        return made
 
     def section(self, title: str, *content: str | nodes.Node) -> nodes.section:
         """Return a section of texts and nodes; its heading shows in the page's table of contents."""
