@@ -161,12 +161,15 @@ def walk(trial: Trial, layer: Layer, recompute: bool) -> tuple[Array, Arrays, di
 
 def draws_in_training(trial: Trial, layer: Layer) -> bool:
     """Return whether another step gives another result although all variables are the same."""
-    found = []
-    for step in (0, 1):
-        layer.steps = step
-        with restoring(layer):
-            found.append(run_raw(layer, trial.inputs))
-    return bool((found[0] != found[1]).any())
+    first, second = (draw_of_step(trial, layer, step) for step in (0, 1))
+    return bool((first != second).any())
+
+
+def draw_of_step(trial: Trial, layer: Layer, step: int) -> Array:
+    """Return a layer's result in a step, and leave its variables as they are."""
+    layer.steps = step
+    with restoring(layer):
+        return run_raw(layer, trial.inputs)
 
 
 def statistics(trial: Trial) -> Measure | None:
@@ -182,11 +185,9 @@ def statistics(trial: Trial) -> Measure | None:
         trial.varied = draws_in_training(trial, layer)
         return None
     by_author = trial.cases.statistics
-    draws = np.stack([run_raw(layer, trial.inputs) for _ in range(FEW_DRAWS if by_author else DRAWS)])
+    draws = np.stack([draw_of_step(trial, layer, step) for step in range(FEW_DRAWS if by_author else DRAWS)])
     trial.varied = bool((draws != draws[:1]).any())
-    layer.steps = 0
-    again = run_raw(layer, trial.inputs)
-    demand(np.array_equal(again, draws[0]), "the same seed and step draw other random numbers")
+    demand(np.array_equal(draw_of_step(trial, layer, 0), draws[0]), "the same seed and step draw other random numbers")
     if by_author is not None:
         by_author(trial.twin())
         return Measure()
