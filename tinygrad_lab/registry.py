@@ -359,6 +359,7 @@ optimizers = Registry("optimizers")
 schedules = Registry("schedules")
 datasets = Registry("datasets")
 augmentations = Registry("augmentations")
+metrics = Registry("metrics")
 
 
 def describe(layer: Layer) -> dict[str, Any]:

@@ -112,6 +112,7 @@ REGISTERED = {
     "losses": ("Losses", "Functions of predictions and targets. A recipe's table `loss` names one."),
     "optimizers": ("Optimizers", "Updates of parameters from gradients. A recipe's table `optimizer` names one."),
     "schedules": ("Schedules", "Factors of the learning rate over training. A recipe's table `schedule` names one."),
+    "metrics": ("Metrics", "Scores of test and validation examples. `training.metrics` in a recipe names them."),
     "augmentations": ("Augmentations", "Random changes of training images. A recipe's list `augment` names them."),
     "datasets": ("Data sets", "Sources of images. A recipe's table `data` names one."),
 }

@@ -75,7 +75,9 @@ def test_every_public_name_is_documented(names: ModuleType) -> None:
     assert not bare
 
 
-@pytest.mark.parametrize("kind", ["augmentations", "datasets", "losses", "models", "optimizers", "schedules"])
+@pytest.mark.parametrize(
+    "kind", ["augmentations", "datasets", "losses", "metrics", "models", "optimizers", "schedules"]
+)
 def test_every_plugin_is_documented(kind: str) -> None:
     found = getattr(registry, kind)
     assert not [name for name in found if not (inspect.getdoc(getattr(found[name], "func", found[name])) or "").strip()]

@@ -220,7 +220,8 @@ def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
 
     figures = result["figures"]
     last = figures["last"]
-    print(f"{_judged(result)} accuracy {last['accuracy']:.2%}, loss {last['loss']:.4f} (seed {result['seed']})")
+    more = "".join(f", {name} {last[name]:.4f}" for name in last if name not in ("epoch", "accuracy", "loss"))
+    print(f"{_judged(result)} accuracy {last['accuracy']:.2%}, loss {last['loss']:.4f}{more} (seed {result['seed']})")
     for name, figure in figures.items():
         if name != "last":
             print(f"  {FIGURES[name]}: {figure['accuracy']:.2%} (epoch {figure['epoch']})")

@@ -89,6 +89,7 @@ def assemble_trainer(
         read_every=training.get("read_every"),
         capture=training.get("capture", False),
         precision=training.get("precision", "float32"),
+        metrics={name: registry.metrics[name] for name in training.get("metrics", ()) if name != "accuracy"},
     )
     if norms is not None:
         trainer.callbacks.append(norms)

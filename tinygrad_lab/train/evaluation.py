@@ -15,7 +15,8 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.ops.activation import softmax
 from tinygrad_lab.ops.elementary import sigmoid
 from tinygrad_lab.tensor import tensor
+from tinygrad_lab.train.metrics import Metric, summed
 from tinygrad_lab.train.sums import Sums, of_batch, scalar
 
 Loss = Callable[[Any, Any], Any]
@@ -43,11 +45,17 @@ FIGURES = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Result of a model on a data set: the mean loss, the accuracy, and the number of images."""
+    """Result of a model on a data set: mean loss, accuracy, number of images, and means of other metrics."""
 
     loss: float
     accuracy: float
     images: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Accuracy, loss and the other metrics by name."""
+        return {"accuracy": self.accuracy, "loss": self.loss, **self.metrics}
 
 
 def divergence(history: Sequence[Metrics], *, classes: int | None = None) -> str | None:
@@ -79,14 +87,17 @@ def device_of(model: Layer) -> str:
     return next((device_name(v.value) for v in model.variables().values()), "cpu")
 
 
-def evaluate(model: Layer, loss: Loss, batches: Iterable[Any]) -> Evaluation:
-    """Return the loss and accuracy of a model in evaluation mode, and restore its mode.
+def evaluate(
+    model: Layer, loss: Loss, batches: Iterable[Any], metrics: Mapping[str, Metric] = MappingProxyType({})
+) -> Evaluation:
+    """Return the loss, accuracy and other metrics of a model in evaluation mode, and restore its mode.
 
-    Batches are moved to the model's device. The function waits for the device once, at the end.
+    Batches are moved to the model's device. The function waits for the device at the end only.
     """
     expect("evaluate", "batches", batches, Iterable, "pairs of images and labels, such as Loader(data, shuffle=False)")
     modes = [(layer, layer.training) for layer in model.layers().values()]
     device, sums = device_of(model), Sums()
+    more: dict[str, Array] = {}
     model.eval()
     try:
         with no_grad():
@@ -94,12 +105,15 @@ def evaluate(model: Layer, loss: Loss, batches: Iterable[Any]) -> Evaluation:
                 labels = transfer(labels, device)
                 logits = model(tensor(transfer(x, device)))
                 sums.add(of_batch(unbox(scalar(loss(logits, labels))), logits, labels), len(labels))
+                for name, metric in metrics.items():
+                    more[name] = more.get(name, 0) + summed(name, metric, logits, labels)
     finally:
         for layer, training in modes:
             layer.training = training
     totals = sums.read()
     images = max(1.0, totals["images"])
-    return Evaluation(totals["loss"] / images, totals["right"] / images, int(totals["images"]))
+    means = {name: float(backend_of(total).to_numpy(total)) / images for name, total in more.items()}
+    return Evaluation(totals["loss"] / images, totals["right"] / images, int(totals["images"]), means)
 
 
 def probabilities(outputs: Any) -> Array:

@@ -125,7 +125,7 @@ def read_manifest(folder: Path, who: str) -> Manifest:
         raise StateError(f"{who}: {path}: expected image as 3 numbers or 1, got {found['image']!r:.60}")
     for plugin in found["plugins"]:
         check_state(f"{who}: {path}: plugins", plugin, _PLUGIN)
-        if plugin["kind"] not in (*_KINDS.values(), "layers"):
+        if plugin["kind"] not in (*_KINDS.values(), "layers", "metrics"):
             raise StateError(f"{who}: {path}: expected the kind of a plugin, got {plugin['kind']!r:.60}")
     return Manifest(**{**found, "image": tuple(found["image"])})
 
@@ -134,6 +134,7 @@ def _plugins(recipe: Recipe, trainer: Trainer) -> Iterator[dict[str, str]]:
     """Yield each plugin that the recipe names or the network consists of."""
     found = {("layers", name) for name in provenance(trainer.model)}
     found |= {(kind, name) for table, kind in _KINDS.items() for name in _names(recipe.tables.get(table))}
+    found |= {("metrics", name) for name in trainer.metrics}
     for kind, name in sorted(found):
         if name in (known := getattr(registry, kind)):  # a network may be named by its outermost layer
             plugin = known.plugin(name)

@@ -55,6 +55,7 @@ _TRAINING: dict[str, Any] = {
     "precision": str,
     "read_every": int,
     "test": str,
+    "metrics": list[str],
 }
 _TRANSFER: dict[str, Any] = {
     "weights": str,

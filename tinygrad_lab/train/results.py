@@ -75,7 +75,7 @@ _METRICS: Mapping[str, Any] = {"accuracy": float}
 STOPPING = "stopping.json"  # in the folder of a run: the rule by which seeds were added to it
 _RULE: Mapping[str, Any] = {"compared_with": str, "at_most": int, "level": float}
 
-_SAME_TRAINING = ("seed", "test")  # settings of `training` in which runs of one experiment may differ
+_SAME_TRAINING = ("seed", "test", "metrics")  # settings of `training` in which runs of one experiment may differ
 
 HEAD = """# Experiments
 

@@ -210,7 +210,7 @@ def _result(
         "seed": recipe["training"].get("seed", 0),
         "seconds": round(seconds, 3),
         "images_per_second": statistics.median(m["images_per_second"] for m in trainer.history),
-        split: {"accuracy": last["accuracy"], "loss": last["loss"], "images": len(images.dataset)},
+        split: {**{name: value for name, value in last.items() if name != "epoch"}, "images": len(images.dataset)},
         "figures": figures,
         "test_looks": looks,
         "training_accuracy": trainer.history[-1]["accuracy"],
@@ -228,8 +228,7 @@ def _look_once(trainer: Trainer, test: Loader, checkpoints: CheckpointFolder) ->
 
 
 def _figure(trainer: Trainer, test: Loader, epoch: int) -> Metrics:
-    found = evaluate(trainer.model, trainer.loss, test)
-    return {"epoch": epoch, "accuracy": found.accuracy, "loss": found.loss}
+    return {"epoch": epoch, **evaluate(trainer.model, trainer.loss, test, trainer.metrics).scores}
 
 
 class _Recorder(Callback):

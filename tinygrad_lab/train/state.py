@@ -67,4 +67,4 @@ def check_history(history: Collection[Mapping[str, Any]], splits: Collection[str
         if metrics["epoch"] != number:
             raise StateError(f"{who}: expected epoch to be {number}, got {metrics['epoch']}")
         for split in splits:
-            check_state(f"{who}: {split}", metrics[split], _JUDGED)
+            check_state(f"{who}: {split}", metrics[split], {**dict.fromkeys(metrics[split], float), **_JUDGED})

@@ -9,19 +9,12 @@ import numpy as np
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, backend_of, device_name, fresh, namespace, transfer
 from tinygrad_lab.errors import ShapeError
+from tinygrad_lab.train.metrics import accuracy
 
 
 def right_answers(logits: Any, labels: Array) -> Array:
-    """Return the number of rows whose largest logit is at the label (or at the largest of a row of probabilities).
-
-    A single logit is a binary classifier: it is right if ``(logit > 0) == (label > 0.5)``. If `logits` is a tuple, the
-    first entry counts; the others belong to auxiliary classifiers.
-    """
-    given = unbox(logits[0] if isinstance(logits, tuple) else logits)
-    if given.shape[1] == 1:
-        return ((given[:, 0] > 0) == (labels.reshape(len(labels)) > 0.5)).sum()
-    wanted = labels if labels.ndim == 1 else labels.argmax(axis=1)
-    return (given.argmax(axis=1) == wanted).sum()
+    """Return the number of right answers; see `accuracy`."""
+    return accuracy(logits, labels).sum()
 
 
 def scalar(loss: Any) -> Any:

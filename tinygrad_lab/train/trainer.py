@@ -22,6 +22,7 @@ from tinygrad_lab.train.allocator import keep_freed_memory
 from tinygrad_lab.train.callbacks import Callback, Metrics
 from tinygrad_lab.train.checks import check_compatible, check_parts, check_steps
 from tinygrad_lab.train.evaluation import Loss, device_of, evaluate
+from tinygrad_lab.train.metrics import Metric
 from tinygrad_lab.train.precision import arithmetic_of
 from tinygrad_lab.train.state import check_trainer_state
 from tinygrad_lab.train.steps import PlainSteps, choose_steps
@@ -69,12 +70,15 @@ class Trainer:
         Whether to take steps by launching recorded graphs; see `tinygrad_lab.train.capture`. Needs a GPU.
     precision : {"float32", "tf32", "bf16", "float16"}
         The precision of a step's arithmetic; see `tinygrad_lab.train.precision`.
+    metrics : mapping of name to function, optional
+        What to measure on test and validation data besides loss and accuracy: ``metric(logits, labels)`` returns one
+        number for each example, of which the mean is reported.
 
     Attributes
     ----------
     history : list of dict
         The metrics of each epoch so far: epoch, lr, loss, accuracy, seconds and images_per_second. With test or
-        validation data, ``test`` or ``validation`` holds their loss and accuracy.
+        validation data, ``test`` or ``validation`` holds their loss, accuracy and other metrics.
     ended : str or None
         The reason why a callback ended the training; part of the state. Set it to None to continue.
 
@@ -109,6 +113,7 @@ class Trainer:
         read_every: int | None = None,
         capture: bool = False,
         precision: str = "float32",
+        metrics: Mapping[str, Metric] | None = None,
     ) -> None:
         check_parts(model, loss, optimizer, batches, {"test": test, "validation": validation})
         check_compatible(schedule, callbacks, clip, validation)
@@ -124,7 +129,7 @@ class Trainer:
         self.steps = 0  # updates so far
         self.sums, self.seconds = Sums(), 0.0  # over the steps of this epoch
         self.read_every, self.capture = read_every, capture
-        self.arithmetic = arithmetic_of(precision)
+        self.arithmetic, self.metrics = arithmetic_of(precision), dict(metrics or {})
         self.strategy: PlainSteps | None = None  # how steps are taken; chosen when the device is known
 
     def train(self, epochs: int) -> str | None:
@@ -255,8 +260,7 @@ class Trainer:
         metrics: Metrics = {}
         for split, batches in (("test", self.test), ("validation", self.validation)):
             if batches is not None:
-                result = evaluate(self.model, self.loss, batches)
-                metrics[split] = {"loss": result.loss, "accuracy": result.accuracy}
+                metrics[split] = evaluate(self.model, self.loss, batches, self.metrics).scores
         if self.schedule.metric is not None:
             self.schedule.observe(metrics["validation"][self.schedule.metric])
         return metrics

@@ -1,0 +1,118 @@
+"""Metrics: functions of logits and labels that score each example.
+
+They are plugins of the group ``tinygrad_lab.metrics``; ``training.metrics`` in a recipe names them. A metric returns
+one number for each example; the mean over the examples of a split is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tinygrad_lab.autograd.tape import unbox
+from tinygrad_lab.backend import Array, namespace
+from tinygrad_lab.errors import ShapeError
+
+Metric = Callable[[Any, Array], Array]
+
+
+def accuracy(logits: Any, labels: Array) -> Array:
+    """Return 1 where the largest logit is that of the label, or of the largest of a row of probabilities, else 0.
+
+    A single logit z is a binary classifier, whose classes have the logits 0 and z. If `logits` is a tuple, the first
+    entry counts; the others belong to auxiliary classifiers.
+
+    Shapes
+    ------
+    logits (N, K), labels (N,) or (N, K) -> (N,)
+
+    Examples
+    --------
+    >>> accuracy(np.array([[1.0, 3.0], [2.0, 0.0]]), np.array([1, 1]))
+    array([ True, False])
+    """
+    given, numbers = _two_or_more(logits), _numbers(logits, labels)
+    return given.argmax(axis=1) == numbers
+
+
+def top5(logits: Any, labels: Array) -> Array:
+    """Return 1 where the label is among the five largest logits, else 0; of equal ones the first count.
+
+    Shapes
+    ------
+    logits (N, K), labels (N,) or (N, K) -> (N,)
+
+    References
+    ----------
+    O. Russakovsky et al., "ImageNet large scale visual recognition challenge", IJCV 115, 2015, section 4.1: one minus
+    the top-5 error.
+
+    Examples
+    --------
+    >>> top5(np.array([[1.0, 5, 4, 3, 2, 0], [6.0, 5, 4, 3, 2, 1]]), np.array([0, 5]))
+    array([ True, False])
+    """
+    given, numbers = _two_or_more(logits), _numbers(logits, labels)[:, None]
+    xp = namespace(given)
+    own = xp.take_along_axis(given, numbers, axis=1)  # (N, K), (N, 1) -> (N, 1)
+    before = (given > own) | ((given == own) & (xp.arange(given.shape[1]) < numbers))
+    return before.sum(axis=1) < 5
+
+
+def brier(logits: Any, labels: Array) -> Array:
+    r"""Return the Brier score of each example, from 0, which is best, to 2.
+
+    .. math:: \ell = \sum_k (p_k - t_k)^2
+
+    p is the softmax of the logits, and t is 1 for the label's class and 0 for the others.
+
+    Shapes
+    ------
+    logits (N, K), labels (N,) or (N, K) -> (N,)
+
+    References
+    ----------
+    G. W. Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78, 1950.
+
+    Examples
+    --------
+    >>> print(brier(np.array([[0.0, 0.0], [0.0, 100.0]]), np.array([1, 1])))
+    [0.5 0. ]
+    """
+    given, numbers = _two_or_more(logits), _numbers(logits, labels)
+    xp = namespace(given)
+    powers = xp.exp(given - given.max(axis=1, keepdims=True))
+    hot = xp.arange(given.shape[1]) == numbers[:, None]
+    return ((powers / powers.sum(axis=1, keepdims=True) - hot) ** 2).sum(axis=1)
+
+
+def summed(name: str, metric: Metric, logits: Any, labels: Array) -> Array:
+    """Return the sum of a metric over a batch, in float64 on the batch's device.
+
+    Raises
+    ------
+    ShapeError
+        The metric does not return a number for each example.
+    """
+    scores = metric(logits, labels)
+    if getattr(scores, "shape", None) != (len(labels),):
+        got = getattr(scores, "shape", type(scores).__name__)
+        raise ShapeError(f"metric {name!r}: expected a number for each of {len(labels)} examples, got {got}")
+    return scores.astype("float64").sum()
+
+
+def _two_or_more(logits: Any) -> Array:
+    """Return the logits of all classes; a single one is that of the second of two."""
+    given = unbox(logits[0] if isinstance(logits, tuple) else logits)
+    if given.shape[1] > 1:
+        return given
+    xp = namespace(given)
+    return xp.concatenate([xp.zeros_like(given), given], axis=1)  # (N, 1) -> (N, 2)
+
+
+def _numbers(logits: Any, labels: Array) -> Array:
+    """Return the number of each example's class."""
+    given = unbox(logits[0] if isinstance(logits, tuple) else logits)
+    if given.shape[1] == 1:
+        return (labels.reshape(len(labels)) > 0.5).astype("int64")
+    return labels if labels.ndim == 1 else labels.argmax(axis=1)
