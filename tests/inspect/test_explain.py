@@ -14,6 +14,7 @@ import tinygrad_lab as tgl
 from tests.inspect.faults import FAULTS, Fault
 from tinygrad_lab.autograd.settings import SETTINGS
 from tinygrad_lab.errors import DTypeError, GradientError, ShapeError
+from tinygrad_lab.inspect.causes import REMEDIES
 from tinygrad_lab.inspect.explain import Values
 from tinygrad_lab.inspect.formulas import formula_of
 from tinygrad_lab.losses import softmax_cross_entropy
@@ -188,6 +189,8 @@ def test_wrong_calls_are_refused() -> None:
         tgl.explain_backward(3.0)  # type: ignore[arg-type]
     with pytest.raises(DTypeError, match=r"expected layers or tensors in of\[0\], got int"):
         tgl.explain_backward(lambda: (w * w).sum(), of=[1])
+    with pytest.raises(DTypeError, match="got a tuple of Tensor, int; return the loss alone"):
+        tgl.explain_backward(lambda: (w.sum(), 1))
     with pytest.raises(KeyError, match=r"expected one of \['w'\], got 'b'"):
         tgl.explain_backward(lambda: (w * w).sum())["b"]
 
@@ -197,6 +200,64 @@ def test_a_given_cotangent_and_empty_variables() -> None:
     explanation = tgl.explain_backward(lambda: w * w, cotangent=np.zeros(2))
     assert explanation["w"].causes[0].kind == "zero_cotangent"
     assert tgl.explain_backward(lambda: empty.sum())["empty"].state == "flows"
+
+
+CAUSES: dict[str, tuple[Any, str, str]] = {
+    "a fused relu": (
+        lambda w: tgl.conv2d_relu(np.ones((1, 2, 2, 1)), w.reshape(1, 1, 1, 2) * 0.0, np.array([-1.0, -2.0])).sum(),
+        "zero",
+        "dead_relu",
+    ),
+    "layers that saturate": (lambda w: layers["gelu"]()(w * 0.0 - 50.0).sum(), "zero", "saturated"),
+    "a limited activation": (lambda w: layers["hardtanh"]()(w * 100.0).sum(), "zero", "clipped"),
+    "an empty selection": (lambda w: (w[:0] * 2.0).sum(), "zero", "empty"),
+    "a variance of one element": (lambda w: tgl.var(w[:1], ddof=1), "not finite", "empty"),
+    "rows that are not taken": (lambda w: (tgl.take(w, [1], 0) ** 2.0).sum(), "partly zero", "not_selected"),
+    "the edge of a domain": (lambda w: tgl.arcsin(w * 0.0 + 1.0).sum(), "not finite", "edge_of_domain"),
+    "outside of a domain": (lambda w: tgl.arccosh(w * 0.0).sum(), "not finite", "outside_domain"),
+    "dropout": (lambda w: tgl.dropout(w, key=3, rate=0.999).sum(), "zero", "dropped"),
+    "a kink": (lambda w: abs(w * 0.0).sum(), "zero", "at_kink"),
+    "a hook that gives NaN": (lambda w: hooked(w * 2.0).sum(), "not finite", "hook"),
+    "a loss that is 0": (lambda w: softmax_cross_entropy((w * 1e3).reshape(1, 2), [0]), "zero", "already_right"),
+    "a fraction of a negative number": (lambda w: tgl.sqrt(-w * w).sum(), "not finite", "root_of_negative"),
+    "a logarithm of a negative number": (lambda w: (tgl.log(w) ** 2.0).sum(), "not finite", "log_of_negative"),
+    "a root by a power": (lambda w: ((w * 0.0) ** 0.5).sum(), "not finite", "power_at_zero"),
+    "an exponent of 0": (lambda w: (w**0.0).sum(), "zero", "zero_power"),
+    "a rule that forgets its cotangent": (lambda w: forgetful(w, np.ones(2)).sum(), "zero", "zero_rule"),
+    "a normalized bias": (lambda w: (normalized(w) ** 3.0).sum(), "vanishing", "cancels"),
+}
+
+
+@tgl.primitive
+def forgetful(xp: Any, x: Any, y: Any) -> Any:
+    return x * y
+
+
+forgetful.defvjp(x=lambda g, y: 0.0 * g * y)
+
+
+def hooked(x: Any) -> Any:
+    x.register_hook(lambda g: g * np.nan)
+    return x
+
+
+def normalized(w: Any) -> Any:
+    x = np.random.default_rng(0).normal(size=(9, 2))
+    return tgl.batch_norm(x + w, np.ones(2), np.zeros(2), eps=1e-5)[0]
+
+
+@pytest.mark.parametrize("name", CAUSES)
+def test_other_causes(name: str) -> None:
+    compute, state, kind = CAUSES[name]
+    w = tgl.tensor([3.0, -2.0], requires_grad=True)
+    found = tgl.explain_backward(lambda: compute(w))["w"]
+    assert (found.state, found.causes[0].kind) == (state, kind), str(found.causes[0])
+
+
+def test_every_cause_has_a_remedy_and_a_test() -> None:
+    tested = {fault.kind for fault in FAULTS} | {kind for _, _, kind in CAUSES.values()}
+    assert tested <= set(REMEDIES)
+    assert set(REMEDIES) - tested == {"zero_cotangent"}  # it has a test above
 
 
 def test_formulas_of_rules_on_one_line_and_of_several_lines() -> None:

@@ -69,6 +69,7 @@ REMEDIES = {
     "masked": "Check the condition.",
     "never_used": "Use it in the function, or leave it out of the network.",
     "no_grad": "Move the line out of no_grad().",
+    "not_selected": "Rows that the batch does not contain get no gradient, as it should be; others need more data.",
     "not_chosen": "Check the scales of both arguments.",
     "one_class": "Give the axis one entry for each class, or use the logistic function for a single output.",
     "outside_domain": "Keep the argument inside the domain by clip().",
@@ -108,6 +109,10 @@ def why_zero(seen: Seen, argument: str, g: Any) -> tuple[str, str]:
     for test in _ZERO:
         if found := test(seen, argument, g):
             return found
+    values = [v for v in seen.arguments.values() if isinstance(v, np.ndarray)]
+    if len(values) == 1 and values[0].shape == np.shape(g):
+        span = f"inputs from {np.min(values[0]):.4g} to {np.max(values[0]):.4g}"
+        return "saturated", f"the derivative of {seen.name} is 0 for {span}"
     return "zero_rule", f"the rule of {seen.name} for {argument} gave 0 for a cotangent that is not 0"
 
 

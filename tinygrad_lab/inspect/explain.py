@@ -6,13 +6,14 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from numbers import Number
 from typing import Any
 
 import numpy as np
 
 from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.autograd.tape import Node, backward_pass, toposort
-from tinygrad_lab.backend import Array, Shape
+from tinygrad_lab.backend import Array, Shape, is_array
 from tinygrad_lab.errors import DTypeError, GradientError
 from tinygrad_lab.inspect.causes import Cause
 from tinygrad_lab.inspect.formulas import formula_of
@@ -295,6 +296,8 @@ def explain_backward(
         elif callable(target):
             with using(watcher=trace):
                 root = target()
+            if not isinstance(root, (Tensor, Number)) and not is_array(root):
+                raise DTypeError(f"explain_backward: expected a function that returns one tensor, got {_said(root)}")
             names = names or referred(target)
         else:
             raise DTypeError(f"explain_backward: expected a Tensor or a function, got {type(target).__name__}")
@@ -363,6 +366,11 @@ def _gradient(search: Search, name: str, shape: Shape, node: Node | None, tensor
     array = on_host(search.found[node])
     state, causes = search.judge(node, array, None if tensor is None else on_host(tensor.value))
     return Gradient(name, shape, state, Values.of(array), tuple(causes))
+
+
+def _said(result: Any) -> str:
+    parts = [type(part).__name__ for part in result] if isinstance(result, tuple) else []
+    return f"a tuple of {', '.join(parts)}; return the loss alone" if parts else type(result).__name__
 
 
 def labels_of(names: Mapping[str, Tensor], of: Any = None) -> dict[Node, str]:

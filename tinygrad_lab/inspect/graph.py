@@ -68,7 +68,8 @@ def draw_graph(target: Tensor | Callable[[], Any], *, of: Any = None, cotangent:
         else:
             raise DTypeError(f"draw_graph: expected a Tensor or a function, got {type(target).__name__}")
         if not isinstance(root, Tensor) or root.node is None:
-            raise GradientError("draw_graph: expected a result on the tape, got a constant; see explain_backward")
+            got = "a constant" if isinstance(root, Tensor) else type(root).__name__
+            raise GradientError(f"draw_graph: expected one tensor on the tape, got {got}; see explain_backward")
         tape = _Tape(root, trace, labels_of(names, of))
         tape.walk(cotangent)
     return tape.drawing()

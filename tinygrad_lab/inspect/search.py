@@ -30,6 +30,7 @@ from tinygrad_lab.nn.variables import Parameter
 
 _MOST = 3  # causes of one variable
 _SMALL = 0.1  # a step whose factor is below this is named as a cause of a vanishing gradient
+_CANCELED = 1e-5  # a sum that is smaller than its parts by this factor is one of rounding errors
 _LARGE = 1e3  # a gradient this many times as large as its variable explodes
 
 
@@ -121,8 +122,10 @@ class Search:
         if not gradient.any():
             return "zero", [*dict.fromkeys(self._stops(node, set()))][:_MOST]
         size, scale = _size(gradient), 0.0 if value is None else _size(value)
+        if canceled := self._canceled(node):
+            return "vanishing", [canceled]
         if size < np.finfo(gradient.dtype).eps * (scale or 1.0):
-            return "vanishing", [self._canceled(node) or self._shrinking(node)]
+            return "vanishing", [self._shrinking(node)]
         if scale and size > _LARGE * max(scale, 1.0):
             return "exploding", [self._growing(node, size)]
         if (gradient == 0).any():
@@ -218,6 +221,8 @@ class Search:
                     queue.append(step.node)
 
     def _stop(self, step: Step, source: Node) -> Cause:
+        if 0 in source.shape:
+            return self.cause("empty", f"{step.node.op} got no elements: shape {source.shape}", step)
         argument = self.argument(step, [s for s, _ in step.gradients].index(source))[0]
         kind, text = why_zero(self.seen(step.node), argument, _first(step.cotangent))
         others = [n for n in step.node.inputs if n is not None and n is not source]
@@ -249,11 +254,11 @@ class Search:
                     queue.append(step.node)
 
     def _canceled(self, node: Node) -> Cause | None:
-        """Return the nearest step on the way whose sum of parts is far smaller than its parts."""
-        for step, source, gradient in self._path(node):
+        """Return the step whose sum over broadcast axes is far smaller than what it sums."""
+        for step, gradient in self.users.get(node, ()):
             g, result = _first(step.cotangent), _first(gradient)
-            summed = str(step.node.op) in ("add", "subtract", "batch_norm", "standardize", "conv2d")
-            if summed and source is node and result.size and _size(result) < 1e-5 * _size(g):
+            summed = str(step.node.op) in ("add", "subtract", "conv2d") and result.size < g.size
+            if summed and 0.0 < _size(result) < _CANCELED * _size(g):
                 sizes = f"({_size(g):.3g} before, {_size(result):.3g} after)"
                 text = f"the gradient cancels in the sum over the axes that {step.node.op} broadcasts {sizes}"
                 return self.cause("cancels", text, step)
@@ -290,6 +295,10 @@ class Search:
         """Yield the steps that stop whole units, the last axis of their result, for the whole batch."""
         for step, _, gradient in self._path(node):
             g, result = _first(step.cotangent), _first(gradient)
+            if str(step.node.op).startswith("gather") and result.ndim:
+                unused = ~(result != 0).reshape(len(result), -1).any(axis=1)
+                text = f"{step.node.op} selects none of {int(unused.sum())} of {unused.size} rows: {_few(unused)}"
+                yield from [self.cause("not_selected", text, step)] if unused.any() else []
             if g.shape != result.shape or g.ndim < 2:
                 continue
             axes = tuple(range(g.ndim - 1))
@@ -371,7 +380,8 @@ class Search:
             text = f"it was used, but the loss does not depend on the result of {operation.op}"
             yield self.cause("unused_result", text, place=operation.place)
         if not tips:
-            yield self.cause("never_used", "the computation did not use it", place=self.trace.function)
+            text = "the computation did not use it, or only its raw array or its values before assign()"
+            yield self.cause("never_used", text, place=self.trace.function)
 
 
 def _first(gradient: Any) -> Array:
