@@ -254,13 +254,13 @@ def test_sequences_and_rows_are_examples_too() -> None:
         ([3], None, ShapeError, r"got shape \(\) as number 0"),
     ],
 )
-def test_what_is_no_sequence(sequences: Any, length: int | None, error: type[Exception], message: str) -> None:
+def test_wrong_sequences_are_refused(sequences: Any, length: int | None, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         pad_sequences(sequences, length)
 
 
 @given(st.lists(st.lists(st.integers(1, 99), max_size=5), max_size=4), st.integers(5, 7))
-def test_padded_sequences_come_back(sequences: list[list[int]], length: int) -> None:
+def test_padded_sequences_are_restored(sequences: list[list[int]], length: int) -> None:
     padded = pad_sequences(sequences, length)
     assert padded.shape == (len(sequences), length)
     assert [[n for n in row if n] for row in padded.tolist()] == sequences

@@ -31,7 +31,7 @@ COMPARISON = re.compile(
 
 
 def numbers(text: str) -> list[tuple[str, set[float]]]:
-    """The decimal numbers and percentages of a text, each with the values that back it."""
+    """Return the decimal numbers and percentages of a text, each with the values that back it."""
     found = []
     for match in NUMBER.finditer(text):
         value = float((match[1] or match[2]).replace(",", ""))
@@ -40,7 +40,7 @@ def numbers(text: str) -> list[tuple[str, set[float]]]:
 
 
 def asserted(page: str) -> set[float]:
-    """The numbers that the assertions of a page's code hold."""
+    """Return the numbers in the assertions of a page's code."""
     values: set[float] = set()
     for _, kind, body in FENCE.findall(page):
         if ">>> " in body:
@@ -57,13 +57,13 @@ def asserted(page: str) -> set[float]:
 
 
 def unbacked(page: str) -> list[str]:
-    """The numbers of a page without assertion or source, and the comparisons of sections without any."""
+    """Return numbers of a page without an assertion or a source, and comparisons in sections without either."""
     page = HEADER.sub("", page)
     backing = asserted(page)
     for match in SOURCE.finditer(page):
         for _, values in numbers(match[1]):
             backing |= values
-    marked = FENCE.sub(lambda block: block[0].replace("\n#", "\n\0#"), page)  # a comment in code is no heading
+    marked = FENCE.sub(lambda block: block[0].replace("\n#", "\n\0#"), page)  # a comment in code is not a heading
     found = []
     for section in re.split(r"^(?=#+ )", marked, flags=re.MULTILINE):
         prose = NO_PROSE.sub("", FENCE.sub("", section.replace("\0", "")))
@@ -93,7 +93,7 @@ def test_every_number_and_comparison_has_a_backing(path: Path) -> None:
         ("Version 3.11.2, `0.5`, $0.5$, [a link](b-1.5.md), section 2.1, 12 images, 1,000 steps.", []),
     ],
 )
-def test_what_is_found(page: str, found: list[str]) -> None:
+def test_unbacked_numbers_and_comparisons_are_found(page: str, found: list[str]) -> None:
     assert unbacked(page) == found
 
 

@@ -25,7 +25,7 @@ def branched() -> tuple[Any, Any, Any]:
     return compute, a, b
 
 
-def test_values_and_gradients_are_those_of_the_walk() -> None:
+def test_values_and_gradients_are_those_of_the_backward_pass() -> None:
     compute, a, b = branched()
     drawing = tgl.draw_graph(compute)
     assert a.grad is None
@@ -58,7 +58,7 @@ def test_boxes_do_not_overlap_and_lines_lead_down_past_them() -> None:
                 assert not [b for b in boxes if b[0] < x < b[2] and b[1] < y < b[3]]
 
 
-def test_a_tensor_computed_before_and_a_walked_tape() -> None:
+def test_a_tensor_computed_earlier_and_a_used_tape() -> None:
     compute, a, _ = branched()
     result = compute()
     assert "gradient" in tgl.draw_graph(result, of={"first": a}).description
@@ -69,7 +69,7 @@ def test_a_tensor_computed_before_and_a_walked_tape() -> None:
     assert "gradient [2., 4.]" in tgl.draw_graph(a * 2.0, cotangent=np.array([1.0, 2.0])).description
 
 
-def test_refusals() -> None:
+def test_wrong_calls_are_refused() -> None:
     x = tgl.tensor(1.0, requires_grad=True)
     with pytest.raises(GradientError, match="expected one tensor on the tape, got float"):
         tgl.draw_graph(lambda: 3.0)
@@ -82,7 +82,7 @@ def test_refusals() -> None:
         tgl.draw_graph(y)
 
 
-def test_tensors_and_layers_show_themselves_in_notebooks() -> None:
+def test_tensors_and_layers_have_html_for_notebooks() -> None:
     x = tgl.tensor(np.array([1.0, 2.0]), requires_grad=True)
     assert "(2,) float64 on cpu, leaf" in x._repr_html_()
     assert "gradient" not in x._repr_html_()

@@ -155,7 +155,7 @@ def test_layers_of_the_user_are_summarized() -> None:
 
 
 class Squeeze(Layer):
-    """A block of two dense layers; its `output_shape` calls them or not, and it counts their work or not."""
+    """A block of two dense layers, whose `output_shape` may call them and which may count their multiply-adds."""
 
     def __init__(self, *, calls: bool, counts: bool) -> None:
         self.calls, self.counts = calls, counts
@@ -170,7 +170,7 @@ class Squeeze(Layer):
 
 @pytest.mark.parametrize("calls", [True, False])
 @pytest.mark.parametrize("counts", [True, False])
-def test_rows_of_a_composite_add_up(calls: bool, counts: bool) -> None:
+def test_rows_of_a_composite_layer_add_up_to_the_totals(calls: bool, counts: bool) -> None:
     model = Sequential(Squeeze(calls=calls, counts=counts), Dense(8, 3, rng=0))
     summary = summarize(model, (8,))
     work = 32 * (calls or counts)

@@ -20,7 +20,7 @@ EXPERIMENTS = [full for name in recipe_names() for full in (name, *(f"{name}:{v}
 
 
 def made(name: str, *, classes: Any = range(10), size: Any = None, **_: Any) -> Dataset:
-    """One image of noise for each class, in the shape of the data set, or one sequence."""
+    """Return one image of noise for each class, in the shape of the data set, or one sequence."""
     if name == "digit_sequences":
         sequences = np.random.default_rng(0).integers(0, 65, (len(classes), 32))
         return Dataset(sequences, np.arange(len(classes)), name=name)

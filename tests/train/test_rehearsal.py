@@ -1,4 +1,4 @@
-"""Before a run: the dry run, which writes nothing, and the learning-rate range test."""
+"""The dry run, which writes nothing, and the learning-rate range test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SMALL = ["--set", "data.per_class=10", "--set", "augment=[]"]
 
 
 def small(**options: Any) -> Trainer:
-    """A trainer of a dense layer on noise of two brightnesses."""
+    """Return a trainer of a dense layer for noise of two brightnesses."""
     rng = np.random.default_rng(0)
     labels = np.arange(40) % 2
     images = (rng.random((40, 2, 2, 1)) * 0.4 + 0.5 * labels[:, None, None, None]).astype("float32")
@@ -56,9 +56,9 @@ def test_a_dry_run_shows_network_data_time_and_memory_and_writes_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_dry_run_finds_what_only_a_step_shows() -> None:
+def test_a_dry_run_finds_errors_of_a_step() -> None:
     trainer = build_trainer(find_recipe("lenet5").override(["data.per_class=2"]))
-    trainer.loss = mse  # of numbers, not of classes
+    trainer.loss = mse  # a loss of numbers, not of classes
     with pytest.raises(ValueError, match="mse"):
         dry_run(trainer, 1)
 

@@ -1,4 +1,4 @@
-"""The classifier of sequences: padding changes nothing, and a recipe trains it."""
+"""The classifier of sequences: padding does not change results, and a recipe trains it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_padding_changes_no_result_and_no_gradient(encoder: str) -> None:
     for short, long in zip(*found, strict=True):
         np.testing.assert_allclose(long[: len(short)], short, rtol=1e-4, atol=1e-6)
     embedding = list(model.parameters()).index("embedding.weight") + 1
-    assert not found[1][embedding][0].any()  # the vector of the padding learns nothing
+    assert not found[1][embedding][0].any()  # the vector of the padding does not learn
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
@@ -61,7 +61,7 @@ def test_each_sequence_is_classified_alone(encoder: str) -> None:
         ({}, np.ones((2, 3), "float32"), DTypeError, "expected integers, got float32"),
     ],
 )
-def test_mistakes(options: dict[str, Any], x: Any, error: type[LabError], message: str) -> None:
+def test_wrong_calls_are_refused(options: dict[str, Any], x: Any, error: type[LabError], message: str) -> None:
     with pytest.raises(error, match=message):  # noqa: PT012  the network or its call
         model = sequence_classifier(**options, rng=0)
         model(x)
