@@ -298,7 +298,7 @@ def test_labels_must_have_a_class() -> None:
     [
         (lambda: Flip(horizontal=1.5), "Flip: expected horizontal to be a probability, got 1.5"),
         (lambda: RandomCrop(padding=-1), "RandomCrop: expected padding of at least 0, got -1"),
-        (lambda: Rotation(fill="wrap"), "Rotation: expected fill out of .*, got 'wrap'"),
+        (lambda: Rotation(fill="wrap"), "Rotation: expected fill to be one of .*, got 'wrap'"),
         (lambda: Rotation(degrees=-1.0), "Rotation: expected degrees from 0 to 360"),
         (lambda: Shift(height=-0.1), "Shift: expected height from 0 to 1"),
         (lambda: Shift(width=float("nan")), "Shift: expected width from 0 to 1"),
