@@ -101,7 +101,7 @@ FAMILIES = (
         "Looking inside",
         "Trained networks in use. Summaries and drawings of networks and their values.",
         ("inspect.run", "inspect.explain", "inspect.graph"),
-        ("inspect",),
+        ("inspect", "inspect.doctor"),
     ),
     Family("conformance", "The conformance kit", "Cases and checks.", (), ("conformance",)),
     Family("kernels", "Kernels", "The project's threads and kernels.", (), ("kernels",)),

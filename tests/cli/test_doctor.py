@@ -64,7 +64,7 @@ def test_an_error_of_a_check_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> No
         assert len(found) < 400
 
 
-def test_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_and_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert problems(doctor._packages) == []
     needs = ["numpy>=99", "no-such-package>=1", "hypothesis>=99 ; extra == 'kit'"]
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: needs)
@@ -75,6 +75,10 @@ def test_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tgl, "__version__", "9.9.9")
     (stale,) = problems(doctor._python)
     assert "but the installed package is" in stale[1]
+    monkeypatch.setattr(doctor, "_DISTRIBUTION", "no-such-package")
+    (absent,) = problems(doctor._python)
+    assert "is not installed" in absent[1]
+    assert problems(doctor._packages) == []
 
 
 def test_plugins(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,9 +104,14 @@ def _examined(subject: str, check: Callable[[], Iterator[Finding]]) -> Iterator[
 
 
 def _python() -> Iterator[Finding]:
-    version = importlib.metadata.version(_DISTRIBUTION)
     where = Path(tgl.__file__).parent
     text = f"Python {platform.python_version()} on {platform.system()}, tinygrad_lab {tgl.__version__} in {where}"
+    try:
+        version = importlib.metadata.version(_DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        remedy = "pip install -e . in the clone"
+        yield Finding("Python", BROKEN, f"{text}, but the package is not installed, so no plugin is found", remedy)
+        return
     if version != tgl.__version__:
         remedy = "install it again: pip install -e . in the clone, or pip install --force-reinstall"
         yield Finding("Python", BROKEN, f"{text}, but the installed package is {version}", remedy)
@@ -117,7 +122,11 @@ def _python() -> Iterator[Finding]:
 def _packages() -> Iterator[Finding]:
     """Compare the installed packages with what this distribution requires."""
     found, missing, old = [], [], []
-    for line in importlib.metadata.requires(_DISTRIBUTION) or []:
+    try:
+        needs = importlib.metadata.requires(_DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:  # `_python` says so
+        return
+    for line in needs:
         need = re.match(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*(?:>=\s*([0-9.]+))?", line)
         if need is None or "extra ==" in line:
             continue
