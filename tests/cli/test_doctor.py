@@ -75,10 +75,13 @@ def test_packages_and_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tgl, "__version__", "9.9.9")
     (stale,) = problems(doctor._python)
     assert "but the installed package is" in stale[1]
+
+
+def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_DISTRIBUTION", "no-such-package")
-    (absent,) = problems(doctor._python)
-    assert "is not installed" in absent[1]
-    assert problems(doctor._packages) == []
+    ((state, text),) = problems(doctor._python)
+    assert (state, "is not installed" in text) == ("broken", True)
+    assert not [*doctor._packages()]
 
 
 def test_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
