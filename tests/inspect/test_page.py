@@ -30,6 +30,8 @@ from tinygrad_lab.inspect.page import _from_each_cell, run_page
 from tinygrad_lab.inspect.page.figures import _histogram, dead_units
 from tinygrad_lab.inspect.page.sprites import pictures, sprite
 from tinygrad_lab.registry import Plugin, layers
+from tinygrad_lab.train import find_recipe, run_recipe
+from tinygrad_lab.train.progress import Reporter
 
 EVIL = "</script><img src=x onerror=alert(1)>&amp;'\""
 CONV = {"name": "conv2d", "in_channels": 1, "out_channels": 6, "kernel_size": 3, "activation": "relu"}
@@ -275,6 +277,19 @@ def test_a_network_of_a_strangers_layers(tmp_path: Path, monkeypatch: pytest.Mon
     layers_shown = [row["layer"] for row in found["features"]]
     assert {"1 (residual)", "2.conv (conv2d)", "2 (acme.twice)"} <= set(layers_shown)
     assert content(run_page(run, layer="1", mistakes=1, images=1))["planes"]["layer"] == "1 (residual)"
+
+
+def test_sequences_have_no_pictures(tmp_path: Path) -> None:
+    recipe = find_recipe("digit_sequences").override(["training.epochs=1", "data.per_class=10", "data.validation=0.1"])
+    run = tgl.load_run(run_recipe(recipe, Reporter(), runs=tmp_path)["run"])
+    page = run_page(run, mistakes=2, images=2)
+    found, data = content(page), run.data()
+    assert (found["planes"], found["features"], found["images"]["sprite"]) == (None, [], None)
+    assert found["run"]["noun"] == "sequences"
+    first = data.images[found["images"]["shown"][0]]
+    assert [int(number) for number in found["images"]["texts"][0].split()] == first[first > 0][:16].tolist()
+    assert found["filters"]["why"].startswith("The first layer with weights")
+    assert found["histograms"]["epochs"][-1]["layers"]
 
 
 def test_names_are_text(folder: Path, tmp_path: Path) -> None:

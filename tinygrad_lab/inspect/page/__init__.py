@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import os
 from collections.abc import Sequence
 from importlib import resources
@@ -34,6 +35,7 @@ _UNITS = 1000  # images by which units are judged dead
 _FEATURES = 6  # images whose feature maps are shown
 _AT_LEAST = 4  # images to look into, if there are fewer mistakes
 _HISTOGRAM_PIXELS = 1 << 16  # of the images whose values and gradients are counted, 64 images of 32x32
+_NUMBERS = 16  # of a sequence or row that is shown
 _CURVES = {"training, augmented": None, "validation": "validation", "test": "test"}
 
 
@@ -93,7 +95,7 @@ def run_page(
     report = run.evaluate(data)
     chosen = _to_look_into(report, picked, mistakes)
     content = {
-        "run": _facts(run, report, split, looks),
+        "run": _facts(run, data, report, split, looks),
         "images": _images(data, report, chosen, images),
         "chosen": chosen.tolist(),
         "picked": len(picked),
@@ -114,7 +116,7 @@ def _filled(title: str, content: dict[str, Any]) -> str:
     return Template(frame).substitute(parts, title=html.escape(title))
 
 
-def _facts(run: Run, report: Report, split: str, looks: int | None) -> dict[str, Any]:
+def _facts(run: Run, data: Dataset, report: Report, split: str, looks: int | None) -> dict[str, Any]:
     """Return what the head of the page says, the classes and the curves."""
     names = report.prediction.names
     size = sum(v.size for v in run.model.parameters().values())
@@ -127,6 +129,7 @@ def _facts(run: Run, report: Report, split: str, looks: int | None) -> dict[str,
         "split": split,
         "looks": looks,
         "size": list(run.image),
+        "noun": data.noun,
         "weights": run.weights,
         "classes": list(names),
         "curves": _curves(_history(run)),
@@ -177,8 +180,17 @@ def _images(data: Dataset, report: Report, chosen: Array, limit: int) -> dict[st
         "predicted": predicted.tolist(),
         "confidence": [round(float(p), 3) for p in confidence],
         "shown": shown.tolist(),
-        "sprite": sprite(pictures(data.batch(shown))),
+        **_shown(data, shown),
     }
+
+
+def _shown(data: Dataset, positions: Array) -> dict[str, Any]:
+    """Return the pictures of images, or the first numbers of sequences and rows."""
+    found = data.batch(positions)
+    if data.noun == "images":
+        return {"sprite": sprite(pictures(found)), "texts": None}
+    rows = [row[row != 0] if data.noun == "sequences" else row for row in found]  # 0 fills short sequences up
+    return {"sprite": None, "texts": [" ".join(f"{number:g}" for number in row[:_NUMBERS]) for row in rows]}
 
 
 def _from_each_cell(labels: Array, predicted: Array, confidence: Array, limit: int) -> Array:
@@ -197,10 +209,9 @@ def _from_each_cell(labels: Array, predicted: Array, confidence: Array, limit: i
 
 def _inside(run: Run, data: Dataset, chosen: Array) -> dict[str, Any]:
     """Return filters, feature maps, dead units and histograms."""
-    height, width = data.shape[:2]
     looked = run.prepare(data.batch(chosen[:_FEATURES]))
     units = evenly(len(data), _UNITS)
-    counted = evenly(len(data), max(4, _HISTOGRAM_PIXELS // (height * width)))
+    counted = evenly(len(data), max(4, _HISTOGRAM_PIXELS // math.prod(data.shape[:2])))
     x = run.prepare(data.batch(counted))
     return {
         "filters": filters(run.model, looked),
@@ -222,7 +233,7 @@ def _planes(
     """Return how the planes of the last maps decide, what excites them, and the predictions without each."""
     x = run.prepare(data.batch(chosen[:1]))
     path = layer or last_maps(run.model, x)
-    if path is None:
+    if path is None or data.noun != "images":
         return {"planes": None}
     maps = cut(run.model, x, path).maps
     pruned = prune_each(run, data, path, limit)

@@ -63,7 +63,7 @@ def filters(model: Layer, x: Array) -> dict[str, Any]:
     weight = known[path].variables().get("weight")
     array = None if weight is None else to_numpy(weight.value)
     name = f"{path} ({kind_of(known[path])})"
-    if array is not None and array.ndim == 2 and len(array) == math.prod(x.shape[1:]):
+    if x.ndim == 4 and array is not None and array.ndim == 2 and len(array) == math.prod(x.shape[1:]):
         array = array.reshape(*x.shape[1:], -1)  # (H*W*C, out) -> (H, W, C, out)
     if array is None or array.ndim != 4:
         return {"why": f"The first layer with weights, {name}, has neither filters nor a weight for each pixel."}

@@ -34,7 +34,8 @@ const byId = (id) => document.getElementById(id);
 const percent = (share) => `${(100 * share).toFixed(share > 0.9995 || share < 0.0005 ? 0 : 1)} %`;
 const exactPercent = (share) => `${(100 * share).toFixed(2)} %`;
 const signed = (value) => (value === null ? "–" : `${value > 0 ? "+" : value < 0 ? "−" : ""}${brief(Math.abs(value))}`);
-const imagesOf = (n) => (n === 1 ? "1 image" : `${n.toLocaleString("en")} images`);
+const noun = run.noun;
+const imagesOf = (n) => `${n.toLocaleString("en")} ${n === 1 ? noun.slice(0, -1) : noun}`;
 
 function brief(value) {
   if (value === null) return "–";
@@ -113,7 +114,7 @@ function chart(title, series, key, asPercent) {
   const last = Math.max(...series.flatMap((s) => s.epochs), 1);
   let low = Math.min(...all);
   let high = Math.max(...all);
-  if (high === low) [low, high] = [low - 0.5, high + 0.5];
+  if (high === low) [low, high] = asPercent ? [0, 1] : [low - 0.5, high + 0.5];
   const [width, height, left, bottom] = [360, 220, 48, 26];
   const x = (epoch) => left + ((epoch - 1) / Math.max(1, last - 1)) * (width - left - 10);
   const y = (value) => 10 + ((high - value) / (high - low)) * (height - bottom - 20);
@@ -209,9 +210,15 @@ function showMatrix() {
   box.append(make("table", { class: "matrix", "aria-label": "Confusion matrix" }, make("thead", {}, head), make("tbody", {}, ...rows)));
 }
 
+/** A picture of an image, or the first numbers of a sequence or row. */
+function example(position, width) {
+  const tile = tileOf.get(position);
+  const label = `#${position}, ${names[images.labels[position]]}`;
+  return images.sprite ? picture(images.sprite, tile, width, label) : make("code", {}, images.texts[tile]);
+}
+
 function imageTile(position, words, click) {
-  const label = `image ${position}, ${names[images.labels[position]]}`;
-  const parts = [picture(images.sprite, tileOf.get(position), 88, label), make("span", {}, `#${position}`), ...words.map((text) => make("span", {}, text))];
+  const parts = [example(position, 88), make("span", {}, `#${position}`), ...words.map((text) => make("span", {}, text))];
   return click ? make("button", { class: "tile", click }, ...parts) : make("figure", { class: "tile" }, ...parts);
 }
 
@@ -259,7 +266,7 @@ function look(place, scroll) {
 function overlay(place, side, name) {
   const { decisions } = planes;
   const position = page.chosen[place];
-  const base = decisions.crops ? picture(decisions.crops, place, 160, `image ${position}`) : picture(images.sprite, tileOf.get(position), 160, `image ${position}`);
+  const base = decisions.crops ? picture(decisions.crops, place, 160, `#${position}`) : example(position, 160);
   const heat = picture(decisions.heat, 2 * place + side, 160, `${decisions.method} of ${name}`, true);
   heat.style.height = `${base.height}px`;
   return make("figure", {}, make("div", { class: "stack" }, base, heat), make("figcaption", {}, `${decisions.method} for ${name}`));
@@ -296,9 +303,9 @@ function showDecision() {
   const position = page.chosen[current];
   const [predicted, label] = [images.predicted[position], images.labels[position]];
   const verdict = predicted === label ? `${names[label]}, which is right` : `${names[predicted]}, but it is ${names[label]}`;
-  const heading = make("h3", { id: "decision-heading", tabindex: "-1" }, `Image #${position}: ${verdict}`);
+  const heading = make("h3", { id: "decision-heading", tabindex: "-1" }, `#${position}: ${verdict}`);
   if (!planes) {
-    box.replaceChildren(heading, picture(images.sprite, tileOf.get(position), 160, `image ${position}`), make("p", {}, WITHOUT_MAPS));
+    box.replaceChildren(heading, example(position, 160), make("p", {}, WITHOUT_MAPS));
     return;
   }
   const { decisions } = planes;
@@ -332,7 +339,7 @@ function key(kind) {
 
 // ----------------------------------------------------------------------------------------------------------- planes
 
-const WITHOUT_MAPS = "This network has no maps of more than one pixel, as a network of dense layers has none. Class activation maps, contributions of planes and pruning do not apply.";
+const WITHOUT_MAPS = "This network has no maps of images, of more than one pixel. Class activation maps, contributions of planes and pruning do not apply.";
 
 function prune(place) {
   pruned = place;
@@ -419,7 +426,7 @@ function showFeatures() {
   const shown = page.chosen.slice(0, features[0].sprite.count / features[0].planes);
   const layers = make("div");
   const fill = (which) => layers.replaceChildren(
-    picture(images.sprite, tileOf.get(shown[which]), 96, `image ${shown[which]}`),
+    example(shown[which], 96),
     ...features.map(({ layer, size, planes: number, range, sprite }) => {
       const tiles = Array.from({ length: number }, (_, i) => {
         const tile = make("figure", {}, picture(sprite, which * number + i, 56, `${layer}, plane ${i}`));
@@ -476,7 +483,7 @@ function showUnits() {
   }
   box.append(table(["layer", "units", "dead", "of these always 0", "which"], dead.map((row) =>
     [row.layer, String(row.units), String(row.dead), String(row.zero), make("td", { class: "words" }, row.list.join(", ") + (row.list.length < row.dead ? " …" : ""))]), "Dead units"),
-  make("p", { class: "note" }, `The other ${layers.length - dead.length} layers have none.`));
+  make("p", { class: "note" }, `Layers without dead units: ${layers.length - dead.length}.`));
 }
 
 showFacts();

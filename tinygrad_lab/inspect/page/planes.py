@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,8 +25,7 @@ _EXCITING = 6  # of which so many are shown
 
 def batches(run: Run, data: Dataset, positions: Array) -> Iterator[Array]:
     """Yield the images at some positions, prepared for the network, in batches that suit the memory."""
-    height, width = data.shape[:2]
-    size = max(1, min(256, _PIXELS // (height * width)))
+    size = max(1, min(256, _PIXELS // math.prod(data.shape[:2])))
     for first in range(0, len(positions), size):
         yield run.prepare(data.batch(positions[first : first + size]))
 
