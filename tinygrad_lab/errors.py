@@ -65,6 +65,8 @@ class DTypeError(LabError, TypeError):
         """Report arguments that do not fit a signature; `options` are those given by name."""
         names = ", ".join([*op.arguments, *(["*", *op.options] if op.options else [])])
         what = str(error).removeprefix("got ") + own_options(options)
+        if not op.arguments:
+            what += "; the first parameter of its function is the array library, xp, and arrays follow"
         return cls(f"{op}: expected {op}({names}), arrays by position and options by name; got {what}")
 
     @classmethod
@@ -255,6 +257,8 @@ def raise_forward_failed(op: Any, values: list[Any], options: dict[str, Any], er
     """Raise an error that explains a forward's ValueError or TypeError to its caller; keep our own errors unchanged."""
     if isinstance(error, LabError) and (op.variadic is not None or len(values) <= len(op.arguments)):
         raise error
+    if "read-only" in str(error):
+        raise DTypeError(f"{op}: expected a forward that does not write into its arguments, got a write: {error}")
     if isinstance(error, ValueError):
         shapes = " and ".join(str(v.shape) for v in values if hasattr(v, "shape"))
         raise ShapeError(f"{op}: expected arrays that fit together, got shapes {shapes}: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tinygrad_lab.cli import main
@@ -105,3 +106,27 @@ def test_a_variant_is_printed_without_the_others(capsys: Capture) -> None:
     assert "forty epochs" not in shown, "of another variant"
     assert main(["recipes", "ablations_ten_layer:mached"]) == 1
     assert "did you mean 'matched'?" in capsys.readouterr().err
+
+
+def test_a_misspelled_group_of_entry_points_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    info = tmp_path / "acme_se-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-se\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[tinygrad_lab.layer]\nacme.se = acme_se:Se\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert main(["layers"]) == 0
+    told = capsys.readouterr().err
+    assert (
+        "acme-se registers 'acme.se' in the unknown group 'tinygrad_lab.layer'; did you mean 'tinygrad_lab.layers'"
+        in told
+    )
+
+
+def test_weights_are_listed_in_natural_order(tmp_path: Path, capsys: Capture) -> None:
+    names = ["10.bias", "2.fc.weight", "2.fc.bias", "output.bias"]
+    np.savez(tmp_path / "w.npz", **{name: np.zeros(1) for name in names})
+    assert main(["weights", "show", str(tmp_path / "w.npz")]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()[:4]]
+    assert listed == ["2.fc.bias", "2.fc.weight", "10.bias", "output.bias"]

@@ -204,3 +204,13 @@ def test_wrong_models_and_options_are_refused() -> None:
     with pytest.raises(ShapeError, match="got 1x1") as caught:
         summarize_model("alexnet_small", {"padding": "none"})
     assert "'conv5'" in caught.value.__notes__[0]
+
+
+def test_printed_as_a_table() -> None:
+    lines = str(summarize(Sequential(Dense(8, 3, rng=0)), (8,))).splitlines()
+    assert [line.split() for line in lines] == [
+        ["Sequential", "output", "parameters", "multiply-adds"],
+        ["input", "(input)", "8", "0", "0"],
+        ["0", "(dense)", "3", "27", "24"],
+        ["together", "27", "24"],
+    ]

@@ -679,3 +679,54 @@ def test_initial_weights_of_empty_shapes() -> None:
 def test_parameters_stay_floats() -> None:
     with pytest.raises(DTypeError, match="expected a float dtype"):
         Scale(2).astype(int)
+
+
+@pytest.mark.parametrize("name", ["layers", "children", "state", "config", "train", "update", "random", "to"])
+def test_an_attribute_that_hides_a_method_is_refused(name: str) -> None:
+    class Net(tgl.Layer):
+        def __init__(self) -> None:
+            setattr(self, name, [1, 2])
+
+    with pytest.raises(OptionError, match=rf"Net.{name}: expected a name that is no method of Layer"):
+        Net()
+
+
+def test_mistakes_in_forward_are_named() -> None:
+    class Net(tgl.Layer):
+        def __init__(self, mistake: str) -> None:
+            self.mistake, self.kept = mistake, np.zeros(1, "float32")
+            self.mean = tgl.Buffer(np.zeros(1, "float32"))
+
+        def forward(self, x: Any) -> Any:
+            if self.mistake == "assigned":
+                self.mean = x
+            if self.mistake == "no buffer":
+                self.update(kept=x)
+
+    x = np.ones(1, "float32")
+    with pytest.raises(TypeError, match="expected forward to return a result, got None; is its return missing"):
+        Net("nothing returned")(x)
+    with pytest.raises(OptionError, match=r"use mean.assign\(array\) to change its value, or self.update\(mean=...\)"):
+        Net("assigned")(x)
+    with pytest.raises(OptionError, match=r"got 'kept', which is of type ndarray; make it a tgl\.Buffer"):
+        Net("no buffer")(x)
+
+
+def test_mistakes_in_primitives_are_named() -> None:
+    @tgl.primitive
+    def alone(x: Any) -> Any:
+        return x
+
+    @tgl.primitive
+    def writes(xp: Any, x: Any) -> Any:
+        x += 1
+        return x
+
+    array = np.ones(2)
+    array.flags.writeable = False
+    with pytest.raises(TypeError, match="the first parameter of its function is the array library, xp"):
+        alone(array)
+    with pytest.raises(TypeError, match="expected a forward that does not write into its arguments"):
+        writes(array)
+    with pytest.raises(OptionError, match=r"expected the name of a provider; write @writes.kernel\('numba'\)"):
+        writes.kernel(lambda x: x + 1)  # type: ignore[arg-type]  # what the test is about

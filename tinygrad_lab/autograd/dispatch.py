@@ -15,7 +15,7 @@ from typing import Any
 
 from tinygrad_lab.autograd.settings import OBSERVERS, SETTINGS
 from tinygrad_lab.backend import BACKENDS, ORDINARY, is_array
-from tinygrad_lab.errors import DTypeError, warn_once
+from tinygrad_lab.errors import DTypeError, OptionError, warn_once
 
 PROVIDERS: set[str] = set()  # of all registered kernels
 DEVICE_OF = {"numpy": "cpu", "numba": "cpu", "cupy": "cuda"}  # any other provider has the name of its device
@@ -153,7 +153,15 @@ class KernelTable(list[Kernel]):
         min_size: int = 0,
         error_bound: float | Callable[[], float] = 0.0,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Register the decorated function as a kernel; see `Kernel`. It is tried before those registered earlier."""
+        """Register the decorated function as a kernel; see `Kernel`. It is tried before those registered earlier.
+
+        Raises
+        ------
+        OptionError
+            The provider is missing, as in ``@op.kernel``.
+        """
+        if not isinstance(provider, str):
+            raise OptionError(f"{self.op}.kernel: expected the name of a provider; write @{self.op}.kernel('numba')")
 
         def decorate(run: Callable[..., Any]) -> Callable[..., Any]:
             PROVIDERS.add(provider)

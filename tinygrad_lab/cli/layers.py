@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from importlib.metadata import entry_points
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +17,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print name, class, distribution, version and status of every layer."""
     from tinygrad_lab.registry import layers
 
+    for name in misspelled_groups():
+        print(f"warning: {name}", file=sys.stderr)
     rows = [
         {
             "name": name,
@@ -34,3 +38,18 @@ def run(arguments: argparse.Namespace) -> int:
     for row in [headings, *rows]:  # whole names even in a narrow terminal, so that they can be copied
         print("  ".join(row[key].ljust(width) for key, width in widths.items()).rstrip())
     return 0
+
+
+def misspelled_groups() -> list[str]:
+    """Return a warning for each group of entry points that resembles ours and is none."""
+    from tinygrad_lab import registry
+    from tinygrad_lab.errors import hint
+
+    known = [f"tinygrad_lab.{one.kind}" for one in vars(registry).values() if isinstance(one, registry.Registry)]
+    return [
+        f"{point.dist.name if point.dist else '?'} registers {point.name!r} in the unknown group {group!r}; "
+        f"{hint(group, known)}"
+        for group in entry_points().groups
+        if group.startswith("tinygrad_lab.") and group not in known
+        for point in entry_points(group=group)
+    ]

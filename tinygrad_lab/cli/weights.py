@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
     return {"show": _show, "import": _import, "export": _export}[arguments.action](arguments)
 
 
+def _natural(item: tuple[str, Any]) -> list[tuple[int, str]]:
+    """Return a key that sorts names with their numbers by value: 2.bias before 10.bias."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", item[0])]
+
+
 def _show(arguments: argparse.Namespace) -> int:
     from tinygrad_lab.weights import read_arrays
 
@@ -51,7 +57,7 @@ def _show(arguments: argparse.Namespace) -> int:
         print(json.dumps({name: {"shape": a.shape, "dtype": a.dtype.name} for name, a in arrays.items()}, indent=2))
         return 0
     width = min(60, max(map(len, arrays), default=0))
-    for name, array in arrays.items():
+    for name, array in sorted(arrays.items(), key=_natural):
         print(f"{name:<{width}}  {', '.join(map(str, array.shape)) or 'a number':<18}  {array.dtype.name}")
     print(f"{len(arrays)} arrays, {sum(a.size for a in arrays.values()):,} numbers")
     return 0

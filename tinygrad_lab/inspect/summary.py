@@ -74,6 +74,17 @@ class Summary:
         """Bytes of all layers' results for one example in float32, the input included."""
         return _FLOAT32 * sum(math.prod(row.output_shape) for row in self.layers)
 
+    def __str__(self) -> str:
+        rows = [
+            (f"{row.name} ({row.kind})", "x".join(map(str, row.output_shape)), row.parameters, row.multiply_adds)
+            for row in self.layers
+        ]
+        width = max(len(name) for name, *_ in rows)
+        lines = [f"{name:{width}}  {shape:>12}  {size:>12,}  {work:>15,}" for name, shape, size, work in rows]
+        head = f"{self.model:{width}}  {'output':>12}  {'parameters':>12}  {'multiply-adds':>15}"
+        total = f"{'together':{width}}  {'':12}  {self.total_parameters:>12,}  {self.multiply_adds:>15,}"
+        return "\n".join([head, *lines, total])
+
     def _repr_html_(self) -> str:
         rows = [
             (row.name, row.kind, "×".join(map(str, row.output_shape)), f"{row.parameters:,}", f"{row.multiply_adds:,}")

@@ -20,7 +20,7 @@ from tinygrad_lab.arguments import Checked, as_call, constructor
 from tinygrad_lab.autograd.effects import once
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import FLOATS, Array, is_array, namespace, transfer
-from tinygrad_lab.errors import ConfigError, DTypeError, LabError, OptionError, ShapeError, StateError
+from tinygrad_lab.errors import CallError, ConfigError, DTypeError, LabError, OptionError, ShapeError, StateError
 from tinygrad_lab.foreign_names import LAYER, missing
 from tinygrad_lab.nn.misuse import brief, demand_floats, explained
 from tinygrad_lab.nn.randomness import KEY_PLACES, Random, draw_key
@@ -139,7 +139,10 @@ class Layer(metaclass=Checked):
         try:
             if not self.integers:
                 demand_floats(self, inputs)
-            return self.forward(*inputs)
+            out = self.forward(*inputs)
+            if out is None and all(x is not None for x in inputs):
+                raise CallError(f"{brief(self)}: expected forward to return a result, got None; is its return missing?")
+            return out
         except Exception as error:
             if getattr(error, "__notes__", None):  # only the innermost layer adds its note
                 raise
@@ -173,7 +176,8 @@ class Layer(metaclass=Checked):
         for name, value in buffers.items():
             buffer = getattr(self, name, None)
             if not isinstance(buffer, Buffer):
-                raise OptionError(f"{brief(self)}: update expected the name of a buffer, got {name!r}")
+                kind = "" if buffer is None else f", which is of type {type(buffer).__name__}; make it a tgl.Buffer"
+                raise OptionError(f"{brief(self)}: update expected the name of a buffer, got {name!r}{kind}")
             call.updates[id(buffer)] = (buffer, unbox(value))
 
     def _current_call(self, who: str) -> Call:
@@ -331,12 +335,17 @@ class Layer(metaclass=Checked):
             raise missing(f"'{type(self).__name__}' object", name, LAYER)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in _METHODS:
+            raise OptionError(
+                f"{type(self).__name__}.{name}: expected a name that is no method of Layer; rename the attribute, such "
+                "as self.blocks"
+            )
         old = self.__dict__.get(name)
         if isinstance(old, Variable):
             if not isinstance(value, Variable):
                 raise OptionError(
                     f"{type(self).__name__}.{name}: expected a {type(old).__name__}, got {type(value).__name__}; "
-                    f"use {name}.assign(array) to change its value"
+                    f"use {name}.assign(array) to change its value, or self.update({name}=...) in forward"
                 )
             if value.shape != old.shape:
                 raise ShapeError(
@@ -344,6 +353,11 @@ class Layer(metaclass=Checked):
                     "the layer's options determine its shapes, so make a new layer with other options"
                 )
         super().__setattr__(name, value)
+
+
+# Names that other methods of Layer call, so that an attribute of that name would break them.
+_METHODS = {"buffers", "children", "config", "eval", "layers", "load_state", "parameters", "random", "state", "to"}
+_METHODS |= {"train", "update", "variables"}
 
 
 def _members(name: str, value: Any) -> Iterator[tuple[str, Any]]:

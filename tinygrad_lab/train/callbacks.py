@@ -121,13 +121,18 @@ class TensorBoard(Callback):
     """
 
     def __init__(self, folder: Path) -> None:
+        self.writer = self.writer_class()(str(folder))
+
+    @staticmethod
+    def writer_class() -> Any:
+        """Return the class that writes the files, or raise if the package is not installed."""
         try:
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
         except ImportError as error:
             raise ConfigError(
                 f"TensorBoard: expected the package tensorboard, got {error}; pip install 'tinygrad-lab[tensorboard]'"
             ) from error
-        self.writer = EventFileWriter(str(folder))
+        return EventFileWriter
 
     def __enter__(self) -> TensorBoard:
         return self

@@ -88,6 +88,8 @@ def run_recipe(
     StateError
         A file of the run cannot be written (a full disk), or another process uses the run.
     """
+    if tensorboard:
+        TensorBoard.writer_class()  # before a folder is made
     if resume is None:
         trainer = build_trainer(recipe, root=root, device=device)
         folder = new_run_folder(runs or Path("runs"), recipe)
