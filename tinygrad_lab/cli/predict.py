@@ -35,8 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.top < 1:
         raise ConfigError(f"--top: expected 1 or more, got {arguments.top}")
     trained = load_run(arguments.run, weights=arguments.weights, device=arguments.device)
-    if len(trained.image) != 3:
-        raise ConfigError(f"{arguments.run}: expected a run on images, got {trained}; use its method predict in Python")
+    trained.require_images()
     paths = list(_paths(arguments.pictures))
     rows: list[list[tuple[str, float]]] = []
     for first in range(0, len(paths), AT_ONCE):

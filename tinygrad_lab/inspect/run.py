@@ -102,6 +102,20 @@ class Run:
         blank = Dataset(np.zeros((2, *self.image), np.uint8), np.zeros(2, np.int64))
         return shape_after(self.preprocessing, blank)
 
+    def require_images(self) -> None:
+        """Check that the examples are images.
+
+        Raises
+        ------
+        ShapeError
+            They are sequences or rows.
+        """
+        if len(self.image) != 3:
+            raise ShapeError(
+                f"{self._who}: expected images, got {self._noun} of length {self.image[0]}; tgl.load_run(folder) has "
+                "the methods predict and evaluate for them"
+            )
+
     def predict(self, images: Any) -> Prediction:
         """Return the probabilities of the classes for one or more images, sequences of integers, or rows.
 

@@ -57,7 +57,7 @@ def export_weights(
         Their names and ours, as for `import_weights`, applied from right to left: ``{"layer*.bn*.*":
         "stage*.norm*.*"}`` writes ``stage2.norm1.bias`` as ``layer2.bn1.bias``. Without a rule a layer keeps its path.
     image : (height, width, channels), optional
-        The shape of the model's input, from which the maps before flattened layers are found.
+        The shape of the model's input, from which the maps before flattened layers are found; (length,) of a sequence.
     flattened : mapping of path to (channels, height, width), optional
         Maps before flattened layers, as for `import_weights`, if they do not follow from the shape of the input.
 
@@ -123,8 +123,10 @@ def _maps(
     model: Layer, image: Sequence[int] | None, flattened: Mapping[str, Sequence[int]]
 ) -> dict[str, tuple[int, ...]]:
     """Return the maps before flattened layers: those given, and those that follow from the shape of an image."""
-    if image is not None and not fits(image, tuple[int, int, int]):
-        raise OptionError(f"export_weights: expected image=(height, width, channels), got {image!r:.80}")
+    if image is not None and not (fits(image, tuple[int, int, int]) or fits(image, tuple[int])):
+        raise OptionError(
+            f"export_weights: expected image=(height, width, channels), or (length,) of a sequence, got {image!r:.80}"
+        )
     check_maps(model.layers(), flattened)
     found: dict[str, tuple[int, ...]] = {} if image is None else {**flattened_maps(model, tuple(image))}
     found |= {path: tuple(map_shape) for path, map_shape in flattened.items()}
