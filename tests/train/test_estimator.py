@@ -147,6 +147,8 @@ def test_validation_images_are_split_off_if_something_needs_them(digits: tuple[A
         ({"optimizer__lr": "fast"}, ConfigError, "optimizer.lr"),
         ({"image": (8, 8, 3)}, ShapeError, r"image=\(height, width, channels\) of the 64 features"),
         ({"image": 8}, ShapeError, "of the 64 features in a row, got 8"),
+        ({"recipe": None}, OptionError, "expected the name of a recipe or a Recipe, got None"),
+        ({"data__per_class": 3}, OptionError, "expected the data in fit and settings out of .*'data__per_class'"),
         ({"epochs": 0}, ConfigError, "epochs: expected 1 or more, got 0"),
         ({"image": (8, 8, 1), "data__size": (4, 4)}, ShapeError, "at least 5x5 for the window, got 4x4"),
         ({"recipe": SMALL, "image": (8, 8, 1), "model__layers": LAYERS[:1]}, ConfigError, "network of 10 outputs"),
@@ -165,8 +167,34 @@ def test_other_shapes_are_refused(digits: tuple[Any, Any]) -> None:
     images = ImageClassifier(SMALL, image=(8, 8, 1)).fit(X, y)
     with pytest.raises(ShapeError, match=r"expected images of 1 channels, as in fit, got X of shape \(60, 4, 4, 4\)"):
         images.predict(X.reshape(-1, 4, 4, 4))
-    with pytest.raises((ShapeError, ValueError), match="dim 5"):
+    with pytest.raises((ShapeError, ValueError), match=r"expected X as rows .* got \(60, 2, 2, 4, 4\)"):
         rows.fit(X.reshape(-1, 2, 2, 4, 4), y)
     with pytest.raises(OptionError, match="'predict', a method"):
         ImageClassifier(predict=1)
     assert find_recipe("lenet5")["training"]["epochs"] == 30  # the recipe itself has not changed
+
+
+def test_channels_first_are_refused(digits: tuple[Any, Any]) -> None:
+    with pytest.raises(ShapeError, match=r"got X of shape \(60, 1, 8, 8\); move the channels .*np\.moveaxis"):
+        ImageClassifier().fit(digits[0].reshape(-1, 1, 8, 8), digits[1])
+
+
+@pytest.mark.filterwarnings("ignore:overflow")  # of scikit-learn's own check
+def test_features_of_any_size_are_standardized(digits: tuple[Any, Any]) -> None:
+    X, y = digits
+    expected = ImageClassifier(epochs=2).fit(X, y).predict_proba(X)
+    for scale in (1e200, 1e-200):
+        found = ImageClassifier(epochs=2).fit(X * scale, y).predict_proba(X * scale)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_layers_that_a_recipe_freezes_stay(digits: tuple[Any, Any]) -> None:
+    layers = [LAYERS[0], {**LAYERS[1], "out_features": 8}, {**LAYERS[1], "in_features": 8}]
+    tables = {**SMALL.tables, "model": {"name": "sequential", "layers": layers}, "transfer": {"freeze": ["1"]}}
+    X, y = digits
+    first, last = (
+        ImageClassifier(Recipe("frozen", tables), epochs=epochs, image=(8, 8, 1)).fit(X, y).model_.state()
+        for epochs in (1, 2)
+    )
+    assert np.array_equal(first["1.weight"], last["1.weight"])
+    assert not np.array_equal(first["2.weight"], last["2.weight"])

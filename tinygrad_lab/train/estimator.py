@@ -33,10 +33,12 @@ from tinygrad_lab.train.build import (
 from tinygrad_lab.train.evaluation import device_of, probabilities
 from tinygrad_lab.train.recipe import BATCH_SIZE, Recipe, find_recipe, setting_text
 from tinygrad_lab.train.shapes import check_images
+from tinygrad_lab.weights import begin_with
 
 __all__ = ["ImageClassifier"]
 
 _TABLES = ("model", "data", "loss", "optimizer", "schedule", "augment", "training", "transfer")
+_DATA = ("data__batch_size", "data__seed", "data__size", "data__validation")
 _AT_ONCE = 256  # examples that the network sees together in prediction
 _HIDDEN = 100  # features of the hidden layer of a network for tables
 
@@ -205,8 +207,13 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
 
     def _settled(self) -> Recipe:
         """Return the recipe with all settings."""
+        if not isinstance(self.recipe, (str, Recipe)):
+            raise OptionError(f"ImageClassifier: expected the name of a recipe or a Recipe, got {self.recipe!r:.80}")
         recipe = self.recipe if isinstance(self.recipe, Recipe) else find_recipe(self.recipe)
         settings = self._settings()
+        if unused := [name for name in settings if name.startswith("data") and name not in _DATA]:
+            known = f"the data in fit and settings out of {_DATA}"
+            raise OptionError(f"ImageClassifier: expected {known}, got {unused[0]!r}")
         if unknown := [name for name in settings if name.partition("__")[0] not in _TABLES]:
             known = f"options out of {sorted(super().get_params(deep=False))} or settings such as optimizer__lr"
             raise OptionError(f"ImageClassifier: expected {known}, got {unknown[0]!r}")
@@ -230,8 +237,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         if self._table and _option(recipe, "image"):
             tables["model"] = _dense_network(X.shape[1], classes)
             tables.pop("augment", None)
-        elif not self._table:
-            given = {"image": [*size, X.shape[3]] if size else None, "classes": classes}
+            tables.pop("transfer", None)
+        else:
+            given = {"image": [*size, X.shape[3]] if size and not self._table else None, "classes": classes}
             taken = {name: value for name, value in given.items() if value and _option(recipe, name)}
             tables["model"] = {**tables["model"], **taken}
         return Recipe(recipe.name, tables, recipe.file)
@@ -243,6 +251,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         model = build_network(recipe)
         check_images(recipe, model, augment, data)
         self._check_outputs(model)
+        begin_with(model, **recipe["transfer"])
         if needs_validation(recipe):
             if not (share := recipe["data"].get("validation")):
                 raise ConfigError(f"ImageClassifier: expected data__validation for {recipe.name!r}, got none; set 0.1")
@@ -302,6 +311,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             return X.reshape(-1, *shape)  # (N, H*W*C) -> (N, H, W, C)
         if X.ndim == 3:
             return X[..., None]  # (N, H, W) -> (N, H, W, 1)
+        if X.ndim == 4 and X.shape[1] in (1, 3) and X.shape[3] > 4:
+            cure = "move the channels to the end with np.moveaxis(X, 1, -1)"
+            raise ShapeError(f"ImageClassifier: expected images (N, H, W, C), got X of shape {X.shape}; {cure}")
         if X.ndim not in (2, 4):
             raise ShapeError(
                 f"ImageClassifier: expected X as rows (N, features) or images (N, H, W, C) or (N, H, W), got {X.shape}"
@@ -324,8 +336,13 @@ _NUMBERS: dict[str, Any] = {"dtype": "numeric"}
 
 
 def _is_table(X: Any) -> bool:
-    """Return whether scikit-learn's checks of rows and columns apply: to all but arrays with other numbers of axes."""
-    return getattr(X, "ndim", None) not in (3, 4) and not (isinstance(X, (list, tuple)) and np.ndim(X) in (3, 4))
+    """Return whether scikit-learn's checks of rows and columns apply: to all but arrays with more axes."""
+    if hasattr(X, "ndim"):
+        return bool(X.ndim <= 2)
+    try:
+        return not isinstance(X, (list, tuple)) or np.ndim(X) <= 2
+    except ValueError:  # rows of different lengths, which the checks name
+        return True
 
 
 def _text(value: Any) -> str:
@@ -343,9 +360,11 @@ def _option(recipe: Recipe, name: str) -> inspect.Parameter | None:
 
 def _standard(X: Array) -> tuple[Array, Array]:
     """Return mean and deviation of each feature; a constant one has the deviation 1."""
-    X = X.astype(np.float64)
-    deviation = X.std(axis=0)
-    return X.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
+    largest = np.abs(X).max(axis=0).astype(np.float64)
+    largest = np.where(largest > 0, largest, 1.0)
+    unit = X / largest  # whose squares do not overflow
+    deviation = unit.std(axis=0) * largest
+    return unit.mean(axis=0) * largest, np.where(deviation > 0, deviation, 1.0)
 
 
 def _brightest(X: Array) -> float:
