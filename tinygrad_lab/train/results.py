@@ -46,6 +46,8 @@ _SHOWN: Mapping[str, Any] = {  # required entries of an experiment's result
 _EXPERIMENT: Mapping[str, Any] = {  # its optional entries
     "epochs_by_seed": list[int],
     "training_curves": list[list[float]],
+    "validation_curves": list[list[float]],
+    "test_curves": list[list[float]],
     "settings": dict,
     "published": str,
     "test_images": int,
@@ -71,6 +73,8 @@ _PROVENANCE: Mapping[str, Any] = {"machine": dict, "revision": str}  # of runs t
 _LATER: Mapping[str, Any] = {**_PROVENANCE, "test_looks": int, "validation": dict}  # missing in older runs
 _FIGURE: Mapping[str, Any] = {"epoch": int, "accuracy": float}
 _METRICS: Mapping[str, Any] = {"accuracy": float}
+
+_EVALUATED = ("validation", "test")
 
 STOPPING = "stopping.json"  # in the folder of a run: the rule by which seeds were added to it
 _RULE: Mapping[str, Any] = {"compared_with": str, "at_most": int, "level": float}
@@ -130,6 +134,10 @@ def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
             lines = read_text(metrics, "results").splitlines()
             epochs = [_checked(metrics, from_json(line, f"results: {metrics}"), _METRICS) for line in lines]
             result["training_curve"] = [epoch["accuracy"] for epoch in epochs]
+            for split in _EVALUATED:
+                if all(split in epoch for epoch in epochs):
+                    measured = [_checked(metrics, epoch[split], _METRICS, split) for epoch in epochs]
+                    result[f"{split}_curve"] = [one["accuracy"] for one in measured]
             noted = [epoch["gradient_norms"] for epoch in epochs if "gradient_norms" in epoch]
             result["gradient_norms"] = noted[:1] + noted[-1:]
         found.append((tables, result))
@@ -204,6 +212,7 @@ def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
         "chosen_epochs": [r["figures"].get("chosen_on_validation", r["figures"]["last"])["epoch"] for r in results],
         "training_accuracy": spread([result["training_accuracy"] for result in results]),
         "training_curves": [result.get("training_curve", []) for result in results],
+        **_curves(results),
         "gradient_norms": results[-1].get("gradient_norms", []),  # in the first epoch and the last
         "images_per_second": max(result["images_per_second"] for result in results),
         "settings": {table: tables[table] for table in tables if table not in ("name", "file", *NO_SETTINGS)},
@@ -218,6 +227,12 @@ def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
         summary["test_looks"] = [result["test_looks"] for result in results]
     summary |= _provenance(results)
     return {**summary, "command": command(summary)}
+
+
+def _curves(results: Sequence[Result]) -> Result:
+    """Return the accuracies after each epoch on splits that every run evaluated then, for each run."""
+    curves = {f"{split}_curves": [result.get(f"{split}_curve", []) for result in results] for split in _EVALUATED}
+    return {name: of_runs for name, of_runs in curves.items() if all(of_runs)}
 
 
 def _split(result: Result) -> str:
@@ -240,7 +255,7 @@ def command(result: Result) -> str:
 
     Seeds that do not follow one another take a command for each unbroken series.
     """
-    recipe = _recipe_of(result)
+    recipe = recipe_of(result)
     replaced, gone = ([], []) if recipe is None else _replacing(recipe, result.get("settings", recipe.tables))
     settings = "".join(f" --set {shlex.quote(change)}" for change in replaced)
     devices = {machine.get("device", "cpu") for machine in result.get("machines", [])} - {"cpu"}
@@ -283,7 +298,7 @@ def _argument(result: Result) -> str:
     return str(result.get("file", result["recipe"]))
 
 
-def _recipe_of(result: Result) -> Recipe | None:
+def recipe_of(result: Result) -> Recipe | None:
     """Return the recipe of an experiment as it is today; None if it is neither the package's nor in a file."""
     try:
         return find_recipe(_argument(result))
@@ -296,7 +311,7 @@ def changes(result: Result) -> list[str]:
 
     There are none if the recipe cannot be found or the result holds no settings.
     """
-    recipe = _recipe_of(result)
+    recipe = recipe_of(result)
     if recipe is None or "settings" not in result:
         return []
     return _differences(result["settings"], recipe.tables)
@@ -442,7 +457,7 @@ def judged(result: Mapping[str, Any], other: Mapping[str, Any]) -> Verdict | Non
 
     They are compared at the epochs chosen on validation, or at the last ones if one of them has no validation images.
     """
-    figure = _compared_at(result, other)
+    figure = compared_at(result, other)
     one, two = (dict(zip(r["seeds"], r[figure]["values"], strict=True)) for r in (result, other))
     splits = [r.get("evaluated_on", "test") for r in (result, other)]
     settings = [r.get("settings", {}) for r in (result, other)]
@@ -476,7 +491,7 @@ def _devices(result: Result) -> str:
 
 def compared(result: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """Return `judged` as a sentence of a page."""
-    epochs = "epochs chosen on validation" if _compared_at(result, other) == "chosen_on_validation" else "last epochs"
+    epochs = "epochs chosen on validation" if compared_at(result, other) == "chosen_on_validation" else "last epochs"
     revisions = {tuple(one.get("revisions", [])) for one in (result, other)}
     code = " The revisions of the code differ." if len(revisions) > 1 and all(revisions) else ""
     return f"`{result['recipe']}` compared with `{other['recipe']}` at the {epochs}: {judged(result, other)}.{code}"
@@ -489,7 +504,8 @@ def comparisons(results: Iterable[Mapping[str, Any]]) -> list[str]:
     return [compared(one, other) for one, other in pairs if one["recipe"] != other["recipe"] and judged(one, other)]
 
 
-def _compared_at(*results: Mapping[str, Any]) -> str:
+def compared_at(*results: Mapping[str, Any]) -> str:
+    """Return the figure that experiments are compared by: at the epoch chosen on validation, or else the last."""
     return next(name for name in ("chosen_on_validation", "last") if all(name in result for result in results))
 
 
