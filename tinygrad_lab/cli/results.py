@@ -19,25 +19,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="with --write: add the trials in this ledger of `tune`",
     )
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="draw accuracy against epoch, and the errors of several variants, into this file (.svg or .png)",
+    )
     parser.add_argument("--json", action="store_true", help="print a list of objects")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the three figures of each experiment, or write them."""
+    """Print the three figures of each experiment, write them, or draw them."""
     from tinygrad_lab.errors import ConfigError
+    from tinygrad_lab.inspect.plots import plot_path, write_plots
     from tinygrad_lab.train.ledger import read_ledger
     from tinygrad_lab.train.results import gather, read_runs, write_results
 
     if arguments.ledger and not arguments.write:
         raise ConfigError("--ledger: expected it with --write, got it alone; trials are shown on the page it writes")
+    plot = plot_path(arguments.plot) if arguments.plot is not None else None
     results = gather(read_runs(Path(arguments.runs)))
     if arguments.write:
         ledgers = sorted(Path(ledger) for ledger in arguments.ledger)
         write_results(results, Path(arguments.write), [trial for path in ledgers for trial in read_ledger(path)])
+    if plot is not None:
+        write_plots(results, plot)
     if arguments.json:
         print(json.dumps(results, indent=2))
     else:
         _print_table(results)
+        if plot is not None:
+            print(plot)
     return 0
 
 

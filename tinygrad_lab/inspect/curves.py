@@ -80,12 +80,21 @@ def _figure(size: tuple[float, float]) -> Any:
 
 def _png(figure: Any, title: str) -> bytes:
     """Return a figure as PNG, under a title that is plain text, not TeX."""
-    title = title.encode(errors="replace").decode()  # the name of a file may not be valid Unicode
-    figure.suptitle(textwrap.shorten(title, _LONGEST_TITLE, placeholder=" ..."), parse_math=False)
+    figure.suptitle(shortened(title), parse_math=False)
+    return saved(figure, "png", dpi=120)
+
+
+def shortened(title: str) -> str:
+    """Return a title as Matplotlib can draw it in one line; the name of a file may not be valid Unicode."""
+    return textwrap.shorten(title.encode(errors="replace").decode(), _LONGEST_TITLE, placeholder=" ...")
+
+
+def saved(figure: Any, format: str, *, dpi: float) -> bytes:
+    """Return a figure as a file's content without a date, and without warnings about characters that the font lacks."""
     content = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # warnings about characters that the font lacks
-        figure.savefig(content, format="png", dpi=120)
+        warnings.simplefilter("ignore", UserWarning)
+        figure.savefig(content, format=format, dpi=dpi, metadata={"Date": None} if format == "svg" else None)
     return content.getvalue()
 
 

@@ -68,6 +68,8 @@ _TRANSFER: dict[str, Any] = {
 }
 _RECIPE: dict[str, Any] = dict.fromkeys(("title", "source", "published", "remark"), str)
 _RECIPE |= {"milestone": float, "diverging": list[str], "comparisons": list[list[str]]}
+_RECIPE |= {"published_accuracy": float, "published_points": dict}
+_RECIPE |= dict.fromkeys(("plot_against", "plot_lines"), str)
 _ORIGIN: dict[str, Any] = dict.fromkeys(("stated", "inferred", "ours"), list[str])
 _KINDS: dict[str, Mapping[str, Any]] = {
     "data": _DATA,
@@ -435,6 +437,7 @@ def checked(tables: Table, name: str) -> Table:
             one_of(path.partition(".")[0], [t for t in _KNOWN if t != "variants"], f"{who}: variants.{variant}")
         _check_options(checked(_varied({**tables, "origin": {}}, variant, who), f"{name}:{variant}"), settings, who)
     _check_amounts(tables, who)
+    _check_published(tables.get("recipe", {}), f"{who}: recipe")
     return tables
 
 
@@ -459,6 +462,18 @@ def _check_amounts(tables: Table, who: str) -> None:
     if fits(image, tuple[int, int, int]) and image[0] in (1, 3) and image[1] == image[2] > 4:
         image = [*image[1:], image[0]]
         raise ConfigError(f"{who}: model.image: expected height, width and channels; use {image}")
+
+
+def _check_published(about: Mapping[str, Any], who: str) -> None:
+    """Check what the plots of a recipe's results take from its description."""
+    if not 0 <= (accuracy := about.get("published_accuracy", 0)) <= 1:
+        raise ConfigError(f"{who}.published_accuracy: expected an accuracy from 0 to 1, got {accuracy}")
+    for label, points in about.get("published_points", {}).items():
+        if not fits(points, list[list[float]]) or not all(len(p) == 2 and 0 <= p[1] <= 1 for p in points):
+            form = "pairs of a setting's value and an accuracy from 0 to 1, such as [[20, 0.9125]]"
+            raise ConfigError(f"{who}.published_points: {label!r}: expected {form}, got {points!r:.200}")
+    for key in about.keys() & {"plot_against", "plot_lines"}:
+        one_of(about[key].partition(".")[0], [t for t in _KNOWN if t not in NO_SETTINGS], f"{who}.{key}")
 
 
 def recipe_names() -> list[str]:
