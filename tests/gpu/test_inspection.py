@@ -9,9 +9,20 @@ import pytest
 
 import tinygrad_lab as tgl
 from tests.gpu.test_training_on_a_device import network, same
+from tests.inspect.test_page import GAP, HEAD, sequential
+from tests.inspect.test_run import trained
 from tests.strict_device import STRICT, to_device, to_host
+from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.inspect.draw import draw
-from tinygrad_lab.inspect.planes import class_activation, contributions, without_planes
+from tinygrad_lab.inspect.page import run_page
+from tinygrad_lab.inspect.planes import (
+    class_activation,
+    contributions,
+    grad_cam,
+    plane_contributions,
+    prune,
+    without_planes,
+)
 from tinygrad_lab.inspect.signals import signals
 from tinygrad_lab.inspect.summary import summarize
 from tinygrad_lab.losses import softmax_cross_entropy
@@ -49,6 +60,24 @@ def test_planes_equal_those_of_the_cpu() -> None:
         np.testing.assert_array_equal(to_host(look(there, to_device(x))), look(here, x))
     path = next(path for path in here.parameters() if path.endswith("weight")).removesuffix(".weight")
     assert same(without_planes(there, path, [0, 2]), without_planes(here, path, [0, 2]))
+
+
+def test_explanations_of_classes_equal_those_of_the_cpu() -> None:
+    x, labels = batch()
+    here, there = models["cnn7"](rng=0), models["cnn7"](rng=0).to(STRICT.name)
+    for classes in (labels, 1, None):
+        np.testing.assert_array_equal(to_host(grad_cam(there, to_device(x), classes)), grad_cam(here, x, classes))
+        found, expected = plane_contributions(there, to_device(x), classes), plane_contributions(here, x, classes)
+        np.testing.assert_array_equal(to_host(found.planes), expected.planes)
+        np.testing.assert_array_equal(to_host(found.rest), expected.rest)
+    logits = unbox(prune(there, "conv2", [1, 5])(to_device(x)))
+    np.testing.assert_array_equal(to_host(logits), unbox(prune(here, "conv2", [1, 5])(x)))
+
+
+def test_the_page_of_a_run_equals_that_of_the_cpu(tmp_path: Path) -> None:
+    folder = trained(tmp_path, model=sequential(*GAP, HEAD), training={"epochs": 1})
+    pages = [run_page(tgl.load_run(folder, device=device), mistakes=3, images=5) for device in ("cpu", STRICT.name)]
+    assert pages[0] == pages[1]
 
 
 def test_summary_and_drawing_need_no_arrays() -> None:

@@ -164,6 +164,7 @@ def test_class_activation_maps_are_drawn_of_both_classes(page: str, folder: Path
     for n, both in enumerate(planes["classes"]):
         maps = activation[n][..., both].transpose(2, 0, 1)
         np.testing.assert_allclose(drawn[n], 255 * maps / maps.max(), atol=0.51)
+        assert planes["decisions"]["empty"][n] == [not one.any() for one in maps]
 
 
 def test_exciting_images_are_those_with_the_highest_means(page: str, folder: Path) -> None:
@@ -337,7 +338,7 @@ def test_wrong_options(options: dict[str, Any], message: str, folder: Path) -> N
 
 def test_a_run_without_validation_images_says_so(tmp_path: Path) -> None:
     run: Run = tgl.load_run(trained(tmp_path, data={**TABLES["data"], "validation": 0.0}, training={"epochs": 1}))
-    with pytest.raises(OptionError, match=r"expected a split out of \['train', 'test'\], got 'validation'"):
+    with pytest.raises(OptionError, match=r"\['train', 'test'\], got 'validation'; train with data.validation=0.1"):
         run_page(run)
 
 

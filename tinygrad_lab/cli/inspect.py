@@ -27,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the page and print its path."""
+    from rich.console import Console
+
     from tinygrad_lab.errors import ConfigError
     from tinygrad_lab.files.writing import write_atomically, writing
     from tinygrad_lab.inspect.page import run_page
@@ -34,17 +36,19 @@ def run(arguments: argparse.Namespace) -> int:
 
     trained = load_run(arguments.run, weights=arguments.weights, device=arguments.device)
     path = arguments.output or trained.folder / "inspect.html"
-    page = run_page(
-        trained,
-        split=arguments.split,
-        root=arguments.data,
-        layer=arguments.layer,
-        picked=arguments.pick,
-        mistakes=arguments.mistakes,
-        images=arguments.images,
-        planes=arguments.planes,
-    ).encode()
+    with Console(stderr=True).status("Looking inside ..."):  # which only a terminal shows
+        page = run_page(
+            trained,
+            split=arguments.split,
+            root=arguments.data,
+            layer=arguments.layer,
+            picked=arguments.pick,
+            mistakes=arguments.mistakes,
+            images=arguments.images,
+            planes=arguments.planes,
+        )
+    content = page.encode()
     with writing(ConfigError, f"inspect: expected to write {path}"):
-        write_atomically(path, page)
-    print(f"{path}: {len(page) / 1e6:.1f} MB; open it in a browser")
+        write_atomically(path, content)
+    print(f"{path}: {len(content) / 1e6:.1f} MB; open it in a browser")
     return 0

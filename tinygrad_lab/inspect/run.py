@@ -196,7 +196,8 @@ class Run:
         there = {"train": True, "validation": validated, "test": "test" in splits}
         known = [name for name, is_there in there.items() if is_there]
         if split not in known:
-            raise OptionError(f"{self._who}: expected a split out of {known}, got {split!r}")
+            cure = "; train with data.validation=0.1 for validation images" if split == "validation" else ""
+            raise OptionError(f"{self._who}: expected a split out of {known}, got {split!r}{cure}")
         return self._resized(read_split(self.recipe, split, root=where))
 
     def prune(self, planes: int | Sequence[int], *, layer: str | None = None) -> Run:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_lab import registry
 from tinygrad_lab.autograd.tape import unbox
-from tinygrad_lab.backend import Array, backend_of, is_array
+from tinygrad_lab.backend import Array, backend_of, is_array, transfer
 from tinygrad_lab.errors import LabError
 from tinygrad_lab.inspect.cut import is_map, watch
 from tinygrad_lab.inspect.page.sprites import LONGEST, levels, sprite
@@ -140,7 +140,7 @@ def histograms(run: Run, history: list[dict[str, Any]], x: Array, labels: Array)
 
     Only innermost layers are listed. The gradient is that of the loss, a mean over the images, in evaluation mode.
     """
-    loss = registry.losses.bind(run.recipe["loss"])
+    loss, labels = registry.losses.bind(run.recipe["loss"]), transfer(labels, device_of(run.model))
     entries: list[dict[str, Any]] = []
     problems: list[str] = []
     for epoch, label, state in _kept_weights(run, history, problems.append):

@@ -269,7 +269,7 @@ function overlay(place, side, name) {
   const base = decisions.crops ? picture(decisions.crops, place, 160, `#${position}`) : example(position, 160);
   const heat = picture(decisions.heat, 2 * place + side, 160, `${decisions.method} of ${name}`, true);
   heat.style.height = `${base.height}px`;
-  return make("figure", {}, make("div", { class: "stack" }, base, heat), make("figcaption", {}, `${decisions.method} for ${name}`));
+  return make("figure", {}, make("div", { class: "stack" }, base, heat), make("figcaption", {}, `${decisions.method} for ${name}${decisions.empty[place][side] ? ": nothing speaks for it" : ""}`));
 }
 
 function bar(value, largest, kind) {

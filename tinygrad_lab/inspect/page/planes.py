@@ -146,6 +146,7 @@ def decisions(
         "amounts": rounded(amounts[:, planes]),
         "others": rounded(others),
         "rest": rounded(amounts[:, -1]),
+        "empty": (heat.max(axis=(2, 3)) <= 0).tolist(),
         "logits": rounded(amounts.sum(axis=1)),
         "maps": sprite(levels(tiles, low, high).reshape(-1, *tiles.shape[2:]), "viridis"),
         "heat": sprite(_as_bytes(heat).reshape(-1, *heat.shape[2:]), "heat"),
