@@ -79,14 +79,13 @@ def run_page(
     DataError
         The data are missing or damaged, or the split is empty.
     ShapeError
-        The run is not one on images, the network does not return logits (N, classes), or the layer has no maps.
+        The network does not return logits (N, classes), or the layer has no maps.
     """
     counts = {"mistakes": mistakes, "images": images, "planes": planes}
     if wrong := {name: count for name, count in counts.items() if count < 1}:
         raise OptionError(f"run_page: expected counts of 1 or more, got {wrong}")
     if split not in ("validation", "test"):
         raise OptionError(f"run_page: expected split 'validation' or 'test', got {split!r}")
-    run.require_images()
     data = run.data(split, root=root)
     if not len(data):
         raise DataError(f"run {run.folder}: expected {split} images, got none")
