@@ -59,7 +59,7 @@ def test_pytorch_weights_are_imported(theirs: Path, capsys: pytest.CaptureFixtur
 def test_arrays_of_a_file_are_listed(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["weights", "show", str(theirs / "theirs.npz")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["features.0.weight", "6,", "1,", "5,", "5", "float32"]
+    assert ["features.0.weight", "6,", "1,", "5,", "5", "float32"] in [line.split() for line in lines]
     assert lines[-1] == "11 arrays, 61,709 numbers"
     assert main(["weights", "show", str(theirs / "theirs.npz"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["classifier.weight"] == {"shape": [120, 400], "dtype": "float32"}
