@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tests.strict_device  # noqa: F401  registers the device
 import tinygrad_lab as tgl
 from tests.inspect.faults import FAULTS, Fault
 from tinygrad_lab.autograd.settings import SETTINGS
@@ -30,10 +31,11 @@ LIBRARY = SimpleNamespace(
 )
 
 
-def variables(fault: Fault) -> dict[str, Any]:
+def variables(fault: Fault, device: str = "cpu") -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name, array in fault.arrays.items():
-        made[name] = tgl.tensor(array) if name == "data" else tgl.Parameter(array)
+        moved = tgl.tensor(array, device=device)
+        made[name] = moved if name == "data" else tgl.Parameter(moved.value)
         if name.endswith("_frozen"):
             made[name].freeze()
     return made
@@ -49,6 +51,15 @@ def test_cause_and_line_of_a_planted_fault(fault: Fault) -> None:
     assert (cause.kind, cause.place.line) == (fault.kind, fault.line), str(cause)
     assert cause.place.file.endswith("faults.py")
     assert cause.remedy
+
+
+@pytest.mark.parametrize("fault", FAULTS[::4], ids=lambda fault: fault.name)
+def test_on_a_device_whose_arrays_numpy_cannot_read(fault: Fault) -> None:
+    made = variables(fault, "strict")
+    library = SimpleNamespace(**vars(LIBRARY) | {"array": lambda a: tgl.tensor(a, dtype="float32", device="strict")})
+    explanation = tgl.explain_backward(functools.partial(fault.compute, library, **made), of=made)
+    assert explanation[fault.variable].causes[0].kind == fault.kind
+    assert fault.kind in str(explanation)
 
 
 def test_there_are_forty_faults() -> None:

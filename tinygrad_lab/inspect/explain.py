@@ -59,11 +59,12 @@ class Values:
     @classmethod
     def of(cls, array: Array) -> Values:
         """Return the values of an array."""
-        flat = np.asarray(on_host(array)).reshape(-1)
+        array = np.asarray(on_host(array))
+        flat = array.reshape(-1)
         finite = flat[np.isfinite(flat)].astype("float64")
         mean, low, high = (finite.mean(), finite.min(), finite.max()) if finite.size else (0.0, 0.0, 0.0)
         return cls(
-            shape=tuple(np.shape(array)),
+            shape=array.shape,
             dtype=str(flat.dtype),
             elements=tuple(flat.tolist()) if flat.size <= _WHOLE else None,
             mean=float(mean),

@@ -13,7 +13,7 @@ from tinygrad_lab.errors import DTypeError, GradientError, OptionError
 from tinygrad_lab.inspect.blocks import Block
 from tinygrad_lab.inspect.draw import Box, Drawing, box_height, box_width
 from tinygrad_lab.inspect.explain import Values, labels_of, referred
-from tinygrad_lab.inspect.tracing import Place, Trace, arrays_of, is_output, place_of
+from tinygrad_lab.inspect.tracing import Place, Trace, arrays_of, is_output, on_host, place_of
 from tinygrad_lab.tensor import Tensor
 
 _MOST = 400  # operations and variables that a drawing can show
@@ -150,7 +150,7 @@ class _Tape:
         operation = self.trace.by_node.get(node)
         if operation is None:
             return ""
-        given = zip(operation.inputs, operation.values, strict=True)
+        given = zip(operation.inputs, map(on_host, operation.values), strict=True)
         numbers = [v for source, v in given if source is None and v is not None and np.ndim(v) == 0]
         return "".join(f" {float(number):.4g}" for number in numbers)
 

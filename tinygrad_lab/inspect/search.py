@@ -90,7 +90,8 @@ class Search:
         operation = self.trace.by_node.get(node)
         labels = {}
         for i, (name, source) in enumerate(zip(node.op.arguments, node.inputs, strict=False)):
-            constant = f"the constant {operation.values[i]}" if operation and np.ndim(operation.values[i]) == 0 else ""
+            value = on_host(operation.values[i]) if operation else None
+            constant = f"the constant {value}" if value is not None and np.ndim(value) == 0 else ""
             labels[name] = f"{name} ({constant or self.label(source)})"
         return replace(seen(node, operation), labels=labels)
 
