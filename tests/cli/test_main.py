@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -130,3 +132,20 @@ def test_weights_are_listed_in_natural_order(tmp_path: Path, capsys: Capture) ->
     assert main(["weights", "show", str(tmp_path / "w.npz")]) == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()[:4]]
     assert listed == ["2.fc.bias", "2.fc.weight", "10.bias", "output.bias"]
+
+
+def test_shells_complete_commands_and_options(capsys: Capture) -> None:
+    pytest.importorskip("shtab", reason="pip install -e '.[completion]'")
+    assert main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    syntax = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False)
+    assert (syntax.returncode, syntax.stderr) == (0, "")
+    ask = 'COMP_WORDS=(tinygrad-lab train --dr); COMP_CWORD=2; _shtab_tinygrad_lab; echo "${COMPREPLY[@]}"'
+    done = subprocess.run(["bash"], input=f"{script}\n{ask}\n", text=True, capture_output=True, check=False)
+    assert done.stdout.split() == ["--dry-run"]
+
+
+def test_completion_without_its_package(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert main(["completion", "zsh"]) == 1
+    assert "pip install 'tinygrad-lab[completion]'" in capsys.readouterr().err

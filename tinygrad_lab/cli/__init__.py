@@ -16,7 +16,7 @@ import os
 import pkgutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tinygrad_lab.errors import LabError, hint
@@ -85,28 +85,33 @@ def _forget_output() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _run(argv: Sequence[str]) -> int:
-    """Read the arguments and run the command that they name."""
+def make_parser(names: Collection[str]) -> argparse.ArgumentParser:
+    """Return the parser of the program, with the arguments of the named commands, which are imported."""
     from tinygrad_lab import __version__
 
-    parser = argparse.ArgumentParser(
-        prog="tinygrad-lab", description="An automatic differentiation framework to learn from."
-    )
+    parser = argparse.ArgumentParser(prog="tinygrad-lab", description="Automatic differentiation to learn from.")
     parser.add_argument("--version", action="version", version=f"tinygrad-lab {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
-    module, known = None, commands()
-    for name, summary in known.items():
+    for name, summary in commands().items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
-        if argv and argv[0] == name:
+        if name in names:
             module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
             module.add_arguments(subparser)
-    if argv and not argv[0].startswith("-") and module is None:
+            subparser.set_defaults(module=module, parser=subparser)
+    return parser
+
+
+def _run(argv: Sequence[str]) -> int:
+    """Read the arguments and run the command that they name."""
+    known = commands()
+    parser = make_parser(known.keys() & argv[:1])
+    if argv and not argv[0].startswith("-") and argv[0] not in known:
         parser.error(f"expected a command, got {argv[0]!r}; {hint(argv[0], known)}")
     arguments, unknown = parser.parse_known_args(argv)
-    if module is None:
+    if arguments.command is None:
         parser.print_help(sys.stderr)
         return 2
     if unknown:  # argparse would show the usage of the whole program
-        advice = module.advice(unknown) if hasattr(module, "advice") else ""
-        subparsers.choices[argv[0]].error(f"unrecognized arguments: {' '.join(unknown)}{advice}")
-    return int(module.run(arguments))
+        advice = arguments.module.advice(unknown) if hasattr(arguments.module, "advice") else ""
+        arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}{advice}")
+    return int(arguments.module.run(arguments))
