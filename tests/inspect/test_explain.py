@@ -128,6 +128,17 @@ def test_units_that_are_dead_for_the_whole_batch() -> None:
     assert "2 of 5 units for the whole batch: 1, 4" in found["weight"].causes[0].text
 
 
+def test_variables_of_a_partial_function_have_their_names() -> None:
+    model, x, labels = network()
+
+    def loss(network: Any, images: Any) -> Any:
+        return softmax_cross_entropy(network(images), labels)
+
+    names = [v.name for v in tgl.explain_backward(functools.partial(loss, model, images=x)).variables]
+    assert names[:2] == ["network.0.weight", "network.0.bias"]
+    assert not [name for name in names if name.startswith(("images", "leaf"))]
+
+
 def test_frozen_layers_are_one_cause() -> None:
     model, x, labels = network()
     model[0].freeze()
@@ -136,6 +147,7 @@ def test_frozen_layers_are_one_cause() -> None:
     assert explanation["2.weight"].values is not None
 
 
+@tgl.reference_only()
 def test_under_checkpoint_and_through_several_outputs() -> None:
     w = tgl.tensor(np.ones((1, 4, 4, 1), "float32"), requires_grad=True)
 

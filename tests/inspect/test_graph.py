@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
+import tests.strict_device  # noqa: F401  registers the device
 import tinygrad_lab as tgl
 from tinygrad_lab.errors import DTypeError, GradientError, OptionError
 
@@ -67,6 +68,11 @@ def test_a_tensor_computed_earlier_and_a_used_tape() -> None:
     assert "gradient" not in tgl.draw_graph(result).description
     assert "gradient" not in tgl.draw_graph(a * 2.0).description  # no scalar, and no cotangent
     assert "gradient [2., 4.]" in tgl.draw_graph(a * 2.0, cotangent=np.array([1.0, 2.0])).description
+
+
+def test_on_a_device_whose_arrays_numpy_cannot_read() -> None:
+    w = tgl.tensor([1.0, 2.0], requires_grad=True, device="strict")
+    assert "w (2,) = [1., 2.], gradient [3., 3.]" in tgl.draw_graph(lambda: (w * 3.0).sum()).description
 
 
 def test_wrong_calls_are_refused() -> None:

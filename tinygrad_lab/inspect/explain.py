@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from numbers import Number
 from typing import Any
@@ -401,13 +403,17 @@ def _named(of: Any, name: str) -> dict[str, Tensor]:
 
 def referred(function: Any) -> dict[str, Tensor]:
     """Return the variables of tensors and layers that a function refers to by name; data are left out."""
+    things: Mapping[str, Any] = {}
+    if isinstance(function, partial):
+        with suppress(ValueError):  # a function that is not written in Python may have no signature
+            things = inspect.signature(function.func).bind_partial(*function.args, **function.keywords).arguments
+        function = function.func
     function = inspect.unwrap(function)
-    if not (inspect.isfunction(function) or inspect.ismethod(function)):
-        return {}
-    used = inspect.getclosurevars(function)
-    things = {**used.globals, **used.nonlocals}.items()
-    layers = {name: thing for name, thing in things if isinstance(thing, Layer)}
-    tensors = {name: thing for name, thing in things if isinstance(thing, Parameter) or _is_leaf(thing)}
+    if inspect.isfunction(function) or inspect.ismethod(function):
+        used = inspect.getclosurevars(function)
+        things = {**used.globals, **used.nonlocals, **things}
+    layers = {name: thing for name, thing in things.items() if isinstance(thing, Layer)}
+    tensors = {name: thing for name, thing in things.items() if isinstance(thing, Parameter) or _is_leaf(thing)}
     return _named(layers | tensors, "of")
 
 
