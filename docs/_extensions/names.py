@@ -172,6 +172,8 @@ def documented_as(name: str) -> str:
     thing = resolved(name)
     if isinstance(thing, type):
         hidden = "" if issubclass(thing, Exception) else "   :members:\n"
+        foreign = [name for name, member in vars(thing).items() if type(member).__module__.startswith("sklearn.")]
+        hidden += f"   :exclude-members: {', '.join(foreign)}\n" if foreign else ""
         return f".. autoclass:: {name}\n{hidden}"
     if isinstance(thing, Primitive) or inspect.isroutine(thing):
         return f".. autofunction:: {name}\n"
