@@ -18,9 +18,11 @@ import importlib.metadata
 import inspect
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -82,6 +84,16 @@ class Plugin:
 
     def __str__(self) -> str:
         return f"{self.target} of {self.distribution} {self.version}"
+
+
+def _place(error: BaseException) -> str:
+    """Return the line of a plugin that raised an error on import; nothing if the error is about the entry point."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames[1:] else ""
+
+
+def _cure(error: BaseException) -> str:
+    return "reinstall or uninstall" if isinstance(error, (AttributeError, ImportError)) else "mend or uninstall"
 
 
 class Registry(Mapping[str, Any]):
@@ -160,8 +172,8 @@ class Registry(Mapping[str, Any]):
                 raise
             except BaseException as error:  # a plugin may raise anything, even SystemExit
                 raise PluginError(
-                    f"{self.kind}: {name!r} ({plugin}) cannot be imported: {type(error).__name__}: {error}; "
-                    f"reinstall or uninstall {plugin.distribution}"
+                    f"{self.kind}: {name!r} ({plugin}) cannot be imported: {type(error).__name__}: {error}"
+                    f"{_place(error)}; {_cure(error)} {plugin.distribution}"
                 ) from error
             self._check(plugin, loaded)
             self._loaded[name] = loaded

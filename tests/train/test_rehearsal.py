@@ -110,5 +110,6 @@ def test_the_command_draws_and_suggests(tmp_path: Path, capsys: pytest.CaptureFi
     (path,) = tmp_path.iterdir()
     assert path.name == "lenet5-learning-rates.png"
     assert path.read_bytes().startswith(b"\x89PNG")
-    assert main(["train", "--find-lr", "--seeds", "2"]) == 1
-    assert "expected one recipe and one seed" in capsys.readouterr().err
+    for more in (["--seeds", "2"], ["--dry-run"], ["--until-decided", "lenet5"]):
+        assert main(["train", "--find-lr", *more]) == 1
+        assert "expected one of them, one recipe and one seed, got more" in capsys.readouterr().err

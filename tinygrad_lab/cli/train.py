@@ -73,8 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.seeds < 1:
         raise ConfigError(f"--seeds: expected at least 1, got {arguments.seeds}")
     recipe = find_recipe(arguments.recipe).override(arguments.set)
-    if (arguments.dry_run or arguments.find_lr) and (arguments.seeds != 1 or arguments.until_decided):
-        raise ConfigError("--dry-run and --find-lr: expected one recipe and one seed, got --seeds or --until-decided")
+    if arguments.dry_run + arguments.find_lr + (arguments.seeds != 1 or bool(arguments.until_decided)) > 1:
+        raise ConfigError("--dry-run and --find-lr: expected one of them, one recipe and one seed, got more")
     if arguments.at_most is not None and not arguments.until_decided:
         raise ConfigError("--at-most: expected it with --until-decided, got it alone; --seeds gives a fixed number")
     if arguments.until_decided:
