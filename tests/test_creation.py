@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_lab as tgl
+from tests.strict_device import StrictArray
 from tinygrad_lab.errors import ShapeError
 
 
@@ -40,6 +41,7 @@ def test_created_tensors_may_be_leaves_on_a_device() -> None:
     (x * x).sum().backward()
     assert x.grad is not None
     assert x.grad.tolist() == [2.0, 2.0, 2.0]
+    assert isinstance(tgl.zeros(2, device="strict").value, StrictArray)
     assert tgl.zeros(2, device="strict").device == tgl.zeros_like(tgl.zeros(2, device="strict")).device == "strict"
 
 

@@ -22,7 +22,7 @@ from tinygrad_lab.train.dry_run import dry_run
 from tinygrad_lab.train.range_test import RangeTest, range_test
 from tinygrad_lab_layers import Dense, Flatten
 
-SMALL = ["--set", "data.per_class=10", "--set", "augment=[]"]
+SMALL = ["--set", "data.per_class=2", "--set", "data.batch_size=4", "--set", "augment=[]"]
 
 
 def small(**options: Any) -> Trainer:
@@ -43,7 +43,7 @@ def test_a_dry_run_shows_network_data_time_and_memory_and_writes_nothing(
     told = capsys.readouterr().out
     for part in (
         "Total parameters: 61,706",
-        "digits: 100 training + 145 validation + 359 test images",
+        "digits: 20 training + 145 validation + 359 test images",
         "a run: 30 epochs of",
     ):
         assert part in told

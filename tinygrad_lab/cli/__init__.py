@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import functools
 import importlib
 import importlib.util
 import io
@@ -25,6 +26,7 @@ from tinygrad_lab.files.writing import refusal
 _LONGEST_MESSAGE = 2000  # characters
 
 
+@functools.cache
 def commands() -> dict[str, str]:
     """Return the commands and what each does, without importing them."""
     found = {}
