@@ -315,10 +315,12 @@ def test_looks_at_test_images_are_counted(folder: Path, tmp_path: Path) -> None:
     run, result = tgl.load_run(copy), copy / "result.json"
     before = json.loads(result.read_text())
     run_page(run, mistakes=1, images=1, planes=1)
+    with pytest.raises(OptionError):
+        run_page(run, split="test", layer="none")
     assert json.loads(result.read_text()) == before
     found = content(run_page(run, split="test", mistakes=1, images=1, planes=1))
     assert len(found["images"]["labels"]) == 359
-    assert found["run"]["looks"] == before["test_looks"] + 1
+    assert found["looks"] == before["test_looks"] + 1
     assert json.loads(result.read_text()) == {**before, "test_looks": before["test_looks"] + 1}
 
 

@@ -91,17 +91,16 @@ def run_page(
         raise DataError(f"run {run.folder}: expected {split} images, got none")
     if outside := [n for n in picked if not 0 <= n < len(data)]:
         raise OptionError(f"run_page: expected images from 0 to {len(data) - 1}, got {outside}")
-    looks = count_test_look(run.folder) if split == "test" else None
     report = run.evaluate(data)
     chosen = _to_look_into(report, picked, mistakes)
     content = {
-        "run": _facts(run, data, report, split, looks),
+        "run": _facts(run, data, report, split),
         "images": _images(data, report, chosen, images),
         "chosen": chosen.tolist(),
-        "picked": len(picked),
         **_inside(run, data, chosen),
         **_planes(run, data, report, chosen, layer, planes, root),
     }
+    content["looks"] = count_test_look(run.folder) if split == "test" else None
     return _filled(f"{run.recipe['recipe'].get('title', run.recipe.name)}", content)
 
 
@@ -116,7 +115,7 @@ def _filled(title: str, content: dict[str, Any]) -> str:
     return Template(frame).substitute(parts, title=html.escape(title))
 
 
-def _facts(run: Run, data: Dataset, report: Report, split: str, looks: int | None) -> dict[str, Any]:
+def _facts(run: Run, data: Dataset, report: Report, split: str) -> dict[str, Any]:
     """Return what the head of the page says, the classes and the curves."""
     names = report.prediction.names
     size = sum(v.size for v in run.model.parameters().values())
@@ -127,7 +126,6 @@ def _facts(run: Run, data: Dataset, report: Report, split: str, looks: int | Non
         "parameters": size,
         "data": run.recipe["data"]["name"],
         "split": split,
-        "looks": looks,
         "size": list(run.image),
         "noun": data.noun,
         "weights": run.weights,

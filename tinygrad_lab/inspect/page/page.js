@@ -97,7 +97,7 @@ const accuracy = accuracyOf(images.predicted);
 
 function showFacts() {
   const size = run.size.join("×");
-  const looks = run.looks === null ? "" : `; this is look ${run.looks} of this run at its test images`;
+  const looks = page.looks === null ? "" : `; this is look ${page.looks} of this run at its test images`;
   byId("facts").append(
     `${run.network}, ${run.parameters.toLocaleString("en")} parameters, ${run.weights} weights of ${run.folder}. `,
     `${run.data} ${run.split}: ${imagesOf(count)} of ${size}, accuracy `,
@@ -243,8 +243,11 @@ function showCell(row, column) {
 
 function showMistakes() {
   const wrong = images.predicted.filter((label, i) => label !== images.labels[i]).length;
-  const more = page.chosen.some((i) => images.predicted[i] === images.labels[i]) ? " Right predictions among them were picked, or are the least certain." : "";
-  byId("mistakes-note").textContent = `${imagesOf(wrong)} of ${count.toLocaleString("en")} ${wrong === 1 ? "is" : "are"} predicted wrongly. These are the most confident ones; choose one to see why.${more}`;
+  const others = page.chosen.some((i) => images.predicted[i] === images.labels[i]);
+  const also = others ? " Below are also right predictions, which were picked or are the least certain." : "";
+  byId("mistakes-note").textContent = wrong
+    ? `${imagesOf(wrong)} of ${count.toLocaleString("en")} ${wrong === 1 ? "is" : "are"} predicted wrongly. Below are the most confident mistakes; choose one to see its reasons.${also}`
+    : `None of ${imagesOf(count)} is predicted wrongly. Below are right predictions, which were picked or are the least certain.`;
   byId("mistakes-tiles").append(...page.chosen.map((position, place) => imageTile(position, [
     `${names[images.predicted[position]]} ${percent(images.confidence[position])}`,
     images.predicted[position] === images.labels[position] ? "right" : `is ${names[images.labels[position]]}`,
