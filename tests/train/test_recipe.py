@@ -402,3 +402,8 @@ def test_a_network_that_gives_maps_is_refused() -> None:
     recipe = find_recipe("lenet5").override([f'model={{name="sequential", layers={layers}}}'])
     with pytest.raises(ConfigError, match=r"expected outputs \(N, classes\), got maps of shape \(30, 30, 10\); end"):
         build_trainer(recipe)
+
+
+def test_outputs_without_a_class_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+    build_trainer(find_recipe("lenet5").override(["model.classes=30"]))
+    assert "recipe 'lenet5': 30 outputs for 10 classes; --set model.classes=10" in caplog.text

@@ -13,7 +13,7 @@ from tinygrad_lab.arguments import fits
 from tinygrad_lab.autograd.settings import reference_only
 from tinygrad_lab.backend import Shape
 from tinygrad_lab.data import Compose, Dataset, Source
-from tinygrad_lab.errors import ConfigError, LabError
+from tinygrad_lab.errors import ConfigError, LabError, warn_once
 from tinygrad_lab.limits import check_memory
 from tinygrad_lab.nn.functional import watched_output_shapes
 from tinygrad_lab.nn.layer import Layer
@@ -55,18 +55,27 @@ def check_images(recipe: Recipe, model: Layer, augment: Compose, data: Dataset) 
             continue
         batch_size = recipe["data"].get("batch_size", BATCH_SIZE) if pipeline is augment else 1
         check_step(f"recipe {recipe.name!r}", model, shape, batch_size=min(batch_size, len(data)))
-        if fits(out, tuple[int, int, int, int]):
-            raise ConfigError(
-                f"recipe {recipe.name!r}: expected outputs (N, classes), got maps of shape {out[1:]}; end the network "
-                "with global_avg_pool2d, or with flatten and dense"
-            )
-        if fits(out, tuple[int, int]) and 1 < out[1] < len(data.classes):
-            count, option = len(data.classes), _option(recipe, "classes")
-            advice = "change the network's last layer" if option is None else f"--set model.classes={count}"
-            raise ConfigError(
-                f"recipe {recipe.name!r}: expected an output for each of the {count} classes of {data.name!r}, "
-                f"got {out[1]}; {advice}"
-            )
+        _check_outputs(recipe, out, data)
+
+
+def _check_outputs(recipe: Recipe, out: Any, data: Dataset) -> None:
+    """Check that the shape of the outputs fits the classes; log a warning if there are too many."""
+    who, count = f"recipe {recipe.name!r}", len(data.classes)
+    if fits(out, tuple[int, int, int, int]):
+        raise ConfigError(
+            f"{who}: expected outputs (N, classes), got maps of shape {out[1:]}; end the network with "
+            "global_avg_pool2d, or with flatten and dense"
+        )
+    if not fits(out, tuple[int, int]) or out[1] < 2 or count < 2:
+        return
+    option = _option(recipe, "classes")
+    advice = "change the network's last layer" if option is None else f"--set model.classes={count}"
+    if out[1] < count:
+        raise ConfigError(
+            f"{who}: expected an output for each of the {count} classes of {data.name!r}, got {out[1]}; {advice}"
+        )
+    if out[1] > count:
+        warn_once(f"{who}: {out[1]} outputs for {count} classes; {advice}")
 
 
 def shape_after(pipeline: Compose, data: Dataset) -> Shape:
