@@ -104,6 +104,7 @@ def test_wrong_ranges_are_refused(wrong: dict[str, Any]) -> None:
         range_test(small(), **wrong)
 
 
+@pytest.mark.slow
 def test_the_command_draws_and_suggests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--find-lr", "--runs", str(tmp_path), *SMALL]) == 0
     assert "suggestion: --set optimizer.lr=" in capsys.readouterr().out
