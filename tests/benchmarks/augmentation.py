@@ -2,8 +2,9 @@
 
 python tests/benchmarks/augmentation.py [rounds]
 
-The step is one of `alexnet_small` on such a batch. In each round, all augmentations and the step are measured in turn,
-compiled and in NumPy alone, so that a slowdown of the machine affects all of them. A share is the median over rounds.
+The step is a training step of the network `alexnet_small` on such a batch. Each round measures all augmentations and
+the step in turn, with compiled kernels and with NumPy alone, so that a slowdown of the machine affects all of them.
+A share is the median over the rounds.
 """
 
 from __future__ import annotations

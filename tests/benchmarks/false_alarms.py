@@ -111,8 +111,9 @@ def page(found: dict[str, Any]) -> str:
         "# False alarms",
         "",
         f"The kit judged {len(rows)} correct layers on {draws:,} drawn cases, at least",
-        f"{min(r['draws'] for r in rows):,} for each layer. In {total(rows, 'comparisons'):,} judgments of a property",
-        f"on a case it gave **{alarms} false alarms**. The run took {total(rows, 'seconds') / 60:.0f} minutes,",
+        f"{min(r['draws'] for r in rows):,} for each layer. A judgment is the result of one property on one case.",
+        f"Of {total(rows, 'comparisons'):,} judgments, **{alarms} were false alarms**. The run took "
+        f"{total(rows, 'seconds') / 60:.0f} minutes,",
         f"in batches of {found['batch']} structures.",
         "",
         "A draw is one structure with the values drawn for it. It counts once, even if the layer has statistics or",

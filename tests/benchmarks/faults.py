@@ -72,13 +72,14 @@ def page() -> str:
     table = [f"| {f.name.replace('_', ' ')} | {f.state} | `{found}` | {answer} |" for f, found, answer in rows]
     text = f"""`tgl.explain_backward` is tested by {len(rows)} small networks, each with one fault of training: a
     gradient that is zero, missing, not finite, vanishing or exploding. It names the cause and the line of {right} of
-    {len(rows)}. The project wrote the faults together with the explanations, so this is a test of what is covered,
-    not a sample of faults in practice.
+    these {len(rows)} faults. The faults and the explanations have the same authors, so this tests the kinds of faults
+    that the explanations cover; it does not show how many faults in practice they explain.
 
     The same functions ran in PyTorch under `torch.autograd.detect_anomaly`, which reports the operation that first made
-    a gradient NaN, and was not made for gradients that are zero or missing. Of the same faults it gave the line of
-    {count[RIGHT]}, another line for {count[OTHER]} (where the first NaN appeared in the backward pass), a message
-    without a line for {count[NONE]} (the loss has no gradient at all), and no message for {count[SILENT]}.
+    a gradient NaN, and was not made for gradients that are zero or missing. For {count[RIGHT]} of the
+    same faults it gave the right line; for {count[OTHER]}, another line, where the first NaN appeared in the backward
+    pass; for {count[NONE]}, a message without a line (the loss has no gradient at all); for {count[SILENT]}, no
+    message.
 
     Written by `python -m tests.benchmarks.faults` (NumPy {np.__version__}, PyTorch {torch.__version__})."""
     paragraphs = [textwrap.fill(" ".join(part.split()), 140) for part in text.split("\n\n")]

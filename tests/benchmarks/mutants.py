@@ -21,10 +21,10 @@ from tinygrad_lab.registry import layers
 
 HEAD = """# Mutants of the layers
 
-`tinygrad-lab check --mutants` changes a layer's own code in one place at a time (a term dropped, a factor 1.01, a sign,
-a transpose, a mean for a sum) and runs the kit's `ci` profile on each of these mutants. A mutant is *killed* if the kit
-reports an error. Operations that layers share are not mutated: their own tests and the [planted bugs](planted_bugs.md)
-cover them.
+`tinygrad-lab check --mutants` changes a layer's own code in one place at a time (it drops a term, multiplies by 1.01,
+changes a sign, transposes a matrix, or replaces a sum with a mean) and runs the kit's `ci` profile on each of these
+mutants. A mutant is *killed* if the kit reports an error. Operations that layers share are not mutated: their own tests
+and the [planted bugs](planted_bugs.md) cover them.
 """
 
 
@@ -65,7 +65,7 @@ def page(done: dict[str, dict[str, Any]]) -> str:
             by = ", ".join(f"{name} {n}" for name, n in Counter(row["killed"]).most_common())
             lines.append(f"| {row['layer']} | {count} | {by} |")
     if none:
-        lines += ["", f"No mutants, because they have no arithmetic of their own: {', '.join(none)}."]
+        lines += ["", f"Layers without mutants, because they have no arithmetic of their own: {', '.join(none)}."]
     if missing := [name for name in layers if name not in done]:
         lines += ["", f"Not run yet: {', '.join(missing)}."]
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}, Hypothesis {hypothesis.__version__}"

@@ -211,8 +211,9 @@ each. A product of two square matrices of 2048 rows runs at {rate:.0f} GFLOP/s. 
 
 PAGE = """# Speed and memory
 
-A ratio above 1 means faster than PyTorch eager in its faster layout, default or channels-last. **Bold** ratios are
-below the aim; bold memory is more than PyTorch takes. [](../explanation/performance.md) describes the method.
+A ratio above 1 means that tinygrad_lab is faster than PyTorch eager in the faster of PyTorch's two layouts, default and
+channels-last. **Bold** ratios are below the aim; bold memory is more than PyTorch takes.
+[](../explanation/performance.md) describes the method.
 
 ## Processors compared
 

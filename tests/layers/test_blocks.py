@@ -87,7 +87,8 @@ def test_padded_shortcut_has_no_parameters() -> None:
 
 def test_shapes_that_cannot_be_added_are_refused_by_output_shape() -> None:
     block = Residual(Conv2d(4, 8, kernel_size=3), shortcut="projected", channels=(4, 8))
-    with pytest.raises(ShapeError, match=r"got \(1, 4, 4, 8\) and \(1, 6, 6, 8\); use .*padding in the windows"):
+    message = r"got \(1, 4, 4, 8\) and \(1, 6, 6, 8\); use .*pad the windows of the inner layer"
+    with pytest.raises(ShapeError, match=message):
         block.output_shape((1, 6, 6, 4))
 
 

@@ -78,7 +78,8 @@ class Verdict:
             return [f"{count}: no interval"]
         details = [f"{100 * self.level:.4g} % interval {100 * self.low:+.2f} to {100 * self.high:+.2f}", count]
         if self.more is not None:
-            details.append(f"even odds to decide with about {self.more:,} more")
+            further = f"{self.more:,} more {self.unit if self.more > 1 else self.unit[:-1]}"
+            details.append(f"about {further} would decide with a chance of 50 %")
         return details
 
 
@@ -128,7 +129,8 @@ def verdict(a: Any, b: Any, *, images: int | None = None, level: float = LEVEL) 
     Examples
     --------
     >>> print(verdict([0.91, 0.93, 0.92], [0.90, 0.91, 0.91], images=2000))
-    undecided: 1.33 points higher (95 % interval -0.10 to +2.77, 3 seeds, even odds to decide with about 1 more)
+    undecided: 1.33 points higher (95 % interval -0.10 to +2.77, 3 seeds,
+    about 1 more seed would decide with a chance of 50 %)
     >>> verdict({0: 0.91, 1: 0.93, 2: 0.92, 3: 0.93}, {0: 0.90, 1: 0.91, 2: 0.91, 3: 0.92}).better
     'first'
     >>> right = np.arange(1000) % 10 != 0

@@ -17,7 +17,8 @@ class AdaptiveAvgPool2d(tgl.Layer):
     .. math:: y_{n,p,q,c} = \operatorname{mean}\; x_{n,\; \lfloor p H / P \rfloor \,:\, \lceil (p + 1) H / P \rceil,\;
               \lfloor q W / Q \rfloor \,:\, \lceil (q + 1) W / Q \rceil,\; c}
 
-    Windows overlap by a pixel if P does not divide H. If the map is smaller than the grid, pixels are repeated.
+    If P does not divide H, neighboring windows can overlap by a pixel. If the map is smaller than the grid, pixels are
+    repeated.
 
     Parameters
     ----------
@@ -33,12 +34,13 @@ class AdaptiveAvgPool2d(tgl.Layer):
     ShapeError
         x is not (N, H, W, C), or is an empty map.
     OptionError
-        The size is not a positive whole number or a pair of them.
+        The size is neither a positive whole number nor a pair of them.
 
     References
     ----------
     PyTorch, ``torch.nn.AdaptiveAvgPool2d``. K. He, X. Zhang, S. Ren, J. Sun, "Spatial pyramid pooling in deep
-    convolutional networks for visual recognition", ECCV 2014, section 2.2, who take the maximum.
+    convolutional networks for visual recognition", ECCV 2014, section 2.2, with the maximum instead of
+    the mean.
 
     Examples
     --------

@@ -14,7 +14,7 @@ from tinygrad_lab_layers.window_reference import Grid
 
 @st.composite
 def draw_case(draw: Any) -> Case:
-    """Draw windows that overlap or leave gaps, padding narrower than them, and whether it is counted."""
+    """Draw windows that overlap or leave gaps, padding narrower than the window, and whether padding is counted."""
     kernel_size = draw(strategies.windows())
     narrow = strategies.explicit_paddings(min(strategies.as_pair(kernel_size)) - 1)
     options = {

@@ -27,7 +27,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def _moments(x: Any) -> Iterator[tuple[int, float, float, int]]:
-    """Yield the number, mean, variance and size of each channel."""
+    """Yield the index, mean, variance and number of elements of each channel."""
     for c in range(x.shape[-1]):
         values = [float(v) for v in x[..., c].reshape(-1)]
         mean = sum(values) / len(values)
@@ -35,7 +35,7 @@ def _moments(x: Any) -> Iterator[tuple[int, float, float, int]]:
 
 
 def _normalized(layer: Any, x: Any) -> Any:
-    """Return each channel minus its mean, divided by its deviation: those of the batch, or the running ones."""
+    """Return the normalized, scaled and shifted channels; evaluation uses the running mean and variance."""
     state, out = layer.state(), np.empty_like(x)
     for c, mean, variance, _ in _moments(x):
         if not layer.training:

@@ -18,9 +18,9 @@ class BatchNorm(tgl.Layer):
               \qquad \mu = \frac1m \sum x, \quad v = \frac1m \sum (x - \mu)^2
 
     with the sums over all m = N H W elements of a channel, and an activation phi. Evaluation uses running statistics,
-    which training updates: :math:`\bar\mu \leftarrow \lambda \bar\mu + (1 - \lambda) \mu`, and likewise the variance,
-    which is divided by m - 1 here (with m = 1 the running variance is unchanged). A frozen layer (`Layer.freeze`) uses
-    its running statistics in training too, and does not change them.
+    which training updates: :math:`\bar\mu \leftarrow \lambda \bar\mu + (1 - \lambda) \mu`. The running variance is
+    updated in the same way, from a variance with the divisor m - 1 instead of m; if m = 1, it does not change. A frozen
+    layer (`Layer.freeze`) uses its running statistics in training too, and does not change them.
 
     Parameters
     ----------

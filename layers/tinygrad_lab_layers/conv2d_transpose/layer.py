@@ -17,8 +17,8 @@ class Conv2dTranspose(tgl.Layer):
     .. math:: y_{n,h,w,o} = b_o + \sum_{c} \sum_{\substack{i,j,p,q:\\ p s + i d - t = h\\ q s + j d - l = w}}
               x_{n,p,q,c}\; w_{i,j,o,c}
 
-    Here s is the stride, d the dilation, t and l the padding at the top and on the left, which is cut off. It is the
-    adjoint of the convolution of stride s from y to x: that convolution's gradient, used as a forward.
+    Here s is the stride, d the dilation, t and l the padding at the top and on the left, which is cut off. The layer
+    is the adjoint of the convolution of stride s from y to x: that convolution's gradient, used as a forward.
 
     Parameters
     ----------
@@ -29,10 +29,10 @@ class Conv2dTranspose(tgl.Layer):
     stride : int or (vertical, horizontal)
         The distance in y between neighboring pixels of x.
     padding : int, (vertical, horizontal), ((top, bottom), (left, right)), "same" or "valid"
-        Rows and columns cropped from the result. ``"valid"`` crops none; ``"same"`` leaves H stride rows.
+        Rows and columns cropped from the result. ``"valid"`` crops none; ``"same"`` leaves H * stride rows.
     output_padding : int or (vertical, horizontal)
         Rows and columns added at the bottom and on the right, fewer than the stride. A convolution of stride s maps s
-        different heights to H rows; this selects one of them.
+        different heights to H rows; this option selects one of them.
     dilation : int or (vertical, horizontal)
         The distance between neighboring elements of a filter.
     groups : int

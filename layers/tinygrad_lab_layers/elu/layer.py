@@ -22,8 +22,8 @@ elu.defvjp(x=lambda g, out, alpha: tgl.where(out > 0, g, g * (out + alpha)))  # 
 class ELU(tgl.Layer):
     r"""Exponential linear unit: :math:`y = x` for x > 0 and :math:`\alpha (e^x - 1)` for x <= 0, element by element.
 
-    The derivative is 1 where x > 0 and y + alpha elsewhere, also at 0; with alpha = 1 it is continuous. Nothing
-    overflows, because the exponential is applied only to negative numbers. NaN stays NaN.
+    The derivative is 1 where x > 0 and y + alpha elsewhere, including at x = 0; with alpha = 1 it is continuous.
+    Nothing overflows, because the exponential is applied only to numbers up to 0. NaN stays NaN.
 
     Parameters
     ----------

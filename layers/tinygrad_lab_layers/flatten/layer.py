@@ -32,7 +32,7 @@ class Flatten(tgl.Layer):
 
     References
     ----------
-    Row-major order as of NumPy's ``ravel``. Between maps and dense layers: A. Krizhevsky, I. Sutskever, G. Hinton,
+    Row-major order as in NumPy's ``ravel``. Between maps and dense layers: A. Krizhevsky, I. Sutskever, G. Hinton,
     "ImageNet classification with deep convolutional neural networks", 2012, section 3.5.
 
     Examples

@@ -65,8 +65,8 @@ class GELU(tgl.Layer):
     .. math:: y = x\, \Phi(x) = \tfrac12 x \operatorname{erfc}(-x / \sqrt 2) \qquad \text{or} \qquad
               y = \tfrac12 x \big(1 + \tanh\big(\sqrt{2/\pi}\,(x + 0.044715\, x^3)\big)\big)
 
-    The second form differs from the first by less than 5e-4. Both are exact for large numbers of either sign. At minus
-    infinity the result is NaN (0 times infinity). NaN stays NaN.
+    The second form differs from the first by less than 5e-4. Both stay accurate for large numbers of either sign. At
+    minus infinity the result is NaN (0 times infinity). NaN stays NaN.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def reference(layer: Any, x: Any) -> Any:
-    """Return each group of each image minus its mean, divided by its deviation."""
+    """Return the normalized groups of each image, scaled and shifted channel by channel."""
     config, state, out = layer.config(), layer.state(), np.empty_like(x)
     each = config["channels"] // config["groups"]
     for n in range(x.shape[0]):
@@ -44,8 +44,8 @@ cases = LayerCases(
     bad_inputs=(
         BadInput(args=(2, 4), inputs=((2, 3),), error=tgl.errors.ShapeError, match=r"expected shape \(N, ..., 4\)"),
         BadInput(args=(2, 4), inputs=((2, 0, 2, 4),), error=tgl.errors.ShapeError, match="at least one pixel"),
-        BadInput(args=(2, 3), error=tgl.errors.OptionError, match="got 2 groups of 3 channels"),
-        BadInput(args=(1, 0), error=tgl.errors.OptionError, match="got 1 groups of 0 channels"),
+        BadInput(args=(2, 3), error=tgl.errors.OptionError, match="got groups=2 and channels=3"),
+        BadInput(args=(1, 0), error=tgl.errors.OptionError, match="got groups=1 and channels=0"),
         BadInput(args=(2, 4), options={"eps": 0.0}, error=tgl.errors.OptionError, match="expected eps > 0"),
     ),
 )

@@ -59,7 +59,7 @@ class GroupNorm(tgl.Layer):
     def __init__(self, groups: int, channels: int, *, eps: float = 1e-5) -> None:
         if groups < 1 or channels < groups or channels % groups:
             raise tgl.errors.OptionError(
-                f"GroupNorm: expected groups that divide the channels, got {groups} groups of {channels} channels"
+                f"GroupNorm: expected groups that divide the channels, got groups={groups} and channels={channels}"
             )
         if eps <= 0:
             raise tgl.errors.OptionError(f"GroupNorm({groups}, {channels}): expected eps > 0, got {eps}")

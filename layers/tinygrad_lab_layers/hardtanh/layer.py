@@ -13,7 +13,7 @@ import tinygrad_lab as tgl
 class Hardtanh(tgl.Layer):
     r"""Clips each element to the range from a to b: :math:`y = \min(\max(x, a), b)`.
 
-    The derivative is 1 where a <= x <= b, also at the bounds (PyTorch has 0 there), and 0 elsewhere. With ``low=0,
+    The derivative is 1 where a <= x <= b, including the bounds (PyTorch has 0 there), and 0 elsewhere. With ``low=0,
     high=6`` this is ReLU6. NaN stays NaN.
 
     Parameters

@@ -21,7 +21,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def reference(layer: Any, x: Any) -> Any:
-    """Return each row minus its mean, divided by its deviation."""
+    """Return the normalized rows, scaled and shifted."""
     state, out = layer.state(), np.empty_like(x)
     for row in np.ndindex(x.shape[: x.ndim - state["scale"].ndim]):
         values = [float(v) for v in x[row].reshape(-1)]

@@ -11,7 +11,7 @@ from tinygrad_lab.conformance import LayerCases, strategies
 
 
 def reference(layer: Any, x: Any) -> Any:
-    """Return x where it is positive and a x elsewhere."""
+    """Return x where it is positive and slope * x elsewhere."""
     slope = layer.config()["slope"]
     return np.array([v if v > 0 else slope * v for v in x.flat]).reshape(x.shape)
 

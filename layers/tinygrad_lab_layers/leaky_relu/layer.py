@@ -22,12 +22,12 @@ leaky_relu.defvjp(x=lambda g, x, slope: tgl.where(x > 0, g, slope * g))
 class LeakyReLU(tgl.Layer):
     r"""ReLU with a small slope for negative numbers: :math:`y = \max(x, 0) + a \min(x, 0)`, element by element.
 
-    The derivative is 1 where x > 0 and a elsewhere, also at 0. NaN stays NaN.
+    The derivative is 1 where x > 0, and the slope :math:`a` elsewhere, including at x = 0. NaN stays NaN.
 
     Parameters
     ----------
     slope : float
-        a, the same for all elements.
+        The factor :math:`a`, the same for all elements.
 
     Shapes
     ------
@@ -50,7 +50,7 @@ class LeakyReLU(tgl.Layer):
         self.slope = slope
 
     def forward(self, x: Any) -> Any:
-        """Return x where it is positive and a x elsewhere."""
+        """Return x where it is positive and slope * x elsewhere."""
         return leaky_relu(x, slope=self.slope)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

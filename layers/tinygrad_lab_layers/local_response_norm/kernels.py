@@ -1,6 +1,6 @@
 """Kernels of local response normalization: on a GPU, in NumPy, and compiled. The last one that fits is used.
 
-Each works on a block of pixels at a time.
+The kernels in NumPy and the compiled ones work on a block of pixels at a time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Array = Any  # of NumPy
 
 BLOCK = 1 << 11  # elements: several arrays of that size stay in a core's own cache
 BLOCK_IN_NUMPY = 1 << 17  # smaller blocks mean more calls, between which threads wait for the interpreter
-LEAST, LEAST_IN_NUMPY = 1 << 10, 1 << 13  # elements from which a launch pays off
+LEAST, LEAST_IN_NUMPY = 1 << 10, 1 << 13  # elements of the smallest array for which a kernel pays off
 SOURCE = "tinygrad_lab_layers.local_response_norm:responses"
 
 
@@ -80,7 +80,7 @@ def _takes_blocks(*arrays: Array, **options: Any) -> bool:
 
 
 def _neighbors(x: Array, before: int, after: int) -> Array:
-    """Return for each channel the sum over it and its neighbors before and after it.
+    """Return, for each channel, the sum over itself and its neighbors before and after it.
 
     The channels of all pixels are on one line, with a gap of zeros between pixels that no neighborhood crosses. The
     sums are then sums of shifted copies of that line.

@@ -9,7 +9,7 @@ from typing import Any
 
 import tinygrad_lab as tgl
 
-FARTHEST = 1 << 30  # largest distance between channels of one sum
+FARTHEST = 1 << 30  # the largest `before` or `after`
 
 
 @tgl.primitive
@@ -32,7 +32,7 @@ def local_response_norm_grad(
 ) -> Any:
     """Return g_c b_c^-beta - 2 a beta x_c * (sum of g_j x_j b_j^(-beta - 1) over the channels j whose sums contain c).
 
-    b is k + a * the sum of squares over each channel's neighborhood.
+    Here a is `factor`, and b_c is k + a * the sum of squares over the neighborhood of channel c.
     """
     base = channel_sum.forward(xp, x * x, before=before, after=after) * factor + k
     shrink = base**-beta
@@ -67,7 +67,8 @@ def _grad_rule(
 ) -> tuple[Any, Any]:
     r"""Differentiate <v, gradient> = sum v g s - m (v x) S'(g x s / b) with respect to g and x.
 
-    S is the sum over each channel's neighborhood, S' its adjoint, b = k + a S(x^2), s = b^-beta, m = 2 a beta.
+    S is the sum over each channel's neighborhood, S' its adjoint, a = factor, b = k + a S(x^2), s = b^-beta and
+    m = 2 a beta.
     """
     base = channel_sum(x * x, before=before, after=after) * factor + k
     shrink, m = tgl.power(base, -beta), 2.0 * factor * beta
@@ -86,7 +87,7 @@ local_response_norm_grad.defvjp("g", "x", _grad_rule)
 
 
 def neighborhood(size: int, convention: str) -> tuple[int, int, int]:
-    """Return the numbers of channels before and after each in its sum, and the divisor of alpha.
+    """Return how many channels before and after a channel its sum includes, and the divisor of alpha.
 
     Raises
     ------
@@ -129,10 +130,10 @@ class LocalResponseNorm(tgl.Layer):
     size : int
         n of the paper, at least 1; for "tensorflow" the depth radius, at least 0.
     alpha, beta, k : float
-        The constants of the formula, k at least 0. With k = 0 the result is NaN where all channels of a sum are 0.
+        The constants of the formula, k at least 0. With k = 0, the result is NaN where all channels of a sum are 0.
     convention : {"paper", "divided", "pytorch", "tensorflow"}
-        See the table. The default values are the paper's; PyTorch's are (none, 1e-4, 0.75, 1), TensorFlow's
-        (5, 1, 0.5, 1).
+        See the table. The default values of (size, alpha, beta, k) are the paper's, (5, 1e-4, 0.75, 2). PyTorch's are
+        (none, 1e-4, 0.75, 1), and TensorFlow's (5, 1, 0.5, 1).
 
     Shapes
     ------

@@ -1,8 +1,8 @@
-"""Local response normalization over neighboring channels; blocks are `rows` pixels each.
+"""Compiled loops of local response normalization over neighboring channels; a block has `rows` pixels.
 
-In a workspace, gaps of zeros before and after each pixel's channels are as long as a neighborhood extends beyond the
-edge. The channels of a whole block are then on one line, and a sum over neighborhoods is a sum of shifted copies of
-that line.
+A workspace holds the channels of all pixels of a block on one line, with a gap of zeros before and after each pixel. A
+gap is as long as a neighborhood can extend beyond the first or last channel. The sum over each channel's neighborhood
+is then a sum of shifted copies of that line.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def shrinking(x, begin, pixels, reach, options, squares, base, shrink):
 
 @jit
 def local_response_norm(x, reach, options, rows, out, first, last):
-    """Store x * base^-beta; `reach` is the length of gaps."""
+    """Store x * base^-beta; `reach` is the length of the gaps."""
     channels = x.shape[1]
     apart = channels + reach
     squares = np.zeros(2 * reach + rows * apart, np.float32)
@@ -92,7 +92,10 @@ def local_response_norm(x, reach, options, rows, out, first, last):
 
 @jit
 def local_response_norm_gradient(g, x, reach, options, rows, out, first, last):
-    """Store g base^-beta - 2 factor beta x * (sum of g x base^(-beta - 1) over channels whose sums contain each)."""
+    """Store g base^-beta - 2 factor beta x * (the sum of g x base^(-beta - 1) over some channels).
+
+    For each channel, these are the channels whose sums contain it.
+    """
     before, after, factor, beta, _ = options
     channels = x.shape[1]
     apart, slope = channels + reach, 2 * factor * beta

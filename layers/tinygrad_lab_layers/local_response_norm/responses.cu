@@ -1,6 +1,6 @@
 // Local response normalization over neighboring channels of a pixel; n = pixels * C.
 
-// The sum over channel c of a pixel, `before` before it and `after` after it, of f(x).
+// The sum of f over channel c of a pixel, `before` channels before it and `after` after it; f is an expression in v.
 #define NEIGHBORS(pixel, f)                                                      \
     SUM total = 0;                                                               \
     for (int k = c - before < 0 ? 0 : c - before; k <= c + after && k < C; k++) { \

@@ -14,7 +14,7 @@ class LogSoftmax(tgl.Layer):
     r"""Turns scores into logarithms of probabilities along an axis: :math:`y_k = x_k - \log \sum_j e^{x_j}`.
 
     The maximum is subtracted first, so nothing overflows and no logarithm of 0 is taken. The loss for its result is
-    `nll`; `softmax_cross_entropy` contains both.
+    `nll`; `softmax_cross_entropy` contains both the layer and `nll`.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class LogSoftmax(tgl.Layer):
     Raises
     ------
     ShapeError
-        x has no such axis, or it is empty.
+        x has no such axis, or this axis is empty.
 
     References
     ----------

@@ -14,7 +14,7 @@ from tinygrad_lab_layers.window_reference import Grid
 
 @st.composite
 def draw_case(draw: Any) -> Case:
-    """Draw windows that overlap or leave gaps, and padding narrower than them."""
+    """Draw windows that overlap or leave gaps, and padding narrower than the window."""
     kernel_size = draw(strategies.windows())
     narrow = strategies.explicit_paddings(min(strategies.as_pair(kernel_size)) - 1)
     options = {

@@ -37,7 +37,7 @@ class MaxPool2d(tgl.Layer):
     ShapeError
         x is not (N, H, W, C), is an empty map, or is smaller than the window when padded.
     OptionError
-        An option is out of range: a window of more than 256 elements, or padding in which a whole window could lie.
+        An option is out of range: a window of more than 256 elements, or padding that is not narrower than the window.
 
     References
     ----------

@@ -56,7 +56,7 @@ def reference(layer: Any, query: Any, key: Any, value: Any, mask: Any = None) ->
 
 
 def order_of_keys(layer: Any, query: Any, key: Any, value: Any, *mask: Any) -> float:
-    """Return how much reversing the order of keys, values and mask changes the result, without causality."""
+    """Return how much reversing the order of keys, values and mask changes the result of a layer that is not causal."""
     if layer.causal:
         return 0.0
     turned = layer(query, *(x[:, ::-1] for x in (key, value, *mask)))

@@ -28,7 +28,7 @@ class ParallelConcat(tgl.Layer):
     Raises
     ------
     ShapeError
-        The branches' results differ along another axis, or have no such axis.
+        The branches' results do not have the axis `axis`, or differ in length along another axis.
     OptionError
         There is no branch, or a branch is not a layer.
 

@@ -21,7 +21,7 @@ def draw_case(draw: Any) -> Case:
 
 
 def reference(layer: Any, x: Any) -> Any:
-    """Return x where it is positive and a x elsewhere."""
+    """Return x where it is positive and the channel's slope times x elsewhere."""
     slope, out = layer.state()["slope"], np.empty_like(x)
     for index in np.ndindex(x.shape):
         a = slope[0] if len(slope) == 1 else slope[index[-1]]

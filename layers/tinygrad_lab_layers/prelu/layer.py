@@ -25,19 +25,20 @@ prelu.defvjp(
 class PReLU(tgl.Layer):
     r"""Leaky ReLU with learned slopes: :math:`y_{\dots c} = \max(x_{\dots c}, 0) + a_c \min(x_{\dots c}, 0)`.
 
-    The derivative with respect to x is 1 where x > 0 and a elsewhere, also at 0; with respect to a it is the sum of
-    min(x, 0). NaN stays NaN.
+    The derivative with respect to x is 1 where x > 0, and the slope :math:`a_c` elsewhere, including at x = 0. The
+    derivative with respect to :math:`a_c` is min(x, 0), summed over the elements of the channel. NaN stays NaN.
 
     Parameters
     ----------
     channels : int
         C, the length of the last axis; or 1, for one slope shared by all channels.
     slope : float
-        The initial value of a. Exclude a from weight decay, which would pull the unit toward ReLU.
+        The initial value of each :math:`a_c`. Exclude the slopes from weight decay, which would pull them toward 0, and
+        so the layer toward ReLU.
 
     Shapes
     ------
-    x : (..., C); y : (..., C); a : (C,) or (1,)
+    x : (..., C); y : (..., C); slope a : (C,) or (1,)
 
     Raises
     ------
@@ -66,7 +67,7 @@ class PReLU(tgl.Layer):
         self.slope = tgl.Parameter(tgl.initializers.constant((channels,), slope))
 
     def forward(self, x: Any) -> Any:
-        """Return x where it is positive and a x elsewhere."""
+        """Return x where it is positive and the channel's slope times x elsewhere."""
         self.output_shape(x.shape)
         return prelu(x, self.slope)
 

@@ -13,7 +13,7 @@ import tinygrad_lab as tgl
 class ReLU(tgl.Layer):
     r"""Sets negative numbers to 0: :math:`y = \max(x, 0)`, element by element.
 
-    The derivative is 1 where x > 0 and 0 elsewhere, also at 0. NaN stays NaN.
+    The derivative is 1 where x > 0 and 0 elsewhere, including at x = 0. NaN stays NaN.
 
     Shapes
     ------

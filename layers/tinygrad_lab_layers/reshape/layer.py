@@ -37,7 +37,7 @@ class Reshape(tgl.Layer):
 
     References
     ----------
-    Row-major order and -1 as of NumPy's ``reshape``.
+    Row-major order and -1 as in NumPy's ``reshape``.
 
     Examples
     --------

@@ -114,7 +114,7 @@ cases = LayerCases(
             args=(Inner("dense", args=(3, 2)),),
             inputs=((4, 3),),
             error=tgl.errors.ShapeError,
-            match=r"inner layer and the shortcut, got \(4, 2\) and \(4, 3\)",
+            match=r"shortcut to return the same shape, got \(4, 2\) and \(4, 3\)",
         ),
         BadInput(
             args=(Inner("tanh"),),

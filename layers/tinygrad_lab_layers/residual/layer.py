@@ -16,7 +16,8 @@ SHORTCUTS = ("identity", "padded", "padded_around", "projected")
 class Residual(tgl.Layer):
     r"""Adds a shortcut of the input to a layer's result: :math:`y = \phi(F(x) + S(x))`.
 
-    With F = 0 and no activation the block is the identity. Where F changes the shape, the shortcut S must too:
+    With F = 0 and no activation, the block is the identity. If F changes the shape of x, the shortcut S must change it
+    in the same way. S is one of these:
 
     - ``"identity"``: S(x) = x.
     - ``"padded"`` (option A of the paper): every s-th row and column, with zeros for the new channels, which come last.
@@ -41,7 +42,8 @@ class Residual(tgl.Layer):
 
     Shapes
     ------
-    x : (N, H, W, C); F(x), S(x), y : (N, ceil(H / s), ceil(W / s), O). For an identity x may have any shape.
+    x : (N, H, W, C); F(x), S(x), y : (N, ceil(H / s), ceil(W / s), O). With
+        ``shortcut="identity"``, x may have any shape.
 
     Raises
     ------
@@ -139,8 +141,9 @@ class Residual(tgl.Layer):
     def _agree(self, added: tuple[int, ...], short: tuple[int, ...]) -> tuple[int, ...]:
         if added != short:
             raise tgl.errors.ShapeError(
-                f"{type(self).__name__}: expected one shape from the inner layer and the shortcut, got {added} "
-                f"and {short}; use shortcut='projected' with the same stride, and padding in the windows?"
+                f"{type(self).__name__}: expected the inner layer and the shortcut to return the same shape, "
+                f"got {added} and {short}; use shortcut='projected' with the stride of the inner layer, and pad the "
+                "windows of the inner layer?"
             )
         return added
 

@@ -12,7 +12,7 @@ from tinygrad_lab.conformance import LayerCases, strategies
 
 
 def constants() -> tuple[float, float]:
-    """Return alpha and lambda from their definition: for x normal, y has mean 0 and variance 1."""
+    """Return alpha and lambda from their definition: for standard normal x, y has mean 0 and variance 1."""
     above = 1 / math.sqrt(2 * math.pi)  # E[x; x > 0]
     below = math.exp(0.5) * ndtr(-1) - 0.5  # E[e^x - 1; x <= 0]
     square_below = math.exp(2) * ndtr(-2) - 2 * math.exp(0.5) * ndtr(-1) + 0.5  # E[(e^x - 1)^2; x <= 0]

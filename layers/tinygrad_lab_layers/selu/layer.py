@@ -18,7 +18,7 @@ def selu(xp: Any, x: Any) -> Any:
     return xp.where(x > 0, LAMBDA * x, LAMBDA * ALPHA * xp.expm1(xp.minimum(x, 0)))
 
 
-selu.defvjp(x=lambda g, out: tgl.where(out > 0, LAMBDA * g, g * (out + LAMBDA * ALPHA)))  # and f has x's sign
+selu.defvjp(x=lambda g, out: tgl.where(out > 0, LAMBDA * g, g * (out + LAMBDA * ALPHA)))  # f has x's sign
 
 
 class SELU(tgl.Layer):

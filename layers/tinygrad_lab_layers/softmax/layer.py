@@ -28,7 +28,7 @@ class Softmax(tgl.Layer):
     Raises
     ------
     ShapeError
-        x has no such axis, or it is empty.
+        x has no such axis, or this axis is empty.
 
     References
     ----------

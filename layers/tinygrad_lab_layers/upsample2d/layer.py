@@ -36,7 +36,7 @@ class Upsample2d(tgl.Layer):
     ShapeError
         x is not (N, H, W, C), or is an empty map.
     OptionError
-        The scale is not a positive whole number or a pair of them, or the mode is unknown.
+        The scale is neither a positive whole number nor a pair of them, or the mode is unknown.
 
     References
     ----------
