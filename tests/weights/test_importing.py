@@ -186,10 +186,12 @@ def test_the_shape_of_a_flattened_map_must_be_given(tmp_path: Path) -> None:
     path = as_npz(tmp_path, theirs())
     with pytest.raises(OptionError, match=r"expected flattened=.'output': .channels, height, width"):
         import_weights(network(), path, rules=RULES, convention="torch")
-    with pytest.raises(OptionError, match=r"flattened\['output'\].*24 inputs"):
+    with pytest.raises(OptionError, match=r"flattened\['output'\].*24 elements"):
         import_weights(network(), path, rules=RULES, convention="torch", flattened={"output": (4, 2, 2)})
-    with pytest.raises(OptionError, match="a dense layer at that path"):
+    with pytest.raises(OptionError, match="expected the path of a layer in the model, got 'outptu'"):
         import_weights(network(), path, rules=RULES, convention="torch", flattened={"outptu": (4, 3, 2)})
+    with pytest.raises(OptionError, match=r"flattened\['relu'\]: expected .* a dense layer, got the path of ReLU"):
+        import_weights(network(), path, rules=RULES, convention="torch", flattened={"relu": (4, 3, 2)})
 
 
 class Rows(tgl.Layer):
@@ -291,8 +293,8 @@ def test_rules_apply_in_order_and_stars_keep_their_position() -> None:
     ("options", "message"),
     [
         ({"rules": {"a.*": "b"}}, "as many"),
-        ({"rules": {"a.*": 3}}, r"rules: expected a name for each pattern, or None, got 'a\.\*' = 3"),
-        ({"rules": {"a": {"b": ""}}}, "expected a name for each pattern, or None"),
+        ({"rules": {"a.*": 3}}, r"rules: expected a new name or None for the pattern 'a\.\*', got 3"),
+        ({"rules": {"a": {"b": ""}}}, "expected a new name or None for the pattern 'a', got {'b': ''}"),
         ({"fresh": [3]}, r"expected fresh to be patterns such as 'output\.\*', got 3"),
         ({"flattened": {"output": 3}}, r"flattened\['output'\]: expected \(channels, height, width\) .*, got 3"),
         ({"flattened": {"output": ["a", "b", "c"]}}, r"expected \(channels, height, width\)"),

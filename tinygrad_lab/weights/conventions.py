@@ -19,9 +19,9 @@ __all__ = ["CONVENTIONS", "original", "renamed"]
 
 Axes = tuple[int, ...]
 Rules = Mapping[str, str | None]
-Names = dict[str, tuple[str, Axes]]  # their name for an array -> our name and the order of its axes
+Names = dict[str, tuple[str, Axes]]  # a framework's name for an array -> our name, our order of axes
 
-_MAP_AXES = 3  # axes of an example: height, width, channels
+_MAP_AXES = 3  # axes of the map of one example: height, width, channels
 
 _FILTERS: Names = {"weight": ("weight", (2, 3, 1, 0)), "bias": ("bias", ())}
 _NORM: Names = {"weight": ("scale", ()), "bias": ("shift", ())}
@@ -45,7 +45,10 @@ CONVENTIONS: dict[str, dict[str, Names]] = {
         "prelu": {"weight": ("slope", ())},
     },
 }
-"""Our name for an array (empty to skip it) and the order of its axes, by framework, kind of layer and their name."""
+"""By framework and kind of layer: for each of the framework's names for an array, our name and our order of its axes.
+
+An array whose name here is empty is skipped. An empty order leaves the axes as they are.
+"""
 
 
 def check_convention(who: str, convention: str) -> None:
@@ -61,7 +64,7 @@ def check_convention(who: str, convention: str) -> None:
 
 
 def names_in(layer: Layer | None, convention: str) -> Mapping[str, tuple[str, Axes]]:
-    """Return a convention's names for the arrays of a layer; empty if it has none for that kind of layer."""
+    """Return a layer's entry in a convention of `CONVENTIONS`, or an empty mapping if it has none."""
     if layer is None:
         return {}
     try:
@@ -72,7 +75,9 @@ def names_in(layer: Layer | None, convention: str) -> Mapping[str, tuple[str, Ax
 
 
 def renamed(name: str, rules: Rules) -> str | None:
-    """Rename by the first matching rule; None means that the array is skipped. See `import_weights`.
+    """Return an array's name after the first rule that matches it, or None if that rule skips the array.
+
+    A name that no rule matches is unchanged. `import_weights` describes rules.
 
     Examples
     --------
@@ -88,12 +93,14 @@ def renamed(name: str, rules: Rules) -> str | None:
 
 
 def original(name: str, rules: Rules) -> str:
-    """Return the name that `renamed` changes into this one, by the first rule with such a result.
+    """Return a name that `renamed` changes into the given one.
+
+    If several rules can give it, the first of them is inverted. A name that no rule gives is returned unchanged.
 
     Raises
     ------
     OptionError
-        No rule changes a name into this one, and the name itself would be changed.
+        No rule gives this name, and `renamed` would not leave it unchanged.
 
     Examples
     --------
@@ -107,7 +114,10 @@ def original(name: str, rules: Rules) -> str:
         theirs = _filled(target, found.groups()) if found else None
         if theirs is not None and renamed(theirs, rules) == name:
             return theirs
-    raise OptionError(f"rules: expected a rule that gives the name {name!r}, got none; add one for that layer")
+    raise OptionError(
+        f"rules: expected a rule whose result is the name {name!r}, because another rule renames or skips this name, "
+        "got none; add a rule for that layer"
+    )
 
 
 @functools.cache
@@ -123,48 +133,59 @@ def _expression(pattern: str) -> str:
 
 
 def _filled(target: str, texts: Iterable[str]) -> str:
-    """Return a name with texts in place of its stars."""
+    """Return the right side of a rule with the texts in place of its stars."""
     remaining = iter(texts)
     return re.sub(r"\*", lambda _: next(remaining), target)
 
 
 def check_rules(rules: Rules) -> None:
-    """Check that each pattern has a name with as many stars, or None.
+    """Check that each pattern's new name is None, empty, or a name with the same number of stars as the pattern.
 
     Raises
     ------
     OptionError
-        A name has another type, or another number of stars than its pattern.
+        A new name is neither a string nor None, or its number of stars differs from the pattern's.
     """
     for pattern, target in rules.items():
         if not fits(target, str | None):
-            raise OptionError(f"rules: expected a name for each pattern, or None, got {pattern!r} = {target!r:.80}")
+            raise OptionError(f"rules: expected a new name or None for the pattern {pattern!r}, got {target!r:.80}")
         if target and target.count("*") != pattern.count("*"):
-            raise OptionError(f"rules: expected as many * on both sides, got {pattern!r} and {target!r}")
+            raise OptionError(
+                f"rules: expected a new name with as many * as its pattern {pattern!r}, which has "
+                f"{pattern.count('*')}, got {target!r}"
+            )
 
 
 def check_maps(layers: Mapping[str, Layer], flattened: Mapping[str, Sequence[int]]) -> None:
-    """Check the shapes of maps before flattened layers.
+    """Check the option ``flattened``: paths of layers, each with the shape of the flattened map that is its input.
 
     Raises
     ------
     OptionError
-        A shape is not (channels, height, width) of as many elements as the layer has inputs.
+        A path has no layer, its layer has no row or entry for each input, or the shape is not (channels, height, width)
+        with a product equal to the layer's number of inputs.
     """
     for path, map_shape in flattened.items():
         layer = layers.get(path)
-        rows = max((variable.shape[0] for variable in in_row_order(layer).values()), default=None) if layer else None
+        if layer is None:
+            raise OptionError(f"flattened: expected the path of a layer in the model, got {path!r}; see model.layers()")
+        rows = max((variable.shape[0] for variable in in_row_order(layer).values()), default=None)
+        if rows is None:
+            raise OptionError(
+                f"flattened[{path!r}]: expected the path of a layer with a row of weights for each input, such as a "
+                f"dense layer, got the path of {layer}"
+            )
         if not fits(map_shape, tuple[int, int, int]) or math.prod(map_shape) != rows:
             raise OptionError(
-                f"flattened[{path!r}]: expected (channels, height, width) of the {rows or ''} inputs of "
-                f"{layer or 'a dense layer at that path'}, got {map_shape!r:.80}"
+                f"flattened[{path!r}]: expected (channels, height, width) of a map with {rows} elements, the number of "
+                f"inputs of {layer}, got {map_shape!r:.80}"
             )
 
 
 def flattened_layers(model: Layer) -> list[str]:
-    """Return the paths of layers in row order whose input is a flattened map.
+    """Return the paths of the layers whose input is a flattened map and whose variables `in_row_order` returns.
 
-    Inner layers are assumed to run in the order of declaration, except branches.
+    Inner layers are assumed to run in the order of their declaration, except branches, which run side by side.
     """
     found: list[str] = []
     _follow(model, "", False, found)
@@ -172,7 +193,7 @@ def flattened_layers(model: Layer) -> list[str]:
 
 
 def _follow(layer: Layer, path: str, flat: bool, found: list[str]) -> bool:
-    """Collect in `found` the layers whose input is a flattened map, and return whether the output is one."""
+    """Append the paths in a layer to `found`; `flat` and the result: whether its input and its output are flat maps."""
     if children := layer.children():
         branches = type(layer) is registered["parallel_concat"]
         before, ends = flat, []
@@ -190,7 +211,7 @@ def _follow(layer: Layer, path: str, flat: bool, found: list[str]) -> bool:
 
 
 def _flattens(layer: Layer) -> bool:
-    """Return whether a layer merges the positions of a map with its channels; global pooling leaves no positions."""
+    """Return whether a layer flattens a map. Global pooling does not: it leaves one number for each channel."""
     channels = 5
     try:
         shape = layer.output_shape((1, 2, 3, channels))
@@ -200,7 +221,7 @@ def _flattens(layer: Layer) -> bool:
 
 
 def in_row_order(layer: Layer) -> dict[str, Variable]:
-    """Return the variables of a dense or elementwise layer with an entry along the first axis for each input."""
+    """Return the variables whose first axis has an entry for each input: a dense layer's weight, or plain vectors."""
     own = {} if layer.children() else layer.variables()
     if type(layer) is registered["dense"]:
         return {"weight": own["weight"]}
@@ -210,14 +231,14 @@ def in_row_order(layer: Layer) -> dict[str, Variable]:
 
 
 def flattened_maps(model: Layer, image: Shape) -> dict[str, tuple[int, int, int]]:
-    """Return (channels, height, width) of the map before each of `flattened_layers`, found from shapes alone.
+    """Return the shape (channels, height, width) of the map before each of `flattened_layers`, from ``output_shape``.
 
     Parameters
     ----------
     model : Layer
-        A network; if it does not define `output_shape`, no map is found.
+        A network; if it does not define ``output_shape``, no map is found.
     image : (height, width, channels)
-        The shape of its input.
+        The shape of one image of the network's input.
     """
     paths = {id(layer): path for path, layer in model.layers().items()}
     maps: dict[str, tuple[int, int, int]] = {}
@@ -256,5 +277,5 @@ def rows_channel_first(array: Array, map_shape: Shape) -> Array:
 
 
 def joined(path: str, name: str) -> str:
-    """Return the path of a part of the layer at a path; the model's own path is empty."""
+    """Return the path of the layer or variable `name` inside the layer at `path`; an empty path means the model."""
     return f"{path}.{name}" if path else name

@@ -1,4 +1,4 @@
-"""Export of weights to other frameworks, by the rules and conventions that import them."""
+"""Export of weights to other frameworks, with the same rules and conventions as the import."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tinygrad_lab.weights.files import write_arrays
 
 __all__ = ["export_weights"]
 
-_FORMATS = {"own": "np", "torch": "pt"}  # some readers of safetensors files need it
+_FORMATS = {"own": "np", "torch": "pt"}  # the entry "format" of the file's metadata, which some readers require
 
 
 def export_weights(
@@ -43,7 +43,8 @@ def export_weights(
 ) -> dict[str, str]:
     """Write the parameters and buffers of a model with the names and axes of another framework.
 
-    It is the inverse of `import_weights`: with the same options, that function loads the file into the same model.
+    It is the inverse of `import_weights`, which loads the file into the same model with the same `convention` and
+    `rules` and with the shapes of all flattened maps as `flattened`.
 
     Parameters
     ----------
@@ -52,14 +53,16 @@ def export_weights(
     path : str or path
         The ``.safetensors`` file to write. ``safetensors.torch.load_file`` reads it in PyTorch.
     convention : {"torch", "own"}
-        The framework whose names and axes the file gets: PyTorch's, or ours.
+        The framework whose names and orders of axes the file gets: PyTorch, or this one.
     rules : mapping of pattern to name or None
-        Their names and ours, as for `import_weights`, applied from right to left: ``{"layer*.bn*.*":
-        "stage*.norm*.*"}`` writes ``stage2.norm1.bias`` as ``layer2.bn1.bias``. Without a rule a layer keeps its path.
+        Names in the file and names in the model, as for `import_weights`, applied from right to left:
+        ``{"layer*.bn*.*": "stage*.norm*.*"}`` writes ``stage2.norm1.bias`` as ``layer2.bn1.bias``. A layer without a
+        rule keeps its path.
     image : (height, width, channels), optional
-        The shape of the model's input, from which the maps before flattened layers are found; (length,) of a sequence.
+        The shape of the model's input, or (length,) for a sequence. The shapes of the maps that the model flattens are
+        computed from it.
     flattened : mapping of path to (channels, height, width), optional
-        Maps before flattened layers, as for `import_weights`, if they do not follow from the shape of the input.
+        The shapes of the flattened maps, as for `import_weights`, if they cannot be computed from `image`.
 
     Returns
     -------
@@ -71,8 +74,7 @@ def export_weights(
     CallError
         The model is not a layer.
     OptionError
-        An option is invalid, a layer has no counterpart in the framework, or the map before a flattened layer is
-        unknown.
+        An option is invalid, a layer has no counterpart in the framework, or the shape of a flattened map is unknown.
     StateError
         The file cannot be written.
 
@@ -113,8 +115,8 @@ def _converted(layer: Layer, path: str, leaf: str, array: Array, convention: str
             return theirs, array.transpose(np.argsort(axes)) if axes else array
     if CONVENTIONS[convention]:
         raise OptionError(
-            f"export_weights: expected layers out of {sorted(CONVENTIONS[convention])}, got {layer} at {path!r}; "
-            f"convention={convention!r} has no names for its arrays; convention='own' writes all layers"
+            f"export_weights: expected layers out of {sorted(CONVENTIONS[convention])}, got {layer} with {path!r}; "
+            f"convention={convention!r} has no name for this array; convention='own' writes all layers"
         )
     return leaf, array
 
@@ -122,7 +124,7 @@ def _converted(layer: Layer, path: str, leaf: str, array: Array, convention: str
 def _maps(
     model: Layer, image: Sequence[int] | None, flattened: Mapping[str, Sequence[int]]
 ) -> dict[str, tuple[int, ...]]:
-    """Return the maps before flattened layers: those given, and those that follow from the shape of an image."""
+    """Return the shapes of flattened maps by the path of the next layer: those given, or else computed from `image`."""
     if image is not None and not (fits(image, tuple[int, int, int]) or fits(image, tuple[int])):
         raise OptionError(
             f"export_weights: expected image=(height, width, channels), or (length,) of a sequence, got {image!r:.80}"
@@ -134,8 +136,8 @@ def _maps(
         if path not in found:
             cure = f"flattened={{{path!r}: (channels, height, width)}}"
             raise OptionError(
-                f"export_weights: expected image=(height, width, channels) of the model's input or {cure}, the map "
-                f"before {model.layers()[path]}, got neither; PyTorch orders its rows by channel first, this framework "
-                "by channel last"
+                f"export_weights: expected the shape of the map before {model.layers()[path]}, got none; set "
+                f"image=(height, width, channels) of the model's input, or {cure}: PyTorch orders the rows of this "
+                "layer by channel first, this framework by channel last"
             )
     return found

@@ -62,7 +62,7 @@ def write_arrays(
 
 
 def load_weights(model: Layer, path: str | os.PathLike[str]) -> None:
-    """Load all parameters and buffers of a model from a safetensors file; on an error none is changed.
+    """Load all parameters and buffers of a model from a safetensors file; on an error, none of them is changed.
 
     Raises
     ------

@@ -47,7 +47,7 @@ def import_weights(
     flattened: Mapping[str, Sequence[int]] | None = None,
     fresh: str | Iterable[str] = (),
 ) -> dict[str, str]:
-    """Load arrays of a file with other names and layouts into a model; on an error none is loaded.
+    """Load a file's arrays, which may have other names and orders of axes, into a model; on an error, load nothing.
 
     Parameters
     ----------
@@ -56,17 +56,18 @@ def import_weights(
     path : str or path
         An ``.npz`` or ``.safetensors`` file.
     rules : mapping of pattern to name or None
-        Their names and ours: ``{"layer*.conv*.*": "stage*.conv*.*"}``. Each ``*`` matches any text, as short as
-        possible. This text replaces the corresponding ``*`` on the right. The first rule that matches a name is used.
+        Names in the file and names in the model: ``{"layer*.conv*.*": "stage*.conv*.*"}``. Each ``*`` matches any text,
+        as short as possible. This text replaces the corresponding ``*`` on the right. The first rule that matches a
+        name is used.
         None or an empty name skips an array. A name that no rule matches is unchanged.
     convention : {"own", "torch"}
-        The framework that defines names and axes of the arrays inside a layer. PyTorch stores filters as (out, in,
-        height, width) and dense weights as (out, in), and names batch normalization's arrays weight, bias, running_mean
-        and running_var.
+        The framework that defines names and orders of axes of the arrays inside a layer: this one, or PyTorch. PyTorch
+        stores filters as (out, in, height, width) and dense weights as (out, in), and names batch normalization's
+        arrays weight, bias, running_mean and running_var.
     flattened : mapping of path to (channels, height, width)
-        The shape of the map that was flattened before a dense layer. PyTorch orders the layer's rows with the channel
-        first; here the channel is last. With PyTorch's convention it is required for every dense layer after a flatten,
-        and for a normalization between the two.
+        For the path of a dense layer, the shape of the flattened map that is its input. PyTorch orders the layer's rows
+        with the channel first; here the channel is last. With PyTorch's convention, such a shape is required for every
+        dense layer after a flatten, and for a normalization between the two.
     fresh : str or iterable of str
         Patterns of the model's variables that keep their values, such as those of a new head: ``"output.*"``.
 
@@ -115,7 +116,7 @@ class _Pairing:
     fresh: tuple[str, ...]
     flattened: dict[str, tuple[int, ...]] = field(default_factory=dict)
     taken: dict[str, tuple[str, Array]] = field(default_factory=dict)
-    unknown: dict[str, str] = field(default_factory=dict)  # their names and what they became
+    unknown: dict[str, str] = field(default_factory=dict)  # names in the file -> names after renaming
     misfits: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -206,15 +207,15 @@ def _patterns(model: Layer, fresh: str | Iterable[str]) -> tuple[str, ...]:
 def _checked_flattened(
     model: Layer, flattened: Mapping[str, Sequence[int]], pairing: _Pairing
 ) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the maps before flattened layers; raise if one is missing: wrong orders would fit too."""
+    """Return `flattened` with tuples; raise if a shape is missing, because rows in the wrong order would fit too."""
     check_maps(pairing.layers, flattened)
     if pairing.convention == "torch":
         for path in flattened_layers(model):
             ordered = [joined(path, name) for name in in_row_order(pairing.layers[path])]
             if path not in flattened and not all(map(pairing.stays, ordered)):
                 raise OptionError(
-                    f"import_weights: expected flattened={{{path!r}: (channels, height, width)}}, the map before "
-                    f"{pairing.layers[path]}, got none; PyTorch orders its rows by channel first, this framework by "
-                    "channel last, and the shapes fit either way"
+                    f"import_weights: expected flattened={{{path!r}: (channels, height, width)}}, the shape of the map "
+                    f"before {pairing.layers[path]}, got none; PyTorch orders the rows of this layer by channel first, "
+                    "this framework by channel last, and the shapes fit either way"
                 )
     return {path: tuple(map_shape) for path, map_shape in flattened.items()}

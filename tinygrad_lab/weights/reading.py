@@ -25,14 +25,14 @@ _LONGEST_NAME = 255  # characters of an array's name
 _MOST_AXES = 64  # NumPy's limit
 _MOST_VALUES = 2**40  # elements of an array, where a length of 0 counts as 1
 _MOST_HEADER = 1 << 24  # bytes of a safetensors file's header
-_LOCKED = 0x1 | 0x20 | 0x40  # zip's flags of members that are encrypted, or patches
+_LOCKED = 0x1 | 0x20 | 0x40  # zip's flags of members that are encrypted (0x1, 0x40) or patches (0x20)
 _RATIO, _SMALL = 100, 1 << 26  # an .npz file may unpack to _RATIO times its size plus _SMALL bytes
 _SHOWN = 80  # characters of a file's content in an error
 
 _KINDS = {"f": (2, 4, 8), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8)}
 _DTYPES = {f"{kind}{8 * size}".upper(): f"<{kind}{size}" for kind, sizes in _KINDS.items() for size in sizes}
 _DTYPES |= {"BOOL": "?", "C64": "<c8"}
-"""NumPy's names of dtypes by those of safetensors."""
+"""NumPy's name of each dtype by its name in safetensors files."""
 
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError, OverflowError)
 _BROKEN_HEADER = (ValueError, TypeError, LookupError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError)
@@ -98,14 +98,18 @@ def read_npz(path: Path, *, who: str = "weights") -> dict[str, Array]:
             members = archive.infolist()
             unpacked = sum(member.file_size for member in members)
             if unpacked > (most := _SMALL + _RATIO * size):
-                raise StateError(f"{who} {path}: expected to unpack to at most {most:,} bytes, got {unpacked:,}")
+                raise StateError(
+                    f"{who} {path}: expected a file that unpacks to at most {most:,} bytes, got {unpacked:,} bytes"
+                )
             check_memory(StateError, f"{who} {path}", unpacked, cure="read it on a machine with more")
             arrays = {}
             for member in members:
                 name = member.filename.removesuffix(".npy")
                 place = _place(path, name, who)
                 if name == member.filename or name in arrays:
-                    raise StateError(f"{place}: expected arrays, each once, got a file {member.filename!r:.{_SHOWN}}")
+                    raise StateError(
+                        f"{place}: expected one .npy array for each name, got a file {member.filename!r:.{_SHOWN}}"
+                    )
                 arrays[name] = _read_member(archive, member, place)
     except _BROKEN_ZIP as error:
         if isinstance(error, StateError):
@@ -123,13 +127,13 @@ def _size(path: Path, who: str) -> int:
     except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
         raise StateError(f"{who} {path}: expected a file, got {getattr(error, 'strerror', error)}") from error
     if not stat.S_ISREG(status.st_mode):
-        what = "a folder" if stat.S_ISDIR(status.st_mode) else "something else"
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "a special file, such as a pipe or a device"
         raise StateError(f"{who} {path}: expected a file, got {what}")
     return status.st_size
 
 
 def _place(path: Path, name: str, who: str) -> str:
-    """Return an array's name in errors; raise for a name that no layer can have."""
+    """Return the start of errors about an array; raise if no layer can have the array's name."""
     place = f"{who} {path}: array {name!r:.{_SHOWN}}"
     if len(name) > _LONGEST_NAME or not name.isprintable():
         raise StateError(f"{place}: expected a printable name of at most {_LONGEST_NAME} characters")

@@ -70,7 +70,7 @@ def unfreeze(model: Layer, *patterns: str, but: str | Iterable[str] = ()) -> lis
 def replace_head(model: Layer, classes: int, *, rng: Rng = None) -> Layer:
     """Replace the last layer of a network with a newly drawn one for another number of classes.
 
-    Create the optimizer afterwards. An earlier one has the parameters of the old layer, and its `step` raises an error.
+    Create the optimizer afterwards. An earlier one has the old layer's parameters, and its `step` raises an error.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def begin_with(
     model : Layer
         The network.
     weights : str, optional
-        The file; the next four are options of `import_weights`.
+        The file of weights. The next four parameters are options of `import_weights`.
     convention, rules, flattened, fresh
         How arrays are renamed and reordered, and which variables keep their initial values.
     freeze, but : iterable of str
@@ -188,7 +188,7 @@ def begin_with(
     if weights is not None:
         import_weights(model, weights, convention=convention, rules=rules, flattened=flattened, fresh=fresh)
     elif rules or flattened or fresh or convention != "own":
-        raise OptionError("transfer: expected weights, the file that the other settings apply to, got none; name one")
+        raise OptionError("transfer: expected the option weights, the file for the other options, got none; set it")
     _set_frozen(model, tuple(freeze), but, True)
 
 
