@@ -302,7 +302,7 @@ def test_a_long_repr_shows_one_layer_on_each_line() -> None:
         "    Dense(300 -> 10),",
         ")",
     ]
-    with pytest.raises(OptionError, match=r"^Sequential: update expected"):  # an error shows only the name of the class
+    with pytest.raises(OptionError, match=r"^Sequential: expected the method update"):  # no more than the name
         network.update(mean=0)
 
 
@@ -462,9 +462,10 @@ def test_random_numbers_do_not_depend_on_the_device() -> None:
 
 
 def test_random_numbers_and_updates_need_a_call() -> None:
-    with pytest.raises(OptionError, match="random expected to run inside a call; call the layer, not its forward"):
+    message = "random to run during a call of the layer, got no such call; call the layer, not its forward"
+    with pytest.raises(OptionError, match=message):
         Noise().forward(X)
-    with pytest.raises(OptionError, match="update expected to run inside a call"):
+    with pytest.raises(OptionError, match="expected the method update to run during a call of the layer"):
         Scale(2).forward(boxed())
 
 
@@ -507,7 +508,7 @@ def test_update_requires_the_name_of_a_buffer() -> None:
         def forward(self, x: Any) -> Any:
             self.update(weight=1.0)
 
-    with pytest.raises(OptionError, match="update expected the name of a buffer, got 'weight'"):
+    with pytest.raises(OptionError, match="expected update to get names of buffers, got 'weight'"):
         Wrong(2)(boxed())
 
 

@@ -29,12 +29,12 @@ _DRAWING: ContextVar[bool] = ContextVar("tinygrad_lab.drawing", default=True)
 
 
 def seed(number: int) -> None:
-    """Seed the generator of this thread or task. Weights that are drawn without an ``rng`` use it from now on."""
+    """Seed a generator for this thread or task, which from now on draws all weights that get no ``rng``."""
     _DEFAULT_RNG.set(np.random.default_rng(number))
 
 
 def as_rng(rng: Rng) -> np.random.Generator:
-    """Return a generator: the given one, or a new one for a seed. None means that of `seed`, or a new unseeded one."""
+    """Return a generator: the given one, one for the given seed, or for None that of `seed` or a new unseeded one."""
     if isinstance(rng, np.random.Generator):
         return rng
     if rng is None:

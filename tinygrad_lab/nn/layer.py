@@ -44,7 +44,7 @@ class Call:
         return self.paths.get(id(layer), type(layer).__name__)
 
     def key(self, layer: Layer) -> Any:
-        """Return the 64-bit key of a layer's next draw: an integer, or the array with it if `KEY_PLACES` is set."""
+        """Return the 64-bit key of a layer's next draw: an integer or, if `KEY_PLACES` is set, an array of one key."""
         path = self.path(layer)
         number = once(lambda: self._count(path))
         place = KEY_PLACES.get()
@@ -75,15 +75,16 @@ class Layer(metaclass=Checked):
     api : int
         The plugin interface that the layer was written for.
     version : int
-        The version of its configuration. When arguments change, increase it and define ``upgrade(config, old)``.
+        The version of the layer's configuration. When the constructor's arguments change, increase it and define
+        ``upgrade(config, old)``.
     training : bool
         The mode, set by `train` and `eval`.
     seed : int
         Seed for training-time randomness. Only the outermost layer's seed is used.
     integers : bool
-        Whether inputs may be integers or booleans, for layers that only move or choose elements. Layers that compute
-        require floats. NumPy would convert integers to floats of a width that depends on theirs (bytes to float16).
-        Besides, networks learn from brightness between 0 and 1, not from the bytes of an image.
+        Whether inputs may be integers or booleans, as in layers that only move or choose elements. Layers that compute
+        set it to False, for two reasons: NumPy would convert integers to floats whose width depends on the integers'
+        width (bytes become float16), and networks learn from brightness from 0 to 1, not from the bytes of an image.
     frozen : bool
         Whether statistics stay fixed in training too; set by `freeze` and `unfreeze`.
     """
@@ -177,13 +178,16 @@ class Layer(metaclass=Checked):
             buffer = getattr(self, name, None)
             if not isinstance(buffer, Buffer):
                 kind = "" if buffer is None else f", which is of type {type(buffer).__name__}; make it a tgl.Buffer"
-                raise OptionError(f"{brief(self)}: update expected the name of a buffer, got {name!r}{kind}")
+                raise OptionError(f"{brief(self)}: expected update to get names of buffers, got {name!r}{kind}")
             call.updates[id(buffer)] = (buffer, unbox(value))
 
     def _current_call(self, who: str) -> Call:
         call = _CALL.get()
         if call is None:
-            raise OptionError(f"{brief(self)}: {who} expected to run inside a call; call the layer, not its forward")
+            raise OptionError(
+                f"{brief(self)}: expected the method {who} to run during a call of the layer, got no such call; call "
+                "the layer, not its forward"
+            )
         return call
 
     def children(self) -> dict[str, Layer]:

@@ -34,3 +34,4 @@ def draw_key(seed: int, step: int, path: str, number: int) -> int:
 
 
 KEY_PLACES: ContextVar[Callable[[str, int], Array] | None] = ContextVar("tinygrad_lab.key_places", default=None)
+"""A function of the path and the number of a draw that returns the array with its key, while a GPU captures a step."""

@@ -130,5 +130,5 @@ class Sequential(Layer):
         """Return a Sequential of the layers in a configuration, a table by name or a list."""
         layers = config.get("layers")
         if len(config) != 1 or not isinstance(layers, (Mapping, list)):
-            raise ConfigError(f"Sequential: expected layers, a list or table of them, and nothing else, got {config}")
+            raise ConfigError(f"Sequential: expected only the entry layers, a list or table of layers, got {config}")
         return cls(layers) if isinstance(layers, Mapping) else cls(*layers)

@@ -11,9 +11,10 @@ from tinygrad_lab.tensor import Tensor
 
 
 class Variable(Tensor):
-    """A tensor of a layer whose value can be replaced, always with a new array."""
+    """A layer's tensor, whose value can be replaced, always with a new array."""
 
-    __slots__ = ("frozen_leaf", "replaced")  # the leaf that keeps hooks while frozen; whether `replace_head` dropped it
+    # frozen_leaf: the leaf that keeps hooks while the variable is frozen; replaced: whether `replace_head` removed it
+    __slots__ = ("frozen_leaf", "replaced")
     tracked: ClassVar[bool]
 
     def __init__(self, array: Any) -> None:

@@ -14,9 +14,9 @@ from tinygrad_lab.optim.updates import average_update
 
 
 class WeightAverage:
-    """Base class of weight averages. Call `update` after each step or epoch; pass `weights` to ``load_state``.
+    """Base class of weight averages. Call `update` after each step or epoch, and `weights` for the result.
 
-    Buffers are not averaged: `weights` returns the model's current ones.
+    A model's ``load_state`` takes this result. Buffers are not averaged: `weights` returns the model's current buffers.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class WeightAverage:
         self._average: dict[str, Array] = {}
 
     def weight(self, count: int) -> float:
-        """Return the weight of the new parameters after `count` earlier updates, 1 or more."""
+        """Return the weight of the newest parameters in the average after `count` earlier updates, 1 or more."""
         raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines weight")
 
     def update(self) -> None:
@@ -43,11 +43,11 @@ class WeightAverage:
         self.count += 1
 
     def weights(self) -> dict[str, Array]:
-        """Return a state dict of the model with averaged parameters; before the first update, its own."""
+        """Return a state dict of the model with averaged parameters; before the first update, the model's state."""
         return self.model.state() | {path: namespace(a).array(a) for path, a in self._average.items()}
 
     def state(self) -> dict[str, Any]:
-        """Return the state for resuming, flat: the count, and copies of the averages by path."""
+        """Return the state for resuming as a flat dict: the count, and copies of the averages by path."""
         return {"count": self.count} | {f"average/{path}": namespace(a).array(a) for path, a in self._average.items()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -132,8 +132,9 @@ class StochasticWeightAverage(WeightAverage):
 
     References
     ----------
-    P. Izmailov et al., "Averaging weights leads to wider optima and better generalization", 2018, algorithm 1. Running
-    statistics do not fit the averaged weights: run the model over training data in training mode to recompute them.
+    P. Izmailov et al., "Averaging weights leads to wider optima and better generalization", 2018, algorithm 1. The
+    running statistics of batch normalization do not fit the averaged weights: to recompute them, run the model over
+    training data in training mode.
 
     Examples
     --------

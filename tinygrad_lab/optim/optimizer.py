@@ -22,14 +22,14 @@ Options = dict[str, Any]
 Rates = Mapping[str, Any]
 Groups = Mapping[str, Mapping[str, Any]]
 
-SHARES = frozenset({"momentum", "rho", "beta1", "beta2"})
+SHARES = frozenset({"momentum", "rho", "beta1", "beta2"})  # options: the share of an array that each step keeps
 
 
 class Optimizer(metaclass=Checked):
     """Base class of all optimizers.
 
     A subclass names the arrays that it keeps for each parameter in `slots` and defines `update`. Its constructor passes
-    its options to this one.
+    its options to the constructor of `Optimizer`.
 
     Parameters
     ----------
@@ -49,7 +49,8 @@ class Optimizer(metaclass=Checked):
     slots : tuple of str
         The names of the arrays that are kept for each parameter.
     by_rates : bool
-        Whether `rates` returns everything that differs from step to step, so that steps may be captured in a graph.
+        Whether `rates` returns everything that differs from step to step, so that a GPU can capture a step in a graph
+        and repeat it.
     in_place : bool
         Whether updates may reuse the memory of a parameter that nothing else references, so that large networks need no
         second copy; initially False. Set it only if no other thread uses the network: a thread that takes a parameter's
@@ -73,7 +74,7 @@ class Optimizer(metaclass=Checked):
 
     slots: tuple[str, ...] = ()
     by_rates: bool = False
-    reuses: bool = False  # whether `update` of this very class takes an option `reuse`, to write the result into p
+    reuses: bool = False  # whether this class's own `update` takes the option `reuse`, to write the result into p
     in_place: bool = False
 
     def __init__(self, parameters: Mapping[str, Parameter], options: Options, groups: Groups | None = None) -> None:
@@ -101,11 +102,11 @@ class Optimizer(metaclass=Checked):
         state : dict of name to array
             This parameter's `slots`, initially zeros; update them in place.
         lr : float
-            The learning rate of its group.
+            The learning rate of the parameter's group.
         step : int
             The number of updates of this parameter, including this one.
         options : dict
-            The options of its group.
+            The options of the parameter's group.
         """
         raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines update")
 
@@ -140,7 +141,7 @@ class Optimizer(metaclass=Checked):
         return self._steps.get(path, 0)
 
     def prepare(self, paths: Iterable[str]) -> None:
-        """Create the arrays of parameters that have none yet."""
+        """Create the arrays (`slots`) of those of the given parameters that have none yet."""
         for path in paths:
             if path not in self._state:
                 self._state[path] = {slot: zeros_like(self.parameters[path].value) for slot in self.slots}
@@ -196,7 +197,7 @@ class Optimizer(metaclass=Checked):
             )
 
     def state(self) -> dict[str, Any]:
-        """Return the state for resuming, flat: numbers and copies of arrays.
+        """Return the state for resuming as a flat dict of numbers and copies of arrays.
 
         Keys are ``lr``, ``PATH/step`` and ``PATH/SLOT``. Options are not included; they belong to the constructor.
         """
@@ -273,7 +274,7 @@ class Optimizer(metaclass=Checked):
         return type(self).__name__
 
     def _check(self, options: Options) -> None:
-        """Raise for negative options, and for a share kept per step that is not below 1."""
+        """Raise for negative or infinite options, and for one of `SHARES` that is not below 1."""
         for name, value in options.items():
             if not isinstance(value, (bool, int, float)) or not 0 <= value < math.inf:
                 raise OptionError(f"{self._who}: expected {name} to be a finite number of at least 0, got {value!r}")

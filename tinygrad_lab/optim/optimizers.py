@@ -43,14 +43,15 @@ class SGD(Optimizer):
     Raises
     ------
     OptionError
-        An option is negative or unknown, or nesterov is set without momentum.
+        An option is out of its range or unknown, or nesterov is set without momentum.
 
     References
     ----------
     B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964;
     I. Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013, equations 1 to 4.
-    Deviation from both, as in PyTorch: the rate multiplies the velocity when it is applied, not the gradient when it is
-    accumulated, so a change of rate takes effect at once. For a constant rate the two agree. Nesterov's form is theirs
+    Deviation from both, as in PyTorch: each step multiplies the velocity by the current learning rate. In the papers,
+    each gradient is multiplied by the learning rate before it is added to the velocity. Here, a change of the rate
+    takes effect at once; with a constant rate, the steps are the same. Nesterov's momentum is that of Sutskever et al.
     if p is the look-ahead point (Y. Bengio et al., "Advances in optimizing recurrent networks", 2013, section 3.5).
     """
 
@@ -144,7 +145,7 @@ class RMSprop(Optimizer):
     lr : float
         eta.
     rho : float
-        How much of the mean square is kept.
+        The share of the mean square that each step keeps.
     eps : float
         epsilon, against division by 0.
     momentum : float
@@ -161,8 +162,8 @@ class RMSprop(Optimizer):
 
     References
     ----------
-    T. Tieleman, G. Hinton, "Lecture 6.5: rmsprop", Coursera, 2012, with rho = 0.9. The default of rho
-    here, epsilon outside of the root, and momentum are PyTorch's. The mean of the gradient is not subtracted.
+    T. Tieleman, G. Hinton, "Lecture 6.5: rmsprop", Coursera, 2012, with rho = 0.9. Three things are as in PyTorch: the
+    default of rho, epsilon outside of the root, and momentum. The mean of the gradient is not subtracted.
     """
 
     by_rates = True
@@ -189,7 +190,9 @@ class RMSprop(Optimizer):
 
 
 class AdaDelta(Optimizer):
-    r"""AdaDelta: steps in proportion to recent steps, so that units agree and no rate needs to be chosen.
+    r"""AdaDelta: the gradient times the ratio of the sizes of recent steps and recent gradients.
+
+    A step thus has the physical units of its parameter, and no learning rate needs to be chosen.
 
     .. math:: s_t = \rho s_{t-1} + (1 - \rho) g_t^2, \quad
               d_t = \frac{\sqrt{u_{t-1} + \epsilon}}{\sqrt{s_t + \epsilon}} g_t, \quad
@@ -202,7 +205,7 @@ class AdaDelta(Optimizer):
     lr : float
         eta.
     rho : float
-        How much of the mean squares is kept.
+        The share of the mean squares that each step keeps.
     eps : float
         epsilon, which determines the size of the first steps.
     weight_decay : float
@@ -254,7 +257,7 @@ class Adam(Optimizer):
     lr : float
         eta.
     beta1, beta2 : float
-        How much of the two means is kept.
+        The shares of the two means, m and v, that each step keeps.
     eps : float
         epsilon, against division by 0.
     weight_decay : float
@@ -270,7 +273,7 @@ class Adam(Optimizer):
     References
     ----------
     D. Kingma, J. Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1. t counts the updates of each
-    parameter separately, so a parameter that is unfrozen late starts without bias.
+    parameter separately, so the corrections are also right for a parameter that is unfrozen late.
     """
 
     by_rates = True
@@ -296,7 +299,7 @@ class Adam(Optimizer):
         return self.apply(p, g, state, rates=self.rates(lr=lr, step=step, options=options), options=options)
 
     def rates(self, *, lr: float, step: int, options: Options) -> dict[str, float]:
-        """Return the rate and the root with their bias corrections, and the kept share of a weight."""
+        """Return the options rate, root and kept of `adam_update`: two bias corrections and the decay."""
         return {
             "rate": lr / (1.0 - options["beta1"] ** step),
             "root": (1.0 - options["beta2"] ** step) ** -0.5,
@@ -310,7 +313,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    r"""`Adam` with decoupled weight decay, outside of the adaptive rates.
+    r"""`Adam` with decoupled weight decay: the decay is not divided by the root of the mean square.
 
     .. math:: p_t = (1 - \eta \lambda) p_{t-1}
                     - \eta \frac{m_t / (1 - \beta_1^t)}{\sqrt{v_t / (1 - \beta_2^t)} + \epsilon}
@@ -322,7 +325,7 @@ class AdamW(Adam):
     lr : float
         eta.
     beta1, beta2 : float
-        How much of the two means is kept.
+        The shares of the two means, m and v, that each step keeps.
     eps : float
         epsilon, against division by 0.
     weight_decay : float

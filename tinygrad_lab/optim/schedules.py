@@ -1,7 +1,7 @@
 """Learning-rate schedules: factors of the base rate over the course of training.
 
-A schedule is a function of one number t, the position in training. Its unit is that of the
-schedule's own lengths: epochs, with fractions, or steps. The result is a factor of the optimizer's rate::
+A schedule is a function of one number t, the position in training. t has the unit of the schedule's own lengths: epochs
+(with fractions) or steps. The result is a factor of the optimizer's rate::
 
     optimizer.lr = base_lr * schedule(epoch + step_of_epoch / steps_of_epoch)
 
@@ -52,7 +52,7 @@ class Schedule(metaclass=Checked):
         Raises
         ------
         StateError
-            It is not the state of such a schedule.
+            The state is not that of a schedule of this class.
         """
         check_state(str(self), state, {name: type(value) for name, value in self.state().items()})
 
@@ -292,7 +292,7 @@ class CosineDecay(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class OneCycle(Schedule):
-    """One cycle: the factor rises from `start` to 1 and falls to almost 0, each along half a cosine wave.
+    """One cycle: the factor rises from `start` to 1 and falls to `final`, each along half a cosine wave.
 
     Formula: from `start` to 1 while t goes from 0 to rise * length, then to `final` at t = length. Between two values a
     and b the factor is b + (a - b) (1 + cos(pi u)) / 2, where u goes from 0 to 1.
@@ -304,7 +304,7 @@ class OneCycle(Schedule):
     rise : float
         The fraction of training in which the rate rises, between 0 and 1.
     start, final : float
-        The factors at both ends.
+        The factors at the beginning and at the end of training.
 
     Raises
     ------
@@ -314,8 +314,8 @@ class OneCycle(Schedule):
     References
     ----------
     L. Smith, N. Topin, "Super-convergence: very fast training of neural networks using large learning rates", 2018,
-    section 3. Deviations: cosines instead of straight lines and the factors at both ends, as in PyTorch; constant
-    momentum.
+    section 3. Deviations: cosines instead of straight lines and the defaults of `start` and `final`, as in PyTorch;
+    constant momentum.
 
     Examples
     --------
@@ -356,8 +356,9 @@ class WarmUp(Schedule):
     start : float
         s.
     after : Schedule, optional
-        g, whose own position starts at T; by default `Constant`. For a schedule whose position starts at 0, use a
-        product instead. A schedule that is driven by a metric observes it from T on, where T counts epochs.
+        g, whose own position is 0 at t = T; by default `Constant`. To give another schedule the position t itself,
+        multiply the two schedules instead. A schedule that is driven by a metric observes it from T on, where T counts
+        epochs.
 
     Raises
     ------
@@ -416,9 +417,9 @@ class WarmUp(Schedule):
 class ReduceOnPlateau(Schedule):
     """Reduction of the rate when a metric stops improving, independent of t.
 
-    Formula: a metric m improves on the best so far b if m < b (1 - threshold), for mode "max" if m > b (1 + threshold).
-    After more than `patience` epochs in a row without improvement the rate is multiplied by the factor, and the next
-    `cooldown` epochs are not counted.
+    Formula: a metric m improves on b, the best so far, if m < b (1 - threshold); for mode "max", if
+    m > b (1 + threshold). After more than `patience` epochs in a row without improvement, the rate is multiplied by
+    the factor, and the next `cooldown` epochs are not counted.
 
     Parameters
     ----------
@@ -461,7 +462,7 @@ class ReduceOnPlateau(Schedule):
     cooldown: int = 0
     lowest: float = 0.0
     now: float = field(default=1.0, init=False)
-    best: float = field(default=math.nan, init=False)  # none yet: nothing compares with NaN
+    best: float = field(default=math.nan, init=False)  # NaN: no metric yet
     bad_epochs: int = field(default=0, init=False)
     resting: int = field(default=0, init=False)
 

@@ -68,7 +68,10 @@ def rmsprop_update(
     momentum: float = 0.0,
     weight_decay: float = 0.0,
 ) -> Any:
-    """Move s toward g^2 and return p - lr g / (sqrt(s) + eps), by way of a velocity v unless that is None."""
+    """Move s toward g^2 and return p - lr d, where d = g / (sqrt(s) + eps); unless v is None, v becomes momentum v + d.
+
+    With v, the result is p - lr v.
+    """
     g = decayed(p, g, weight_decay)
     s *= rho
     s += (1.0 - rho) * (g * g)
@@ -112,8 +115,8 @@ def adam_update(
 ) -> Any:
     """Move m toward g and v toward g^2 and return kept p - rate m / (root sqrt(v) + eps).
 
-    rate = lr / (1 - beta1^t) and root = (1 - beta2^t)^(-1/2) correct the biases. weight_decay is added to the gradient;
-    decoupled decay instead has weight_decay = 0 here and kept = 1 - lr times its own weight decay.
+    rate = lr / (1 - beta1^t) and root = (1 - beta2^t)^(-1/2) correct the biases of m and v. weight_decay times p is
+    added to the gradient. For decoupled weight decay, `AdamW` passes weight_decay = 0 and kept = 1 - lr weight_decay.
     """
     g = decayed(p, g, weight_decay)
     m *= beta1
