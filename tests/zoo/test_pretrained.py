@@ -57,7 +57,7 @@ def test_the_digest_depends_on_the_arrays_and_not_on_the_file(tmp_path: Path) ->
 
 def test_a_missing_folder_or_name_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(FOLDER, raising=False)
-    with pytest.raises(StateError, match=rf"folder=.* or in {FOLDER}.*github"):
+    with pytest.raises(StateError, match=rf"folder=.* or in the environment variable {FOLDER}.*github"):
         load_pretrained("resnet20_cifar10")
     with pytest.raises(OptionError, match="resnet20_cifar10"):
         load_pretrained("resnet20_cifar")

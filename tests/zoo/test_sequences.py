@@ -56,7 +56,7 @@ def test_each_sequence_is_classified_alone(encoder: str) -> None:
     ("options", "x", "error", "message"),
     [
         ({"encoder": "gru"}, None, OptionError, "expected encoder 'attention' or 'lstm', got 'gru'"),
-        ({"vocabulary": 0}, None, OptionError, "at least 1"),
+        ({"vocabulary": 0}, None, OptionError, "expected length and vocabulary of 1 or more"),
         ({}, np.ones((2, 40), int), ShapeError, "1 to 32 numbers"),
         ({}, np.full((2, 3), 65), OptionError, "numbers from 0 to 64, got 65"),
         ({}, np.ones((2, 3), "float32"), DTypeError, "expected integers, got float32"),
@@ -91,7 +91,7 @@ def test_a_recipe_trains_and_its_run_predicts_lists_of_numbers(tmp_path: Path) -
     assert run.evaluate().accuracy == result["figures"]["chosen_on_validation"]["accuracy"]
     with pytest.raises(ShapeError, match="at most 32 numbers"):
         run.predict([[1] * 40])
-    with pytest.raises(DTypeError, match="expected numbers"):
+    with pytest.raises(DTypeError, match="expected sequences or rows of numbers, got str"):
         run.predict("digit.png")
     names = export_weights(run.model, tmp_path / "theirs.safetensors", image=run.input_shape)
     assert names["embedding.weight"] == "embedding.weight"

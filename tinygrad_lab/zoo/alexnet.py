@@ -58,14 +58,15 @@ def alexnet(
     classes : int
         1000 in the paper.
     groups : int
-        The number of groups of convolutions 2, 4 and 5: the paper's two GPUs.
+        The number of groups in each of convolutions 2, 4 and 5. The paper has two, one for each of its two GPUs.
     normalization : {"before_pool", "after_pool", "none"}
         The position of local response normalization: before the pool in the paper, after it in CaffeNet.
     normalized : sequence of int
         The convolutions with normalization: some of 1, 2 and 5, which have a pool. The paper has 1 and 2; some drawings
         add 5.
     pool_size : int
-        3 for windows that overlap at the stride of 2, or 2; the maps have the same size.
+        The size of the pooling windows, whose stride is 2: with 3, as in the paper, windows overlap; with 2, they do
+        not. For images of 227x227, the maps have the same size either way.
     dropout : float
         The rate after the two hidden dense layers.
     rng : int or numpy.random.Generator
@@ -85,8 +86,8 @@ def alexnet(
     References
     ----------
     A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet classification with deep convolutional neural networks", 2012,
-    section 3.5 and figure 2. Deviations: weights are drawn by He's rule and not with standard deviation 0.01, and all
-    biases start at 0.
+    section 3.5 and figure 2. Deviations: weights are drawn by He's rule (those of the last layer by Glorot's) and not
+    with standard deviation 0.01, and all biases start at 0.
 
     Examples
     --------
@@ -96,9 +97,12 @@ def alexnet(
     (2, 1000)
     """
     if normalization not in _ORDERS:
-        raise OptionError(f"alexnet: expected a normalization of {sorted(_ORDERS)}, got {normalization!r}")
+        raise OptionError(f"alexnet: expected normalization to be one of {sorted(_ORDERS)}, got {normalization!r}")
     if not set(normalized) <= {1, 2, 5}:
-        raise OptionError(f"alexnet: expected normalized to name only convolutions 1, 2 and 5, got {tuple(normalized)}")
+        raise OptionError(
+            "alexnet: expected the option normalized to contain only 1, 2 and 5, the convolutions with a pool, "
+            f"got {tuple(normalized)}"
+        )
     rng = initializers.as_rng(rng)
 
     def conv(before: int, after: int, kernel_size: int, *, groups: int = 1) -> Conv2d:

@@ -50,7 +50,7 @@ def alexnet_small(
     padding : {"zero", "edge", "none"}
         The padding of convolutions. Without padding a 32x32 image is too small for the fifth convolution.
     pool_size : int
-        2, or 3 for windows that overlap at the stride of 2.
+        The size of the pooling windows, whose stride is 2: 2, or 3 for windows that overlap.
     activation : str
         The registered name of an activation: ``"relu"``, ``"tanh"``, ``"sigmoid"``, ...
     init : str or float

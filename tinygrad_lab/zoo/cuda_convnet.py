@@ -48,7 +48,8 @@ def cuda_convnet(
     normalization : bool
         Whether the first two convolutions are followed by local response normalization.
     pool_size : int
-        3 overlaps at the stride of 2, 2 does not; the maps are the same.
+        The size of the pooling windows, whose stride is 2: windows of 3x3 overlap, windows of 2x2 do not. The maps have
+        the same size either way.
     activation : str
         The registered name of an activation: ``"relu"``, ``"tanh"``, ``"sigmoid"``, ... (figure 1 of the paper compares
         the first two).
@@ -63,8 +64,8 @@ def cuda_convnet(
     ----------
     A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet classification with deep convolutional neural networks", 2012,
     section 3.3; the layers are those of cuda-convnet's example "conv-local-11pct". Deviations: layers 3 and 4 are
-    convolutions; there they are locally connected, with different filters at each position. Initial weights follow He's
-    rule.
+    convolutions, but locally connected layers, with different filters at each position, in the example; and initial
+    weights follow He's rule.
 
     Examples
     --------

@@ -110,9 +110,11 @@ def gap7(
     padding : {"zero", "edge", "none"}
         The padding of convolutions; not stated in the source.
     widths : sequence of int
-        The channels of the convolutions, of which the first two are followed by a pool; more make it wider and deeper.
+        The channels of each convolution. A pool follows each of the first two. Larger numbers make the network wider,
+        more numbers make it deeper.
     reduction : {"mean", "dense"}
-        The reduction of the planes: to their means or, for comparison, by a dense layer of as many neurons.
+        The layer that turns the planes into one vector: the mean of each plane or, for comparison, a dense layer with
+        as many neurons as there are planes.
     rng : int or numpy.random.Generator
         The source of the initial weights.
 

@@ -55,7 +55,7 @@ from tinygrad_lab_layers.inception import Inception
 from tinygrad_lab_layers.local_response_norm import LocalResponseNorm
 from tinygrad_lab_layers.max_pool2d import MaxPool2d
 
-MODULES = {
+MODULES = {  # the channels of the input, conv1x1, reduce3x3, conv3x3, reduce5x5, conv5x5, pool_proj
     "3a": (192, 64, 96, 128, 16, 32, 32),
     "3b": (256, 128, 128, 192, 32, 96, 64),
     "4a": (480, 192, 96, 208, 16, 48, 64),
@@ -76,11 +76,11 @@ class WithAuxiliary(Sequential):
     layers : dict of layers
         The layers in order.
     heads : mapping of name to Layer
-        The classifiers by the layer whose result they take. Their paths begin with ``auxiliary_NAME``.
+        The classifiers by the name of the layer whose result is their input. Their paths begin with ``auxiliary_NAME``.
 
     Shapes
     ------
-    In evaluation the last layer's output; in training a tuple of that and of the heads' outputs, in their order.
+    In evaluation, the last layer's output; in training, a tuple of this output and the heads' outputs.
 
     Examples
     --------
@@ -148,30 +148,30 @@ def googlenet(
     Parameters
     ----------
     image : (height, width, channels)
-        (224, 224, 3) in the paper; any size is accepted.
+        (224, 224, 3) in the paper; without auxiliary classifiers, any size is accepted.
     classes : int
         1000 in the paper.
     dropout : float
         The rate before the dense layer.
     auxiliary : bool
-        Whether to add the two auxiliary classifiers. In training the network then returns three logits, which the loss
-        ``auxiliary_cross_entropy`` combines; in evaluation they do not run.
+        Whether to add the two auxiliary classifiers. In training, the network then returns three arrays of logits,
+        which the loss ``auxiliary_cross_entropy`` combines. In evaluation, the auxiliary classifiers do not run.
     rng : int or numpy.random.Generator
         The source of the initial weights.
 
     Shapes
     ------
-    x : (N, H, W, channels); logits : (N, classes), with auxiliary classifiers in training three of them
+    x : (N, H, W, channels); logits : (N, classes); in training with auxiliary classifiers, a tuple of three such arrays
 
     Raises
     ------
     ShapeError
-        The image is too small for the auxiliary classifiers; at 224 their pools see maps of 14x14.
+        The image is too small for the auxiliary classifiers. For an image of 224x224, their pools get maps of 14x14.
 
     References
     ----------
     C. Szegedy et al., "Going deeper with convolutions", CVPR 2015, table 1 and section 5. The numbers of parameters are
-    those of the Caffe model by its first author; PyTorch's has batch normalization, and 3x3 where the paper has 5x5.
+    those of the Caffe model by its first author. PyTorch's model has batch normalization, and 3x3 in place of 5x5.
 
     Examples
     --------

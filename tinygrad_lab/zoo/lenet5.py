@@ -36,7 +36,7 @@ def lenet5(*, image: Image = (32, 32, 1), classes: int = 10, padding: str = "non
     classes : int
         10 in the paper.
     padding : {"none", "zero", "edge"}
-        The padding of convolutions: nothing in the paper.
+        The padding of convolutions; none in the paper.
     rng : int or numpy.random.Generator
         The source of the initial weights.
 
@@ -54,8 +54,8 @@ def lenet5(*, image: Image = (32, 32, 1), classes: int = 10, padding: str = "non
     References
     ----------
     Y. LeCun et al., "Gradient-based learning applied to document recognition", 1998, section II.B. Deviations, as usual
-    today: ReLU for the scaled tanh, max-pooling for trained averages, C3 sees all planes, and softmax for the
-    radial-basis output.
+    today: ReLU replaces the scaled tanh, max-pooling the trained averages, and softmax the radial-basis output; and
+    each filter of C3 sees all planes of S2.
 
     Examples
     --------

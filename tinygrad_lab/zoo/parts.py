@@ -18,7 +18,7 @@ _PADDINGS = {"none": ("valid", "zero"), "zero": ("same", "zero"), "edge": ("same
 
 
 def features_after(layers: Mapping[str, Layer], image: Image) -> int:
-    """Return the number of outputs of the last layer for one image, the inputs of a dense layer after it."""
+    """Return the number of outputs of the last layer for one image: the ``in_features`` of a dense layer after it."""
     return math.prod(Sequential(dict(layers)).output_shape((1, *image))[1:])
 
 
@@ -37,10 +37,10 @@ def padded(kind: str) -> dict[str, Any]:
 
 
 def fused(activation: str) -> str | None:
-    """Return the activation, if a convolution and a dense layer can compute it themselves."""
+    """Return the activation if convolutions and dense layers can compute it themselves, as they can ReLU, else None."""
     return activation if activation == "relu" else None
 
 
 def activated(layer: Layer, activation: str) -> Layer:
-    """Return a layer, made with the `fused` activation, followed by the activation if it could not be fused."""
+    """Return a layer that was made with the `fused` activation, followed by the activation if it is not fused."""
     return layer if fused(activation) else Sequential({"linear": layer, "activation": registered[activation]()})

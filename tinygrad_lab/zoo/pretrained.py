@@ -88,14 +88,14 @@ def load_pretrained(name: str, *, folder: str | os.PathLike[str] | None = None) 
     name : str
         A key of `PRETRAINED`.
     folder : path, optional
-        The folder of the file; by default the one in TINYGRAD_LAB_WEIGHTS.
+        The folder of the file; by default, the environment variable TINYGRAD_LAB_WEIGHTS names it.
 
     Raises
     ------
     OptionError
         The name is unknown.
     StateError
-        The file is missing, damaged, or holds other numbers than the published ones.
+        The file is missing or damaged, or its arrays differ from the published ones.
 
     Examples
     --------
@@ -110,8 +110,8 @@ def load_pretrained(name: str, *, folder: str | os.PathLike[str] | None = None) 
     given = folder or os.environ.get(FOLDER)
     if not given:
         raise StateError(
-            f"load_pretrained: expected the folder of {about.file} as folder=... or in {FOLDER}, got neither; the file "
-            f"is from {about.source}"
+            f"load_pretrained: expected the folder of {about.file} as folder=... or in the environment variable "
+            f"{FOLDER}, got neither; the file is from {about.source}"
         )
     path = Path(given) / about.file
     digest = digest_of(path)
@@ -125,7 +125,7 @@ def load_pretrained(name: str, *, folder: str | os.PathLike[str] | None = None) 
 
 
 def digest_of(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 over the arrays of a file: for each, by name, its name, dtype, shape and bytes.
+    """Return the SHA-256 over the name, dtype, shape and bytes of each array of a file, sorted by name.
 
     Unlike a file's own checksum, it does not depend on how and when the arrays were packed.
     """

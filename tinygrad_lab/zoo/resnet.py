@@ -1,6 +1,6 @@
 """Residual networks, and plain ones with the same layers, which train worse the deeper they are.
 
-For ImageNet (table 1 of the paper), n blocks per stage:
+For ImageNet (table 1 of the paper), with the number of blocks in each stage by the depth of the network:
 
 | stage | output | 18 | 34 | 50 | 101 | 152 |
 |---|---|---|---|---|---|---|
@@ -71,7 +71,8 @@ def resnet(
     residual : bool
         Whether there are shortcuts; False gives the plain network, of depth 18 or 34.
     shortcut : {"projected", "padded"}
-        The kind of shortcut where the shape changes: option B or A of the paper. Bottlenecks project.
+        The kind of shortcut where the shape changes: "projected" is option B of the paper, "padded" option A. In
+        networks of bottlenecks (depth 50 and more), shortcuts are always projected.
     rng : int or numpy.random.Generator
         The source of the initial weights.
 
@@ -97,7 +98,9 @@ def resnet(
     (2, 1000)
     """
     if depth not in BLOCKS or (depth > 34 and not residual):
-        raise OptionError(f"resnet: expected a depth of {sorted(BLOCKS)}, plain ones of 18 or 34, got {depth}")
+        raise OptionError(
+            f"resnet: expected depth to be one of {sorted(BLOCKS)}, or 18 or 34 with residual=False, got {depth}"
+        )
     rng = initializers.as_rng(rng)
     layers: dict[str, Layer] = {
         "conv": Conv2d(image[2], 64, kernel_size=7, stride=2, padding=3, bias=False, rng=rng),
@@ -138,8 +141,9 @@ def resnet_cifar(
     residual : bool
         Whether there are shortcuts; False gives the plain network.
     shortcut : {"padded", "padded_around", "projected"}
-        The kind of shortcut where the shape changes: option A of the paper, which adds no parameters, or B. The paper
-        does not say where the new channels go: after the others, or around them, as in some published weights.
+        The kind of shortcut where the shape changes. "padded" and "padded_around" are option A of the paper, which adds
+        channels of zeros and no parameters. The paper does not say where these channels go: "padded" adds them after
+        the others, "padded_around" before and after them, as in some published weights. "projected" is option B.
     rng : int or numpy.random.Generator
         The source of the initial weights.
 

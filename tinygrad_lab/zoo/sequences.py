@@ -3,10 +3,10 @@
 | layer | attention | LSTM |
 |---|---|---|
 | input: numbers, 0 for padding | T | T |
-| embedding, with one of the positions for attention | T, F | T, F |
+| embedding of the numbers; for attention, plus an embedding of their positions | T, F | T, F |
 | attention in 4 heads and a dense layer, each with a shortcut and normalization | T, F | |
 | LSTM | | T, F |
-| mean over the numbers that are no padding, or the state at the last of them | F | F |
+| mean over the numbers that are not padding (attention), or the state at the last of them (LSTM) | F | F |
 | dense | classes | classes |
 """
 
@@ -31,9 +31,9 @@ from tinygrad_lab_layers.multi_head_attention import MultiHeadAttention
 
 
 class AttentionEncoder(Layer):
-    """Self-attention and a dense layer, each with a shortcut, and the mean over what is no padding.
+    """Self-attention and dense layers, each with a shortcut, and the mean over the positions without padding.
 
-    Its second input, the mask, is 1 where there is a number and 0 for padding.
+    The second input, the mask, is 1 where there is a number and 0 for padding.
 
     Parameters
     ----------
@@ -70,14 +70,14 @@ class AttentionEncoder(Layer):
         return (shape[0], self.norm2.output_shape(self.dense.output_shape(shape))[2])
 
     def multiply_adds(self, shape: tuple[int, ...], mask: tuple[int, ...]) -> int:
-        """Return those of the attention and the dense layers."""
+        """Return the multiply-adds of the attention and the dense layers."""
         return self.attention.multiply_adds(shape, shape, shape, mask) + self.dense.multiply_adds(shape)
 
 
 class LSTMEncoder(Layer):
-    """Long short-term memory and its state at the last number that is no padding.
+    """Long short-term memory, of which the state at the last number is returned.
 
-    Its second input, the mask, is 1 where there is a number and 0 for padding, which comes last.
+    The second input, the mask, is 1 where there is a number and 0 for padding. Padding follows the numbers.
 
     Parameters
     ----------
@@ -107,12 +107,12 @@ class LSTMEncoder(Layer):
         return (shape[0], shape[2])
 
     def multiply_adds(self, shape: tuple[int, ...], mask: tuple[int, ...]) -> int:
-        """Return those of the LSTM."""
+        """Return the multiply-adds of the LSTM."""
         return self.lstm.multiply_adds(shape)
 
 
 class SequenceClassifier(Layer):
-    """Embedding, an encoder that sees the padding, and a dense layer; see `sequence_classifier`.
+    """Embedding, an encoder that also takes a mask of the padding, and a dense layer; see `sequence_classifier`.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ class SequenceClassifier(Layer):
         return result
 
     def multiply_adds(self, shape: tuple[int, ...]) -> int:
-        """Return those of the encoder and the last layer."""
+        """Return the multiply-adds of the encoder and the last layer."""
         vectors = self.embedding.output_shape(shape)
         encoded = self.encoder.output_shape(vectors, shape)
         return self.encoder.multiply_adds(vectors, shape) + self.output.multiply_adds(encoded)
@@ -166,13 +166,14 @@ def sequence_classifier(
     length : int
         T, the length of the longest sequence.
     vocabulary : int
-        The numbers are below it; 0 is the padding at the end of a short sequence, and changes no result.
+        The upper limit of the numbers in sequences, which are below it. 0 is the padding at the end of a short
+        sequence. The amount of padding changes no result.
     features : int
         F, the length of the vectors.
     encoder : {"attention", "lstm"}
-        What makes one vector of a sequence.
+        The part that turns a sequence into one vector.
     heads : int
-        The heads of the attention.
+        The number of attention heads.
     classes : int
         The number of outputs.
     rng : int or numpy.random.Generator
@@ -185,7 +186,7 @@ def sequence_classifier(
     Raises
     ------
     OptionError
-        The encoder is unknown, or a number does not fit.
+        The encoder is unknown, or a number is out of range.
 
     References
     ----------
@@ -199,7 +200,9 @@ def sequence_classifier(
     (2, 10)
     """
     if min(length, vocabulary) < 1:
-        raise OptionError(f"sequence_classifier: expected numbers of at least 1, got {length=} and {vocabulary=}")
+        raise OptionError(
+            f"sequence_classifier: expected length and vocabulary of 1 or more, got {length=} and {vocabulary=}"
+        )
     rng = initializers.as_rng(rng)
     embedding = Embedding(vocabulary, features, init=0.5, rng=rng)
     if encoder not in ("attention", "lstm"):

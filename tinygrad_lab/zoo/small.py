@@ -13,10 +13,10 @@
 
 814,122 parameters in all.
 
-`inception_small`: a convolution with batch normalization, then four Inception modules, each normalized as well, with a
-pool after every second one, then the mean of each plane:
+`inception_small`: a convolution with batch normalization and a pool, then four Inception modules, each with batch
+normalization after it, with a pool after the second module, then the mean of each plane:
 
-| layer | output | parameters |
+| layer | output | parameters / those of the normalization, with running statistics |
 |---|---|---|
 | input | 32, 32, 3 | 0 |
 | convolution 32@3x3, normalized, ReLU, max-pool 2x2 | 16, 16, 32 | 896 / 128 |

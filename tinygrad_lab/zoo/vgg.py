@@ -76,7 +76,7 @@ def vgg(
     References
     ----------
     K. Simonyan, A. Zisserman, "Very deep convolutional networks for large-scale image recognition", ICLR 2015, table 1.
-    Deviation: initial weights by He's rule, with which the deep ones train from scratch.
+    Deviation: initial weights by He's rule, with which deep networks train from scratch.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def vgg(
     (2, 10)
     """
     if depth not in CONVOLUTIONS:
-        raise OptionError(f"vgg: expected a depth of {sorted(CONVOLUTIONS)}, got {depth}")
+        raise OptionError(f"vgg: expected depth to be one of {sorted(CONVOLUTIONS)}, got {depth}")
     rng = initializers.as_rng(rng)
     features: dict[str, Layer] = {}
     for block, (before, after) in enumerate(pairwise((image[2], *CHANNELS)), start=1):
