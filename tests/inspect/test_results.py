@@ -32,7 +32,7 @@ def test_results_are_shown_and_missing_ones_are_named(tmp_path: Path) -> None:
 
 def test_a_variant_that_diverges_is_not_reported_as_missing(tmp_path: Path) -> None:
     assert str(results("initial_scale:0.1", "vgg_small", folder=tmp_path)).splitlines() == [
-        "Became infinite or NaN, and stopped: initial_scale:0.1.",
+        "Stopped because the loss became infinite or NaN: initial_scale:0.1.",
         "Not yet run in full: tinygrad-lab train vgg_small",
     ]
 
@@ -54,7 +54,7 @@ def test_without_the_folder_there_is_no_table(tmp_path: Path) -> None:
 def test_without_the_folder_it_says_where_results_are(tmp_path: Path) -> None:
     found = results("lenet5", "nin", folder=tmp_path / "missing")
     assert str(found) == (
-        "No results here: full runs of lenet5, nin are in docs/results of the repository, which an installed package "
+        "No results here: those of lenet5, nin are in docs/results of the repository, which an installed package "
         f"does not have; expected a folder {tmp_path / 'missing'}"
     )
     assert "Not yet" not in found._repr_html_()

@@ -66,7 +66,7 @@ class Ways:
     join : Block
         The box that joins them.
     straight : bool
-        Whether the first part continues in a straight line.
+        Whether the first part continues the line of the network straight, as a residual block's main branch does.
     parted : bool
         Whether the parts have a common input; otherwise each has its own.
     """
@@ -150,7 +150,7 @@ def _branch(way: list[Call], call: Call, fold: bool) -> Part:
 
 
 def _ways(call: Call) -> list[list[Call]]:
-    """Sort the calls inside a call into branches: a call with the outer input begins a new one."""
+    """Sort the calls inside a call into branches: a call that takes the outer input begins a new branch."""
     ways: list[list[Call]] = []
     for inner in call.inner:
         before = [way for way in ways if any(taken is way[-1].returned for taken in inner.taken)]
@@ -189,7 +189,7 @@ def _folded(parts: Sequence[Part]) -> list[Part]:
 
 
 def _looks(part: Part) -> Any:
-    """Return a frame without names, or None for a part that is never folded."""
+    """Return what equal frames have in common, all but names, or None for a part that is never folded."""
     return _nameless(part) if isinstance(part, Frame) else None
 
 

@@ -47,27 +47,27 @@ class Cause:
 
 REMEDIES = {
     "already_right": "There is nothing left to learn from these examples.",
-    "at_kink": "The derivative at the kink is taken as 0; move away from it, or use a smooth function.",
+    "at_kink": "The derivative at the kink is taken as 0; move the input off the kink, or use a smooth function.",
     "bad_data": "Look for the missing or damaged values in the data.",
-    "bad_parameter": "An earlier update made it so: lower the learning rate, or clip the gradients.",
+    "bad_parameter": "An earlier update gave it such values: lower the learning rate, or clip the gradients.",
     "cancels": "The parts are equal and opposite: a normalization or a difference removes this variable.",
     "clipped": "Widen the bounds, or clip after the loss.",
-    "constant": "Make it with tgl.tensor(..., requires_grad=True), or as a tgl.Parameter.",
-    "dead_relu": "Lower the learning rate or raise the biases before it, or use leaky_relu.",
+    "constant": "Create the tensor with tgl.tensor(..., requires_grad=True), or as a tgl.Parameter.",
+    "dead_relu": "Lower the learning rate, raise the biases of the layer before it, or use leaky_relu.",
     "detached": "Use the functions of tinygrad_lab on the tensor itself, which stay on the tape.",
     "division_by_zero": "Add a small number to the divisor, or select the cases by where() before dividing.",
     "dropped": "Lower the rate of dropout.",
     "edge_of_domain": "Keep the argument inside the domain by clip().",
     "empty": "Check the selection or the batch before the mean.",
     "exploding": "Lower the initial weights, add a normalization, or clip the gradients.",
-    "frozen": "Call unfreeze() if it is meant to be learned.",
+    "frozen": "Call unfreeze() if the parameter is meant to be learned.",
     "hook": "Remove the hook, or correct what it returns.",
     "integer_result": "Use a result that changes smoothly: softmax instead of argmax, a loss instead of an accuracy.",
     "log_of_negative": "Take the logarithm of positive numbers only.",
     "log_of_zero": "Use log_softmax, a loss that takes logits, or add a small number before the logarithm.",
     "masked_infinity": "Replace the argument before the function, not its result: f(where(valid, x, 1.0)).",
     "masked": "Check the condition.",
-    "never_used": "Use it in the function, or leave it out of the network.",
+    "never_used": "Use the variable in the function, or leave it out of the network.",
     "no_grad": "Move the line out of no_grad().",
     "not_selected": "Rows that the batch does not contain get no gradient, as it should be; others need more data.",
     "not_chosen": "Check the scales of both arguments.",
@@ -84,7 +84,7 @@ REMEDIES = {
     "unused_result": "Add the result to the loss.",
     "vanishing": "Use ReLU, a normalization or shortcuts, or raise the initial weights.",
     "zero_cotangent": "Pass a cotangent that is not 0.",
-    "zero_derivative": "Its derivative is 0 everywhere: replace it, or pass its gradient on by a rule of your own.",
+    "zero_derivative": "Replace the operation, or give it a derivative rule of your own that passes the gradient on.",
     "zero_factor": "Check where this factor comes from: initial weights, data, mask or weight in the loss.",
     "zero_power": "The exponent makes the derivative 0 here.",
     "zero_rule": "Compare the rule's formula with the values.",
@@ -95,7 +95,7 @@ _PRODUCTS = frozenset({"multiply", "matmul_matrices", "divide", "conv2d", "conv2
 
 
 def why_zero(seen: Seen, argument: str, g: Any) -> tuple[str, str]:
-    """Return the kind and the text of the cause why a rule gave 0 for one argument although its cotangent `g` is not 0.
+    """Return the kind and the text of the reason why a rule gave 0 for an argument although its `g` is not 0.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ _DOMAINS = {"arcsin": (-1.0, 1.0), "arccos": (-1.0, 1.0), "arctanh": (-1.0, 1.0)
 
 
 def why_result_not_finite(seen: Seen) -> tuple[str, str]:
-    """Return the kind and the text of the cause why finite arguments gave a result that is not finite."""
+    """Return the kind and the text of the reason why finite arguments gave a result that is not finite."""
     name = seen.name
     x: Any = seen.arguments.get("x")
     y: Any = seen.arguments.get("y")
@@ -276,7 +276,7 @@ def _why_quotient(seen: Seen, x: Any, y: Any) -> tuple[str, str]:
 
 
 def why_gradient_not_finite(seen: Seen, argument: str, g: Any) -> tuple[str, str]:
-    """Return the kind and the text of the cause why a finite cotangent `g` gave a gradient that is not finite."""
+    """Return the kind and the text of the reason why a finite cotangent `g` gave a gradient that is not finite."""
     name, x, out = seen.name, seen.arguments.get("x"), seen.out
     y = seen.arguments.get("y")
     where: Any = None  # the derivative is infinite here

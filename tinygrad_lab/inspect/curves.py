@@ -36,7 +36,7 @@ def save_curves(run: Path) -> None:
         write_atomically(path, draw_curves(read_history(run / "metrics.jsonl"), title, augmented=bool(recipe.augment)))
     except _REFUSALS as error:
         why = textwrap.shorten(str(error), 160, placeholder=" ...")
-        warn_once(f"no picture {path}: {type(error).__name__}: {why}; the figures are in metrics.jsonl")
+        warn_once(f"no picture {path}: {type(error).__name__}: {why}; the numbers are in metrics.jsonl")
 
 
 def read_history(path: Path) -> list[Metrics]:
@@ -45,7 +45,7 @@ def read_history(path: Path) -> list[Metrics]:
     Raises
     ------
     ConfigError, StateError
-        The file cannot be read, or holds something else.
+        The file cannot be read, or contains anything other than the metrics of epochs.
     """
     who = f"curves: {path}"
     history = [from_json(line, who) for line in read_text(path, who).splitlines()]

@@ -20,15 +20,15 @@ Forward = Callable[..., Any]
 
 
 def rewired(model: Layer, wrap: Callable[[str, Forward], Forward]) -> Layer:
-    """Return a copy of a network in evaluation mode, with its variables, whose layers compute by other functions.
+    """Return a copy of a network in evaluation mode that shares its variables, but whose layers call other functions.
 
     Parameters
     ----------
     model : Layer
         The network, which is not changed.
     wrap : callable
-        From a layer's path and its `forward` to the function that takes its place. It is called once for each layer; of
-        a layer with several paths, the first counts.
+        ``wrap(path, forward)`` returns the function that replaces the `forward` of the layer at a path. It is called
+        once for each layer, with the first path of a layer that has several.
     """
     twin: Layer = with_variables(model, {}, {})
     paths = {id(layer): (path, layer) for path, layer in reversed(twin.layers().items())}
@@ -48,8 +48,8 @@ def watch(model: Layer, x: Any, see: Callable[[str, Any], None]) -> Any:
     x : array or Tensor
         A batch.
     see : callable
-        It gets the path and the result of every layer in the order in which they finish, except those that return what
-        the layer before them returned, as containers do, and dropout in evaluation mode.
+        ``see(path, result)`` is called for every layer when it finishes, unless its result is the very array that the
+        layer that finished before it returned, as for containers, and for dropout in evaluation mode.
     """
     newest: Any = None
 
@@ -106,8 +106,8 @@ class Cut:
     path : str
         The layer's path.
     finished : tuple of (str, Tensor)
-        The paths and results of the layers that have finished when the layer finishes, itself last. Of nested layers,
-        only the outermost is included.
+        The paths and results of the layers that have finished when the layer at `path` finishes; that layer is the
+        last. Of nested layers, only the outermost is included.
     """
 
     model: Layer
@@ -153,13 +153,13 @@ def cut(model: Layer, x: Any, path: str | None = None) -> Cut:
     x : array or Tensor
         A batch.
     path : str, optional
-        The layer's path; by default that of the last maps of more than one pixel. Of a layer that is called several
-        times, the last call counts.
+        The layer's path; by default that of the layer with the last maps of more than one pixel. If a layer is called
+        several times, the network is cut after the last call.
 
     Raises
     ------
     OptionError
-        There is no such layer, it is not called, or the network has no maps.
+        There is no such layer, the layer is not called, or the network has no maps.
     ShapeError
         The layer's result is not (N, H, W, C).
     """

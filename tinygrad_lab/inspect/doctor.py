@@ -231,7 +231,7 @@ def _numba() -> Iterator[Finding]:
         yield Finding("Numba", BROKEN, text, remedy)
         return
     layer = numba.config.THREADING_LAYER
-    yield Finding("Numba", OK, f"Numba {version}; kernels run on the project's own threads, not on the layer {layer!r}")
+    yield Finding("Numba", OK, f"Numba {version}; kernels run on the project's own threads, not on Numba's {layer!r}")
     folder = pointwise.relu.stats.cache_path
     if folder and _writable(Path(folder)):
         yield Finding("Numba", OK, f"compiled kernels are cached in {folder}")

@@ -1,4 +1,7 @@
-"""Drawings of networks as SVG: blocks with their shapes, branches side by side, from shapes alone."""
+"""Drawings of networks as SVG: a block for each layer, with the shape of its result, and branches side by side.
+
+The shapes come from the layers' ``output_shape``, so networks are not run.
+"""
 
 from __future__ import annotations
 
@@ -25,20 +28,18 @@ _COLORS = {
     "join": ("#f7efb8", "#97861f", "#4a430f"),
     "other": ("#e4e7ea", "#7c838a", "#3a4046"),
 }
-_INK, _DARK_INK, _LINE = (
-    "#1b1f24",
-    "#f1f3f5",
-    "#808080",
-)  # lines and names outside of blocks: gray on white and on black
+_INK, _DARK_INK = "#1b1f24", "#f1f3f5"  # text on the light and on the dark fills
+_LINE = "#808080"  # lines and names outside of blocks: a gray that can be seen on white and on black
 _FONT = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _STYLE = "@media (prefers-color-scheme: dark) {{ {} }}".format(
     " ".join(f".tgl-{name} {{ fill: {dark} }}" for name, (_, _, dark) in _COLORS.items())
     + f" .tgl-ink {{ fill: {_DARK_INK} }}"
 )
-_GAP, _FAN, _PAD, _LABEL = 18.0, 20.0, 10.0, 22.0  # between blocks; where branches part and meet; inside frames
+_GAP, _FAN = 18.0, 20.0  # pixels between blocks; pixels above and below branches, where they part and meet
+_PAD, _LABEL = 10.0, 22.0  # pixels inside of a frame at the sides and the bottom; at the top, where its label is
 _ROW = 15.0  # the height of a further line in a box
 _TITLE_EM, _DETAIL_EM = 7.9, 6.6  # the width of a letter, at 13 and at 11 pixels
-_TALL, _WIDE = 820.0, 860.0  # a taller drawing continues in a second column, unless that makes it wider than tall
+_TALL, _WIDE = 820.0, 860.0  # a drawing that is taller than _TALL is divided into columns if _WIDE has room for them
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,11 @@ def svg_path(path: str | Path) -> Path:
     Raises
     ------
     ConfigError
-        It does not.
+        The path does not end in ``.svg``.
     """
     path = Path(path)
     if path.suffix.lower() != ".svg":
-        raise ConfigError(f"draw: expected a file whose name ends in .svg, got {path}; it writes no other format")
+        raise ConfigError(f"draw: expected a file whose name ends in .svg, got {path}; draw writes only SVG")
     return path
 
 
@@ -153,11 +154,11 @@ def draw(model: Layer, image: Sequence[Any], *, name: str | None = None, fold: b
     model : Layer
         The network, or any layer.
     image : sequence of int
-        The shape of one example, without the batch axis; for a layer of several inputs a sequence of their shapes.
+        The shape of one example, without the batch axis; for a layer with several inputs, a sequence of such shapes.
     name : str or None
         The network's name; by default that of its class.
     fold : bool
-        Whether to draw repeated groups of layers once, with their number.
+        Whether to draw a group of layers that is repeated only once, with the number of repetitions.
 
     Raises
     ------
@@ -179,7 +180,7 @@ def draw(model: Layer, image: Sequence[Any], *, name: str | None = None, fold: b
 
 
 def draw_blocks(chain: Chain, *, title: str) -> Drawing:
-    """Return a drawing of blocks, made by hand or by `blocks_of`.
+    """Return a drawing of blocks that were made by hand or by `blocks_of`.
 
     Parameters
     ----------
@@ -226,9 +227,10 @@ def draw_model(name: str, options: Mapping[str, Any] | None = None, *, fold: boo
 
 
 class _Layout:
-    """A part with its extent: how far it reaches to the `left` and `right` of its axis, and its `height`.
+    """Layout of a part of a drawing, which the line from the part above it enters at the top.
 
-    `pointed_at` says whether an arrow to the part ends at a block.
+    `left` and `right` are the pixels between this line and the part's edges, `height` is the part's height, and
+    `pointed_at` is whether the line ends in an arrow: it does if it ends at a block.
     """
 
     left: float
@@ -237,7 +239,7 @@ class _Layout:
     pointed_at: bool = False
 
     def place(self, drawing: Drawing, x: float, y: float) -> None:
-        """Draw the part with its axis at x, from y downwards."""
+        """Draw the part from y downwards; the line from above enters it at (x, y)."""
         raise NotImplementedError
 
 
@@ -365,7 +367,7 @@ def _columns(parts: Sequence[Part]) -> list[list[Part]]:
 
 
 def _words(part: Part) -> str:
-    """Return a part in words."""
+    """Return the description of a part in words."""
     if isinstance(part, Block):
         return part.tip
     if isinstance(part, Chain):
@@ -376,7 +378,7 @@ def _words(part: Part) -> str:
 
 
 def _drawn(box: Box) -> ET.Element:
-    """Return a block's rectangle with its text and its tip."""
+    """Return the SVG group of a box: its rectangle, its lines of text and its tooltip."""
     block = box.block
     fill, border, _ = _COLORS[block.family]
     group = ET.Element("g")

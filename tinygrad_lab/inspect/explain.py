@@ -26,8 +26,8 @@ from tinygrad_lab.nn.variables import Parameter
 from tinygrad_lab.tables import html_table
 from tinygrad_lab.tensor import Tensor
 
-_WHOLE = 8  # elements of an array that is shown whole
-_SHOWN = 40  # steps that the text shows
+_WHOLE = 8  # an array of at most this many elements is shown whole
+_SHOWN = 40  # the text shows at most this many steps
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Flow:
     argument : str
         The argument of the operation.
     source : str
-        What it is: the name of a variable, or the operation that computed it.
+        Where the argument comes from: the name of a variable, or the operation that computed it.
     formula : str
         The formula of the derivative rule; g is the cotangent, out the result.
     gradient : Values
@@ -124,7 +124,7 @@ class BackwardStep:
     Parameters
     ----------
     number : int
-        The number of the step, from 1, from the last operation to the first.
+        The number of the step: 1 for the last operation of the forward pass, and so on toward the first.
     operation : str
         The operation.
     place : Place or None
@@ -156,7 +156,7 @@ class BackwardStep:
 
 @dataclass(frozen=True)
 class Gradient:
-    """The gradient of one variable, with its state and the causes of that.
+    """The gradient of one variable, with its state and the causes of this state.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ class Explanation:
     variables : tuple of Gradient
         The gradient of each variable.
     spoiled : Cause or None
-        The cause if the result, or a value that it was computed from, is not finite.
+        The cause of a value that is not finite, if the result or a value from which it was computed is such a value.
     """
 
     title: str
@@ -281,7 +281,7 @@ def explain_backward(
     GradientError
         An earlier backward pass released the tape, a cotangent is missing, or a derivative rule fails.
     DTypeError
-        The target is neither a tensor nor a function, or `of` has something without variables.
+        The target is neither a tensor nor a function, or `of` contains something that has no variables.
 
     Examples
     --------
@@ -344,7 +344,7 @@ def _title(root: Any, trace: Trace) -> str:
 
 
 def _step(search: Search, step: Step) -> BackwardStep:
-    """Return a step of the walk with its words and values."""
+    """Return a step of the backward pass with its names, formulas and values."""
     node, number = step.node, search.numbers[step.node]
     flows = []
     for position, (source, gradient) in enumerate(step.gradients):
@@ -377,7 +377,7 @@ def _said(result: Any) -> str:
 
 
 def labels_of(names: Mapping[str, Tensor], of: Any = None) -> dict[Node, str]:
-    """Return the names of leaves: those of `of` if it is given."""
+    """Return the names of the leaves in `of` if it is given, else of those in `names`."""
     names = names if of is None else _named(of, "of")
     return {v.node: name for name, v in names.items() if v.node is not None}
 
@@ -402,7 +402,7 @@ def _named(of: Any, name: str) -> dict[str, Tensor]:
 
 
 def referred(function: Any) -> dict[str, Tensor]:
-    """Return the variables of tensors and layers that a function refers to by name; data are left out."""
+    """Return the variables to which a function refers by name, or whose layer it names; data are left out."""
     things: Mapping[str, Any] = {}
     if isinstance(function, partial):
         with suppress(ValueError):  # a function that is not written in Python may have no signature

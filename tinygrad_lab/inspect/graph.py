@@ -17,10 +17,10 @@ from tinygrad_lab.inspect.tracing import Place, Trace, arrays_of, is_output, on_
 from tinygrad_lab.tensor import Tensor
 
 _MOST = 400  # operations and variables that a drawing can show
-_GAP, _ROW, _PORT, _MARGIN = 18.0, 34.0, 16.0, 10.0  # between boxes, between rows, between arrows into a box; around
-_SWEEPS = 4  # over the rows, to bring connected boxes together
+_GAP, _ROW, _PORT, _MARGIN = 18.0, 34.0, 16.0, 10.0  # pixels between boxes, rows, arrows into a box; around
+_SWEEPS = 4  # sweeps down and up over the rows, to bring connected boxes together
 
-Item = Node | tuple[Node, Node, int]  # a box, or the place in one row where a line passes to a later row
+Item = Node | tuple[Node, Node, int]  # a box; or the place where the line (from, to) passes row int
 
 
 def draw_graph(target: Tensor | Callable[[], Any], *, of: Any = None, cotangent: Any = None) -> Drawing:
@@ -165,7 +165,7 @@ _FAMILIES = {
 
 
 def _whole(node: Node) -> Node:
-    """Return the node of an operation, for the node of one of its outputs."""
+    """Return the operation's node if a node is one of the operation's outputs, else the node itself."""
     return node.inputs[0] if is_output(node) else node
 
 
@@ -209,7 +209,7 @@ class _Rows:
         return box_width(self.blocks[item]) if isinstance(item, Node) else 4.0
 
     def _arrange(self) -> None:
-        """Order the rows and find the x of every item, near the items that it is connected with."""
+        """Order the items of each row, and place every item near the items with which it is connected."""
         below: dict[Item, list[Item]] = {}
         for item, sources in self.above.items():
             for source in sources:

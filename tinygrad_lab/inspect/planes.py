@@ -219,7 +219,7 @@ def plane_contributions(model: Layer, x: Any, classes: Any = None, *, layer: str
 def prune(model: Layer, path: str, planes: int | Sequence[int]) -> Layer:
     """Return a network in which some planes of a layer's result are zero.
 
-    Unlike `without_planes` it sets to zero what the layer returns, also where a bias or a normalization follows its
+    Unlike `without_planes`, it sets the layer's result to zero, even if a bias or a normalization follows the layer's
     weights. Of layers without maps, the planes are the entries of the last axis.
 
     Parameters
@@ -234,7 +234,7 @@ def prune(model: Layer, path: str, planes: int | Sequence[int]) -> Layer:
     Raises
     ------
     OptionError
-        There is no such layer. When the network is called: the layer has fewer planes.
+        There is no such layer. A later call of the network raises it if the layer has fewer planes.
 
     Examples
     --------
@@ -331,7 +331,7 @@ def _cut_for(model: Layer, x: Any, classes: Any, path: str | None) -> tuple[Cut,
 
 
 def _gradient(at: Cut, classes: Array) -> Array:
-    """Return the gradient of each image's logit of its class (N, 1) with respect to the maps."""
+    """Return the gradient, with respect to the maps, of each image's logit of its class; `classes` are (N, 1)."""
     gradient: Array = unbox(grad(lambda maps: take_along_axis(at.scores(maps), classes, 1).sum())(at.maps))
     return gradient
 

@@ -88,8 +88,8 @@ class Prediction:
 class ClassScore:
     """Score of one class: its number of images, its recall and its precision.
 
-    The recall is the share of its images that are predicted as this class, the precision the share of its predictions
-    that are right. A share of nothing is NaN.
+    The recall is the share of the class's images that are predicted as this class. The precision is the share of
+    predictions of this class that are right. A share is NaN if there are no such images or predictions.
     """
 
     name: str
@@ -186,7 +186,7 @@ class Report:
         Raises
         ------
         OptionError
-            There is no bin.
+            `bins` is below 1.
 
         References
         ----------
@@ -200,7 +200,7 @@ class Report:
         return float(abs(np.bincount(bin_of, weights=right - confidence, minlength=bins)).sum() / len(right))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the figures as plain values; a share of nothing is None."""
+        """Return the numbers as plain values, with None in place of NaN."""
         return {
             "data": self.data,
             "images": len(self),

@@ -27,7 +27,7 @@ class Results:
     rows : tuple of (str, dict or None)
         Recipes by name with their results; None for one that was not run.
     folder : path or None
-        The folder of results, if it does not exist.
+        The folder in which results were searched, if it does not exist; else None.
     """
 
     rows: tuple[tuple[str, Mapping[str, Any] | None], ...]
@@ -51,7 +51,7 @@ class Results:
     def _notes(self) -> list[str]:
         if self.folder is not None:
             return [
-                f"No results here: full runs of {', '.join(name for name, _ in self.rows)} are in docs/results of the "
+                f"No results here: those of {', '.join(name for name, _ in self.rows)} are in docs/results of the "
                 f"repository, which an installed package does not have; expected a folder {self.folder}"
             ]
         published = dict.fromkeys(str(found["published"]) for _, found in self.rows if found and found.get("published"))
@@ -61,11 +61,11 @@ class Results:
         notes = [f"Published: {text}." for text in published] + self._remarks()
         notes += [line.replace("`", "") for line in comparisons(found for _, found in self.rows if found)]
         if diverging:
-            notes.append(f"Became infinite or NaN, and stopped: {', '.join(diverging)}.")
+            notes.append(f"Stopped because the loss became infinite or NaN: {', '.join(diverging)}.")
         return notes + ([f"Not yet run in full: tinygrad-lab train {', '.join(missing)}"] if missing else [])
 
     def _remarks(self) -> list[str]:
-        """Return the remarks of recipes on their own figures, such as how settings were chosen."""
+        """Return the remarks of recipes on their own results, such as how settings were chosen."""
         names = dict.fromkeys(split_name(name)[0] for name, found in self.rows if found is not None)
         remarks = ((name, find_recipe(name)["recipe"].get("remark")) for name in names if name in recipe_names())
         return [f"{name}: {remark}." for name, remark in remarks if remark]

@@ -32,7 +32,7 @@ from tinygrad_lab.train.shapes import shape_after
 from tinygrad_lab.weights import load_weights
 
 _AT_ONCE = 256  # images of a list that are prepared together
-_MODES = {1: "L", 3: "RGB"}  # Pillow's names of pictures by their channels
+_MODES = {1: "L", 3: "RGB"}  # number of channels -> Pillow's name for such pictures
 _ROUNDING = 1e-3  # tolerance for floats outside of the range from 0 to 1
 
 
@@ -126,8 +126,8 @@ class Run:
         Parameters
         ----------
         images : array, path, PIL image, or a list of them
-            Arrays are uint8, or floats from 0 to 1. A network for sequences takes one, or a list of them of any lengths
-            up to that in training; a network for rows takes floats.
+            Arrays are uint8, or floats from 0 to 1. A network for sequences takes one sequence or a list of sequences,
+            none of them longer than in training. A network for rows takes floats.
 
         Shapes
         ------
@@ -139,7 +139,7 @@ class Run:
         DataError
             A path does not name a picture.
         ShapeError, DTypeError, OptionError
-            An array has other axes, channels, values, or another dtype.
+            An array has wrong axes, a wrong number of channels, values out of range, or a wrong dtype.
         NonFiniteError
             The outputs are not finite.
         """
@@ -213,7 +213,7 @@ class Run:
         Raises
         ------
         OptionError
-            The network has no maps, there is no such layer, or it has fewer planes.
+            The network has no maps, there is no such layer, or the layer has fewer planes.
         ShapeError
             The layer's result is not (N, H, W, C).
         """
@@ -235,8 +235,9 @@ class Run:
         data : Dataset or str, optional
             Another data set, or its registered name; by default the run's own. Its classes are matched by name.
         split : str, optional
-            ``"test"``, or ``"validation"`` or ``"train"`` of the run's own data. By default the test images; the
-            validation images if there are no others, or if the recipe has ``training.test = "never"``.
+            The split, such as ``"test"``, ``"validation"`` or ``"train"``. By default the test images. Without test
+            images, and with ``training.test = "never"`` in the recipe, the default is the validation images of the
+            run's own data. If another data set has no test images, the default is its first split.
         root : path, optional
             The data folder; by default the one that the run was trained with.
 
@@ -247,7 +248,7 @@ class Run:
         OptionError
             There is no such split, or the data have no images of the run's classes.
         ShapeError
-            The images have another number of channels.
+            The images have another number of channels, or the sequences or rows another length.
         """
         title = getattr(data, "name", None)
         if not isinstance(data, Dataset):
@@ -333,7 +334,7 @@ class Run:
         """Return sequences, filled up, or rows of features."""
         given = unbox(given) if isinstance(given, Tensor) else given
         if isinstance(given, (str, os.PathLike)) or not hasattr(given, "__len__"):
-            raise DTypeError(f"{self._who}: expected numbers, one {self._noun} or several, got {type(given).__name__}")
+            raise DTypeError(f"{self._who}: expected {self._noun} of numbers, got {type(given).__name__}")
         given = given if not len(given) or np.ndim(given[0]) else [given]
         if not len(given):
             raise OptionError(f"{self._who}: expected at least one of the {self._noun}, got none")
@@ -342,7 +343,7 @@ class Run:
         return pad_sequences(given, self.image[0])
 
     def _sized(self, image: Any) -> Array:
-        """Return one image, or an array of some, in the network's size: (N, H, W, C)."""
+        """Return one image, or an array of several, in the network's size: (N, H, W, C)."""
         height, width, channels = self.image
         picture = Path(image) if isinstance(image, (str, os.PathLike)) else image
         if not isinstance(picture, Path) and not hasattr(picture, "getbands"):  # a method of every PIL image
@@ -387,8 +388,8 @@ def load_run(folder: str | os.PathLike[str], *, weights: str = "best", device: s
     folder : path
         The run's folder, such as ``runs/lenet5-20261121-093000``.
     weights : str
-        ``"best"``, those of the epoch that is best on the validation images, or ``"last"``. A run without validation
-        images has the last ones alone, and ``"best"`` gives these.
+        ``"best"`` for the weights of the epoch that is best on the validation images, or ``"last"``. A run without
+        validation images has only the last weights, and ``"best"`` loads them.
     device : str
         The device to compute on.
 

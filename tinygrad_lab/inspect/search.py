@@ -29,8 +29,8 @@ from tinygrad_lab.inspect.tracing import (
 from tinygrad_lab.nn.variables import Parameter
 
 _MOST = 3  # causes of one variable
-_SMALL = 0.1  # a step whose factor is below this is named as a cause of a vanishing gradient
-_CANCELED = 1e-5  # a sum that is smaller than its parts by this factor is one of rounding errors
+_SMALL = 0.1  # if a sigmoid, tanh or softmax scales a vanishing gradient by less, its saturation is the cause
+_CANCELED = 1e-5  # a sum that is less than this times its largest part consists of rounding errors
 _LARGE = 1e3  # a gradient this many times as large as its variable explodes
 
 
@@ -73,7 +73,7 @@ class Search:
         return f"the result of {node.op}{step}" if node.op else "a leaf"
 
     def argument(self, step: Step, position: int) -> tuple[str, Any]:
-        """Return the name of the argument that got a step's gradient at a position, and its derivative rule."""
+        """Return the name and the derivative rule of the argument that got a step's gradient number `position`."""
         node, source = step.node, step.gradients[position][0]
         earlier = sum(s is source for s, _ in step.gradients[:position])
         for rule in node.rules:
@@ -102,7 +102,7 @@ class Search:
         return Cause(kind, text, place if isinstance(place, Place) else None, number)
 
     def note(self, step: Step, source: Node, argument: str, gradient: Any) -> str:
-        """Return what is remarkable about the gradient that a step gives to an input; mostly nothing."""
+        """Return a remark on the gradient that a step gives to an input, or an empty string."""
         if _any(step.cotangent) and not _any(gradient):
             return why_zero(self.seen(step.node), argument, _first(step.cotangent))[1] if _filled(gradient) else ""
         if _finite(step.cotangent) and not _finite(gradient):
@@ -164,7 +164,7 @@ class Search:
         return self.cause(kind, text, place=operation.place)
 
     def _masked(self, operation: Operation) -> bool:
-        """Return whether `where` selects other elements than those of an operation that are not finite."""
+        """Return whether a `where` leaves out all elements of an operation's result that are not finite."""
         results = {id(r) for r in operation.results}
         users = [o for o in self.trace.operations if any(id(v) in results for v in o.values)]
         return any(str(o.op) == "where" and _finite(o.results[0]) for o in users)
@@ -201,7 +201,7 @@ class Search:
             yield self.cause("hook", f"a hook of {self.label(node)} got a gradient and {what}", place=place)
 
     def _stops(self, node: Node, met: set[Node]) -> Iterator[Cause]:
-        """Yield the steps whose cotangent is not 0 but that give 0 towards a node."""
+        """Yield the causes of a gradient of 0, such as steps on the way to a node that get a cotangent but give 0."""
         queue = [node]
         for current in queue:
             if hooked := [*self._hooked(current)]:
@@ -235,7 +235,7 @@ class Search:
         return self.cause(kind, text, step)
 
     def _origin(self, queue: list[Node]) -> Operation | None:
-        """Return the operation that made one of some nodes 0 everywhere, out of arguments that are not."""
+        """Return the earliest operation with a result of 0 everywhere that made one of the nodes 0, or None."""
         zero: Operation | None = None
         for current in queue:
             operation = self.trace.by_node.get(current)
@@ -245,7 +245,7 @@ class Search:
         return zero
 
     def _path(self, node: Node) -> Iterator[tuple[Step, Node, Any]]:
-        """Yield the steps between a node and the result, the nearest first, with what each gives."""
+        """Yield the steps between a node and the result, the nearest first: step, input, and the input's gradient."""
         queue, met = [node], {node}
         for current in queue:
             for step, gradient in self.users.get(current, ()):
@@ -269,7 +269,7 @@ class Search:
         """Return the line whose steps together make the gradient smaller by the largest factor."""
         factors, step, source = min(self._factors(node), key=lambda item: sum(map(math.log, item[0])))
         total = math.exp(sum(map(math.log, factors)))
-        kind, text = "vanishing", f"{len(factors)} steps of this line make the gradient smaller by {total:.2g} in all"
+        kind, text = "vanishing", f"{len(factors)} steps of this line multiply the gradient by {total:.2g} in all"
         if min(factors) < _SMALL and str(step.node.op) in ("sigmoid", "tanh", "softmax"):
             argument = self.argument(step, [s for s, _ in step.gradients].index(source))[0]
             kind, text = why_zero(self.seen(step.node), argument, _first(step.cotangent))
@@ -279,11 +279,11 @@ class Search:
         """Return the line whose steps together make the gradient larger by the largest factor."""
         factors, step, _ = max(self._factors(node), key=lambda item: sum(map(math.log, item[0])))
         total = math.exp(sum(map(math.log, factors)))
-        text = f"{len(factors)} steps of this line make the gradient larger by {total:.3g} in all; it is {size:.3g}"
+        text = f"{len(factors)} steps of this line multiply the gradient by {total:.3g} in all; it is {size:.3g}"
         return self.cause("exploding", text, step)
 
     def _factors(self, node: Node) -> list[tuple[list[float], Step, Node]]:
-        """Return by which factors the steps of each line scale the gradient, and the line's most extreme step."""
+        """Return for each line the factors by which its steps scale the gradient, and the most extreme step."""
         lines: dict[Any, list[tuple[float, Step, Node]]] = {}
         for step, source, gradient in self._path(node):
             if _any(step.cotangent) and _any(gradient):
@@ -293,7 +293,7 @@ class Search:
         return [([f for f, _, _ in items], *extreme[1:]) for items, extreme in zip(lines.values(), worst, strict=True)]
 
     def _partial(self, node: Node) -> Iterator[Cause]:
-        """Yield the steps that stop whole units, the last axis of their result, for the whole batch."""
+        """Yield the steps that stop whole units (entries of the last axis) for the whole batch, or unused rows."""
         for step, _, gradient in self._path(node):
             g, result = _first(step.cotangent), _first(gradient)
             if str(step.node.op).startswith("gather") and result.ndim:
@@ -312,7 +312,7 @@ class Search:
     # ----------------------------------------------------------------------------------------------------- missing
 
     def why_missing(self, node: Node | None, tensor: Any) -> Iterator[Cause]:
-        """Yield the causes why a variable got no gradient at all."""
+        """Yield the reasons why a variable got no gradient at all."""
         if node is None:
             frozen = isinstance(tensor, Parameter)
             used = (o.place for o in self.trace.operations if any(v is tensor.value for v in o.values))
@@ -349,7 +349,7 @@ class Search:
         return found
 
     def _cuts(self, reached: set[Node], influential: set[int]) -> Iterator[Cause]:
-        """Yield the places where values computed from the reached nodes left the tape, those that matter first."""
+        """Yield where values computed from the reached nodes left the tape; if any affect the result, only those."""
         cuts: list[tuple[bool, Cause]] = []
         for departure in self.trace.departures:
             if departure.node in reached:
@@ -381,7 +381,7 @@ class Search:
             text = f"it was used, but the loss does not depend on the result of {operation.op}"
             yield self.cause("unused_result", text, place=operation.place)
         if not tips:
-            text = "the computation did not use it, or only its raw array or its values before assign()"
+            text = "the computation did not use it, or used only its raw array or its values before assign()"
             yield self.cause("never_used", text, place=self.trace.function)
 
 

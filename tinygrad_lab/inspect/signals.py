@@ -24,7 +24,7 @@ class Signal:
     path : str
         The layer's path in the network.
     kind : str
-        Its registered name.
+        The layer's registered name.
     output : array
         The layer's result.
     gradient : array or None
@@ -63,7 +63,7 @@ def signals(model: Layer, x: Any, labels: Any, loss: Callable[[Any, Any], Any]) 
     x : array or Tensor
         A batch.
     labels : array
-        The labels that the loss compares with.
+        The labels with which the loss compares the network's output.
     loss : callable
         ``loss(output, labels)``, a scalar.
 
@@ -82,7 +82,7 @@ def signals(model: Layer, x: Any, labels: Any, loss: Callable[[Any, Any], Any]) 
     gradients: dict[int, Array] = {}
     try:
         for parameter in model.parameters().values():
-            parameter.assign(parameter.value)  # a leaf without a gradient, to which this one would be added
+            parameter.assign(parameter.value)  # a new leaf: the gradient would be added to that of an old one
         with _noted(model, outputs):
             value = loss(model(tensor(x)), labels)
         for _, _, out in outputs:

@@ -1,4 +1,4 @@
-"""Tables of a network's layers, with shapes, parameters and multiply-adds, from shapes alone."""
+"""Tables of a network's layers, with shapes, parameters and multiply-adds, computed without running the network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinygrad_lab.nn.sequential import Sequential
 from tinygrad_lab.nn.variables import Parameter, Variable
 from tinygrad_lab.tables import html_table
 
-_SIDE_BY_SIDE = ("parallel_concat", "residual")  # the longest of their branches counts; in other layers the sum does
+_SIDE_BY_SIDE = ("parallel_concat", "residual")  # as deep as their deepest part; others have the sum of the depths
 _FLOAT32 = 4  # bytes
 
 
@@ -118,9 +118,9 @@ def summarize(model: Layer, image: Sequence[int], *, name: str | None = None) ->
 
     Notes
     -----
-    Layers are found when their `output_shape` is called. A layer gets a row if its own calls no other layer's, or if it
-    has variables or multiply-adds that no inner row shows, so the rows add up to the totals. A layer that is applied
-    several times appears once, with the multiply-adds of all its calls.
+    Layers are found when their `output_shape` is called. A layer gets a row if its `output_shape` calls that of no
+    other layer, or if it has variables or multiply-adds that no inner row shows. So the rows add up to the totals. A
+    layer that is applied several times appears once, with the multiply-adds of all its calls.
 
     Examples
     --------
@@ -182,7 +182,7 @@ def summarize_model(name: str, options: Mapping[str, Any] | None = None) -> Summ
 
 
 def _own_variables(layer: Layer, traced: Container[int]) -> list[Variable]:
-    """Return the variables of a layer that are not those of a layer inside it with calls of its own."""
+    """Return a layer's variables without those of the inner layers that have calls of their own."""
     inner = [part for part in layer.layers().values() if part is not layer and id(part) in traced]
     shown = {id(v) for part in inner for v in part.variables().values()}
     return [v for v in layer.variables().values() if id(v) not in shown]

@@ -64,7 +64,7 @@ class Call:
 
 
 def trace(model: Layer, *shapes: Shape) -> Call:
-    """Return the calls of a network's `output_shape` and of its layers'.
+    """Return the call of a network's `output_shape`, which contains the calls of its layers' `output_shape`.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def outline(name: str, options: Mapping[str, Any] | None = None) -> tuple[Layer,
     PluginError
         The network is unknown.
     ConfigError
-        The network has no such option, or has no option `image`.
+        The network has no such option, or has neither an option `image` nor an option `length`.
     OptionError
         An option is of another type.
     ShapeError

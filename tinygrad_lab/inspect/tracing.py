@@ -137,7 +137,7 @@ class Trace(Watcher):
     Parameters
     ----------
     function : Place or None
-        The function that is traced.
+        The line where the traced function is defined.
     """
 
     def __init__(self, function: Place | None = None) -> None:
@@ -159,7 +159,7 @@ class Trace(Watcher):
         self.by_node[node] = operation
 
     def left(self, box: Any, how: str) -> None:
-        """Note a tracked value that was made a constant, once a line."""
+        """Note a tracked value that was made a constant, once for each line of source code."""
         place = _place(sys._getframe(1))
         if not any(d.node is box.node and d.place == place for d in self.departures):
             self.departures.append(Departure(box.node, box.value, how, place))
@@ -199,7 +199,7 @@ class Seen:
 
 
 def seen(node: Node, operation: Operation | None) -> Seen:
-    """Return what is known of the values of a node's operation: from the trace, or else what its rules kept."""
+    """Return the known values of a node's operation: from the trace, or else those that its rules kept."""
     names, options, found, out = node.op.arguments, {}, {}, None
     for rule in node.rules:
         for (kind, which), value in zip(rule.needs, (node.saved or ())[rule.span], strict=False):
@@ -226,7 +226,7 @@ def seen_in(operation: Operation, options: dict[str, Any] | None = None) -> Seen
 
 
 def is_output(node: Node | None) -> bool:
-    """Return whether a node is one output of an operation with several."""
+    """Return whether a node is one of several outputs of an operation."""
     parent = node.inputs[0] if node is not None and node.op is not None and len(node.inputs) == 1 else None
     return parent is not None and node is not None and parent.op is node.op and parent.likes is not None
 
