@@ -70,7 +70,7 @@ def _is(value: Any, member: Any) -> bool:
 
 
 def to_python(value: Any) -> Any:
-    """Convert NumPy's numbers to Python's, also in tuples and lists: NumPy's would widen float32 arrays to float64."""
+    """Convert NumPy's numbers to Python's, also in tuples and lists; NumPy's would widen float32 arrays to float64."""
     if isinstance(value, np.generic):
         return value.item()
     if type(value) not in (tuple, list):
@@ -102,7 +102,7 @@ def expect(who: str, name: str, value: Any, kind: Any, what: str) -> None:
     Raises
     ------
     OptionError
-        It is not.
+        The argument is no such instance.
     """
     if not isinstance(value, kind):
         text = f"shape {value.shape}" if isinstance(value, np.ndarray) else f"{value!r:.60}"

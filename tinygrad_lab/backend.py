@@ -134,7 +134,8 @@ def agree(who: object, arrays: list[Any]) -> tuple[Any, Any]:
     DeviceError
         The arrays belong to different backends.
     DTypeError
-        They are floats of different widths (complex128 with float64 is allowed for the complex step), or not numeric.
+        Arguments are floats of different widths (complex128 with float64 is allowed for the complex step), or are not
+        numeric.
     """
     for i, v in enumerate(arrays):
         if not (type(v) in SCALARS or (is_array(v) and v.dtype.isnative and v.dtype.type in NUMBERS)):
@@ -281,12 +282,12 @@ def split_mix(state: int) -> int:
 
 
 def random_number(key: int, place: int) -> int:
-    """Return the number of `random_bits` at one position."""
+    """Return the element of `random_bits` at an index `place`, counted from 0."""
     return split_mix(int(key) + int(place) * _GOLDEN & _MASK)
 
 
 def random_bits(xp: Any, key: Any, count: int) -> Array:
-    """Return `count` random 64-bit numbers: SplitMix64 at the counters key + 1 * G, key + 2 * G, ...
+    """Return `count` random 64-bit numbers: SplitMix64 at the counters key + 1 * G, key + 2 * G, ..., where G is fixed.
 
     A number depends only on its key and position, not on the device, the number of threads or the kernel. The key is an
     integer, or an array of one uint64 on the device.

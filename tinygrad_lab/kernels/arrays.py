@@ -26,7 +26,7 @@ class Options(NamedTuple):
         return -self.padding[0][0], -self.padding[1][0]
 
     def turned(self, kernel_size: Sequence[int]) -> Options:
-        """Return the options with which the convolution with rotated filters is the adjoint in x, for stride 1."""
+        """Return the options with which a convolution with the `turned` filters is the adjoint in x, for stride 1."""
         rows, columns = (
             ((count - 1) * dilation - before, (count - 1) * dilation - after)
             for count, dilation, (before, after) in zip(kernel_size, self.dilation, self.padding, strict=True)

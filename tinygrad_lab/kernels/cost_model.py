@@ -2,12 +2,14 @@
 
 The unit of cost is one multiply-add at the rate of a matrix product in the cache.
 
-- Direct convolution takes kh * kw * C / groups multiply-adds for each output pixel and channel, and loads as many
-  numbers per pixel. With m neighbors at once (see `neighbors`), m pixels take kh * (kw + (m - 1) s) * C.
-- A tile of F(m, r), with n = m + r - 1, takes n * n * C multiply-adds for each output channel. Its m * m pixels would
-  take m * m * r * r * C by direct convolution. In addition, n * n numbers are transformed for each input and output
-  channel, and n * n for each filter. Work on tiles beyond the border of the map is wasted, so small maps need small
-  tiles.
+- Direct convolution takes kh * kw * C / groups multiply-adds for each output pixel and output channel. It loads
+  kh * kw * C numbers for each output pixel. If m neighboring pixels are computed at once (see `neighbors`) with stride
+  s, it takes kh * (kw + (m - 1) s) * C multiply-adds for each output pixel and output channel, but loads only as many
+  numbers for all m pixels together.
+- A Winograd tile F(m, r) computes m * m outputs of r x r filters from n * n inputs, where n = m + r - 1. It takes
+  n * n * C multiply-adds for each output channel, where direct convolution takes m * m * r * r * C. In addition, n * n
+  numbers are transformed for each input channel and each output channel of a tile, and n * n for each pair of input and
+  output channel of the filters. Work on tiles beyond the border of the map is wasted, so small maps need small tiles.
 
 The rates were fitted to times on a processor with AVX-512. `using_tiles` overrides the choice.
 """
@@ -23,8 +25,8 @@ from typing import NamedTuple
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.kernels.winograd import LARGEST_TILE
 
-MOST_OUTPUTS = 4  # larger tiles lose accuracy that is not worth the time they save
-MOST_NEIGHBORS = 8
+MOST_OUTPUTS = 4  # along a side of a tile; larger tiles save too little time to be worth their loss of accuracy
+MOST_NEIGHBORS = 8  # outputs that are computed at once
 
 
 class Rates(NamedTuple):
@@ -57,7 +59,7 @@ _forced: ContextVar[int | None] = ContextVar("tinygrad_lab.tiles", default=None)
 
 
 class ConvolutionShape(NamedTuple):
-    """The sizes on which the cost of a stride-1 convolution depends."""
+    """The sizes of a convolution on which its cost depends."""
 
     images: int
     out_height: int
@@ -151,7 +153,7 @@ def choose_tile(shape: ConvolutionShape, rates: Rates = COMPILED, *, gradient: b
 
 @contextmanager
 def using_tiles(m: int | None) -> Iterator[None]:
-    """Use tiles of m x m outputs wherever possible; 0 means direct convolution, and None the cheapest algorithm.
+    """Use tiles of m x m outputs wherever possible; with m = 0, use direct convolution; with None, the cheapest.
 
     Raises
     ------

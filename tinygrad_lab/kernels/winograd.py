@@ -2,7 +2,7 @@ r"""Toom-Cook (Winograd) tiles: m outputs of a correlation with r taps from m + 
 
 Formula, in two dimensions, for a tile d of n x n inputs, n = m + r - 1, and a filter g of r x r taps:
 
-    Y = A' [ (G g G') * (B' d B) ] A          (* element by element)
+    Y = A' [ (G g G') * (B' d B) ] A          (' transposes a matrix, * multiplies element by element)
 
 A correlation is the transpose of a polynomial product, and two polynomials are multiplied by evaluating them at n
 points, multiplying values, and interpolating: A' (m, n) and G (n, r) hold the powers of the points, B' (n, n) is the

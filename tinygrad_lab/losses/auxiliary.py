@@ -17,8 +17,9 @@ def auxiliary_cross_entropy(
 
     Parameters
     ----------
-    logits : tuple of Tensors or arrays, or one of them
-        The network's logits first, then those of the auxiliary classifiers; in evaluation there are only the network's.
+    logits : tuple of Tensors or arrays, or a Tensor or array
+        The network's own logits, then those of the auxiliary classifiers. In evaluation there are only the network's
+        own.
     labels : array of integers, or Tensor or array of floats
         See `softmax_cross_entropy`.
     weight : float

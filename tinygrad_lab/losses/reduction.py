@@ -38,14 +38,14 @@ def reduce(losses: Any, reduction: str, who: str = "reduce") -> Any:
 
 
 def as_target(who: str, target: Any, prediction: Any) -> Any:
-    """Return a target of the prediction's shape; lists, integers and booleans become floats of its dtype.
+    """Return a target of the prediction's shape; lists, integers and booleans become floats of the prediction's dtype.
 
     Raises
     ------
     DTypeError
         The prediction is complex, or the target is not numeric.
     ShapeError
-        The shapes differ: nothing is broadcast, since (N, 1) with (N,) would compare each example with all.
+        The shapes differ. Nothing is broadcast: predictions (N, 1) and targets (N,) would compare each with all.
     """
     expect_real(prediction, who)
     target = as_operand(target, prediction, who=who)
