@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -56,9 +57,23 @@ def test_curves_show_the_mean_and_the_deviation_of_each_split_beside_the_publish
         at_first = band[np.isclose(band[:, 0], 1), 1]
         np.testing.assert_allclose([at_first.min(), at_first.max()], [mean[0] - deviation[0], mean[0] + deviation[0]])
     assert set(line(axes[1], "published").get_ydata()) == {91.25}
-    assert "from 60.0 to 80.0 (training, 2 seeds) and from 50.0 to 70.0 (validation, 2 seeds)" in plot.text
+    assert "from 60.0 to 80.0 (training, 2 seeds), from 50.0 to 70.0 (validation, 2 seeds)" in plot.text
     assert plot.text.endswith("a line at the published 91.25 %")
+    assert line(axes[1], "test images, last epoch").get_marker() == "D"
     assert "He et al. 2015" in plot.note
+
+
+def test_what_has_a_test_curve_has_no_mark_of_its_last_epoch() -> None:
+    curves = {"training_curves": [[0.5, 0.7]], "test_curves": [[0.4, 0.6]]}
+    tested, older = result("mine", accuracies=[0.6], **curves), result("mine:older", accuracies=[0.5])
+    (plot,) = plots([tested])
+    assert "Diamond" not in plot.note
+    plot, _ = plots([tested, older | {"training_curves": [[0.5, 0.7]]}])
+    training, test = drawn(plot)
+    assert not training.containers
+    ((mark, *_),) = (held.lines for held in test.containers)
+    np.testing.assert_allclose(mark.get_xydata(), [[3, 50]])
+    assert "mine:older from 50.0 to 70.0 (training, 1 seed)" in plot.text
 
 
 def test_a_run_that_stopped_early_shortens_the_mean_and_not_the_other_runs() -> None:
@@ -133,11 +148,12 @@ def test_what_a_recipe_says_of_plots_is_checked(about: dict[str, Any], message: 
 
 def test_equal_plots_are_equal_files_without_background_and_date() -> None:
     found = [result(f"mine:{n}", accuracies=[0.5, 0.6], training_curves=[[0.1, 0.2]] * 2) for n in range(7)]
-    made = plots(found)
-    content = draw_plots(made)
+    content = draw_plots(plots(found))
     assert content == draw_plots(plots(found))
     assert b"<dc:date>" not in content
-    assert content.startswith(b"<?xml")
+    curves, bars = ET.fromstring(content)
+    height = float(curves.attrib["height"].removesuffix("pt"))
+    assert [part.attrib["y"] for part in (curves, bars)] == ["0.00pt", f"{height:.2f}pt"], "one below the other"
 
 
 def test_runs_keep_their_curves_of_validation_and_test(tmp_path: Path) -> None:

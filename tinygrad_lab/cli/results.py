@@ -41,13 +41,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.write:
         ledgers = sorted(Path(ledger) for ledger in arguments.ledger)
         write_results(results, Path(arguments.write), [trial for path in ledgers for trial in read_ledger(path)])
-    if plot is not None:
-        write_plots(results, plot)
     if arguments.json:
         print(json.dumps(results, indent=2))
     else:
         _print_table(results)
-        if plot is not None:
+    if plot is not None:
+        write_plots(results, plot)
+        if not arguments.json:
             print(plot)
     return 0
 

@@ -6,6 +6,7 @@ accuracy against epoch. Bars show errors from 0, so that their lengths may be co
 
 from __future__ import annotations
 
+import io
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -133,6 +134,7 @@ def _curves(title: str, experiments: Sequence[_Experiment], about: Mapping[str, 
     if not splits:
         return None
     published = about.get("published_accuracy")
+    ends = [one for one in experiments if not one.curves(_split(one))]
 
     def draw(figure: Any) -> None:
         panels = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
@@ -141,8 +143,8 @@ def _curves(title: str, experiments: Sequence[_Experiment], about: Mapping[str, 
                 _band(axes, one, split)
             axes.set(title=f"{split} images", xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
-        if splits[-1] != "test":
-            _ends(panels[-1], experiments)
+        if ends:
+            _ends(panels[-1], ends)
         if published is not None:
             label = f"published, test images: {100 * published:.2f} %"
             panels[-1].axhline(100 * published, color=_INK, linestyle="--", linewidth=1.2, label=label)
@@ -155,11 +157,11 @@ def _curves(title: str, experiments: Sequence[_Experiment], about: Mapping[str, 
     line = "" if published is None else f"; a line at the published {100 * published:.2f} %"
     several = any(len(one.curves(split)) > 1 for one in experiments for split in splits)
     line_says = "Line: mean over the seeds. Band: ± one standard deviation." if several else "Lines: one seed each."
-    end = "" if splits[-1] == "test" else " Diamond: after the last epoch."
+    end = " Diamond: after the last epoch." if ends else ""
     return Plot(
         "curves",
         title,
-        f"Accuracy in percent against epoch on {' and '.join(splits)} images: {said}{line}",
+        f"Accuracy in percent against epoch on {', '.join(splits)} images. {said}{line}",
         f"{line_says}{end}{_published(about)}",
         2.7 + 0.09 * (len(experiments) + 3),
         draw,
@@ -173,7 +175,7 @@ def _course(one: _Experiment, splits: Sequence[str]) -> str:
         if curves := one.curves(split):
             mean = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
             found.append(f"from {mean[0]:.1f} to {mean[-1]:.1f} ({split}, {_seeds(len(curves))})")
-    return " and ".join(found) or "without a curve"
+    return ", ".join(found) or "without a curve"
 
 
 def _seeds(count: int) -> str:
@@ -369,28 +371,63 @@ def draw_plots(plots: Sequence[Plot], *, format: str = "svg", titles: bool = Tru
     """
     if not plots:
         raise ConfigError("plot: expected runs with metrics.jsonl, or several variants of a recipe, got neither")
+    heights = [sum(_heights(plot, titles=titles)) for plot in plots]
+    dpi = min(160, _HIGHEST / sum(heights))
+    pictures = [_picture(plot, number, format, dpi=dpi, titles=titles) for number, plot in enumerate(plots)]
+    return pictures[0] if len(plots) == 1 else _STACKED[format](pictures, heights)
+
+
+def _notes(plot: Plot) -> list[str]:
+    return textwrap.wrap(plot.note, _LINE)
+
+
+def _heights(plot: Plot, *, titles: bool) -> list[float]:
+    """Return the height of a plot, and that of its note if it is shown, in inches."""
+    return [plot.height + 0.3, 0.2 + 0.13 * len(_notes(plot))] if titles else [plot.height]
+
+
+def _picture(plot: Plot, number: int, format: str, *, dpi: float, titles: bool) -> bytes:
+    """Return one plot as a file's content. Each number gives other names to the parts of an SVG."""
     import matplotlib as mpl
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    notes = [textwrap.wrap(plot.note, _LINE) if titles else [] for plot in plots]
-    heights = [height for plot, note in zip(plots, notes, strict=True) for height in _heights(plot, note)]
-    exact = {"svg.hashsalt": "tinygrad_lab", "text.parse_math": False}
+    heights = _heights(plot, titles=titles)
+    exact = {"svg.hashsalt": f"tinygrad_lab {number}", "text.parse_math": False}
     with style.context("tinygrad_lab.figures"), mpl.rc_context(exact):
         figure = Figure(figsize=(WIDTH, sum(heights)))
-        parts = iter(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
-        for plot, note in zip(plots, notes, strict=True):
-            part = next(parts)
-            plot.draw(part)
-            if titles:
-                part.suptitle(shortened(plot.title), fontsize=10)
-                next(parts).text(0.02, 0.95, "\n".join(note), fontsize=7, verticalalignment="top")
-        return saved(figure, format, dpi=min(160, _HIGHEST / sum(heights)))
+        part, *below = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+        plot.draw(part)
+        for note in below:
+            part.suptitle(shortened(plot.title), fontsize=10)
+            note.text(0.02, 0.95, "\n".join(_notes(plot)), fontsize=7, verticalalignment="top")
+        return saved(figure, format, dpi=dpi)
 
 
-def _heights(plot: Plot, note: Sequence[str]) -> list[float]:
-    """Return the height of a plot, and below its title that of its note, in inches."""
-    return [plot.height + 0.3, 0.2 + 0.13 * len(note)] if note else [plot.height]
+def _stacked_svg(pictures: Sequence[bytes], heights: Sequence[float]) -> bytes:
+    """Return SVGs one below the other; layout of one figure with many plots would take minutes."""
+    places = [72 * sum(heights[:number]) for number in range(len(heights))]
+    parts = [picture[picture.index(b"<svg ") :] for picture in pictures]
+    placed = [
+        part.replace(b"<svg ", b'<svg y="%.2fpt" ' % place, 1) for part, place in zip(parts, places, strict=True)
+    ]
+    width, height = 72 * WIDTH, 72 * sum(heights)
+    size = f'width="{width:.2f}pt" height="{height:.2f}pt" viewBox="0 0 {width * 4 / 3:.2f} {height * 4 / 3:.2f}"'
+    head = f'<?xml version="1.0" encoding="utf-8"?>\n<svg xmlns="http://www.w3.org/2000/svg" {size}>\n'
+    return head.encode() + b"".join(placed) + b"</svg>\n"
+
+
+def _stacked_png(pictures: Sequence[bytes], heights: Sequence[float]) -> bytes:
+    """Return PNGs one below the other."""
+    from PIL import Image
+
+    rows = np.concatenate([np.asarray(Image.open(io.BytesIO(picture))) for picture in pictures])
+    content = io.BytesIO()
+    Image.fromarray(rows).save(content, format="png")
+    return content.getvalue()
+
+
+_STACKED = {"svg": _stacked_svg, "png": _stacked_png}
 
 
 def plot_path(path: str | Path) -> Path:
