@@ -39,7 +39,7 @@ x, w = ones(1, 4, 4, 3), ones(1, 1, 3, 4)
 MISFITS: list[tuple[Callable[[], Any], type[LabError], str]] = [
     (lambda: conv2d(x, ones(1, 1, 2, 4), None), ShapeError, r"conv2d: expected filters .* w.shape == \(1, 1, 2, 4\)"),
     (lambda: conv2d(ones(8, 32, 17, 16), ones(32, 16, 3, 3), None), ShapeError, r"filters \(kh, kw, C / groups, O\)"),
-    (lambda: conv2d(x, w, None, groups=3), ShapeError, "expected groups that divide the channels, got 3 groups of 4"),
+    (lambda: conv2d(x, w, None, groups=3), ShapeError, "expected groups that divide the channels, got groups=3 and 4"),
     (lambda: conv2d(ones(1, 1, 9, 5), ones(2, 2, 2, 4), None, groups=2), ShapeError, "5 channels in 2 groups"),
     (lambda: conv2d_relu(x, w, ones(1)), ShapeError, r"conv2d_relu: expected a bias of shape \(4,\).* got \(1,\)"),
     (lambda: conv2d(x, w, ones(1, 4)), ShapeError, "expected a bias"),
@@ -62,7 +62,7 @@ MISFITS: list[tuple[Callable[[], Any], type[LabError], str]] = [
     (lambda: conv2d_grad_x(ones(1, 4, 4, 4), w), DTypeError, r"missing a required (keyword-only )?argument: 'size'"),
     (lambda: conv2d_grad_w(x, ones(2, 4, 4, 3), kernel_size=(1, 1)), ShapeError, r"maps of shape \(1, 4, 4, 3\)"),
     (lambda: conv2d_grad_w(x, ones(1, 4, 4, 3), kernel_size=(2, 1)), ShapeError, r"maps of shape \(1, 3, 4, 3\)"),
-    (lambda: conv2d_grad_w(x, ones(1, 4, 4, 3), kernel_size=(1, 1), groups=2), ShapeError, "2 groups of 3 channels"),
+    (lambda: conv2d_grad_w(x, ones(1, 4, 4, 3), kernel_size=(1, 1), groups=2), ShapeError, "groups=2 and 3 channels"),
     (lambda: max_pool2d(x[0], **HALVES), ShapeError, "max_pool2d: expected images"),
     (lambda: max_pool2d(ones(1, 17, 17, 1), **HUGE), OptionError, "window of at most 256"),
     (lambda: max_pool2d_values(x, **HALVES | {"kernel_size": (5, 5)}), ShapeError, "at least 5x5"),

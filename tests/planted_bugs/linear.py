@@ -98,14 +98,14 @@ as_it_lies.defvjp(x=lambda g: g)
 plant(
     "contiguous_cotangent_only",
     "dense",
-    "the rule reads the cotangent in its order in memory",
+    "the rule reads the cotangent in the order of its memory, ignoring its strides",
     by="layouts",
     rules={matmul_matrices: {"x": lambda g, y: matmul_matrices(as_it_lies(g), tgl.swapaxes(y, -1, -2))}},
 )
 plant(
     "contiguous_input_only",
     "dense",
-    "the forward reads the input in its order in memory",
+    "the forward reads the input in the order of its memory, ignoring its strides",
     by="layouts",
     forwards={matmul_matrices: lambda xp, x, y: xp.matmul(as_it_lies.forward(xp, x), y)},
 )

@@ -147,7 +147,7 @@ def _expect_groups(op: object, groups: Any, *channels: int) -> None:
         raise OptionError(f"{op}: expected groups to be an int of at least 1, got {groups!r:.60}")
     for c in channels:
         if c % groups:
-            raise ShapeError(f"{op}: expected groups that divide the channels, got {groups} groups of {c} channels")
+            raise ShapeError(f"{op}: expected groups that divide the channels, got groups={groups} and {c} channels")
 
 
 @conv2d.check
