@@ -95,7 +95,7 @@ class DTypeError(LabError, TypeError):
         elif got.kind == "c":
             why = "a complex number among the arguments made it complex: compute with its real and imaginary parts"
         else:
-            why = f"an array of integers or a wider option made it so: convert that with .astype('{expected}')"
+            why = f"an array of integers or a wider option changed the dtype: convert it with .astype('{expected}')"
         return cls(f"{op}: expected a result of {expected} like its tracked argument, got {got}; {why}")
 
     @classmethod
@@ -194,7 +194,7 @@ class GradientError(LabError, RuntimeError):
                 "a complex result has no gradient with respect to a real variable: differentiate the result's real and "
                 "imaginary parts"
                 if got.dtype.kind == "c" != expected.dtype.kind
-                else "the derivative rule of an operation that uses it is wrong (is sum_to or astype missing?)"
+                else "the derivative rule of an operation on this leaf is wrong (is sum_to or astype missing?)"
             )
         )
 
@@ -228,7 +228,7 @@ class ConfigError(LabError, ValueError):
 
 
 class StateError(LabError, ValueError):
-    """Saved weights do not fit the model."""
+    """Saved weights, another saved state or a run are missing, damaged or unfinished, or do not fit."""
 
 
 class CheckpointError(LabError, OSError):

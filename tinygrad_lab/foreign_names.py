@@ -1,4 +1,4 @@
-"""Names that other frameworks use, and what to use here. Tensors, layers and errors suggest them to users."""
+"""Names from other frameworks, each with what to use here instead, which the errors about unknown names suggest."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def answer(function: Function, inputs: Sequence[Any], options: Mapping[str, Any]
 def _arguments(
     function: Function, inputs: Sequence[Any], options: Mapping[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Return a call's arrays, and its options that differ from NumPy's defaults by the operation's names."""
+    """Return a call's arrays and, under the operation's names, the options that differ from NumPy's defaults."""
     signature = inspect.signature(WRITTEN_IN_C.get(function, function))
     given = signature.bind(*inputs, **options).arguments
     given |= given.pop("kwargs", {})

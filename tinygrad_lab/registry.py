@@ -257,8 +257,8 @@ class Registry(Mapping[str, Any]):
         Parameters
         ----------
         table : mapping
-            ``name``, which is registered, and options. An option may be such a table, or contain some at any depth;
-            `make` builds each of them and replaces it with the result.
+            The registered ``name``, and options. An option may be such a table or contain such tables at any depth;
+            `make` builds the plugin of each of them and replaces the table with the result.
 
         Raises
         ------

@@ -110,8 +110,8 @@ class Tensor(Box):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise CallError(
-            "t[index] = value: expected no assignment, tensors are immutable; use tinygrad_lab.where(mask, value, t), "
-            "or concatenate its parts"
+            "t[index] = value: expected no assignment, because tensors are immutable; use "
+            "tinygrad_lab.where(mask, value, t), or concatenate parts of t"
         )
 
     def __dir__(self) -> list[str]:
@@ -224,7 +224,7 @@ class Tensor(Box):
         return g
 
     def register_hook(self, hook: Callable[[Any], Any]) -> Callable[[], None]:
-        """Call `hook` with this tensor's gradient in each backward pass. A result other than None replaces it.
+        """Call `hook` with this tensor's gradient in each backward pass. A result other than None is the new gradient.
 
         A parameter keeps its hooks when it gets a new array, and while it is frozen.
 
@@ -433,7 +433,7 @@ class Tensor(Box):
     take = _method(indexing.take)
 
     def flatten(self, start: int = 0) -> Any:
-        """Return the elements with the axes from `start` on as one: ``t.flatten(1)`` keeps the axis of the batch."""
+        """Return the tensor with its axes from `start` on merged: ``t.flatten(1)`` keeps the axis of the batch."""
         if not 0 <= start <= self.ndim:
             raise OptionError(f"flatten: expected start from 0 to {self.ndim}, the number of axes, got {start}")
         return self.reshape(*self.shape[:start], math.prod(self.shape[start:]))

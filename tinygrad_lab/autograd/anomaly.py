@@ -22,7 +22,7 @@ def calling_line() -> str:
 
 
 class Watcher:
-    """A watcher of operations and of the backward pass: the setting `watcher`. This one does nothing."""
+    """Base class of the setting `watcher`, which observes operations and the backward pass. It does nothing itself."""
 
     def computed(self, op: Any, values: list[Any], inputs: list[Any], results: tuple[Any, ...]) -> None:
         """Note an operation on tensors: its arrays, the nodes of the tracked ones, and the results."""

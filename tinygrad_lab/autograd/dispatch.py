@@ -1,7 +1,7 @@
 """Kernel dispatch: register faster forwards of primitives and choose one for a call.
 
-The reference forward is the specification. A kernel is an alternative for some of its cases. It must agree with the
-reference to within a declared error, which the conformance kit checks.
+The reference forward of a primitive is its specification. A kernel is an alternative forward for some calls. It must
+agree with the reference to within a declared error, which the conformance kit checks.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class Kernel:
     when : callable or None
         Predicate on the same arguments: whether the kernel supports the call. None: it supports every call.
     min_size : int
-        The size of the largest array from which a launch pays off. The kit runs the kernel on smaller ones too.
+        The kernel is used only if the largest array has at least this many elements; for fewer, it does not pay off.
+        The conformance kit runs it on smaller arrays too.
     error_bound : float or callable
         Bound on its float32 error, relative to the standard deviation of the result. A function returns the bound if
         it depends on settings.
@@ -178,7 +179,7 @@ class KernelTable(list[Kernel]):
         for value in values:
             if is_array(value):
                 if value.dtype not in ORDINARY or not value.size:
-                    return  # an empty array: no kernel is faster than the reference
+                    return  # kernels take only ordinary dtypes; on an empty array none is faster than the reference
                 size = max(size, value.size)
         for kernel in self:
             if (

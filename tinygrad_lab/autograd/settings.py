@@ -56,7 +56,7 @@ class Settings:
     observer: Callable[..., Any] | None = None
 
 
-OBSERVERS: list[Callable[..., Any]] = []  # of all threads; while it is empty, operations do not look up their own
+OBSERVERS: list[Callable[..., Any]] = []  # of all threads; if there are none, operations do not look for their own
 SETTINGS = ContextVar("tinygrad_lab.autograd.settings", default=Settings(providers=_providers_from_environment()))
 
 
@@ -99,7 +99,7 @@ def no_grad() -> AbstractContextManager[None]:
 
 
 def analytic() -> AbstractContextManager[None]:
-    """Accept complex numbers, for the complex step: `norm`, `var`, `std` and losses square z, not its modulus."""
+    """Accept complex numbers, for the complex step: `norm`, `var`, `std` and losses square z, not |z|."""
     return using(analytic=True)
 
 

@@ -90,7 +90,7 @@ class TupleCotangent(tuple[Any, ...]):
 
 
 def output_node(node: Node, index: int) -> Node:
-    """Return the node of one output of an operation with several."""
+    """Return the node of one of several outputs of an operation."""
     rule = Rule(0, lambda g: TupleCotangent(g if i == index else None for i in range(len(node.likes))))
     return Node(node.likes[index], node.op, (rule,), (node,), ())
 

@@ -9,7 +9,7 @@ from tinygrad_lab.errors import ShapeError
 
 
 def flatten(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
-    """Return a tree's leaves in order, and a function that rebuilds the tree from as many new leaves.
+    """Return a tree's leaves in order, and a function that rebuilds the tree from the same number of new leaves.
 
     Examples
     --------
