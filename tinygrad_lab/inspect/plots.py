@@ -120,9 +120,9 @@ def _colors(count: int) -> list[Any]:
     return [mpl.colormaps["turbo"](0.08 + 0.84 * number / (count - 1)) for number in range(count)]
 
 
-def _published(about: Mapping[str, Any]) -> str:
-    """Return the published figure of a recipe with its source, as a sentence, if the plots show it."""
-    if not about.keys() & {"published_accuracy", "published_points"}:
+def _published(about: Mapping[str, Any], shown: str = "published_accuracy") -> str:
+    """Return the published figure of a recipe with its source, as a sentence, if the plot shows it."""
+    if shown not in about:
         return ""
     source = f" (source: {about['source']})" if about.get("source") else ""
     return f" Published: {about['published']}{source}." if about.get("published") else ""
@@ -325,7 +325,8 @@ def _against(title: str, experiments: Sequence[_Experiment], about: Mapping[str,
         "setting",
         title,
         f"Accuracy in percent against {path}. {ours}{theirs}",
-        f"Points: mean over the seeds, {FIGURES[figure_name]}. Error bars: standard deviation.{_published(about)}",
+        f"Points: mean over the seeds, {FIGURES[figure_name]}. Error bars: standard deviation."
+        f"{_published(about, 'published_points')}",
         3.3,
         draw,
     )
