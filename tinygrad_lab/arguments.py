@@ -139,11 +139,12 @@ def check_state(
     tinygrad_lab.errors.StateError: Clock: expected hour of type int, got '3' (str)
     """
     if not isinstance(state, Mapping):
-        raise StateError(f"{who}: expected a state with {sorted(kinds)}, got {type(state).__name__}")
+        raise StateError(f"{who}: expected a state, a dict with the keys {sorted(kinds)}, got {type(state).__name__}")
     missing, unknown = sorted(kinds.keys() - state.keys()), state.keys() - kinds.keys() - optional.keys()
     if missing or unknown:
         raise StateError(
-            f"{who}: expected a state with {sorted(kinds)}, missing {missing}, unknown {sorted(map(str, unknown))}"
+            f"{who}: expected a state with the keys {sorted(kinds)}; missing {missing}, unknown "
+            f"{sorted(map(str, unknown))}"
         )
     for name, kind in {**kinds, **optional}.items():
         if name in state and not fits(state[name], kind):

@@ -49,7 +49,7 @@ def test_a_schedule_by_a_metric_needs_validation_images() -> None:
     recipe = find_recipe("lenet5")
     tables = {**recipe.tables, "schedule": {"name": "plateau", "patience": 1}}
     assert build_trainer(Recipe("mine", tables)).validation is not None
-    with pytest.raises(ConfigError, match=r"expected data.validation, the data whose metric drives schedule"):
+    with pytest.raises(ConfigError, match=r"expected data.validation, the data whose metric drives schedule, got none"):
         build_trainer(Recipe("mine", {**tables, "data": {**recipe["data"], "validation": 0.0}}))
 
 

@@ -96,8 +96,12 @@ def _toml(text: str, who: str) -> Any:
     """Parse TOML; the caller handles `tomllib.TOMLDecodeError`."""
     lines = text.split("\n")
     if len(text) > _MOST_TOML or any(len(line) > _LONGEST_LINE or line.count(".") > _MOST_DOTS for line in lines):
-        most = f"{_MOST_TOML:,} characters of TOML, and {_LONGEST_LINE:,} characters and {_MOST_DOTS} dots in a line"
-        raise ConfigError(f"{who}: expected at most {most}, got more")
+        longest, dots = max(map(len, lines)), max(line.count(".") for line in lines)
+        raise ConfigError(
+            f"{who}: expected TOML of at most {_MOST_TOML:,} characters, in lines of at most {_LONGEST_LINE:,} "
+            f"characters and {_MOST_DOTS} dots, got {len(text):,} characters, and lines of up to {longest:,} "
+            f"characters and {dots:,} dots; shorten it"
+        )
     try:
         return _bounded(tomllib.loads(text), who)
     except tomllib.TOMLDecodeError:

@@ -22,7 +22,7 @@ class Options(NamedTuple):
 
     @property
     def begin(self) -> Pair:
-        """First image pixel in the window of the first map pixel."""
+        """Row and column of the image where the window of map pixel (0, 0) begins; negative where there is padding."""
         return -self.padding[0][0], -self.padding[1][0]
 
     def turned(self, kernel_size: Sequence[int]) -> Options:
@@ -87,7 +87,7 @@ def are_numbers(*values: Any) -> bool:
 
 
 def are_channels(x: Array, *others: Any) -> bool:
-    """Return whether x has rows of channels and each of the others one value per channel."""
+    """Return whether the last of x's two or more axes is channels, and each other array has one value per channel."""
     return x.ndim > 1 and all(is_array(a) and a.shape == x.shape[-1:] for a in others)
 
 

@@ -316,7 +316,8 @@ class Layer(metaclass=Checked):
     def upgrade(cls, config: dict[str, Any], old: int) -> dict[str, Any]:
         """Convert a configuration of an older version to the current one."""
         raise ConfigError(
-            f"{cls.__name__}: expected a configuration of version {cls.version}, got {old}; no upgrade is known"
+            f"{cls.__name__}: expected a configuration of version {cls.version}, got {old}; no upgrade is known; "
+            f"override {cls.__name__}.upgrade, or build the layer anew and load its weights"
         )
 
     def __repr__(self) -> str:

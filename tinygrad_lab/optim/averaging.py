@@ -31,7 +31,7 @@ class WeightAverage:
 
     def weight(self, count: int) -> float:
         """Return the weight of the newest parameters in the average after `count` earlier updates, 1 or more."""
-        raise NotImplementedError(f"{type(self).__name__}: expected a subclass that defines weight")
+        raise NotImplementedError(f"{type(self).__name__}: expected a method weight(count), got none; define it")
 
     def update(self) -> None:
         """Add the current parameters to the average; the first ones are copied."""

@@ -13,7 +13,7 @@ from tinygrad_lab.autograd.primitive import primitive
 
 
 def decayed(p: Any, g: Any, weight_decay: float) -> Any:
-    """Return the gradient of the loss plus (weight_decay / 2) |p|^2."""
+    """Return g + weight_decay p, the gradient of the sum of the loss and the penalty (weight_decay / 2) |p|^2."""
     return g + weight_decay * p if weight_decay else g
 
 
@@ -68,9 +68,9 @@ def rmsprop_update(
     momentum: float = 0.0,
     weight_decay: float = 0.0,
 ) -> Any:
-    """Move s toward g^2 and return p - lr d, where d = g / (sqrt(s) + eps); unless v is None, v becomes momentum v + d.
+    """Set s to rho s + (1 - rho) g^2 and return p - lr d, where d = g / (sqrt(s) + eps).
 
-    With v, the result is p - lr v.
+    With a velocity v (not None), set v to momentum v + d and return p - lr v.
     """
     g = decayed(p, g, weight_decay)
     s *= rho
@@ -113,7 +113,7 @@ def adam_update(
     eps: float,
     weight_decay: float = 0.0,
 ) -> Any:
-    """Move m toward g and v toward g^2 and return kept p - rate m / (root sqrt(v) + eps).
+    """Move m toward g and v toward g^2, and return kept * p - rate * m / (root * sqrt(v) + eps).
 
     rate = lr / (1 - beta1^t) and root = (1 - beta2^t)^(-1/2) correct the biases of m and v. weight_decay times p is
     added to the gradient. For decoupled weight decay, `AdamW` passes weight_decay = 0 and kept = 1 - lr weight_decay.
@@ -130,6 +130,6 @@ def adam_update(
 
 @primitive
 def average_update(xp: Any, average: Any, p: Any, *, weight: float) -> Any:
-    """Move an average toward p by a weight from 0 to 1 in place and return it."""
+    """Add weight * (p - average) to the average in place and return it; the weight is from 0 to 1."""
     average += weight * (p - average)
     return average

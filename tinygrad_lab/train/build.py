@@ -65,7 +65,7 @@ def build_trainer(
 def assemble_trainer(
     recipe: Recipe, model: Layer, batches: Loader, *, test: Loader | None = None, validation: Loader | None = None
 ) -> Trainer:
-    """Return the trainer of a recipe for a network and data that are there; see `build_trainer`."""
+    """Return the trainer of a recipe for a given network and given loaders; see `build_trainer`."""
     training, device = recipe["training"], batches.device
     model.to(device)
     loss = _loss(recipe["loss"], len(batches.dataset.classes))
@@ -99,7 +99,7 @@ def assemble_trainer(
 
 
 def build_network(recipe: Recipe) -> Layer:
-    """Return the network of a recipe, after a check by its shapes that its weights fit into the memory."""
+    """Return the network of a recipe, after a check of its shapes alone that its weights fit into memory."""
     with shapes_only():
         check_weights(f"recipe {recipe.name!r}", network_of(recipe))
     model = network_of(recipe)
@@ -160,11 +160,12 @@ def fitted_pipeline(recipe: Recipe, data: Dataset) -> Compose:
     Raises
     ------
     ConfigError
-        The data are no images.
+        The recipe has an augmentation, but the data are not images.
     """
     if recipe.augment and data.noun != "images":
         first = recipe.augment[0]["name"]
-        raise ConfigError(f"recipe {recipe.name!r}: expected no augmentation of {data.noun}, got {first!r}")
+        who = f"recipe {recipe.name!r}"
+        raise ConfigError(f"{who}: expected no augmentation of {data.noun}, got {first!r}; leave it out")
     return Compose.from_config(recipe.augment).fit(data)
 
 
@@ -179,7 +180,7 @@ def open_test(recipe: Recipe, batches: Loader, *, root: str | None) -> Loader | 
 
 
 def read_split(recipe: Recipe, split: str, *, root: str | None) -> Dataset:
-    """Return the training, validation or test images of a recipe: of its classes and size.
+    """Return the training, validation or test images of a recipe: only its classes, resized to its size.
 
     Only training images are limited in number (``data.per_class``).
     """
@@ -194,7 +195,7 @@ def evaluation_loader(images: Dataset, augment: Compose, *, device: str) -> Load
 
 
 def _loss(table: dict[str, Any], classes: int) -> Callable[..., Any]:
-    """Return the loss of a table. It checks its options when it is called, so it is called on two rows here."""
+    """Return the loss that a table names. A loss checks its options only in a call, so it is called on two rows."""
     loss = registry.losses.bind(table)
     if not loss.keywords:
         return loss
@@ -203,7 +204,7 @@ def _loss(table: dict[str, Any], classes: int) -> Callable[..., Any]:
             loss(np.zeros((2, classes), np.float32), np.zeros(2, np.int64))
     except OptionError:
         raise
-    except Exception:  # the network may have outputs of another shape, which this loss expects
+    except Exception:  # the loss may expect outputs of another shape, which the network may have
         pass
     return loss
 
@@ -222,7 +223,8 @@ def _clipping(
     """Return a function that records gradient norms and clips gradients: each element first, then the norm."""
     for key in ("clip_norm", "clip_value"):
         if not training.get(key, 1) > 0:
-            raise ConfigError(f"training.{key}: expected a bound above 0, got {training[key]}")
+            cure = f"leave training.{key} out to train without clipping"
+            raise ConfigError(f"training.{key}: expected a bound above 0, got {training[key]}; {cure}")
     if norms is None and not {"clip_norm", "clip_value"} & training.keys():
         return None
 
@@ -254,10 +256,13 @@ def _check_compatible(recipe: Recipe, schedule: Schedule | None, validation: Loa
     """Refuse settings that need missing validation data, or that graph capture does not support."""
     training = recipe["training"]
     for name in _driven(recipe, schedule) if validation is None else ():
-        raise ConfigError(f"recipe {recipe.name!r}: expected data.validation, the data whose metric drives {name}")
+        raise ConfigError(
+            f"recipe {recipe.name!r}: expected data.validation, the data whose metric drives {name}, got none; "
+            "--set data.validation=0.1"
+        )
     looks = [key for key in ("gradient_norms", "clip_norm", "clip_value") if training.get(key)]
     if training.get("capture") and looks:
         raise ConfigError(
-            f"recipe {recipe.name!r}: expected captured steps, which cannot wait for the device, not to read their "
-            f"gradients, got training.{looks[0]}; leave out that or training.capture"
+            f"recipe {recipe.name!r}: expected no setting that reads gradients with training.capture, because captured "
+            f"steps cannot wait for the device, got training.{looks[0]}; leave out one of the two"
         )

@@ -18,7 +18,14 @@ class Callback:
     """Base class of callbacks, which does nothing; override `step` or `epoch`."""
 
     def step(self, metrics: Metrics) -> None:
-        """Handle an update: `metrics` are those of the epoch so far, with its ``epoch``, ``step`` and ``steps``."""
+        """Handle an update.
+
+        Parameters
+        ----------
+        metrics : dict
+            The metrics of the epoch so far, its number as ``epoch``, the batches so far as ``step``, and all its
+            batches as ``steps``.
+        """
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
         """Handle the end of an epoch.

@@ -142,8 +142,8 @@ class CapturedSteps:
             raise
         except Exception as error:
             raise CaptureError(
-                f"capture: expected a step that neither waits for the device nor moves arrays to or from it, got "
-                f"{type(error).__name__}: {error}; train with capture=False"
+                f"capture: expected to record a step, which must neither wait for the device nor move arrays to or "
+                f"from it, got the error {type(error).__name__}: {error}; train with capture=False"
             ) from error
         finally:
             self.model.steps = ticks
@@ -181,7 +181,7 @@ class Places:
         return False
 
     def settle(self, *, moved: bool = True) -> None:
-        """Make the variables use their arrays, after copying their values there if they moved."""
+        """Make the variables use their arrays again; with `moved`, first copy replaced values into the arrays."""
         for variable, array in zip(self.variables, self.arrays, strict=True):
             if variable.value is not array:
                 if moved:
@@ -199,7 +199,7 @@ class Draws:
     xp : module
         The device's namespace.
     device : str
-        Its name.
+        The device's name.
     """
 
     def __init__(self, xp: Any, device: str) -> None:
@@ -249,7 +249,7 @@ class Rates:
     xp : module
         The device's namespace.
     device : str
-        Its name.
+        The device's name.
     shape : (int, int)
         The number of parameters, and of rates per parameter.
     dtype : dtype
@@ -271,7 +271,8 @@ class Rates:
     def expect(self, rates: Array, coming: Callable[[int], Array]) -> None:
         """Prepare the next launch for these rates; ``coming(k)`` predicts the rates in k steps.
 
-        The number of rows sent is twice the number of rows that were right before.
+        If the next row on the device is missing or wrong, new rows are sent: twice as many as launches have used of
+        the last ones, but at least 1 and at most `MOST_AHEAD`.
         """
         sent = len(self.known)
         if self.used == sent or not np.array_equal(self.known[self.used], rates):

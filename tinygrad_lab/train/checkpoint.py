@@ -109,7 +109,8 @@ def load(path: str | Path) -> dict[str, Any]:
             known = "format" in metadata and kinds <= set(CODES.values())
             arrays = {name: file.get_tensor(name) for name in file.keys()} if known else {}  # noqa: SIM118  as above
     except OSError as error:
-        raise CheckpointError(f"checkpoint {path}: cannot be read: {error}; check its permissions") from error
+        problem = f"expected a file that can be read, got {error}; check its permissions"
+        raise CheckpointError(f"checkpoint {path}: {problem}") from error
     except (SafetensorError, ValueError) as error:  # ValueError: shapes that NumPy does not have
         raise CheckpointError(_damage(path, f"no whole safetensors file ({error})")) from error
     if "format" not in metadata:
@@ -240,7 +241,7 @@ class CheckpointFolder:
         if failures:
             names = ", ".join(path.name for path in map(self.path, self.steps()))
             raise CheckpointError(
-                f"checkpoints {self.folder}: expected a whole one, got {names}, damaged; begin a new run"
+                f"checkpoints {self.folder}: expected an undamaged one, got only damaged ones, {names}; begin a new run"
             ) from failures[0]
         return None
 

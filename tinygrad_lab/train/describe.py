@@ -16,7 +16,7 @@ _SHOWN = 6  # classes or paths in a line
 
 
 def describe_run(recipe: Recipe, trainer: Trainer, *, root: str | None) -> list[str]:
-    """Return lines that name data, network and, with transferred weights, what was taken, kept fresh and frozen.
+    """Return lines about the data, the network, and the weights that were read, newly drawn or frozen.
 
     The test images are counted without reading them.
     """

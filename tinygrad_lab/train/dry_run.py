@@ -34,7 +34,7 @@ class DryRun:
     start_up : float
         Seconds of the first step, with the compilation of kernels.
     epoch : float
-        Predicted seconds of an epoch, with the evaluation of the validation images.
+        Predicted seconds of an epoch, with the evaluation after it.
     epochs : int
         The number of epochs in the recipe.
     memory : int
@@ -54,8 +54,9 @@ class DryRun:
 
 
 def dry_run(trainer: Trainer, epochs: int) -> DryRun:
-    """Take up to four steps with a new trainer, evaluate one batch, and predict time and memory. Nothing is written.
+    """Take up to four steps with a new trainer, and predict time and memory. Nothing is written.
 
+    One batch of each split that the trainer evaluates is evaluated too, to predict the time of its evaluation.
     The trainer is changed; make another one for training.
 
     Raises

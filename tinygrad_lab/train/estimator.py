@@ -90,8 +90,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
     Images are resized to the size that the network expects. Values of dtype uint8 are brightness from 0 to 255. Values
     of other dtypes are divided by the largest absolute value in `fit`, if that is above 1.
 
-    Rows without `image` are no images, which convolutions need. If the recipe's network is for images, a dense network
-    with one hidden layer of 100 features replaces it, the features of X are standardized, and there is no augmentation.
+    Without `image`, rows are features, not images. If the recipe's network is for images, a dense network with one
+    hidden layer of 100 features replaces it, the features of X are standardized, and there is no augmentation.
 
     All given examples are trained on, unless the recipe's schedule or patience needs validation data: then
     ``data__validation`` is the share that is set aside. The weights are those of the last epoch.
@@ -133,14 +133,14 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         self._set(settings)
 
     def _set(self, settings: dict[str, Any]) -> None:
-        """Keep settings as attributes, where scikit-learn looks for parameters; `fit` checks them, as it demands."""
+        """Keep settings as attributes, where scikit-learn looks for parameters; it requires `fit` to check them."""
         for name, value in settings.items():
             if hasattr(type(self), name):
                 raise OptionError(f"ImageClassifier: expected a setting such as optimizer__lr, got {name!r}, a method")
             setattr(self, name, value)
 
     def _settings(self) -> dict[str, Any]:
-        """Return the settings; fitted and private attributes have an underscore at an end of their names."""
+        """Return the settings: all attributes except options, and except names that begin or end with an underscore."""
         own = super().get_params(deep=False)
         return {name: value for name, value in vars(self).items() if name.strip("_") == name and name not in own}
 
@@ -212,7 +212,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         recipe = self.recipe if isinstance(self.recipe, Recipe) else find_recipe(self.recipe)
         settings = self._settings()
         if unused := [name for name in settings if name.startswith("data") and name not in _DATA]:
-            known = f"the data in fit and settings out of {_DATA}"
+            known = f"settings of the data out of {_DATA}, because fit gets the data themselves"
             raise OptionError(f"ImageClassifier: expected {known}, got {unused[0]!r}")
         if unknown := [name for name in settings if name.partition("__")[0] not in _TABLES]:
             known = f"options out of {sorted(super().get_params(deep=False))} or settings such as optimizer__lr"
@@ -288,7 +288,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         return X, y
 
     def _checked(self, X: Any) -> Array:
-        """Return checked examples of the shape that the network was trained with, up to height and width."""
+        """Return checked examples: rows or images as in `fit`, with as many features or channels."""
         if _is_table(X):
             X = validate_data(self, X, reset=False, **_NUMBERS)
         else:
@@ -326,7 +326,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         return X if self._table else resize_bilinear(X, self._shape[:2])
 
     def __sklearn_tags__(self) -> Any:
-        """Return what the estimator takes: images too."""
+        """Return scikit-learn's tags of the estimator, which here allow images as X."""
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags

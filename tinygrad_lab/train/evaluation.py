@@ -117,7 +117,7 @@ def evaluate(
 
 
 def probabilities(outputs: Any) -> Array:
-    """Return the probabilities of classes by a network's outputs, as a NumPy array.
+    """Return the probabilities of the classes from a network's outputs, as a NumPy array.
 
     They are the softmax of the logits; a single logit gives the probability of the second of two classes by its
     sigmoid. Of several outputs the first counts; the others belong to auxiliary classifiers.
@@ -129,7 +129,7 @@ def probabilities(outputs: Any) -> Array:
     Raises
     ------
     ShapeError
-        The outputs have other axes.
+        The outputs do not have two axes.
     """
     logits = outputs[0] if isinstance(outputs, tuple) else outputs
     if len(logits.shape) != 2:
@@ -153,7 +153,7 @@ def best_epoch(history: Sequence[Metrics], split: str) -> int:
 
 
 def headline_accuracies(history: Sequence[Metrics]) -> dict[str, dict[str, Any]]:
-    """Return the figures of a run: from each name in `FIGURES` to ``{"epoch", "accuracy", "loss"}`` on the test images.
+    """Return a dict with an entry ``{"epoch", "accuracy", "loss"}`` for each name in `FIGURES`, on the test images.
 
     Without test images, the result has only ``last``, measured on the validation images. The best epoch is left out:
     its accuracy is biased, because it was chosen on the same images.

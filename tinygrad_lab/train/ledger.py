@@ -48,7 +48,7 @@ def read_ledger(path: Path) -> list[Trial]:
     Raises
     ------
     ConfigError, StateError
-        A line cannot be read, lacks an entry, or has one of another type.
+        A line cannot be read, lacks an entry, or has an entry of the wrong type.
     """
     if not path.exists():
         return []

@@ -41,7 +41,7 @@ _KINDS = {
     "schedule": "schedules",
     "augment": "augmentations",
 }
-"""From a recipe's tables to the plugins that they name."""
+"""The kind of plugins that each table of a recipe names."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ class Manifest:
         return json.dumps(asdict(self), indent=2).encode()
 
     def check_plugins(self, who: str, *, training: bool) -> None:
-        """Check that the plugins are installed: those that training needs, or those that evaluation needs.
+        """Check that the plugins of the run are installed: all of them for training, or only those for evaluation.
 
         Raises
         ------
         PluginError
-            One is missing; the message names the distribution that it came with.
+            A needed plugin is missing; the message names the distribution that provided it.
         """
         steps = [("augmentations", step.get("name")) for step in self.preprocessing]
         for plugin in self.plugins:
@@ -122,11 +122,12 @@ def read_manifest(folder: Path, who: str) -> Manifest:
     found = from_json(read_text(path, who), f"{who}: {path}")
     check_state(f"{who}: {path}", found, _PARTS)
     if len(found["image"]) not in (1, 3):
-        raise StateError(f"{who}: {path}: expected image as 3 numbers or 1, got {found['image']!r:.60}")
+        form = "[height, width, channels] or [length]"
+        raise StateError(f"{who}: {path}: expected image to be {form}, got {found['image']!r:.60}")
     for plugin in found["plugins"]:
         check_state(f"{who}: {path}: plugins", plugin, _PLUGIN)
-        if plugin["kind"] not in (*_KINDS.values(), "layers", "metrics"):
-            raise StateError(f"{who}: {path}: expected the kind of a plugin, got {plugin['kind']!r:.60}")
+        if plugin["kind"] not in (kinds := (*_KINDS.values(), "layers", "metrics")):
+            raise StateError(f"{who}: {path}: expected plugins of the kinds {kinds}, got {plugin['kind']!r:.60}")
     return Manifest(**{**found, "image": tuple(found["image"])})
 
 
@@ -136,7 +137,7 @@ def _plugins(recipe: Recipe, trainer: Trainer) -> Iterator[dict[str, str]]:
     found |= {(kind, name) for table, kind in _KINDS.items() for name in _names(recipe.tables.get(table))}
     found |= {("metrics", name) for name in trainer.metrics}
     for kind, name in sorted(found):
-        if name in (known := getattr(registry, kind)):  # a network may be named by its outermost layer
+        if name in (known := getattr(registry, kind)):  # the table `model` may name a layer, which is found above
             plugin = known.plugin(name)
             yield {"kind": kind, "name": name, "distribution": plugin.distribution, "version": plugin.version}
 

@@ -17,10 +17,11 @@ Metric = Callable[[Any, Array], Array]
 
 
 def accuracy(logits: Any, labels: Array) -> Array:
-    """Return 1 where the largest logit is that of the label, or of the largest of a row of probabilities, else 0.
+    """Return for each example whether its largest logit is that of the label's class.
 
-    A single logit z is a binary classifier, whose classes have the logits 0 and z. If `logits` is a tuple, the first
-    entry counts; the others belong to auxiliary classifiers.
+    A label may be a row of probabilities; its class is that of the largest one. A single logit z is a binary
+    classifier, whose classes have the logits 0 and z. If `logits` is a tuple, the first entry counts; the others belong
+    to auxiliary classifiers.
 
     Shapes
     ------
@@ -36,7 +37,7 @@ def accuracy(logits: Any, labels: Array) -> Array:
 
 
 def top5(logits: Any, labels: Array) -> Array:
-    """Return 1 where the label is among the five largest logits, else 0; of equal ones the first count.
+    """Return for each example whether its label's logit is among the five largest; of equal logits the first count.
 
     Shapes
     ------
@@ -102,7 +103,7 @@ def summed(name: str, metric: Metric, logits: Any, labels: Array) -> Array:
 
 
 def _two_or_more(logits: Any) -> Array:
-    """Return the logits of all classes; a single one is that of the second of two."""
+    """Return the logits of all classes; a single logit is that of the second of two classes, and the first gets 0."""
     given = unbox(logits[0] if isinstance(logits, tuple) else logits)
     if given.shape[1] > 1:
         return given

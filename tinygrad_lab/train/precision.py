@@ -79,7 +79,7 @@ class Arithmetic:
         return None
 
     def guarding(self, optimizer: Optimizer) -> AbstractContextManager[None]:
-        """Return a ``with`` block for the update of the parameters, which have their gradients."""
+        """Return a ``with`` block for the update of the parameters, whose gradients are computed."""
         return nullcontext()
 
     def memory(self) -> list[Array]:
@@ -266,7 +266,7 @@ def _needs_range(layer: Layer) -> bool:
 
 
 def _half_twin(model: Layer) -> Layer:
-    """Return the model with rounded weights, tied to the float32 masters; some layers compute in float32."""
+    """Return the model with float32 master weights rounded to float16, except in layers that compute in float32."""
     wide = [layer for layer in model.layers().values() if not layer.children() and _needs_range(layer)]
     untouched = {id(v) for layer in wide for v in layer.variables().values()}
     rounded = {

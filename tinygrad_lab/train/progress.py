@@ -72,7 +72,7 @@ class LineReporter(Reporter):
 
 
 class LiveReporter(LineReporter):
-    """Shows a progress bar with epoch, remaining time, loss, accuracy and speed, above it one line per epoch."""
+    """Shows a progress bar with epoch, remaining time, loss, accuracy and speed, and above it one line per epoch."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream)

@@ -25,7 +25,7 @@ def processor() -> str:
 
 
 def machine(device: str = "cpu") -> dict[str, str | int]:
-    """Return the device, the processor, its cores, the system, and `versions`; on a GPU also its name and CuPy's."""
+    """Return device, processor, number of cores, system and `versions`; for a GPU also its name and CuPy's version."""
     system: dict[str, str | int] = {"processor": processor(), "cores": os.cpu_count() or 1, "system": platform.system()}
     return system | versions() | {"device": device} | (_gpu() if device == "cuda" else {})
 

@@ -28,7 +28,7 @@ class RangeTest:
     rates : list of float
         The learning rate of each update.
     losses : list of float
-        The loss of each update before it.
+        The loss of each update's images, computed before the update.
     """
 
     rates: list[float] = field(default_factory=list)

@@ -1,10 +1,10 @@
-"""Recipes: experiments as TOML files, in the names of the registry.
+"""Recipes: experiments as TOML files, which refer to plugins by their registered names.
 
 A recipe has the tables ``recipe`` (title, source, published figure), ``model``, ``data``, ``loss``, ``optimizer``,
 ``training``, and optionally ``schedule``, the list ``augment``, ``transfer`` (trained weights to begin with, and which
-of them stay frozen), and ``origin``: the settings that the source states or that are inferred from it. All others are
-ours, and so is every setting that ``--set`` replaces. The ``name`` in a table is a registered name; the other entries
-are the options of that plugin.
+of them stay frozen), and ``origin``: the settings that the source states or that are inferred from it. All other
+settings are ours, and so is every setting that ``--set`` replaces. The ``name`` in a table is a registered name; the
+other entries are the options of that plugin.
 
 Experiments that differ in a few settings are variants of one recipe: ``[variants.edge]`` holds the settings that
 differ, as ``"model.padding" = "edge"``, and ``NAME:edge`` is the name of that variant.
@@ -85,7 +85,7 @@ _PLUGINS: dict[str, registry.Registry] = {
     "schedule": registry.schedules,
     "augment": registry.augmentations,
 }
-_ALIKE = ("model", "loss", "optimizer")  # plugins that share the meaning of an option's name
+_ALIKE = ("model", "loss", "optimizer")  # tables in which an option means the same for every plugin
 _LEAST = {("training", "epochs"): 1, ("training", "seed"): 0, ("data", "batch_size"): 1, ("data", "seed"): 0}
 _REQUIRED = ("model", "data", "loss", "optimizer", "training")
 _KNOWN = ("recipe", "origin", *_REQUIRED, "augment", "schedule", "transfer", "variants")
@@ -415,8 +415,8 @@ def checked(tables: Table, name: str) -> Table:
     for table in tables:
         one_of(table, _KNOWN, who)
     if wrong := [t for t in tables if not isinstance(tables[t], list if t == "augment" else dict)]:
-        form = "each of [[augment]]" if "augment" in wrong else "as [name]"
-        raise ConfigError(f"{who}: expected {wrong[0]} {form}, got {str(tables[wrong[0]])[:60]}")
+        form = "a list of tables, [[augment]]" if wrong[0] == "augment" else f"a table, [{wrong[0]}]"
+        raise ConfigError(f"{who}: expected {wrong[0]} to be {form}, got {str(tables[wrong[0]])[:60]}")
     if missing := [t for t in _REQUIRED if t not in tables]:
         raise ConfigError(f"{who}: expected the tables {list(_REQUIRED)}, missing {missing}")
     named = [(table, tables[table]) for table in ("model", "data", "loss", "optimizer", "schedule") if table in tables]
@@ -525,7 +525,7 @@ def _expect_no_path(name: str) -> None:
     try:
         is_run, is_there = (path / "recipe.json").is_file(), path.exists()
         is_near = path.with_name(f"{path.name}.toml").is_file()
-    except (OSError, ValueError):  # such as a name that is too long, or none at all
+    except (OSError, ValueError):  # for example, the name is too long or empty
         is_run = is_there = is_near = False
     if is_run:
         raise ConfigError(

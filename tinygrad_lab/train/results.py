@@ -1,7 +1,7 @@
 """Results of many runs: the accuracies of each experiment over its seeds, stored as JSON, and the page that shows them.
 
 An experiment is a recipe or a variant. Its runs are the folders whose ``recipe.json`` has the same settings except for
-the seed. Folders of the same name with other settings form an experiment of their own.
+the seed. Runs of the same name with other settings form another experiment.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ _METRICS: Mapping[str, Any] = {"accuracy": float}
 
 _EVALUATED = ("validation", "test")
 
-STOPPING = "stopping.json"  # in the folder of a run: the rule by which seeds were added to it
+STOPPING = "stopping.json"  # in the folder of a run: the rule by which seeds were added to its experiment
 _RULE: Mapping[str, Any] = {"compared_with": str, "at_most": int, "level": float}
 
 _SAME_TRAINING = ("seed", "test", "metrics")  # settings of `training` in which runs of one experiment may differ
@@ -93,9 +93,9 @@ moves from epoch to epoch, so there are three figures:
 
 **training** is the mean over the batches of the last epoch. The network sees these with dropout and augmentation, so it
 may be below the test accuracy. **looks** is how often each run evaluated the test images: by default once or twice,
-after the last epoch. **images/s** is the speed of the fastest run on a machine that did other work too. A row marked
-*validation* gives accuracies on validation images, of runs that did not use the test images. Accuracies measured on
-different images are not compared.
+after the last epoch. **images/s** is the speed of the fastest run; the machine did other work at the same time. A row
+marked *validation* gives accuracies on validation images, of runs that did not use the test images. Accuracies measured
+on different images are not compared.
 
 [`verdict`](../../explanation/when-a-difference-counts.md) compares a variant with its recipe. It gives the mean
 difference over the seeds that both ran, with its 95 % interval; the level is higher where seeds were added until a
@@ -106,7 +106,9 @@ recipes. `tinygrad-lab results` makes this page from the files in this folder.
 
 
 def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
-    """Return (recipe as it was run, result) of every finished run below a folder, by the time in the folders' names.
+    """Return (recipe as it was run, result) of every finished run below a folder, in the order of the folders' names.
+
+    A folder is named after the recipe and the time, so the runs of a recipe are in order of time.
 
     Raises
     ------
@@ -147,7 +149,7 @@ def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
 
 
 def finished_run(runs: Path, recipe: Recipe, *, root: str | None, device: str) -> Result | None:
-    """Return the newest result below a folder of the same run, by the same code; None if there is none."""
+    """Return the newest result below a folder with this recipe, seed, settings and device and by this code, or None."""
     if not any(runs.glob("**/result.json")):
         return None
     wanted = {
@@ -230,7 +232,7 @@ def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
 
 
 def _curves(results: Sequence[Result]) -> Result:
-    """Return the accuracies after each epoch on splits that every run evaluated then, for each run."""
+    """Return each run's accuracies after every epoch, for each split that every run evaluated after every epoch."""
     curves = {f"{split}_curves": [result.get(f"{split}_curve", []) for result in results] for split in _EVALUATED}
     return {name: of_runs for name, of_runs in curves.items() if all(of_runs)}
 
@@ -241,7 +243,7 @@ def _split(result: Result) -> str:
 
 
 def _provenance(results: Sequence[Result]) -> Result:
-    """Return the machines, with their versions, and the revisions of the code that the runs note, each once."""
+    """Return the distinct machines (with package versions) and the distinct revisions of the code of the runs."""
     noted: Result = {}
     for name in _PROVENANCE:
         values = [result[name] for result in results if name in result]
@@ -253,7 +255,7 @@ def _provenance(results: Sequence[Result]) -> Result:
 def command(result: Result) -> str:
     """Return the command that runs an experiment's seeds again.
 
-    Seeds that do not follow one another take a command for each unbroken series.
+    One command runs consecutive seeds. If there are gaps between the seeds, several commands are joined by "; ".
     """
     recipe = recipe_of(result)
     replaced, gone = ([], []) if recipe is None else _replacing(recipe, result.get("settings", recipe.tables))
@@ -272,9 +274,10 @@ def command(result: Result) -> str:
 
 
 def _replacing(recipe: Recipe, tables: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Return the settings for `Recipe.override` that change a recipe's tables to `tables`, and the tables to remove.
+    """Return the settings for `Recipe.override` that change a recipe's tables to `tables`.
 
-    If a key is to be removed, its whole table is replaced.
+    The second result names the recipe's tables that are not in `tables`, which no setting can remove. A key that is
+    not in `tables` is removed by replacing its whole table.
     """
     found, now = [], {table: dict(recipe[table]) for table in recipe.tables if table != "augment"}
     now["training"].pop("seed", None)
@@ -299,7 +302,7 @@ def _argument(result: Result) -> str:
 
 
 def recipe_of(result: Result) -> Recipe | None:
-    """Return the recipe of an experiment as it is today; None if it is neither the package's nor in a file."""
+    """Return the recipe of an experiment as it is today, from the package or its file; None if it is not there."""
     try:
         return find_recipe(_argument(result))
     except ConfigError:
@@ -359,7 +362,7 @@ def write_results(results: Sequence[Result], folder: Path, trials: Sequence[Tria
         differences = "; ".join(_differences(one["settings"], other["settings"]) or measured)
         raise ConfigError(
             f"results: expected the same settings in all runs of one name, got different ones for {twice} "
-            f"({differences}); move other runs to another folder"
+            f"({differences}); keep the runs with one of these settings here, and move the others to another folder"
         )
     with writing(ConfigError, f"results: expected a folder to write into, {folder}"):
         folder.mkdir(parents=True, exist_ok=True)

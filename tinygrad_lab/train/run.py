@@ -54,7 +54,7 @@ def run_recipe(
     tensorboard: bool = False,
     device: str = "cpu",
 ) -> Metrics:
-    """Train by a recipe, write the run's folder, and return the summary of the run.
+    """Train a recipe's network, write the run's folder, and return the summary of the run.
 
     Ctrl-C and SIGTERM end the run after the current step, with a checkpoint.
 
@@ -65,7 +65,7 @@ def run_recipe(
     reporter : Reporter
         Shows the progress.
     runs : Path, optional
-        The folder in which a new run gets its own. Nothing is written before data and model are loaded.
+        The folder in which the folder of a new run is made. Nothing is written before data and model are loaded.
     resume : Path, optional
         The folder of a run to resume from its newest checkpoint.
     root : str, optional
@@ -116,7 +116,7 @@ def _naming_checkpoints(folder: Path) -> Iterator[None]:
         yield
     except (StateError, OptionError) as error:
         who = f"checkpoints {folder / 'checkpoints'}"
-        raise StateError(f"{who}: expected those of this run, got others: {error}; begin a new run") from error
+        raise StateError(f"{who}: expected one that fits this run, got another: {error}; begin a new run") from error
 
 
 def _train(

@@ -23,7 +23,7 @@ _FLOAT32 = 4  # bytes
 
 
 def dummy_images(source: Source, size: tuple[int, int] | None = None) -> Dataset | None:
-    """Return two made examples of the shape of a source's, or None if only its files determine the shape."""
+    """Return two made-up examples of a source's shape, or None if only the source's files determine the shape."""
     if source.image is None:
         return None
     if len(source.image) == 1:
@@ -36,7 +36,7 @@ def dummy_images(source: Source, size: tuple[int, int] | None = None) -> Dataset
 def check_images(recipe: Recipe, model: Layer, augment: Compose, data: Dataset) -> None:
     """Check that the network accepts the augmented images, in training and in evaluation, and has enough outputs.
 
-    A network without `output_shape` is not checked, nor is the number of classes of one with several outputs.
+    A network without `output_shape` is not checked. If a network returns a tuple, its number of classes is not checked.
 
     Raises
     ------

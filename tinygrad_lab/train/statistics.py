@@ -22,7 +22,7 @@ MOST = {"seeds": 10_000, "images": 1_000_000}  # beyond these, "more" is no advi
 
 @dataclass(frozen=True)
 class Verdict:
-    """Comparison of two means: their difference, its confidence interval, and the pairs that an undecided one lacks.
+    """Comparison of two means: their difference, its confidence interval, and how many more pairs would decide.
 
     It prints accuracies in percent, and their differences in percentage points. An interval over seeds applies to other
     seeds on the same images; it does not cover the choice of the images.
@@ -240,7 +240,7 @@ def _score_interval(ahead: int, behind: int, n: int, z: float) -> tuple[float, f
 def _binomial_error(accuracy: float, images: int) -> float:
     """Return the standard error of an accuracy measured on this many images."""
     if images < 1:
-        raise OptionError(f"verdict: expected a number of test images, got {images}")
+        raise OptionError(f"verdict: expected images >= 1, the number of images in the evaluation, got {images}")
     return math.sqrt(accuracy * (1 - accuracy) / images)
 
 

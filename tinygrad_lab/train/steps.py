@@ -94,8 +94,8 @@ class PlainSteps:
 class LateSteps(PlainSteps):
     """Steps that do not wait for the device: their losses are read every few updates.
 
-    If a loss is not finite, the trainer is rolled back to the last reading and repeats the steps as `PlainSteps`, of
-    which one then raises the usual error.
+    If a loss is not finite, the trainer is rolled back to the last reading and repeats the steps with `PlainSteps`,
+    which raises the usual error at the step where it occurs.
 
     Parameters
     ----------

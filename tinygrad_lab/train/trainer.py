@@ -41,8 +41,8 @@ class Trainer:
     model : Layer
         The model to train.
     loss : callable
-        ``loss(logits, labels)``, a scalar: the mean over the batch. (A sum would make the reported loss wrong, and the
-        gradient of an update from several batches.) Evaluation uses the same function, with label smoothing if it
+        ``loss(logits, labels)``, a scalar: the mean over the batch. (With a sum, the reported loss and the gradient of
+        an update from several batches would be wrong.) Evaluation uses the same function, with label smoothing if it
         has any.
     optimizer : Optimizer
         The optimizer of the model's parameters.

@@ -41,8 +41,8 @@ class Transaction:
     batch : int, optional
         The batch of this epoch at which the loader continues after a rollback. By default the loader does not move.
     everything : bool
-        Whether to save the whole state of the trainer, including the weights: errors are then found some updates
-        after they happened.
+        Whether to save the whole state of the trainer, including the weights. It is needed if an error is found only
+        some updates after it happened.
     """
 
     def __init__(self, trainer: Training, *, batch: int | None = None, everything: bool = False) -> None:
