@@ -63,7 +63,7 @@ def test_an_empty_validation_part_is_refused() -> None:
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match=r"datasets: .*'cifar'; did you mean .*'cifar10'"):
         load("cifar")
-    with pytest.raises(OptionError, match=r"load\('digits'\): expected validation, the share"):
+    with pytest.raises(OptionError, match=r"load\('digits'\): expected validation above 0, the share"):
         load("digits", split="validation")
 
 

@@ -81,7 +81,7 @@ def test_answers_are_never_overwritten(desk: Path, capsys: Capture) -> None:
     assert learn("start", "im2col", "mine") == 0  # nothing was written yet
     (desk / "mine" / "im2col.py").write_text("work of hours")
     assert learn("start", "im2col", "mine") == 1
-    assert "expected no answer yet, got one, which is unchanged" in capsys.readouterr().err
+    assert "expected no answer yet, found one and left it as it is" in capsys.readouterr().err
     assert (desk / "mine" / "im2col.py").read_text() == "work of hours"
     assert learn("start", "im2col", "mine", "--again") == 0
     assert (desk / "mine" / "im2col.py.old-1").read_text() == "work of hours"

@@ -1,4 +1,4 @@
-"""The runner checks every property on every drawn case, and finds the smallest case for each one that fails."""
+"""Runner of the kit: it checks every property on every drawn case, and finds a smallest case for each failure."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Run(Generic[Made]):
     properties : dict
         The properties to check, by name.
     options : Options
-        The number of cases or the only case, and the devices.
+        The options of the run, such as the number of cases and the devices.
     thing : object
         The class or function.
     call : str
@@ -78,7 +78,7 @@ class Run(Generic[Made]):
         self.result = LayerResult(name)
         for key in properties:
             self.result.properties[key] = PropertyResult(key, exemption=cases.exemptions.get(key))
-        self.first: dict[str, tuple[Case, Exception, Case]] = {}  # drawn case, error, case in its mode
+        self.first: dict[str, tuple[Case, Exception, Case]] = {}  # of each failed property
         self.kept: deque[Made] = deque(maxlen=ROUND_TRIPS)  # the latest trials, for the round trip
         self.in_blocks: set[int] = set()  # kernels that ran on several blocks
         self.compared = 0  # elements of gradients
@@ -88,7 +88,7 @@ class Run(Generic[Made]):
         self.coverage = adequacy.Coverage(path) if path else None
 
     def judge(self, drawn: Case) -> None:
-        """Check every property that has not failed yet on one drawn case, in its mode or in both.
+        """Check one drawn case, in its mode or in both, for every property that has not failed in an earlier case.
 
         Raises
         ------
@@ -297,7 +297,7 @@ def examine_layer(
     options : Options
         The number of cases, the properties, and the devices.
     once : collection of str
-        The properties of the whole layer that may be checked.
+        The properties that are checked once for the whole layer, unless `options` exclude them.
     """
     start = time.perf_counter()
     laws = {law.name: check_law(law) for law in map(find_law, cases.laws)}
@@ -352,7 +352,7 @@ def check_adequacy(run: Run[Made], drawn: Drawn) -> int:
 
 
 def round_trips(run: Run[Trial]) -> Measure:
-    """A layer that a fresh process builds from config() and state() computes the same."""
+    """A layer that a fresh process builds from config() and state() computes the same result."""
     measures = []
     for trial in run.kept:
         assert isinstance(trial.subject, LayerSubject)
@@ -375,7 +375,7 @@ def use_float32(trial: Trial) -> None:
 
 
 def check_misfits(run: Run[Made], use_kernels: Callable[[Made], None]) -> int:
-    """Kernels accept or refuse arguments that do not fit exactly as the reference forward does."""
+    """For arguments that do not fit together, kernels give the same result or error as the reference forward."""
     calls: Calls = {}
     for trial in list(run.kept)[-SOME_CASES:]:
         with noting(calls), np.errstate(all="ignore"):

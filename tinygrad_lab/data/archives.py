@@ -85,7 +85,8 @@ def extract_tar(archive: Path, root: Path, wanted: tuple[DataFile, ...]) -> None
     except DataError:
         raise
     except _DAMAGE as error:
-        raise DataError(f"{archive}: damaged archive: {error}; delete it and fetch again") from error
+        cure = "delete it and run `tinygrad-lab data fetch` again"
+        raise DataError(f"{archive}: expected a whole archive, got a damaged archive: {error}; {cure}") from error
     except OSError as error:
         raise cannot_write(root, sum(file.size for file in wanted), error) from error
 

@@ -42,7 +42,7 @@ class Dataset:
         The name in errors and summaries.
     index : array of int64, (N,), optional
         The position of each image in the original set; by default 0 .. N - 1. `split` and `limit` choose images by it,
-        so their order does not matter.
+        so they choose the same images in any order.
 
     Raises
     ------

@@ -47,7 +47,7 @@ class Loader(metaclass=Checked):
     batch_size : int
         The number of images in a batch.
     shuffle : bool
-        Whether each epoch has its own random order; otherwise it has the data set's.
+        Whether each epoch has its own random order; otherwise the order is that of the data set.
     seed : int
         The seed of the orders and of the augmentation.
     augment : Compose or sequence of Augmentation, optional

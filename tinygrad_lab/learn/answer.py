@@ -17,7 +17,7 @@ MOST_TEXT, MOST_LINE = 2000, 200  # characters of a message, and of a line or na
 
 
 def cut(text: str, most: int = MOST_TEXT) -> str:
-    r"""Return the beginning of a text and the length of the rest, with control characters replaced.
+    r"""Return a text cut to `most` characters, with the number of characters cut off; control characters are replaced.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class Raised(Exception):
     text : str
         Its message.
     place : tuple of str, int and str, or None
-        File, number and text of the learner's line that raised it.
+        File name, line number and text of the learner's line that raised it.
     """
 
     def __init__(self, kind: str, text: str, place: tuple[str, int, str] | None) -> None:
@@ -73,7 +73,7 @@ class Raised(Exception):
 
 
 class Answer:
-    """Files of a learner, whose functions and classes are attributes.
+    """Files of a learner. The functions and classes that they define are attributes of this object.
 
     Functions are wrapped so that a missing ``return`` is an error that says so.
 
@@ -142,7 +142,7 @@ class Answer:
         return functools.partial(getattr(self._bench, name), self)
 
     def line_of(self, error: BaseException) -> tuple[str, int, str] | None:
-        """Return file, number and text of the learner's line that raised an exception, or None for other code."""
+        """Return file name, line number and text of the learner's line that raised an exception, or None."""
         paths = {path: name for name, path in self._files.items()}
         place = None
         link: BaseException | None = error
@@ -192,7 +192,7 @@ def explained(error: BaseException, place: tuple[str, int, str] | None) -> dict[
 
 
 def compiled(text: str, name: str, path: str) -> types.CodeType:
-    """Return a source as code.
+    """Return a source, compiled to a code object.
 
     Raises
     ------

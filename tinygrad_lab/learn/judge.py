@@ -80,7 +80,7 @@ def same_values(
     Raises
     ------
     NonconformanceError
-        They differ; the smallest case is in its result.
+        The results differ; the attribute `result` of the error holds the smallest case.
     """
 
     def make_subject(drawn: Case, inputs: list[Any]) -> Subject:

@@ -86,7 +86,7 @@ class AnswerProcess:
 
     @property
     def streams(self) -> tuple[BinaryIO, BinaryIO]:
-        """The connection: the streams of its messages and of ours."""
+        """The connection: the stream of messages from the process, and the stream of messages to it."""
         return cast(BinaryIO, self.running.stdout), cast(BinaryIO, self.running.stdin)
 
     @property
@@ -253,7 +253,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def took_too_long(trace: str, files: Mapping[str, str], folder: Path | None, seconds: float) -> str:
-    """Record that the time is over, with the learner's current line."""
+    """Return a message that the time is over, with the learner's current line."""
     paths = {ascii_text(str(folder / name) if folder else f"<{name}>"): name for name in files}
     said = f"it was still running after {seconds:g} s: is there an endless loop?"
     for frame in FRAME.finditer(trace):

@@ -20,7 +20,7 @@ class Verdict:
     what : str
         The error.
     shown : str
-        The smallest counterexample: arguments, expected and given.
+        The smallest counterexample: the arguments, the expected result and the computed one.
     because : list of str
         Possible explanations, the likeliest first.
     mistakes : list of str

@@ -23,7 +23,7 @@ def default_folder(exercise: Exercise) -> Path:
 
 
 def answers_folder(exercise: Exercise, folder: Path) -> Path:
-    """Return the folder of the answer inside an exercise's folder: in a distribution, that of its package."""
+    """Return the folder of the learner's files: the exercise's folder, or its package's if it is a distribution."""
     return folder / exercise.distribution.replace(".", "_") if exercise.distribution else folder
 
 
@@ -41,7 +41,7 @@ def hand_out(
     again : bool
         Whether to replace files that differ; the old ones are renamed.
     new_distribution : callable
-        Writes the distribution that some exercises fill in into a new folder.
+        Writes a new distribution into a folder, for an exercise whose answer is a distribution.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def hand_out(
     taken = [path for path, text in texts.items() if path.exists() and read_answer(path) != text]
     if taken and not again:
         raise ConfigError(
-            f"{' and '.join(map(str, taken))}: expected no answer yet, got one, which is unchanged; "
+            f"{' and '.join(map(str, taken))}: expected no answer yet, found one and left it as it is; "
             f"`tinygrad-lab learn check {exercise.number}` grades it, --again renames it and starts a new one"
         )
     kept = [set_aside(path) for path in taken]
@@ -68,13 +68,13 @@ def hand_out(
 def hand_out_distribution(
     exercise: Exercise, folder: Path, again: bool, new_distribution: Callable[[Path], object]
 ) -> tuple[list[Path], list[Path]]:
-    """Copy an exercise that fills in a distribution; see `hand_out`."""
+    """Copy an exercise whose answer is a distribution; see `hand_out`."""
     kept = []
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         if not again:
             raise ConfigError(
-                f"expected a new or empty folder, got {folder}, which is unchanged; name another, "
-                "or use --again, which first renames this folder"
+                f"expected a new or empty folder, got {folder}, which holds files and was left as it is; name another "
+                "folder, or use --again, which first renames this one"
             )
         kept.append(set_aside(folder))
     new_distribution(folder)
@@ -133,8 +133,8 @@ def find_answer(exercise: Exercise, given: Path | None, remembered: str) -> Path
     names = " and ".join(exercise.with_holes)
     where = " or ".join(str(folder.absolute()) for folder in here)
     raise ConfigError(
-        f"expected {names} in {where}, found none; `tinygrad-lab learn start {exercise.number}` makes one, "
-        f"or name it: `tinygrad-lab learn check {exercise.number} FILE`"
+        f"expected {names} in {where}, found none; `tinygrad-lab learn start {exercise.number}` begins the exercise, "
+        f"and `tinygrad-lab learn check {exercise.number} FILE` grades a file in another place"
     )
 
 

@@ -281,8 +281,9 @@ clip_between.defvjp(x=_clip_x, low=_clip_low, high=_clip_high)
 
 @takes_lists
 def clip(x: Any, low: Any = None, high: Any = None) -> Any:
-    """Return x limited to the range from low to high: numbers, arrays that broadcast, or None for no bound.
+    """Return x limited to the range from `low` to `high`.
 
+    Each bound is a number, an array that broadcasts against x, or None for no bound.
     The gradient goes to x where low <= x <= high, and elsewhere to the bound that replaced x.
     """
     like = unbox(x)

@@ -105,7 +105,7 @@ def sum_to(x: Any, like: Any) -> Any:
 def astype(xp: Any, x: Any, *, dtype: Any) -> Any:
     """Return x converted to another numeric dtype; the gradient is converted back."""
     if xp.dtype(dtype).type not in NUMBERS:
-        raise DTypeError(f"astype: expected a numeric dtype, got {xp.dtype(dtype)}; use 'float32', 'int64', 'bool'")
+        raise DTypeError(f"astype: expected a numeric dtype such as 'float32' or 'bool', got {xp.dtype(dtype)}")
     return x.astype(dtype)
 
 
@@ -142,7 +142,8 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
     sources = normalize_axes(source, x.ndim, "moveaxis")
     destinations = normalize_axes(destination, x.ndim, "moveaxis")
     if len(sources) != len(destinations):
-        raise OptionError(f"moveaxis: expected as many destinations as sources, got {source} and {destination}")
+        got = f"source {source} and destination {destination}"
+        raise OptionError(f"moveaxis: expected as many destinations as sources, got {got}")
     order = [i for i in range(x.ndim) if i not in sources]
     for place, axis in sorted(zip(destinations, sources, strict=True)):
         order.insert(place, axis)
@@ -344,8 +345,8 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
         return _cut(x, _stretches(given, total), axis)
     if count < 1 or total % count:
         raise ShapeError(
-            f"split: expected a number of equal parts of {total} rows along axis {axis}, got {sections} "
-            f"(x.shape == {x.shape})"
+            f"split: expected a number of sections that divides {total}, the length of axis {axis}, got {sections} "
+            f"(x.shape == {x.shape}); for unequal parts give a list of positions"
         )
     length = total // count
     return _cut(x, [(i * length, (i + 1) * length) for i in range(count)], axis)
@@ -356,7 +357,7 @@ def _stretches(positions: Any, total: int) -> list[tuple[int, int]]:
     try:
         places = [0, *map(index, positions), total]
     except TypeError:
-        raise OptionError(f"split: expected a number of parts or positions, integers, got {positions!r}") from None
+        raise OptionError(f"split: expected a number of parts or a list of positions, got {positions!r}") from None
     cuts = [slice(start, stop).indices(total)[:2] for start, stop in pairwise(places)]
     return [(start, max(start, stop)) for start, stop in cuts]
 

@@ -107,7 +107,7 @@ class FreshProcess:
             answer = self.process.stdout.readline()
             problem = json.loads(answer) if answer else "the process ended"
             if problem:
-                raise Violation(f"in a fresh process, from config() and state(): {problem}")
+                raise Violation(f"a fresh process cannot compute the layer from config() and state(): {problem}")
             found = np.load(Path(name) / "result.npy", allow_pickle=False)
         expected = result_of(layer, inputs)
         tolerance = 1e-12 * (1 + float(np.abs(expected).max(initial=0.0)))

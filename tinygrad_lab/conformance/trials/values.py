@@ -14,9 +14,9 @@ from tinygrad_lab.conformance.trials.verdict import demand_finite
 from tinygrad_lab.nn.layer import Layer
 
 Generator = np.random.Generator
-FAR = 5.0  # factor by which the rare values of a default range are larger
+FAR = 5.0  # with the default range, one value in eight is multiplied by this
 OVERFLOWS = 1000.0  # exp(1000) overflows in float64 too
-NOISE = 0.25  # largest change of an initial parameter, because ones and zeros would hide errors
+NOISE = 0.25  # largest random change of a parameter's initial value, because ones and zeros would hide errors
 
 
 def draw_input(given: Input, rng: Generator) -> Array:

@@ -1,4 +1,4 @@
-"""Augmentations of brightness and color, and the normalization that ends every pipeline."""
+"""Augmentations of brightness and color, and the normalization that usually ends a pipeline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tinygrad_lab.errors import OptionError
 def _affine(images: Array, scale: Array, shift: Array, *, clip: bool) -> Array:
     """Return scale * images + shift with numbers for each image and channel, optionally clipped to 0 and 1.
 
-    The row is one axis, so that NumPy's inner loop runs over all of it and not over three channels.
+    The pixels and channels of a row become one axis, so that NumPy's inner loop runs over all of them and not over
+    three channels.
 
     Shapes
     ------

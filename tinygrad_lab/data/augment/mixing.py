@@ -17,7 +17,7 @@ from tinygrad_lab.errors import OptionError
 class Cutout(Augmentation):
     """Cover a square of each image, centered at a random pixel and clipped at the border.
 
-    out[i, j] = value where ``|i - a|`` and ``|j - b|`` are within the square around (a, b), in[i, j] elsewhere
+    out[i, j] = value if (i, j) is inside the square around (a, b), and in[i, j] otherwise
 
     Parameters
     ----------

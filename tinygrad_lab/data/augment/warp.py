@@ -167,7 +167,7 @@ def _whole(positions: Array) -> bool:
 
 
 def _inside(positions: Array, count: int, fill: Fill) -> Array:
-    """Return the pixel that is read at each position along an axis of `count`, or -1 for a zero."""
+    """Return the pixel that is read at each position along an axis of `count` pixels, or -1 for a zero."""
     xp = namespace(positions)
     positions = positions.astype(xp.int64)
     if fill == "zero":

@@ -76,7 +76,10 @@ class CIFAR10(Source):
     def _read_classes(self, folder: Path) -> tuple[str, ...]:
         names = read_pickle(read_file(self.meta, folder), name=self.meta.path).get(self.names_key)
         if not isinstance(names, list):
-            raise DataError(f"{self.meta.path}: expected a list of class names under {self.names_key!r}, got none")
+            raise DataError(
+                f"{self.meta.path}: expected a list of class names under {self.names_key!r}, got none; delete the file "
+                f"and run `tinygrad-lab data fetch {self.name}`"
+            )
         return tuple(map(str, names))
 
     def _read_batch(self, file: DataFile, folder: Path) -> tuple[Array, Array]:
@@ -87,7 +90,10 @@ class CIFAR10(Source):
                 f"{file.path}: expected bytes of shape (N, 3072) under 'data', got {getattr(data, 'shape', 'none')}"
             )
         if not (isinstance(labels, list) and len(labels) == len(data) and all(isinstance(i, int) for i in labels)):
-            raise DataError(f"{file.path}: expected {len(data)} whole numbers under {self.label_key!r}")
+            raise DataError(
+                f"{file.path}: expected {len(data)} whole numbers under {self.label_key!r}, got other values; delete "
+                f"the file and run `tinygrad-lab data fetch {self.name}`"
+            )
         images = data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # (N, C*H*W) -> (N, C, H, W) -> (N, H, W, C)
         return images, np.array(labels, np.int64)
 

@@ -34,7 +34,7 @@ class Source(abc.ABC):
     files : tuple of DataFile
         The files that must be in the data folder.
     downloads : tuple of Download
-        The downloads that contain them.
+        The downloads that contain these files.
     """
 
     name: ClassVar[str]
@@ -85,7 +85,7 @@ class Source(abc.ABC):
         return "nothing there" if len(missing) == len(self.files) else f"lacks {', '.join(missing)}"
 
     def splits(self, root: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
-        """Return the splits that can be read: ``"train"``, ``"test"``, and ``"validation"`` if it is one of its own."""
+        """Return the splits that can be read: ``"train"``, ``"test"``, and ``"validation"`` if the data set has one."""
         return tuple(self.sizes)
 
     def count(self, split: str, root: str | os.PathLike[str] | None = None) -> int | None:

@@ -19,7 +19,7 @@ MEMORY = 4 << 30  # bytes of address space
 FILE_SIZE = 1 << 20  # bytes of a written file
 OPEN_FILES = 64
 NEW_USER, NEW_PID, NEW_NET, NEW_IPC = 0x10000000, 0x20000000, 0x40000000, 0x08000000  # flags of unshare(2)
-DEATH_SIGNAL, SUBREAPER, NO_NEW_PRIVILEGES = 1, 36, 38  # an option of prctl(2)
+DEATH_SIGNAL, SUBREAPER, NO_NEW_PRIVILEGES = 1, 36, 38  # options of prctl(2)
 
 PROCESSES = "an answer may not start or signal processes"
 NETWORK = "an answer may not use the network"
@@ -44,7 +44,7 @@ REFUSED = {  # beginnings of the names of audit events
     "resource.": INSIDE,
     "sys.addaudithook": INSIDE,
 }
-CHANGES = (  # audit events whose first arguments are changed paths
+CHANGES = (  # audit events whose first arguments are the paths to change
     "os.chflags",
     "os.chmod",
     "os.chown",
@@ -61,7 +61,7 @@ CHANGES = (  # audit events whose first arguments are changed paths
     "shutil.chown",
     "shutil.rmtree",
 )
-MODULES = {  # events that would allow a way around the refusals above
+MODULES = {  # modules that would allow a way around the refusals above
     "_ctypes": INSIDE,
     "_interpreters": INSIDE,
     "_multiprocessing": PROCESSES,
@@ -88,7 +88,7 @@ def isolate() -> None:
     libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     for flags in (NEW_USER | NEW_PID | NEW_NET | NEW_IPC, NEW_USER | NEW_NET):
         if libc.unshare(flags) == 0:
-            return  # the other flags were refused, as in some containers
+            return  # otherwise, as in some containers, fewer flags are tried
 
 
 def limit_resources(seconds: float, memory: int = MEMORY) -> None:

@@ -113,7 +113,7 @@ class RemoteFunction:
     answer : RemoteAnswer
         The answer.
     name : str
-        Its name.
+        The function's name.
     bench : bool
         Whether it belongs to the exercise's bench.
     """
@@ -122,7 +122,7 @@ class RemoteFunction:
         self.answer, self.bench, self.__name__ = answer, bench, name
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """Return its result; for tensors a tensor on the tape."""
+        """Return the function's result; if an argument is a tensor, it is a tensor on the tape."""
         if any(isinstance(a, Box) for a in arguments):
             spec = {"function": self.__name__, "options": options, "boxed": [isinstance(a, Box) for a in arguments]}
             return Program(self.answer, spec)(*arguments)

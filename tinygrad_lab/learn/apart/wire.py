@@ -141,7 +141,7 @@ def laid_out(array: np.ndarray[Any, Any], strides: Any) -> np.ndarray[Any, Any]:
     Raises
     ------
     Malformed
-        The strides are not whole numbers, one for each axis, or span more than a message may hold.
+        There is not one integer stride for each axis, or the strides span more bytes than a message may hold.
     """
     if not isinstance(strides, list) or len(strides) != array.ndim or any(type(s) is not int for s in strides):
         raise Malformed("expected one stride for each axis of an array")
@@ -158,7 +158,7 @@ def laid_out(array: np.ndarray[Any, Any], strides: Any) -> np.ndarray[Any, Any]:
 class Peer:
     """One end of the connection. Each side may send requests; while it waits, it answers those of the other.
 
-    Each request carries a random number that its response repeats, so that other messages are noticed.
+    Each request carries a random number that its response repeats. Any other message is thus recognized as wrong.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ class Peer:
             raise Malformed(f"expected messages of at most {MOST_BYTES} bytes, got {size}")
         try:
             message = json.loads(self.read(size))
-        except (ValueError, RecursionError) as error:  # UnicodeDecodeError is one
+        except (ValueError, RecursionError) as error:  # a UnicodeDecodeError is a ValueError
             raise Malformed(f"expected JSON, got {type(error).__name__}") from error
         if not isinstance(message, dict):
             raise Malformed(f"expected a message, got {type(message).__name__}")

@@ -1,4 +1,4 @@
-"""Grades `cross_entropy`: the loss, the loss of large logits, and its gradient."""
+"""Grades `cross_entropy`: the loss, also of large logits, and the gradient of the logits."""
 
 from __future__ import annotations
 

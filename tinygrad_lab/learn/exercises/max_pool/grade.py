@@ -1,4 +1,4 @@
-"""Grades `max_pool`: the maxima, the gradient for windows that touch and that overlap, and ties."""
+"""Grades `max_pool`: the maxima, the gradient where windows touch and where they overlap, and ties."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Return probes of the maxima, and of gradients for windows that touch, that overlap, and that contain ties."""
+    """Return probes of the maxima, and of gradients where windows touch, where they overlap, and where maxima tie."""
     rng = np.random.default_rng(0)
     x = rng.permutation(np.arange(25.0)).reshape(1, 5, 5, 1)
     g = 1.0 + np.arange(4.0).reshape(1, 2, 2, 1)
