@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def misspelled_groups() -> list[str]:
-    """Return a warning for each group of entry points that resembles ours and is none."""
+    """Return a warning for each entry point in an unknown group whose name begins with ``tinygrad_lab.``."""
     from tinygrad_lab import registry
     from tinygrad_lab.errors import hint
 

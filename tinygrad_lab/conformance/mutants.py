@@ -64,7 +64,7 @@ class Mutants:
     survivors : list of Mutant
         The mutants that no property noticed.
     equivalent : dict
-        The author's reasons why survivors are correct, by their damage.
+        The author's reasons why some survivors are correct layers, by the survivors' damage.
     """
 
     name: str

@@ -11,7 +11,7 @@ from tinygrad_lab.backend import random_bits, random_bits_at
 
 @primitive
 def keys_in_step(xp: Any, bases: Any, step: Any) -> Any:
-    """Return an array of one number, the key of a draw in a step; see `tinygrad_lab.nn.randomness.draw_key`."""
+    """Return the keys of draws in a step, one for each base; see `tinygrad_lab.nn.randomness.draw_key`."""
     return random_bits_at(xp, bases, step + xp.uint64(1))
 
 

@@ -1,7 +1,7 @@
 """Layers inside layers: cases build them, and their own cases provide references for the outer layer.
 
-The author of a layer composed of others writes a reference for the composition only. The references of the other
-layers' cases compute the parts.
+The author of a layer composed of others writes a reference for the composition only. The references in the cases of
+the inner layers compute the parts.
 """
 
 from __future__ import annotations

@@ -87,9 +87,9 @@ class Options:
         Parameters
         ----------
         properties : mapping
-            Those that a case can be checked for.
+            The properties that can be checked on each case.
         others : collection of str
-            Other known names: properties of the whole layer, and laws.
+            Other known names, such as laws that the layer does not declare; they are accepted but not checked.
 
         Raises
         ------

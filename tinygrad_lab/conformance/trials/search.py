@@ -51,7 +51,7 @@ PROFILES = {"ci": Profile(), "thorough": Profile(examples=1000, full=128, sample
 
 @dataclass
 class Drawn:
-    """The drawn structures that were used, and the number of those that could not be."""
+    """The drawn structures that were used, and the number of draws that could not be used."""
 
     structures: list[Case] = field(default_factory=list)
     rejected: int = 0
