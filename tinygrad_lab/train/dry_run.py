@@ -56,7 +56,7 @@ class DryRun:
 def dry_run(trainer: Trainer, epochs: int) -> DryRun:
     """Take up to four steps with a new trainer, and predict time and memory. Nothing is written.
 
-    One batch of each split that the trainer evaluates is evaluated too, to predict the time of its evaluation.
+    To predict the time of the evaluation, one batch of each evaluated split is evaluated too.
     The trainer is changed; make another one for training.
 
     Raises

@@ -149,7 +149,10 @@ def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
 
 
 def finished_run(runs: Path, recipe: Recipe, *, root: str | None, device: str) -> Result | None:
-    """Return the newest result below a folder with this recipe, seed, settings and device and by this code, or None."""
+    """Return the newest result below a folder of a run that would be the same now, or None.
+
+    Its recipe, seed, settings, data folders, device and revision of the code are the given or present ones.
+    """
     if not any(runs.glob("**/result.json")):
         return None
     wanted = {
