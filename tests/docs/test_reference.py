@@ -243,3 +243,15 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
         [*command, str(ROOT / "docs"), str(tmp_path / "html")], env=told, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow  # imports Sphinx
+def test_every_table_of_experiments_gets_plots() -> None:
+    pytest.importorskip("sphinx", reason="pip install -e '.[docs]'")
+    module = extension("recipe_pages")
+    page = [(ROOT / "docs" / f"{module.PAGE}.md").read_text(encoding="utf-8")]
+    sections = page[0].count("\n| recipe | best ")
+    module.place_plots(None, module.PAGE, page)
+    placed = re.findall(r"^```\{recipe-plots\} (\w+)\n```$", page[0], re.MULTILINE)
+    assert len(set(placed)) == len(placed) == sections > 0
+    assert set(placed) <= set(recipe_names())
