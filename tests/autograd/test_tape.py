@@ -17,13 +17,15 @@ from tinygrad_lab.errors import DTypeError, GradientError, ShapeError
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """Switch the garbage collector off, so that reference counts alone free objects."""
+    """Switch the garbage collector off, so that reference counts alone free objects; it skips what exists already."""
     gc.collect()
+    gc.freeze()
     gc.disable()
     try:
         yield
     finally:
         gc.enable()
+        gc.unfreeze()
 
 
 # --------------------------------------------------------------------------------------------------------- accumulation

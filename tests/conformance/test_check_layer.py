@@ -246,7 +246,8 @@ def test_a_forgotten_return_is_reported():
             square(x)
 
     (failure,) = inspect_layer(Forgets, row_cases, profile=QUICK).failures
-    assert failure.failure.headline == "forward returned None: is a return missing?"
+    expected = "CallError: Forgets(): expected forward to return a result, got None; is its return missing?"
+    assert failure.failure.headline == expected
 
 
 def test_a_forward_that_writes_into_its_argument_is_reported():

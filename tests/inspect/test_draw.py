@@ -34,7 +34,10 @@ def assert_apart(drawing: Drawing) -> None:
         assert 0 <= box.y <= box.y + box.height <= drawing.height
 
 
-@pytest.mark.parametrize("name", sorted(models))
+LONG = {"resnet101", "resnet152"}  # seconds to draw
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in LONG else ()) for n in sorted(models)])
 def test_every_layer_of_every_network_is_drawn_and_nothing_overlaps(name: str) -> None:
     drawing = draw_model(name, fold=False)
     tips = [box.block.tip for box in drawing.boxes]

@@ -110,7 +110,7 @@ def test_without_the_table_all_parameters_learn() -> None:
         (['transfer.frozen=["*"]'], ConfigError, "did you mean 'freeze'"),
         (["transfer.freeze=conv1"], ConfigError, "freeze: expected list"),
         (['transfer.freeze=["convv"]'], OptionError, "which matches none"),
-        (['transfer.fresh=["output.*"]'], OptionError, "expected weights"),
+        (['transfer.fresh=["output.*"]'], OptionError, "expected the option weights"),
         (["transfer.weights=nowhere.safetensors"], StateError, "nowhere.safetensors: expected a file"),
     ],
 )
