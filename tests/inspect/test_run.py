@@ -169,6 +169,22 @@ def test_best_and_last_weights_can_be_loaded(tmp_path: Path) -> None:
         assert accuracy == (max(values) if which == "best" else values[-1])
 
 
+def test_best_weights_of_a_run_with_a_folder_of_validation_images(tmp_path: Path) -> None:
+    for split, names in (("train", ("dark", "light")), ("val", ("light", "dark"))):  # the better, the worse on val
+        for name, level in zip(names, (50, 200), strict=True):
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.fromarray(np.full((8, 8), level, np.uint8)).save(tmp_path / split / name / "0.png")
+    model = {"name": "sequential", "layers": [LAYERS[0], {**LAYERS[1], "in_features": 192, "out_features": 2}]}
+    recipe = Recipe("pictures", {**TABLES, "model": model, "data": {"name": "image_folder", "size": [8, 8]}})
+    folder = Path(run_recipe(recipe, Reporter(), runs=tmp_path / "runs", root=str(tmp_path))["run"])
+    best, last = (read_arrays(folder / f"{name}.safetensors") for name in ("weights-best", "weights"))
+    assert any((best[path] != last[path]).any() for path in best)
+    for which, saved in (("best", best), ("last", last)):
+        run = tgl.load_run(folder, weights=which)
+        assert run.weights == which
+        assert all(np.array_equal(array, saved[path]) for path, array in run.model.state().items())
+
+
 def test_a_run_loads_its_own_images(folder: Path) -> None:
     run = tgl.load_run(folder)
     expected = build_trainer(read_run(folder)).batches.dataset

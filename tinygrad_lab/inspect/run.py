@@ -432,10 +432,11 @@ def load_run(folder: str | os.PathLike[str], *, weights: str = "best", device: s
         raise StateError(f"{who}: expected {MANIFEST} with the classes and the preprocessing, got none; {again}")
     manifest = read_manifest(folder, who)
     manifest.check_plugins(who, training=False)
-    used = "best" if weights == "best" and recipe["data"].get("validation") else "last"
+    best = folder / "weights-best.safetensors"  # of a run with validation images: a share, or the data's own split
+    used = "best" if weights == "best" and (recipe["data"].get("validation") or best.exists()) else "last"
     model = build_network(recipe)
     try:
-        load_weights(model, folder / ("weights-best.safetensors" if used == "best" else "weights.safetensors"))
+        load_weights(model, best if used == "best" else folder / "weights.safetensors")
     except StateError as error:
         raise StateError(f"{who}: {error}; {again}") from error
     model.to(device)
