@@ -277,6 +277,38 @@ def test_other_causes(name: str) -> None:
     assert (found.state, found.causes[0].kind) == (state, kind), str(found.causes[0])
 
 
+def test_backward_passes_inside_the_function_are_no_steps() -> None:
+    w = tgl.tensor([-1.0, -2.0], requires_grad=True)
+
+    def with_another_gradient() -> Any:
+        tgl.grad(lambda v: tgl.relu(v).sum())(w)  # dead
+        return (w * 2.0).sum()
+
+    explanation = tgl.explain_backward(with_another_gradient)
+    assert [step.operation for step in explanation.steps] == ["sum_axes", "multiply"]
+    assert explanation["w"].state == "flows"
+
+
+def test_a_gradient_penalty() -> None:
+    w = tgl.tensor([-1.0, 2.0], requires_grad=True)
+
+    def penalty() -> Any:
+        inner = tgl.grad(lambda x: tgl.sin(x * w).sum())(tgl.tensor([1.0, 1.0]))
+        return (inner * inner).sum()
+
+    explanation = tgl.explain_backward(penalty, of={"w": w})
+    assert all(flow.argument != "?" for step in explanation.steps for flow in step.flows)
+    assert [step.operation for step in explanation.steps].count("sum_axes") == 1
+    penalty().backward()
+    np.testing.assert_allclose(explanation["w"].values.largest, np.abs(w.grad.numpy()).max())
+
+
+@pytest.mark.parametrize(("factor", "state"), [(3e-4, "flows"), (6e-8, "vanishing"), (3e4, "exploding")])
+def test_states_of_a_bias_of_zero_in_half_precision(factor: float, state: str) -> None:
+    b = tgl.tensor(np.zeros(2, np.float16), requires_grad=True)
+    assert tgl.explain_backward(lambda: (b * np.float16(factor)).sum())["b"].state == state
+
+
 def test_every_cause_has_a_remedy_and_a_test() -> None:
     tested = {fault.kind for fault in FAULTS} | {kind for _, _, kind in CAUSES.values()}
     assert tested <= set(REMEDIES)

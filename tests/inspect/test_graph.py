@@ -39,6 +39,18 @@ def test_values_and_gradients_are_those_of_the_backward_pass() -> None:
     assert {box.block.title for box in drawing.boxes} >= {"a", "b", "multiply 2", "sin", "exp", "divide"}
 
 
+def test_gradients_of_a_penalty_are_those_of_the_backward_pass() -> None:
+    w, x = tgl.tensor([-1.0, 2.0], requires_grad=True), tgl.tensor([1.0, 1.0], requires_grad=True)
+
+    def penalty() -> Any:
+        inner = tgl.grad(lambda w: tgl.sin(x * w).sum())(w)
+        return (inner * inner).sum()
+
+    description = tgl.draw_graph(penalty).description
+    product = next(part for part in description.split("; ") if " of x and " in part)
+    assert product.endswith("gradient [0.9093, 0.7568]")  # -x**2 sin(2 x w)
+
+
 def test_boxes_do_not_overlap_and_lines_lead_down_past_them() -> None:
     drawing = tgl.draw_graph(branched()[0])
     boxes = [(box.x, box.y, box.x + box.width, box.y + box.height) for box in drawing.boxes]

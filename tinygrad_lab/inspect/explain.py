@@ -264,7 +264,8 @@ def explain_backward(
 
     Pass a function without arguments that computes the loss. It is called once, as in training, so the explanation
     has every value, every source line, and the values that left the tape. For a tensor that was computed before, only
-    the tape is known. The gradients of leaves do not change, and another backward pass is possible.
+    the tape is known. The gradients of leaves do not change, and another backward pass is possible. Hooks of
+    `Tensor.register_hook` run, as in any backward pass.
 
     Parameters
     ----------
@@ -319,6 +320,7 @@ def _explained(root: Any, trace: Trace, names: dict[str, Tensor], only: bool, co
                 "released; call it before backward(), or pass a function that computes the result"
             )
         leaves = [n for n in nodes if n.op is None]
+        trace.steps.clear()  # of backward passes inside the function
         with using(watcher=trace):
             found = backward_pass({node: root._cotangent(cotangent, "explain_backward")}, wanted=leaves, keep=True)
     labels = labels_of(names)

@@ -105,6 +105,7 @@ class _Tape:
         if any(n.saved is None for n in self.nodes) or (cotangent is None and self.root.shape != ()) or whole is None:
             return
         leaves = [n for n in self.nodes if n.op is None]
+        self.trace.steps.clear()  # of backward passes inside the function
         with using(watcher=self.trace):
             found = backward_pass({whole: self.root._cotangent(cotangent, "draw_graph")}, wanted=leaves, keep=True)
         self.gradients = {n: step.cotangent for n, step in self.trace.steps.items()} | dict(found)

@@ -125,9 +125,10 @@ class Search:
         size, scale = _size(gradient), 0.0 if value is None else _size(value)
         if canceled := self._canceled(node):
             return "vanishing", [canceled]
-        if size < np.finfo(gradient.dtype).eps * (scale or 1.0):
+        eps = min(np.finfo(gradient.dtype).eps, np.finfo(np.float32).eps)  # that of float16 is no small gradient
+        if size < eps * (scale or 1.0):
             return "vanishing", [self._shrinking(node)]
-        if scale and size > _LARGE * max(scale, 1.0):
+        if value is not None and size > _LARGE * max(scale, 1.0):
             return "exploding", [self._growing(node, size)]
         if (gradient == 0).any():
             return "partly zero", [*self._partial(node)][:_MOST]
