@@ -22,6 +22,7 @@ from tinygrad_lab.inspect import (
     without_planes,
 )
 from tinygrad_lab.inspect.cut import cut
+from tinygrad_lab.inspect.planes import has_class_activation
 from tinygrad_lab.registry import models
 from tinygrad_lab_layers import Conv2d, Dense, Dropout, Flatten, GlobalAvgPool2d, ReLU
 
@@ -69,6 +70,22 @@ def test_networks_without_planes_are_refused() -> None:
         without_planes(models["gap7"](rng=0), "conv3", [20])
     with pytest.raises(OptionError, match="'mean', which has 0"):
         without_planes(models["gap7"](rng=0), "mean", [0])
+
+
+def test_heads_whose_results_are_not_those_of_their_weights_are_refused() -> None:
+    conv, pool = Conv2d(2, 3, kernel_size=3, rng=0), GlobalAvgPool2d()
+    plain = Sequential(conv, pool, Dense(3, 2, rng=1))
+    rectified = Sequential(conv, pool, Dense(3, 2, activation="relu", rng=1))
+    assert has_class_activation(plain)
+    for model in (rectified, prune(plain, "2", 1), prune(plain, "1", 1)):
+        assert not has_class_activation(model)
+        with pytest.raises(OptionError, match=r"without pruned planes, got Sequential.*; use plane_contributions or"):
+            class_activation(model, SMALL)
+    for model in (rectified, prune(plain, "2", 1)):
+        with pytest.raises(OptionError, match="ends in dense, without an activation"):
+            contributions(model, SMALL)
+    parts = contributions(prune(plain, "1", 1), SMALL)  # the pool's result is the head's input
+    np.testing.assert_allclose(parts.sum(axis=1), result(prune(plain, "1", 1), SMALL), rtol=1e-5)
 
 
 def in_plain_numpy(model: Any, x: Any) -> tuple[Any, Any, Any]:

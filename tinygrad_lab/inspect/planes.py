@@ -33,7 +33,7 @@ def contributions(model: Layer, x: Any) -> Array:
     Parameters
     ----------
     model : Sequential
-        A network that ends in a dense layer.
+        A network that ends in a dense layer, which has no activation and no pruned planes.
     x : array or Tensor
         A batch.
 
@@ -45,7 +45,7 @@ def contributions(model: Layer, x: Any) -> Array:
     Raises
     ------
     OptionError
-        The network does not end in a dense layer.
+        The network does not end in such a layer.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def class_activation(model: Layer, x: Any) -> Array:
     Parameters
     ----------
     model : Sequential
-        A network that ends in a global average pool and a dense layer.
+        A network that ends in a global average pool and a dense layer, without an activation and without pruned planes.
     x : array or Tensor
         A batch.
 
@@ -80,7 +80,7 @@ def class_activation(model: Layer, x: Any) -> Array:
     Raises
     ------
     OptionError
-        The network does not end in these layers.
+        The network does not end in such layers.
 
     References
     ----------
@@ -99,8 +99,11 @@ def class_activation(model: Layer, x: Any) -> Array:
 
 
 def has_class_activation(model: Layer) -> bool:
-    """Return whether `class_activation` applies: the network ends in a global average pool and a dense layer."""
-    return [kind_of(layer) for layer in _active(model)[-2:]] == ["global_avg_pool2d", "dense"]
+    """Return whether `class_activation` applies: the network ends in a global average pool and a dense layer.
+
+    The dense layer must have no activation, and neither layer may have pruned planes.
+    """
+    return _ends_in(_active(model), "global_avg_pool2d", "dense")
 
 
 def grad_cam(model: Layer, x: Any, classes: Any = None, *, layer: str | None = None) -> Array:
@@ -343,11 +346,23 @@ def _active(model: Any) -> list[Layer]:
 
 
 def _ending(model: Any, *kinds: str) -> list[Any]:
-    """Return the layers of a network that ends in layers of certain kinds."""
+    """Return the layers of a network that ends in layers of certain kinds; see `_ends_in`."""
     layers = _active(model)
-    if [kind_of(layer) for layer in layers[-len(kinds) :]] != list(kinds):
-        raise OptionError(f"expected a Sequential that ends in {' and '.join(kinds)}, got {type(model).__name__}")
+    if not _ends_in(layers, *kinds):
+        ending = f" of {', '.join(map(repr, layers[-len(kinds) :]))} at the end" if layers else ""
+        raise OptionError(
+            f"{type(model).__name__}: expected a Sequential that ends in {' and '.join(kinds)}, without an activation "
+            f"and without pruned planes, got {type(model).__name__}{ending}; use plane_contributions or grad_cam"
+        )
     return layers
+
+
+def _ends_in(layers: Sequence[Any], *kinds: str) -> bool:
+    """Return whether the last layers are of certain kinds, with results that are those of their weights alone."""
+    ending = layers[-len(kinds) :]
+    if [kind_of(layer) for layer in ending] != list(kinds) or any("pruned" in vars(layer) for layer in ending):
+        return False
+    return ending[-1].activation is None
 
 
 def _run(layers: Sequence[Layer], x: Any) -> Array:
