@@ -53,6 +53,14 @@ def test_equal_logits_count_in_order() -> None:
     assert top5(np.zeros((8, 8)), np.arange(8)).tolist() == [True] * 5 + [False] * 3
 
 
+def test_an_example_with_a_nan_counts_as_wrong() -> None:
+    logits = np.zeros((3, 10))
+    logits[0], logits[1, 7] = np.nan, np.nan
+    for metric in (accuracy, top5):
+        assert metric(logits, np.zeros(3, int)).tolist() == [False, False, True]
+    assert accuracy(np.full((2, 1), np.nan), np.array([0, 1])).tolist() == [False, False]
+
+
 def network() -> tgl.Sequential:
     return tgl.Sequential(Flatten(), Dense(4, 8, rng=0))
 

@@ -17,7 +17,7 @@ Metric = Callable[[Any, Array], Array]
 
 
 def accuracy(logits: Any, labels: Array) -> Array:
-    """Return for each example whether its largest logit is that of the label's class.
+    """Return for each example whether its largest logit is that of the label's class; never if a logit is NaN.
 
     A label may be a row of probabilities; its class is that of the largest one. A single logit z is a binary
     classifier, whose classes have the logits 0 and z. If `logits` is a tuple, the first entry counts; the others belong
@@ -33,11 +33,13 @@ def accuracy(logits: Any, labels: Array) -> Array:
     array([ True, False])
     """
     given, numbers = _two_or_more(logits), _numbers(logits, labels)
-    return given.argmax(axis=1) == numbers
+    return (given.argmax(axis=1) == numbers) & _known(given)
 
 
 def top5(logits: Any, labels: Array) -> Array:
-    """Return for each example whether its label's logit is among the five largest; of equal logits the first count.
+    """Return for each example whether its label's logit is among the five largest; never if a logit is NaN.
+
+    Of equal logits the first count.
 
     Shapes
     ------
@@ -57,7 +59,7 @@ def top5(logits: Any, labels: Array) -> Array:
     xp = namespace(given)
     own = xp.take_along_axis(given, numbers, axis=1)  # (N, K), (N, 1) -> (N, 1)
     before = (given > own) | ((given == own) & (xp.arange(given.shape[1]) < numbers))
-    return before.sum(axis=1) < 5
+    return (before.sum(axis=1) < 5) & _known(given)
 
 
 def brier(logits: Any, labels: Array) -> Array:
@@ -109,6 +111,11 @@ def _two_or_more(logits: Any) -> Array:
         return given
     xp = namespace(given)
     return xp.concatenate([xp.zeros_like(given), given], axis=1)  # (N, 1) -> (N, 2)
+
+
+def _known(logits: Array) -> Array:
+    """Return for each example whether none of its logits is NaN: NaN is neither larger nor smaller than a number."""
+    return ~namespace(logits).isnan(logits).any(axis=1)
 
 
 def _numbers(logits: Any, labels: Array) -> Array:
