@@ -98,6 +98,20 @@ def test_a_loss_that_is_not_finite_ends_the_test() -> None:
     assert len(range_test(trainer, steps=9).losses) == 2
 
 
+def test_a_loss_that_is_not_finite_before_any_update_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = small()
+    trainer.loss = lambda logits, labels: logits.sum() * math.nan
+    monkeypatch.setattr("tinygrad_lab.train.build.build_trainer", lambda *given, **options: trainer)
+    for more in ([], ["--json"]):
+        assert main(["train", "--find-lr", "--runs", str(tmp_path), *more, *SMALL]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("tinygrad-lab train: range_test: expected a finite loss at the lowest rate, 1e-05, ")
+        assert said.endswith("; look at the data, the initial weights and the loss\n")
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize("wrong", [{"low": 0.0}, {"low": 1.0, "high": 0.1}, {"steps": 1}])
 def test_wrong_ranges_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="expected 0 < low < high and at least 2 steps"):

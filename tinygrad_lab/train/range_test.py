@@ -77,6 +77,8 @@ def range_test(trainer: Trainer, *, low: float = 1e-5, high: float = 10.0, steps
     ------
     OptionError
         The rates are not positive and rising, or there are fewer than 2 steps.
+    NonFiniteError
+        The loss or a gradient is infinite or NaN at the lowest rate already.
 
     References
     ----------
@@ -94,8 +96,13 @@ def range_test(trainer: Trainer, *, low: float = 1e-5, high: float = 10.0, steps
             trainer.optimizer.lr = low * (high / low) ** (number / (steps - 1))
             try:
                 loss = _update(trainer, batches, device)
-            except NonFiniteError:
-                break
+            except NonFiniteError as error:
+                if number:
+                    break
+                raise NonFiniteError(
+                    f"range_test: expected a finite loss at the lowest rate, {low:g}, before any update, got: {error}; "
+                    "look at the data, the initial weights and the loss"
+                ) from error
             found.rates.append(trainer.optimizer.lr)
             found.losses.append(loss)
             if not math.isfinite(found.means[-1]) or found.means[-1] > _EXPLODED * min(found.means):
