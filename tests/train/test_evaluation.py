@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import tinygrad_lab as tgl
 from tinygrad_lab.cli import main, train
 from tinygrad_lab.errors import ConfigError
-from tinygrad_lab.train.evaluation import best_epoch, headline_accuracies, spread
+from tinygrad_lab.train.evaluation import best_epoch, divergence, headline_accuracies, spread
 from tinygrad_lab.train.folder import recipe_text
 from tinygrad_lab.train.ledger import LEDGER, read_ledger
 from tinygrad_lab.train.provenance import machine, revision
@@ -68,6 +68,12 @@ def test_the_spread_is_the_sample_standard_deviation(values: list[float]) -> Non
     assert told["mean"] == pytest.approx(np.mean(values), abs=1e-6)
     assert told["std"] == pytest.approx(np.std(values, ddof=1), abs=1e-6)
     assert told["values"] == values
+
+
+def test_a_loss_that_fluctuates_has_not_diverged() -> None:
+    for first, last, diverged in ((0.012, 0.01201, False), (1.0, 1.09, False), (1.0, 1.11, True), (-2.0, -1.9, False)):
+        assert (divergence([{"loss": first}, {"loss": last}]) is not None) == diverged
+    assert divergence([{"loss": 2.2}, {"loss": 2.31}], classes=10) is not None  # above log(10)
 
 
 def made_run(folder: Path, *, recipe: str, seed: int, accuracy: float, lr: float = 0.1) -> None:

@@ -15,14 +15,15 @@ from tests.inspect.test_run import TABLES
 from tinygrad_lab import registry
 from tinygrad_lab.cli import main
 from tinygrad_lab.data import Dataset, Loader
-from tinygrad_lab.errors import ConfigError, PluginError, ShapeError, StateError
+from tinygrad_lab.errors import ConfigError, OptionError, PluginError, ShapeError, StateError
 from tinygrad_lab.losses import softmax_cross_entropy
+from tinygrad_lab.optim import SGD
 from tinygrad_lab.registry import metrics
-from tinygrad_lab.train import evaluate, run_recipe
+from tinygrad_lab.train import Trainer, evaluate, run_recipe
 from tinygrad_lab.train.build import build_trainer
 from tinygrad_lab.train.metrics import accuracy, brier, top5
 from tinygrad_lab.train.progress import Reporter
-from tinygrad_lab.train.recipe import Recipe
+from tinygrad_lab.train.recipe import Recipe, checked
 from tinygrad_lab.train.state import check_history
 from tinygrad_lab_layers import Dense, Flatten
 
@@ -84,6 +85,18 @@ def test_a_metric_that_returns_something_else_is_named() -> None:
     wrong: Any = {"mine": lambda logits, labels: accuracy(logits, labels).mean()}
     with pytest.raises(ShapeError, match=r"metric 'mine': expected a number for each of 5 examples, got \(\)"):
         evaluate(network(), softmax_cross_entropy, batches(8), wrong)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "epoch", "images", "loss"])
+def test_a_metric_does_not_replace_another_entry_of_a_result(name: str) -> None:
+    model, match = network(), f"expected metrics with names other than accuracy, epoch, images, loss, got '{name}'"
+    with pytest.raises(OptionError, match=f"^evaluate: {match}"):
+        evaluate(model, softmax_cross_entropy, batches(8), {name: top5})
+    with pytest.raises(OptionError, match=f"^Trainer: {match}"):
+        Trainer(model, softmax_cross_entropy, SGD(model.parameters(), lr=0.1), batches(8), metrics={name: top5})
+    if name != "accuracy":  # a recipe may name it, although every run has it
+        with pytest.raises(ConfigError, match=f"small': training.metrics: {match}"):
+            checked({**TABLES, "training": {"epochs": 1, "metrics": ["top5", name]}}, "small")
 
 
 def test_a_run_reports_them_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

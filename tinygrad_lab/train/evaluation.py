@@ -30,11 +30,13 @@ from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.ops.activation import softmax
 from tinygrad_lab.ops.elementary import sigmoid
 from tinygrad_lab.tensor import tensor
-from tinygrad_lab.train.metrics import Metric, summed
+from tinygrad_lab.train.metrics import Metric, check_metric_names, summed
 from tinygrad_lab.train.sums import Sums, of_batch, scalar
 
 Loss = Callable[[Any, Any], Any]
 Metrics = Mapping[str, Any]
+
+_RISE = 0.1  # the share of the first epoch's loss by which a loss that merely fluctuates may end above it
 
 FIGURES = {
     "best_on_test": "best epoch on the test set",
@@ -61,8 +63,8 @@ class Evaluation:
 def divergence(history: Sequence[Metrics], *, classes: int | None = None) -> str | None:
     """Return why a finished training counts as diverged, or None.
 
-    It diverged if its last training loss is above that of the first epoch, or, with cross-entropy over a number of
-    classes, above the loss of equal probabilities, log(classes).
+    It diverged if its last training loss is more than 10 % above that of the first epoch, or, with cross-entropy over
+    a number of classes, above the loss of equal probabilities, log(classes).
 
     Examples
     --------
@@ -72,9 +74,11 @@ def divergence(history: Sequence[Metrics], *, classes: int | None = None) -> str
     'the training loss of epoch 1, 2.31, is above 2.303, the loss of equal probabilities for 10 classes'
     >>> divergence([{"loss": 1.2}, {"loss": 0.3}], classes=10) is None
     True
+    >>> divergence([{"loss": 0.012}, {"loss": 0.01201}]) is None
+    True
     """
     first, last, epoch = history[0]["loss"], history[-1]["loss"], len(history)
-    if last > first:
+    if last - first > _RISE * abs(first):  # a loss may be negative
         return f"the training loss rose from {first:.4g} in epoch 1 to {last:.4g} in epoch {epoch}"
     if classes and last > math.log(classes):
         chance = f"{math.log(classes):.4g}, the loss of equal probabilities for {classes} classes"
@@ -93,8 +97,16 @@ def evaluate(
     """Return the loss, accuracy and other metrics of a model in evaluation mode, and restore its mode.
 
     Batches are moved to the model's device. The function waits for the device at the end only.
+
+    Raises
+    ------
+    OptionError
+        A metric has the name of another entry of the result, such as ``loss``.
+    ShapeError
+        The loss is not a scalar, or a metric does not return a number for each example.
     """
     expect("evaluate", "batches", batches, Iterable, "pairs of images and labels, such as Loader(data, shuffle=False)")
+    check_metric_names("evaluate", metrics)
     modes = [(layer, layer.training) for layer in model.layers().values()]
     device, sums = device_of(model), Sums()
     more: dict[str, Array] = {}

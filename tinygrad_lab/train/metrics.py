@@ -6,14 +6,28 @@ one number for each example; the mean over the examples of a split is reported.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, namespace
-from tinygrad_lab.errors import ShapeError
+from tinygrad_lab.errors import OptionError, ShapeError
 
 Metric = Callable[[Any, Array], Array]
+
+RESERVED = ("accuracy", "epoch", "images", "loss")  # entries of every result, beside the metrics
+
+
+def check_metric_names(who: str, names: Iterable[str]) -> None:
+    """Check that no metric has the name of another entry of a result, which it would replace.
+
+    Raises
+    ------
+    OptionError
+        A name is reserved.
+    """
+    if taken := sorted(set(RESERVED).intersection(names)):
+        raise OptionError(f"{who}: expected metrics with names other than {', '.join(RESERVED)}, got {taken[0]!r}")
 
 
 def accuracy(logits: Any, labels: Array) -> Array:

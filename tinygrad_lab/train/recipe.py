@@ -27,6 +27,7 @@ from tinygrad_lab.arguments import check_types, fits
 from tinygrad_lab.errors import ConfigError, OptionError, warn_once
 from tinygrad_lab.files.parsing import from_json, from_toml, read_text, value_of
 from tinygrad_lab.registry import one_of
+from tinygrad_lab.train.metrics import check_metric_names
 
 Table = dict[str, Any]
 
@@ -453,6 +454,11 @@ def _check_options(tables: Table, settings: Iterable[str], who: str) -> None:
 
 def _check_amounts(tables: Table, who: str) -> None:
     one_of(tables["training"].get("test", TEST[0]), TEST, f"{who}: training.test")
+    named = tables["training"].get("metrics", ())
+    try:
+        check_metric_names(f"{who}: training.metrics", [name for name in named if name != "accuracy"])
+    except OptionError as error:
+        raise ConfigError(str(error)) from None
     for (table, key), least in _LEAST.items():
         if (value := tables[table].get(key, 0 if key == "epochs" else least)) < least:
             raise ConfigError(f"{who}: {table}.{key}: expected {least} or more, got {value}")

@@ -22,7 +22,7 @@ from tinygrad_lab.train.allocator import keep_freed_memory
 from tinygrad_lab.train.callbacks import Callback, Metrics
 from tinygrad_lab.train.checks import check_compatible, check_parts, check_steps
 from tinygrad_lab.train.evaluation import Loss, device_of, evaluate
-from tinygrad_lab.train.metrics import Metric
+from tinygrad_lab.train.metrics import Metric, check_metric_names
 from tinygrad_lab.train.precision import arithmetic_of
 from tinygrad_lab.train.state import check_trainer_state
 from tinygrad_lab.train.steps import PlainSteps, choose_steps
@@ -85,7 +85,8 @@ class Trainer:
     Raises
     ------
     OptionError
-        `accumulate` is less than one batch, or the schedule is driven by a metric and there is no validation data.
+        `accumulate` is less than one batch, the schedule is driven by a metric and there is no validation data, or a
+        metric has the name of another entry of a result, such as ``loss``.
     ShapeError
         The loss is not a scalar.
     CaptureError
@@ -118,6 +119,7 @@ class Trainer:
         check_parts(model, loss, optimizer, batches, {"test": test, "validation": validation})
         check_compatible(schedule, callbacks, clip, validation)
         check_steps(accumulate, clip, capture, read_every)
+        check_metric_names("Trainer", metrics or ())
         keep_freed_memory()  # each step frees arrays that the next one needs again
         self.model, self.loss, self.optimizer, self.batches = model, loss, optimizer, batches
         self.test, self.validation, self.schedule = test, validation, schedule or Constant()
