@@ -6,6 +6,7 @@ import importlib
 import json
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -354,3 +355,11 @@ def test_a_configuration_must_hold_plain_values(monkeypatch: pytest.MonkeyPatch)
 def test_options_of_a_wrong_type_are_refused_by_name(kind: str, name: str, option: str, wrong: Any) -> None:
     with pytest.raises(OptionError, match=rf"^{kind}: '{name}': expected {option} of type .*, got {wrong!r} \("):
         getattr(registry, kind).check_options(name, {option: wrong})
+
+
+def test_every_registry_is_listed_by_its_kind() -> None:
+    found = {id(value) for value in vars(registry).values() if isinstance(value, registry.Registry)}
+    assert {id(one) for one in registry.REGISTRIES.values()} == found
+    assert all(one.kind == kind for kind, one in registry.REGISTRIES.items())
+    declared = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["entry-points"]
+    assert {name.partition(".")[2] for name in declared if name.startswith("tinygrad_lab.")} == set(registry.REGISTRIES)

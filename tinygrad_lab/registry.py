@@ -372,6 +372,11 @@ schedules = Registry("schedules")
 datasets = Registry("datasets")
 augmentations = Registry("augmentations")
 metrics = Registry("metrics")
+REGISTRIES: Mapping[str, Registry] = {
+    one.kind: one
+    for one in (layers, cases, models, losses, optimizers, schedules, datasets, augmentations, metrics)
+}
+"""Every registry by its kind."""
 
 
 def describe(layer: Layer) -> dict[str, Any]:

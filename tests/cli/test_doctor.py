@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 import tinygrad_lab as tgl
+from tinygrad_lab import registry
 from tinygrad_lab.cli import main
 from tinygrad_lab.inspect import doctor
 from tinygrad_lab.kernels import threads
-from tinygrad_lab.registry import Plugin, layers
+from tinygrad_lab.registry import Plugin, Registry
 
 VARIABLES = ("DISPLAY", "MPLBACKEND", "TINYGRAD_LAB_DATA", "TINYGRAD_LAB_NUM_THREADS", "WAYLAND_DISPLAY")
 
@@ -84,12 +85,21 @@ def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not [*doctor._packages()]
 
 
-def test_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = importlib.metadata.EntryPoint("acme.gone", "acme_gone:Gone", "tinygrad_lab.layers")
-    monkeypatch.setitem(layers.plugins(), "acme.gone", [Plugin("acme.gone", entry.value, "acme-gone", "1.0", entry)])
+@pytest.mark.parametrize("known", registry.REGISTRIES.values(), ids=list(registry.REGISTRIES))
+def test_plugins(known: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = importlib.metadata.EntryPoint("acme.gone", "acme_gone:Gone", f"tinygrad_lab.{known.kind}")
+    monkeypatch.setitem(known.plugins(), "acme.gone", [Plugin("acme.gone", entry.value, "acme-gone", "1.0", entry)])
     ((state, text),) = problems(doctor._plugins)
     assert state == "broken"
-    assert text.startswith("acme.gone of layers: ")
+    assert text.startswith(f"acme.gone of {known.kind}: ")
+
+
+def test_cases_need_no_examination_without_hypothesis(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = importlib.metadata.EntryPoint("acme.gone", "acme_gone:CASES", "tinygrad_lab.cases")
+    gone = [Plugin("acme.gone", entry.value, "acme-gone", "1.0", entry)]
+    monkeypatch.setitem(registry.cases.plugins(), "acme.gone", gone)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert problems(doctor._plugins) == []
 
 
 def test_numba(monkeypatch: pytest.MonkeyPatch) -> None:

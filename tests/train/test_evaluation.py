@@ -108,7 +108,7 @@ def test_runs_with_other_settings_are_another_experiment(tmp_path: Path) -> None
         made_run(tmp_path / str(lr), recipe="lenet5", seed=0, accuracy=0.5, lr=lr)
     found = gather(read_runs(tmp_path))
     assert len(found) == 2
-    told = r"settings in all runs of one name, got different ones for \['lenet5'\] \(optimizer\.lr=0\.[12]\); keep the runs with one"
+    told = r"settings in all runs of one name, got different ones for \['lenet5'\] \(optimizer\.lr=0\.[12]\); keep the "
     with pytest.raises(ConfigError, match=told):
         write_results(found, tmp_path / "out")
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import tinygrad_lab as tgl
-from tinygrad_lab import registry
 from tinygrad_lab.autograd.settings import SETTINGS
 from tinygrad_lab.backend import find_backend
 from tinygrad_lab.data import listing
@@ -25,12 +24,12 @@ from tinygrad_lab.data.files import data_roots
 from tinygrad_lab.errors import DeviceError, LabError, OptionError
 from tinygrad_lab.kernels.threads import num_threads
 from tinygrad_lab.limits import machine_memory
+from tinygrad_lab.registry import REGISTRIES
 from tinygrad_lab.train.provenance import processor
 
 OK, WARNING, BROKEN = "ok", "warning", "broken"
 _DISTRIBUTION = "tinygrad-lab"
 _LITTLE, _TOO_LITTLE = 2 << 30, 200 << 20  # bytes of free disk
-_KINDS = ("layers", "models", "losses", "optimizers", "schedules", "datasets", "augmentations")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 _VECTORS = {"avx2": "AVX2", "fma": "FMA", "avx512f": "AVX-512", "avx512_bf16": "AVX-512 BF16", "amx_tile": "AMX"}
 _CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # of the process's container: "200000 100000" is two processors
@@ -155,8 +154,9 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _plugins() -> Iterator[Finding]:
     """Load the plugins of other distributions; the project's own are known to work."""
     usable, own = 0, 0
-    for kind in _KINDS:
-        known = getattr(registry, kind)
+    for kind, known in REGISTRIES.items():
+        if kind == "cases" and importlib.util.find_spec("hypothesis") is None:
+            continue  # they draw inputs with Hypothesis, which only tests need
         for name, found in known.plugins().items():
             others = {plugin.distribution for plugin in found} - {_DISTRIBUTION}
             if not others:

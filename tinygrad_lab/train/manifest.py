@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import tinygrad_lab as tgl
-from tinygrad_lab import registry
 from tinygrad_lab.arguments import check_state
 from tinygrad_lab.data.files import with_home
 from tinygrad_lab.errors import PluginError, StateError
 from tinygrad_lab.files.parsing import from_json, read_text
+from tinygrad_lab.registry import REGISTRIES
 from tinygrad_lab.train.checkpoint import provenance
 from tinygrad_lab.train.provenance import versions
 from tinygrad_lab.train.recipe import Recipe
@@ -87,7 +87,7 @@ class Manifest:
         for plugin in self.plugins:
             kind, name = plugin["kind"], plugin["name"]
             needed = training or kind in ("layers", "models") or (kind, name) in steps
-            if needed and name not in getattr(registry, kind):
+            if needed and name not in REGISTRIES[kind]:
                 distribution, version = plugin["distribution"], plugin["version"]
                 raise PluginError(
                     f"{who}: expected {name!r} among the installed {kind}, got none of that name; it came with "
@@ -126,7 +126,8 @@ def read_manifest(folder: Path, who: str) -> Manifest:
         raise StateError(f"{who}: {path}: expected image to be {form}, got {found['image']!r:.60}")
     for plugin in found["plugins"]:
         check_state(f"{who}: {path}: plugins", plugin, _PLUGIN)
-        if plugin["kind"] not in (kinds := (*_KINDS.values(), "layers", "metrics")):
+        if plugin["kind"] not in REGISTRIES:
+            kinds = tuple(REGISTRIES)
             raise StateError(f"{who}: {path}: expected plugins of the kinds {kinds}, got {plugin['kind']!r:.60}")
     return Manifest(**{**found, "image": tuple(found["image"])})
 
@@ -137,7 +138,7 @@ def _plugins(recipe: Recipe, trainer: Trainer) -> Iterator[dict[str, str]]:
     found |= {(kind, name) for table, kind in _KINDS.items() for name in _names(recipe.tables.get(table))}
     found |= {("metrics", name) for name in trainer.metrics}
     for kind, name in sorted(found):
-        if name in (known := getattr(registry, kind)):  # the table `model` may name a layer, which is found above
+        if name in (known := REGISTRIES[kind]):  # the table `model` may name a layer, which is found above
             plugin = known.plugin(name)
             yield {"kind": kind, "name": name, "distribution": plugin.distribution, "version": plugin.version}
 
