@@ -230,3 +230,45 @@ def test_names_may_be_exchanged(tmp_path: Path) -> None:
     model = tgl.Sequential({"a": Dense(2, 2, rng=0), "b": Dense(2, 2, rng=0)})
     names = export_weights(model, tmp_path / "theirs.safetensors", rules={"a.*": "b.*", "b.*": "a.*"})
     assert names == {"a.weight": "b.weight", "a.bias": "b.bias", "b.weight": "a.weight", "b.bias": "a.bias"}
+
+
+class FlattensItself(tgl.Layer):
+    """A network that flattens a map in its own `forward`."""
+
+    def __init__(self) -> None:
+        self.conv = Conv2d(1, 3, kernel_size=3, rng=0)
+        self.fc = Dense(108, 5, rng=1)
+
+    def forward(self, x: Any) -> Any:
+        return self.fc(tgl.relu(self.conv(x)).flatten(1))  # (N, H, W, C) -> (N, H*W*C)
+
+
+class FlattensChannelFirst(FlattensItself):
+    """A network that flattens a map in PyTorch's order."""
+
+    def forward(self, x: Any) -> Any:
+        return self.fc(tgl.transpose(self.conv(x), axes=(0, 3, 1, 2)).flatten(1))  # (N, H, W, C) -> (N, C*H*W)
+
+
+def test_a_flatten_in_a_users_forward_runs_in_pytorch(tmp_path: Path) -> None:
+    nn, model = pytest.importorskip("torch").nn, FlattensItself()
+    export_weights(model, tmp_path / "n.safetensors", image=(8, 8, 1), rules={"0.*": "conv.*", "3.*": "fc.*"})
+    x = np.random.default_rng(0).standard_normal((2, 8, 8, 1), dtype="float32")
+    theirs = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 5))
+    assert_same_in_torch(theirs, tmp_path / "n.safetensors", outputs(model, x), x)
+
+
+def test_a_flatten_in_a_users_forward_is_found_in_a_run_or_asked_for(tmp_path: Path) -> None:
+    model, path = FlattensItself(), tmp_path / "n.safetensors"
+    assert flattened_maps(model, (8, 8, 1)) == {"fc": (3, 6, 6)}
+    assert (model.training, model.conv.training, model.steps, "forward" in vars(model.conv)) == (True, True, 0, False)
+    assert flattened_maps(FlattensChannelFirst(), (8, 8, 1)) == {}
+    for wrong, options in ((model, {}), (FlattensChannelFirst(), {"image": (8, 8, 1)})):
+        with pytest.raises(OptionError, match=r"flattened=\{'fc': \(channels, .* give \(number of inputs, 1, 1\)"):
+            export_weights(wrong, path, **options)  # type: ignore[arg-type]
+    assert not path.exists()
+    export_weights(model, path, flattened={"fc": (3, 6, 6)})
+    with pytest.raises(OptionError, match=r"expected flattened=\{'fc': \(channels, height, width\)\}"):
+        import_weights(FlattensItself(), path, convention="torch")
+    export_weights(FlattensChannelFirst(), path, flattened={"fc": (108, 1, 1)})
+    assert np.array_equal(read_arrays(path)["fc.weight"], model.fc.weight.numpy().T)

@@ -5,15 +5,21 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from tinygrad_lab.arguments import fits
-from tinygrad_lab.backend import Array, Shape
+from tinygrad_lab.autograd.settings import no_grad
+from tinygrad_lab.backend import Array, Shape, transfer
 from tinygrad_lab.errors import OptionError, PluginError
 from tinygrad_lab.nn.functional import watched_output_shapes
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.variables import Variable
 from tinygrad_lab.registry import layers as registered
+from tinygrad_lab.tensor import tensor
 
 __all__ = ["CONVENTIONS", "original", "renamed"]
 
@@ -182,32 +188,52 @@ def check_maps(layers: Mapping[str, Layer], flattened: Mapping[str, Sequence[int
             )
 
 
+class _Flow(NamedTuple):
+    """State of the data between two layers."""
+
+    flat: bool = False  # whether it is a flattened map
+    channels: int = 0  # of the last layer that makes a map; 0 if there is none yet
+    features: int = 0  # of the last dense layer
+
+
 def flattened_layers(model: Layer) -> list[str]:
     """Return the paths of the layers whose input is a flattened map and whose variables `in_row_order` returns.
 
-    Inner layers are assumed to run in the order of their declaration, except branches, which run side by side.
+    Inner layers are assumed to run in the order of their declaration, except branches, which run side by side. The
+    `forward` of a user's layer may flatten a map too. Therefore, each dense layer is included that has more inputs than
+    the map before it has channels, unless the layer directly before it is a dense layer with as many outputs.
     """
     found: list[str] = []
-    _follow(model, "", False, found)
+    _follow(model, "", _Flow(), found)
     return found
 
 
-def _follow(layer: Layer, path: str, flat: bool, found: list[str]) -> bool:
-    """Append the paths in a layer to `found`; `flat` and the result: whether its input and its output are flat maps."""
+def _follow(layer: Layer, path: str, flow: _Flow, found: list[str]) -> _Flow:
+    """Append the paths in a layer to `found`; `flow` and the result describe its input and its output."""
     if children := layer.children():
         branches = type(layer) is registered["parallel_concat"]
-        before, ends = flat, []
+        before, ends = flow, []
         for name, child in children.items():
-            flat = _follow(child, joined(path, name), before if branches else flat, found)
-            ends.append(flat)
-        return any(ends) if branches else flat
-    if flat and in_row_order(layer):
+            flow = _follow(child, joined(path, name), before if branches else flow, found)
+            ends.append(flow)
+        return _Flow(*(sum(values) for values in zip(*ends, strict=True))) if branches else flow
+    dense, rows = type(layer) is registered["dense"], in_row_order(layer)
+    inputs = rows["weight"].shape[0] if dense else 0
+    if (flow.flat and rows) or (flow.channels and inputs > flow.channels and inputs != flow.features):
         found.append(path)
     if type(layer) is registered["reshape"]:
-        return len(layer.shape) < _MAP_AXES  # type: ignore[attr-defined]  # of a Reshape
-    if any(parameter.ndim > 1 for parameter in layer.parameters().values()):  # it mixes its inputs
-        return False
-    return flat or _flattens(layer)
+        return flow._replace(flat=len(layer.shape) < _MAP_AXES)  # type: ignore[attr-defined]  # of a Reshape
+    weights = [parameter.shape for parameter in layer.parameters().values() if parameter.ndim > 1]
+    if dense:
+        return _Flow(False, flow.channels, weights[0][-1])
+    if weights:  # it mixes its inputs
+        return _Flow(False, _channels(weights[0]) or flow.channels)
+    return flow._replace(flat=flow.flat or _flattens(layer))
+
+
+def _channels(weight: Shape) -> int:
+    """Return the number of channels that filters of the shape (height, width, in, out) make; 0 for other weights."""
+    return weight[-1] if len(weight) == _MAP_AXES + 1 else 0
 
 
 def _flattens(layer: Layer) -> bool:
@@ -231,15 +257,27 @@ def in_row_order(layer: Layer) -> dict[str, Variable]:
 
 
 def flattened_maps(model: Layer, image: Shape) -> dict[str, tuple[int, int, int]]:
-    """Return the shape (channels, height, width) of the map before each of `flattened_layers`, from ``output_shape``.
+    """Return the shape (channels, height, width) of the map before each of `flattened_layers`.
+
+    The shapes come from ``output_shape``, or else from a run of the network. A layer is left out if its map cannot be
+    found either way.
 
     Parameters
     ----------
     model : Layer
-        A network; if it does not define ``output_shape``, no map is found.
+        A network.
     image : (height, width, channels)
         The shape of one image of the network's input.
     """
+    wanted = flattened_layers(model)
+    maps = _maps_in_shapes(model, image)
+    if len(image) == _MAP_AXES and not maps.keys() >= set(wanted):
+        maps = _maps_in_a_run(model, image) | maps
+    return {path: maps[path] for path in wanted if path in maps}
+
+
+def _maps_in_shapes(model: Layer, image: Shape) -> dict[str, tuple[int, int, int]]:
+    """Return the shapes of the flattened maps before layers, from ``output_shape``; none if it is not defined."""
     paths = {id(layer): path for path, layer in model.layers().items()}
     maps: dict[str, tuple[int, int, int]] = {}
     last: Shape = ()
@@ -260,7 +298,60 @@ def flattened_maps(model: Layer, image: Shape) -> dict[str, tuple[int, int, int]
             model.output_shape((1, *image))
         except NotImplementedError:
             return {}
-    return {path: maps[path] for path in flattened_layers(model) if path in maps}
+    return maps
+
+
+def _maps_in_a_run(model: Layer, image: Shape) -> dict[str, tuple[int, int, int]]:
+    """Return the shapes of the flattened maps before layers, from a run of the network in which they can be recognized.
+
+    Each map that a layer makes is replaced by one whose values depend on the channel alone. If a later layer gets as
+    many values in a row as that map has, and they repeat with the period of the channels, they are the flattened map.
+    """
+    paths = {id(layer): path for path, layer in model.layers().items()}
+    maps: dict[str, tuple[int, int, int]] = {}
+    last: Shape = ()
+
+    def watch(layer: Layer, x: Any, run: Callable[[], Any]) -> Any:
+        nonlocal last
+        shape = x.shape
+        if len(shape) == 2 and last and shape[1] == math.prod(last):
+            height, width, channels = last
+            values = x.numpy().reshape(height * width, channels)
+            if (values == values[0]).all() and (channels == 1 or len(set(values[0].tolist())) > 1):
+                maps.setdefault(paths[id(layer)], (channels, height, width))
+        result = run()
+        if result.ndim != _MAP_AXES + 1:
+            return result
+        last = result.shape[1:]
+        ramp = np.linspace(0.5, 1, last[-1], dtype=result.dtype)
+        return tensor(transfer(np.broadcast_to(ramp, result.shape).copy(), result.device))
+
+    first = next(iter(model.variables().values()))
+    with _watched_runs(model, watch), no_grad():
+        model(tensor(transfer(np.zeros((1, *image), first.dtype), first.device)))
+    return maps
+
+
+@contextmanager
+def _watched_runs(model: Layer, watch: Callable[..., Any]) -> Iterator[None]:
+    """Replace `forward` of the innermost layers by ``watch(layer, x, run)``; all layers are in evaluation mode."""
+    layers = list({id(layer): layer for layer in model.layers().values()}.values())
+    modes = [layer.training for layer in layers]
+
+    def watched(layer: Layer) -> Callable[..., Any]:
+        original = layer.forward
+        return lambda x, *more: watch(layer, x, lambda: original(x, *more))
+
+    for layer in layers:
+        layer.training = False
+        if not layer.children():
+            vars(layer)["forward"] = watched(layer)
+    try:
+        yield
+    finally:
+        for layer, mode in zip(layers, modes, strict=True):
+            layer.training = mode
+            vars(layer).pop("forward", None)
 
 
 def rows_channel_last(array: Array, map_shape: Shape) -> Array:

@@ -60,7 +60,7 @@ def export_weights(
         rule keeps its path.
     image : (height, width, channels), optional
         The shape of the model's input, or (length,) for a sequence. The shapes of the maps that the model flattens are
-        computed from it.
+        computed from it; if the model does not define ``output_shape``, the model is run once for that.
     flattened : mapping of path to (channels, height, width), optional
         The shapes of the flattened maps, as for `import_weights`, if they cannot be computed from `image`.
 
@@ -138,6 +138,7 @@ def _maps(
             raise OptionError(
                 f"export_weights: expected the shape of the map before {model.layers()[path]}, got none; set "
                 f"image=(height, width, channels) of the model's input, or {cure}: PyTorch orders the rows of this "
-                "layer by channel first, this framework by channel last"
+                "layer by channel first, this framework by channel last. If no map of more than one pixel is flattened "
+                "before it, give (number of inputs, 1, 1)"
             )
     return found

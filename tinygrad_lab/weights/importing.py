@@ -216,6 +216,7 @@ def _checked_flattened(
                 raise OptionError(
                     f"import_weights: expected flattened={{{path!r}: (channels, height, width)}}, the shape of the map "
                     f"before {pairing.layers[path]}, got none; PyTorch orders the rows of this layer by channel first, "
-                    "this framework by channel last, and the shapes fit either way"
+                    "this framework by channel last, and the shapes fit either way. If no map of more than one pixel "
+                    "is flattened before it, give (number of inputs, 1, 1)"
                 )
     return {path: tuple(map_shape) for path, map_shape in flattened.items()}
