@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from typing import Any
 
@@ -198,3 +199,28 @@ def test_layers_that_a_recipe_freezes_stay(digits: tuple[Any, Any]) -> None:
     )
     assert np.array_equal(first["1.weight"], last["1.weight"])
     assert not np.array_equal(first["2.weight"], last["2.weight"])
+
+
+def test_bytes_and_floats_have_the_same_scale(digits: tuple[Any, Any]) -> None:
+    X, y = digits
+    bytes_, model = (X * 15).astype("uint8"), ImageClassifier(SMALL, epochs=1, image=(8, 8, 1))
+    expected = model.fit(bytes_, y).predict_proba(bytes_)
+    np.testing.assert_allclose(model.predict_proba(bytes_.astype(float)), expected, atol=1e-6)
+    assert model.predict_proba(np.zeros((1, 64))).shape == (1, 10)
+    with pytest.raises(ValueError, match=r"from 0 to 255, because X in fit was of uint8, got floats up to 0\.94"):
+        model.predict(bytes_ / 255.0)
+    np.testing.assert_allclose(model.fit(bytes_ / 255.0, y).predict_proba(bytes_), expected, atol=1e-5)
+    with pytest.raises(ValueError, match="where the largest value was 16, got uint8, whose white is 255"):
+        model.fit(X, y).predict(X.astype("uint8"))
+
+
+def test_bytes_are_kept_as_bytes(digits: tuple[Any, Any]) -> None:
+    model = ImageClassifier(SMALL, epochs=1, image=(8, 8, 1)).fit(digits[0].astype("uint8"), digits[1])
+    X = np.zeros((400, 8, 8, 1), "uint8")
+    assert model._prepared(X) is X
+    floats, result = X.astype(float), X.astype("float32")
+    tracemalloc.start()
+    assert model._prepared(floats).dtype == np.float32
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * result.nbytes  # the result and a buffer, without a copy in float64

@@ -87,8 +87,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
 
     Notes
     -----
-    Images are resized to the size that the network expects. Values of dtype uint8 are brightness from 0 to 255. Values
-    of other dtypes are divided by the largest absolute value in `fit`, if that is above 1.
+    Images are resized to the size that the network expects. Values of dtype uint8 are brightness from 0 to 255, in
+    `fit` and in `predict`. Values of other dtypes are divided by the largest absolute value in `fit`, if that is above
+    1, or by 255 if `fit` got uint8. Pairs of dtypes that leave the scale open are refused: floats up to 1 after a `fit`
+    on uint8, and uint8 after a `fit` on other values whose largest is above 1 but not about 255.
 
     Without `image`, rows are features, not images. If the recipe's network is for images, a dense network with one
     hidden layer of 100 features replaces it, the features of X are standardized, and there is no augmentation.
@@ -99,7 +101,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
     Raises
     ------
     ConfigError, OptionError, ShapeError
-        In `fit`: a setting is invalid, or X does not fit the network.
+        In `fit`: a setting is invalid, or X does not fit the network. In `predict`: the shape or the scale of X does
+        not fit that in `fit`.
 
     References
     ----------
@@ -177,6 +180,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         self._offset: Any
         self._scale: Any
         self._offset, self._scale = _standard(X) if self._table else (0.0, _brightest(X))
+        self._bytes = X.dtype == np.uint8
         size = self._size(recipe, X)
         self.recipe_ = self._fitting(recipe, X, size)
         self._shape = X.shape[1:] if self._table else (*size, X.shape[3]) if size else X.shape[1:]
@@ -197,6 +201,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         with no_grad(), one_blas_thread():
             for first in range(0, len(X), _AT_ONCE):
                 images = self._prepared(X[first : first + _AT_ONCE])
+                if images.dtype == np.uint8:
+                    images = np.divide(images, 255, dtype=np.float32)
                 labels, rng = np.zeros(len(images), np.int64), np.random.default_rng(0)  # which no step uses
                 images, _ = self.preprocessing_(images, labels, rng=rng)
                 found.append(probabilities(self.model_(tensor(transfer(images, device)))))
@@ -297,7 +303,22 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         if (X.ndim == 2) != self._table or X.shape[-1] != self._shape[-1]:
             expected = f"rows of {self._shape[-1]} features" if self._table else f"images of {self._shape[-1]} channels"
             raise ShapeError(f"ImageClassifier: expected {expected}, as in fit, got X of shape {X.shape}")
+        if not self._table:
+            self._check_scale(X)
         return X
+
+    def _check_scale(self, X: Array) -> None:
+        """Refuse images whose scale cannot be known, because their dtype differs from that in `fit`."""
+        if self._bytes and X.dtype.kind == "f" and 0 < _largest(X) <= 1:
+            raise OptionError(
+                "ImageClassifier: expected brightness from 0 to 255, because X in fit was of uint8, got floats up to "
+                f"{_largest(X):g}; give uint8, or multiply X by 255 if its white is 1"
+            )
+        if X.dtype == np.uint8 and not (self._bytes or self._scale == 1 or 127 < self._scale <= 255):
+            raise OptionError(
+                f"ImageClassifier: expected X on the scale of fit, where the largest value was {self._scale:g}, got "
+                "uint8, whose white is 255; give X in the dtype and on the scale of fit"
+            )
 
     def _as_images(self, X: Array) -> Array:
         """Return rows as they are, or images (N, H, W, C)."""
@@ -321,9 +342,12 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         return X
 
     def _prepared(self, X: Array) -> Array:
-        """Return standardized rows, or images as brightness in the network's size."""
-        X = ((X - self._offset) / self._scale).astype(np.float32)
-        return X if self._table else resize_bilinear(X, self._shape[:2])
+        """Return standardized rows, or images in the network's size: bytes, or float32 from 0 to 1."""
+        if self._table:
+            return ((X - self._offset) / self._scale).astype(np.float32)
+        if X.dtype != np.uint8:
+            X = np.divide(X, self._scale, out=np.empty(X.shape, np.float32), casting="same_kind")  # with no large copy
+        return resize_bilinear(X, self._shape[:2])
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags of the estimator, which here allow images as X."""
@@ -369,7 +393,12 @@ def _standard(X: Array) -> tuple[Array, Array]:
 
 def _brightest(X: Array) -> float:
     """Return the value that counts as white."""
-    return 255.0 if X.dtype == np.uint8 else max(1.0, float(np.abs(X).max()))
+    return 255.0 if X.dtype == np.uint8 else max(1.0, _largest(X))
+
+
+def _largest(X: Array) -> float:
+    """Return the largest absolute value."""
+    return max(float(X.max()), -float(X.min()))
 
 
 def _dense_network(features: int, classes: int) -> dict[str, Any]:
