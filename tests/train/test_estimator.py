@@ -170,8 +170,6 @@ def test_other_shapes_are_refused(digits: tuple[Any, Any]) -> None:
         images.predict(X.reshape(-1, 4, 4, 4))
     with pytest.raises((ShapeError, ValueError), match=r"expected X as rows .* got \(60, 2, 2, 4, 4\)"):
         rows.fit(X.reshape(-1, 2, 2, 4, 4), y)
-    with pytest.raises(OptionError, match="'predict', a method"):
-        ImageClassifier(predict=1)
     assert find_recipe("lenet5")["training"]["epochs"] == 30  # the recipe itself has not changed
 
 
@@ -224,3 +222,16 @@ def test_bytes_are_kept_as_bytes(digits: tuple[Any, Any]) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 3 * result.nbytes  # the result and a buffer, without a copy in float64
+
+
+def test_unknown_settings_are_refused_at_once_and_attributes_are_no_settings() -> None:
+    model = ImageClassifier(epochs=2, optimizer__lr=0.1)
+    for name in ("bogus", "predict", "lr", "_table"):
+        with pytest.raises(ValueError, match=f"settings such as optimizer__lr, got '{name}'"):
+            model.set_params(**{"epochs": 3, "optimizer__lr": 0.2, name: 3})
+        with pytest.raises(ValueError, match=f"settings such as optimizer__lr, got '{name}'"):
+            ImageClassifier(**{name: 3})
+    model.note = model.data = "mine"  # type: ignore[attr-defined]  # a user's own attributes
+    assert model.get_params().keys() - ImageClassifier().get_params().keys() == {"optimizer__lr"}
+    assert (model.epochs, model.get_params()["optimizer__lr"]) == (2, 0.1)
+    assert clone(model.set_params(optimizer__lr=0.3, data__size=(8, 8))).get_params() == model.get_params()

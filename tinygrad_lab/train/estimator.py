@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
 
     Raises
     ------
+    OptionError
+        In the constructor and in `set_params`: a setting belongs to no table of recipes.
     ConfigError, OptionError, ShapeError
         In `fit`: a setting is invalid, or X does not fit the network. In `predict`: the shape or the scale of X does
         not fit that in `fit`.
@@ -136,23 +138,32 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         self._set(settings)
 
     def _set(self, settings: dict[str, Any]) -> None:
-        """Keep settings as attributes, where scikit-learn looks for parameters; it requires `fit` to check them."""
+        """Keep settings as attributes, where scikit-learn looks for parameters; it requires `fit` to check values.
+
+        Its checks also set the name of the constructor's last parameter, which only `fit` refuses therefore.
+        """
+        self._check_names(name for name in settings if name != "settings")
         for name, value in settings.items():
-            if hasattr(type(self), name):
-                raise OptionError(f"ImageClassifier: expected a setting such as optimizer__lr, got {name!r}, a method")
             setattr(self, name, value)
+        if settings:  # scikit-learn allows no other attributes before `fit`
+            self._names = tuple(dict.fromkeys((*getattr(self, "_names", ()), *settings)))
+
+    def _check_names(self, names: Iterable[str]) -> None:
+        """Refuse names that begin with no table of recipes."""
+        if unknown := [name for name in names if name.partition("__")[0] not in _TABLES]:
+            known = f"options out of {sorted(super().get_params(deep=False))} or settings such as optimizer__lr"
+            raise OptionError(f"ImageClassifier: expected {known}, got {unknown[0]!r}")
 
     def _settings(self) -> dict[str, Any]:
-        """Return the settings: all attributes except options, and except names that begin or end with an underscore."""
-        own = super().get_params(deep=False)
-        return {name: value for name, value in vars(self).items() if name.strip("_") == name and name not in own}
+        """Return the settings that the constructor or `set_params` got."""
+        return {name: getattr(self, name) for name in getattr(self, "_names", ())}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the options and the settings."""
         return {**super().get_params(deep), **self._settings()}
 
     def set_params(self, **params: Any) -> ImageClassifier:
-        """Set options or settings, and return the estimator."""
+        """Set options or settings, and return the estimator; on an unknown name, change nothing."""
         own = super().get_params(deep=False)
         self._set({name: value for name, value in params.items() if name not in own})
         super().set_params(**{name: value for name, value in params.items() if name in own})
@@ -217,12 +228,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             raise OptionError(f"ImageClassifier: expected the name of a recipe or a Recipe, got {self.recipe!r:.80}")
         recipe = self.recipe if isinstance(self.recipe, Recipe) else find_recipe(self.recipe)
         settings = self._settings()
+        self._check_names(settings)
         if unused := [name for name in settings if name.startswith("data") and name not in _DATA]:
             known = f"settings of the data out of {_DATA}, because fit gets the data themselves"
             raise OptionError(f"ImageClassifier: expected {known}, got {unused[0]!r}")
-        if unknown := [name for name in settings if name.partition("__")[0] not in _TABLES]:
-            known = f"options out of {sorted(super().get_params(deep=False))} or settings such as optimizer__lr"
-            raise OptionError(f"ImageClassifier: expected {known}, got {unknown[0]!r}")
         if self.epochs is not None:
             settings["training__epochs"] = self.epochs
         if self.random_state is not None:
