@@ -24,7 +24,8 @@ def hint(name: str, known: Collection[str]) -> str:
     ("did you mean 'train'?", 'there are draw, train')
     """
     near = difflib.get_close_matches(name, known, n=3)
-    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join(sorted(known))}"
+    listed = ", ".join(sorted(filter(None, known)))
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {listed}"
 
 
 @functools.cache

@@ -54,7 +54,7 @@ def test_report_json_and_exit_status(
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == ["ok       data  all there", "WARNING  disk  little", "               to mend it: free some"]
-    assert lines[3].startswith("0 broken, 1 warnings, 2 findings in ")
+    assert lines[3].startswith("0 broken, 1 warnings, 2 checks in ")
 
 
 def test_an_error_of_a_check_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,9 +200,15 @@ class TestImageFolder:
         for folder in ("train/a", "train/b", "test/a", "test/bee"):
             write_picture(tmp_path / folder / "0.png", np.zeros((4, 4), np.uint8))
         told = r"only the classes of .*train, \['a', 'b'\], in .*test, also got \['bee'\]; rename"
-        with pytest.raises(DataError, match=told):
-            load("image_folder", split="test", root=tmp_path)
-        assert len(load("image_folder", split="train", root=tmp_path)) == 2
+        for split in ("train", "test"):  # before hours of training, not after
+            with pytest.raises(DataError, match=told):
+                load("image_folder", split=split, root=tmp_path)
+
+    def test_a_test_folder_without_pictures_is_refused_with_the_training_pictures(self, tmp_path: Path) -> None:
+        write_picture(tmp_path / "train" / "a" / "0.png", np.zeros((4, 4), np.uint8))
+        (tmp_path / "test" / "a").mkdir(parents=True)
+        with pytest.raises(DataError, match=r"in subfolders of .*test, one for each class, found only the empty .*'a'"):
+            load("image_folder", split="train", root=tmp_path)
 
     @pytest.mark.parametrize("split", ["train", "."])
     def test_a_class_without_training_pictures_is_refused(self, split: str, tmp_path: Path) -> None:
@@ -278,7 +284,7 @@ class TestImageFolder:
             ImageFolder().read("train", root=tmp_path)
 
     def test_empty_and_missing_folders_are_reported(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"expected pictures in subfolders of .*, found none"):
+        with pytest.raises(DataError, match=r"expected pictures in subfolders of .*, found no subfolders"):
             ImageFolder().read("train", root=tmp_path)
         with pytest.raises(DataError, match="expected a folder of pictures"):
             ImageFolder().read("train", root=tmp_path / "nowhere")

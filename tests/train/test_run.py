@@ -55,7 +55,7 @@ def test_a_schedule_by_a_metric_needs_validation_images() -> None:
 
 @pytest.mark.parametrize("setting", ["gradient_norms=true", "clip_norm=1.0", "clip_value=1.0"])
 def test_captured_steps_refuse_settings_that_need_gradients(setting: str) -> None:
-    with pytest.raises(ConfigError, match=rf"got training\.{setting.partition('=')[0]}; leave out that"):
+    with pytest.raises(ConfigError, match=rf"got training\.{setting.partition('=')[0]}; leave out one of"):
         build_trainer(short("training.capture=true", f"training.{setting}"))
 
 

@@ -35,5 +35,5 @@ def run(arguments: argparse.Namespace) -> int:
         if finding.remedy:
             print(f"{' ' * len(head)}to mend it: {finding.remedy}")
     warnings = sum(finding.state == "warning" for finding in findings)
-    print(f"{broken} broken, {warnings} warnings, {len(findings)} findings in {seconds:.1f} s")
+    print(f"{broken} broken, {warnings} warnings, {len(findings)} checks in {seconds:.1f} s")
     return int(broken > 0)

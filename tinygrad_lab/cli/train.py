@@ -60,9 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume is not None:
         several = arguments.seeds != 1 or arguments.until_decided or arguments.dry_run or arguments.find_lr
         if arguments.recipe != DEFAULT or arguments.set or several:
+            weights = f"--set transfer.weights={arguments.resume}/weights.safetensors"
+            first = "" if (Path(arguments.resume) / "result.json").exists() else "finish it with --resume, and then "
             raise ConfigError(
                 "--resume: expected the run's folder alone, got a recipe or settings too; a run keeps its own. To "
-                f"train further, begin a new run with --set transfer.weights={arguments.resume}/weights.safetensors"
+                f"train further, {first}begin a new run with {weights}"
             )
         folder = Path(arguments.resume)
         recipe = read_run(folder)

@@ -57,6 +57,8 @@ class ImageFolder(Source):
     ) -> Dataset:
         """Return a split. See `Source.read`.
 
+        Before training pictures are read, the folders of the other splits are checked by the names in them.
+
         Raises
         ------
         DataError
@@ -64,6 +66,19 @@ class ImageFolder(Source):
             or the pictures differ in size and `size` is not given.
         """
         self.check_split(split, root)
+        folder, classes, found = self._listed(split, root)
+        if split == "train":
+            for other in self.splits(root)[1:]:
+                self._listed(other, root)
+        paths = [(path, classes.index(name)) for name, pictures in found.items() for path in pictures]
+        _name_left_out(folder)
+        images = _read_all([path for path, _ in paths], size)
+        return Dataset(images, np.array([label for _, label in paths]), classes=classes, name=folder.name)
+
+    def _listed(
+        self, split: str, root: str | os.PathLike[str] | None
+    ) -> tuple[Path, tuple[str, ...], dict[str, list[Path]]]:
+        """Return the folder of a split, the classes, and the pictures in each of its subfolders."""
         top = self._root(root)
         train = top / "train"
         if split == "train" and not train.is_dir() and (beside := self.splits(root)[1:]):
@@ -73,7 +88,10 @@ class ImageFolder(Source):
             raise DataError(f"{self.name}: expected a folder of pictures at {folder}, found none")
         found = {name: find_pictures(folder / name) for name in _classes(folder)}
         if not any(found.values()):
-            raise DataError(f"{self.name}: expected pictures in subfolders of {folder}, found {list(found) or 'none'}")
+            held = f"only the empty subfolders {list(found)}" if found else "no subfolders"
+            raise DataError(
+                f"{self.name}: expected pictures in subfolders of {folder}, one for each class, found {held}"
+            )
         if split == "train" and (empty := [name for name, pictures in found.items() if not pictures]):
             raise DataError(
                 f"{self.name}: expected pictures in every subfolder of {folder}, since each is a class, found none in "
@@ -85,10 +103,7 @@ class ImageFolder(Source):
                 f"{self.name}: expected only the classes of {train}, {list(classes)}, in {folder}, also got "
                 f"{strangers}; rename these folders, or add pictures of these classes to train"
             )
-        paths = [(path, classes.index(name)) for name, pictures in found.items() for path in pictures]
-        _name_left_out(folder)
-        images = _read_all([path for path, _ in paths], size)
-        return Dataset(images, np.array([label for _, label in paths]), classes=classes, name=folder.name)
+        return folder, classes, found
 
 
 def _folder(top: Path, split: str) -> Path:
