@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import as_array, namespace
-from tinygrad_lab.errors import ShapeError
+from tinygrad_lab.errors import CallError, ShapeError
 from tinygrad_lab.tensor import Tensor, tensor
 
 __all__ = ["arange", "eye", "full", "linspace", "ones", "ones_like", "zeros", "zeros_like"]
@@ -50,47 +50,82 @@ def ones(*shape: Any, dtype: Any = None, device: str | None = None, requires_gra
 
 def full(
     shape: int | Sequence[int],
-    value: float,
+    fill_value: float,
     *,
     dtype: Any = None,
     device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Return a tensor of one value. The options are those of `zeros`; `dtype` is by default that of the value."""
-    return tensor(np.full(_lengths("full", (shape,)), value, dtype), requires_grad, device=device)
+    return tensor(np.full(_lengths("full", (shape,)), fill_value, dtype), requires_grad, device=device)
 
 
-def zeros_like(x: Any, *, requires_grad: bool = False) -> Tensor:
-    """Return zeros of the shape and dtype of x, on its device."""
+def zeros_like(x: Any, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
+    """Return zeros of the shape of x. The options are those of `zeros`; dtype and device are by default those of x."""
     values = as_array(unbox(x), who="zeros_like: ")
-    return tensor(namespace(values).zeros_like(values), requires_grad)
+    return tensor(namespace(values).zeros_like(values, dtype=dtype), requires_grad, device=device)
 
 
-def ones_like(x: Any, *, requires_grad: bool = False) -> Tensor:
-    """Return ones of the shape and dtype of x, on its device."""
+def ones_like(x: Any, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
+    """Return ones of the shape of x. The options are those of `zeros`; dtype and device are by default those of x."""
     values = as_array(unbox(x), who="ones_like: ")
-    return tensor(namespace(values).ones_like(values), requires_grad)
+    return tensor(namespace(values).ones_like(values, dtype=dtype), requires_grad, device=device)
 
 
-def eye(size: int, columns: int | None = None, *, dtype: Any = None, device: str | None = None) -> Tensor:
-    """Return the identity matrix, or a rectangular one with ones on the diagonal."""
-    return tensor(np.eye(size, columns, dtype=dtype or float), device=device)
+def eye(
+    N: int,
+    M: int | None = None,
+    *,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Return the (N, M) matrix with ones on the diagonal; M is N by default. The options are those of `zeros`."""
+    lengths = _lengths("eye", (N, N if M is None else M))
+    return tensor(np.eye(*lengths, dtype=dtype or float), requires_grad, device=device)
 
 
-def arange(*bounds: float, dtype: Any = None, device: str | None = None) -> Tensor:
-    """Return the numbers from start to before stop: ``arange(stop)`` or ``arange(start, stop, step)``.
+def arange(
+    start: float | None = None,
+    stop: float | None = None,
+    step: float = 1,
+    *,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Return the numbers from start to before stop; a single number is the stop, and the start is then 0.
+
+    The options are those of `zeros`; `dtype` is by default that of the bounds.
+
+    Raises
+    ------
+    CallError
+        Neither start nor stop is given.
 
     Examples
     --------
-    >>> arange(3).numpy(), arange(0.0, 1.0, 0.5).numpy()
+    >>> arange(3).numpy(), arange(0.0, stop=1.0, step=0.5).numpy()
     (array([0, 1, 2]), array([0. , 0.5]))
     """
-    return tensor(np.arange(*bounds, dtype=dtype), device=device)
+    if stop is None:
+        start, stop = None, start
+    if stop is None:
+        raise CallError("arange: expected a stop, such as arange(3) or arange(0, 3), got none")
+    return tensor(np.arange(start or 0, stop, step, dtype=dtype), requires_grad, device=device)
 
 
-def linspace(start: float, stop: float, count: int = 50, *, dtype: Any = None, device: str | None = None) -> Tensor:
-    """Return `count` evenly spaced numbers, including both ends."""
-    return tensor(np.linspace(start, stop, count, dtype=dtype), device=device)
+def linspace(
+    start: float,
+    stop: float,
+    num: int = 50,
+    *,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Return `num` evenly spaced numbers, including both ends. The options are those of `zeros`."""
+    return tensor(np.linspace(start, stop, num, dtype=dtype), requires_grad, device=device)
 
 
 def _lengths(who: str, shape: Sequence[Any]) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ TENSOR = {
     "dot": "x @ y",
     "round": "tinygrad_lab.rint(x)",
     "grad_fn": "repr(x), which names the operation that made x",
-    "is_leaf": "requires_grad",
+    "is_leaf": "repr(x), which names the operation that made x if x is not a leaf",
     "dim": "ndim",
     "numel": "size",
     "unsqueeze": "tinygrad_lab.expand_dims(x, axis)",
