@@ -342,6 +342,22 @@ def test_a_recipe_sets_bounds_of_the_gradients(key: str, measure: Any) -> None:
         build_trainer(short(f"training.{key}=0"))
 
 
+def test_a_handler_that_was_not_installed_by_python_is_replaced_with_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    installed = {}
+
+    def install(number: int, handler: Any) -> None:
+        if handler is None:
+            raise TypeError("signal handler must be signal.SIG_IGN, signal.SIG_DFL, or a callable object")
+        installed[number] = handler
+
+    monkeypatch.setattr(signal, "signal", install)
+    with module._Interruption():
+        assert signal.SIG_DFL not in installed.values()
+    assert installed == dict.fromkeys((signal.SIGINT, signal.SIGTERM), signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_the_first_epoch_prints_how_to_resume(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

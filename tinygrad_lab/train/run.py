@@ -285,6 +285,6 @@ class _Interruption(Callback):
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         if threading.current_thread() is threading.main_thread():
             for number, handler in self.before.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: installed outside Python
         if self.asked and kind is None:
             raise Stopped(self.asked)
