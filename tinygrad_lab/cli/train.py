@@ -119,7 +119,8 @@ def _rehearse(recipe: Recipe, arguments: argparse.Namespace) -> int:
     print(*head, sep="\n")
     print(f"first step: loss {found.loss:.4f}, {found.start_up:.1f} s with start-up")
     each = f"{found.epochs} epoch{'s' * (found.epochs != 1)} of about {found.epoch:.3g} s"
-    print(f"a run: {each}, {found.seconds:.3g} s in all; memory {found.memory / 2**20:,.0f} MiB; nothing was written")
+    memory = f"memory of the host {found.host_memory / 2**20:,.0f} MiB"
+    print(f"a run: {each}, {found.seconds:.3g} s in all; {memory}; nothing was written")
     return 0
 
 

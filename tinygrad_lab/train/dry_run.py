@@ -37,15 +37,15 @@ class DryRun:
         Predicted seconds of an epoch, with the evaluation after it.
     epochs : int
         The number of epochs in the recipe.
-    memory : int
-        The most bytes that the process has used.
+    host_memory : int
+        The most bytes of the host's memory that the process has used; a GPU's memory is not included.
     """
 
     loss: float
     start_up: float
     epoch: float
     epochs: int
-    memory: int
+    host_memory: int
 
     @property
     def seconds(self) -> float:
