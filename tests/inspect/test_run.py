@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -31,6 +32,7 @@ from tinygrad_lab.losses import binary_cross_entropy_with_logits
 from tinygrad_lab.registry import Plugin, layers, losses
 from tinygrad_lab.tensor import tensor
 from tinygrad_lab.train import find_recipe, run_recipe
+from tinygrad_lab.train import folder as run_folder
 from tinygrad_lab.train.build import build_trainer, open_test
 from tinygrad_lab.train.folder import read_run
 from tinygrad_lab.train.manifest import read_manifest
@@ -245,6 +247,39 @@ def test_other_data_with_the_classes_in_another_order(folder: Path) -> None:
         run.evaluate(Dataset(test.images[:2], np.zeros(2, int), classes=("cat",)))
     with pytest.raises(ShapeError, match=r"images of 1 channels .*got 3 in 'dataset'"):
         run.evaluate(Dataset(np.zeros((10, 8, 8, 3), np.uint8), np.arange(10)))
+
+
+def test_evaluations_of_a_run_on_its_own_test_images_are_counted(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "run"))
+    run, before = tgl.load_run(copy), run_folder.test_looks(copy)
+    run.evaluate(split="validation")
+    run.evaluate(run.data("train"))
+    with pytest.raises(OptionError):
+        run.evaluate(split="tset")
+    assert run_folder.test_looks(copy) == before
+    run.evaluate()
+    run.evaluate("digits", split="test")
+    assert run_folder.test_looks(copy) == before + 2
+    assert not caplog.records
+
+    def refusing(path: Path, content: bytes) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patch, caplog.at_level("WARNING"):
+        patch.setattr(run_folder, "write_atomically", refusing)
+        assert len(run.evaluate()) == 359
+    with run_folder.used_alone(copy), caplog.at_level("WARNING"):
+        assert len(run.evaluate()) == 359
+    read_only, used = caplog.messages
+    assert "was not counted" in read_only
+    assert "Read-only file system" in read_only
+    assert "expected a run that no other process uses" in used
+    assert run_folder.test_looks(copy) == before + 2
+    (copy / "result.json").unlink()
+    assert len(run.evaluate()) == 359
+    assert not (copy / "result.json").exists()
 
 
 def test_a_network_with_one_output_predicts_two_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from tinygrad_lab.tables import html_table
 from tinygrad_lab.tensor import Tensor, tensor
 from tinygrad_lab.train.build import build_network, evaluation_loader, read_split
 from tinygrad_lab.train.evaluation import device_of, probabilities
+from tinygrad_lab.train.folder import count_test_look
 from tinygrad_lab.train.manifest import MANIFEST, Manifest, read_manifest
 from tinygrad_lab.train.recipe import Recipe, find_recipe
 from tinygrad_lab.train.shapes import shape_after
@@ -230,6 +231,9 @@ class Run:
     ) -> Report:
         """Return accuracy, confusion and calibration on labeled images.
 
+        An evaluation on the test split of the run's own data counts as a look at these images (``test_looks`` in the
+        run's ``result.json``). If it cannot be counted, for example in a read-only folder, a warning is logged.
+
         Parameters
         ----------
         data : Dataset or str, optional
@@ -250,7 +254,7 @@ class Run:
         ShapeError
             The images have another number of channels, or the sequences or rows another length.
         """
-        title = getattr(data, "name", None)
+        title, given, own = getattr(data, "name", None), data, self.recipe["data"]["name"]
         if not isinstance(data, Dataset):
             data, title = self._load(data, split, self.manifest.root if root is None else os.fspath(root))
         found = self._renumbered(data)
@@ -260,6 +264,8 @@ class Run:
         if found.shape[-1] != self.image[-1]:
             raise ShapeError(self._misfit(f"{found.shape[-1]} in {found.name!r}"))
         prediction = self._predict(self._resized(found))
+        if not isinstance(given, Dataset) and title == f"{own} test":
+            count_test_look(self.folder)
         return Report(str(title), prediction, found.labels)
 
     def _load(self, name: str | None, split: str | None, root: str | None) -> tuple[Dataset, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_lab.data.files import data_roots
-from tinygrad_lab.errors import ConfigError, StateError
+from tinygrad_lab.errors import ConfigError, StateError, warn_once
 from tinygrad_lab.files.locking import locked
 from tinygrad_lab.files.parsing import from_json, read_text
 from tinygrad_lab.files.writing import refusal, remove_leftovers, write_atomically, writing
@@ -87,17 +87,22 @@ def test_looks(folder: Path) -> int:
 
 
 def count_test_look(folder: Path) -> int | None:
-    """Add 1 to the number of evaluations of the test images in a run's result, and return it; None without a result.
+    """Add 1 to the number of evaluations of the test images in a run's result, and return it.
 
-    Raises
-    ------
-    StateError
-        The result cannot be written.
+    The result is None, and nothing is counted, if the run has no result. The same holds, with a warning, if another
+    process uses the run, or if its result cannot be read or written, for example because the folder is read-only.
     """
-    if not (before := _result(folder)):
+    if not (folder / RESULT).exists():
         return None
-    looks = test_looks(folder) + 1
-    write_into(folder, RESULT, json.dumps({**before, "test_looks": looks}, indent=2).encode())
+    try:
+        with used_alone(folder), writing(StateError, f"run {folder}: expected to write {RESULT}"):
+            if not (before := _result(folder)):
+                return None
+            looks = test_looks(folder) + 1
+            write_atomically(folder / RESULT, json.dumps({**before, "test_looks": looks}, indent=2).encode())
+    except (ConfigError, StateError) as error:
+        warn_once(f"this look at the test images was not counted in {folder / RESULT}: {error}")
+        return None
     return looks
 
 
