@@ -24,6 +24,7 @@ from tinygrad_lab.inspect import (
 from tinygrad_lab.inspect.cut import cut
 from tinygrad_lab.inspect.planes import has_class_activation
 from tinygrad_lab.registry import models
+from tinygrad_lab.train.evaluation import probabilities
 from tinygrad_lab_layers import Conv2d, Dense, Dropout, Flatten, GlobalAvgPool2d, ReLU
 
 X = np.random.default_rng(0).random((3, 32, 32, 3)).astype("float32")
@@ -158,7 +159,10 @@ def test_one_output_gives_a_logit_for_each_of_two_classes() -> None:
     model = Sequential(Conv2d(2, 3, kernel_size=3, rng=0), GlobalAvgPool2d(), Dense(3, 1, rng=1))
     second, first = plane_contributions(model, SMALL, 1), plane_contributions(model, SMALL, 0)
     np.testing.assert_allclose(second.planes.sum(axis=1) + second.rest, result(model, SMALL)[:, 0], rtol=1e-5)
-    np.testing.assert_array_equal(first.planes, -second.planes)
+    assert not first.planes.any()
+    assert not first.rest.any()  # the logits are (0, z), as in the probabilities and metrics
+    logits = cut(model, SMALL).scores(cut(model, SMALL).maps)
+    np.testing.assert_allclose(unbox(tgl.softmax(logits)), probabilities(model.eval()(SMALL)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("path", ["branches.1", "block", "block.inner.1", "own"])

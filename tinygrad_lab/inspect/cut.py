@@ -13,8 +13,8 @@ from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError, ShapeError, hint
 from tinygrad_lab.nn.functional import with_variables
 from tinygrad_lab.nn.layer import Layer
-from tinygrad_lab.ops.shaping import concatenate
 from tinygrad_lab.tensor import tensor
+from tinygrad_lab.train.metrics import class_logits
 
 Forward = Callable[..., Any]
 
@@ -139,8 +139,8 @@ class Cut:
         return rewired(self.model, wrap)(tensor(self.x))
 
     def scores(self, maps: Any) -> Any:
-        """Return the logits (N, K) for other maps; see `scores`."""
-        return scores(self.rest(maps))
+        """Return the logits (N, K) for other maps; see `class_logits`."""
+        return class_logits(self.rest(maps))
 
 
 def cut(model: Layer, x: Any, path: str | None = None) -> Cut:
@@ -203,19 +203,3 @@ def check_path(model: Layer, path: str) -> None:
     """
     if path not in (known := model.layers()):
         raise OptionError(f"{type(model).__name__}: expected the path of a layer, got {path!r}; {hint(path, known)}")
-
-
-def scores(outputs: Any) -> Any:
-    """Return the logits (N, K) in a network's result: the first of several results, as with auxiliary classifiers.
-
-    A network with a single output z gets the logits (-z, z), so that each class has its own.
-
-    Raises
-    ------
-    ShapeError
-        The result is not (N, K).
-    """
-    logits = outputs[0] if isinstance(outputs, tuple) else outputs
-    if len(logits.shape) != 2:
-        raise ShapeError(f"scores: expected outputs (N, classes), got shape {logits.shape}")
-    return concatenate([-logits, logits], axis=1) if logits.shape[1] == 1 else logits

@@ -121,7 +121,7 @@ def grad_cam(model: Layer, x: Any, classes: Any = None, *, layer: str | None = N
     ----------
     model : Layer
         The network, which runs in evaluation mode and is not changed. A network with one output z has the logits
-        (-z, z).
+        (0, z), so everything about the first class is 0.
     x : array or Tensor
         A batch of prepared images; see `Run.prepare`.
     classes : int or array of int (N,), optional
@@ -178,7 +178,7 @@ def plane_contributions(model: Layer, x: Any, classes: Any = None, *, layer: str
     ----------
     model : Layer
         The network, which runs in evaluation mode and is not changed. A network with one output z has the logits
-        (-z, z).
+        (0, z), so everything about the first class is 0.
     x : array or Tensor
         A batch of prepared images; see `Run.prepare`.
     classes : int or array of int (N,), optional

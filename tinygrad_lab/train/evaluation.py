@@ -19,18 +19,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from tinygrad_lab.arguments import expect
 from tinygrad_lab.autograd.settings import no_grad
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, backend_of, device_name, transfer
-from tinygrad_lab.errors import ShapeError
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.ops.activation import softmax
-from tinygrad_lab.ops.elementary import sigmoid
 from tinygrad_lab.tensor import tensor
-from tinygrad_lab.train.metrics import Metric, check_metric_names, summed
+from tinygrad_lab.train.metrics import Metric, check_metric_names, class_logits, summed
 from tinygrad_lab.train.sums import Sums, of_batch, scalar
 
 Loss = Callable[[Any, Any], Any]
@@ -131,8 +127,8 @@ def evaluate(
 def probabilities(outputs: Any) -> Array:
     """Return the probabilities of the classes from a network's outputs, as a NumPy array.
 
-    They are the softmax of the logits; a single logit gives the probability of the second of two classes by its
-    sigmoid. Of several outputs the first counts; the others belong to auxiliary classifiers.
+    They are the softmax of `class_logits`, so a single logit gives the probability of the second of two classes by its
+    sigmoid.
 
     Shapes
     ------
@@ -143,13 +139,9 @@ def probabilities(outputs: Any) -> Array:
     ShapeError
         The outputs do not have two axes.
     """
-    logits = outputs[0] if isinstance(outputs, tuple) else outputs
-    if len(logits.shape) != 2:
-        raise ShapeError(f"probabilities: expected outputs (N, classes), got shape {logits.shape}")
-    single = logits.shape[1] == 1
-    array = unbox(sigmoid(logits) if single else softmax(logits))
-    array = backend_of(array).to_numpy(array)
-    return np.hstack([1 - array, array]) if single else array
+    array = unbox(softmax(class_logits(outputs)))
+    found: Array = backend_of(array).to_numpy(array)
+    return found
 
 
 def best_epoch(history: Sequence[Metrics], split: str) -> int:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tinygrad_lab.autograd.tape import unbox
-from tinygrad_lab.backend import Array, namespace
+from tinygrad_lab.backend import Array, namespace, zeros_like
 from tinygrad_lab.errors import OptionError, ShapeError
+from tinygrad_lab.ops.shaping import concatenate
 
 Metric = Callable[[Any, Array], Array]
 
@@ -46,7 +47,7 @@ def accuracy(logits: Any, labels: Array) -> Array:
     >>> accuracy(np.array([[1.0, 3.0], [2.0, 0.0]]), np.array([1, 1]))
     array([ True, False])
     """
-    given, numbers = _two_or_more(logits), _numbers(logits, labels)
+    given, numbers = unbox(class_logits(logits)), _numbers(logits, labels)
     return (given.argmax(axis=1) == numbers) & _known(given)
 
 
@@ -69,7 +70,7 @@ def top5(logits: Any, labels: Array) -> Array:
     >>> top5(np.array([[1.0, 5, 4, 3, 2, 0], [6.0, 5, 4, 3, 2, 1]]), np.array([0, 5]))
     array([ True, False])
     """
-    given, numbers = _two_or_more(logits), _numbers(logits, labels)[:, None]
+    given, numbers = unbox(class_logits(logits)), _numbers(logits, labels)[:, None]
     xp = namespace(given)
     own = xp.take_along_axis(given, numbers, axis=1)  # (N, K), (N, 1) -> (N, 1)
     before = (given > own) | ((given == own) & (xp.arange(given.shape[1]) < numbers))
@@ -96,7 +97,7 @@ def brier(logits: Any, labels: Array) -> Array:
     >>> print(brier(np.array([[0.0, 0.0], [0.0, 9.0]]), np.array([1, 1])).round(4))
     [0.5 0. ]
     """
-    given, numbers = _two_or_more(logits), _numbers(logits, labels)
+    given, numbers = unbox(class_logits(logits)), _numbers(logits, labels)
     xp = namespace(given)
     powers = xp.exp(given - given.max(axis=1, keepdims=True))
     hot = xp.arange(given.shape[1]) == numbers[:, None]
@@ -118,13 +119,31 @@ def summed(name: str, metric: Metric, logits: Any, labels: Array) -> Array:
     return scores.astype("float64").sum()
 
 
-def _two_or_more(logits: Any) -> Array:
-    """Return the logits of all classes; a single logit is that of the second of two classes, and the first gets 0."""
-    given = unbox(logits[0] if isinstance(logits, tuple) else logits)
-    if given.shape[1] > 1:
-        return given
-    xp = namespace(given)
-    return xp.concatenate([xp.zeros_like(given), given], axis=1)  # (N, 1) -> (N, 2)
+def class_logits(outputs: Any) -> Any:
+    """Return the logit of each class in a network's outputs: of several results, those of the first.
+
+    The other results belong to auxiliary classifiers. A single logit z is that of the second of two classes, and the
+    first gets 0, so the softmax of both is the sigmoid of z. The logits keep their place on the tape.
+
+    Shapes
+    ------
+    (N, K) -> (N, K), or (N, 1) -> (N, 2)
+
+    Raises
+    ------
+    ShapeError
+        The outputs do not have two axes.
+
+    Examples
+    --------
+    >>> class_logits(np.array([[3.0], [-1.0]]))
+    array([[ 0.,  3.],
+           [ 0., -1.]])
+    """
+    logits = outputs[0] if isinstance(outputs, tuple) else outputs
+    if len(logits.shape) != 2:
+        raise ShapeError(f"class_logits: expected outputs (N, classes), got shape {logits.shape}")
+    return logits if logits.shape[1] != 1 else concatenate([zeros_like(unbox(logits)), logits], axis=1)
 
 
 def _known(logits: Array) -> Array:
