@@ -16,7 +16,7 @@ from PIL import Image
 import tinygrad_lab as tgl
 from tinygrad_lab.autograd.settings import no_grad
 from tinygrad_lab.autograd.tape import unbox
-from tinygrad_lab.data import Dataset, load
+from tinygrad_lab.data import Compose, Dataset, load
 from tinygrad_lab.errors import (
     ConfigError,
     DataError,
@@ -35,10 +35,11 @@ from tinygrad_lab.train import find_recipe, run_recipe
 from tinygrad_lab.train import folder as run_folder
 from tinygrad_lab.train.build import build_trainer, open_test
 from tinygrad_lab.train.folder import read_run
-from tinygrad_lab.train.manifest import read_manifest
+from tinygrad_lab.train.manifest import Manifest, read_manifest
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.recipe import Recipe
 from tinygrad_lab.weights import read_arrays
+from tinygrad_lab_layers import Dense
 
 LAYERS = [{"name": "flatten"}, {"name": "dense", "in_features": 64, "out_features": 10}]
 TABLES: dict[str, Any] = {
@@ -352,6 +353,37 @@ def test_runs_that_cannot_be_used_are_refused(folder: Path, tmp_path: Path) -> N
         tgl.load_run(run)
     (run / "weights.safetensors").unlink()
     with pytest.raises(StateError, match=f"expected a finished run, got .* tinygrad-lab train --resume {run}"):
+        tgl.load_run(run)
+
+
+def test_rows_are_no_sequences() -> None:
+    recipe, model = Recipe("rows", TABLES), tgl.Sequential(Dense(3, 2, rng=0))
+
+    def run(examples: str | None) -> Run:
+        manifest = Manifest(["a", "b"], (3,), [], None, {}, [], examples)
+        return Run(Path("rows"), recipe, manifest, model.eval(), Compose(), "last")
+
+    rows = np.array([[1, -2, 3], [4, 5, 6]])
+    whole = run("rows").predict(rows.astype("float32")).probabilities
+    np.testing.assert_array_equal(run("rows").predict(rows.tolist()).probabilities, whole)
+    np.testing.assert_array_equal(run(None).predict(rows.astype("float32")).probabilities, whole)  # an older run
+    for given in ([[1, 2]], rows[:, :2].astype("float32"), [[1, 2, 3], [1, 2, 3, 4]], [1, 2]):
+        with pytest.raises(ShapeError, match=r"expected rows of 3 features, as in training, got shape .* of row [01]"):
+            run("rows").predict(given)
+    with pytest.raises(DTypeError, match="expected rows of numbers, got <U1 in row 0"):
+        run("rows").predict([["a", "b", "c"]])
+    with pytest.raises(DTypeError, match="expected integers"):
+        run("sequences").predict(rows.astype("float32"))
+
+
+def test_a_manifest_without_the_kind_of_examples(folder: Path, tmp_path: Path) -> None:
+    run = copied(folder, tmp_path)
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest.pop("examples") == "images"
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    assert "images 8x8x1" in repr(tgl.load_run(run))
+    (run / "manifest.json").write_text(json.dumps({**manifest, "examples": "rows"}))
+    with pytest.raises(StateError, match=r"expected examples to be one of \('images', None\), got 'rows'"):
         tgl.load_run(run)
 
 

@@ -82,7 +82,7 @@ def test_a_recipe_trains_and_its_run_predicts_lists_of_numbers(tmp_path: Path) -
     settings = ["training.epochs=1", "data.per_class=12", "model.features=8", "model.heads=2"]
     result = run_recipe(find_recipe("digit_sequences").override(settings), Reporter(), runs=tmp_path)
     run = tgl.load_run(result["run"])
-    assert "sequences or rows 32" in repr(run)
+    assert "sequences 32" in repr(run)
     data = load("digit_sequences", split="test")
     whole = run.predict(data.images).probabilities
     lists = [[n for n in row if n] for row in data.images.tolist()]
@@ -91,11 +91,13 @@ def test_a_recipe_trains_and_its_run_predicts_lists_of_numbers(tmp_path: Path) -
     assert run.evaluate().accuracy == result["figures"]["chosen_on_validation"]["accuracy"]
     with pytest.raises(ShapeError, match="at most 32 numbers"):
         run.predict([[1] * 40])
-    with pytest.raises(DTypeError, match="expected sequences or rows of numbers, got str"):
+    with pytest.raises(DTypeError, match="expected integers"):
+        run.predict(data.images.astype("float32"))
+    with pytest.raises(DTypeError, match="expected sequences of numbers, got str"):
         run.predict("digit.png")
     names = export_weights(run.model, tmp_path / "theirs.safetensors", image=run.input_shape)
     assert names["embedding.weight"] == "embedding.weight"
-    with pytest.raises(ShapeError, match=r"expected sequences or rows of shape \(32,\), got \(8, 8, 1\)"):
+    with pytest.raises(ShapeError, match=r"expected sequences of shape \(32,\), got \(8, 8, 1\)"):
         run.evaluate(load("digits", split="test", size=(8, 8)))
 
 

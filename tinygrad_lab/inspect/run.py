@@ -95,7 +95,7 @@ class Run:
 
     @property
     def _noun(self) -> str:
-        return "images" if len(self.image) == 3 else "sequences or rows"
+        return self.manifest.examples or ("images" if len(self.image) == 3 else "sequences or rows")
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -128,7 +128,7 @@ class Run:
         ----------
         images : array, path, PIL image, or a list of them
             Arrays are uint8, or floats from 0 to 1. A network for sequences takes one sequence or a list of sequences,
-            none of them longer than in training. A network for rows takes floats.
+            none of them longer than in training. A network for rows takes numbers, as many for each row as in training.
 
         Shapes
         ------
@@ -344,9 +344,22 @@ class Run:
         given = given if not len(given) or np.ndim(given[0]) else [given]
         if not len(given):
             raise OptionError(f"{self._who}: expected at least one of the {self._noun}, got none")
-        if all(np.asarray(row).dtype.kind == "f" and np.shape(row) == self.image for row in given):
+        if self._noun == "rows":
+            return self._features(given)
+        floats = all(np.asarray(row).dtype.kind == "f" and np.shape(row) == self.image for row in given)
+        if floats and self._noun != "sequences":  # an older run, whose manifest does not distinguish them
             return np.asarray(given, np.float32)
         return pad_sequences(given, self.image[0])
+
+    def _features(self, given: Any) -> Array:
+        """Return rows of features as float32, each as long as in training."""
+        for number, row in enumerate(map(np.asarray, given)):
+            if row.shape != self.image:
+                what = f"rows of {self.image[0]} features, as in training"
+                raise ShapeError(f"{self._who}: expected {what}, got shape {row.shape} of row {number}")
+            if row.dtype.kind not in "fiub":
+                raise DTypeError(f"{self._who}: expected rows of numbers, got {row.dtype} in row {number}")
+        return np.asarray(given, np.float32)
 
     def _sized(self, image: Any) -> Array:
         """Return one image, or an array of several, in the network's size: (N, H, W, C)."""

@@ -32,6 +32,7 @@ _PARTS: dict[str, Any] = {
     "versions": dict[str, str],
     "plugins": list[dict[str, str]],
 }
+_LATER: dict[str, Any] = {"examples": str | None}  # parts that the manifests of older runs lack
 _PLUGIN: dict[str, Any] = dict.fromkeys(("kind", "name", "distribution", "version"), str)
 _KINDS = {
     "model": "models",
@@ -62,6 +63,8 @@ class Manifest:
         Versions of the library, Python and the packages that affect the numbers.
     plugins : list of dict
         Kind, name, distribution and version of every plugin in the recipe and the network.
+    examples : str, optional
+        What the examples are: ``"images"``, ``"sequences"`` or ``"rows"``; None in the manifests of older runs.
     """
 
     classes: list[str]
@@ -70,6 +73,7 @@ class Manifest:
     root: str | None
     versions: dict[str, str]
     plugins: list[dict[str, str]]
+    examples: str | None = None
 
     def content(self) -> bytes:
         """Return the content of ``manifest.json``."""
@@ -105,6 +109,7 @@ def manifest_of(recipe: Recipe, trainer: Trainer, root: str | None) -> Manifest:
         root=None if root is None else str(with_home(root).resolve()),
         versions={"tinygrad-lab": tgl.__version__, **versions()},
         plugins=list(_plugins(recipe, trainer)),
+        examples=data.noun,
     )
 
 
@@ -120,10 +125,13 @@ def read_manifest(folder: Path, who: str) -> Manifest:
     """
     path = folder / MANIFEST
     found = from_json(read_text(path, who), f"{who}: {path}")
-    check_state(f"{who}: {path}", found, _PARTS)
+    check_state(f"{who}: {path}", found, _PARTS, _LATER)
     if len(found["image"]) not in (1, 3):
         form = "[height, width, channels] or [length]"
         raise StateError(f"{who}: {path}: expected image to be {form}, got {found['image']!r:.60}")
+    nouns = ("images", None) if len(found["image"]) == 3 else ("sequences", "rows", None)
+    if found.get("examples") not in nouns:
+        raise StateError(f"{who}: {path}: expected examples to be one of {nouns}, got {found['examples']!r:.60}")
     for plugin in found["plugins"]:
         check_state(f"{who}: {path}: plugins", plugin, _PLUGIN)
         if plugin["kind"] not in REGISTRIES:
