@@ -16,6 +16,7 @@ from tinygrad_lab import registry
 from tinygrad_lab.cli import main
 from tinygrad_lab.data import Dataset, Loader
 from tinygrad_lab.errors import ConfigError, OptionError, PluginError, ShapeError, StateError
+from tinygrad_lab.inspect.curves import read_history
 from tinygrad_lab.losses import softmax_cross_entropy
 from tinygrad_lab.optim import SGD
 from tinygrad_lab.registry import metrics
@@ -23,7 +24,7 @@ from tinygrad_lab.train import Trainer, evaluate, run_recipe
 from tinygrad_lab.train.build import build_trainer
 from tinygrad_lab.train.metrics import accuracy, brier, top5
 from tinygrad_lab.train.progress import Reporter
-from tinygrad_lab.train.recipe import Recipe, checked
+from tinygrad_lab.train.recipe import Recipe, checked, setting_text
 from tinygrad_lab.train.state import check_history
 from tinygrad_lab_layers import Dense, Flatten
 
@@ -119,6 +120,28 @@ def test_a_run_reports_them_everywhere(tmp_path: Path, capsys: pytest.CaptureFix
     command = ["train", str(folder / "recipe.json"), "--runs", str(tmp_path / "more")]
     assert main([*command, "--set", "training.epochs=1"]) == 0
     assert ", top5 0." in capsys.readouterr().out
+
+
+def test_a_mean_that_is_not_finite_is_null_in_the_files_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    infinite = {**metrics._loaded, "brier": lambda logits, labels: brier(logits, labels) + np.inf}
+    monkeypatch.setattr(metrics, "_loaded", infinite)
+    recipe = tmp_path / "small.toml"
+    tables = {**TABLES, "training": {"epochs": 1, "metrics": ["brier"]}}
+    recipe.write_text("".join(f"{name} = {setting_text(table)}\n" for name, table in tables.items()))
+    assert main(["train", str(recipe), "--runs", str(tmp_path / "runs"), "--json"]) == 0
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    result = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    folder = Path(result["run"])
+    assert json.loads((folder / "result.json").read_text(), parse_constant=refuse) == result
+    epoch = json.loads((folder / "metrics.jsonl").read_text(), parse_constant=refuse)
+    assert result["figures"]["last"]["brier"] is epoch["validation"]["brier"] is None
+    assert np.isnan(read_history(folder / "metrics.jsonl")[0]["validation"]["brier"])
+    assert (folder / "curves.png").exists()
 
 
 def test_mistakes_in_recipes_are_named() -> None:

@@ -217,7 +217,9 @@ def _reporter(arguments: argparse.Namespace) -> Any:
 
 def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
     if arguments.json:
-        print(json.dumps(result), flush=True)
+        from tinygrad_lab.files.writing import json_text
+
+        print(json_text(result), flush=True)
         return
     from tinygrad_lab.train.evaluation import FIGURES
 

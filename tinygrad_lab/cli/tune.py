@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the trials and print the ranking."""
+    from tinygrad_lab.files.writing import json_text
     from tinygrad_lab.train.progress import Reporter
     from tinygrad_lab.train.recipe import find_recipe
     from tinygrad_lab.train.tuning import tune
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         device=arguments.device,
     )
     if arguments.json:
-        print(json.dumps(trials, indent=2))
+        print(json_text(trials, indent=2))
     else:
         _show(trials, arguments)
     return 0

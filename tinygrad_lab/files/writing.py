@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
+import math
 import os
 import secrets
 from collections.abc import Iterator
@@ -22,6 +24,25 @@ _ADVICE = {
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 _KEPT_OF_NAME = 40  # characters; the name of a temporary file must not become too long
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """Return a value as JSON, in which a number that is infinite or NaN is null: JSON has no such numbers.
+
+    Examples
+    --------
+    >>> json_text({"loss": float("nan"), "curve": [0.5, float("inf")]})
+    '{"loss": null, "curve": [0.5, null]}'
+    """
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_atomically(path: Path, *parts: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 import warnings
 from collections.abc import Sequence
@@ -48,9 +49,16 @@ def read_history(path: Path) -> list[Metrics]:
         The file cannot be read, or contains anything other than the metrics of epochs.
     """
     who = f"curves: {path}"
-    history = [from_json(line, who) for line in read_text(path, who).splitlines()]
+    history = [_with_nan(from_json(line, who)) for line in read_text(path, who).splitlines()]
     check_history(history, [split for split in ("test", "validation") if history and split in history[-1]])
     return history
+
+
+def _with_nan(metrics: Any) -> Any:
+    """Return an epoch's metrics with NaN for null: JSON has no number for one that is not finite."""
+    if isinstance(metrics, dict):
+        return {name: _with_nan(value) for name, value in metrics.items()}
+    return math.nan if metrics is None else metrics
 
 
 def draw_range_test(found: RangeTest, title: str) -> bytes:

@@ -16,6 +16,7 @@ from tinygrad_lab.arguments import check_state
 from tinygrad_lab.errors import StateError
 from tinygrad_lab.files.locking import locked
 from tinygrad_lab.files.parsing import from_json, read_text
+from tinygrad_lab.files.writing import json_text
 from tinygrad_lab.train.evaluation import percent, spread
 
 Trial = dict[str, Any]
@@ -37,7 +38,7 @@ def append(ledger: Path, trials: Iterable[Trial]) -> None:
     """Add lines to a ledger, each written whole and synced to the disk."""
     with locked(ledger.parent), ledger.open("ab") as file:
         for trial in trials:
-            file.write(json.dumps(trial).encode() + b"\n")
+            file.write(json_text(trial).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 

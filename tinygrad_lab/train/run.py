@@ -8,7 +8,6 @@ validation data, and ``result.json``.
 
 from __future__ import annotations
 
-import json
 import signal
 import statistics
 import threading
@@ -21,6 +20,7 @@ import numpy as np
 
 from tinygrad_lab.data import Loader
 from tinygrad_lab.errors import NonFiniteError, OptionError, StateError, Stopped
+from tinygrad_lab.files.writing import json_text
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.train.build import build_trainer, open_test
 from tinygrad_lab.train.callbacks import Callback, Metrics, TensorBoard
@@ -164,7 +164,7 @@ def _train(
     cross_entropy = recipe["loss"]["name"] == "softmax_cross_entropy"
     why = divergence(trainer.history, classes=len(trainer.batches.dataset.classes) if cross_entropy else None)
     result |= {"diverged": why} if why else {}
-    write_into(folder, "result.json", json.dumps(result, indent=2).encode())
+    write_into(folder, "result.json", json_text(result, indent=2).encode())
     return result
 
 
@@ -244,7 +244,7 @@ class _Recorder(Callback):
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
         """Write the metrics and a checkpoint."""
-        write_into(self.folder, "metrics.jsonl", "".join(json.dumps(m) + "\n" for m in history).encode())
+        write_into(self.folder, "metrics.jsonl", "".join(json_text(m) + "\n" for m in history).encode())
         validated = self.trainer.validation is not None  # no epoch is chosen on the test set
         best = validated and best_epoch(history, "validation") == len(history) - 1
         self.checkpoints.save(self.trainer.steps, self.trainer.state(), best=best)
