@@ -116,6 +116,20 @@ def test_an_environment_variable_chooses_the_kernels(value: str, expected: str) 
     assert done.stdout.strip() == expected
 
 
+def test_a_wrong_variable_ends_a_command_with_one_line_and_an_operation_with_an_error() -> None:
+    said = "TINYGRAD_LAB_KERNELS: expected all, none, or some of numpy,numba,cupy, got ['bogus']"
+    environment = {**os.environ, "TINYGRAD_LAB_KERNELS": "numpy,bogus"}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    done = run("-m", "tinygrad_lab", "doctor")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"tinygrad-lab: {said}\n")
+    done = run("-c", "import tinygrad_lab as tgl, numpy as np; x = np.ones((3, 3, 3, 3)); tgl.conv2d(x, x, x[0, 0, 0])")
+    assert done.stderr.splitlines()[-1] == f"tinygrad_lab.errors.OptionError: {said}"
+
+
 # -------------------------------------------------------------------------------------------------------------- kernels
 
 

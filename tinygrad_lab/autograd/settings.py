@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from tinygrad_lab.autograd.anomaly import Watcher
 
 
-def _providers_from_environment() -> frozenset[str] | None:
+def providers_from_environment() -> frozenset[str] | None:
+    """Return the kernel providers that TINYGRAD_LAB_KERNELS names; None for all.
+
+    Raises
+    ------
+    OptionError
+        A name is unknown.
+    """
     names = os.environ.get("TINYGRAD_LAB_KERNELS", "all")
     if names == "all":
         return None
@@ -23,6 +30,20 @@ def _providers_from_environment() -> frozenset[str] | None:
     if unknown := sorted(given - {"numpy", "numba", "cupy"}):
         raise OptionError(f"TINYGRAD_LAB_KERNELS: expected all, none, or some of numpy,numba,cupy, got {unknown}")
     return given
+
+
+class _Wrong(frozenset[str]):
+    """Providers of a wrong variable: the error comes when a kernel is chosen, not when the package is imported."""
+
+    def __contains__(self, provider: object) -> bool:
+        return provider in (providers_from_environment() or ())
+
+
+def _initial_providers() -> frozenset[str] | None:
+    try:
+        return providers_from_environment()
+    except OptionError:
+        return _Wrong()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +78,7 @@ class Settings:
 
 
 OBSERVERS: list[Callable[..., Any]] = []  # of all threads; if there are none, operations do not look for their own
-SETTINGS = ContextVar("tinygrad_lab.autograd.settings", default=Settings(providers=_providers_from_environment()))
+SETTINGS = ContextVar("tinygrad_lab.autograd.settings", default=Settings(providers=_initial_providers()))
 
 
 def using(**changes: Any) -> AbstractContextManager[None]:

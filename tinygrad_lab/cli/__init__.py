@@ -20,7 +20,8 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from tinygrad_lab.errors import LabError, hint
+from tinygrad_lab.autograd.settings import providers_from_environment
+from tinygrad_lab.errors import LabError, OptionError, hint
 from tinygrad_lab.files.writing import refusal
 
 _LONGEST_MESSAGE = 2000  # characters
@@ -45,6 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a character that the terminal lacks is no reason to fail
+    try:
+        providers_from_environment()
+    except OptionError as error:
+        print(f"tinygrad-lab: {error}", file=sys.stderr)
+        return 2
     try:
         status = _run(argv)
         if sys.stdout is not None:  # it may be closed
