@@ -13,7 +13,7 @@ from tinygrad_lab.autograd.settings import reference_only
 from tinygrad_lab.backend import find_backend
 from tinygrad_lab.data import Compose, Dataset, Loader, find_source, load
 from tinygrad_lab.data.resizing import as_size
-from tinygrad_lab.errors import ConfigError, OptionError
+from tinygrad_lab.errors import ConfigError, OptionError, warn_once
 from tinygrad_lab.nn.initializers import shapes_only
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.variables import Parameter
@@ -130,6 +130,8 @@ def _loaders(
     if (example := dummy_images(source, data.get("size"))) is not None:
         check_images(recipe, model, fitted_pipeline(recipe, example), example)
     train_set = read_split(recipe, "train", root=root)
+    if len(train_set.classes) == 1:
+        warn_once(f"{who}: {name!r} has a single class, {train_set.classes[0]!r}, so every answer is right; add one")
     looks, splits = recipe["training"].get("test", TEST[0]), source.splits(root)
     validated = data.get("validation") or "validation" in splits
     if not validated and (looks == "never" or "test" not in splits):
