@@ -249,6 +249,6 @@ def test_what_cannot_be_captured_is_refused_with_the_reason() -> None:
         with_optimizer(Unnamed, capture=True).train(1)
     t = trainer(STRICT.name, capture=True)
     t.model["dropout"].forward = Waits().forward  # type: ignore[index, union-attr]
-    reason = r"neither waits for the device nor moves.*waits while a graph is being captured"
+    reason = r"must neither wait for the device nor move.*waits while a graph is being captured"
     with pytest.raises(CaptureError, match=reason):
         t.train(1)

@@ -224,7 +224,7 @@ def test_other_wrong_arguments_are_refused() -> None:
             verdict(whole, [0.9, 0.8])
     with pytest.raises(OptionError, match="level between 0 and 1"):
         verdict([0.9], [0.9], level=95)
-    with pytest.raises(OptionError, match="number of test images, got 0"):
+    with pytest.raises(OptionError, match="number of images in the evaluation, got 0"):
         verdict([0.9], [0.9], images=0)
     with pytest.raises(OptionError, match="at least one look"):
         bonferroni_level(0)

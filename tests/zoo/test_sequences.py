@@ -82,7 +82,7 @@ def test_a_recipe_trains_and_its_run_predicts_lists_of_numbers(tmp_path: Path) -
     settings = ["training.epochs=1", "data.per_class=12", "model.features=8", "model.heads=2"]
     result = run_recipe(find_recipe("digit_sequences").override(settings), Reporter(), runs=tmp_path)
     run = tgl.load_run(result["run"])
-    assert "sequences 32" in repr(run)
+    assert "sequences of shape 32" in repr(run)
     data = load("digit_sequences", split="test")
     whole = run.predict(data.images).probabilities
     lists = [[n for n in row if n] for row in data.images.tolist()]

@@ -66,7 +66,7 @@ class Run:
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.image))
-        what = f"{self.recipe['model']['name']}, {self._noun} {shape}, {len(self.classes)} classes"
+        what = f"{self.recipe['model']['name']}, {self._noun} of shape {shape}, {len(self.classes)} classes"
         return f"Run({self.folder}: {what}, {self.weights} weights)"
 
     def _repr_html_(self) -> str:
