@@ -27,7 +27,7 @@ def machine_memory() -> int:
 
 
 def peak_memory() -> int:
-    """Return the most bytes of memory that this process has used; where /proc exists, without those of its parent."""
+    """Return the peak of this process's memory in bytes; where /proc is missing, it may be the peak of its parent."""
     status = Path("/proc/self/status")
     if status.exists():
         fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)

@@ -433,7 +433,7 @@ class Tensor(Box):
     take = _method(indexing.take)
 
     def flatten(self, start: int = 0) -> Any:
-        """Return the tensor with its axes from `start` on merged: ``t.flatten(1)`` keeps the axis of the batch."""
+        """Return the tensor with axis `start` and all later axes merged; ``t.flatten(1)`` keeps the batch axis."""
         if not 0 <= start <= self.ndim:
             raise OptionError(f"flatten: expected start from 0 to {self.ndim}, the number of axes, got {start}")
         return self.reshape(*self.shape[:start], math.prod(self.shape[start:]))

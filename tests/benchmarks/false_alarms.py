@@ -68,7 +68,7 @@ def total(entries: list[dict[str, Any]], key: str) -> Any:
 
 
 def next_layer(done: Entries, names: list[str], each: int, pooled: int) -> str | None:
-    """Return the next layer: the first with fewer than EACH draws, or else the one that has taken the least time."""
+    """Return the layer with the fewest draws while any has fewer than EACH, then the one that took the least time."""
     lacking = [name for name in names if total(done[name], "draws") < each]
     if lacking:
         return min(lacking, key=lambda name: total(done[name], "draws"))
@@ -114,10 +114,11 @@ def page(found: dict[str, Any]) -> str:
         f"{min(r['draws'] for r in rows):,} for each layer. A judgment is the result of one property on one case.",
         f"Of {total(rows, 'comparisons'):,} judgments, **{alarms} were false alarms**. The run took "
         f"{total(rows, 'seconds') / 60:.0f} minutes,",
-        f"in batches of {found['batch']} structures.",
+        f"in batches of {found['batch']} cases.",
         "",
-        "A draw is one structure with the values drawn for it. It counts once, even if the layer has statistics or",
-        "random numbers and is checked in both modes. A judgment is *undecided* if the oracle declines it: at a kink,",
+        "A draw is one case (arguments, options, input shapes) with the values drawn for it. It counts once, even if",
+        "the layer has statistics or random numbers and is checked in both modes. A judgment is *undecided* if the",
+        "oracle declines it: at a kink,",
         "or where numbers are too large for finite differences. *Nearest to its tolerance* is the largest error over",
         "all draws, as a share of its tolerance.",
         "",

@@ -26,6 +26,7 @@ def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "TURN_SECONDS", 0.001)
 
 
+@pytest.mark.slow
 def test_json_has_the_documented_keys(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--without-numba", "--rounds", "2", "--threads", "1", "--batch", "2", "--json"]
     assert main(["bench", "lenet5", *options]) == 0

@@ -345,6 +345,7 @@ def test_a_lost_nan_fails():
     assert failing(Swallows) == ["non_finite"]
 
 
+@pytest.mark.slow
 def test_random_layers_must_vary_and_have_the_right_mean():
     class Noise(Elementwise):
         def __init__(self, *, scale=1.0):

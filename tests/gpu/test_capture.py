@@ -73,6 +73,7 @@ def test_captured_steps_equal_usual_steps_bit_for_bit() -> None:
 
 
 @needs_a_compiler
+@pytest.mark.slow
 def test_captured_steps_of_raw_kernels_equal_usual_steps() -> None:
     with simulated_gpu():
         both = [trainer(STRICT.name, schedule=CosineDecay(length=2), capture=c) for c in (False, True)]

@@ -148,6 +148,7 @@ def test_float16_steps_can_be_captured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_a_compiler
+@pytest.mark.slow
 def test_training_in_float16_with_raw_kernels() -> None:
     usual = trainer("cpu", precision="float16")
     usual.train(2)

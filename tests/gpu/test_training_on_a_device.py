@@ -180,6 +180,7 @@ def test_augmentation_on_a_device_gives_the_same_batches(step: Augmentation) -> 
     assert x.dtype == to_host(x_there).dtype
 
 
+@pytest.mark.slow
 def test_a_run_may_resume_on_another_device(tmp_path: Path) -> None:
     recipe = find_recipe("lenet5").override(["training.epochs=2", "data.per_class=20", "schedule.length=2"])
     with tgl.reference_only():

@@ -134,6 +134,7 @@ def test_plane_contributions_by_the_chain_rule(dense_ending: Sequential) -> None
 
 
 @pytest.mark.parametrize("name", ["gap7", "resnet20"])
+@pytest.mark.slow
 def test_after_an_average_both_maps_and_both_contributions_agree(name: str) -> None:
     model = models[name](rng=0)
     model["output"].bias.assign(np.linspace(1, 2, model["output"].bias.size, dtype="float32"))

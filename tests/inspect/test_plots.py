@@ -172,6 +172,7 @@ def test_runs_keep_their_curves_of_validation_and_test(tmp_path: Path) -> None:
         read_runs(tmp_path / "runs")
 
 
+@pytest.mark.slow
 def test_the_command_draws_finished_runs(tmp_path: Path, capsys: Capture) -> None:
     for seed in (0, 1):
         made_run(tmp_path / "runs" / str(seed), recipe="lenet5", seed=seed, accuracy=0.9)

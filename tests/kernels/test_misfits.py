@@ -120,6 +120,7 @@ def accepts(x: Any, y: Any) -> Any:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked")
+@pytest.mark.slow
 def test_a_kernel_that_ends_the_process_does_not_end_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
     (first,) = hold_to_misfits(halves(ends_the_process), COUNT).values()
     assert first.endswith("or a misfit before it: the process ended by SIGSEGV")

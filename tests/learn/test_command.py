@@ -170,6 +170,7 @@ def test_the_plugin_exercise_is_a_complete_distribution(desk: Path, capsys: Capt
     ]
 
 
+@pytest.mark.slow
 def test_the_finished_plugin_passes_its_own_tests(desk: Path) -> None:
     """Outside of the grader, its package can be imported like any other, and its layer conforms."""
     assert learn("start", "plugin", "snake") == 0

@@ -28,7 +28,7 @@ from tinygrad_lab_layers import (
 plant(
     "mask_redrawn_backward",
     "dropout",
-    "the rule draws another mask than the forward",
+    "the rule draws a different mask than the forward does",
     rules={dropout: {"x": lambda g, key, rate, shared: dropout(g, key=key + 1, rate=rate, shared=shared)}},
 )
 plant(
@@ -170,7 +170,7 @@ class InPlace(ReLU):
 
 @tgl.primitive
 def tanh_in_place(xp: Any, x: Any) -> Any:
-    """Return the hyperbolic tangent, with a rule that saves a temporary array."""
+    """Return the hyperbolic tangent, with a rule that overwrites its cotangent."""
     return xp.tanh(x)
 
 
@@ -188,7 +188,7 @@ class WritesIntoCotangent(Tanh):
         return tanh_in_place(x)
 
 
-@planted("empty_batch_divides", "dense", "rows are scaled by n / n, NaN for an empty batch", by="zero_size")
+@planted("empty_batch_divides", "dense", "rows are scaled by n / n, an error for an empty batch", by="zero_size")
 class EmptyBatchDivides(Dense):
     def forward(self, x: Any) -> Any:
         n = x.shape[0]

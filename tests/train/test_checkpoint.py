@@ -389,6 +389,7 @@ def kill_at_random_moments(folder: Path, kills: int) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+@pytest.mark.slow
 def test_kill_at_random_moments(tmp_path: Path) -> None:
     kill_at_random_moments(tmp_path, 4)
 

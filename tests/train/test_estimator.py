@@ -149,7 +149,7 @@ def test_validation_images_are_split_off_if_something_needs_them(digits: tuple[A
         ({"image": (8, 8, 3)}, ShapeError, r"image=\(height, width, channels\) of the 64 features"),
         ({"image": 8}, ShapeError, "of the 64 features in a row, got 8"),
         ({"recipe": None}, OptionError, "expected the name of a recipe or a Recipe, got None"),
-        ({"data__per_class": 3}, OptionError, "expected settings of the data out of .*'data__per_class'"),
+        ({"data__per_class": 3}, OptionError, "expected no settings of the data except .*'data__per_class'; leave"),
         ({"epochs": 0}, ConfigError, "epochs: expected 1 or more, got 0"),
         ({"image": (8, 8, 1), "data__size": (4, 4)}, ShapeError, "at least 5x5 for the window, got 4x4"),
         ({"recipe": SMALL, "image": (8, 8, 1), "model__layers": LAYERS[:1]}, ConfigError, "network of 10 outputs"),

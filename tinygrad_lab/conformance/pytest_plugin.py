@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
 
 def pytest_sessionfinish() -> None:
-    """End the process that builds layers again, if it is running."""
+    """Stop the second process, in which the kit rebuilds layers, if it is running."""
     module = sys.modules.get("tinygrad_lab.conformance.meta.fresh_process")
     if module is not None:
         module.FRESH.stop()

@@ -28,8 +28,8 @@ def check_layers(
 ) -> list[LayerResult]:
     """Check registered layers, all by default, and return the results.
 
-    If all layers are checked, their cases must also reach every kernel that belongs to no layer. On other devices, the
-    kernels of losses and optimizers count too, so losses and optimizers run as well.
+    If all layers are checked, their cases must also reach every kernel that belongs to no layer. If `devices` are
+    compared with the CPU, the kernels of losses and optimizers count too, so losses and optimizers are checked as well.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def inspect_one(name: str, **options: Unpack[Keywords]) -> LayerResult:
 def shared_kernels(reached: Collection[int], devices: Collection[str] = ()) -> list[LayerResult]:
     """Return a result for the kernels that no layer owns: some case must reach each of them.
 
-    The kernels of losses and optimizers count only if there are other devices, because only then do these run.
+    The kernels of losses and optimizers count only if `devices` are compared with the CPU, since only then do they run.
     """
     kernels = kernels_in("tinygrad_lab.", devices)
     beside = kernels_in("tinygrad_lab.losses.", devices)

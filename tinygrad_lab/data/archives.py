@@ -117,8 +117,9 @@ def _is_wanted(member: tarfile.TarInfo, by_path: dict[str, DataFile], archive: P
         return False
     if not member.isreg() or member.size != file.size:
         raise DataError(
-            f"{archive}: refused, because its member {member.name!r} is not a plain file of {file.size} bytes, "
-            f"but of type {member.type!r} with {member.size}"
+            f"{archive}: refused, because its member {member.name!r} is not a plain file of {file.size} bytes, but "
+            f"{f'one of {member.size}' if member.isreg() else 'a link, folder or device'}; delete the archive and run "
+            "`tinygrad-lab data fetch` again"
         )
     return True
 

@@ -125,7 +125,7 @@ class Search:
         size, scale = _size(gradient), 0.0 if value is None else _size(value)
         if canceled := self._canceled(node):
             return "vanishing", [canceled]
-        eps = min(np.finfo(gradient.dtype).eps, np.finfo(np.float32).eps)  # that of float16 is no small gradient
+        eps = min(np.finfo(gradient.dtype).eps, np.finfo(np.float32).eps)  # float16's is too large a bound
         if size < eps * (scale or 1.0):
             return "vanishing", [self._shrinking(node)]
         if value is not None and size > _LARGE * max(scale, 1.0):
@@ -160,7 +160,7 @@ class Search:
         view = replace(seen_in(operation), labels=self.seen(operation.node).labels if operation.node else {})
         kind, text = why_result_not_finite(view)
         if self._masked(operation):
-            text = f"{text}; where() leaves it out, but its rule still runs, and 0 times infinity is NaN"
+            text = f"{text}; where() leaves these elements out, but the rule runs on them, and 0 times infinity is NaN"
             return self.cause("masked_infinity", text, place=operation.place)
         return self.cause(kind, text, place=operation.place)
 
@@ -188,7 +188,7 @@ class Search:
             yield from self._hooked(current, finite=True)
 
     def _hooked(self, node: Node, *, finite: bool = False) -> Iterator[Cause]:
-        """Yield the hooks of a node, if they made its gradient 0 or (`finite`) NaN or infinite."""
+        """Yield the last hook of a node if its hooks made the gradient 0 or, with `finite`, NaN or infinite."""
         if not node.hooks:
             return
         before = [g for _, g in self.users.get(node, ())]

@@ -166,7 +166,10 @@ class Exercise:
         files = self.solution
         places = [name for name, text in files.items() for _ in range(text.count(mistake.old))]
         if len(places) != 1:
-            raise ConfigError(f"{self.name}: expected {mistake.name!r} to change one place, got {len(places)}")
+            raise ConfigError(
+                f"{self.name}: expected the text that the mistake {mistake.name!r} replaces once in the solution, "
+                f"found it {len(places)} times; correct its entry `old`"
+            )
         return files | {places[0]: files[places[0]].replace(mistake.old, mistake.new)}
 
 

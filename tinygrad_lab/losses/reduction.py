@@ -99,7 +99,7 @@ def check_labels(who: str, labels: Any, like: Any) -> tuple[Any, Any]:
 
 
 def waits(array: Any) -> bool:
-    """Return whether reading an array's values would wait for a GPU; False under `detect_anomaly`, which may wait."""
+    """Return whether an array must not be read, since that waits for a GPU; `detect_anomaly` allows waiting."""
     return device_name(array) != "cpu" and not SETTINGS.get().watcher
 
 

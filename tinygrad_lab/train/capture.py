@@ -5,8 +5,8 @@ with their arguments, so one launch does the same work without waiting. A launch
 the same addresses. Everything that differs between steps must therefore be in device memory:
 
 - The batch is copied into the arrays of the recorded batch.
-- Parameters, statistics and the optimizer's arrays are updated in place. (Elsewhere updates write fresh arrays; copy
-  the values of a captured training to keep them.)
+- Parameters, statistics and the optimizer's arrays are updated in place. (Without a graph, an update
+  never overwrites an array that you hold. With one it does: copy the values that you want to keep.)
 - The step number is an array; each launch adds one and computes the keys of its random draws from it.
 - The rates of the update (learning rate, bias corrections of Adam) are computed on the host, exactly as without a
   graph, for many steps ahead, and sent together; each launch takes the next row.

@@ -230,8 +230,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         settings = self._settings()
         self._check_names(settings)
         if unused := [name for name in settings if name.startswith("data") and name not in _DATA]:
-            known = f"settings of the data out of {_DATA}, because fit gets the data themselves"
-            raise OptionError(f"ImageClassifier: expected {known}, got {unused[0]!r}")
+            why = "because fit gets the data themselves"
+            known = f"no settings of the data except {', '.join(_DATA)}, {why}"
+            raise OptionError(f"ImageClassifier: expected {known}, got {unused[0]!r}; leave it out")
         if self.epochs is not None:
             settings["training__epochs"] = self.epochs
         if self.random_state is not None:

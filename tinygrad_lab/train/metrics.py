@@ -28,7 +28,10 @@ def check_metric_names(who: str, names: Iterable[str]) -> None:
         A name is reserved.
     """
     if taken := sorted(set(RESERVED).intersection(names)):
-        raise OptionError(f"{who}: expected metrics with names other than {', '.join(RESERVED)}, got {taken[0]!r}")
+        raise OptionError(
+            f"{who}: expected names that are not those of other entries of a result, got {taken[0]!r}; remove it, or "
+            "rename the metric"
+        )
 
 
 def accuracy(logits: Any, labels: Array) -> Array:

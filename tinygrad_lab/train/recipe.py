@@ -454,9 +454,9 @@ def _check_options(tables: Table, settings: Iterable[str], who: str) -> None:
 
 def _check_amounts(tables: Table, who: str) -> None:
     one_of(tables["training"].get("test", TEST[0]), TEST, f"{who}: training.test")
-    named = tables["training"].get("metrics", ())
+    named = [name for name in tables["training"].get("metrics", ()) if name != "accuracy"]
     try:
-        check_metric_names(f"{who}: training.metrics", [name for name in named if name != "accuracy"])
+        check_metric_names(f"{who}: training.metrics", named)
     except OptionError as error:
         raise ConfigError(str(error)) from None
     for (table, key), least in _LEAST.items():

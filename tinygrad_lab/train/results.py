@@ -98,10 +98,10 @@ marked *validation* gives accuracies on validation images, of runs that did not 
 on different images are not compared.
 
 [`verdict`](../../explanation/when-a-difference-counts.md) compares a variant with its recipe. It gives the mean
-difference over the seeds that both ran, with its 95 % interval; the level is higher where seeds were added until a
-verdict decided. If the interval contains 0, the verdict is *undecided*, and the page estimates how many more seeds
-would decide. Trying several settings and keeping the best on the test images also biases a figure; a remark marks such
-recipes. `tinygrad-lab results` makes this page from the files in this folder.
+difference over the seeds that both ran, with its 95 % confidence interval; where seeds were added until a verdict
+decided, the confidence level is higher. If the interval contains 0, the verdict is *undecided*, and the page
+estimates how many more seeds would decide. Trying several settings and keeping the best on the test images also biases
+a figure; a remark marks such recipes. `tinygrad-lab results` makes this page from the files in this folder.
 """
 
 

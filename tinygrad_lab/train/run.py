@@ -236,7 +236,7 @@ def _figure(trainer: Trainer, test: Loader, epoch: int) -> Metrics:
 class _Recorder(Callback):
     """Writes the metrics and a checkpoint after each epoch.
 
-    It runs after the callbacks that may end the training, whose reason it saves, and before the reporter.
+    It runs before the reporter, and after the callbacks that may end the training, so that it can save their reason.
     """
 
     def __init__(self, trainer: Trainer, folder: Path, checkpoints: CheckpointFolder) -> None:

@@ -28,7 +28,7 @@ _COUNTS = range(2**63)
 
 
 def check_trainer_state(state: Any, splits: Collection[str]) -> None:
-    """Check a trainer's state: no part may be missing, of another type, or contradict the others.
+    """Check a trainer's state: no part may be missing, have the wrong type, or contradict the others.
 
     Parameters
     ----------

@@ -152,7 +152,10 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: str) 
     if member.flag_bits & _LOCKED:
         raise StateError(f"{place}: expected an array without a password, got an encrypted one")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise StateError(f"{place}: expected a stored or deflated array, got zip compression {member.compress_type}")
+        raise StateError(
+            f"{place}: expected an array without compression or with deflate, got zip method {member.compress_type}; "
+            "save the file again with numpy.savez or numpy.savez_compressed"
+        )
     try:
         with archive.open(member) as stream:
             shape, fortran, dtype = _read_header(stream, place)

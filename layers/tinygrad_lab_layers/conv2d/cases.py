@@ -61,7 +61,7 @@ cases = LayerCases(
     draw_case(),
     reference=reference,
     kink_distance=kink_distance,
-    examples=(  # rare in random draws: odd padding on one side, a stride that skips pixels, two dilations
+    examples=(  # rare in random draws: more padding on one side, a stride that skips pixels, a dilation for each axis
         Case(args=(1, 2), options={"kernel_size": (2, 3), "padding": "same"}, inputs=(Input((2, 3, 3, 1)),)),
         Case(
             args=(2, 2),

@@ -1,6 +1,7 @@
 r"""Padding of images.
 
-.. math:: y_{n,h,w,c} = x_{n,\; h - t,\; w - l,\; c} \text{ inside}, \qquad 0 \text{ or the nearest pixel outside}
+.. math:: y_{n,h,w,c} = x_{n,\; h - t,\; w - l,\; c} \text{ inside}, \qquad
+          0 \text{ or the nearest pixel of x elsewhere}
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ class Pad2d(tgl.Layer):
     r"""Pads images with zeros or by repeating their edge.
 
     .. math:: y_{n,h,w,c} = x_{n,\; h - t,\; w - l,\; c} \text{ inside}, \qquad
-              0 \text{ or the nearest pixel outside}
+              0 \text{ or the nearest pixel of x elsewhere}
 
     Here t is the padding at the top and l that on the left.
 

@@ -63,8 +63,8 @@ def directions_of(trial: Trial) -> Iterator[tuple[str, Direction]]:
     """Yield the directions to differentiate along, each with the name of its argument.
 
     These are all unit vectors if there are at most `Effort.full` of them. Otherwise there are two kinds: random
-    directions of all arguments together, with "" for a name, in which no coordinate is small; and some unit vectors of
-    each argument, because a single random direction more often than not misses an error of 1 % in one of 1,000
+    directions of all arguments together, in which no coordinate is small, with "" as their name; and some unit vectors
+    of each argument, because a single random direction more often than not misses an error of 1 % in one of 1,000
     coordinates.
     """
     rng, effort, count = trial.rng, trial.effort, len(trial.arrays)
@@ -144,7 +144,7 @@ def second_order(trial: Trial) -> Measure | None:
     Catches rules that treat a saved value as a constant although it depends on the arguments. Such rules give right
     first derivatives.
     """
-    if not trial.arrays or not trial.outputs or not trial.gradients:  # access checks that they are finite
+    if not trial.arrays or not trial.outputs or not trial.gradients:  # reading them checks that they are finite
         return None
 
     def backward(arrays: Sequence[Array]) -> list[Array]:

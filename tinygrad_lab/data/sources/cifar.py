@@ -69,7 +69,10 @@ class CIFAR10(Source):
         images = np.concatenate([images for images, _ in parts])
         labels = np.concatenate([labels for _, labels in parts])
         if len(images) != self.sizes[split]:
-            raise DataError(f"{self.name}: expected {self.sizes[split]} {split} images, got {len(images)}")
+            raise DataError(
+                f"{self.name}: expected {self.sizes[split]} {split} images, got {len(images)}; delete the files in "
+                f"{folder} and run `tinygrad-lab data fetch {self.name}`"
+            )
         data = Dataset(images, labels, classes=self._read_classes(folder), name=self.name)
         return data.resize(size) if size else data
 
@@ -87,7 +90,8 @@ class CIFAR10(Source):
         data, labels = content.get("data"), content.get(self.label_key)
         if not (isinstance(data, np.ndarray) and data.shape[1:] == (3 * 32 * 32,)):
             raise DataError(
-                f"{file.path}: expected bytes of shape (N, 3072) under 'data', got {getattr(data, 'shape', 'none')}"
+                f"{file.path}: expected bytes of shape (N, 3072) under 'data', got {getattr(data, 'shape', 'none')}; "
+                f"delete the file and run `tinygrad-lab data fetch {self.name}`"
             )
         if not (isinstance(labels, list) and len(labels) == len(data) and all(isinstance(i, int) for i in labels)):
             raise DataError(

@@ -12,7 +12,7 @@ from tinygrad_lab.errors import OptionError
 
 PRODUCTS = ("float32", "tf32", "bf16")
 PLANS = ("deterministic", "fastest")
-ROUNDING = {"float32": 0.0, "tf32": 2.0**-9, "bf16": 2.0**-7}  # relative to sum |x| |y|: four times a factor's
+ROUNDING = {"float32": 0.0, "tf32": 2.0**-9, "bf16": 2.0**-7}  # bound, relative to sum |x| |y|
 
 
 @dataclass(frozen=True, slots=True)

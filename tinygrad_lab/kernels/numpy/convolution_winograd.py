@@ -34,7 +34,7 @@ class _Tiles(NamedTuple):
         return math.prod(self.counts) * (self.m + self.r - 1) ** 2 * channels * itemsize
 
     def transformed(self, x: Array, matrix: Array, begin: Pair) -> Array:
-        """Return M d M' for all square tiles d; a tile is as wide as M has columns: (n * n, tiles, C)."""
+        """Return M d M' for all square tiles d, as (n * n, tiles, C) if M has n rows; d has a row for each column."""
         width, (down, across) = matrix.shape[1], self.counts
         seen = surrounded(x, begin, ((down - 1) * self.m + width, (across - 1) * self.m + width))
         image, row, column, channel = seen.strides
@@ -91,7 +91,7 @@ def gradient_w(x: Array, g: Array, kernel_size: Pair, how: Options, m: int) -> A
     def work(part: int, images: slice) -> None:
         lefts = tiles.transformed(x[images], tile, tiles.begin)
         rights = tiles.transformed(g[images], np.ascontiguousarray(output.T), (0, 0))
-        for first in range(0, len(lefts), step):  # a few products at a time: they are as large as the sum
+        for first in range(0, len(lefts), step):  # a few products at a time: all together are as large as the sum
             some = slice(first, first + step)
             parts[part, some] += np.matmul(lefts[some].transpose(0, 2, 1), rights[some])
 

@@ -1,8 +1,9 @@
 """Winograd (Toom-Cook) convolution: transform, multiply, transform back, on blocks of tiles that stay in the cache.
 
-A block of tiles is transformed into n * n matrices (tile, channel). Each is multiplied by its transformed filter, and
-the products are transformed back, with bias and ReLU. Tables of addresses let tiles at the border be handled like all
-others: pixels outside of an image are read from a vector of zeros and written to a vector that is never read.
+A block of tiles is transformed into n * n matrices (tile, channel). Matrix k is multiplied by the matrix (channel,
+output) of the elements k of all transformed filters. The products are transformed back, with bias and ReLU. Tables of
+addresses let tiles at the border be handled like all others: pixels outside of an image are read from a vector of zeros
+and written to a vector that is never read.
 
 See `tinygrad_lab.kernels.winograd` for the formula and the papers.
 """
@@ -187,7 +188,7 @@ def spread_kernel(m: int, r: int) -> Any:
 
 @jit
 def multiply_transforms(lefts, rights, count, channels, sums, first, last):
-    """Add the products of `count` transformed tiles, summed over tiles, to sums[0, k]; blocks are k."""
+    """Add the products of `count` transformed tiles, summed over the tiles, to each sums[0, k]; a block is one k."""
     depth, width = lefts.shape[2], rights.shape[2]
     rows = depth * np.arange(count)
     for k in range(first, last):
