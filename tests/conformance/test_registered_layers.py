@@ -10,7 +10,7 @@ from tinygrad_lab.conformance.session import shared_kernels
 from tinygrad_lab.conformance.trials.search import Profile
 from tinygrad_lab.registry import layers
 
-LONG = {"batch_norm", "bottleneck", "conv2d_transpose", "inception", "lstm", "residual"}  # take much longer than the others
+LONG = {"batch_norm", "bottleneck", "conv2d_transpose", "inception", "lstm", "residual"}  # take seconds
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_a_metric_that_returns_something_else_is_named() -> None:
 
 @pytest.mark.parametrize("name", ["accuracy", "epoch", "images", "loss"])
 def test_a_metric_does_not_replace_another_entry_of_a_result(name: str) -> None:
-    model, match = network(), f"names that are not those of other entries of a result, got '{name}'; remove"
+    model, match = network(), f"expected names that are not those of other entries of a result, got '{name}'; remove"
     with pytest.raises(OptionError, match=f"^evaluate: {match}"):
         evaluate(model, softmax_cross_entropy, batches(8), {name: top5})
     with pytest.raises(OptionError, match=f"^Trainer: {match}"):

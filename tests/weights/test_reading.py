@@ -116,8 +116,8 @@ def changed(path: Path, place: int, bits: int) -> Path:
     [
         (0, 0x01, "expected an array without a password, got an encrypted one"),
         (0, 0x20, "expected an array without a password"),
-        (2, 99, "without compression or with deflate, got zip method 99; save"),
-        (2, zipfile.ZIP_BZIP2, "without compression or with deflate, got zip method 12; save"),
+        (2, 99, "expected an array without compression or with deflate, got zip method 99; save"),
+        (2, zipfile.ZIP_BZIP2, "expected an array without compression or with deflate, got zip method 12; save"),
         (2, zipfile.ZIP_DEFLATED, "expected undamaged bytes, got: "),
     ],
 )
