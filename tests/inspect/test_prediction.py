@@ -35,7 +35,8 @@ def test_figures_agree_with_scikit_learn(report: Report) -> None:
     scores = metrics.precision_recall_fscore_support(true, found.labels, labels=labels, zero_division=np.nan)
     for ours, theirs in zip(("precision", "recall", "images"), (scores[0], scores[1], scores[3]), strict=True):
         np.testing.assert_allclose([getattr(score, ours) for score in report.classes], theirs)
-    if len(labels) > 2:
+    distinct = all(len(set(row)) == len(row) for row in found.probabilities.tolist())
+    if len(labels) > 2 and distinct:  # scikit-learn ranks equal probabilities in another order
         expected = metrics.top_k_accuracy_score(true, found.probabilities, k=2, labels=labels)
         assert report.top(2) == pytest.approx(expected)
     assert report.top(99) == 1
