@@ -377,6 +377,46 @@ REGISTRIES: Mapping[str, Registry] = {
     for one in (layers, cases, models, losses, optimizers, schedules, datasets, augmentations, metrics)
 }
 """Every registry by its kind."""
+KINDS: Mapping[str, Registry] = {
+    "layer": layers,
+    "loss": losses,
+    "optimizer": optimizers,
+    "schedule": schedules,
+    "augmentation": augmentations,
+    "data": datasets,
+    "metric": metrics,
+    "model": models,
+}
+"""The registries of plugins by the word for one plugin; `cases` are not plugins of their own."""
+
+
+def plugins_named(names: Sequence[str] = (), kind: str | None = None) -> list[tuple[str, str]]:
+    """Return the plugins of the given names as pairs of kind and name; without names, all plugins.
+
+    Plugins of different kinds may have the same name. All of them are returned, unless a kind is given.
+
+    Raises
+    ------
+    PluginError
+        No plugin has one of the names, or two distributions register it.
+
+    Examples
+    --------
+    >>> plugins_named(["dense", "cosine"])
+    [('layer', 'dense'), ('schedule', 'cosine')]
+    """
+    kinds = KINDS if kind is None else {kind: KINDS[kind]}
+    found = []
+    for name in names:
+        of_name = [(word, name) for word, registry in kinds.items() if name in registry]
+        if not of_name:
+            what = f"a {kind}" if kind else "a plugin"
+            known = sorted(set().union(*kinds.values()))
+            raise PluginError(f"expected the name of {what}, got {name!r}; {hint(name, known)}")
+        for word, _ in of_name:
+            KINDS[word].plugin(name)
+        found += of_name
+    return found if names else [(word, name) for word, registry in kinds.items() for name in registry]
 
 
 def describe(layer: Layer) -> dict[str, Any]:

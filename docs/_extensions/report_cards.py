@@ -30,11 +30,11 @@ def write(layers: list[dict[str, Any]]) -> None:
 
 def main() -> int:
     """Check all registered layers of this distribution and write the file; return 1 if one fails, else 0."""
-    from tinygrad_lab.conformance.session import check_layers
+    from tinygrad_lab.conformance.session import check_plugins
     from tinygrad_lab.registry import layers
 
     names = [name for name, plugins in layers.plugins().items() if plugins[0].distribution == "tinygrad-lab"]
-    results = check_layers(names)
+    results = check_plugins(names, kind="layer")
     write([result.as_json() for result in results])
     return 0 if all(result.passed for result in results) else 1
 

@@ -75,8 +75,8 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_json_has_the_documented_form(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "tanh", "--examples", "3", "--json"]) == 0
-    (layer,) = json.loads(capsys.readouterr().out)["layers"]
-    assert set(layer) == {"name", "passed", "seconds", "properties"}
+    (layer,) = json.loads(capsys.readouterr().out)["plugins"]
+    assert set(layer) == {"kind", "name", "passed", "skipped", "seconds", "properties"}
     assert (layer["name"], layer["passed"]) == ("tanh", True)
     for prop in layer["properties"]:
         assert set(prop) == {"name", "passed", "examples", "worst_error", "tolerance"}
@@ -131,7 +131,7 @@ def test_a_broken_layer_gives_status_1_and_the_others_are_checked(stranger: Path
     command = ["check", "acme.wrong", "acme.missing", "acme.swish", "--examples", "3", "--json"]
     done = run("-m", "tinygrad_lab", *command, folder=tmp_path, site=stranger)
     assert done.returncode == 1
-    verdicts = {layer["name"]: layer["passed"] for layer in json.loads(done.stdout)["layers"]}
+    verdicts = {layer["name"]: layer["passed"] for layer in json.loads(done.stdout)["plugins"]}
     assert verdicts == {"acme.wrong": False, "acme.missing": False, "acme.swish": True}
 
 
@@ -161,7 +161,7 @@ def test_pytest_under_xdist(stranger: Path, tmp_path: Path) -> None:
 def test_pytest_refuses_unknown_names(tmp_path: Path) -> None:
     done = run("-m", "pytest", "--conformance=nobody", "-p", "no:cacheprovider", folder=tmp_path)
     assert done.returncode == 4
-    assert "unknown layer: nobody" in done.stderr
+    assert "expected the name of a plugin, got 'nobody'" in done.stderr
 
 
 def test_the_pytest_plugin_does_not_import_the_kit() -> None:

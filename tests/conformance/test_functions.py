@@ -12,7 +12,7 @@ import tinygrad_lab as tgl
 from tests.conformance.samples import rows, square, square_constant, square_halved
 from tinygrad_lab import registry
 from tinygrad_lab.conformance import Case, Input, check_function, check_loss, check_optimizer, check_vjp
-from tinygrad_lab.conformance.losses import inspect_loss
+from tinygrad_lab.conformance.kinds.losses import inspect_loss
 from tinygrad_lab.conformance.meta.adequacy import demand_reached, kernels_in
 from tinygrad_lab.conformance.trials.results import NonconformanceError
 from tinygrad_lab.errors import ConfigError

@@ -14,9 +14,9 @@ import tests.strict_device  # noqa: F401  registers the device
 import tinygrad_lab as tgl
 from tests.conformance.samples import Elementwise, matrix_cases, row_cases
 from tinygrad_lab.conformance import Case, Input, Law, LayerCases, check_vjp, inspect_layer
-from tinygrad_lab.conformance.losses import LOSS, inspect_loss, reductions
+from tinygrad_lab.conformance.kinds.losses import LOSS, inspect_loss, reductions
+from tinygrad_lab.conformance.kinds.optimizers import OPTIMIZER, PROPERTIES, OptimizerTrial
 from tinygrad_lab.conformance.meta.fresh_process import rebuilt_here
-from tinygrad_lab.conformance.optimizers import OPTIMIZER, OptimizerTrial, inspect_optimizer
 from tinygrad_lab.conformance.properties import FUNCTION, LAYER, ONCE, RULES
 from tinygrad_lab.conformance.properties.agreement import check_law
 from tinygrad_lab.conformance.properties.laws import LAWS
@@ -80,7 +80,7 @@ OPTIMIZER_FINDS = {
 
 def test_every_property_has_an_entry() -> None:
     assert FINDS.keys() == {*LAYER, *FUNCTION, *RULES, *LOSS, *ONCE}
-    assert OPTIMIZER_FINDS.keys() == OPTIMIZER.keys()
+    assert OPTIMIZER_FINDS.keys() == PROPERTIES.keys()
 
 
 def spoiled(xp: Any, array: Any, where: str, value: float) -> Any:
@@ -283,9 +283,9 @@ def test_each_property_of_an_optimizer_reports_it(name: str, value: float) -> No
     def trial(part: str) -> OptimizerTrial:
         return OptimizerTrial(Descent, Case(options={"lr": 0.1, "part": part, "value": value}, inputs=(Input((2, 3)),)))
 
-    finds_nothing(lambda: OPTIMIZER[name](trial("nothing")))
+    finds_nothing(lambda: PROPERTIES[name](trial("nothing")))
     for part in OPTIMIZER_FINDS[name]:
-        finds_it(lambda part=part: OPTIMIZER[name](trial(part)))  # type: ignore[misc]  # its default
+        finds_it(lambda part=part: PROPERTIES[name](trial(part)))  # type: ignore[misc]  # its default
 
 
 @pytest.mark.parametrize("value", VALUES)
@@ -295,7 +295,7 @@ def test_the_kernels_property_of_an_optimizer_reports_it(value: float) -> None:
 
     momentum_update.kernels.register("numpy", error_bound=1e-6)(wrong)
     try:
-        found = headlines(inspect_optimizer("sgd", examples=5, properties=["kernels"]))
+        found = headlines(OPTIMIZER.inspect("sgd", examples=5, properties=["kernels"]))
     finally:
         del momentum_update.kernels[0]
     assert "expected finite numbers" in found["kernels"]

@@ -14,7 +14,7 @@ from tests.gpu.test_training_on_a_device import trainer, values
 from tests.strict_device import STRICT
 from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.conformance import inspect_layer
-from tinygrad_lab.conformance.session import check_layers
+from tinygrad_lab.conformance.session import check_plugins
 from tinygrad_lab.kernels.cupy import launch
 
 pytestmark = needs_a_compiler
@@ -24,7 +24,7 @@ pytestmark = needs_a_compiler
 def test_the_whole_kit() -> None:
     """Layers, losses and optimizers conform and reach every kernel that is registered for CuPy."""
     with simulated_gpu(), using(providers=frozenset({"cupy"})):
-        results = check_layers(examples=3, devices=[STRICT.name], properties=["devices", "kernels", "adequacy"])
+        results = check_plugins(examples=3, devices=[STRICT.name], properties=["devices", "kernels", "adequacy"])
     assert [report for result in results for report in result.reports()] == []
     assert len(results) > 50
     assert results[-1].properties["kernels"].examples >= 30, "kernels that belong to no layer"

@@ -13,7 +13,7 @@ from tests.gpu.hooks import watching
 from tests.gpu.test_training_on_a_device import trainer
 from tinygrad_lab.autograd.settings import using
 from tinygrad_lab.backend import find_backend
-from tinygrad_lab.conformance.session import check_layers
+from tinygrad_lab.conformance.session import check_plugins
 from tinygrad_lab.kernels.cupy import cudnn, using_gpu_options
 from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_w, conv2d_grad_x
 from tinygrad_lab.train import Callback, Trainer
@@ -92,7 +92,7 @@ def test_a_step_does_not_wait_and_has_only_the_documented_transfers(capture: boo
 def test_the_whole_kit() -> None:
     """Layers, losses and optimizers on CuPy agree with NumPy, and every kernel with its reference."""
     with using(providers=frozenset({"cupy"})):
-        results = check_layers(examples=3, devices=["cuda"], properties=["devices", "kernels", "adequacy"])
+        results = check_plugins(examples=3, devices=["cuda"], properties=["devices", "kernels", "adequacy"])
     assert [report for result in results for report in result.reports()] == []
 
 

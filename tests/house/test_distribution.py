@@ -14,6 +14,8 @@ import pytest
 
 from tests.house.source import PACKAGES, ROOT
 from tinygrad_lab.conformance import LayerCases
+from tinygrad_lab.conformance.cases.plugins import PluginCases
+from tinygrad_lab.registry import REGISTRIES
 
 METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 GROUPS: dict[str, dict[str, str]] = METADATA.get("entry-points", {})
@@ -25,7 +27,7 @@ POINTS += [EntryPoint(name, value, "console_scripts") for name, value in METADAT
 def test_entry_points_resolve(point: EntryPoint) -> None:
     if point.group == "tinygrad_lab.cases":
         pytest.importorskip("hypothesis")
-        assert isinstance(point.load(), LayerCases)
+        assert isinstance(point.load(), (LayerCases, PluginCases))
     else:
         assert point.load() is not None
 
@@ -37,7 +39,13 @@ def test_groups_and_names_are_in_order() -> None:
 
 def test_every_layer_has_cases() -> None:
     """The conformance kit would not check a layer without cases."""
-    assert GROUPS["tinygrad_lab.layers"].keys() == GROUPS["tinygrad_lab.cases"].keys()
+    assert GROUPS["tinygrad_lab.layers"].keys() <= GROUPS["tinygrad_lab.cases"].keys()
+
+
+def test_cases_belong_to_one_plugin() -> None:
+    """Cases have the name of their plugin, so a name with cases belongs to one kind."""
+    kinds = [GROUPS[f"tinygrad_lab.{kind}"] for kind in REGISTRIES if kind != "cases"]
+    assert not [name for name in GROUPS["tinygrad_lab.cases"] if sum(name in points for points in kinds) != 1]
 
 
 def test_every_module_of_the_wheel_is_in_the_tree(tmp_path: Path) -> None:

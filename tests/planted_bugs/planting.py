@@ -15,6 +15,7 @@ from unittest.mock import patch
 from tinygrad_lab.autograd.primitive import Primitive
 from tinygrad_lab.conformance import Case, LayerCases, check_vjp, inspect_layer
 from tinygrad_lab.conformance.checks import draw_inputs
+from tinygrad_lab.conformance.kinds.table import INSPECT
 from tinygrad_lab.conformance.trials.results import LayerResult, NonconformanceError
 from tinygrad_lab.conformance.trials.search import PROFILES, Profile, explore
 from tinygrad_lab.conformance.trials.subject import RuleSubject, Subject
@@ -180,3 +181,52 @@ def plant_vjp(
 
     title = f"{forward.__name__} (arrays)"
     add(Bug(name, title, wrong, by, inspect_with(damaged), inspect_with(right), subjects, planting_file()))
+
+
+@dataclass(frozen=True)
+class PluginBug:
+    """A planted bug in a plugin that is not a layer.
+
+    Parameters
+    ----------
+    kind, name : str
+        The kind of plugin, and the bug's name.
+    wrong : str
+        The mistake in words.
+    by : str
+        The property that must find it.
+    says : str
+        A part of the message that names the likely mistake.
+    damaged : object
+        The wrong plugin.
+    cases : object
+        Its cases, if it needs any.
+    """
+
+    kind: str
+    name: str
+    wrong: str
+    by: str
+    says: str
+    damaged: Any
+    cases: Any
+
+    def inspect(self, properties: Collection[str] | None, profile: Profile = CI) -> LayerResult:
+        """Check all or some properties of the wrong plugin."""
+        return INSPECT[self.kind](self.damaged, self.cases, properties=properties, profile=profile)
+
+
+PLUGIN_BUGS: dict[str, PluginBug] = {}
+
+
+def plant_plugin(kind: str, wrong: str, *, by: str, says: str = "", cases: Any = None) -> Callable[[Any], Any]:
+    """Plant the decorated class or function."""
+
+    def decorate(damaged: Any) -> Any:
+        name = f"{kind}_{damaged.__name__}"
+        if name in PLUGIN_BUGS:
+            raise ValueError(f"two planted bugs are called {name!r}")
+        PLUGIN_BUGS[name] = PluginBug(kind, name, wrong, by, says, damaged, cases)
+        return damaged
+
+    return decorate

@@ -1,4 +1,4 @@
-"""Check the gradients and other properties of layers, with the conformance kit."""
+"""Check the gradients and other properties of layers and other plugins, with the conformance kit."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.registry import KINDS
 
 NEEDS_HYPOTHESIS = "needs Hypothesis: pip install -e '.[kit]' in a clone, or pip install 'tinygrad-lab[kit]'"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("names", nargs="*", metavar="NAME", help="registered layers (default: all)")
-    parser.add_argument("--examples", type=int, metavar="N", help="cases drawn for each layer (15)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="registered plugins (default: all)")
+    parser.add_argument("--kind", choices=tuple(KINDS), help="check only this kind of plugins")
+    parser.add_argument("--examples", type=int, metavar="N", help="cases drawn for each plugin (15)")
     parser.add_argument(
         "--profile",
-        choices=("ci", "thorough"),
+        choices=("quick", "ci", "thorough"),
         default="ci",
-        help="thorough: 1000 cases for each layer, and larger Jacobians",
+        help="quick: 5 cases for each plugin; thorough: 1000 cases, and larger Jacobians",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="seed of the cases (0)")
     parser.add_argument(
@@ -33,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mutants",
         action="store_true",
-        help="damage the layer's own code in one place at a time, and check that the kit notices",
+        help="damage a layer's own code in one place at a time, and check that the kit notices",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the report card as a page")
@@ -41,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check the layers; the exit status is 0 if all pass, else 1."""
+    """Check the plugins; the exit status is 0 if all pass, else 1."""
     try:
-        from tinygrad_lab.conformance.session import check_layers
+        from tinygrad_lab.conformance.session import check_plugins
     except ModuleNotFoundError as error:
         if error.name != "hypothesis":
             raise
@@ -52,8 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.markup import escape
 
     with Console(stderr=True).status("") as status:
-        results = check_layers(
+        results = check_plugins(
             arguments.names,
+            kind=arguments.kind,
             profile=arguments.profile,
             examples=arguments.examples,
             seed=arguments.seed,
@@ -68,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 def report(results: list[Any], arguments: argparse.Namespace) -> None:
     """Print the card or JSON, and write the page if one is asked for."""
     if arguments.json:
-        print(json.dumps({"layers": [result.as_json() for result in results]}, indent=2))
+        print(json.dumps({"plugins": [result.as_json() for result in results]}, indent=2))
     else:
         from tinygrad_lab.conformance.report.card import print_card
 

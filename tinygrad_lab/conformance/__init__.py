@@ -1,4 +1,4 @@
-"""The conformance kit: properties that every layer must have, and the search for a case that breaks one.
+"""The conformance kit: properties that every plugin must have, and the search for a case that breaks one.
 
 ``tinygrad-lab check NAME``, ``pytest --conformance`` and `check_layer` run the same checks. Names are imported on first
 use, because the pytest plugin loads in every session and must be light.
@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from tinygrad_lab.conformance.cases import strategies as strategies
     from tinygrad_lab.conformance.cases.case import BadInput, Case, Inner, Input, Law, LayerCases
     from tinygrad_lab.conformance.cases.nested import kink_distance_of, reference_of
+    from tinygrad_lab.conformance.cases.plugins import MetricCases, OptimizerCases, ScheduleCases
     from tinygrad_lab.conformance.checks import check_function, check_layer, check_vjp, inspect_layer
-    from tinygrad_lab.conformance.losses import check_loss
-    from tinygrad_lab.conformance.optimizers import check_optimizer
+    from tinygrad_lab.conformance.kinds.losses import check_loss
+    from tinygrad_lab.conformance.kinds.metrics import check_metric
+    from tinygrad_lab.conformance.kinds.optimizers import check_optimizer
+    from tinygrad_lab.conformance.kinds.schedules import check_schedule
     from tinygrad_lab.conformance.properties.laws import in_evaluation, in_training
 
 _HOMES = {
@@ -25,10 +28,15 @@ _HOMES = {
     "Input": "cases.case",
     "Law": "cases.case",
     "LayerCases": "cases.case",
+    "MetricCases": "cases.plugins",
+    "OptimizerCases": "cases.plugins",
+    "ScheduleCases": "cases.plugins",
     "check_function": "checks",
     "check_layer": "checks",
-    "check_loss": "losses",
-    "check_optimizer": "optimizers",
+    "check_loss": "kinds.losses",
+    "check_metric": "kinds.metrics",
+    "check_optimizer": "kinds.optimizers",
+    "check_schedule": "kinds.schedules",
     "check_vjp": "checks",
     "in_evaluation": "properties.laws",
     "in_training": "properties.laws",
@@ -44,10 +52,15 @@ __all__ = [
     "Input",
     "Law",
     "LayerCases",
+    "MetricCases",
+    "OptimizerCases",
+    "ScheduleCases",
     "check_function",
     "check_layer",
     "check_loss",
+    "check_metric",
     "check_optimizer",
+    "check_schedule",
     "check_vjp",
     "in_evaluation",
     "in_training",

@@ -75,10 +75,10 @@ def check_layer(layer: Any, cases: Any = None, **options: Unpack[Keywords]) -> L
     cases : LayerCases or Hypothesis strategy of Case
         Its valid uses; by default those that its author registered, or else a strategy derived from its annotations.
     **options
-        ``profile`` ("ci", "thorough" or a Profile): how long to search. ``examples`` and ``seed`` (int): the number of
-        drawn cases and their seed, instead of the profile's. ``properties`` (collection of str): the properties to
-        check; all by default. ``devices`` (collection of str): other devices to compare the CPU with. ``case`` (Case):
-        the only case to check, copied from the report of a failure.
+        ``profile`` ("quick", "ci", "thorough" or a Profile): how long to search. ``examples`` and ``seed`` (int): the
+        number of drawn cases and their seed, instead of the profile's. ``properties`` (collection of str): the
+        properties to check; all by default. ``devices`` (collection of str): other devices to compare the CPU with.
+        ``case`` (Case): the only case to check, copied from the report of a failure.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The pytest plugin: ``pytest --conformance[=NAME,...]`` runs one test for each registered layer.
+"""The pytest plugin: ``pytest --conformance[=NAME,...]`` runs one test for each registered plugin.
 
 Every pytest session of an environment with tinygrad_lab loads this module, so it imports the kit only for that option.
 """
@@ -16,14 +16,14 @@ KEY = "conformance"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options."""
     group = parser.getgroup("tinygrad_lab")
-    help_text = "check every registered layer of tinygrad_lab with the conformance kit, or the named ones (NAME,NAME)"
+    help_text = "check every registered plugin of tinygrad_lab with the conformance kit, or the named ones (NAME,NAME)"
     group.addoption("--conformance", nargs="?", const="", default=None, metavar="NAME", help=help_text)
-    group.addoption("--conformance-examples", type=int, metavar="N", help="number of cases drawn for each layer")
+    group.addoption("--conformance-examples", type=int, metavar="N", help="number of cases drawn for each plugin")
     group.addoption("--conformance-seed", type=int, metavar="N", help="seed of the drawn cases (default: 0)")
 
 
-def wanted_names(config: pytest.Config) -> list[str]:
-    """Return the names of the layers to check.
+def wanted_plugins(config: pytest.Config) -> list[tuple[str, str]]:
+    """Return the kinds and names of the plugins to check.
 
     Raises
     ------
@@ -33,17 +33,18 @@ def wanted_names(config: pytest.Config) -> list[str]:
     wanted = config.getoption("--conformance")
     if wanted is None:
         return []
-    from tinygrad_lab.registry import layers
+    from tinygrad_lab.errors import PluginError
+    from tinygrad_lab.registry import plugins_named
 
-    names = [name.strip() for name in wanted.split(",") if name.strip()] or list(layers)
-    if unknown := [name for name in names if name not in layers]:
-        raise pytest.UsageError(f"--conformance: unknown layer: {', '.join(unknown)}; known are {', '.join(layers)}")
-    return names
+    try:
+        return plugins_named([name.strip() for name in wanted.split(",") if name.strip()])
+    except PluginError as error:
+        raise pytest.UsageError(f"--conformance: {error}") from error
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse unknown names before tests are collected: a worker of xdist would lose the message."""
-    wanted_names(config)
+    wanted_plugins(config)
     examples = config.getoption("--conformance-examples")
     if examples is not None and examples < 1:
         raise pytest.UsageError(f"--conformance-examples: expected at least 1, got {examples}")
@@ -51,9 +52,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before -k and -m choose
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Add a test for each layer."""
-    names = wanted_names(config)
-    items += [ConformanceItem.from_parent(session, name=name, nodeid=f"{KEY}::{name}") for name in names]
+    """Add a test for each plugin."""
+    for kind, name in wanted_plugins(config):
+        label = name if kind == "layer" else f"{kind} {name}"
+        items.append(ConformanceItem.from_parent(session, name=label, nodeid=f"{KEY}::{label}", plugin=(kind, name)))
 
 
 def pytest_sessionfinish() -> None:
@@ -74,14 +76,21 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 class ConformanceItem(pytest.Item):
-    """The check of one layer."""
+    """The check of one plugin."""
+
+    def __init__(self, *, plugin: tuple[str, str], **others: Any) -> None:
+        super().__init__(**others)
+        self.plugin = plugin
 
     def runtest(self) -> None:
-        """Check the layer."""
-        from tinygrad_lab.conformance.checks import conclude, inspect_layer
+        """Check the plugin."""
+        from tinygrad_lab.conformance.checks import conclude
+        from tinygrad_lab.conformance.kinds.table import inspect_plugin
 
-        options = self.config.option
-        result = inspect_layer(self.name, examples=options.conformance_examples, seed=options.conformance_seed)
+        options, (kind, name) = self.config.option, self.plugin
+        result = inspect_plugin(kind, name, examples=options.conformance_examples, seed=options.conformance_seed)
+        if result.skipped:
+            pytest.skip(result.skipped)
         self.user_properties.append((KEY, "\n".join(f"{self.name}: {note}" for note in result.notes)))
         conclude(result)
 

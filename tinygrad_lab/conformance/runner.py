@@ -78,6 +78,8 @@ class Run(Generic[Made]):
         self.result = LayerResult(name)
         for key in properties:
             self.result.properties[key] = PropertyResult(key, exemption=cases.exemptions.get(key))
+        self.kept_in = "LayerCases"  # the class in which an author keeps a case
+        self.build = next(iter(properties), "forward")  # it fails if a case's trial cannot be built
         self.first: dict[str, tuple[Case, Exception, Case]] = {}  # of each failed property
         self.kept: deque[Made] = deque(maxlen=ROUND_TRIPS)  # the latest trials, for the round trip
         self.in_blocks: set[int] = set()  # kernels that ran on several blocks
@@ -99,7 +101,7 @@ class Run(Generic[Made]):
             if self.options.profile.hasty and self.first:
                 return
             try:
-                trial = self.attempt("forward", drawn, case, functools.partial(self.make_trial, case))
+                trial = self.attempt(self.build, drawn, case, functools.partial(self.make_trial, case))
             except Undecided as error:
                 raise Rejected from error
             if trial is None:
@@ -123,7 +125,7 @@ class Run(Generic[Made]):
     @property
     def ended(self) -> bool:
         """Whether no other property can be checked: the layer does not run, or its results differ from call to call."""
-        if "forward" in self.first:
+        if self.build in self.first:
             return True
         found = self.first.get("determinism")
         return found is not None and isinstance(found[1], Violation) and "determinism" not in self.cases.exemptions
@@ -198,7 +200,7 @@ class Run(Generic[Made]):
                 small, error = self.smallest(name, structure, case, error)
                 trial, first = self.made_real(small), self.made_real(case)
                 call = self.call.replace("{property}", name)
-                report = explain(self.name, name, call, small, error, trial, first)
+                report = explain(self.name, name, call, small, error, trial, first, kept_in=self.kept_in)
                 result.failure = Failure(small, error, report, trial)
             else:
                 result.failure = Failure(case, error)
@@ -308,6 +310,9 @@ def examine_layer(
         return layer_trial(cls, case, cases, options.effort)
 
     run = Run(name, cases, make_trial, options.chosen(LAYER | laws, LAWS), options, cls, call)
+    for law in laws:
+        if law in run.result.properties:
+            run.result.properties[law].law = True
     drawn = draw_and_judge(run)
     if "bad_inputs" in once and options.includes("bad_inputs") and not run.ended:
         run.once("bad_inputs", lambda: check_bad_inputs(run))
@@ -365,7 +370,7 @@ def round_trips(run: Run[Trial]) -> Measure:
 
 def add_misfits(run: Run[Made], use_kernels: Callable[[Made], None]) -> None:
     """Check misfits of the primitives that `use_kernels` calls for a trial, unless `forward` fails."""
-    if run.options.includes("misfits") and "forward" not in run.first:
+    if run.options.includes("misfits") and run.build not in run.first:
         run.once("misfits", lambda: check_misfits(run, use_kernels))
 
 

@@ -22,9 +22,9 @@ def card(name: str, stored: Iterable[Path]) -> tuple[list[dict[str, Any]], str]:
     kept: dict[str, Any] = next((_read(path, path.stat().st_mtime_ns) for path in stored), {"layers": {}})
     rows, made = kept["layers"].get(name), kept
     if rows is None:
-        from tinygrad_lab.conformance.session import check_layers
+        from tinygrad_lab.conformance.session import check_plugins
 
-        (result,) = check_layers([name])
+        (result,) = check_plugins([name], kind="layer")
         rows, made = compact(result.as_json()), circumstances()
     keys = ("name", "passed", "examples", "worst_error", "tolerance")
     return [dict(zip(keys, row, strict=True)) for row in rows], f"{made['date']}; {made['on']}"

@@ -15,8 +15,8 @@ from tests.strict_device import STRICT, StrictArray
 from tinygrad_lab.autograd import dispatch
 from tinygrad_lab.backend import namespace
 from tinygrad_lab.conformance import Case, Input, inspect_layer
+from tinygrad_lab.conformance.kinds.optimizers import OPTIMIZER
 from tinygrad_lab.conformance.meta.adequacy import demand_reached, kernels_in
-from tinygrad_lab.conformance.optimizers import inspect_optimizer
 from tinygrad_lab.conformance.session import shared_kernels
 from tinygrad_lab.conformance.trials.search import Profile
 from tinygrad_lab.conformance.trials.verdict import Violation
@@ -256,10 +256,10 @@ def test_wrong_update_kernels_fail() -> None:
         v *= 1.001
         return out
 
-    assert inspect_optimizer("sgd", examples=5).properties["kernels"].failure is None
+    assert OPTIMIZER.inspect("sgd", examples=5).properties["kernels"].failure is None
     kernels.register("numpy", error_bound=1e-6)(kernel)
     try:
-        failure = inspect_optimizer("sgd", examples=5).properties["kernels"].failure
+        failure = OPTIMIZER.inspect("sgd", examples=5).properties["kernels"].failure
     finally:
         del kernels[0]
     assert failure is not None

@@ -1,33 +1,32 @@
-"""The report card in the terminal: one row for each layer, or one row for each property if there are few layers."""
+"""The report card in the terminal: one row for each plugin, or one row for each property if there are few plugins."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tinygrad_lab.conformance.properties import LAYER, ONCE
 from tinygrad_lab.conformance.trials.results import LayerResult, PropertyResult
 
-DETAILED = 3  # largest number of layers to show property by property
+DETAILED = 3  # largest number of plugins to show property by property
 LAWS = "laws"  # the column that the declared laws share
 
 
 def columns(results: Sequence[LayerResult]) -> list[str]:
     """Return the names of the card's columns in the kit's order: the properties, and one column for all laws."""
-    present = {name for result in results for name in result.properties}
-    known = [name for name in (*LAYER, *ONCE) if name in present]
-    return known + ([LAWS] if present - set(known) else [])
+    present = [p for result in results for p in result.properties.values()]
+    return list(dict.fromkeys(p.name for p in present if not p.law)) + ([LAWS] if any(p.law for p in present) else [])
 
 
 def cells(result: LayerResult, column: str) -> list[PropertyResult]:
     """Return the results that one cell shows."""
     if column != LAWS:
         return [result.properties[column]] if column in result.properties else []
-    return [p for name, p in result.properties.items() if name not in LAYER and name not in ONCE]
+    return [p for p in result.properties.values() if p.law]
 
 
 def verdict(found: Sequence[PropertyResult]) -> str:
@@ -51,12 +50,12 @@ def nearest(result: LayerResult) -> str:
 
 
 def overview(results: Sequence[LayerResult]) -> Table:
-    """Return a table with one row for each layer and one letter for each property; the caption names the letters."""
+    """Return a table with one row for each plugin and one letter for each property; the caption names the letters."""
     shown = columns(results)
     letters = LETTERS[: len(shown)]
     names = "  ".join(f"{letter}\u00a0{name}" for letter, name in zip(letters, shown, strict=True))
     table = Table(box=None, padding=(0, 1, 0, 0), caption=f"{names}\n{LEGEND}")
-    table.add_column("layer", no_wrap=True)
+    table.add_column(results[0].kind, no_wrap=True)
     table.add_column(letters, no_wrap=True)
     table.add_column("cases", justify="right", no_wrap=True)
     table.add_column("inputs", justify="right", no_wrap=True)
@@ -65,13 +64,15 @@ def overview(results: Sequence[LayerResult]) -> Table:
     for result in results:
         marks = "".join(MARKS[verdict(cells(result, column))] for column in shown)
         name = escape(result.name) if result.passed else f"[bold red]{escape(result.name)}[/]"
+        if result.skipped:
+            marks = "[yellow]skipped[/]"
         table.add_row(name, marks, str(result.examples), result.range, nearest(result), f"{result.seconds:.1f}")
     return table
 
 
 def details(result: LayerResult) -> Table:
     """Return a table with one row for each property, the range of the inputs above it and a legend below."""
-    title = f"{escape(result.name)}  ({result.seconds:.1f} s{', inputs from ' + result.range if result.range else ''})"
+    title = f"{escape(result.label)}  ({result.seconds:.1f} s{', inputs from ' + result.range if result.range else ''})"
     table = Table(box=None, padding=(0, 2, 0, 0), title=title, title_justify="left", caption=LEGEND)
     table.caption_justify = "left"
     for heading in ("", "property", "cases", "worst error", "tolerance", "seconds"):
@@ -96,20 +97,25 @@ def print_card(results: Sequence[LayerResult], console: Any = None) -> None:
         for result in results:
             console.print(details(result))
             console.print()
-    elif results:
-        console.print(overview(results))
-        console.print()
+    else:
+        for _, group in groupby(results, key=lambda result: result.kind):
+            console.print(overview(list(group)))
+            console.print()
     for result in results:
+        if result.skipped:
+            console.print(f"[yellow]skipped[/] {escape(result.label)}: {escape(result.skipped)}", highlight=False)
         for note in result.notes:
-            console.print(f"[yellow]note[/] {escape(result.name)}: {escape(note)}", highlight=False)
+            console.print(f"[yellow]note[/] {escape(result.label)}: {escape(note)}", highlight=False)
         if result.mutants is not None:
             console.print(escape(result.mutants.summary()), highlight=False)
     for result in results:
         for text in result.reports():
             console.print(f"\n[bold red]✗[/] {escape(text)}", highlight=False)
-    broken = [result.name for result in results if not result.passed]
+    broken = [result.label for result in results if not result.passed]
     seconds = sum(result.seconds for result in results)
     cases = sum(result.examples for result in results)
-    tally = f"{len(results) - len(broken)} of {len(results)} pass, {cases} cases, {seconds:.1f} s"
+    skipped = sum(bool(result.skipped) for result in results)
+    passing, checked = len(results) - len(broken) - skipped, len(results) - skipped
+    tally = f"{passing} of {checked} pass, {f'{skipped} skipped, ' if skipped else ''}{cases} cases, {seconds:.1f} s"
     names = f": {escape(', '.join(broken))}" if broken else ""
     console.print(f"\n[bold {'red' if broken else 'green'}]{tally}[/]{names}")

@@ -21,7 +21,15 @@ FEW = 12  # largest number of values that a report prints
 
 
 def explain(
-    name: str, prop: str, call: str, case: Case, error: Exception, trial: BaseTrial | None, first: BaseTrial | None
+    name: str,
+    prop: str,
+    call: str,
+    case: Case,
+    error: Exception,
+    trial: BaseTrial | None,
+    first: BaseTrial | None,
+    *,
+    kept_in: str = "LayerCases",
 ) -> str:
     """Return the report of a failure.
 
@@ -38,6 +46,8 @@ def explain(
     trial, first : BaseTrial or None
         The trials of the smallest case and of the first one that failed. The first one is usually larger, so fewer
         explanations fit it by chance.
+    kept_in : str
+        The class of the author's cases.
     """
     lines = [f"{name}: {prop} does not hold", "", indent(describe(error)), "", f"  case: {case}"]
     argument = getattr(error, "argument", "")
@@ -49,8 +59,8 @@ def explain(
             larger = first if isinstance(first, Trial) else trial
             lines += ["", indent(jacobians(trial, larger, trial.names.index(argument)))]
     lines += ["", "Run it again:", "", indent(reproduction(call, case))]
-    lines += ["", "Keep it, in the layer's cases or above a test of your own:", ""]
-    lines += [f"    LayerCases(..., examples=({case},))", f"    @example(case={case})"]
+    lines += ["", "Keep it, in the registered cases or above a test of your own:", ""]
+    lines += [f"    {kept_in}(..., examples=({case},))", f"    @example(case={case})"]
     return "\n".join(lines)
 
 

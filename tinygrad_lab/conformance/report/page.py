@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,11 @@ def tooltip(found: Sequence[PropertyResult]) -> str:
 
 
 def table(results: Sequence[LayerResult]) -> str:
-    """Return the card: one row for each layer, one column for each property."""
+    """Return the card of one kind of plugins: one row for each plugin, one column for each property."""
     shown = columns(results)
     head = "".join(f'<th class="property">{html.escape(name)}</th>' for name in shown)
-    head = (
-        f"<tr><th>layer</th>{head}<th>cases</th><th>inputs</th><th>nearest to its tolerance</th><th>seconds</th></tr>"
-    )
+    ends = "<th>cases</th><th>inputs</th><th>nearest to its tolerance</th><th>seconds</th>"
+    head = f"<tr><th>{results[0].kind}</th>{head}{ends}</tr>"
     rows = []
     for result in results:
         marks = ""
@@ -75,8 +75,10 @@ def remarks(results: Sequence[LayerResult]) -> str:
     parts = []
     for result in results:
         for p, text in zip(result.failures, result.reports(), strict=True):
-            parts.append(f"<h2>{html.escape(result.name)}: {html.escape(p.name)}</h2><pre>{html.escape(text)}</pre>")
-    notes = [f"<li>{html.escape(result.name)}: {html.escape(note)}</li>" for result in results for note in result.notes]
+            parts.append(f"<h2>{html.escape(result.label)}: {html.escape(p.name)}</h2><pre>{html.escape(text)}</pre>")
+    said = [(result.label, note) for result in results for note in result.notes]
+    said += [(result.label, f"skipped: {result.skipped}") for result in results if result.skipped]
+    notes = [f"<li>{html.escape(label)}: {html.escape(note)}</li>" for label, note in said]
     if notes:
         parts.append(f"<h2>Notes</h2><ul>{''.join(notes)}</ul>")
     tested = [result for result in results if result.mutants is not None]
@@ -146,11 +148,12 @@ def write_page(path: Path, results: Sequence[LayerResult], *, plot_of: str | Non
     if plot_of is not None and plot_of not in by_name:
         raise ConfigError(f"--plot: expected a layer that is checked, {sorted(by_name)}, got {plot_of!r}")
     chosen = by_name[plot_of] if plot_of else next((r for r in results if r.sample is not None), None)
-    passing = sum(result.passed for result in results)
-    summary = f"{passing} of {len(results)} pass, {sum(r.examples for r in results)} cases"
+    checked = [result for result in results if not result.skipped]
+    passing, cases = sum(result.passed for result in checked), sum(result.examples for result in results)
+    summary = f"{passing} of {len(checked)} pass, {cases} cases"
     body = [
-        f"<h1>Conformance of tinygrad_lab layers</h1><p>{summary}, version {html.escape(tgl.__version__)}.</p>",
-        table(results),
+        f"<h1>Conformance of tinygrad_lab plugins</h1><p>{summary}, version {html.escape(tgl.__version__)}.</p>",
+        *(table(list(group)) for _, group in groupby(results, key=lambda result: result.kind)),
         "<p>✓ holds, ✗ broken, ○ exempt; empty: not applicable, or not judged on any case. Point at a cell for its "
         "numbers. The kit checks nothing beyond the range of the inputs.</p>",
         remarks(results),

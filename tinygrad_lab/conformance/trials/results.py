@@ -1,4 +1,4 @@
-"""Results of a run of the kit, by layer and by property."""
+"""Results of a run of the kit, by plugin and by property."""
 
 from __future__ import annotations
 
@@ -71,6 +71,8 @@ class PropertyResult:
         The author's reason why the layer does not need the property.
     seconds : float
         The time that the checks took.
+    law : bool
+        Whether only some plugins of the kind declare the property.
     """
 
     name: str
@@ -80,6 +82,7 @@ class PropertyResult:
     failure: Failure | None = None
     exemption: str | None = None
     seconds: float = 0.0
+    law: bool = False
 
     @property
     def passed(self) -> bool:
@@ -113,7 +116,7 @@ class PropertyResult:
 
 @dataclass
 class LayerResult:
-    """The result of the kit for one layer.
+    """The result of the kit for one plugin.
 
     Parameters
     ----------
@@ -135,6 +138,10 @@ class LayerResult:
         The number of drawn cases that were used, without the author's own examples.
     low, high : float
         The range of all float inputs, beyond which nothing was checked; NaN if there were none.
+    kind : str
+        The kind of plugin.
+    skipped : str
+        The reason why nothing could be checked; empty otherwise.
     """
 
     name: str
@@ -147,6 +154,13 @@ class LayerResult:
     drawn: int = 0
     low: float = math.nan
     high: float = math.nan
+    kind: str = "layer"
+    skipped: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name, after the kind if it is not a layer."""
+        return self.name if self.kind == "layer" else f"{self.kind} {self.name}"
 
     def widen(self, values: Any) -> None:
         """Extend the range by an input's values, if they are floats."""
@@ -194,15 +208,18 @@ class LayerResult:
             worst = f"{p.worst.error:.1e}" if p.examples and p.failure is None else ""
             why = p.exemption or (p.failure.headline if p.failure else "")
             rows.append((p.name, verdict, str(p.examples or ""), worst, why))
-        head = (self.name, "passed" if self.passed else "failed", "cases", "worst error", "reason")
+        state = "skipped" if self.skipped else "passed" if self.passed else "failed"
+        head = (self.label, state, "cases", "worst error", "reason")
         return html_table(head, rows, numbers=(2, 3))
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
         judged = [p for p in self.properties.values() if p.examples or p.failure]
         return {
+            "kind": self.kind,
             "name": self.name,
             "passed": self.passed,
+            "skipped": self.skipped,
             "seconds": round(self.seconds, 3),
             "properties": [p.as_json() for p in judged],
         }

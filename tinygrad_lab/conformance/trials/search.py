@@ -27,7 +27,7 @@ class Profile:
     Parameters
     ----------
     examples : int
-        The number of structures drawn for each layer.
+        The number of structures drawn for each plugin.
     seed : int
         The seed of Hypothesis; the same seed draws the same structures.
     shrink : bool
@@ -46,7 +46,7 @@ class Profile:
     sampled: int = 8
 
 
-PROFILES = {"ci": Profile(), "thorough": Profile(examples=1000, full=128, sampled=12)}
+PROFILES = {"quick": Profile(examples=5), "ci": Profile(), "thorough": Profile(examples=1000, full=128, sampled=12)}
 
 
 @dataclass

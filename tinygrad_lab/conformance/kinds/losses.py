@@ -16,10 +16,11 @@ from tinygrad_lab.conformance.properties import FUNCTION
 from tinygrad_lab.conformance.trials.options import Keywords, Options
 from tinygrad_lab.conformance.trials.results import LayerResult
 from tinygrad_lab.conformance.trials.subject import Subject
-from tinygrad_lab.conformance.trials.trial import Trial, magnitude
+from tinygrad_lab.conformance.trials.trial import Trial, extremes, magnitude
 from tinygrad_lab.conformance.trials.values import constants_of
-from tinygrad_lab.conformance.trials.verdict import Measure, agree, demand
+from tinygrad_lab.conformance.trials.verdict import Measure, agree, demand, demand_finite
 from tinygrad_lab.errors import LabError
+from tinygrad_lab.registry import cases as registered_cases
 from tinygrad_lab.registry import losses
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -56,7 +57,7 @@ def default_loss_cases(loss: Callable[..., Any]) -> Any:
 
 
 def reductions(trial: Trial) -> Measure:
-    """The reduction "sum" is the sum of "none", "mean" is the mean of "none", and both are scalars.
+    """The reduction "sum" is the sum of "none", "mean" is the mean of "none", both are scalars, and "none" is not.
 
     Catches a mean over classes, a mean over the batch alone, and a forgotten option.
     """
@@ -65,6 +66,11 @@ def reductions(trial: Trial) -> Measure:
         options = {**trial.case.options, "reduction": name}
         subject = Subject(trial.subject.function, trial.inputs, constants_of(trial.case), options)
         (found[name],) = (np.asarray(unbox(y)) for y in subject(*trial.arrays))
+    rows = trial.inputs[0].shape[:1]
+    demand(
+        found["none"].shape[:1] == rows,
+        f"reduction 'none': expected numbers for each of {rows[0]} examples, got shape {found['none'].shape}",
+    )
     for name in ("mean", "sum"):
         demand(found[name].shape == (), f"reduction {name!r}: expected a scalar, got shape {found[name].shape}")
     tolerance = 1e-12 * (1 + magnitude([found["none"]])) * max(1, found["none"].size)
@@ -73,13 +79,28 @@ def reductions(trial: Trial) -> Measure:
     return Measure.worst([total, mean])
 
 
-LOSS = FUNCTION | {"reductions": reductions}
+def large_predictions(trial: Trial) -> Measure | None:
+    """The loss is finite where predictions are 0, or so large that exp(x) overflows.
+
+    Catches log(1 + exp(x)) and log(softmax(x)), which are finite in other formulas. A loss that is infinite there by
+    its definition declares an exemption.
+    """
+    found = extremes(trial)
+    for where, arrays in found:
+        for y in trial.flat(arrays):
+            demand_finite(f"the loss where predictions are {where}", y)
+    return Measure() if found else None
+
+
+LOSS = FUNCTION | {"reductions": reductions, "large_predictions": large_predictions}
 
 
 def find_loss(loss: Any, cases: Any) -> tuple[str, Callable[..., Any], Any]:
     """Return the name and the function of a loss given by name or as a function, and its cases or the default ones."""
     function = losses[loss] if isinstance(loss, str) else loss
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", repr(loss))
+    if cases is None and isinstance(loss, str) and loss in registered_cases:
+        cases = registered_cases[loss]
     return name, function, default_loss_cases(function) if cases is None else cases
 
 
@@ -114,9 +135,10 @@ def check_loss(
     loss : str or callable
         Its registered name, or ``loss(predictions, targets, *, reduction)``.
     cases : Hypothesis strategy of Case, or LayerCases
-        Predictions and targets; targets are ``Input(..., kind="integer")`` or ``kind="constant"``. By default,
-        predictions have the shape (rows, classes). The targets are one label a row if the second argument is called
-        ``labels``; otherwise numbers between 0 and 1, or -1 and 1 if the loss refuses these.
+        Predictions and targets; targets are ``Input(..., kind="integer")`` or ``kind="constant"``. By default
+        those that its author registered, or else predictions of shape (rows, classes). The targets are one label a row
+        if the second argument is called ``labels``; otherwise numbers between 0 and 1, or -1 and 1 if the loss refuses
+        these.
     reference, kink_distance, complex_safe, exemptions, margin
         As in `check_function`.
     **options

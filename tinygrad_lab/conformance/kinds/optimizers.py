@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any, Unpack
 
 import numpy as np
@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 import tinygrad_lab as tgl
 from tinygrad_lab.autograd.settings import observing
 from tinygrad_lab.backend import Array, fresh, transfer
-from tinygrad_lab.conformance.cases.case import Case, Input, LayerCases
-from tinygrad_lab.conformance.cases.defaults import annotation_strategy
+from tinygrad_lab.conformance.cases.case import Case, Input
+from tinygrad_lab.conformance.cases.plugins import OptimizerCases
 from tinygrad_lab.conformance.checks import conclude
+from tinygrad_lab.conformance.kinds.kind import Kind, drawn_options
 from tinygrad_lab.conformance.properties.arrays import WIDTHS
 from tinygrad_lab.conformance.properties.kernels import Audit, ways
-from tinygrad_lab.conformance.runner import Run, add_misfits, draw_and_judge
+from tinygrad_lab.conformance.runner import Run, check_misfits
 from tinygrad_lab.conformance.trials.options import Keywords, Options
 from tinygrad_lab.conformance.trials.oracles import join
 from tinygrad_lab.conformance.trials.results import LayerResult
@@ -32,6 +33,7 @@ from tinygrad_lab.registry import optimizers
 
 STEPS = 4
 RATES = (0.1, 0.01)
+LEFT = frozenset({"eps", "groups"})  # options that keep their defaults
 
 
 class OptimizerTrial(BaseTrial):
@@ -201,26 +203,14 @@ def descends(trial: OptimizerTrial) -> Measure:
     return Measure()
 
 
-OPTIMIZER: dict[str, Callable[[OptimizerTrial], Measure]] = {
+PROPERTIES: dict[str, Callable[[OptimizerTrial], Measure]] = {
     p.__name__: p for p in (fresh_arrays, width, leaves_alone, resumes, private_state, independence, kernels, descends)
 }
 
 
-def default_options(make: Callable[..., Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Return a strategy of an optimizer's options, from the annotations of its constructor."""
-    hints = inspect.get_annotations(make.__init__, eval_str=True) if isinstance(make, type) else {}  # type: ignore[misc]  # the class's own
-    drawn: dict[str, st.SearchStrategy[Any]] = {}
-    for name, parameter in list(inspect.signature(make).parameters.items())[1:]:
-        strategy = annotation_strategy(hints.get(name), parameter.default)
-        if name == "lr":
-            drawn[name] = st.sampled_from(RATES)
-        elif strategy is not None and name not in ("groups", "rng", "eps"):
-            drawn[name] = strategy
-    return st.fixed_dictionaries(drawn)
-
-
-def optimizer_cases(make: Callable[..., Any], options: Any) -> Any:
+def strategy(make: Callable[..., Any], cases: OptimizerCases) -> Any:
     """Return a strategy of cases: options that the constructor accepts, and one to three parameters."""
+    options = drawn_options(make, cases, fixed={"lr": st.sampled_from(RATES)}, leave=LEFT, skip=1)
 
     @st.composite
     def draw_case(draw: Any) -> Case:
@@ -235,37 +225,25 @@ def optimizer_cases(make: Callable[..., Any], options: Any) -> Any:
     return draw_case()
 
 
-def inspect_optimizer(
-    optimizer: Any,
-    options: Any = None,
-    *,
-    exemptions: Mapping[str, str] | None = None,
-    **others: Unpack[Keywords],
-) -> LayerResult:
-    """Check an optimizer as `check_optimizer` does, and return the result whether it passes or not."""
-    make = optimizers[optimizer] if isinstance(optimizer, str) else optimizer
-    name = optimizer if isinstance(optimizer, str) else getattr(make, "__name__", repr(make))
-    strategy = optimizer_cases(make, default_options(make) if options is None else options)
-    who = f'"{name}"' if isinstance(optimizer, str) else name
-    call = f"check_optimizer({who}, case=case)"
-    packed = Options.pack(**others)
+def trial(make: Callable[..., Any], case: Case, cases: OptimizerCases, options: Options) -> OptimizerTrial:
+    """Return the trial of a case."""
+    return OptimizerTrial(make, case, options.devices)
 
-    def make_trial(drawn: Case) -> OptimizerTrial:
-        return OptimizerTrial(make, drawn, packed.devices)
 
-    cases = LayerCases(strategy, exemptions=exemptions)
-    run = Run(name, cases, make_trial, packed.chosen(OPTIMIZER), packed, make, call)
-    result = run.finish(draw_and_judge(run))
-    add_misfits(run, lambda trial: trial.exercise("float32"))
-    return result
+def misfits(run: Run[OptimizerTrial]) -> Measure | int | None:
+    """For arguments that do not fit together, kernels of updates give the error of their references."""
+    return check_misfits(run, lambda trial: trial.exercise("float32"))
+
+
+OPTIMIZER = Kind("optimizer", optimizers, OptimizerCases, strategy, trial, PROPERTIES, {"misfits": misfits})
 
 
 def check_optimizer(
     optimizer: Any,
-    options: Any = None,
+    cases: Any = None,
     *,
     exemptions: Mapping[str, str] | None = None,
-    **others: Unpack[Keywords],
+    **options: Unpack[Keywords],
 ) -> LayerResult:
     """Check an optimizer: fresh arrays, private state, dtypes, frozen parameters, resuming, kernels, and descent.
 
@@ -273,12 +251,13 @@ def check_optimizer(
     ----------
     optimizer : str or type
         Its registered name, or ``make(parameters, **options)`` with ``step()``, ``state()`` and ``load_state(state)``.
-    options : Hypothesis strategy of dict
-        Its options; by default derived from annotations, with learning rates of 0.1 and 0.01.
+    cases : OptimizerCases or Hypothesis strategy of dict
+        What is stated about it, or only its options; by default what its author registered, or options drawn by the
+        annotations of the constructor, with learning rates of 0.1 and 0.01.
     exemptions : mapping of property name to reason
         Properties that the optimizer does not have.
-    **others
-        The options of `check_layer`.
+    **options
+        As in `check_layer`.
 
     Raises
     ------
@@ -290,4 +269,7 @@ def check_optimizer(
     >>> check_optimizer("sgd", examples=5).passed
     True
     """
-    return conclude(inspect_optimizer(optimizer, options, exemptions=exemptions, **others))
+    if exemptions is not None:
+        stated = OPTIMIZER.find(optimizer, cases)[2]
+        cases = replace(stated, exemptions={**stated.exemptions, **exemptions})
+    return conclude(OPTIMIZER.inspect(optimizer, cases, **options))

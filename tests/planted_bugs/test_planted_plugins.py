@@ -1,0 +1,48 @@
+"""The kit kills every planted bug in a plugin in a `ci` run, by the expected property, and passes the correct twins."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.planted_bugs import losses, metrics, optimizers, schedules
+from tests.planted_bugs.planting import CI, PLUGIN_BUGS
+from tinygrad_lab.conformance.kinds.table import INSPECT, PROPERTIES, inspect_plugin
+from tinygrad_lab.registry import KINDS
+
+TWINS = [
+    *(("loss", *twin) for twin in losses.TWINS),
+    *(("optimizer", *twin) for twin in optimizers.TWINS),
+    *(("schedule", thing, None) for thing in schedules.TWINS),
+    *(("metric", *twin) for twin in metrics.TWINS),
+]
+
+
+def test_the_corpus_is_large_enough() -> None:
+    planted = Counter(bug.kind for bug in PLUGIN_BUGS.values())
+    assert all(planted[kind] >= 6 for kind in PROPERTIES if kind != "layer"), planted
+
+
+@pytest.mark.parametrize("name", PLUGIN_BUGS)
+def test_the_kit_kills_each_planted_bug(name: str) -> None:
+    bug = PLUGIN_BUGS[name]
+    failure = bug.inspect([bug.by], CI).properties[bug.by].failure
+    assert failure is not None, f"{bug.kind}: {bug.wrong}; {bug.by} passes it"
+    assert bug.says in failure.headline
+
+
+@pytest.mark.parametrize(("kind", "thing", "cases"), TWINS, ids=lambda value: getattr(value, "__name__", None))
+def test_correct_twin_passes(kind: str, thing: Any, cases: Any) -> None:
+    result = INSPECT[kind](thing, cases, profile=CI)
+    assert not [f"{p.name}: {p.failure.headline}" for p in result.failures if p.failure]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in ("schedule", "metric") for name in KINDS[kind] if "." not in name]
+)
+def test_built_in_plugin_passes(kind: str, name: str) -> None:
+    result = inspect_plugin(kind, name, profile=CI)
+    assert not [f"{p.name}: {p.failure.headline}" for p in result.failures if p.failure]
+    assert result.examples

@@ -1,0 +1,135 @@
+"""Cases of the built-in schedules and metrics: their options, ranges and references."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tinygrad_lab.conformance.cases.case import BadInput
+from tinygrad_lab.conformance.cases.plugins import MetricCases, ScheduleCases
+from tinygrad_lab.errors import OptionError
+
+LENGTHS = st.sampled_from((0.5, 3, 7.25, 90))
+FACTORS = st.sampled_from((0.1, 0.5, 0.9, 1.0))
+SHARES = st.sampled_from((0.0, 0.1, 0.5, 1.0))
+
+
+def _refused(match: str, **options: Any) -> BadInput:
+    """Return options that are refused, with a part of the message."""
+    return BadInput(options=options, error=OptionError, match=match)
+
+
+# --------------------------------------------------------------------------------------------------------- schedules
+
+
+def falls(schedule: Any, t: float) -> float:
+    """Multiply by the factor once at the start and at each later interval that has begun."""
+    factor, fall = 1.0, schedule.start
+    for _ in range(100_000):
+        if t < fall or factor < 1e-300:
+            break
+        factor *= schedule.factor
+        if schedule.factor == 1:
+            break
+        fall += schedule.interval
+    return factor
+
+
+def between(a: float, b: float, share: float) -> float:
+    """Return the value on half a cosine wave from a to b."""
+    return (a + b) / 2 + (a - b) / 2 * math.cos(math.pi * share)
+
+
+def one_cycle_factor(schedule: Any, t: float) -> float:
+    """Return the factor of one cycle: up to the top, then down, and then constant."""
+    top = schedule.rise * schedule.length
+    if t < top:
+        return between(schedule.start, 1.0, t / top)
+    return between(1.0, schedule.final, min(1.0, (t - top) / (schedule.length - top)))
+
+
+constant = ScheduleCases(reference=lambda schedule, t: 1.0)
+
+step = ScheduleCases(
+    options=st.fixed_dictionaries({"start": LENGTHS, "interval": st.sampled_from((1, 2.5, 20)), "factor": FACTORS}),
+    reference=falls,
+    bad_inputs=(
+        _refused("interval above 0", start=0, interval=0, factor=0.5),
+        _refused("factor above 0", start=0, interval=1, factor=0.0),
+    ),
+)
+
+multi_step = ScheduleCases(
+    options=st.fixed_dictionaries(
+        {"milestones": st.lists(st.sampled_from((1, 2, 5.5, 30)), unique=True).map(sorted), "factor": FACTORS}
+    ),
+    reference=lambda schedule, t: math.prod(schedule.factor for m in schedule.milestones if m <= t),
+    bad_inputs=(_refused("increasing milestones", milestones=(2, 1)),),
+)
+
+exponential = ScheduleCases(
+    options=st.fixed_dictionaries({"factor": FACTORS}),
+    reference=lambda schedule, t: math.exp(t * math.log(schedule.factor)),
+    bad_inputs=(_refused("factor above 0", factor=-0.5),),
+)
+
+cosine = ScheduleCases(
+    options=st.fixed_dictionaries({"length": LENGTHS, "final": SHARES}),
+    reference=lambda schedule, t: between(1.0, schedule.final, min(1.0, t / schedule.length)),
+    bad_inputs=(_refused("length above 0", length=0), _refused("final of 0 or more", length=1, final=-0.1)),
+)
+
+one_cycle = ScheduleCases(
+    options=st.fixed_dictionaries(
+        {"length": LENGTHS, "rise": st.sampled_from((0.1, 0.3, 0.9)), "start": SHARES, "final": SHARES}
+    ),
+    reference=one_cycle_factor,
+    bad_inputs=(_refused("rise between 0 and 1", length=5, rise=1.0),),
+)
+
+
+def warmed_up(schedule: Any, t: float) -> float:
+    """Return the factor on the straight line, or 1 after it: the schedule that follows is constant."""
+    return 1.0 if t >= schedule.length else schedule.start * (1 - t / schedule.length) + t / schedule.length
+
+
+warm_up = ScheduleCases(
+    options=st.fixed_dictionaries({"length": st.sampled_from((0, 0.5, 5)), "start": SHARES}),
+    reference=warmed_up,
+    bad_inputs=(_refused("start of 0 or more", length=1, start=-1.0), _refused("a schedule", length=1, after=0.5)),
+)
+
+plateau = ScheduleCases(
+    options=st.fixed_dictionaries(
+        {
+            "factor": st.sampled_from((0.1, 0.5)),
+            "patience": st.integers(0, 3),
+            "mode": st.sampled_from(("min", "max")),
+            "cooldown": st.integers(0, 2),
+            "lowest": st.sampled_from((0.0, 0.2)),
+        }
+    ),
+    bad_inputs=(_refused("factor below 1", factor=1.0), _refused("mode 'min' or 'max'", mode="least")),
+)
+
+# ----------------------------------------------------------------------------------------------------------- metrics
+
+
+def hit(logits: Sequence[float], label: int, places: int) -> float:
+    """Return 1 if fewer than `places` logits are larger than the label's, else 0."""
+    return float(sum(z > logits[label] for z in logits) < places)
+
+
+def brier_score(logits: Sequence[float], label: int) -> float:
+    """Return the squared distance of the probabilities from those of the label."""
+    largest = max(logits)
+    powers = [math.exp(z - largest) for z in logits]
+    return sum((power / sum(powers) - (k == label)) ** 2 for k, power in enumerate(powers))
+
+
+accuracy = MetricCases(low=0.0, high=1.0, reference=lambda logits, label: hit(logits, label, 1))
+top5 = MetricCases(low=0.0, high=1.0, reference=lambda logits, label: hit(logits, label, 5))
+brier = MetricCases(low=0.0, high=2.0, reference=brier_score)
