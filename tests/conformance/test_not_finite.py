@@ -14,7 +14,7 @@ import tests.strict_device  # noqa: F401  registers the device
 import tinygrad_lab as tgl
 from tests.conformance.samples import Elementwise, matrix_cases, row_cases
 from tinygrad_lab.conformance import Case, Input, Law, LayerCases, check_vjp, inspect_layer
-from tinygrad_lab.conformance.kinds.losses import LOSS, inspect_loss, reductions
+from tinygrad_lab.conformance.kinds.losses import LOSS, inspect_loss, large_predictions, reductions
 from tinygrad_lab.conformance.kinds.optimizers import OPTIMIZER, PROPERTIES, OptimizerTrial
 from tinygrad_lab.conformance.meta.fresh_process import rebuilt_here
 from tinygrad_lab.conformance.properties import FUNCTION, LAYER, ONCE, RULES
@@ -50,6 +50,7 @@ FINDS: dict[str, set[str]] = {
     "fresh_process": RESULT,
     "gradients": WALK,
     "kernels": {"kernel"},
+    "large_predictions": RESULT,
     "layouts": WALK,
     "modes": {"result", "buffer"},
     "misfits": NO_NUMBERS,
@@ -242,7 +243,7 @@ def test_a_law_of_the_author_reports_it(value: float) -> None:
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_the_reductions_property_reports_it(value: float) -> None:
+def test_the_properties_of_a_loss_report_it(value: float) -> None:
     def loss(p: Any, t: Any, *, reduction: str = "mean") -> Any:
         losses = tgl.where(np.arange(p.shape[-1]) == 1, value, (p - t) ** 2)
         return {"none": losses, "sum": tgl.sum(losses), "mean": tgl.mean(losses)}[reduction]
@@ -251,7 +252,8 @@ def test_the_reductions_property_reports_it(value: float) -> None:
     assert "finite" in headlines(result)["forward"]
     subject = Subject(loss, [np.ones((2, 3)), np.zeros((2, 3))], [1])
     case = Case(inputs=(Input((2, 3)), Input((2, 3), kind="constant")))
-    finds_it(lambda: reductions(Trial(case, LayerCases(st.just(case)), subject)))
+    for judge in (reductions, large_predictions):
+        finds_it(lambda judge=judge: judge(Trial(case, LayerCases(st.just(case)), subject)))  # type: ignore[misc]  # its default
 
 
 class Descent:
