@@ -42,7 +42,7 @@ def trained() -> tuple[Any, Any]:
 
 
 def passes(model: Any, image: Any, label: int) -> list[tuple[str, Any, Any]]:
-    """Return name, value and gradient of the loss for the image and for every stage of the network."""
+    """Return (name, value, gradient of the loss with respect to the value) for the image and for every stage."""
     from tinygrad_lab.losses import softmax_cross_entropy
 
     values, pulls = [image], []
@@ -76,7 +76,7 @@ def tiled(array: Any, chosen: Any) -> Any:
 
 
 def liveliest(array: Any) -> Any:
-    """Return the sorted numbers of the maps with the largest standard deviation."""
+    """Return the sorted numbers of the maps with the largest standard deviation, or None for a vector."""
     return np.sort(np.argsort(array[0].std(axis=(0, 1)))[-SHOWN:]) if array.ndim == 4 else None
 
 

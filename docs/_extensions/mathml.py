@@ -1,7 +1,7 @@
 r"""Sphinx extension for formulas: translates LaTeX to MathML when the documentation is built.
 
-Browsers render MathML themselves, so pages need no network. With a network, MathJax renders it again, with better fonts
-than many systems have. A formula that cannot be translated gives a warning with its unknown commands.
+Browsers render MathML themselves, so pages need no network. With a network, MathJax renders the formulas again. A
+formula that cannot be translated gives a warning with its unknown commands.
 """
 
 from __future__ import annotations

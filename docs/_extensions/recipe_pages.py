@@ -28,7 +28,7 @@ FOLDER = ROOT / "tinygrad_lab" / "recipes"
 RESULTS = ROOT / "docs" / "results" / "experiments"
 PAGE = "results/experiments/index"
 TABLE = re.compile(r"^\| recipe \|.*\n\|---.*\n\| `(?P<recipe>[^`:]+).*\n(?:\|.*\n)*", re.MULTILINE)
-MARKS = {"stated": "stated by the source", "inferred": "inferred from it", "ours": "ours"}
+MARKS = {"stated": "stated by the source", "inferred": "inferred from the source", "ours": "ours"}
 SETTINGS = ("model", "data", "loss", "optimizer", "schedule", "training", "transfer")
 
 

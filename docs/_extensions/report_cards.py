@@ -1,7 +1,7 @@
 """Stored report cards of the conformance kit: `python docs/_extensions/report_cards.py` writes them.
 
 Checking all layers takes minutes, so the documentation shows the stored results of one run of the kit, with its date
-and versions. A plugin that is not in the file is checked when its page is built.
+and versions. A layer that is not in the file is checked when its page is built.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class TutorialDirective(SphinxDirective):
     }
 
     def run(self) -> list[nodes.Node]:
-        """Return an admonition with a line for each of them."""
+        """Return an admonition with a line for prerequisites, outcome, time and, if given, the full run."""
         if missing := {"needs", "minutes"} - self.options.keys():
             raise self.error(f"tutorial: expected the options needs and minutes, missing {sorted(missing)}")
         name = Path(self.env.docname).name
@@ -82,7 +82,7 @@ def execution(app: Sphinx, config: Any) -> None:
         raise ValueError(f"{SWITCH}: expected one of {MODES}, got {mode!r}")
     if mode == "off":
         config.nb_execution_mode = "off"
-        config.suppress_warnings = [*config.suppress_warnings, "myst-nb.lexer"]  # known to a Jupyter kernel only
+        config.suppress_warnings = [*config.suppress_warnings, "myst-nb.lexer"]  # only a kernel names it
         return
     caches = Path(app.outdir).parent / ".jupyter_cache"
     current = caches / f"{packages_digest()}{'-full' if mode else ''}"

@@ -51,7 +51,7 @@ plant(
 plant(
     "input_gradient_reshaped",
     "dense",
-    "the weight's gradient is right; the input's uses W reshaped where it should be transposed",
+    "the input's gradient uses W reshaped instead of W transposed; the weight's gradient is right",
     rules={
         matmul_matrices: {
             "x": lambda g, y: matmul_matrices(g, tgl.reshape(y, shape=(*y.shape[:-2], y.shape[-1], y.shape[-2])))
@@ -207,13 +207,13 @@ plant(
 plant(
     "groups_mixed_in_input",
     "conv2d",
-    "with several groups the input's gradient has its groups in the wrong places",
+    "with several groups, the input's gradient has its groups in the wrong places",
     rules=_grad_x(maps=lambda x, groups: tgl.roll(x, x.shape[-1] // groups, -1) if groups > 1 else x),
 )
 plant(
     "groups_mixed_in_filters",
     "conv2d",
-    "with several groups the gradients of the filters are those of the next group",
+    "with several groups, the gradients of the filters are those of the next group",
     rules=_grad_w(lambda w, x, groups: tgl.roll(w, w.shape[-1] // groups, -1) if groups > 1 else w),
 )
 plant(
@@ -251,7 +251,7 @@ def _bias_before_mask(
 plant(
     "fused_bias_not_masked",
     "conv2d",
-    "in the convolution fused with ReLU the bias gets the cotangent before the mask",
+    "in the convolution fused with ReLU, the bias gets the cotangent before the mask",
     rules={conv2d_relu: {"x, w, b": _bias_before_mask}},
 )
 plant(

@@ -74,7 +74,7 @@ def add(bug: Bug) -> None:
 
 @contextmanager
 def damage(primitive: Primitive, rules: Rules, forward: Callable[..., Any] | None) -> Iterator[None]:
-    """Give a primitive other rules or another forward inside the ``with`` block; tapes from there keep the rules."""
+    """Give a primitive other rules or another forward inside the ``with`` block; tapes of the block keep the rules."""
     kept = dict(primitive.rules)
     for names, rule in rules.items():
         if "," in names:

@@ -51,7 +51,7 @@ def gradcheck_passes(subject: Subject) -> bool:
 
 
 def killed_by_gradcheck(bug: Bug) -> bool:
-    """Return whether gradcheck kills a bug on one of the cases that the kit draws."""
+    """Return whether gradcheck kills a bug on at least one of the cases that the kit draws."""
     try:
         return not all(gradcheck_passes(subject) for subject in bug.subjects(CI))
     except Exception:  # the layer cannot even be called
@@ -61,7 +61,7 @@ def killed_by_gradcheck(bug: Bug) -> bool:
 def killers(bug: Bug) -> list[str]:
     """Return the properties that kill a bug; the one that must find it comes first."""
     found = {p.name for p in bug.inspect(None, CI).failures} - {"adequacy"}
-    if bug.by not in ONCE:  # a fresh process has the correct forward, so every wrong one fails
+    if bug.by not in ONCE:  # a fresh process has the correct forward, so every wrong forward fails there
         found -= {"fresh_process"}
     return sorted(found, key=lambda name: (name != bug.by, name))
 
@@ -111,8 +111,8 @@ def main() -> None:
     head = [
         "# Planted bugs",
         "",
-        f"The kit is tested with {len(BUGS)} wrong layers, each a correct one with one realistic error. A run of the",
-        f"`ci` profile ({CI.examples} drawn cases for each layer) kills (detects) {kills} of {len(BUGS)},",
+        f"The kit is tested with {len(BUGS)} wrong layers, each made from a correct layer by one realistic error.",
+        f"A run of the `ci` profile ({CI.examples} drawn cases for each layer) kills (detects) {kills} of {len(BUGS)},",
         "and passes their correct twins.",
         "",
         f"`torch.autograd.gradcheck` with its default settings, given the same cases, kills {gradcheck}.",

@@ -91,9 +91,9 @@ moves from epoch to epoch, so there are three figures:
 - **last** is the last epoch.
 - **chosen** is the epoch chosen on validation images. The choice does not use the test images.
 
-**training** is the mean over the batches of the last epoch. The network sees these with dropout and augmentation, so it
-may be below the test accuracy. **looks** is how often each run evaluated the test images: by default once or twice,
-after the last epoch. **images/s** is the speed of the fastest run; the machine did other work at the same time. A row
+**training** is the mean accuracy on the batches of the last epoch, measured with dropout and augmentation, so it may be
+below the test accuracy. **looks** is how often each run evaluated the test images: by default once or twice, after the
+last epoch. **images/s** is the speed of the fastest run; the machine did other work at the same time. A row
 marked *validation* gives accuracies on validation images, of runs that did not use the test images. Accuracies measured
 on different images are not compared.
 
