@@ -40,7 +40,7 @@ def make(device: str) -> Make:
 
 @pytest.fixture
 def variable(make: Make) -> Make:
-    """Make a leaf on the device whose array is read-only."""
+    """Make a leaf with a read-only array on the device."""
 
     def make_variable(values: Any, dtype: str = "float64") -> Any:
         return tgl.Parameter(make(values, dtype))

@@ -17,7 +17,7 @@ from tinygrad_lab.errors import DTypeError, GradientError, ShapeError
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """Switch the garbage collector off, so that reference counts alone free objects; it skips what exists already."""
+    """Switch the garbage collector off, so that only reference counts free objects; gc.collect() skips older ones."""
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -46,7 +46,7 @@ def read(log: Path) -> Entries:
 
 
 def check(name: str, seed: int, at: str) -> dict[str, Any]:
-    """Check one batch of one layer. Failures are not shrunk; the seed draws them again."""
+    """Check one batch of one layer. Failures are not shrunk; the same seed reproduces them."""
     result = inspect_layer(name, profile=Profile(examples=BATCH, seed=seed, shrink=False))
     nearest = max((p.worst.ratio, p.name) for p in result.properties.values())
     return {
@@ -68,7 +68,10 @@ def total(entries: list[dict[str, Any]], key: str) -> Any:
 
 
 def next_layer(done: Entries, names: list[str], each: int, pooled: int) -> str | None:
-    """Return the layer with the fewest draws while any has fewer than EACH, then the one that took the least time."""
+    """Return the layer to check next, or None if there are enough draws.
+
+    This is the layer with the fewest draws while any has fewer than `each`, then the one that took the least time.
+    """
     lacking = [name for name in names if total(done[name], "draws") < each]
     if lacking:
         return min(lacking, key=lambda name: total(done[name], "draws"))

@@ -149,7 +149,7 @@ def tiles() -> Iterator[str]:
 
 
 def direct_error(*, channels: int = 64, count: int = 4096) -> float:
-    """Return the same error without tiles, by sums of 3 x 3 products for each channel."""
+    """Return the rounding error of direct convolution, with 3 x 3 products for each channel."""
     random = np.random.default_rng(0)
     x = random.standard_normal((count, 9 * channels), np.float32)
     w = random.standard_normal(9 * channels, np.float32)

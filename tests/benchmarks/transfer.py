@@ -181,7 +181,7 @@ def chosen_rates(log: Log) -> dict[str, float]:
 
 
 def collected(folder: Path) -> dict[str, Any]:
-    """Return the results of finished runs: each size's seeds that all methods have finished, if at least two."""
+    """Return the results of the seeds that all methods have finished, for each size with at least two such seeds."""
     log = Log(folder / "log.jsonl")
     seeds = {n: [s for s in range(5) if all(f"{m}/{n}/{s}" in log.done for m in METHODS)] for n in SIZES}
     runs = {

@@ -105,7 +105,7 @@ def test_a_variant_is_printed_without_the_others(capsys: Capture) -> None:
     assert main(["recipes", "resnet20:medium"]) == 0
     shown = capsys.readouterr().out
     assert "reflected borders.\n[variants.medium]" in shown, "a comment is printed before its table"
-    assert "forty epochs" not in shown, "of another variant"
+    assert "forty epochs" not in shown, "comments of other variants are left out"
     assert main(["recipes", "ablations_ten_layer:mached"]) == 1
     assert "did you mean 'matched'?" in capsys.readouterr().err
 

@@ -59,6 +59,6 @@ def number(x: Any) -> float:
     return x.value if isinstance(x, Scalar) else x
 
 
-scalars = np.frompyfunc(Scalar, 1, 1)  # an array of floats -> one of scalars
+scalars = np.frompyfunc(Scalar, 1, 1)  # an array of floats -> an array of Scalars
 gradients = np.frompyfunc(lambda s: s.grad, 1, 1)
 values = np.frompyfunc(number, 1, 1)

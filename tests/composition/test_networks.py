@@ -44,7 +44,7 @@ def by_engine(network: tgl.Layer, x: Any, g: Any, call: Callable[..., Any]) -> d
 
 
 def by_scalars(network: tgl.Layer, x: Any, g: Any) -> dict[str, Any]:
-    """Return the same arrays, computed number by number."""
+    """Return what `by_engine` returns, computed number by number."""
     cells = {id(p): scalars(p.value) for p in network.parameters().values()}
     boxed = scalars(x)
     y = forward(network, boxed, cells)

@@ -14,7 +14,7 @@ from tinygrad_lab.conformance.properties.agreement import UNSEEN
 from tinygrad_lab.conformance.trials.verdict import Violation
 
 ONCE_BLAMED = {
-    # A group of two channels that are nearly alike: in its gradient, terms of 32 cancel down to 0.02.
+    # A group of two channels that are nearly alike: in its gradient, terms of size 32 cancel to 0.02.
     "rounding of what cancels inside": (
         "group_norm",
         "float32",

@@ -226,7 +226,7 @@ def test_wrong_optimizers_fail(optimizer: Any, prop: str) -> None:
 
 
 def careless_optimizer() -> type[Descent]:
-    """Return an optimizer whose kernel accepts gradients of any shape. It is built here, away from the other tests."""
+    """Return an optimizer whose kernel accepts gradients of any shape; only callers of this function see the kernel."""
 
     @tgl.primitive
     def descend(xp: Any, p: Any, g: Any, *, lr: float) -> Any:

@@ -85,7 +85,7 @@ def test_every_property_has_an_entry() -> None:
 
 
 def spoiled(xp: Any, array: Any, where: str, value: float) -> Any:
-    """Replace all numbers of an array, or the largest one, by a value that is not finite."""
+    """Replace all numbers of an array, or the largest one, with a value that is not finite."""
     if not array.size:
         return array
     hit = array == xp.max(array) if where == "one entry" else array >= xp.min(array)

@@ -239,7 +239,7 @@ def test_pca_color_spreads_along_the_principal_colors() -> None:
     """The covariance of the added noise is P diag((std * eigenvalue)^2) P'."""
     step = PCAColor(std=0.5).fit(made_data())
     assert step.eigenvalues is not None
-    assert step.fit(Dataset(np.zeros((1, 1, 1, 3), np.uint8), np.zeros(1, int))) is step, "fitted once"
+    assert step.fit(Dataset(np.zeros((1, 1, 1, 3), np.uint8), np.zeros(1, int))) is step, "fitted steps stay"
     images = np.full((40_000, 1, 1, 3), 0.5, np.float32)
     noise = step.change(images, rng=generator()).reshape(-1, 3).astype(float) - 0.5
     vectors = np.array(step.eigenvectors)

@@ -219,7 +219,7 @@ def test_a_loader_gives_the_same_batches_of_images_resized_on_use(
 
 
 def test_images_that_are_not_used_are_not_resized() -> None:
-    """A batch, or a few images of each class, of 3,000 images that would take 460 MB in AlexNet's size."""
+    """Only a batch, or a few images of each class, is resized; all 3,000 would take 460 MB in AlexNet's size."""
     data = pictures(3000)
     tracemalloc.start()
     resized = data.resize((227, 227))

@@ -2,7 +2,7 @@
 
 A case depends only on its number, so the number repeats a failure. The suite tries a few hundred cases in each test;
 ``FUZZ_SECONDS=3600 pytest -n 0 tests/fuzz`` tries new cases for an hour in each test, and ``FUZZ_FIRST=123`` begins at
-a case.
+case 123.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
 
 
 def mutated_tree(tree: Any, rng: random.Random, odd: tuple[Any, ...] = ODD) -> Any:
-    """Return nested dicts and lists of plain values, of which one to three are replaced, removed, renamed or copied."""
+    """Return a copy of nested dicts and lists with one to three values replaced, removed, renamed or copied."""
     whole = {"": copy.deepcopy(tree)}
     for _ in range(rng.randint(1, 3)):
         places = list(_places(whole))
@@ -117,7 +117,7 @@ def accepted(action: Callable[[], object], case: object = None) -> bool:
 
 @contextmanager
 def limits(*, seconds: float = 10, gigabytes: float = 4) -> Iterator[None]:
-    """Fail if the code in the ``with`` block takes more processor time or memory."""
+    """Fail if the code in the ``with`` block takes more than this processor time or memory."""
 
     def late(number: int, frame: Any) -> None:
         raise AssertionError(f"not done in {seconds} seconds")

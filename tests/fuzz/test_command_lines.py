@@ -53,7 +53,7 @@ CALLS = (
     ["ODD"],
     ["ODD", "ODD"],
 )
-TAKE_TIME = (["train", "lenet5"], ["check", "relu"])  # and do what a correct call asks for
+TAKE_TIME = (["train", "lenet5"], ["check", "relu"])  # correct calls, which take long
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ from tinygrad_lab.data.sources.restricted_pickle import read_pickle
 pytestmark = pytest.mark.slow
 
 BATCH = cifar_batch(random_images(2, 32, 32, 3), [3, 7])
-ARGUMENTS = {  # of the opcodes that take an argument, as bytes
+ARGUMENTS = {  # for each opcode with an argument, a function that returns the argument as bytes
     "U": lambda rng: _sized("<B", rng), "T": lambda rng: _sized("<i", rng), "X": lambda rng: _sized("<I", rng),
     "\x8c": lambda rng: _sized("<B", rng), "B": lambda rng: _sized("<I", rng), "C": lambda rng: _sized("<B", rng),
     "\x8e": lambda rng: _sized("<Q", rng), "\x96": lambda rng: _sized("<Q", rng), "\x8d": lambda rng: _sized("<Q", rng),
@@ -45,7 +45,7 @@ OPCODES = sorted({code for name in dir(pickle) if name.isupper() and isinstance(
 
 
 def _sized(form: str, rng: random.Random) -> bytes:
-    """Return a length and that many bytes, or a different number of bytes."""
+    """Return a length, right in four cases of five, and the bytes that it counts."""
     content = rng.randbytes(rng.choice((0, 1, 2, 200)))
     most = 2 ** (8 * struct.calcsize(form) - form.endswith("i")) - 1
     return struct.pack(form, len(content) if rng.random() < 0.8 else min(most, rng.choice(EDGES))) + content

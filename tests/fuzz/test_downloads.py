@@ -40,7 +40,7 @@ STATUSES = (
 
 
 def answer(rng: random.Random) -> tuple[bytes, bytes]:
-    """Return a server's answer, and the bytes that it repeats afterwards until the client disconnects; may be empty."""
+    """Return a server's answer, and bytes, possibly none, that it then repeats until the client disconnects."""
     headers = rng.sample(HEADERS, rng.randint(0, 3)) + ["Content-Length: {size}"] * (rng.random() < 0.5)
     place, status = rng.choice(PLACES), rng.choice(STATUSES) if rng.random() < 0.6 else "200 OK"
     lines = [f"HTTP/1.1 {status}", *(line.format(size=len(CONTENT), place=place) for line in headers), "", ""]

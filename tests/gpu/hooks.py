@@ -1,7 +1,7 @@
 """Counters of CuPy's transfers and waits, for tests on a GPU.
 
-Transfers from the host pass through pinned memory. Here its allocator is replaced by a pool that counts, which a
-recording finds and keeps (`tinygrad_lab.kernels.cupy.graphs`). Transfers to the host, and waits for streams, events and
+Transfers from the host pass through pinned memory. A pool that counts replaces the allocator of this memory; recordings
+continue to use this pool (`tinygrad_lab.kernels.cupy.graphs`). Transfers to the host, and waits for streams, events and
 devices, are calls of methods, which are replaced by counting ones. Memory that is not in CuPy's pool is allocated by
 the driver, which waits too; a memory hook of CuPy counts these allocations.
 """

@@ -22,7 +22,7 @@ PROPERTIES = ("devices", "kernels", "adequacy")
 
 
 def check(device: str, names: list[str], examples: int, seconds: float, out: Path | None) -> dict[str, Any]:
-    """Return the kit's results within the time."""
+    """Return the results of as many checks as the time allows."""
     end, seen, failed, reports = time.monotonic() + seconds, [], [], []
     session = check_each(names, examples=examples, devices=[device], properties=PROPERTIES)
     with using(providers=frozenset({"cupy"})):  # NumPy's results are those of the references

@@ -1,4 +1,4 @@
-"""Every layer in float16, against float64, within the kit's tolerance for that width."""
+"""Every layer in float16, compared with float64, within the kit's tolerance for that width."""
 
 from __future__ import annotations
 

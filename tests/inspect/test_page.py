@@ -1,4 +1,4 @@
-"""The page of a run: its numbers are those of the network, it needs nothing else, and names in it are only text."""
+"""The page of a run: its numbers are those of the network, it loads no other file, and names in it are only text."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def sequential(*parts: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of three epochs that ends in an average and a dense layer."""
+    """A run of four epochs, of a network that ends in an average and a dense layer."""
     model = sequential(*GAP, HEAD)
     return trained(tmp_path_factory.mktemp("runs"), model=model, training={"epochs": 4})
 
@@ -56,7 +56,7 @@ def page(folder: Path) -> str:
 
 
 def content(page: str) -> Any:
-    """What the page carries."""
+    """Return the data in the page."""
     (found,) = re.findall(r'<script type="application/json" id="data">([^<]*)</script>', page)
     return json.loads(found)
 
@@ -361,7 +361,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
 def test_the_program_shows_the_pruned_network(page: str, folder: Path, tmp_path: Path) -> None:
-    """Its matrix before, after a pruning and after undo, and the pictures of a cell, without a browser."""
+    """Node runs the program. The matrix is right before a pruning, after it and after undo, and so is a cell."""
     (tmp_path / "page.html").write_text(page, encoding="utf-8")
     script = """
         const cells = () => document.getElementById("matrix").all.filter((n) => n.nodeName === "TD").slice(1)

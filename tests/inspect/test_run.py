@@ -173,7 +173,7 @@ def test_best_and_last_weights_can_be_loaded(tmp_path: Path) -> None:
 
 
 def test_best_weights_of_a_run_with_a_folder_of_validation_images(tmp_path: Path) -> None:
-    for split, names in (("train", ("dark", "light")), ("val", ("light", "dark"))):  # the better, the worse on val
+    for split, names in (("train", ("dark", "light")), ("val", ("light", "dark"))):  # swapped: training makes val worse
         for name, level in zip(names, (50, 200), strict=True):
             (tmp_path / split / name).mkdir(parents=True)
             Image.fromarray(np.full((8, 8), level, np.uint8)).save(tmp_path / split / name / "0.png")

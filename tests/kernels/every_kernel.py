@@ -158,7 +158,7 @@ def warps() -> None:
 
 
 def training(name: str, image: tuple[int, int, int], **options: Any) -> Callable[[], None]:
-    """Return a function that trains a network a little, on augmented images."""
+    """Return a function that trains a network for four steps, on augmented images."""
 
     def train() -> None:
         model, rng = registry.models[name](image=image, classes=10, rng=0, **options), np.random.default_rng(0)
@@ -175,7 +175,7 @@ def training(name: str, image: tuple[int, int, int], **options: Any) -> Callable
 
 
 def compiled_modules() -> list[Any]:
-    """Return every module of compiled loops, of the layers too."""
+    """Return every module of compiled loops, including those of the layers."""
     own = pkgutil.iter_modules(tinygrad_lab.kernels.numba.loops.__path__, "tinygrad_lab.kernels.numba.loops.")
     layers = pkgutil.walk_packages(tinygrad_lab_layers.__path__, "tinygrad_lab_layers.")
     names = [*(m.name for m in own), *(m.name for m in layers if m.name.endswith(".loops"))]
@@ -183,17 +183,17 @@ def compiled_modules() -> list[Any]:
 
 
 def contents() -> dict[str, Any]:
-    """Return the names that those modules define or import, with their values, by full name."""
+    """Return everything that the modules of compiled loops define or import, by full name."""
     return {f"{module.__name__}.{name}": value for module in compiled_modules() for name, value in vars(module).items()}
 
 
 def compiled_functions() -> dict[str, Any]:
-    """Return their compiled functions, without those that are made on demand."""
+    """Return the compiled functions of these modules by full name, without those that are made on demand."""
     return {name: value for name, value in contents().items() if isinstance(value, Dispatcher)}
 
 
 def never_compiled() -> list[str]:
-    """Return the compiled functions that this program has not compiled, if none were found on disk."""
+    """Return the names of the functions that this program has not compiled; its disk cache must have been empty."""
     makers = {name: value for name, value in contents().items() if hasattr(value, "cache_info")}
     idle = [name for name, function in compiled_functions().items() if not function.signatures]
     return idle + [name for name, maker in makers.items() if not maker.cache_info().currsize]

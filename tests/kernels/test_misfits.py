@@ -28,7 +28,7 @@ from tinygrad_lab.ops.convolution import conv2d, conv2d_grad_x
 from tinygrad_lab.optim import SGD
 from tinygrad_lab.registry import cases, layers
 
-COUNT = int(os.environ.get("TINYGRAD_LAB_MISFITS", "60"))  # of each primitive
+COUNT = int(os.environ.get("TINYGRAD_LAB_MISFITS", "60"))  # misfits of each primitive
 FEW = replace(PROFILES["ci"], examples=3)
 
 

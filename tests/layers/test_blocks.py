@@ -100,7 +100,7 @@ def test_resnet50_bottlenecks() -> None:
 
 
 def test_inception_3a() -> None:
-    """From 28x28x192 to 32 maps, 5x5 filters behind 16 channels need a tenth of the multiply-adds."""
+    """To get 32 maps from 28x28x192, 5x5 filters need a tenth of the multiply-adds after a reduction to 16 channels."""
     module = Inception(192, **GOOGLENET_3A)
     shape = (1, 28, 28, 192)
     assert count(module) == 163_696

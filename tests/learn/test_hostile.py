@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reas
 
 
 def left_behind(marker: str) -> list[str]:
-    """Return the processes whose environment contains a text; those of a grading inherit its working folder."""
+    """Return the processes whose environment contains a text, such as the working folder of a grading."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:

@@ -18,7 +18,7 @@ def spoiled(function):
     return call
 
 """
-SPOILED = {  # the function whose results are replaced, and its file
+SPOILED = {  # for each exercise, a line that makes results of the solution NaN or infinite
     "scalar_tape": "Value.__mul__ = spoiled(Value.__mul__)",
     "broadcasting": "multiply_backward = spoiled(multiply_backward)",
     "matmul": "dense_backward = spoiled(dense_backward)",

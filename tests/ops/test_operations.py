@@ -214,7 +214,7 @@ def test_strict_device(name: str, data: st.DataObject) -> None:
 
 
 def constants_alone(moved: Any) -> bool:
-    """Only the table's own constants (masks, positions) may be moved to the device; nothing is moved back or waits."""
+    """Return whether only constants of the table (masks, positions) moved to the device, and nothing else."""
     return set(moved) == {"to the device"}
 
 

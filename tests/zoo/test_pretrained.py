@@ -22,8 +22,7 @@ def made(folder: Path) -> Path:
     model, arrays = models[ABOUT.model](**ABOUT.options, rng=3), {}
     for path, array in model.state().items():
         name = path.replace("inner.", "").replace("stage", "layer").replace("output", "linear")
-        name = name.replace("norm", "bn").replace("running_var", "running_var")
-        name = name.replace("scale", "weight").replace("shift", "bias")
+        name = name.replace("norm", "bn").replace("scale", "weight").replace("shift", "bias")
         name = {"conv": "conv1", "bn": "bn1"}.get(name.split(".")[0], name.split(".")[0]) + "." + name.split(".", 1)[1]
         arrays[name] = array.transpose({4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[array.ndim])
     np.savez(folder / ABOUT.file, **{name: np.ascontiguousarray(array) for name, array in arrays.items()})

@@ -26,7 +26,7 @@ from tinygrad_lab.optim.updates import momentum_update
 
 @pytest.fixture(autouse=True)
 def _providers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the providers of this test's kernels from other tests."""
+    """Restore the set of providers after each test, so that no other test sees those of this one."""
     monkeypatch.setattr(dispatch, "PROVIDERS", set(dispatch.PROVIDERS))
 
 

@@ -42,7 +42,7 @@ class Corner(Pool):
 
 
 class Residual(Elementwise):
-    """x plus a product, or half of x."""
+    """A share of x plus a product of x and a weight."""
 
     def __init__(self, share: float) -> None:
         self.share, self.weight = share, tgl.Parameter(np.ones((3, 3)))

@@ -34,7 +34,7 @@ class Case:
         self.g = rng.standard_normal((x[0], *size, w[-1]), np.float32)
 
     def calls(self, change: Any = lambda array: array) -> list[tuple[Any, tuple[Any, ...], dict[str, Any]]]:
-        """Return each primitive with its arguments, after `change` of the arrays."""
+        """Return each primitive with its arguments; `change` is applied to every array."""
         x, w, b, g = map(change, (self.x, self.w, self.b, self.g))
         arguments = [
             ((x, w, b), {}),

@@ -38,7 +38,7 @@ def compiled(op: Any, *arrays: Any, **options: Any) -> Any:
 
 
 def images(size: Any, count: int, seed: int) -> Any:
-    """Small whole numbers with many ties, some of them not finite."""
+    """Return small whole numbers with many ties; some are replaced with NaN or minus infinity."""
     rng = np.random.default_rng(seed)
     x = rng.integers(-2, 3, (3, *size, count)).astype(np.float32)
     x[rng.random(x.shape) < 0.05] = np.nan

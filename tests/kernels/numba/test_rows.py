@@ -40,7 +40,7 @@ def compiled(op: Any, *arrays: Any, **options: Any) -> Any:
 
 
 def close(op: Any, *arrays: Any, least_scale: float = 0.0, **options: Any) -> None:
-    """Compare a kernel with its reference in double precision; errors are relative to their size."""
+    """Compare a kernel with its reference in double precision; errors are relative to the size of the result."""
     result, reference = (
         compiled(op, *arrays, **options),
         op.forward(np, *(a.astype(np.float64) for a in arrays), **options),

@@ -187,7 +187,7 @@ def _largest_in_windows(draw: Draw) -> Trial:
 
 
 def largest(draw: Draw, pool: Any) -> Trial:
-    """Return the maximum of each window, as a function of images."""
+    """Return a trial of a function that computes the maximum of each window."""
     at = draw(pooling_places())
     (x,) = apart(draw, (draw(st.integers(1, 2)), *at.size, draw(st.integers(1, 2))))
 

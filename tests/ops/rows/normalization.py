@@ -54,7 +54,7 @@ def normalized(draw: Draw, f: Any, activation: Any = lambda y: y) -> Trial:
         return [activation(y.reshape(x.shape)), rows.mean(0), rows.var(0, correction=0)]
 
     scale, shift = values(draw, channel), values(draw, channel)
-    expected(x, scale, shift)  # far from kinks
+    expected(x, scale, shift)  # rejects draws near a kink
     return Trial(lambda x, a, b: f(x, a, b, eps=eps), [x, scale, shift], expected, torch)
 
 
@@ -76,7 +76,7 @@ def _channel_affine_relu(draw: Draw) -> Trial:
         return positive((x - mean) * factor + shift)
 
     given = [x, *(values(draw, channel) for _ in range(3))]
-    expected(*given)  # far from kinks
+    expected(*given)  # rejects draws near a kink
     return Trial(tgl.channel_affine_relu, given, expected, expected)
 
 
