@@ -53,7 +53,7 @@ LAYER = {
     "trainable_variables": "parameters(), a dict by path",
     "modules": "layers(), a dict by path",
     "named_modules": "layers(), a dict by path",
-    "zero_grad": "nothing: an update gives parameters fresh values without gradients",
+    "zero_grad": "nothing: an update gives parameters new values without gradients",
     "fit": "tinygrad_lab.train.Trainer(model, loss, optimizer, batches).train(epochs)",
     "compile": "tinygrad_lab.train.Trainer, which takes loss and optimizer",
     "evaluate": "tinygrad_lab.train.evaluate(model, loss, batches)",
@@ -71,7 +71,7 @@ LAYER = {
     "half": WIDTH,
 }
 OPTIMIZER = {
-    "zero_grad": "nothing: step() gives parameters fresh values without gradients",
+    "zero_grad": "nothing: step() gives parameters new values without gradients",
     "state_dict": "state()",
     "load_state_dict": "load_state(state)",
     "param_groups": "options, a dict by path",

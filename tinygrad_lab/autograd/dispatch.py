@@ -35,7 +35,9 @@ def provider_serves(provider: str, xp: Any) -> bool:
     try:
         importlib.import_module("numba")
     except ImportError as error:
-        warn_once(f"no compiled kernels ({error}); NumPy's run instead, at about half the speed; pip install numba")
+        warn_once(
+            f"no compiled kernels ({error}); kernels in NumPy run instead, at about half the speed; pip install numba"
+        )
         return False
     return True
 

@@ -77,7 +77,7 @@ class Settings:
     observer: Callable[..., Any] | None = None
 
 
-OBSERVERS: list[Callable[..., Any]] = []  # of all threads; if there are none, operations do not look for their own
+OBSERVERS: list[Callable[..., Any]] = []  # of all threads; operations look for their own only if there are any
 SETTINGS = ContextVar("tinygrad_lab.autograd.settings", default=Settings(providers=_initial_providers()))
 
 

@@ -37,7 +37,7 @@ class _Bounded(io.BufferedIOBase):
         return self._stream.read(size)
 
     def tell(self) -> int:
-        """Return the number of bytes before the next."""
+        """Return the position in the unpacked bytes."""
         return self._stream.tell()
 
     def seek(self, position: int, whence: int = io.SEEK_SET, /) -> int:
@@ -101,7 +101,7 @@ def _unpacked(archive: Path) -> IO[bytes]:
 
 
 def _few(tar: tarfile.TarFile, archive: Path) -> Iterator[tarfile.TarInfo]:
-    """Yield the members, up to a maximal number."""
+    """Yield the members; raise if there are too many."""
     for number, member in enumerate(tar):
         if number == _MOST_MEMBERS:
             raise DataError(f"{archive}: refused, because it has more than {_MOST_MEMBERS} members")

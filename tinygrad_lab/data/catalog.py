@@ -106,7 +106,7 @@ def load(
     data = source.read("train" if split == "validation" and not own else split, root=root, size=size)
     if split == "validation" and not own and not validation:
         raise OptionError(
-            f"load({name!r}): expected validation above 0, the share of the training images that are set aside as the "
+            f"load({name!r}): expected validation above 0, the share of the training images that is set aside as the "
             f"split 'validation', got {validation}; set for example validation=0.1"
         )
     if (split == "validation" and not own) or (split == "train" and validation):

@@ -51,7 +51,7 @@ class Dataset:
     DTypeError
         The images are of another dtype, or the labels are not integers.
     OptionError
-        A label has no class, or float images are not between 0 and 1.
+        A label has no class, or float images look like bytes: none below 0, and some above 2.
 
     Examples
     --------

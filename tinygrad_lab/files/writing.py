@@ -50,7 +50,8 @@ def write_atomically(path: Path, *parts: Any) -> None:
 
     The parts go into a temporary file in the same folder, which is synced to the disk and renamed. Neither a kill, nor
     a power cut, nor a second process that writes the same file leaves an incomplete file. `remove_leftovers` removes
-    the temporary files of killed processes. A symbolic link is kept. Devices and pipes are written to directly.
+    the temporary files of killed processes. A symbolic link stays, and the
+    file that it points to is replaced. Devices and pipes are written to directly.
     """
     if path.exists() and not path.is_file():
         with path.open("wb") as stream:

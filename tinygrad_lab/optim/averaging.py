@@ -30,11 +30,11 @@ class WeightAverage:
         self._average: dict[str, Array] = {}
 
     def weight(self, count: int) -> float:
-        """Return the weight of the newest parameters in the average after `count` earlier updates, 1 or more."""
+        """Return the weight of the newest parameters in the average after `count` earlier updates (at least 1)."""
         raise NotImplementedError(f"{type(self).__name__}: expected a method weight(count), got none; define it")
 
     def update(self) -> None:
-        """Add the current parameters to the average; the first ones are copied."""
+        """Add the current parameters to the average; the first call copies them."""
         for path, parameter in self.model.parameters().items():
             if self.count:
                 average_update(self._average[path], parameter.value, weight=self.weight(self.count))

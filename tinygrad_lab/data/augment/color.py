@@ -186,9 +186,9 @@ class PCAColor(Augmentation):
     References
     ----------
     Krizhevsky, Sutskever and Hinton 2012, "ImageNet classification with deep convolutional neural networks", section
-    4.1. Deviations: the result is clipped to 0 and 1. The paper does not name the range of brightness; as eigenvalues
-    are variances, its formula is meaningful for 0 to 1, where a tenth of the largest is about 2 % of full brightness,
-    and would swamp the picture for bytes.
+    4.1. Deviations: the result is clipped to 0 and 1. The paper does not name the range of brightness. Eigenvalues are
+    variances, so its formula is meaningful for 0 to 1, where a tenth of the largest is about 2 % of full brightness;
+    for bytes, the added colors would swamp the picture.
 
     Examples
     --------

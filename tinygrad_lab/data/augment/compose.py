@@ -52,8 +52,8 @@ class Compose(metaclass=Checked):
         for step in self.steps:
             if normalized and step.bounded:
                 raise OptionError(
-                    f"Compose: expected {type(step).__name__} before Normalize, which expects brightness from 0 to "
-                    "1; move Normalize to the end"
+                    f"Compose: expected {type(step).__name__} before Normalize, because it needs brightness from 0 to "
+                    "1, got it after; move Normalize to the end"
                 )
             normalized = normalized or isinstance(step, Normalize)
         self._parts: list[Step] = list(_parts(self.steps))

@@ -51,10 +51,10 @@ class Digits(Source):
 
 
 class DigitSequences(Source):
-    """The digits as sequences: the numbers of their dark pixels, of which an image has at most 30.
+    """The digits as sequences: the numbers of their dark pixels (with ink), of which an image has at most 30.
 
-    Pixels are numbered from 1 to 64, row by row; those of at least half of the darkest value are listed in this order,
-    and 0 fills short sequences up. The images, their classes and the test set are those of `Digits`.
+    Pixels are numbered from 1 to 64, row by row. Those with at least half of the largest value are listed in this
+    order, and 0 fills short sequences up. The images, their classes and the test set are those of `Digits`.
 
     References
     ----------

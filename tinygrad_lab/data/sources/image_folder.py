@@ -29,9 +29,9 @@ class ImageFolder(Source):
 
     A folder ``val``, ``valid`` or ``validation`` beside ``train`` holds the validation pictures. The classes are the
     names of the subfolders in sorted order. If there is a folder ``train``, its subfolders define the classes of all
-    splits. Pictures of 8 bits per channel are read in sorted order, turned upright by their EXIF
-    data, and converted to RGB. If `size` is given, they are resized with smoothing (each axis independently). Otherwise
-    they must all have the same size.
+    splits. Pictures of 8 bits per channel are read in sorted order, turned upright by their EXIF data, and converted to
+    RGB. If `size` is given, they are resized with smoothing (each axis independently). Otherwise they must all have the
+    same size.
     """
 
     name = "image_folder"
@@ -57,7 +57,7 @@ class ImageFolder(Source):
     ) -> Dataset:
         """Return a split. See `Source.read`.
 
-        Before training pictures are read, the folders of the other splits are checked by the names in them.
+        Before training pictures are read, the names in the folders of the other splits are checked too.
 
         Raises
         ------
