@@ -30,7 +30,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = re.compile(r"\d\d_\w+\.md")
+PAGE = re.compile(r"\d\d[a-z]?_\w+\.md")
 NOTEBOOKS = "_notebooks"  # below docs/tutorials; conf.py excludes it from the pages
 SWITCH = "TINYGRAD_LAB_TUTORIALS"
 MODES = ("", "full", "off")

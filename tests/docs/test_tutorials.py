@@ -20,16 +20,22 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
 def test_every_page_has_a_number_of_its_own() -> None:
-    numbers = [page.name[:3] for page in PAGES]
-    assert all(re.fullmatch(r"\d\d_", number) for number in numbers)
+    numbers = [page.name.partition("_")[0] for page in PAGES]
+    assert all(re.fullmatch(r"\d\d[a-z]?", number) for number in numbers)
     assert len(set(numbers)) == len(numbers)
+
+
+def test_the_index_lists_every_page_once() -> None:
+    index = (ROOT / "tutorials" / "index.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\d\d[a-z]?_\w+$", index, re.MULTILINE)) == [page.stem for page in PAGES]
 
 
 @each_page
 def test_the_head_states_requirements_result_and_time(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert text.startswith("---\nfile_format: mystnb\nkernelspec:\n  name: python3\n---\n\n# ")
-    assert re.search(rf"^# {int(page.name[:2])}\. \S", text, re.MULTILINE), "expected a title with the page's number"
+    number = page.name.partition("_")[0].lstrip("0")
+    assert re.search(rf"^# {number}\. \S", text, re.MULTILINE), "expected a title with the page's number"
     head = re.search(r"^```\{tutorial\}\n(?P<options>(?::\w+: .+\n)+)\n(?P<gets>.+?)^```$", text, re.M | re.S)
     assert head, "expected the directive {tutorial}, with a sentence about the result"
     assert {"needs", "minutes"} <= set(re.findall(r"^:(\w+): \S", head["options"], re.MULTILINE))

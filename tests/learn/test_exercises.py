@@ -148,13 +148,14 @@ class Value:
         t = math.tanh(self.data)
         return Value(t, (self,), (1 - t**2,))
     def backward(self):
-        order = []
-        def visit(v):
-            if v in order:
-                return
-            [visit(p) for p in v.parents]
-            order.append(v)
-        visit(self)
+        order, todo = [], [(self, False)]
+        while todo:
+            v, left = todo.pop()
+            if left:
+                order.append(v)
+            elif v not in order:
+                todo += [(v, True), *((p, False) for p in v.parents)]
+        order = list(dict.fromkeys(order))
         self.grad = 1.0
         while order:
             v = order.pop()
@@ -188,6 +189,26 @@ def test_the_smallest_counterexample_is_shown() -> None:
     for name in ("x = ", "w = ", "b = ", "given", "expected", "*"):
         assert name in verdict.shown
     assert "Jacobian with respect to b, 2 results x 1 elements" in verdict.shown  # the mistake needs at least two rows
+
+
+TUTORIAL = re.compile(r'^\*Tutorial\*: (?P<number>\d+[a-z]?), "(?P<title>.+)"\.$', re.MULTILINE)
+
+
+def test_exercises_and_tutorials_name_each_other() -> None:
+    """A story's tutorial has that number and title, and its last line lists just the exercises that name it."""
+    named: dict[str, list[int]] = {}
+    for exercise in EXERCISES:
+        for match in TUTORIAL.finditer(exercise.story):
+            named.setdefault(f"# {match['number']}. {match['title']}", []).append(exercise.number)
+    listed = {}
+    for page in (Path(__file__).parents[2] / "tutorials").glob("[0-9]*.md"):
+        text = page.read_text(encoding="utf-8")
+        if found := re.search(r"^\*\*Go on\*\*: exercises? ([\d, and]+) of ", text, re.MULTILINE):
+            title = re.search(r"^# .*$", text, re.MULTILINE)
+            assert title
+            listed[title[0]] = [int(number) for number in re.findall(r"\d+", found[1])]
+    assert listed == named
+    assert len([number for numbers in named.values() for number in numbers]) >= len(EXERCISES) - 2
 
 
 def test_the_documentation_lists_every_exercise() -> None:

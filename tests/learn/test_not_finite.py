@@ -40,6 +40,11 @@ SPOILED = {  # for each exercise, a line that makes results of the solution NaN 
     "two_vjps": "jvp = spoiled(jvp)",
     "operation": "log_add_exp.defvjp(x=lambda g, x, y: {number} * by_x(g, x, y))",
     "plugin": "snake.defvjp(beta=lambda g, x, beta: {number} * by_beta(g, x, beta))",
+    "array_tape": "tanh = spoiled(tanh)",
+    "training_loop": "train = spoiled(train)",
+    "adam": "Adam.step = lambda self: [p.assign(p.numpy() * {number}) for p in self.parameters.values()]",
+    "initial_values": "he_normal = spoiled(he_normal)",
+    "class_map": "class_map = spoiled(class_map)",
 }
 
 

@@ -43,6 +43,8 @@ class Value:
             new = todo.pop().parents - found
             found |= new
             todo += new
+        for value in found:
+            value.grad = 0
         self.grad = 1
         for value in sorted(found, key=lambda v: -v.number):
             value.hand_on()
@@ -164,6 +166,45 @@ def agrees(f, vjp, x):
     return all(np.abs(vjp(v, x) - j.T @ v).max() < 1e-9 for v in np.eye(len(j)))
 """,
 }
+
+
+# The tape of tutorial 1: functions outside of the class, and a second walk that counts twice.
+TUTORIAL_TAPE = """
+import math
+class Value:
+    count = 0
+    def __init__(self, data, made_from=()):
+        self.data, self.made_from, self.grad = data, made_from, 0.0
+        Value.count += 1
+        self.order = Value.count
+    def __add__(self, other):
+        return Value(self.data + other.data, [(self, 1.0), (other, 1.0)])
+    def __mul__(self, other):
+        return Value(self.data * other.data, [(self, other.data), (other, self.data)])
+def tanh(x):
+    t = math.tanh(x.data)
+    return Value(t, [(x, 1 - t * t)])
+def backward(result):
+    found, seen = [result], {result}
+    for value in found:
+        for x, _ in value.made_from:
+            if x not in seen:
+                seen.add(x)
+                found.append(x)
+    result.grad = 1.0
+    for y in sorted(found, key=lambda value: value.order, reverse=True):
+        for x, local in y.made_from:
+            x.grad += y.grad * local
+"""
+
+
+def test_the_tape_of_the_tutorial_fails_only_at_the_second_walk() -> None:
+    verdict = grade(find_exercise("scalar_tape"), {"scalar_tape.py": TUTORIAL_TAPE})
+    assert (len(verdict.steps), verdict.failed) == (4, "a second walk from the same result")
+    assert verdict.mistakes == ["second_walk"]
+    start = "    result.grad = 1.0"
+    mended = TUTORIAL_TAPE.replace(start, f"    for y in found:\n        y.grad = 0.0\n{start}")
+    assert grade(find_exercise("scalar_tape"), {"scalar_tape.py": mended}).passed
 
 
 @pytest.mark.parametrize("name", RIGHT)

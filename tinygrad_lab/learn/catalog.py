@@ -36,6 +36,12 @@ ORDER = (
     "two_vjps",
     "operation",
     "plugin",
+    # Later exercises, which begin anew at the tape and end at the processor.
+    "array_tape",
+    "training_loop",
+    "adam",
+    "initial_values",
+    "class_map",
 )
 NOT_WITH_NUMPY = ("tinygrad_lab", "tinygrad_lab_layers", "autograd", "jax", "scipy", "sklearn", "tensorflow", "torch")
 DISTRIBUTIONS = {"plugin": "my.snake"}  # exercises that fill a folder written by new-layer, and the layer's name

@@ -45,10 +45,11 @@ def steps(answer: Answer) -> list[Step]:
 
 
 def probes(answer: Answer) -> list[Probe]:
-    """Return probes of a loss, of the loss of large logits, and of a gradient whose cotangent is not 1."""
+    """Return probes of a loss, of the losses of large logits, and of a gradient whose cotangent is not 1."""
     logits, labels = np.array([[0.5, -1.0, 2.0], [1.0, 0.0, -0.5]]), np.array([2, 0])
     return [
         lambda: answer.cross_entropy(logits, labels),
         lambda: answer.cross_entropy(logits * 1000.0, labels),
+        lambda: answer.cross_entropy(logits * 1000.0, labels[::-1]),  # probabilities of the labels that underflow
         lambda: answer.cross_entropy_backward(np.array(3.0), logits, labels),
     ]

@@ -39,11 +39,40 @@ PROGRAMS: dict[str, Program] = {
 }
 
 
-def gradients(answer: Answer, name: str, x: Any) -> list[float]:
-    """Return the grad of each number that a program was given."""
+def gradients(answer: Answer, name: str, x: Any, walks: int = 1) -> list[float]:
+    """Return the grad of each number that a program was given, after one or more walks back from its result."""
     leaves = [answer.Value(float(v)) for v in x]
-    result = PROGRAMS[name](leaves, lambda value: value.tanh())
-    if result is None or not hasattr(result, "backward"):
-        raise WrongAnswer("an operation returned None: is a return missing?")
-    result.backward()
+    result = PROGRAMS[name](leaves, lambda value: apply_tanh(answer, value))
+    for _ in range(walks):
+        walk_back(answer, result)
     return [leaf.grad for leaf in leaves]
+
+
+def long_sum(answer: Answer, count: int) -> float:
+    """Return the grad of x in x + x + x + ..., a chain of `count` additions."""
+    x = y = answer.Value(0.5)
+    for _ in range(count):
+        y = y + x
+    walk_back(answer, y)
+    return float(x.grad)
+
+
+def apply_tanh(answer: Answer, value: Any) -> Any:
+    """Return tanh by the method of the learner's class, or by a function of that name."""
+    return value.tanh() if hasattr(value, "tanh") or value is None else answer.tanh(value)
+
+
+def walk_back(answer: Answer, result: Any) -> None:
+    """Walk back from a result by the method of the learner's class, or by a function of that name.
+
+    Raises
+    ------
+    WrongAnswer
+        An operation returned None, or there is no backward.
+    """
+    if result is None:
+        raise WrongAnswer("an operation returned None: is a return missing?")
+    if hasattr(result, "backward"):
+        result.backward()
+    else:
+        answer.named("backward")(result)
