@@ -44,7 +44,7 @@ nb_execution_timeout = 600  # seconds, for cells that hang
 nb_merge_streams = True
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "TINYGRAD_LAB_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # same figures on every machine; `-j` builds pages in parallel
-if importlib.util.find_spec("numba") is None:
+if (numba := importlib.util.find_spec("numba")) is None or numba.origin is None:
     os.environ.setdefault("TINYGRAD_LAB_KERNELS", "numpy")  # avoids a warning on every page
 copybutton_exclude = ".linenos, .gp, .go"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,15 @@ def test_the_namespace_belongs_to_the_arrays() -> None:
     assert backend.namespace(2.0) is np
     with pytest.raises(DeviceError, match=r"f: expected arrays of one device, got \['strict', 'cpu'\]; move"):
         backend.namespace(THERE, HERE, who="f: ")
+
+
+def test_a_folder_without_code_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("left_by_pip", "with_code"):
+        (tmp_path / name / "core").mkdir(parents=True)
+    (tmp_path / "with_code" / "__init__.py").touch()
+    found = [backend.installed(name) for name in ("left_by_pip", "with_code", "of_nobody", "numpy")]
+    assert found == [False, True, False, True]
 
 
 def test_agree_finds_the_common_float_width() -> None:

@@ -7,6 +7,7 @@ arguments, so their code never names a library. Arrays move between devices only
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,6 +75,15 @@ register_backend(
     np.ndarray,
     *NUMBERS,
 )
+
+
+def installed(name: str) -> bool:
+    """Return whether a top-level package is installed, without importing it.
+
+    A folder without ``__init__.py``, which an uninstall may leave, does not count.
+    """
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None
 
 
 def _load_cupy() -> None:

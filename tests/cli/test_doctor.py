@@ -98,7 +98,7 @@ def test_cases_need_no_examination_without_hypothesis(monkeypatch: pytest.Monkey
     entry = importlib.metadata.EntryPoint("acme.gone", "acme_gone:CASES", "tinygrad_lab.cases")
     gone = [Plugin("acme.gone", entry.value, "acme-gone", "1.0", entry)]
     monkeypatch.setitem(registry.cases.plugins(), "acme.gone", gone)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(doctor, "installed", lambda name: False)
     assert problems(doctor._plugins) == []
 
 
@@ -122,11 +122,11 @@ def test_numba(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
     monkeypatch.setitem(sys.modules, "cupy", None)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(doctor, "installed", lambda name: False)
     monkeypatch.setattr(doctor, "find_backend", _without_cupy)
     ((state, text),) = problems(doctor._gpu)
     assert (state, text) == ("warning", "no CuPy")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(doctor, "installed", lambda name: True)
     ((state, _),) = problems(doctor._gpu)
     assert state == "broken"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -16,12 +15,13 @@ from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
 from tinygrad_lab.autograd.settings import using
+from tinygrad_lab.backend import installed
 from tinygrad_lab.kernels import using_threads
 from tinygrad_lab_layers import LocalResponseNorm
 from tinygrad_lab_layers.local_response_norm import kernels
 from tinygrad_lab_layers.local_response_norm.layer import local_response_norm, local_response_norm_grad
 
-compiled = pytest.param("numba", marks=pytest.mark.skipif(not importlib.util.find_spec("numba"), reason="needs Numba"))
+compiled = pytest.param("numba", marks=pytest.mark.skipif(not installed("numba"), reason="needs Numba"))
 either = pytest.mark.parametrize("provider", ["numpy", compiled])
 
 OPTIONS = {"before": 2, "after": 2, "factor": 0.1, "beta": 0.75, "k": 2.0}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,12 @@ from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
 from tinygrad_lab.autograd.settings import using
+from tinygrad_lab.backend import installed
 from tinygrad_lab.kernels import using_threads
 from tinygrad_lab.losses import kernels, softmax_cross_entropy
 from tinygrad_lab.losses.classification import cross_entropy, cross_entropy_grad
 
-compiled = pytest.param("numba", marks=pytest.mark.skipif(not importlib.util.find_spec("numba"), reason="needs Numba"))
+compiled = pytest.param("numba", marks=pytest.mark.skipif(not installed("numba"), reason="needs Numba"))
 either = pytest.mark.parametrize("provider", ["numpy", compiled])
 
 batches = st.sampled_from([(), (1,), (2, 3), (150,)])

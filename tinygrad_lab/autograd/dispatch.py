@@ -14,7 +14,7 @@ from marshal import dumps
 from typing import Any
 
 from tinygrad_lab.autograd.settings import OBSERVERS, SETTINGS
-from tinygrad_lab.backend import BACKENDS, ORDINARY, is_array
+from tinygrad_lab.backend import BACKENDS, ORDINARY, installed, is_array
 from tinygrad_lab.errors import DTypeError, OptionError, warn_once
 
 PROVIDERS: set[str] = set()  # of all registered kernels
@@ -33,13 +33,14 @@ def provider_serves(provider: str, xp: Any) -> bool:
     if provider != "numba":
         return True
     try:
-        importlib.import_module("numba")
+        if installed("numba"):
+            importlib.import_module("numba")
+            return True
+        why = "Numba is not installed"
     except ImportError as error:
-        warn_once(
-            f"no compiled kernels ({error}); kernels in NumPy run instead, at about half the speed; pip install numba"
-        )
-        return False
-    return True
+        why = str(error)
+    warn_once(f"no compiled kernels ({why}); kernels in NumPy run instead, at about half the speed; pip install numba")
+    return False
 
 
 def have_kernels(xp: Any) -> bool:

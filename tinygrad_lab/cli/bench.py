@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import statistics
 import sys
 from typing import Any
+
+from tinygrad_lab.backend import installed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from tinygrad_lab.kernels import num_threads
     from tinygrad_lab.train.provenance import machine
 
-    if arguments.against == "torch" and importlib.util.find_spec("torch") is None:
+    if arguments.against == "torch" and not installed("torch"):
         raise ConfigError("bench: --against torch needs PyTorch, which is not installed; pip install torch")
     if arguments.rounds < 1 or (arguments.threads is not None and arguments.threads < 1):
         given = f"--rounds {arguments.rounds} and --threads {arguments.threads}"

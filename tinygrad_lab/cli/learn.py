@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinygrad_lab.backend import installed
 from tinygrad_lab.errors import ConfigError, StateError
 from tinygrad_lab.files.writing import writing
 
@@ -111,7 +111,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from tinygrad_lab.learn.process import grade_apart
     from tinygrad_lab.learn.workspace import find_answer, read_answers
 
-    if importlib.util.find_spec("hypothesis") is None:
+    if not installed("hypothesis"):
         raise ConfigError(NEEDS_HYPOTHESIS)
     if not 0 < arguments.seconds <= DAY:
         raise ConfigError(f"expected --seconds above 0 and at most {DAY}, got {arguments.seconds:g}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import re
@@ -18,7 +17,7 @@ from typing import Any
 
 import tinygrad_lab as tgl
 from tinygrad_lab.autograd.settings import SETTINGS
-from tinygrad_lab.backend import find_backend
+from tinygrad_lab.backend import find_backend, installed
 from tinygrad_lab.data import listing
 from tinygrad_lab.data.files import data_roots
 from tinygrad_lab.errors import DeviceError, LabError, OptionError
@@ -155,7 +154,7 @@ def _plugins() -> Iterator[Finding]:
     """Load the plugins of other distributions; the project's own are known to work."""
     usable, own = 0, 0
     for kind, known in REGISTRIES.items():
-        if kind == "cases" and importlib.util.find_spec("hypothesis") is None:
+        if kind == "cases" and not installed("hypothesis"):
             continue  # they draw inputs with Hypothesis, which only tests need
         for name, found in known.plugins().items():
             others = {plugin.distribution for plugin in found} - {_DISTRIBUTION}
@@ -243,14 +242,14 @@ def _numba() -> Iterator[Finding]:
 
 def _gpu() -> Iterator[Finding]:
     driver = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
-    installed = importlib.util.find_spec("cupy") is not None
-    if not driver and not installed:
+    has_cupy = installed("cupy")
+    if not driver and not has_cupy:
         yield Finding("GPU", OK, "no NVIDIA driver and no CuPy: the CPU computes")
         return
     try:
         cupy = find_backend("cuda").namespace
     except (DeviceError, ImportError, OSError, RuntimeError) as error:
-        yield Finding("GPU", BROKEN if installed else WARNING, str(error), "see docs/howto/move-to-the-gpu.md")
+        yield Finding("GPU", BROKEN if has_cupy else WARNING, str(error), "see docs/howto/move-to-the-gpu.md")
         return
     name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
     free, size = cupy.cuda.runtime.memGetInfo()
