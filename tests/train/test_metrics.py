@@ -46,7 +46,7 @@ def test_logits_and_labels_come_in_several_forms(metric: Any) -> None:
     np.testing.assert_array_equal(metric(tgl.tensor(LOGITS), np.eye(8)[LABELS] * 0.9), expected)
     np.testing.assert_array_equal(metric((LOGITS, None), LABELS), expected)  # auxiliary classifiers beside it
     single, labels = LOGITS[:, :1], LABELS % 2
-    two = np.hstack([np.zeros_like(single), single])
+    two = np.hstack([-single / 2, single / 2])
     for given in (labels, labels[:, None].astype("float32")):
         np.testing.assert_array_equal(metric(single, given), metric(two, labels))
 

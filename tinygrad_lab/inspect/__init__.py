@@ -13,7 +13,6 @@ from tinygrad_lab.inspect.planes import (
     grad_cam,
     plane_contributions,
     prune,
-    without_planes,
 )
 from tinygrad_lab.inspect.prediction import ClassScore, Prediction, Report
 from tinygrad_lab.inspect.results import Results, results
@@ -59,5 +58,4 @@ __all__ = [
     "summarize",
     "summarize_model",
     "usage_map",
-    "without_planes",
 ]

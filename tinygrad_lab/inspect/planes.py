@@ -121,7 +121,7 @@ def grad_cam(model: Layer, x: Any, classes: Any = None, *, layer: str | None = N
     ----------
     model : Layer
         The network, which runs in evaluation mode and is not changed. A network with one output z has the logits
-        (0, z), so everything about the first class is 0.
+        (-z/2, z/2).
     x : array or Tensor
         A batch of prepared images; see `Run.prepare`.
     classes : int or array of int (N,), optional
@@ -178,7 +178,7 @@ def plane_contributions(model: Layer, x: Any, classes: Any = None, *, layer: str
     ----------
     model : Layer
         The network, which runs in evaluation mode and is not changed. A network with one output z has the logits
-        (0, z), so everything about the first class is 0.
+        (-z/2, z/2).
     x : array or Tensor
         A batch of prepared images; see `Run.prepare`.
     classes : int or array of int (N,), optional
@@ -219,20 +219,21 @@ def plane_contributions(model: Layer, x: Any, classes: Any = None, *, layer: str
     return PlaneContributions(planes, logits.astype("float64") - planes.sum(axis=1))
 
 
-def prune(model: Layer, path: str, planes: int | Sequence[int]) -> Layer:
+def prune(model: Layer, planes: int | Sequence[int], *, layer: str) -> Layer:
     """Return a network in which some planes of a layer's result are zero.
 
-    Unlike `without_planes`, it sets the layer's result to zero, even if a bias or a normalization follows the layer's
-    weights. Of layers without maps, the planes are the entries of the last axis.
+    The zeros replace the result itself, so they hold after a layer's bias and activation too. They belong to the
+    returned network, not to its state: a file of its weights holds all of them. Of layers without maps, the planes are
+    the entries of the last axis.
 
     Parameters
     ----------
     model : Layer
         The network, which is not changed. Both networks have the same parameters, not copies of them.
-    path : str
-        The layer's path. A layer without parameters, such as a pool or a residual block, has planes too.
     planes : int or sequence of int
         The planes, in addition to those that were pruned before.
+    layer : str
+        The layer's path. A layer without parameters, such as a pool or a residual block, has planes too.
 
     Raises
     ------
@@ -244,15 +245,15 @@ def prune(model: Layer, path: str, planes: int | Sequence[int]) -> Layer:
     >>> import numpy as np
     >>> from tinygrad_lab.registry import models
     >>> model, x = models["gap7"](rng=0), np.ones((1, 32, 32, 3), "float32")
-    >>> float(abs(contributions(prune(model, "conv3", 4), x)[:, 4]).max())
+    >>> float(abs(contributions(prune(model, 4, layer="conv3"), x)[:, 4]).max())
     0.0
     """
-    check_path(model, path)
+    check_path(model, layer)
     twin: Layer = with_variables(model, {}, {})
-    layer = twin.layers()[path]
+    found = twin.layers()[layer]
     more = (planes,) if isinstance(planes, (int, np.integer)) else planes
-    vars(layer)["pruned"] = tuple(sorted({*vars(layer).get("pruned", ()), *map(int, more)}))
-    vars(layer)["forward"] = MethodType(_pruned, layer)
+    vars(found)["pruned"] = tuple(sorted({*vars(found).get("pruned", ()), *map(int, more)}))
+    vars(found)["forward"] = MethodType(_pruned, found)
     return twin
 
 
@@ -275,41 +276,6 @@ def check_planes(layer: Layer, count: int, planes: Sequence[int]) -> None:
     """
     if not all(-count <= plane < count for plane in planes):
         raise OptionError(f"prune: expected planes of {kind_of(layer)!r}, which has {count}, got {[*planes]}")
-
-
-def without_planes(model: Layer, path: str, planes: Sequence[int]) -> dict[str, Array]:
-    """Return the state of a network with some planes of a convolution, or neurons of a dense layer, set to zero.
-
-    Parameters
-    ----------
-    model : Layer
-        The network, which is not changed; pass the state to `functional_call` or `Layer.load_state`.
-    path : str
-        The layer's path.
-    planes : sequence of int
-        The outputs to set to zero, by zero weights and biases.
-
-    Raises
-    ------
-    OptionError
-        The layer has no weight, or fewer planes.
-
-    Examples
-    --------
-    >>> from tinygrad_lab.registry import models
-    >>> state = without_planes(models["gap7"](rng=0), "conv3", [4])
-    >>> float(abs(state["conv3.weight"][..., 4]).max())
-    0.0
-    """
-    state = model.state()
-    count = state[f"{path}.weight"].shape[-1] if f"{path}.weight" in state else 0
-    if not all(-count <= plane < count for plane in planes):
-        raise OptionError(f"without_planes: expected planes of {path!r}, which has {count}, got {[*planes]}")
-    for name in (f"{path}.weight", f"{path}.bias"):
-        if name in state:
-            state[name] = state[name].copy()
-            state[name][..., list(planes)] = 0
-    return state
 
 
 def _cut_for(model: Layer, x: Any, classes: Any, path: str | None) -> tuple[Cut, Array]:

@@ -221,7 +221,7 @@ class Run:
         found = cut(self.model, self.prepare(np.zeros((1, *self.image), np.uint8)), layer)
         more = [planes] if isinstance(planes, (int, np.integer)) else list(planes)
         check_planes(self.model.layers()[found.path], found.maps.shape[-1], more)
-        return replace(self, model=prune(self.model, found.path, more))
+        return replace(self, model=prune(self.model, more, layer=found.path))
 
     def _unlabeled(self, images: Array) -> Dataset:
         return Dataset(images, np.zeros(len(images), np.int64), classes=self.classes, name="images")

@@ -127,8 +127,8 @@ def evaluate(
 def probabilities(outputs: Any) -> Array:
     """Return the probabilities of the classes from a network's outputs, as a NumPy array.
 
-    They are the softmax of `class_logits`, so a single logit gives the probability of the second of two classes by its
-    sigmoid.
+    They are the softmax of `class_logits`, so a single output gives the probability of the second of two classes by
+    its sigmoid.
 
     Shapes
     ------

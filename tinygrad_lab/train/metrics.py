@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tinygrad_lab.autograd.tape import unbox
-from tinygrad_lab.backend import Array, namespace, zeros_like
+from tinygrad_lab.backend import Array, namespace
 from tinygrad_lab.errors import OptionError, ShapeError
 from tinygrad_lab.ops.shaping import concatenate
 
@@ -38,8 +38,8 @@ def accuracy(logits: Any, labels: Array) -> Array:
     """Return for each example whether its largest logit is that of the label's class; never if a logit is NaN.
 
     A label may be a row of probabilities; its class is that of the largest one. A single logit z is a binary
-    classifier, whose classes have the logits 0 and z. If `logits` is a tuple, the first entry counts; the others belong
-    to auxiliary classifiers.
+    classifier, whose classes have the logits -z/2 and z/2. If `logits` is a tuple, the first entry counts; the others
+    belong to auxiliary classifiers.
 
     Shapes
     ------
@@ -125,8 +125,9 @@ def summed(name: str, metric: Metric, logits: Any, labels: Array) -> Array:
 def class_logits(outputs: Any) -> Any:
     """Return the logit of each class in a network's outputs: of several results, those of the first.
 
-    The other results belong to auxiliary classifiers. A single logit z is that of the second of two classes, and the
-    first gets 0, so the softmax of both is the sigmoid of z. The logits keep their place on the tape.
+    The other results belong to auxiliary classifiers. A single output z, whose sigmoid is the probability of the second
+    of two classes, gives them the logits -z/2 and z/2: their softmax is the same probability, and both classes have
+    gradients. The logits keep their place on the tape.
 
     Shapes
     ------
@@ -140,13 +141,13 @@ def class_logits(outputs: Any) -> Any:
     Examples
     --------
     >>> class_logits(np.array([[3.0], [-1.0]]))
-    array([[ 0.,  3.],
-           [ 0., -1.]])
+    array([[-1.5,  1.5],
+           [ 0.5, -0.5]])
     """
     logits = outputs[0] if isinstance(outputs, tuple) else outputs
     if len(logits.shape) != 2:
         raise ShapeError(f"class_logits: expected outputs (N, classes), got shape {logits.shape}")
-    return logits if logits.shape[1] != 1 else concatenate([zeros_like(unbox(logits)), logits], axis=1)
+    return logits if logits.shape[1] != 1 else concatenate([logits * -0.5, logits * 0.5], axis=1)
 
 
 def _known(logits: Array) -> Array:
