@@ -39,6 +39,12 @@ def test_the_error_for_a_foreign_name_gives_our_name(owner: str, name: str, use:
     assert str(caught.value).endswith(f"has no attribute {name!r}; use {use}")
 
 
+def test_completion_offers_public_names_alone() -> None:
+    packages = {"conformance", "data", "inspect", "losses", "optim", "registry", "train", "weights"}
+    assert {*dir(tgl)} == {*tgl.__all__} | packages
+    assert all(hasattr(tgl, name) for name in dir(tgl))
+
+
 @pytest.mark.parametrize("name", ["erf", "tile", "sort", "softplus_of_nothing"])
 def test_the_error_for_a_method_names_the_function(name: str) -> None:
     with pytest.raises(AttributeError) as caught:

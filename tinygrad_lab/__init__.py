@@ -304,6 +304,12 @@ __all__ = [
 
 
 _LATER = {"draw_graph": "graph", "explain_backward": "explain", "load_run": "run"}  # import training too
+_PACKAGES = ("conformance", "data", "inspect", "losses", "optim", "train", "weights")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_PACKAGES, "registry"])
+
 
 if not TYPE_CHECKING:  # otherwise type checkers would accept any name
 
@@ -312,6 +318,6 @@ if not TYPE_CHECKING:  # otherwise type checkers would accept any name
 
         if module := _LATER.get(name):
             return getattr(import_module(f"tinygrad_lab.inspect.{module}"), name)
-        if name in ("conformance", "data", "inspect", "losses", "optim", "train", "weights"):
+        if name in _PACKAGES:
             return import_module(f"tinygrad_lab.{name}")
         raise missing("module 'tinygrad_lab'", name, PACKAGE)

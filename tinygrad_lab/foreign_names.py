@@ -25,6 +25,7 @@ TENSOR = {
     "is_leaf": "repr(x), which names the operation that made x if x is not a leaf",
     "dim": "ndim",
     "numel": "size",
+    "get_shape": "shape",
     "unsqueeze": "tinygrad_lab.expand_dims(x, axis)",
     "detach": "tinygrad_lab.stop_gradient(x)",
     "data": "numpy()",

@@ -54,6 +54,21 @@ def test_predict_prints_the_predictions_of_the_python_function(
     assert f" {name} {100 * probability:.1f} % " in f" {' '.join(line.split())} "
 
 
+def test_predict_names_bad_pictures_and_goes_on(
+    folder: Path, pictures: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tinygrad_lab.cli.predict.AT_ONCE", 2)
+    good = [str(path) for path in sorted(pictures.glob("*.png"))[:3]]
+    bad = [str(pictures / "notes.txt"), str(pictures / "none.png")]
+    assert main(["predict", str(folder), good[0], bad[0], good[1], good[2], bad[1], "--json"]) == 1
+    told = capsys.readouterr()
+    assert [row["picture"] for row in json.loads(told.out)] == good
+    lines = told.err.splitlines()
+    for line, path in zip(lines, bad, strict=False):
+        assert line.startswith(f"tinygrad-lab predict: {path}: cannot be read as a picture: ")
+    assert lines[2:] == ["tinygrad-lab predict: 2 of 5 pictures could not be read"]
+
+
 def test_evaluate_prints_accuracy_calibration_and_confusion(folder: Path, capsys: Capture) -> None:
     report = tgl.load_run(folder).evaluate()
     assert main(["evaluate", str(folder), "--json"]) == 0

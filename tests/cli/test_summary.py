@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tinygrad_lab.cli import main
+from tinygrad_lab.train.folder import recipe_text
+from tinygrad_lab.train.recipe import find_recipe
 
 
 def test_json_has_the_documented_keys(capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,6 +46,15 @@ def test_the_table_shows_shapes_parameters_and_totals(capsys: pytest.CaptureFixt
         "Activations: 2.9 MiB per image, in float32",
         "Depth: 10 convolutions and dense layers",
     ]
+
+
+def test_a_run_has_the_network_of_its_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "recipe.json").write_bytes(recipe_text(find_recipe("lenet5")))
+    tables = []
+    for given in (str(tmp_path), "lenet5"):
+        assert main(["summary", given]) == 0
+        tables.append(capsys.readouterr().out.splitlines()[1:])
+    assert tables[0] == tables[1]
 
 
 RECIPE = """

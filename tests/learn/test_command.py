@@ -70,6 +70,23 @@ def test_an_exercise_from_start_to_solution(desk: Path, capsys: Capture) -> None
     assert "✓ passed, 3 attempts, 2 hints" in capsys.readouterr().out
 
 
+def test_progress_is_forgotten_and_the_files_stay(desk: Path, capsys: Capture) -> None:
+    assert learn("start", "im2col") == 0
+    assert learn("hint", "im2col") == 0
+    assert learn("hint", "matmul") == 0
+    capsys.readouterr()
+    assert learn("reset", "6") == 0
+    assert capsys.readouterr().out == f"im2col: forgotten (started, 1 hint); your files stay in {desk / '06-im2col'}\n"
+    assert list(load_progress().entries) == ["matmul"]
+    assert (desk / "06-im2col" / "im2col.py").is_file()
+    assert learn("reset", "7-nothing") == 1
+    assert learn("reset") == 0
+    assert "matmul: forgotten (1 hint)" in capsys.readouterr().out
+    assert load_progress().entries == {}
+    assert learn("reset") == 0
+    assert capsys.readouterr().out == "there is no progress to forget\n"
+
+
 def test_there_are_three_hints(capsys: Capture) -> None:
     for _ in range(5):
         assert learn("hint", "im2col") == 0

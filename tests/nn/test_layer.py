@@ -731,3 +731,5 @@ def test_mistakes_in_primitives_are_named() -> None:
         writes(array)
     with pytest.raises(OptionError, match=r"expected the name of a provider; write @writes.kernel\('numba'\)"):
         writes.kernel(lambda x: x + 1)  # type: ignore[arg-type]  # what the test is about
+    with pytest.raises(OptionError, match=r"writes.kernel: expected a provider, got 'numbaa'; did you mean 'numba'\?"):
+        writes.kernel("numbaa")

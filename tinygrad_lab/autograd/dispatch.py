@@ -15,7 +15,7 @@ from typing import Any
 
 from tinygrad_lab.autograd.settings import OBSERVERS, SETTINGS
 from tinygrad_lab.backend import BACKENDS, ORDINARY, installed, is_array
-from tinygrad_lab.errors import DTypeError, OptionError, warn_once
+from tinygrad_lab.errors import DTypeError, OptionError, hint, warn_once
 
 PROVIDERS: set[str] = set()  # of all registered kernels
 DEVICE_OF = {"numpy": "cpu", "numba": "cpu", "cupy": "cuda"}  # any other provider has the name of its device
@@ -162,10 +162,12 @@ class KernelTable(list[Kernel]):
         Raises
         ------
         OptionError
-            The provider is missing, as in ``@op.kernel``.
+            The provider is missing, as in ``@op.kernel``, or unknown.
         """
         if not isinstance(provider, str):
             raise OptionError(f"{self.op}.kernel: expected the name of a provider; write @{self.op}.kernel('numba')")
+        if provider not in (known := DEVICE_OF.keys() | (BACKENDS.keys() - DEVICE_OF.values())):
+            raise OptionError(f"{self.op}.kernel: expected a provider, got {provider!r}; {hint(provider, known)}")
 
         def decorate(run: Callable[..., Any]) -> Callable[..., Any]:
             PROVIDERS.add(provider)

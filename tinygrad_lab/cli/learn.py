@@ -27,8 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("check", help="grade your answer; the exit status is 1 if it does not pass")
     hint = actions.add_parser("hint", help="show a hint; each of the three is stronger than the one before")
     solution = actions.add_parser("solution", help="show the reference solution, once you have passed")
+    reset = actions.add_parser("reset", help="forget your progress in an exercise, or in all; your files stay")
     for action in (start, check, hint, solution):
         action.add_argument("which", metavar="N", help="the exercise's number, or its name")
+    reset.add_argument("which", metavar="N", nargs="?", help="the exercise's number, or its name (default: all)")
     start.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="the new folder; ./NN-name by default")
     start.add_argument("--again", action="store_true", help="begin again; your present work is kept under a new name")
     check.add_argument("path", nargs="?", type=Path, metavar="FILE", help="your file, or its folder")
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the subcommand; the exit status is 1 if an answer does not pass."""
-    actions = {"start": _start, "check": _check, "hint": _hint, "solution": _solution}
+    actions = {"start": _start, "check": _check, "hint": _hint, "solution": _solution, "reset": _reset}
     return actions.get(arguments.action, _list)(arguments)
 
 
@@ -176,6 +178,21 @@ def _solution(arguments: argparse.Namespace) -> int:
         )
     for name, text in exercise.solution.items():
         print(f"# {name}\n{text}" if len(exercise.solution) > 1 else text, end="")
+    return 0
+
+
+def _reset(arguments: argparse.Namespace) -> int:
+    from tinygrad_lab.learn.catalog import find_exercise
+
+    progress = _progress()
+    names = list(progress.entries) if arguments.which is None else [find_exercise(arguments.which).name]
+    forgotten = {name: progress.entries.pop(name) for name in names if name in progress.entries}
+    for name, entry in forgotten.items():
+        where = f"; your files stay in {entry.where}" if entry.where else ""
+        print(f"{name}: forgotten ({_state(entry)}){where}")
+    if not forgotten:
+        print("there is no progress to forget")
+    _keep(progress)
     return 0
 
 

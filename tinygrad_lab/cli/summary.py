@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments that choose a network."""
-    what = "a network's registered name, such as lenet5 or vgg16, or a recipe's name or file, with its :variant"
+    what = "a network's name, such as lenet5 or vgg16, a recipe's name or file, with its :variant, or a run's folder"
     parser.add_argument("model", help=what)
     how = "an option of the network (padding=none), or a setting of the recipe (model.padding=none)"
     parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help=how)
@@ -51,11 +52,15 @@ def chosen_network(arguments: argparse.Namespace) -> tuple[Layer, tuple[int, ...
     from tinygrad_lab.registry import models
     from tinygrad_lab.train.recipe import find_recipe, recipe_names, split_name
 
-    base, variant = split_name(arguments.model)
-    is_recipe = variant is not None or base.endswith((".toml", ".json")) or base in recipe_names()
-    if is_recipe and arguments.model not in models:
-        return outline_recipe(find_recipe(arguments.model).override(arguments.set))
-    return outline(arguments.model, dict(map(option, arguments.set)))
+    name = arguments.model
+    if name in models:
+        return outline(name, dict(map(option, arguments.set)))
+    if (made_by := Path(name) / "recipe.json").is_file():
+        name = str(made_by)
+    base, variant = split_name(name)
+    if variant is not None or base.endswith((".toml", ".json")) or base in recipe_names():
+        return outline_recipe(find_recipe(name).override(arguments.set))
+    return outline(name, dict(map(option, arguments.set)))
 
 
 def option(setting: str) -> tuple[str, Any]:

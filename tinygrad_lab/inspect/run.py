@@ -382,6 +382,8 @@ class Run:
             array = array[..., None]  # (H, W) -> (H, W, 1)
         if array.ndim == 3:
             array = array[None]  # (H, W, C) -> (1, H, W, C)
+        if not len(array):
+            raise OptionError(f"{self._who}: expected at least one image, got none (shape {shape})")
         if array.ndim != 4 or 0 in shape:
             raise ShapeError(f"{self._who}: expected images (N, H, W, C) or one (H, W, C), got shape {shape}")
         if array.shape[3] != channels:
@@ -447,9 +449,10 @@ def load_run(folder: str | os.PathLike[str], *, weights: str = "best", device: s
         cure = f"finish it with tinygrad-lab train --resume {folder}"
         raise StateError(f"{who}: expected a finished run, got one without weights.safetensors; {cure}")
     again = f"train it again with tinygrad-lab train {made_by}"
+    writes = f"tinygrad-lab train --resume {folder} writes it again"
     if not (folder / MANIFEST).exists():
-        raise StateError(f"{who}: expected {MANIFEST} with the classes and the preprocessing, got none; {again}")
-    manifest = read_manifest(folder, who)
+        raise StateError(f"{who}: expected {MANIFEST} with the classes and the preprocessing, got none; {writes}")
+    manifest = read_manifest(folder, who, cure=f"delete this file; then {writes}")
     manifest.check_plugins(who, training=False)
     best = folder / "weights-best.safetensors"  # of a run with validation images: a share, or the data's own split
     used = "best" if weights == "best" and (recipe["data"].get("validation") or best.exists()) else "last"

@@ -14,7 +14,7 @@ from typing import Any
 import tinygrad_lab as tgl
 from tinygrad_lab.arguments import check_state
 from tinygrad_lab.data.files import with_home
-from tinygrad_lab.errors import PluginError, StateError
+from tinygrad_lab.errors import ConfigError, PluginError, StateError
 from tinygrad_lab.files.parsing import from_json, read_text
 from tinygrad_lab.registry import REGISTRIES
 from tinygrad_lab.train.checkpoint import provenance
@@ -113,8 +113,8 @@ def manifest_of(recipe: Recipe, trainer: Trainer, root: str | None) -> Manifest:
     )
 
 
-def read_manifest(folder: Path, who: str) -> Manifest:
-    """Return the manifest in a run's folder.
+def read_manifest(folder: Path, who: str, *, cure: str) -> Manifest:
+    """Return the manifest in a run's folder; `cure` ends the message if it is damaged.
 
     Raises
     ------
@@ -123,7 +123,14 @@ def read_manifest(folder: Path, who: str) -> Manifest:
     StateError
         Its content is no manifest.
     """
-    path = folder / MANIFEST
+    try:
+        return _read(folder / MANIFEST, who)
+    except (ConfigError, StateError) as error:
+        raise type(error)(f"{error}; {cure}") from error
+
+
+def _read(path: Path, who: str) -> Manifest:
+    """Return the manifest in a file."""
     found = from_json(read_text(path, who), f"{who}: {path}")
     check_state(f"{who}: {path}", found, _PARTS, _LATER)
     if len(found["image"]) not in (1, 3):

@@ -97,7 +97,8 @@ def run_recipe(
             return _train(recipe, trainer, folder, reporter, root=root, tensorboard=tensorboard, device=device)
     with used_alone(resume):
         if (resume / MANIFEST).exists():
-            manifest = read_manifest(resume, "--resume")
+            cure = "delete the file, and add --data if the run read a folder of yours"
+            manifest = read_manifest(resume, "--resume", cure=cure)
             manifest.check_plugins(f"run {resume}", training=True)
             root = root or manifest.root
         saved = CheckpointFolder(resume / "checkpoints").latest()
