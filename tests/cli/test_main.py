@@ -50,7 +50,7 @@ def test_unknown_arguments_are_refused_with_the_usage_of_the_command(capsys: Cap
         (["train", "--epochs=5"], "unrecognized arguments: --epochs=5; use --set training.epochs=5"),
         (["train", "--lr", "0.1"], "unrecognized arguments: --lr; use --set optimizer.lr="),
         (["train", "--nothing"], "unrecognized arguments: --nothing\n"),
-        (["results", "a", "b"], "unrecognized arguments: b\n"),
+        (["summary", "a", "b"], "unrecognized arguments: b\n"),
     ):
         with pytest.raises(SystemExit):
             main(call)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
-from sklearn.exceptions import SkipTestWarning
+from sklearn.exceptions import ConvergenceWarning, SkipTestWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
@@ -41,6 +41,13 @@ def digits() -> tuple[Any, Any]:
     """Return sixty images of 8x8 as rows of values from 0 to 16."""
     X, y = load_digits(return_X_y=True)
     return X[:60], y[:60]
+
+
+def test_a_network_that_learns_nothing_is_reported(digits: tuple[Any, Any]) -> None:
+    X, y = digits
+    model = ImageClassifier(SMALL, image=(8, 8, 1), optimizer__lr=1e-9, epochs=1)
+    with pytest.warns(ConvergenceWarning, match="learn: the training loss of epoch 1, .* train for more epochs"):
+        model.fit(X, y)
 
 
 @pytest.mark.slow

@@ -101,6 +101,9 @@ def test_runs_of_the_same_settings_are_seeds_of_one_experiment(tmp_path: Path) -
     assert (one["recipe"], one["seeds"], one["images_per_second"]) == ("lenet5", [1, 2], 20.0)
     assert one["last"] == {"mean": 0.85, "std": 0.070711, "values": [0.8, 0.9]}
     assert other["seeds"] == [1]
+    assert gather(read_runs(tmp_path / "trial", tmp_path / "run2", tmp_path / "run2"))[0]["seeds"] == [2]
+    with pytest.raises(ConfigError, match=r"expected a folder with runs, got .*none, which does not exist"):
+        read_runs(tmp_path, tmp_path / "none")
 
 
 def test_runs_with_other_settings_are_another_experiment(tmp_path: Path) -> None:
@@ -229,7 +232,8 @@ def test_results_of_a_user_recipe_show_differing_settings(tmp_path: Path, capsys
     assert main(["results", str(tmp_path)]) == 0
     head, *rows, _ = capsys.readouterr().out.splitlines()
     assert head.split() == ["recipe", "seeds", "epochs", "best", "last", "chosen"]
-    assert [row.strip() for row in rows[1::2]] == ["with optimizer.lr=0.1", "with optimizer.lr=0.2"]
+    assert [row.strip() for row in rows[1::3]] == ["with optimizer.lr=0.1", "with optimizer.lr=0.2"]
+    assert [row.strip() for row in rows[2::3]] == [f"in {tmp_path / lr}" for lr in ("0.1", "0.2")]
     assert rows[0].startswith("a_rather_long_name_of_mine ")
 
 
@@ -311,6 +315,7 @@ def test_files_that_are_not_results_are_ignored(tmp_path: Path) -> None:
     made_run(tmp_path / "runs" / "lenet5", recipe="lenet5", seed=0, accuracy=0.9)
     results = gather(read_runs(tmp_path / "runs"))
     write_results(results, tmp_path)
+    assert results[0].pop("runs") == [str(tmp_path / "runs" / "lenet5")]  # paths of this machine are not written
     assert read_results(tmp_path) == results, "the run's own files are in subfolders"
 
 

@@ -449,7 +449,7 @@ def test_training_that_diverges_to_finite_losses_ends_with_a_warning(
 ) -> None:
     short = ["--set", "data.per_class=10", "--set", "training.epochs=2", "--set", "augment=[]"]
     assert main(["train", "--quiet", "--runs", str(tmp_path), *short, "--set", "optimizer.lr=20.0"]) == 0
-    assert "warning: the training diverged: the training loss rose from " in capsys.readouterr().out
+    assert "warning: the network did not learn: the training loss rose from " in capsys.readouterr().out
     (folder,) = tmp_path.iterdir()
     assert "rose" in json.loads((folder / "result.json").read_text())["diverged"]
 

@@ -17,10 +17,10 @@ from tinygrad_lab.autograd.settings import no_grad
 from tinygrad_lab.errors import CallError, LabError, OptionError, ShapeError, StateError
 from tinygrad_lab.nn.initializers import shapes_only
 from tinygrad_lab.registry import models
-from tinygrad_lab.weights import export_weights, import_weights, load_weights, read_arrays
+from tinygrad_lab.weights import CONVENTIONS, export_weights, import_weights, load_weights, read_arrays
 from tinygrad_lab.weights.conventions import flattened_maps, original, renamed
 from tinygrad_lab.zoo.pretrained import PRETRAINED
-from tinygrad_lab_layers import BatchNorm, Conv2d, Conv2dTranspose, Dense, Flatten, PReLU, ReLU
+from tinygrad_lab_layers import LSTM, BatchNorm, Conv2d, Conv2dTranspose, Dense, Flatten, PReLU, ReLU
 
 
 def network(seed: int = 0) -> tgl.Sequential:
@@ -190,6 +190,20 @@ def test_the_shape_of_a_map_may_be_given(tmp_path: Path) -> None:
     assert all(np.array_equal(array, second[name]) for name, array in first.items())
 
 
+def test_a_plugin_adds_names_for_its_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, path = tgl.Sequential(LSTM(2, 3, rng=0)), tmp_path / "theirs.safetensors"
+    with pytest.raises(OptionError, match=r"added by .*\['torch'\]\['lstm'\] = \{'input_weight': \('input_"):
+        export_weights(model, path)
+    names = {"w": ("input_weight", (1, 0)), "u": ("state_weight", (1, 0)), "b": ("bias", ())}
+    monkeypatch.setitem(CONVENTIONS["torch"], "lstm", names)
+    assert export_weights(model, path)["0.input_weight"] == "0.w"
+    np.testing.assert_array_equal(read_arrays(path)["0.w"], model.state()["0.input_weight"].T)
+    other = tgl.Sequential(LSTM(2, 3, rng=1))
+    import_weights(other, path, convention="torch")
+    for name, array in model.state().items():
+        np.testing.assert_array_equal(other.state()[name], array)
+
+
 class Scale(tgl.Layer):
     """A layer that PyTorch does not have, with unknown shapes."""
 
@@ -211,7 +225,7 @@ class Scale(tgl.Layer):
         (trained(), {"image": (5, 3, 4), "convention": "caffe"}, OptionError, "expected convention to be one of"),
         (trained(), {"image": (5, 3, 4), "rules": {"a.*": "b"}}, OptionError, r"as many \* as its pattern 'a\.\*'"),
         (trained(), {"image": (5, 3, 4), "rules": {"norm.*": "x.*"}}, OptionError, "result is the name 'norm.we"),
-        (tgl.Sequential(Scale()), {}, OptionError, r"got Scale.* with '0\.factor'; .*convention='own' writes all"),
+        (tgl.Sequential(Scale()), {}, OptionError, r"got Scale.* with '0\.factor'; .*convention='own' \(--as own\)"),
         (tgl.Sequential(ReLU()), {"path": "none/a.safetensors"}, StateError, "expected a folder to write"),
         (tgl.Sequential(ReLU()), {"path": "a.pth"}, OptionError, r"expected a \.safetensors file to write"),
     ],

@@ -10,7 +10,8 @@ from typing import Any
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("runs", nargs="?", default="runs", help="the folder that holds run folders (default: runs)")
+    what = "folders of runs, or folders that hold them (default: runs)"
+    parser.add_argument("runs", nargs="*", default=["runs"], metavar="RUNS", help=what)
     parser.add_argument("--write", metavar="DIR", help="write a JSON file per experiment, and a page, into this folder")
     parser.add_argument(
         "--ledger",
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.ledger and not arguments.write:
         raise ConfigError("--ledger: expected it with --write, got it alone; trials are shown on the page it writes")
     plot = plot_path(arguments.plot) if arguments.plot is not None else None
-    results = gather(read_runs(Path(arguments.runs)))
+    results = gather(read_runs(*map(Path, arguments.runs)))
     if arguments.write:
         ledgers = sorted(Path(ledger) for ledger in arguments.ledger)
         write_results(results, Path(arguments.write), [trial for path in ledgers for trial in read_ledger(path)])
@@ -66,6 +67,7 @@ def _print_table(results: list[dict[str, Any]]) -> None:
         print(f"{result['recipe']:{width}} {len(result['seeds']):5} {result['epochs']:6} {cells}".rstrip())
         if differs:
             print(f"  with {'; '.join(differs)}")
+        print(f"  in {', '.join(result['runs'])}")
     print("Accuracy in %: " + "; ".join(f"{figure}, {meaning}" for figure, meaning in figures.items()))
     for line in comparisons(results):
         print(line.replace("`", ""))

@@ -221,7 +221,7 @@ def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
 
         print(json_text(result), flush=True)
         return
-    from tinygrad_lab.train.evaluation import FIGURES
+    from tinygrad_lab.train.evaluation import FIGURES, not_learned
 
     figures = result["figures"]
     last = figures["last"]
@@ -235,7 +235,7 @@ def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
     if "test" not in result:
         print("no test image was read: the figures above are for the validation images")
     if "diverged" in result:
-        print(f"warning: the training diverged: {result['diverged']}; lower the learning rate?")
+        print(f"warning: {not_learned(result['diverged'])}")
     epochs = f"{result['epochs']} epoch{'s' * (result['epochs'] != 1)}"
     print(f"{epochs} in {result['seconds']:.1f} s, {result['images_per_second']:,.0f} images/s")
     print(f"run folder: {result['run']}", flush=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, validate_data
@@ -30,7 +32,7 @@ from tinygrad_lab.train.build import (
     fitted_pipeline,
     needs_validation,
 )
-from tinygrad_lab.train.evaluation import device_of, probabilities
+from tinygrad_lab.train.evaluation import device_of, divergence, not_learned, probabilities
 from tinygrad_lab.train.recipe import BATCH_SIZE, Recipe, find_recipe, setting_text
 from tinygrad_lab.train.shapes import check_images
 from tinygrad_lab.weights import begin_with
@@ -96,7 +98,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
     hidden layer of 100 features replaces it, the features of X are standardized, and there is no augmentation.
 
     All given examples are trained on, unless the recipe's schedule or patience needs validation data: then
-    ``data__validation`` is the share that is set aside. The weights are those of the last epoch.
+    ``data__validation`` is the share that is set aside. The weights are those of the last epoch. If the training loss
+    does not fall below that of equal probabilities, as after too few updates, `fit` warns (``ConvergenceWarning``).
 
     Raises
     ------
@@ -278,6 +281,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         trainer = assemble_trainer(recipe, model, batches, validation=validation)
         trainer.train(recipe["training"]["epochs"])
         self.model_, self.history_ = model.eval(), [dict[str, Any](metrics) for metrics in trainer.history]
+        cross_entropy = recipe["loss"]["name"] == "softmax_cross_entropy"
+        if why := divergence(self.history_, classes=len(self.classes_) if cross_entropy else None):
+            warnings.warn(f"ImageClassifier: {not_learned(why)}", ConvergenceWarning, stacklevel=3)
 
     def _check_outputs(self, model: Layer) -> None:
         """Refuse a network with another number of outputs than classes; a single output serves two classes."""

@@ -82,6 +82,11 @@ def divergence(history: Sequence[Metrics], *, classes: int | None = None) -> str
     return None
 
 
+def not_learned(why: str) -> str:
+    """Return the warning about a training that diverged, for the reason that `divergence` gave."""
+    return f"the network did not learn: {why}; train for more epochs, or lower the learning rate"
+
+
 def device_of(model: Layer) -> str:
     """Return the device that a model's parameters and buffers are on, or ``"cpu"`` if it has none."""
     return next((device_name(v.value) for v in model.variables().values()), "cpu")

@@ -105,8 +105,8 @@ a figure; a remark marks such recipes. `tinygrad-lab results` makes this page fr
 """
 
 
-def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
-    """Return (recipe as it was run, result) of every finished run below a folder, in the order of the folders' names.
+def read_runs(*roots: Path) -> list[tuple[dict[str, Any], Result]]:
+    """Return (recipe as it was run, result) of every finished run below folders, in the order of the runs' names.
 
     A folder is named after the recipe and the time, so the runs of a recipe are in order of time.
 
@@ -117,8 +117,10 @@ def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
     StateError
         A file lacks an entry of a run, or has one of another type.
     """
+    if missing := [root for root in roots if not root.exists()]:
+        raise ConfigError(f"results: expected a folder with runs, got {missing[0]}, which does not exist")
     found = []
-    for path in sorted(root.glob("**/result.json"), key=_in_order):
+    for path in sorted({path for root in roots for path in root.glob("**/result.json")}, key=_in_order):
         made_by = path.with_name("recipe.json")
         tables = _read(made_by, _RECIPE)
         check_name(tables["name"], f"results: {made_by}")
@@ -144,7 +146,8 @@ def read_runs(root: Path) -> list[tuple[dict[str, Any], Result]]:
             result["gradient_norms"] = noted[:1] + noted[-1:]
         found.append((tables, result))
     if not found:
-        raise ConfigError(f"results: expected folders of finished runs in {root}, got none; run tinygrad-lab train")
+        where = ", ".join(map(str, roots))
+        raise ConfigError(f"results: expected folders of finished runs in {where}, got none; run tinygrad-lab train")
     return found
 
 
@@ -211,6 +214,7 @@ def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
         "source": about.get("source", ""),
         "published": about.get("published", ""),
         "seeds": [result["seed"] for result in results],
+        "runs": [result["run"] for result in results],
         "epochs": max(result["epochs"] for result in results),
         "epochs_by_seed": [result["epochs"] for result in results],  # fewer where early stopping ended a run
         **figures,
@@ -370,7 +374,7 @@ def write_results(results: Sequence[Result], folder: Path, trials: Sequence[Tria
     with writing(ConfigError, f"results: expected a folder to write into, {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         for result in results:
-            text = json.dumps(result, indent=2) + "\n"
+            text = json.dumps({key: value for key, value in result.items() if key != "runs"}, indent=2) + "\n"
             write_atomically(folder / f"{result['recipe'].replace(':', '-')}.json", text.encode())
         known = read_ledger(folder / LEDGER)
         if new := [trial for trial in trials if trial not in known]:

@@ -53,7 +53,8 @@ CONVENTIONS: dict[str, dict[str, Names]] = {
 }
 """By framework and kind of layer: for each of the framework's names for an array, our name and our order of its axes.
 
-An array whose name here is empty is skipped. An empty order leaves the axes as they are.
+An array whose name here is empty is skipped. An empty order leaves the axes as they are. A plugin adds an entry for its
+layer: ``CONVENTIONS["torch"]["acme.snake"] = {"alpha": ("alpha", ())}``.
 """
 
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from tinygrad_lab.arguments import fits
 from tinygrad_lab.backend import Array, backend_of
-from tinygrad_lab.errors import CallError, OptionError
+from tinygrad_lab.errors import CallError, OptionError, PluginError
 from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.registry import layers
 from tinygrad_lab.weights.conventions import (
     CONVENTIONS,
     Rules,
@@ -94,10 +95,10 @@ def export_weights(
     check_convention("export_weights", convention)
     check_rules(rules or {})
     maps = _maps(model, image, flattened or {}) if convention == "torch" else {}
-    layers, names, arrays = model.layers(), {}, {}
+    by_path, names, arrays = model.layers(), {}, {}
     for ours, array in model.state().items():
         layer_path, _, leaf = ours.rpartition(".")
-        layer = layers[layer_path]
+        layer = by_path[layer_path]
         array = backend_of(array).to_numpy(array)
         if layer_path in maps and leaf in in_row_order(layer):
             array = rows_channel_first(array, maps[layer_path])
@@ -114,11 +115,20 @@ def _converted(layer: Layer, path: str, leaf: str, array: Array, convention: str
         if ours == leaf:
             return theirs, array.transpose(np.argsort(axes)) if axes else array
     if CONVENTIONS[convention]:
+        entry = f"tinygrad_lab.weights.CONVENTIONS[{convention!r}][{_kind(layer)!r}] = {{{leaf!r}: ({leaf!r}, ())}}"
         raise OptionError(
-            f"export_weights: expected layers out of {sorted(CONVENTIONS[convention])}, got {layer} with {path!r}; "
-            f"convention={convention!r} has no name for this array; convention='own' writes all layers"
+            f"export_weights: expected layers whose arrays have names in {convention!r}, got {layer} with {path!r}; "
+            f"names are added by {entry}, with PyTorch's name first; or write ours by convention='own' (--as own)"
         )
     return leaf, array
+
+
+def _kind(layer: Layer) -> str:
+    """Return a layer's registered name, or one that its plugin might have."""
+    try:
+        return layers.name_of(type(layer))
+    except PluginError:
+        return f"your.{type(layer).__name__.lower()}"
 
 
 def _maps(
