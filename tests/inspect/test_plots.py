@@ -166,7 +166,7 @@ def test_runs_keep_their_curves_of_validation_and_test(tmp_path: Path) -> None:
     assert one["validation_curves"] == [[0.2, pytest.approx(0.3)]] * 2
     assert "test_curves" not in one, "only one of the runs has them"
     write_results([one], tmp_path / "out")
-    assert read_results(tmp_path / "out") == [one]
+    assert read_results(tmp_path / "out") == [{key: value for key, value in one.items() if key != "runs"}]
     (folder / "metrics.jsonl").write_text('{"accuracy": 0.5, "validation": {"accuracy": 2.0}}')
     with pytest.raises(ConfigError, match="validation: expected an accuracy from 0 to 1, got 2"):
         read_runs(tmp_path / "runs")

@@ -22,6 +22,8 @@ from tinygrad_lab.train import Recipe, find_recipe
 from tinygrad_lab.train.build import build_trainer
 from tinygrad_lab.train.estimator import ImageClassifier
 
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # most train for an epoch
+
 LAYERS = [{"name": "flatten"}, {"name": "dense", "in_features": 64, "out_features": 10}]
 SMALL = Recipe(
     "small",
