@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad_lab.autograd.tape import Box, unbox
 from tinygrad_lab.backend import NAMESPACES, beside, carries_gradient
 from tinygrad_lab.errors import DTypeError, LabError
-from tinygrad_lab.ops import arithmetic, indexing, linear, reductions, shaping
+from tinygrad_lab.ops import arithmetic, diagonals, indexing, linear, reductions, shaping
 
 Function = Callable[..., Any]
 
@@ -24,26 +24,34 @@ QUERIES: tuple[Function, ...] = (  # functions without a derivative, which get t
     np.allclose, np.isclose, np.array_equal, np.count_nonzero, np.nonzero, np.argwhere,
 )  # fmt: skip
 NAMESAKES = {
-    reductions: "sum mean var std prod max min all any argmax argmin cumsum sort argsort",
-    shaping: "concatenate stack expand_dims squeeze moveaxis swapaxes flip roll pad tile repeat broadcast_to split",
-    linear: "tensordot einsum",
+    reductions: "sum mean var std prod max min all any argmax argmin cumsum cumprod diff sort argsort median",
+    shaping: (
+        "ravel expand_dims squeeze moveaxis swapaxes flip roll pad tile broadcast_to atleast_1d atleast_2d atleast_3d "
+        "concatenate stack vstack hstack dstack column_stack split"
+    ),
+    diagonals: "diag diagonal trace tril triu",
+    linear: "dot inner outer kron tensordot einsum",
     arithmetic: "clip where",
-    indexing: "take take_along_axis",
+    indexing: "take take_along_axis repeat",
 }
 OPERATIONS: dict[Function, Function] = {
     **{getattr(np, name): getattr(ours, name) for ours, names in NAMESAKES.items() for name in names.split()},
     np.amax: reductions.max,
     np.amin: reductions.min,
     np.reshape: lambda a, shape: a.reshape(shape),
-    np.ravel: lambda a: a.ravel(),
     np.transpose: lambda a, axes=None: a.transpose() if axes is None else a.transpose(tuple(axes)),
 }
 WRITTEN_IN_C: dict[Function, Function] = {  # functions whose signatures are not available in every NumPy
     np.concatenate: lambda arrays, axis=0, out=None, *, dtype=None, casting="same_kind": None,
     np.where: lambda condition, x, y: None,
+    np.dot: lambda a, b, out=None: None,
+    np.inner: lambda a, b, /: None,
 }
-ARRAYS = {"a", "b", "x", "y", "m", "A", "ary", "arr", "array", "arrays", "condition", "indices", "operands"}
-BOUNDS = {"a_min", "a_max", "min", "max"}
+ARRAYS = {
+    *("a", "b", "x", "y", "m", "v", "A", "ary", "arr", "array", "arrays", "arys", "tup"),
+    *("condition", "indices", "operands"),
+}
+ARRAYS_BY_NAME = {"a_min", "a_max", "min", "max", "prepend", "append"}  # the operations convert these themselves
 RENAMED = {
     "indices_or_sections": "sections",
     "pad_width": "widths",
@@ -69,12 +77,11 @@ def apply(function: Function, types: Sequence[type], inputs: Sequence[Any], opti
         return NotImplemented
     if function in QUERIES:
         return answer(function, inputs, options)
+    path = f"{function.__module__}.{function.__name__}".removeprefix("numpy.")
     if function not in OPERATIONS:
-        path = f"{function.__module__}.{function.__name__}".removeprefix("numpy.")
-        raise DTypeError.foreign(
-            path, [name for module in (reductions, shaping, indexing, linear) for name in vars(module)]
-        )
-    operation, who = OPERATIONS[function], f"np.{function.__name__}"
+        homes = (reductions, shaping, indexing, diagonals, linear)
+        raise DTypeError.foreign(path, [name for module in homes for name in vars(module)])
+    operation, who = OPERATIONS[function], f"np.{path}"
     try:
         arrays, named = _arguments(function, inputs, options)
         known = inspect.signature(operation).parameters
@@ -107,9 +114,12 @@ def _arguments(
         value = given.pop(name)
         beside_it = None if name in INTEGERS else like
         parts = [_array(part, beside_it) for part in value] if _holds_boxes(value) else None
-        whole += parts if parts and name == "operands" else [_array(value, beside_it) if parts is None else parts]
+        if parts is not None and signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
+            whole += parts
+        else:
+            whole.append(_array(value, beside_it) if parts is None else parts)
     named = {
-        RENAMED.get(name, name): value if name in BOUNDS else _plain(value)
+        RENAMED.get(name, name): value if name in ARRAYS_BY_NAME else _plain(value)
         for name, value in given.items()
         if name not in CHANGES_NOTHING and not (value is usual.get(name) or _equal(value, usual.get(name)))
     }

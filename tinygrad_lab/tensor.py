@@ -30,7 +30,7 @@ from tinygrad_lab.backend import (
 )
 from tinygrad_lab.errors import CallError, DTypeError, GradientError, OptionError, ShapeError
 from tinygrad_lab.foreign_names import TENSOR, missing, names_options
-from tinygrad_lab.ops import activation, arithmetic, elementary, indexing, linear, reductions, shaping
+from tinygrad_lab.ops import activation, arithmetic, diagonals, elementary, indexing, linear, reductions, shaping
 from tinygrad_lab.ops.arithmetic import (
     add,
     divide,
@@ -90,6 +90,11 @@ class Tensor(Box):
     def T(self) -> Any:  # NumPy's name
         """The tensor with its axes reversed."""
         return shaping.transpose(self)
+
+    @property
+    def mT(self) -> Any:  # NumPy's name
+        """The matrices in the last two axes, transposed."""
+        return shaping.swapaxes(self, -1, -2)
 
     @property
     def device(self) -> str:
@@ -412,6 +417,7 @@ class Tensor(Box):
     argmin = _method(reductions.argmin)
     argsort = _method(reductions.argsort)
     cumsum = _method(reductions.cumsum)
+    cumprod = _method(reductions.cumprod)
     logsumexp = _method(reductions.logsumexp)
     norm = _method(reductions.norm)
     abs = _method(arithmetic.absolute)
@@ -429,18 +435,18 @@ class Tensor(Box):
     log_softmax = _method(activation.log_softmax)
     squeeze = _method(shaping.squeeze)
     swapaxes = _method(shaping.swapaxes)
-    repeat = _method(shaping.repeat)
+    ravel = _method(shaping.ravel)
+    repeat = _method(indexing.repeat)
     take = _method(indexing.take)
+    diagonal = _method(diagonals.diagonal)
+    trace = _method(diagonals.trace)
+    dot = _method(linear.dot)
 
     def flatten(self, start: int = 0) -> Any:
         """Return the tensor with axis `start` and all later axes merged; ``t.flatten(1)`` keeps the batch axis."""
         if not 0 <= start <= self.ndim:
             raise OptionError(f"flatten: expected start from 0 to {self.ndim}, the number of axes, got {start}")
         return self.reshape(*self.shape[:start], math.prod(self.shape[start:]))
-
-    def ravel(self) -> Any:
-        """Return the elements along one axis."""
-        return self.flatten()
 
     def tolist(self) -> Any:
         """Return the values as nested lists of Python numbers, or one number."""
@@ -471,7 +477,7 @@ class _Missing:
         raise missing("'Tensor' object", self.name, TENSOR, _FUNCTIONS)
 
 
-_OPERATIONS = (elementary, arithmetic, reductions, shaping, linear)
+_OPERATIONS = (elementary, arithmetic, reductions, shaping, indexing, diagonals, linear)
 _FUNCTIONS = {name for module in _OPERATIONS for name in vars(module) if name[0] != "_"}
 for _name in {*TENSOR, *_FUNCTIONS} - {*dir(Tensor)}:
     setattr(Tensor, _name, _Missing(_name))

@@ -64,7 +64,7 @@ FAMILIES = (
     Family(
         "shaping", "Shapes and indexing", "Operations that move or select numbers.", ("ops.shaping", "ops.indexing")
     ),
-    Family("linear", "Products", "Products of matrices and tensors.", ("ops.linear",)),
+    Family("linear", "Matrices", "Products, diagonals and triangles.", ("ops.linear", "ops.diagonals")),
     Family(
         "networks",
         "Operations of networks",

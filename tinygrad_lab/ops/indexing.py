@@ -1,16 +1,17 @@
-"""Indexing of every NumPy kind (basic, integer, boolean) and its adjoint, scatter-add."""
+"""Indexing of every NumPy kind (basic, integer, boolean) and its adjoint, scatter-add; repetition of elements."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
 from tinygrad_lab import backend
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.tape import unbox
-from tinygrad_lab.errors import DTypeError, ShapeError
+from tinygrad_lab.errors import DTypeError, OptionError, ShapeError
 from tinygrad_lab.ops.operands import as_operand, takes_lists
-from tinygrad_lab.ops.shaping import one_axis, reshape
+from tinygrad_lab.ops.shaping import broadcast_to, expand_dims, one_axis, ravel, reshape
 
 
 @primitive
@@ -59,7 +60,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
         There is no such axis.
     """
     if axis is None:
-        x, axis = reshape(x, shape=(-1,)), 0
+        x, axis = ravel(x), 0
     axis = one_axis(axis, x.ndim, "take")
     indices = unbox(indices)
     if not backend.is_array(indices):
@@ -69,6 +70,35 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     if indices.dtype.kind not in "iu":
         raise DTypeError(f"take: expected integer indices, got {indices.dtype.name}; use x[mask] for a mask")
     return gather(x, index=(*[slice(None)] * axis, indices))
+
+
+@takes_lists
+def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Any:
+    """Return x with each element (or slice along an axis) repeated in place; without an axis, x is flattened first.
+
+    `repeats` is one number for all, or a number for each.
+
+    Raises
+    ------
+    OptionError
+        There is no such axis, or a number is negative or no integer.
+    ShapeError
+        There are not as many numbers as elements along the axis.
+    """
+    if axis is None:
+        x, axis = ravel(x), 0
+    axis, given, shape = one_axis(axis, x.ndim, "repeat"), unbox(repeats), tuple(x.shape)
+    given = given.tolist() if backend.is_array(given) else given
+    counts = list(given) if isinstance(given, Sequence) else [given]
+    if any(not isinstance(count, Integral) or int(count) < 0 for count in counts):
+        raise OptionError(f"repeat: expected integers of at least 0, got {given}")
+    if len(counts) not in (1, shape[axis]):
+        raise ShapeError(f"repeat: expected {shape[axis]} numbers for axis {axis} of shape {shape}, got {given}")
+    if len(counts) != 1:
+        return take(x, [i for i, count in enumerate(counts) for _ in range(count)], axis)
+    (count,) = counts
+    wide = broadcast_to(expand_dims(x, axis + 1), shape=(*shape[: axis + 1], count, *shape[axis + 1 :]))
+    return reshape(wide, shape=(*shape[:axis], shape[axis] * count, *shape[axis + 1 :]))
 
 
 @primitive

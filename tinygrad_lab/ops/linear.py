@@ -1,4 +1,4 @@
-"""Products of matrices and tensors: matmul, tensordot, einsum."""
+"""Products of matrices and tensors: matmul, dot, inner, outer, kron, tensordot, einsum."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import carries_gradient, namespace
 from tinygrad_lab.errors import OptionError, ShapeError
+from tinygrad_lab.ops.arithmetic import multiply
 from tinygrad_lab.ops.indexing import getitem
 from tinygrad_lab.ops.operands import as_operand
 from tinygrad_lab.ops.shaping import (
@@ -36,6 +37,10 @@ matmul_matrices.defvjp(
 )
 
 
+def _operands(x: Any, y: Any, who: str) -> tuple[Any, Any]:
+    return as_operand(x, y, who=who), as_operand(y, x, who=who)
+
+
 def matmul(x: Any, y: Any) -> Any:
     """Return x @ y, the matrix product of matrices or stacks of them; a vector is treated as a row or a column.
 
@@ -44,7 +49,7 @@ def matmul(x: Any, y: Any) -> Any:
     ShapeError
         An operand is 0-dimensional, or the inner lengths differ.
     """
-    x, y = as_operand(x, y, who="matmul"), as_operand(y, x, who="matmul")
+    x, y = _operands(x, y, "matmul")
     if x.ndim == 0 or y.ndim == 0:
         raise ShapeError(f"matmul: expected vectors or matrices, got shapes {x.shape} and {y.shape}; use * for scalars")
     if x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
@@ -66,7 +71,7 @@ def tensordot(x: Any, y: Any, axes: int | tuple[Any, Any] = 2) -> Any:
     OptionError
         An operand does not have these axes.
     """
-    x, y = as_operand(x, y, who="tensordot"), as_operand(y, x, who="tensordot")
+    x, y = _operands(x, y, "tensordot")
     if not isinstance(axes, Sequence):
         if not 0 <= axes <= min(x.ndim, y.ndim):
             raise OptionError(f"tensordot: expected 0 to {min(x.ndim, y.ndim)} axes, got {axes}")
@@ -80,6 +85,57 @@ def tensordot(x: Any, y: Any, axes: int | tuple[Any, Any] = 2) -> Any:
     rows = reshape(transpose(x, axes=(*free_x, *ax)), shape=(left, inner))
     columns = reshape(transpose(y, axes=(*ay, *free_y)), shape=(inner, right))
     return reshape(matmul_matrices(rows, columns), shape=shape)  # (left, right) -> (free axes of x, free axes of y)
+
+
+def dot(x: Any, y: Any) -> Any:
+    """Return the sums of products over the last axis of x and the last but one of y, or the only one of a vector.
+
+    For vectors it is the inner product, for matrices the matrix product, and with a number the product.
+
+    Raises
+    ------
+    ShapeError
+        The summed axes have different lengths.
+    """
+    x, y = _operands(x, y, "dot")
+    if x.ndim == 0 or y.ndim == 0:
+        return multiply(x, y)
+    axis = max(y.ndim - 2, 0)
+    if x.shape[-1] != y.shape[axis]:
+        raise ShapeError(f"dot: expected equal inner lengths, got shapes {x.shape} and {y.shape}; transpose one?")
+    return tensordot(x, y, (-1, axis))
+
+
+def inner(x: Any, y: Any) -> Any:
+    """Return the sums of products over the last axes of x and y; with a number, the product.
+
+    Raises
+    ------
+    ShapeError
+        The last axes have different lengths.
+    """
+    x, y = _operands(x, y, "inner")
+    if x.ndim == 0 or y.ndim == 0:
+        return multiply(x, y)
+    if x.shape[-1] != y.shape[-1]:
+        raise ShapeError(f"inner: expected last axes of equal lengths, got shapes {x.shape} and {y.shape}")
+    return tensordot(x, y, (-1, -1))
+
+
+def outer(x: Any, y: Any) -> Any:
+    """Return the products of each element of x, in rows, and each element of y, in columns; both are flattened."""
+    x, y = _operands(x, y, "outer")
+    return multiply(reshape(x, shape=(-1, 1)), reshape(y, shape=(1, -1)))
+
+
+def kron(x: Any, y: Any) -> Any:
+    """Return the Kronecker product: a block x[i, j] * y for each element of x, along all axes."""
+    x, y = _operands(x, y, "kron")
+    ndim = max(x.ndim, y.ndim)
+    a, b = ((1,) * (ndim - v.ndim) + tuple(v.shape) for v in (x, y))
+    blocks = reshape(x, shape=tuple(n for length in a for n in (length, 1)))  # (a0, 1, a1, 1, ...)
+    inside = reshape(y, shape=tuple(n for length in b for n in (1, length)))  # (1, b0, 1, b1, ...)
+    return reshape(multiply(blocks, inside), shape=tuple(m * n for m, n in zip(a, b, strict=True)))
 
 
 @primitive

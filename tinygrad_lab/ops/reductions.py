@@ -1,4 +1,4 @@
-"""Reductions over any axes, cumulative sums, and sorting.
+"""Reductions over any axes, cumulative sums and products, differences, and sorting.
 
 If several elements attain a maximum or minimum, each gets an equal share of the gradient. If the result is NaN, the
 NaNs share it.
@@ -10,7 +10,9 @@ import math
 from typing import Any
 
 from tinygrad_lab.autograd.primitive import primitive
-from tinygrad_lab.errors import ShapeError
+from tinygrad_lab.autograd.tape import Box, unbox
+from tinygrad_lab.backend import beside
+from tinygrad_lab.errors import OptionError, ShapeError
 from tinygrad_lab.ops.arithmetic import equal, not_equal, where
 from tinygrad_lab.ops.elementary import exp, sqrt
 from tinygrad_lab.ops.indexing import take_along_axis
@@ -18,11 +20,14 @@ from tinygrad_lab.ops.operands import takes_lists
 from tinygrad_lab.ops.shaping import (
     Axes,
     add_up,
+    along,
     astype,
     broadcast_to,
     concatenate,
     flip,
     normalize_axes,
+    one_axis,
+    ravel,
     reshape,
     transpose,
 )
@@ -142,6 +147,12 @@ def _as_rows(x: Any, axes: tuple[int, ...]) -> Any:
     return reshape(rows, shape=(*(x.shape[i] for i in others), length))  # (others..., product of axes)
 
 
+def _widest(x: Any) -> Any:
+    """Return integers and booleans as integers of 64 bits, in which NumPy multiplies them; floats unchanged."""
+    wide = {"b": "int64", "i": "int64", "u": "uint64"}.get(x.dtype.kind)
+    return astype(x, dtype=wide) if wide else x
+
+
 @takes_lists
 def prod(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
     """Return the product over the given axes.
@@ -150,8 +161,7 @@ def prod(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
     every order exist even if factors are zero.
     """
     axes = normalize_axes(axis, x.ndim, "prod")
-    wide = {"b": "int64", "i": "int64", "u": "uint64"}.get(x.dtype.kind)  # as in NumPy
-    rows = _as_rows(astype(x, dtype=wide) if wide else x, axes)
+    rows = _as_rows(_widest(x), axes)
     while (n := rows.shape[-1]) > 1:
         half = n // 2
         left, right, last = rows[..., :half], rows[..., half : 2 * half], rows[..., 2 * half :]
@@ -207,6 +217,56 @@ def cumsum(x: Any, axis: int | None = None) -> Any:
     return cumsum_axis(x, axis=normalize_axes(axis, x.ndim, "cumsum")[0])
 
 
+@takes_lists
+def cumprod(x: Any, axis: int | None = None) -> Any:
+    """Return the cumulative products along an axis; without one, of the flattened array.
+
+    Pass k multiplies each element by the one 2^k places before it (Hillis and Steele 1986). This needs no division, so
+    derivatives of every order exist even if factors are zero.
+    """
+    x, axis = (ravel(x), 0) if axis is None else (x, one_axis(axis, x.ndim, "cumprod"))
+    x, step = _widest(x), 1
+    while step < x.shape[axis]:
+        products = x[along(axis, step, None)] * x[along(axis, 0, -step)]
+        x, step = concatenate([x[along(axis, 0, step)], products], axis), 2 * step
+    return x
+
+
+@takes_lists
+def diff(x: Any, n: int = 1, axis: int = -1, *, prepend: Any = None, append: Any = None) -> Any:
+    """Return x[i + 1] - x[i] along an axis, `n` times; for booleans, whether the neighbors differ.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        At least one axis.
+    n : int
+        How often to take differences; 0 returns x.
+    axis : int
+        The axis.
+    prepend, append : Tensor, array or number
+        Values before and after x along the axis; a number stands for an array of length 1 there.
+
+    Raises
+    ------
+    OptionError
+        There is no such axis, or n is negative.
+    """
+    axis = one_axis(axis, x.ndim, "diff")
+    if n < 0:
+        raise OptionError(f"diff: expected n of at least 0, got {n}")
+    if n == 0:
+        return x
+    thin = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+    given: list[Any] = [v for v in (prepend, x, append) if v is not None]
+    ends: list[Any] = [v if isinstance(v, Box) else beside(v, unbox(x), who="diff: ") for v in given]
+    x = concatenate([v if v.ndim else broadcast_to(v, shape=thin) for v in ends], axis)
+    for _ in range(n):
+        later, earlier = x[along(axis, 1, None)], x[along(axis, 0, -1)]
+        x = not_equal(later, earlier) if x.dtype.kind == "b" else later - earlier
+    return x
+
+
 @primitive
 def argsort_axis(xp: Any, x: Any, *, axis: int) -> Any:
     """Return the positions that sort x along an axis; the sort is stable."""
@@ -253,6 +313,23 @@ def sort(x: Any, axis: int | None = -1) -> Any:
     if axis is None:
         return sort(reshape(x, shape=(-1,)))
     return take_along_axis(x, argsort(x, axis), axis)
+
+
+@in_floats
+def median(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
+    """Return the median over the given axes: the middle element, or the mean of the two middle ones.
+
+    The result is NaN if an element is NaN or there is none. The gradient goes to the middle elements; among equal
+    elements, to those that a stable sort moves there.
+    """
+    axes = normalize_axes(axis, x.ndim, "median")
+    rows = sort(_as_rows(x, axes))
+    n = rows.shape[-1]
+    middle = rows[..., (n - 1) // 2 : n // 2 + 1]
+    out = mean(middle, -1)
+    if n:
+        out = where(not_equal(rows[..., -1], rows[..., -1]), rows[..., -1], out)  # NaN, which is sorted last
+    return reshape(out, shape=_kept(x.shape, axes)) if keepdims else out
 
 
 @primitive

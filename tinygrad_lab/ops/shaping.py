@@ -6,7 +6,6 @@ flip / flip, roll / roll, tile / sum over the copies.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from operator import index
@@ -51,6 +50,12 @@ def reshape(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
 
 
 reshape.defvjp(x=lambda g, x_like: reshape(g, shape=x_like.shape))
+
+
+@takes_lists
+def ravel(x: Any) -> Any:
+    """Return the elements of x along one axis, in row-major order."""
+    return reshape(x, shape=(-1,))
 
 
 @primitive
@@ -222,7 +227,7 @@ def pad_edge(xp: Any, x: Any, *, widths: Widths) -> Any:
     return xp.pad(x, widths, mode="edge") if widths else x
 
 
-def _along(axis: int, start: int, stop: int | None) -> tuple[slice, ...]:
+def along(axis: int, start: int, stop: int | None) -> tuple[slice, ...]:
     """Return the index of a slice of one axis."""
     return (slice(None),) * axis + (slice(start, stop),)
 
@@ -232,9 +237,9 @@ def fold_edge(xp: Any, x: Any, *, widths: Widths) -> Any:
     """Return the middle of x with the cropped elements added to its border (the adjoint of `pad_edge`)."""
     for axis, (before, after) in enumerate(widths):
         end = x.shape[axis] - after
-        middle = xp.array(x[_along(axis, before, end)])
-        middle[_along(axis, 0, 1)] += xp.sum(x[_along(axis, 0, before)], axis=axis, keepdims=True)
-        middle[_along(axis, -1, None)] += xp.sum(x[_along(axis, end, None)], axis=axis, keepdims=True)
+        middle = xp.array(x[along(axis, before, end)])
+        middle[along(axis, 0, 1)] += xp.sum(x[along(axis, 0, before)], axis=axis, keepdims=True)
+        middle[along(axis, -1, None)] += xp.sum(x[along(axis, end, None)], axis=axis, keepdims=True)
         x = middle
     return x
 
@@ -292,19 +297,23 @@ def _parts(parts: Any, who: str) -> list[Any]:
     return [as_operand(p, like, who=who) for p in parts]
 
 
-@names_options
-def concatenate(parts: Sequence[Any], axis: int = 0) -> Any:
-    """Join arrays that agree in every axis but one."""
-    parts = _parts(parts, "concatenate")
+def _joined(parts: list[Any], axis: int, who: str) -> Any:
+    """Join arrays along an axis; `who` is the subject of error messages."""
     if not parts:
-        raise ShapeError("concatenate: expected at least one part, got none")
-    axis = one_axis(axis, parts[0].ndim, "concatenate")
+        raise ShapeError(f"{who}: expected at least one part, got none")
+    axis = one_axis(axis, parts[0].ndim, who)
     shapes = [p.shape[:axis] + p.shape[axis + 1 :] for p in parts]
     if len(set(shapes)) > 1:
         raise ShapeError(
-            f"concatenate: expected parts that differ only along axis {axis}, got shapes {[p.shape for p in parts]}"
+            f"{who}: expected parts that differ only along axis {axis}, got shapes {[p.shape for p in parts]}"
         )
     return concatenate_parts(*parts, axis=axis)
+
+
+@names_options
+def concatenate(parts: Sequence[Any], axis: int = 0) -> Any:
+    """Join arrays that agree in every axis but one."""
+    return _joined(_parts(parts, "concatenate"), axis, "concatenate")
 
 
 @names_options
@@ -314,6 +323,57 @@ def stack(parts: Sequence[Any], axis: int = 0) -> Any:
     if len({p.shape for p in parts}) != 1:
         raise ShapeError(f"stack: expected parts of one shape, got {[p.shape for p in parts]}")
     return concatenate([expand_dims(p, axis) for p in parts], axis)
+
+
+def _raised(x: Any, ndim: int) -> Any:
+    """Return x with at least `ndim` axes: (n,) -> (1, n) -> (1, n, 1), and (m, n) -> (m, n, 1), as in NumPy."""
+    missing = ndim - x.ndim
+    if missing <= 0:
+        return x
+    before = missing // 2 if ndim == 3 else missing
+    return reshape(x, shape=(*(1,) * before, *x.shape, *(1,) * (missing - before)))
+
+
+def _each_raised(xs: tuple[Any, ...], ndim: int, who: str) -> Any:
+    raised = tuple(_raised(as_operand(x, who=who), ndim) for x in xs)
+    return raised[0] if len(raised) == 1 else raised
+
+
+def atleast_1d(*xs: Any) -> Any:
+    """Return x with at least one axis, or a tuple of results for several arguments."""
+    return _each_raised(xs, 1, "atleast_1d")
+
+
+def atleast_2d(*xs: Any) -> Any:
+    """Return x with at least two axes, new ones first, or a tuple of results for several arguments."""
+    return _each_raised(xs, 2, "atleast_2d")
+
+
+def atleast_3d(*xs: Any) -> Any:
+    """Return x with at least three axes, (1, n, 1) and (m, n, 1), or a tuple of results for several arguments."""
+    return _each_raised(xs, 3, "atleast_3d")
+
+
+def vstack(parts: Sequence[Any]) -> Any:
+    """Join arrays along the first axis; vectors are rows."""
+    return _joined([_raised(p, 2) for p in _parts(parts, "vstack")], 0, "vstack")
+
+
+def hstack(parts: Sequence[Any]) -> Any:
+    """Join arrays along the second axis, vectors along their only one."""
+    raised = [_raised(p, 1) for p in _parts(parts, "hstack")]
+    return _joined(raised, 1 if raised and raised[0].ndim > 1 else 0, "hstack")
+
+
+def dstack(parts: Sequence[Any]) -> Any:
+    """Join arrays along the third axis, which is added to vectors and matrices."""
+    return _joined([_raised(p, 3) for p in _parts(parts, "dstack")], 2, "dstack")
+
+
+def column_stack(parts: Sequence[Any]) -> Any:
+    """Join arrays along the second axis; vectors are columns."""
+    columns = [transpose(_raised(p, 2)) if p.ndim < 2 else p for p in _parts(parts, "column_stack")]
+    return _joined(columns, 1, "column_stack")
 
 
 def _cut(x: Any, stretches: Iterable[tuple[int, int]], axis: int) -> list[Any]:
@@ -372,16 +432,3 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Any:
     repeated = tuple(n for pair in zip(counts, x.shape, strict=True) for n in pair)  # (r0, n0, r1, n1, ...)
     whole = tuple(r * n for r, n in zip(counts, x.shape, strict=True))
     return reshape(broadcast_to(reshape(x, shape=interleaved), shape=repeated), shape=whole)
-
-
-@takes_lists
-def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
-    """Return x with each element (or slice along an axis) repeated in place; without an axis, x is flattened first."""
-    if isinstance(repeats, Iterable):
-        raise OptionError(f"repeat: expected one number for all elements, got {repeats}; use x[indices] instead")
-    if axis is None:
-        x, axis = reshape(x, shape=(math.prod(x.shape),)), 0
-    axis = one_axis(axis, x.ndim, "repeat")
-    shape = tuple(x.shape)
-    wide = broadcast_to(expand_dims(x, axis + 1), shape=(*shape[: axis + 1], repeats, *shape[axis + 1 :]))
-    return reshape(wide, shape=(*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :]))

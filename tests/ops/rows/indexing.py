@@ -103,6 +103,22 @@ def _take(draw: Draw) -> Trial:
     )
 
 
+@operation("repeat")
+def _repeat(draw: Draw) -> Trial:
+    x = values(draw, draw(shapes()))
+    axis = draw(st.sampled_from([None, *range(-x.ndim, x.ndim)]))
+    count = x.size if axis is None else x.shape[axis]
+    repeats: Any = draw(st.integers(0, 3) | st.lists(st.integers(0, 3), min_size=count, max_size=count))
+    return Trial(
+        lambda x: tgl.repeat(x, repeats, axis),
+        [x],
+        lambda x: np.repeat(x, np.asarray(repeats, int), axis),
+        lambda x: (x.reshape(-1) if axis is None else x).repeat_interleave(
+            pytorch().as_tensor(repeats, dtype=pytorch().int64), dim=axis or 0
+        ),
+    )
+
+
 @operation("take_along_axis")
 def _take_along_axis(draw: Draw) -> Trial:
     shape = draw(shapes(least=1, dims=(1, 3)))

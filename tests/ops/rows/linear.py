@@ -20,6 +20,39 @@ def _matmul(draw: Draw) -> Trial:
     return Trial(tgl.matmul, [values(draw, x_shape), values(draw, y_shape)], np.matmul, lambda x, y: x @ y)
 
 
+@operation("dot")
+def _dot(draw: Draw) -> Trial:
+    k = draw(st.integers(0, 3))
+    x_shape = draw(st.sampled_from([(), (k,), (2, k), (2, 1, k)]))
+    y_shape = draw(st.sampled_from([(), (k,), (k, 3), (2, k, 3)]))
+
+    def torch(x: Any, y: Any) -> Any:
+        return pytorch().tensordot(x, y, [[-1], [max(y.ndim - 2, 0)]]) if x.ndim and y.ndim else x * y
+
+    return Trial(tgl.dot, [values(draw, x_shape), values(draw, y_shape)], np.dot, torch)
+
+
+@operation("inner")
+def _inner(draw: Draw) -> Trial:
+    k = draw(st.integers(0, 3))
+    x_shape, y_shape = (draw(st.sampled_from([(), (k,), (2, k), (2, 1, k)])) for _ in range(2))
+    return Trial(
+        tgl.inner, [values(draw, x_shape), values(draw, y_shape)], np.inner, lambda x, y: pytorch().inner(x, y)
+    )
+
+
+@operation("outer")
+def _outer(draw: Draw) -> Trial:
+    x, y = (values(draw, draw(shapes(dims=(0, 2)))) for _ in range(2))
+    return Trial(tgl.outer, [x, y], np.outer, lambda x, y: pytorch().outer(x.reshape(-1), y.reshape(-1)))
+
+
+@operation("kron")
+def _kron(draw: Draw) -> Trial:
+    x, y = (values(draw, draw(shapes(dims=(0, 2)))) for _ in range(2))
+    return Trial(tgl.kron, [x, y], np.kron, lambda x, y: pytorch().kron(x, y))
+
+
 @operation("tensordot")
 def _tensordot(draw: Draw) -> Trial:
     common = draw(shapes(dims=(0, 2)))

@@ -76,6 +76,14 @@ reduction("logsumexp", torch_logsumexp, least=1, expected=log_of_sum)
 reduction("norm", lambda x, axes, keep: torch_sum(x * x, axes, keep).sqrt(), least=1, expected=euclidean)
 
 
+def torch_median(x: Any, axis: int) -> Any:
+    """PyTorch's `median` takes the lower of two middle elements."""
+    return x.quantile(0.5, axis)
+
+
+reduction("median", torch_over(torch_median), least=1, distinct=True, complex_safe=False)
+
+
 def spread(name: str) -> None:
     """Add the variance or the standard deviation."""
 
@@ -98,16 +106,40 @@ spread("var")
 spread("std")
 
 
-@operation("cumsum")
-def _cumsum(draw: Draw) -> Trial:
-    x = values(draw, draw(shapes(dims=(1, 3))))
-    axis = draw(st.sampled_from([None, *range(-x.ndim, x.ndim)]))
-    torch_axis = 0 if axis is None else axis
+def cumulative(name: str) -> None:
+    """Add a cumulative sum or product."""
+
+    @operation(name)
+    def trials(draw: Draw) -> Trial:
+        x = values(draw, draw(shapes(dims=(1, 3))))
+        axis = draw(st.sampled_from([None, *range(-x.ndim, x.ndim)]))
+        torch_axis = 0 if axis is None else axis
+        return Trial(
+            lambda x: getattr(tgl, name)(x, axis),
+            [x],
+            lambda x: getattr(np, name)(x, axis),
+            lambda x: getattr(x.reshape(-1) if axis is None else x, name)(torch_axis),
+        )
+
+
+cumulative("cumsum")
+cumulative("cumprod")
+
+
+@operation("diff")
+def _diff(draw: Draw) -> Trial:
+    shape = draw(shapes(dims=(1, 3)))
+    axis, n = draw(st.integers(-len(shape), len(shape) - 1)), draw(st.integers(0, 3))
+    at = axis % len(shape)
+    ends: dict[str, Any] = {}
+    for name in draw(st.lists(st.sampled_from(["prepend", "append"]), unique=True)) if n else []:
+        end = (*shape[:at], draw(st.integers(0, 2)), *shape[at + 1 :])
+        ends[name] = draw(st.sampled_from([(), end]))
     return Trial(
-        lambda x: tgl.cumsum(x, axis),
-        [x],
-        lambda x: np.cumsum(x, axis),
-        lambda x: (x.reshape(-1) if axis is None else x).cumsum(torch_axis),
+        lambda x, *more: tgl.diff(x, n, axis, **dict(zip(ends, more, strict=True))),
+        [values(draw, shape), *(values(draw, end) for end in ends.values())],
+        lambda x, *more: np.diff(x, n, axis, **dict(zip(ends, more, strict=True))),
+        None if () in ends.values() else lambda x, *more: x.diff(n, axis, **dict(zip(ends, more, strict=True))),
     )
 
 

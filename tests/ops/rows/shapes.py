@@ -18,6 +18,12 @@ def _reshape(draw: Draw) -> Trial:
     return Trial(lambda x: tgl.reshape(x, shape=shape), [x], lambda x: x.reshape(shape), lambda x: x.reshape(shape))
 
 
+@operation("ravel")
+def _ravel(draw: Draw) -> Trial:
+    x = values(draw, draw(shapes()))
+    return Trial(tgl.ravel, [x], np.ravel, lambda x: x.reshape(-1))
+
+
 @operation("transpose")
 def _transpose(draw: Draw) -> Trial:
     x = values(draw, draw(shapes()))
@@ -163,6 +169,83 @@ def _stack(draw: Draw) -> Trial:
     )
 
 
+for _count in (1, 2, 3):
+
+    @operation(f"atleast_{_count}d")
+    def _atleast(draw: Draw, name: str = f"atleast_{_count}d") -> Trial:
+        xs = [values(draw, draw(shapes())) for _ in range(draw(st.integers(1, 2)))]
+        return Trial(
+            lambda *xs: getattr(tgl, name)(*xs),
+            xs,
+            lambda *xs: getattr(np, name)(*xs),
+            lambda *xs: getattr(pytorch(), name)(*xs),
+        )
+
+
+def joining(name: str, alike: list[list[tuple[int, ...]]]) -> None:
+    """Add a function that joins arrays, with lists of shapes that it accepts."""
+
+    @operation(name)
+    def trials(draw: Draw) -> Trial:
+        parts = [values(draw, shape) for shape in draw(st.sampled_from(alike))]
+        return Trial(
+            lambda *xs: getattr(tgl, name)(xs),
+            parts,
+            lambda *xs: getattr(np, name)(xs),
+            lambda *xs: getattr(pytorch(), name)(xs),
+        )
+
+
+joining("vstack", [[(), ()], [(2,), (2,)], [(2,), (3, 2), (0, 2)], [(1, 2, 3), (2, 2, 3)]])
+joining("hstack", [[(), (2,)], [(2,), (3,), (0,)], [(2, 3), (2, 1)], [(2, 3, 1), (2, 0, 1)]])
+joining("dstack", [[(), ()], [(2,), (2,)], [(2, 3), (2, 3, 2)], [(2, 1, 0), (2, 1, 2)]])
+joining("column_stack", [[(), ()], [(2,), (2,)], [(3,), (3, 2)], [(2, 1, 3), (2, 2, 3)]])
+
+
+@operation("diagonal")
+def _diagonal(draw: Draw) -> Trial:
+    x = values(draw, draw(shapes(dims=(2, 3))))
+    axis1, axis2 = draw(st.permutations(range(x.ndim)))[:2]
+    given = draw(st.integers(-3, 3)), axis1, axis2 - x.ndim
+    return Trial(
+        lambda x: tgl.diagonal(x, *given), [x], lambda x: np.diagonal(x, *given), lambda x: x.diagonal(*given).clone()
+    )
+
+
+@operation("diag")
+def _diag(draw: Draw) -> Trial:
+    x, k = values(draw, draw(shapes(dims=(1, 2)))), draw(st.integers(-3, 3))
+    return Trial(lambda x: tgl.diag(x, k), [x], lambda x: np.diag(x, k), lambda x: x.diag(k))
+
+
+@operation("trace")
+def _trace(draw: Draw) -> Trial:
+    x = values(draw, draw(shapes(dims=(2, 3))))
+    axis1, axis2 = draw(st.permutations(range(x.ndim)))[:2]
+    given = draw(st.integers(-3, 3)), axis1, axis2 - x.ndim
+    return Trial(
+        lambda x: tgl.trace(x, *given), [x], lambda x: np.trace(x, *given), lambda x: x.diagonal(*given).sum(-1)
+    )
+
+
+def triangle(name: str) -> None:
+    """Add the lower or the upper triangle."""
+
+    @operation(name)
+    def trials(draw: Draw) -> Trial:
+        x, k = values(draw, draw(shapes(dims=(1, 3)))), draw(st.integers(-3, 3))
+        return Trial(
+            lambda x: getattr(tgl, name)(x, k),
+            [x],
+            lambda x: getattr(np, name)(x, k),
+            lambda x: getattr(x if x.ndim > 1 else x.expand(len(x), len(x)), name)(k),
+        )
+
+
+triangle("tril")
+triangle("triu")
+
+
 @operation("split")
 def _split(draw: Draw) -> Trial:
     axis = draw(st.integers(-2, 1))
@@ -186,18 +269,6 @@ def _tile(draw: Draw) -> Trial:
         return x.tile((repeats,) if isinstance(repeats, int) else repeats)
 
     return Trial(lambda x: tgl.tile(x, repeats), [x], lambda x: np.tile(x, repeats), torch)
-
-
-@operation("repeat")
-def _repeat(draw: Draw) -> Trial:
-    x = values(draw, draw(shapes()))
-    repeats, axis = draw(st.integers(0, 3)), draw(st.sampled_from([None, *range(-x.ndim, x.ndim)]))
-    return Trial(
-        lambda x: tgl.repeat(x, repeats, axis),
-        [x],
-        lambda x: np.repeat(x, repeats, axis),
-        lambda x: (x.reshape(-1) if axis is None else x).repeat_interleave(repeats, dim=axis or 0),
-    )
 
 
 @operation("broadcast_to")
