@@ -10,6 +10,7 @@ The device is registered under the name "strict". `transfers` counts its transfe
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -102,7 +103,8 @@ def change(function: Callable[..., Any], targets: list[np.ndarray]) -> None:
 
 def _as_arrays(result: Any) -> Any:
     if isinstance(result, list | tuple):
-        return type(result)(_as_arrays(r) for r in result)
+        made = [_as_arrays(r) for r in result]
+        return made if isinstance(result, list) else tuple(made)  # also for a named tuple
     return np.asarray(result) if isinstance(result, np.generic) else result
 
 
@@ -230,10 +232,15 @@ for _name in ("eq", "ne", "lt", "le", "gt", "ge", "lshift", "rshift", "neg", "po
 
 
 class Namespace:
-    """NumPy's functions on arrays of the device."""
+    """The functions of NumPy, or of one of its modules, on arrays of the device."""
+
+    def __init__(self, module: Any = np) -> None:
+        self._module = module
 
     def __getattr__(self, name: str) -> Any:
-        thing = getattr(np, name)
+        thing = getattr(self._module, name)
+        if inspect.ismodule(thing):
+            return Namespace(thing)
         if isinstance(thing, type) or not callable(thing):
             return thing  # dtypes and constants
         return _behind(thing)

@@ -22,6 +22,7 @@ from tinygrad_lab.nn.initializers import seed
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.sequential import Sequential
 from tinygrad_lab.nn.variables import Buffer, Parameter
+from tinygrad_lab.ops import linalg
 from tinygrad_lab.ops.activation import add_relu, log_softmax, relu, softmax
 from tinygrad_lab.ops.arithmetic import (
     absolute,
@@ -252,6 +253,7 @@ __all__ = [
     "layers",
     "less",
     "less_equal",
+    "linalg",
     "linspace",
     "load_run",
     "log",

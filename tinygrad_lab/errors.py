@@ -12,6 +12,8 @@ import logging
 from collections.abc import Collection
 from typing import Any, NoReturn
 
+from numpy.linalg import LinAlgError
+
 from tinygrad_lab.foreign_names import own_options
 
 
@@ -56,6 +58,10 @@ class ShapeError(LabError, ValueError):
 
 class OptionError(LabError, ValueError):
     """An option has an invalid value."""
+
+
+class MatrixError(LabError, LinAlgError):
+    """A matrix does not have the requested inverse or decomposition: it is singular or not positive definite."""
 
 
 class DTypeError(LabError, TypeError):
@@ -260,8 +266,10 @@ def raise_forward_failed(op: Any, values: list[Any], options: dict[str, Any], er
         raise error
     if "read-only" in str(error):
         raise DTypeError(f"{op}: expected a forward that does not write into its arguments, got a write: {error}")
+    shapes = " and ".join(str(v.shape) for v in values if hasattr(v, "shape"))
+    if isinstance(error, LinAlgError):
+        raise MatrixError(f"{op}: expected matrices that have this result, got shapes {shapes}: {error}") from error
     if isinstance(error, ValueError):
-        shapes = " and ".join(str(v.shape) for v in values if hasattr(v, "shape"))
         raise ShapeError(f"{op}: expected arrays that fit together, got shapes {shapes}: {error}") from error
     try:
         op.__signature__.bind(*values, **options)

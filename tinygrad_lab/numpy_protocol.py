@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad_lab.autograd.tape import Box, unbox
 from tinygrad_lab.backend import NAMESPACES, beside, carries_gradient
 from tinygrad_lab.errors import DTypeError, LabError
-from tinygrad_lab.ops import arithmetic, diagonals, indexing, linear, reductions, shaping
+from tinygrad_lab.ops import arithmetic, diagonals, indexing, linalg, linear, reductions, shaping
 
 Function = Callable[..., Any]
 
@@ -34,8 +34,10 @@ NAMESAKES = {
     arithmetic: "clip where",
     indexing: "take take_along_axis repeat",
 }
+LINALG = "inv solve det slogdet cholesky eigh eigvalsh svd svdvals qr norm matrix_power"
 OPERATIONS: dict[Function, Function] = {
     **{getattr(np, name): getattr(ours, name) for ours, names in NAMESAKES.items() for name in names.split()},
+    **{getattr(np.linalg, name): getattr(linalg, name) for name in LINALG.split()},
     np.amax: reductions.max,
     np.amin: reductions.min,
     np.reshape: lambda a, shape: a.reshape(shape),

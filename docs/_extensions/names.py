@@ -64,7 +64,13 @@ FAMILIES = (
     Family(
         "shaping", "Shapes and indexing", "Operations that move or select numbers.", ("ops.shaping", "ops.indexing")
     ),
-    Family("linear", "Matrices", "Products, diagonals and triangles.", ("ops.linear", "ops.diagonals")),
+    Family(
+        "linear",
+        "Matrices",
+        "Products, diagonals and triangles; inverses and decompositions, as `tgl.linalg.inv`.",
+        ("ops.linear", "ops.diagonals"),
+        ("ops.linalg",),
+    ),
     Family(
         "networks",
         "Operations of networks",

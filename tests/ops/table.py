@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from tests.ops.drawing import TABLE, Trial
-from tests.ops.rows import elementwise, images, indexing, linear, normalization, reductions, shapes
+from tests.ops.rows import elementwise, images, indexing, linalg, linear, normalization, reductions, shapes
 from tests.ops.rows.constants import CONSTANTS
 
 __all__ = ["CONSTANTS", "OTHERS", "TABLE", "Trial"]
 
-ROWS = (elementwise, images, indexing, linear, normalization, reductions, shapes)  # their import fills the table
+# Their import fills the table.
+ROWS = (elementwise, images, indexing, linalg, linear, normalization, reductions, shapes)
 
 # Public names that are not operations.
 OTHERS = frozenset(
@@ -17,7 +18,7 @@ OTHERS = frozenset(
         *("detect_anomaly", "errors", "expect_images", "functional_call", "grad", "hessian", "hvp", "in_floats"),
         *("draw_graph", "explain_backward", "initializers", "load_run"),
         *("arange", "eye", "full", "linspace", "ones", "ones_like", "zeros", "zeros_like"),
-        *("jacobian", "jvp", "kernels", "layers", "no_grad", "once", "ops", "pair", "primitive", "reference_only"),
-        *("seed", "stop_gradient", "tensor", "value_and_grad", "vjp"),
+        *("jacobian", "jvp", "kernels", "layers", "linalg", "no_grad", "once", "ops", "pair", "primitive"),
+        *("reference_only", "seed", "stop_gradient", "tensor", "value_and_grad", "vjp"),
     }
 )

@@ -102,7 +102,8 @@ def test_methods_of_arrays_are_methods_of_tensors() -> None:
     a = np.arange(12.0).reshape(3, 4)
     t = tgl.tensor(a, requires_grad=True)
     for name, given in [
-        ("ravel", ()), ("dot", (np.ones(4),)), ("trace", (1,)), ("diagonal", (-1,)), ("cumprod", (1,)), ("repeat", (2, 0)),
+        ("ravel", ()), ("dot", (np.ones(4),)), ("trace", (1,)), ("diagonal", (-1,)), ("cumprod", (1,)),
+        ("repeat", (2, 0)),
     ]:  # fmt: skip
         got = getattr(t, name)(*given)
         assert got.requires_grad

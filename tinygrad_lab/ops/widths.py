@@ -21,6 +21,7 @@ import numpy as np
 from tinygrad_lab.autograd.primitive import Primitive
 from tinygrad_lab.autograd.settings import SETTINGS
 from tinygrad_lab.autograd.tape import unbox
+from tinygrad_lab.autograd.trees import map_tree
 from tinygrad_lab.backend import FLOATS, as_array, carries_gradient
 from tinygrad_lab.errors import DTypeError
 from tinygrad_lab.foreign_names import names_options
@@ -88,9 +89,7 @@ def _widened(value: Any) -> Any:
 
 
 def _narrowed(result: Any) -> Any:
-    if isinstance(result, (tuple, list)):
-        return type(result)(map(_narrowed, result))
-    return astype(result, dtype="float16") if carries_gradient(unbox(result)) else result
+    return map_tree(lambda r: astype(r, dtype="float16") if carries_gradient(unbox(r)) else r, result)
 
 
 def expect_real(x: Any, who: str) -> None:
