@@ -54,7 +54,7 @@ X = np.ones((2, 3))
         (lambda: tgl.split(X, 1, None), OptionError, r"split: expected one axis, an integer, got None"),
         (lambda: tgl.split(X, 1.5), OptionError, r"split: expected a number of parts or a list of positions, got 1.5"),
         (lambda: tgl.split(X, [0.5]), OptionError, r"split: expected a number of parts or a list of positions, got"),
-        (lambda: tgl.repeat(X, [1, 2]), OptionError, r"repeat: expected one number for all elements, got \[1, 2\]"),
+        (lambda: tgl.repeat(X, [1, 2]), ShapeError, r"repeat: expected 6 numbers for axis 0 of shape \(6,\)"),
         (lambda: tgl.repeat(X, 2, 2), OptionError, r"repeat: expected axes"),
         (lambda: tgl.matmul(X, X), ShapeError, r"matmul: expected equal inner lengths, got shapes \(2, 3\)"),
         (lambda: tgl.matmul(X, np.array(1.0)), ShapeError, r"matmul: expected vectors or matrices.*use \* for scalars"),

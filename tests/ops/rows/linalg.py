@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
-from tests.ops.drawing import Draw, Trial, apart, generator, operation, pytorch, shapes, values
+from tests.ops.drawing import Draw, Trial, generator, operation, pytorch, shapes, values
 
 
 def stack(draw: Draw) -> tuple[int, ...]:
@@ -157,6 +157,13 @@ def _qr(draw: Draw) -> Trial:
     )
 
 
+def unequal(draw: Draw, shape: tuple[int, ...]) -> np.ndarray:
+    """Draw numbers whose absolute values differ from each other and from 0."""
+    rng = generator(draw)
+    sizes = rng.permutation(np.linspace(0.3, 3.0, math.prod(shape))).reshape(shape)
+    return np.asarray(sizes * rng.choice((-1.0, 1.0), shape))
+
+
 @operation("linalg.norm", complex_safe=False)
 def _norm(draw: Draw) -> Trial:
     keepdims, kind = draw(st.booleans()), draw(st.sampled_from(["all", "vector", "matrix", "singular"]))
@@ -164,13 +171,15 @@ def _norm(draw: Draw) -> Trial:
     if kind == "all":
         x, axis = values(draw, draw(shapes(least=1))), None
     elif kind == "vector":
-        (x,) = apart(draw, draw(shapes(least=1, dims=(1, 3))))
-        x, axis = np.where(abs(x) < 0.1, 0.1 + x * x, x), draw(st.integers(-x.ndim, x.ndim - 1))
+        x = unequal(draw, draw(shapes(least=1, dims=(1, 3))))
+        axis = draw(st.integers(-x.ndim, x.ndim - 1))
         order = draw(st.sampled_from([None, math.inf, -math.inf, 0, 1, 2, 3, -1, 0.5, 2.5]))
     elif kind == "matrix":
-        (x,) = apart(draw, draw(shapes(least=1, dims=(2, 3))))
-        x, axis = np.where(abs(x) < 0.1, 0.1 + x * x, x), tuple(draw(st.permutations(range(x.ndim)))[:2])
-        order = draw(st.sampled_from([None, "fro", 1, -1, math.inf, -math.inf]))
+        x = unequal(draw, draw(shapes(least=1, dims=(2, 3))))
+        axis, order = tuple(draw(st.permutations(range(x.ndim)))[:2]), draw(st.sampled_from([None, "fro", 1, -np.inf]))
+        sums = np.sum(abs(x), axis[order != 1], keepdims=True)  # make these unequal too
+        x = x / sums * abs(unequal(draw, sums.shape))
+        order = draw(st.sampled_from([order, -order])) if isinstance(order, int | float) else order
     else:
         x, order = spread(draw, 2, 3), draw(st.sampled_from(["nuc", 2, -2]))
         axis = draw(st.sampled_from([(-1, -2), (x.ndim - 2, x.ndim - 1)]))
