@@ -39,7 +39,7 @@ class Mish(tgl.Layer):
 
     Shapes
     ------
-    x : any; y : that of x
+    x : any; y : same shape as x
 
     References
     ----------
