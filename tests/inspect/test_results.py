@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.inspect import results, summarize_model
 from tinygrad_lab.tables import html_table
 
@@ -35,6 +38,12 @@ def test_a_variant_that_diverges_is_not_reported_as_missing(tmp_path: Path) -> N
         "Stopped because the loss became infinite or NaN: initial_scale:0.1.",
         "Not yet run in full: tinygrad-lab train vgg_small",
     ]
+
+
+@pytest.mark.parametrize("name", ["ten_layers", "augmentation:quarters"])
+def test_a_misspelled_recipe_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean"):
+        results("lenet5", name, folder=tmp_path)
 
 
 def test_files_of_the_results_command_are_read(tmp_path: Path) -> None:

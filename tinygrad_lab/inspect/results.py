@@ -81,14 +81,22 @@ def results(*recipes: str, folder: Path = FOLDER) -> Results:
     folder : path
         The folder of the JSON files that `tinygrad-lab results --write` made, or of folders of them.
 
+    Raises
+    ------
+    ConfigError
+        There are no results of a recipe or variant, and it does not exist.
+
     Examples
     --------
-    >>> print(results("none_such"))
-    Not yet run in full: tinygrad-lab train none_such
+    >>> print(results("ten_layer"))
+    Not yet run in full: tinygrad-lab train ten_layer
     """
+    found = {result["recipe"]: result for result in read_results(folder)} if folder.is_dir() else {}
+    for name in recipes:
+        if name not in found:
+            find_recipe(name)  # a page that quotes a misspelled recipe fails
     if not folder.is_dir():
         return Results(tuple((name, None) for name in recipes), folder)
-    found = {result["recipe"]: result for result in read_results(folder)}
     return Results(tuple((name, found.get(name)) for name in recipes))
 
 
