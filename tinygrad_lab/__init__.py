@@ -20,6 +20,7 @@ from tinygrad_lab.nn import initializers
 from tinygrad_lab.nn.functional import functional_call
 from tinygrad_lab.nn.initializers import seed
 from tinygrad_lab.nn.layer import Layer
+from tinygrad_lab.nn.parts import batch_part
 from tinygrad_lab.nn.sequential import Sequential
 from tinygrad_lab.nn.variables import Buffer, Parameter
 from tinygrad_lab.ops import linalg
@@ -187,6 +188,7 @@ __all__ = [
     "atleast_3d",
     "batch_norm",
     "batch_norm_relu",
+    "batch_part",
     "bitwise_and",
     "bitwise_not",
     "bitwise_or",
@@ -337,7 +339,7 @@ __all__ = [
 
 
 _LATER = {"draw_graph": "graph", "explain_backward": "explain", "load_run": "run"}  # import training too
-_PACKAGES = ("conformance", "data", "inspect", "losses", "optim", "train", "weights")
+_PACKAGES = ("conformance", "data", "distributed", "inspect", "losses", "optim", "train", "weights")
 
 
 def __dir__() -> list[str]:

@@ -296,6 +296,13 @@ def random_number(key: int, place: int) -> int:
     return split_mix(int(key) + int(place) * _GOLDEN & _MASK)
 
 
+def random_key_at(key: Any, place: int) -> Any:
+    """Return the key whose `random_bits` are those of another key from index `place` on."""
+    if isinstance(key, Integral):
+        return int(key) + place * _GOLDEN & _MASK
+    return key + namespace(key).uint64(place * _GOLDEN & _MASK)
+
+
 def random_bits(xp: Any, key: Any, count: int) -> Array:
     """Return `count` random 64-bit numbers: SplitMix64 at the counters key + 1 * G, key + 2 * G, ..., where G is fixed.
 

@@ -157,6 +157,10 @@ class CaptureError(LabError, RuntimeError):
     """A training step cannot be captured as a graph."""
 
 
+class DistributedError(LabError, RuntimeError):
+    """The ranks of a job were started wrongly, do not fit together, or lost one of them."""
+
+
 class GradientError(LabError, RuntimeError):
     """A derivative cannot be computed: no rule, no tape, or a rule that failed."""
 

@@ -81,7 +81,7 @@ FAMILIES = (
         "layer",
         "Layers and plugins",
         "The base class, and the registry.",
-        ("nn.variables", "nn.layer", "nn.sequential", "nn.functional"),
+        ("nn.variables", "nn.layer", "nn.sequential", "nn.functional", "nn.parts"),
         ("registry",),
     ),
     Family(
@@ -100,6 +100,13 @@ FAMILIES = (
         "Recipes, the training loop, the files of a run, and scikit-learn's interface.",
         (),
         ("train", "train.estimator"),
+    ),
+    Family(
+        "distributed",
+        "Several processes",
+        "Groups of ranks, exchanges with derivatives, and jobs that fail as one.",
+        (),
+        ("distributed",),
     ),
     Family(
         "weights",

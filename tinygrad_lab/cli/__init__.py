@@ -122,4 +122,5 @@ def _run(argv: Sequence[str]) -> int:
     if unknown:  # argparse would show the usage of the whole program
         advice = arguments.module.advice(unknown) if hasattr(arguments.module, "advice") else ""
         arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}{advice}")
+    arguments.argv = list(argv)
     return int(arguments.module.run(arguments))

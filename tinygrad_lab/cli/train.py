@@ -31,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", default="runs", metavar="DIR", help="create the run's folder in DIR (default: runs)")
     parser.add_argument("--resume", metavar="RUN", help="resume the run in this folder")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, or cuda for a GPU (default: cpu)")
+    parser.add_argument("--ranks", type=int, metavar="N", help="share the training among N processes (needs MPI)")
+    parser.add_argument("--oversubscribe", action="store_true", help="allow more ranks than cores")
     parser.add_argument(
         "--dry-run", action="store_true", help="take a few steps, predict time and memory, and write nothing"
     )
@@ -54,24 +56,14 @@ def advice(unknown: list[str]) -> str:
 def run(arguments: argparse.Namespace) -> int:
     """Train, and print the result."""
     from tinygrad_lab.errors import ConfigError
-    from tinygrad_lab.train.folder import read_run
     from tinygrad_lab.train.recipe import find_recipe
 
+    arguments.group = None
+    several = arguments.ranks is not None or "mpi4py.run" in sys.modules
+    if several and (status := _among_ranks(arguments)) is not None:
+        return status
     if arguments.resume is not None:
-        several = arguments.seeds != 1 or arguments.until_decided or arguments.dry_run or arguments.find_lr
-        if arguments.recipe != DEFAULT or arguments.set or several:
-            weights = f"--set transfer.weights={arguments.resume}/weights.safetensors"
-            first = "" if (Path(arguments.resume) / "result.json").exists() else "finish it with --resume, and then "
-            raise ConfigError(
-                "--resume: expected the run's folder alone, got a recipe or settings too; a run keeps its own. To "
-                f"train further, {first}begin a new run with {weights}"
-            )
-        folder = Path(arguments.resume)
-        recipe = read_run(folder)
-        if (folder / "result.json").exists() and not arguments.json:
-            print("this run is already finished; its result:")
-        _show(_train(recipe, arguments, resume=folder), arguments)
-        return 0
+        return _resume(arguments)
     if arguments.seeds < 1:
         raise ConfigError(f"--seeds: expected at least 1, got {arguments.seeds}")
     recipe = find_recipe(arguments.recipe).override(arguments.set)
@@ -88,9 +80,51 @@ def run(arguments: argparse.Namespace) -> int:
         seeded = recipe.override([f"training.seed={seed}"])
         results.append(_train(seeded, arguments, runs=Path(arguments.runs)))
         _show(results[-1], arguments)
-    if len(results) > 1 and not arguments.json:
+    if len(results) > 1 and results[0] and not arguments.json:
         _show_spread(results)
     return 0
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    """Resume a run, and print the result."""
+    from tinygrad_lab.errors import ConfigError
+    from tinygrad_lab.train.folder import read_run
+
+    several = arguments.seeds != 1 or arguments.until_decided or arguments.dry_run or arguments.find_lr
+    if arguments.recipe != DEFAULT or arguments.set or several:
+        weights = f"--set transfer.weights={arguments.resume}/weights.safetensors"
+        first = "" if (Path(arguments.resume) / "result.json").exists() else "finish it with --resume, and then "
+        raise ConfigError(
+            "--resume: expected the run's folder alone, got a recipe or settings too; a run keeps its own. To "
+            f"train further, {first}begin a new run with {weights}"
+        )
+    folder = Path(arguments.resume)
+    recipe = read_run(folder)
+    silent = arguments.json or (arguments.group is not None and arguments.group.rank)
+    if (folder / "result.json").exists() and not silent:
+        print("this run is already finished; its result:")
+    _show(_train(recipe, arguments, resume=folder), arguments)
+    return 0
+
+
+def _among_ranks(arguments: argparse.Namespace) -> int | None:
+    """Start the ranks and return the job's exit status, or note the group of this rank and return None."""
+    from tinygrad_lab.distributed import init
+    from tinygrad_lab.distributed.launcher import launch
+    from tinygrad_lab.errors import ConfigError
+
+    ranks, group = arguments.ranks, init()
+    if ranks is not None and ranks < 1:
+        raise ConfigError(f"--ranks: expected at least 1, got {ranks}")
+    for name in ("dry_run", "find_lr", "until_decided"):
+        if getattr(arguments, name):
+            raise ConfigError(f"--ranks: expected a training, got --{name.replace('_', '-')}, which takes one process")
+    if "mpi4py.run" not in sys.modules and ranks != 1:
+        return launch(ranks, arguments.argv, oversubscribe=arguments.oversubscribe)
+    if ranks not in (None, group.size):
+        raise ConfigError(f"--ranks: expected {group.size}, which mpiexec started, got {ranks}")
+    arguments.group = group
+    return None
 
 
 def _rehearse(recipe: Recipe, arguments: argparse.Namespace) -> int:
@@ -202,8 +236,10 @@ def _train(
         root=arguments.data,
         tensorboard=arguments.tensorboard,
         device=arguments.device,
+        group=arguments.group,
     )
-    save_curves(Path(result["run"]))
+    if result:  # of rank 0
+        save_curves(Path(result["run"]))
     return result
 
 
@@ -216,6 +252,8 @@ def _reporter(arguments: argparse.Namespace) -> Any:
 
 
 def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
+    if not result:  # of a rank other than 0
+        return
     if arguments.json:
         from tinygrad_lab.files.writing import json_text
 

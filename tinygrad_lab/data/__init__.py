@@ -27,6 +27,7 @@ from tinygrad_lab.data.catalog import Listing, Verification, fetch, find_source,
 from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.data.loader import Loader, Position
 from tinygrad_lab.data.sequences import pad_sequences
+from tinygrad_lab.data.shards import Shard
 from tinygrad_lab.data.sources import Source
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "Position",
     "RandomCrop",
     "Rotation",
+    "Shard",
     "Shift",
     "Source",
     "Verification",

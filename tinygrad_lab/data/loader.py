@@ -17,6 +17,7 @@ from tinygrad_lab.backend import Array, namespace, transfer
 from tinygrad_lab.data.augment import Augmentation, Compose
 from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.data.sampling import batch_generator, epoch_order
+from tinygrad_lab.data.shards import BlockGenerator, Shard
 from tinygrad_lab.errors import OptionError, StateError
 
 Batch = tuple[Array, Array]
@@ -62,6 +63,8 @@ class Loader(metaclass=Checked):
         The device on which batches are made. A GPU gets the whole data set once, and gathers and augments the batches
         itself. The order is sent once an epoch, and the random numbers of the augmentation for each batch. There are no
         workers then, because the device works asynchronously.
+    shard : Shard, optional
+        The blocks of each batch that are made, for one of several ranks. The augmentation then works block by block.
 
     Shapes
     ------
@@ -95,6 +98,7 @@ class Loader(metaclass=Checked):
         prefetch: int = 2,
         drop_last: bool = False,
         device: str = "cpu",
+        shard: Shard | None = None,
     ) -> None:
         expect("Loader", "dataset", dataset, Dataset, "a Dataset, such as Dataset(images, labels)")
         least = {"batch_size": (batch_size, 1), "workers": (workers, 0), "prefetch": (prefetch, 1), "seed": (seed, 0)}
@@ -103,7 +107,7 @@ class Loader(metaclass=Checked):
                 raise OptionError(f"Loader({dataset.name}): expected {option} of at least {smallest}, got {value}")
         self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
         self.augment = augment if isinstance(augment, Compose) else Compose(augment or ())
-        self.prefetch, self.drop_last, self.device = prefetch, drop_last, device
+        self.prefetch, self.drop_last, self.device, self.shard = prefetch, drop_last, device, shard
         self.workers = workers if device == "cpu" else 0
         in_batches = device == "cpu" and not dataset.held
         self._images = None if in_batches else transfer(dataset.images, device)
@@ -117,6 +121,10 @@ class Loader(metaclass=Checked):
         """Return the number of batches in an epoch."""
         count, rest = divmod(len(self.dataset), self.batch_size)
         return count + (rest > 0 and not self.drop_last)
+
+    def images_in(self, number: int) -> int:
+        """Return the number of images in batch `number`, counted from 0, of all ranks together."""
+        return min(self.batch_size, len(self.dataset) - number * self.batch_size)
 
     def __repr__(self) -> str:
         return f"Loader({self.dataset!r}, batch_size={self.batch_size}: {len(self)} batches an epoch, {self._position})"
@@ -230,9 +238,24 @@ class Loader(metaclass=Checked):
 
     def _make(self, order: Array, epoch: int, number: int) -> Batch:
         chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
+        if self.shard is None:
+            return self._prepare(chosen, batch_generator(self.seed, epoch, number))
+        blocks = [
+            self._prepare(
+                chosen[first:end],
+                BlockGenerator(batch_generator(self.seed, epoch, number), first, end - first, len(chosen)),
+            )
+            for first, end in self.shard.blocks_of(len(chosen))
+        ]
+        xp = namespace(blocks[0][0])
+        images, labels = (xp.concatenate(parts) for parts in zip(*blocks, strict=True))
+        return images, labels
+
+    def _prepare(self, chosen: Array, rng: np.random.Generator) -> Batch:
+        """Return the chosen images, augmented, and their labels."""
         images = self.dataset.batch(chosen) if self._images is None else self._images.take(chosen, axis=0)
         labels = self._labels[chosen]
         xp = namespace(images)
         if images.dtype == np.uint8:
             images = xp.divide(images, 255, dtype=xp.float32)
-        return self.augment(images, labels, rng=batch_generator(self.seed, epoch, number))
+        return self.augment(images, labels, rng=rng)

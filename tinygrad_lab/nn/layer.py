@@ -23,6 +23,7 @@ from tinygrad_lab.backend import FLOATS, Array, is_array, namespace, transfer
 from tinygrad_lab.errors import CallError, ConfigError, DTypeError, LabError, OptionError, ShapeError, StateError
 from tinygrad_lab.foreign_names import LAYER, missing
 from tinygrad_lab.nn.misuse import brief, demand_floats, explained
+from tinygrad_lab.nn.parts import PART
 from tinygrad_lab.nn.randomness import KEY_PLACES, Random, draw_key
 from tinygrad_lab.nn.variables import Buffer, Parameter, Variable
 from tinygrad_lab.tables import html_table
@@ -55,7 +56,10 @@ class Call:
         return self.draws[path]
 
     def commit(self) -> None:
-        """Assign the proposed values to the buffers."""
+        """Assign the proposed values to the buffers, or leave them to the one who adds the parts of a batch."""
+        if (part := PART.get()) is not None:
+            part.updates.update(self.updates)
+            return
         for buffer, value in self.updates.values():
             buffer.assign(value)
 

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextvars import ContextVar
 from hashlib import blake2b
 from typing import Any
 
 from tinygrad_lab.autograd.tape import unbox
-from tinygrad_lab.backend import Array, namespace, random_number, random_uniform
+from tinygrad_lab.backend import Array, namespace, random_key_at, random_number, random_uniform
+from tinygrad_lab.nn.parts import PART
 
 
 class Random:
-    """One random draw of a layer, on the device and in the dtype of a given array."""
+    """One random draw of a layer, on the device and in the dtype of a given array.
+
+    If a network sees a part of a batch, a draw with a number for each image returns the numbers that the images have in
+    the draw for the whole batch: a draw whose first axis is a multiple of the part's images. Any other draw is the
+    same in every part.
+    """
 
     def __init__(self, key: Any, like: Any) -> None:
-        self.key, self.like = key, unbox(like)
+        self._key, self.like = key, unbox(like)
+
+    @property
+    def key(self) -> Any:
+        """The key of a draw in the shape of the given array."""
+        return self.key_for(self.like.shape)
+
+    def key_for(self, shape: tuple[int, ...]) -> Any:
+        """Return the key of a draw in another shape."""
+        part = PART.get()
+        if part is None or not shape or shape[0] % part.images:
+            return self._key
+        return random_key_at(self._key, math.prod(shape) // part.images * part.first)
 
     def uniform(self, shape: tuple[int, ...] | None = None) -> Array:
         """Return uniform numbers in [0, 1); the default shape is that of the given array."""
         shape = self.like.shape if shape is None else shape
-        return random_uniform(namespace(self.like), self.key, shape, self.like.dtype)
+        return random_uniform(namespace(self.like), self.key_for(shape), shape, self.like.dtype)
 
 
 def draw_base(seed: int, path: str, number: int) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,9 +12,10 @@ import numpy as np
 
 from tinygrad_lab import registry
 from tinygrad_lab.autograd.settings import reference_only
-from tinygrad_lab.backend import find_backend
-from tinygrad_lab.data import Compose, Dataset, Loader, find_source, load
+from tinygrad_lab.backend import find_backend, transfer
+from tinygrad_lab.data import Compose, Dataset, Loader, Shard, find_source, load
 from tinygrad_lab.data.resizing import as_size
+from tinygrad_lab.distributed import Group, expect_alike, together
 from tinygrad_lab.errors import ConfigError, OptionError, warn_once
 from tinygrad_lab.nn.initializers import shapes_only
 from tinygrad_lab.nn.layer import Layer
@@ -20,16 +23,25 @@ from tinygrad_lab.nn.variables import Parameter
 from tinygrad_lab.optim.clipping import clip_by_norm, clip_by_value
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Schedule
+from tinygrad_lab.train.blocks import Parallel
 from tinygrad_lab.train.callbacks import EarlyStopping, GradientNorms
 from tinygrad_lab.train.capture import check_graphs
-from tinygrad_lab.train.recipe import BATCH_SIZE, TEST, Recipe
+from tinygrad_lab.train.recipe import BATCH_SIZE, NO_SETTINGS, TEST, Recipe
 from tinygrad_lab.train.shapes import check_images, check_weights, dummy_images
 from tinygrad_lab.train.trainer import Trainer
 from tinygrad_lab.weights import begin_with
 
+BLOCKS = 8  # of a batch that ranks share, by default
+
 
 def build_trainer(
-    recipe: Recipe, *, root: str | None = None, workers: int = 1, device: str = "cpu", resumed: bool = False
+    recipe: Recipe,
+    *,
+    root: str | None = None,
+    workers: int = 1,
+    device: str = "cpu",
+    resumed: bool = False,
+    group: Group | None = None,
 ) -> Trainer:
     """Return the trainer of a recipe: data loaded, weights drawn, and both on the device.
 
@@ -45,6 +57,8 @@ def build_trainer(
         Where to train.
     resumed : bool
         Whether a checkpoint is going to be loaded. The recipe's initial weights are not read then.
+    group : Group, optional
+        The ranks that share the training.
 
     Raises
     ------
@@ -57,13 +71,20 @@ def build_trainer(
     """
     find_backend(device)
     model = build_network(recipe)
-    batches, test, validation = _loaders(recipe, model, root=root, workers=workers, device=device)
+    shard = shard_of(recipe, group)
+    batches, test, validation = _loaders(recipe, model, root=root, workers=workers, device=device, shard=shard)
     begin_with(model, **{k: v for k, v in recipe["transfer"].items() if not resumed or k in ("freeze", "but")})
-    return assemble_trainer(recipe, model, batches, test=test, validation=validation)
+    return assemble_trainer(recipe, model, batches, test=test, validation=validation, group=group)
 
 
 def assemble_trainer(
-    recipe: Recipe, model: Layer, batches: Loader, *, test: Loader | None = None, validation: Loader | None = None
+    recipe: Recipe,
+    model: Layer,
+    batches: Loader,
+    *,
+    test: Loader | None = None,
+    validation: Loader | None = None,
+    group: Group | None = None,
 ) -> Trainer:
     """Return the trainer of a recipe for a given network and given loaders; see `build_trainer`."""
     training, device = recipe["training"], batches.device
@@ -90,12 +111,79 @@ def assemble_trainer(
         capture=training.get("capture", False),
         precision=training.get("precision", "float32"),
         metrics={name: registry.metrics[name] for name in training.get("metrics", ()) if name != "accuracy"},
+        parallel=None if batches.shard is None else _parallel(training, group),
     )
     if norms is not None:
         trainer.callbacks.append(norms)
     if "patience" in training:
         trainer.callbacks.append(EarlyStopping(training["patience"]))
     return trainer
+
+
+def with_blocks(recipe: Recipe, group: Group | None) -> Recipe:
+    """Return the recipe with a number of blocks for each batch, if ranks share the training.
+
+    By default there are 8 blocks, so that 1, 2, 4 and 8 ranks give the same bits. If the ranks do not divide 8, there
+    is one block for each.
+    """
+    if group is None or "blocks" in recipe["training"]:
+        return recipe
+    return recipe.override([f"training.blocks={group.size if BLOCKS % group.size else BLOCKS}"])
+
+
+def shard_of(recipe: Recipe, group: Group | None) -> Shard | None:
+    """Return the blocks of each batch that this rank computes, or None for a training without blocks.
+
+    Raises
+    ------
+    ConfigError
+        The ranks do not divide the number of blocks.
+    """
+    group, blocks = group or Group(), with_blocks(recipe, group)["training"].get("blocks")
+    if blocks is None:
+        return None
+    if blocks % group.size:
+        divisors = ", ".join(str(n) for n in range(1, blocks + 1) if blocks % n == 0)
+        raise ConfigError(
+            f"recipe {recipe.name!r}: expected a number of ranks that divides training.blocks = {blocks} "
+            f"({divisors}), got {group.size} ranks"
+        )
+    if recipe["training"].get("fast_sums"):
+        blocks = group.size  # the shard as a whole
+    return Shard(rank=group.rank, ranks=group.size, blocks=blocks)
+
+
+def _parallel(training: dict[str, Any], group: Group | None) -> Parallel:
+    return Parallel(group or Group(), training.get("sync_batch_norm", False), training.get("fast_sums", False))
+
+
+def begin_together(trainer: Trainer, recipe: Recipe, group: Group) -> None:
+    """Check that all ranks have the same recipe, data and versions, and give them the weights of rank 0.
+
+    Raises
+    ------
+    DistributedError
+        The ranks differ.
+    """
+    if group.size == 1:
+        return
+    from tinygrad_lab import __version__
+
+    data = trainer.batches.dataset
+    some = data.batch(np.linspace(0, len(data) - 1, min(len(data), 64)).astype(int))
+    content = zlib.crc32(some.tobytes(), zlib.crc32(data.labels.tobytes()))
+    settings = {table: content for table, content in recipe.tables.items() if table not in NO_SETTINGS}
+    facts = {
+        "version of tinygrad_lab": __version__,
+        "version of NumPy": np.__version__,
+        "recipe": f"{recipe.name} ({zlib.crc32(json.dumps(settings, sort_keys=True).encode()):08x})",
+        "data": f"{len(data):,} images ({content:08x})",
+        "progress": f"{trainer.steps:,} updates",
+    }
+    with together(group):
+        expect_alike(group, facts)
+    for variable in trainer.model.variables().values():
+        variable.assign(transfer(group.broadcast(variable.value), variable.device))
 
 
 def build_network(recipe: Recipe) -> Layer:
@@ -117,7 +205,7 @@ def network_of(recipe: Recipe) -> Layer:
 
 
 def _loaders(
-    recipe: Recipe, model: Layer, *, root: str | None, workers: int, device: str
+    recipe: Recipe, model: Layer, *, root: str | None, workers: int, device: str, shard: Shard | None
 ) -> tuple[Loader, Loader | None, Loader | None]:
     """Return loaders of the training, test and validation images, after a check that they fit the network.
 
@@ -148,6 +236,7 @@ def _loaders(
         augment=augment,
         workers=workers,
         device=device,
+        shard=shard,
     )
     validation = None
     if validated:

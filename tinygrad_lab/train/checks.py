@@ -74,3 +74,31 @@ def check_steps(accumulate: int, clip: Any, capture: bool, read_every: int | Non
         )
     if read_every is not None and read_every < 1:
         raise OptionError(f"Trainer: expected read_every >= 1, got {read_every}")
+
+
+def check_parallel(parallel: Any, batches: Loader, capture: bool, precision: str) -> None:
+    """Check that a training in blocks has a loader of blocks, and no option that blocks do not support."""
+    shard, size = batches.shard, len(batches.dataset)
+    if (parallel is None) != (shard is None):
+        raise OptionError(
+            "Trainer: expected parallel together with a loader that has a shard, got only one of them; give both, such "
+            "as Loader(data, shard=Shard(blocks=8)) and Parallel(Group())"
+        )
+    if parallel is None or shard is None:
+        return
+    if capture or precision == "float16":
+        got = "capture=True" if capture else "precision='float16'"
+        raise OptionError(f"Trainer: expected steps in blocks without captured graphs and without float16, got {got}")
+    if (shard.rank, shard.ranks) != (parallel.group.rank, parallel.group.size):
+        raise OptionError(f"Trainer: expected a shard of {parallel.group}, got {shard}")
+    least = min(batches.images_in(0), batches.images_in(len(batches) - 1))
+    if least < shard.blocks:
+        raise OptionError(
+            f"Trainer: expected at least one image for each of {shard.blocks} blocks in every batch, got a batch of "
+            f"{least} among {size} images in batches of {batches.batch_size}; use another batch size, or fewer blocks"
+        )
+    if batches.batch_size % shard.ranks:
+        raise OptionError(
+            f"Trainer: expected a batch that {shard.ranks} ranks divide, got {batches.batch_size} images; use "
+            f"{batches.batch_size // shard.ranks * shard.ranks or shard.ranks}"
+        )

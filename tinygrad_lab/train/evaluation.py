@@ -19,10 +19,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from tinygrad_lab.arguments import expect
 from tinygrad_lab.autograd.settings import no_grad
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, backend_of, device_name, transfer
+from tinygrad_lab.distributed import Group
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.ops.activation import softmax
 from tinygrad_lab.tensor import tensor
@@ -93,11 +96,17 @@ def device_of(model: Layer) -> str:
 
 
 def evaluate(
-    model: Layer, loss: Loss, batches: Iterable[Any], metrics: Mapping[str, Metric] = MappingProxyType({})
+    model: Layer,
+    loss: Loss,
+    batches: Iterable[Any],
+    metrics: Mapping[str, Metric] = MappingProxyType({}),
+    *,
+    group: Group | None = None,
 ) -> Evaluation:
     """Return the loss, accuracy and other metrics of a model in evaluation mode, and restore its mode.
 
-    Batches are moved to the model's device. The function waits for the device at the end only.
+    Batches are moved to the model's device. The function waits for the device at the end only. If a group of ranks is
+    given, each rank computes every so many-th batch, and all ranks return the same result.
 
     Raises
     ------
@@ -108,6 +117,23 @@ def evaluate(
     """
     expect("evaluate", "batches", batches, Iterable, "pairs of images and labels, such as Loader(data, shuffle=False)")
     check_metric_names("evaluate", metrics)
+    if group is None or group.size == 1:
+        totals = _totals(model, loss, batches, metrics)
+    else:
+        rows = [
+            _totals(model, loss, [batch] if number % group.size == group.rank else [], metrics)
+            for number, batch in enumerate(batches)
+        ]
+        table = group.all_sum(np.array([list(row.values()) for row in rows], np.float64))
+        sums = [float(sum(column)) for column in table.T]  # in the order of the batches
+        totals = dict(zip(rows[0], sums, strict=True)) if rows else _totals(model, loss, [], metrics)
+    images = max(1.0, totals["images"])
+    means = {name: totals[f"metric {name}"] / images for name in metrics}
+    return Evaluation(totals["loss"] / images, totals["right"] / images, int(totals["images"]), means)
+
+
+def _totals(model: Layer, loss: Loss, batches: Iterable[Any], metrics: Mapping[str, Metric]) -> dict[str, float]:
+    """Return the sums of loss, right answers, images and each metric over some batches."""
     modes = [(layer, layer.training) for layer in model.layers().values()]
     device, sums = device_of(model), Sums()
     more: dict[str, Array] = {}
@@ -123,10 +149,8 @@ def evaluate(
     finally:
         for layer, training in modes:
             layer.training = training
-    totals = sums.read()
-    images = max(1.0, totals["images"])
-    means = {name: float(backend_of(total).to_numpy(total)) / images for name, total in more.items()}
-    return Evaluation(totals["loss"] / images, totals["right"] / images, int(totals["images"]), means)
+    found = {name: float(backend_of(total).to_numpy(total)) for name, total in more.items()}
+    return sums.read() | {f"metric {name}": found.get(name, 0.0) for name in metrics}
 
 
 def probabilities(outputs: Any) -> Array:

@@ -57,6 +57,9 @@ _TRAINING: dict[str, Any] = {
     "read_every": int,
     "test": str,
     "metrics": list[str],
+    "blocks": int,
+    "sync_batch_norm": bool,
+    "fast_sums": bool,
 }
 _TRANSFER: dict[str, Any] = {
     "weights": str,
@@ -88,6 +91,7 @@ _PLUGINS: dict[str, registry.Registry] = {
 }
 _ALIKE = ("model", "loss", "optimizer")  # tables in which an option means the same for every plugin
 _LEAST = {("training", "epochs"): 1, ("training", "seed"): 0, ("data", "batch_size"): 1, ("data", "seed"): 0}
+_LEAST |= {("training", "blocks"): 1}
 _REQUIRED = ("model", "data", "loss", "optimizer", "training")
 _KNOWN = ("recipe", "origin", *_REQUIRED, "augment", "schedule", "transfer", "variants")
 

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.data import Loader
+from tinygrad_lab.distributed import Group, one_report, together
 from tinygrad_lab.errors import NonFiniteError, OptionError, StateError, Stopped
 from tinygrad_lab.files.writing import json_text
 from tinygrad_lab.kernels.blas import one_blas_thread
-from tinygrad_lab.train.build import build_trainer, open_test
+from tinygrad_lab.train.build import begin_together, build_trainer, open_test, with_blocks
 from tinygrad_lab.train.callbacks import Callback, Metrics, TensorBoard
 from tinygrad_lab.train.checkpoint import CheckpointFolder
 from tinygrad_lab.train.describe import describe_run
@@ -53,6 +54,7 @@ def run_recipe(
     root: str | None = None,
     tensorboard: bool = False,
     device: str = "cpu",
+    group: Group | None = None,
 ) -> Metrics:
     """Train a recipe's network, write the run's folder, and return the summary of the run.
 
@@ -74,6 +76,9 @@ def run_recipe(
         Whether to write curves for TensorBoard too.
     device : str
         Where to train. A run may be resumed on another device.
+    group : Group, optional
+        The ranks that share the training. Rank 0 alone reports, writes the folder and returns a result; the others
+        return an empty one. A run may be resumed with another number of ranks.
 
     Raises
     ------
@@ -90,24 +95,49 @@ def run_recipe(
     """
     if tensorboard:
         TensorBoard.writer_class()  # before a folder is made
-    if resume is None:
-        trainer = build_trainer(recipe, root=root, device=device)
-        folder = new_run_folder(runs or Path("runs"), recipe)
-        with used_alone(folder):
-            return _train(recipe, trainer, folder, reporter, root=root, tensorboard=tensorboard, device=device)
-    with used_alone(resume):
-        if (resume / MANIFEST).exists():
-            cure = "delete the file, and add --data if the run read a folder of yours"
-            manifest = read_manifest(resume, "--resume", cure=cure)
-            manifest.check_plugins(f"run {resume}", training=True)
-            root = root or manifest.root
-        saved = CheckpointFolder(resume / "checkpoints").latest()
-        trainer = build_trainer(recipe, root=root, device=device, resumed=saved is not None)
-        write_into(resume, "recipe.json", recipe_text(recipe))
-        if saved is not None:
-            with _naming_checkpoints(resume):
-                trainer.load_state(saved)
-        return _train(recipe, trainer, resume, reporter, root=root, tensorboard=tensorboard, device=device)
+    ranks = group or Group()
+    with ExitStack() as stack:
+        saved = None
+        with together(ranks):
+            recipe = with_blocks(recipe, group)
+            if resume is not None:
+                if ranks.rank == 0:
+                    stack.enter_context(used_alone(resume))
+                if (resume / MANIFEST).exists():
+                    cure = "delete the file, and add --data if the run read a folder of yours"
+                    manifest = read_manifest(resume, "--resume", cure=cure)
+                    manifest.check_plugins(f"run {resume}", training=True)
+                    root = root or manifest.root
+                saved = CheckpointFolder(resume / "checkpoints").latest()
+            trainer = build_trainer(recipe, root=root, device=device, resumed=saved is not None, group=group)
+            if resume is not None and saved is not None:
+                with _naming_checkpoints(resume):
+                    trainer.load_state(saved)
+        begin_together(trainer, recipe, ranks)
+        if ranks.rank:
+            _follow(trainer, recipe["training"]["epochs"], ranks)
+            return {}
+        with one_report(ranks, NonFiniteError, KeyboardInterrupt):
+            if resume is None:
+                folder = new_run_folder(runs or Path("runs"), recipe)
+                stack.enter_context(used_alone(folder))
+            else:
+                folder = resume
+                write_into(folder, "recipe.json", recipe_text(recipe))
+            result = _train(recipe, trainer, folder, reporter, root=root, tensorboard=tensorboard, device=device)
+        ranks.wait_for_all()
+        return result
+
+
+def _follow(trainer: Trainer, epochs: int, group: Group) -> None:
+    """Train as one of the ranks other than 0, which write nothing."""
+    with ExitStack() as stack:
+        stack.enter_context(one_report(group, NonFiniteError, KeyboardInterrupt))
+        stack.enter_context(one_blas_thread())
+        stack.enter_context(np.errstate(all="ignore"))
+        trainer.callbacks.append(stack.enter_context(_Interruption(group)))
+        trainer.train(epochs)
+    group.wait_for_all()
 
 
 @contextmanager
@@ -136,7 +166,7 @@ def _train(
     ran_on = {"machine": machine(device), "revision": revision(), "digest": settled}  # the code may be edited later
     write_into(folder, MANIFEST, manifest_of(recipe, trainer, root).content())
     head = describe_run(recipe, trainer, root=root)
-    with reporter.training(recipe, epochs, head), _Interruption() as interruption, ExitStack() as stack:
+    with reporter.training(recipe, epochs, head), _Interruption(trainer.group) as interruption, ExitStack() as stack:
         stack.enter_context(one_blas_thread())
         stack.enter_context(np.errstate(all="ignore"))  # the trainer checks each loss, and its error says more
         if tensorboard:
@@ -211,6 +241,7 @@ def _result(
         "run": str(folder),
         "epochs": trainer.epoch,
         "seed": recipe["training"].get("seed", 0),
+        **({"ranks": trainer.group.size} if trainer.parallel else {}),
         "seconds": round(seconds, 3),
         "images_per_second": statistics.median(m["images_per_second"] for m in trainer.history),
         split: {**{name: value for name, value in last.items() if name != "epoch"}, "images": len(images.dataset)},
@@ -260,6 +291,9 @@ class _Interruption(Callback):
     It is the last of the callbacks: after an epoch, the checkpoint is already written.
     """
 
+    def __init__(self, group: Group | None = None) -> None:
+        self.group = group or Group()  # the ranks of a job end after the same step
+
     def __enter__(self) -> _Interruption:
         self.asked, self.between_steps = 0, False  # asked: the signal's number
         if threading.current_thread() is threading.main_thread():
@@ -273,15 +307,20 @@ class _Interruption(Callback):
 
     def step(self, metrics: Metrics) -> None:
         """End the run after this step if a signal came."""
-        if self.asked:
+        if self._stops():
             self.between_steps = True
             raise Stopped(self.asked)
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
         """End the run if a signal came during the evaluation."""
-        if self.asked:
+        if self._stops():
             raise Stopped(self.asked)
         return None
+
+    def _stops(self) -> bool:
+        """Return whether a signal came, to any rank."""
+        self.asked = max(self.group.gather_objects(self.asked))
+        return self.asked > 0
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         if threading.current_thread() is threading.main_thread():

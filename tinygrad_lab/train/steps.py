@@ -33,6 +33,15 @@ class SteppedTraining(Training, Protocol):
     def forward(self, x: Any, labels: Array) -> tuple[Any, Any]:
         """Return the loss and the logits of a batch."""
 
+    def update(self) -> None:
+        """Update the parameters from their gradients."""
+
+    def check_gradients(self) -> None:
+        """Raise a NonFiniteError if a gradient is not finite."""
+
+    def explain(self, x: Any, labels: Any) -> str:
+        """Return a message that says where the first infinity or NaN occurs in a batch."""
+
     def rate_in(self, steps: int) -> float:
         """Return the learning rate `steps` steps from now."""
 

@@ -13,14 +13,16 @@ from tinygrad_lab.autograd.settings import no_grad
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, fresh, is_finite, transfer
 from tinygrad_lab.data import Loader
+from tinygrad_lab.distributed import Group
 from tinygrad_lab.errors import NonFiniteError
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.variables import Parameter
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.schedules import Constant, Schedule
 from tinygrad_lab.train.allocator import keep_freed_memory
+from tinygrad_lab.train.blocks import BlockSteps, Parallel
 from tinygrad_lab.train.callbacks import Callback, Metrics
-from tinygrad_lab.train.checks import check_compatible, check_parts, check_steps
+from tinygrad_lab.train.checks import check_compatible, check_parallel, check_parts, check_steps
 from tinygrad_lab.train.evaluation import Loss, device_of, evaluate
 from tinygrad_lab.train.metrics import Metric, check_metric_names
 from tinygrad_lab.train.precision import arithmetic_of
@@ -73,6 +75,9 @@ class Trainer:
     metrics : mapping of name to function, optional
         What to measure on test and validation data besides loss and accuracy: ``metric(logits, labels)`` returns one
         number for each example, of which the mean is reported.
+    parallel : Parallel, optional
+        The ranks that share the training; see `tinygrad_lab.train.blocks`. The loader of the training data then has a
+        `Shard`.
 
     Attributes
     ----------
@@ -115,10 +120,12 @@ class Trainer:
         capture: bool = False,
         precision: str = "float32",
         metrics: Mapping[str, Metric] | None = None,
+        parallel: Parallel | None = None,
     ) -> None:
         check_parts(model, loss, optimizer, batches, {"test": test, "validation": validation})
         check_compatible(schedule, callbacks, clip, validation)
         check_steps(accumulate, clip, capture, read_every)
+        check_parallel(parallel, batches, capture, precision)
         check_metric_names("Trainer", metrics or ())
         keep_freed_memory()  # each step frees arrays that the next one needs again
         self.model, self.loss, self.optimizer, self.batches = model, loss, optimizer, batches
@@ -130,9 +137,14 @@ class Trainer:
         self.epoch = 0
         self.steps = 0  # updates so far
         self.sums, self.seconds = Sums(), 0.0  # over the steps of this epoch
-        self.read_every, self.capture = read_every, capture
+        self.read_every, self.capture, self.parallel = read_every, capture, parallel
         self.arithmetic, self.metrics = arithmetic_of(precision), dict(metrics or {})
         self.strategy: PlainSteps | None = None  # how steps are taken; chosen when the device is known
+
+    @property
+    def group(self) -> Group:
+        """The ranks that share the training; a group of one without `parallel`."""
+        return self.parallel.group if self.parallel else Group()
 
     def train(self, epochs: int) -> str | None:
         """Train up to a total number of epochs, or until a callback ends the training; return the callback's reason.
@@ -151,7 +163,7 @@ class Trainer:
         """Train for one epoch or the rest of a resumed one, evaluate, and return the epoch's metrics."""
         self.model.train()
         device = device_of(self.model)
-        steps = self.strategy = choose_steps(self, device, self.strategy)
+        steps = self.strategy = self._strategy(device)
         with steps.session(), self.arithmetic.on(device):
             while not self._take_steps(steps, device):
                 steps = PlainSteps(self)  # a loss was not finite: check each step since the last reading
@@ -160,6 +172,9 @@ class Trainer:
         self.sums, self.seconds = Sums(), 0.0
         self.history.append(metrics | self._evaluate())
         return self.history[-1]
+
+    def _strategy(self, device: str) -> PlainSteps:
+        return BlockSteps(self, self.parallel) if self.parallel else choose_steps(self, device, self.strategy)
 
     def _take_steps(self, steps: PlainSteps, device: str) -> bool:
         """Take the remaining steps of the epoch; return False after a rollback to the last reading of the metrics."""
@@ -171,8 +186,9 @@ class Trainer:
             update = number % self.accumulate == 0 or number == count
             self.optimizer.lr = self.rate_in(0)
             with steps.transaction(number):
-                share = len(labels) / self._images_of_update(number)
-                self.sums.add(steps.take(x, labels, share=share, update=update), len(labels))
+                images = self.batches.images_in(number - 1)
+                share = images / self._images_of_update(number)
+                self.sums.add(steps.take(x, labels, share=share, update=update), images)
             self.steps += update
             if update and not steps.read(last=number == count):
                 return False
@@ -202,16 +218,20 @@ class Trainer:
             loss, logits = self.forward(x, labels)
             if check and not is_finite(unbox(loss)):
                 self.model.steps = before.steps  # so that the same random numbers are drawn again
-                raise NonFiniteError(self._explain(x, labels))
+                raise NonFiniteError(self.explain(x, labels))
             self.arithmetic.backward(loss if share == 1 else loss * share)
             if check and update:
-                self._check_gradients()
+                self.check_gradients()
         if update:
-            with self.arithmetic.guarding(self.optimizer):
-                if self.clip is not None:
-                    self.clip(self.optimizer.parameters)
-                self.optimizer.step()
+            self.update()
         return unbox(loss), logits
+
+    def update(self) -> None:
+        """Clip the gradients and update the parameters."""
+        with self.arithmetic.guarding(self.optimizer):
+            if self.clip is not None:
+                self.clip(self.optimizer.parameters)
+            self.optimizer.step()
 
     def forward(self, x: Any, labels: Array) -> tuple[Any, Any]:
         """Return the loss and the logits of a batch."""
@@ -223,14 +243,15 @@ class Trainer:
         position = self.epoch + (self.batches.position.batch - 1 + steps) / len(self.batches)
         return self.base_lr * self.schedule(position)
 
-    def _check_gradients(self) -> None:
+    def check_gradients(self) -> None:
+        """Raise a NonFiniteError if a gradient is not finite; this waits for the device."""
         if path := self.arithmetic.not_finite(self.optimizer):
             raise NonFiniteError(
                 f"gradient of {path!r} in step {self.steps + 1}: expected finite numbers, got NaN or infinity although "
                 "the loss is finite; find the origin with detect_anomaly()"
             )
 
-    def _explain(self, x: Any, labels: Any) -> str:
+    def explain(self, x: Any, labels: Any) -> str:
         """Run the batch again, and return a message that says where the first infinity or NaN occurred."""
         where = f"loss of step {self.steps + 1}: expected a finite number; lower the learning rate, or look at the data"
         try:
@@ -262,7 +283,7 @@ class Trainer:
         metrics: Metrics = {}
         for split, batches in (("test", self.test), ("validation", self.validation)):
             if batches is not None:
-                metrics[split] = evaluate(self.model, self.loss, batches, self.metrics).scores
+                metrics[split] = evaluate(self.model, self.loss, batches, self.metrics, group=self.group).scores
         if self.schedule.metric is not None:
             self.schedule.observe(metrics["validation"][self.schedule.metric])
         return metrics

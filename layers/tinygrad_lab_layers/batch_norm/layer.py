@@ -20,7 +20,8 @@ class BatchNorm(tgl.Layer):
     with the sums over all m = N H W elements of a channel, and an activation phi. Evaluation uses running statistics,
     which training updates: :math:`\bar\mu \leftarrow \lambda \bar\mu + (1 - \lambda) \mu`. The running variance is
     updated in the same way, from a variance with the divisor m - 1 instead of m; if m = 1, it does not change. A frozen
-    layer (`Layer.freeze`) uses its running statistics in training too, and does not change them.
+    layer (`Layer.freeze`) uses its running statistics in training too, and does not change them. If a batch is divided
+    into parts, the statistics are those of the part, or of the whole batch with ``training.sync_batch_norm``.
 
     Parameters
     ----------
@@ -93,14 +94,27 @@ class BatchNorm(tgl.Layer):
             raise tgl.errors.ShapeError(
                 f"{self}: expected at least one element of each channel in training, got x.shape == {x.shape}"
             )
-        normalize = tgl.batch_norm_relu if self.activation else tgl.batch_norm
-        y, mean, variance = normalize(x, self.scale, self.shift, eps=self.eps)
+        if (part := tgl.batch_part()) is not None and part.sum is not None:
+            count = count // part.images * part.whole
+            y, mean, variance = self._synchronized(x, count, part.sum)
+        else:
+            normalize = tgl.batch_norm_relu if self.activation else tgl.batch_norm
+            y, mean, variance = normalize(x, self.scale, self.shift, eps=self.eps)
         with tgl.no_grad():
             self.update(running_mean=self._moved(self.running_mean, mean))
             if count > 1:  # the unbiased variance of one value is undefined
                 unbiased = variance * (count / (count - 1))
                 self.update(running_var=self._moved(self.running_var, unbiased))
         return y
+
+    def _synchronized(self, x: Any, count: int, sum_over_batch: Any) -> tuple[Any, Any, Any]:
+        """Return the normalized maps, and the mean and variance over the `count` elements of the whole batch."""
+        axes = tuple(range(x.ndim - 1))
+        mean = sum_over_batch(tgl.sum(x, axis=axes)) / count
+        centered = x - mean
+        variance = sum_over_batch(tgl.sum(centered * centered, axis=axes)) / count
+        rescale = tgl.channel_affine_relu if self.activation else tgl.channel_affine
+        return rescale(x, mean, self.scale / tgl.sqrt(variance + self.eps), self.shift), mean, variance
 
     def _moved(self, running: Any, new: Any) -> Any:
         return running * self.momentum + new * (1.0 - self.momentum)

@@ -1,0 +1,116 @@
+"""Sums in a fixed order, groups of one rank, blocks of batches, and jobs that cannot start."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.distributed.ranks import ROOT, run
+from tinygrad_lab import distributed
+from tinygrad_lab.cli import main
+from tinygrad_lab.data import Shard
+from tinygrad_lab.data.sampling import batch_generator
+from tinygrad_lab.data.shards import BlockGenerator
+from tinygrad_lab.distributed import init, launcher, tree_sum
+from tinygrad_lab.errors import ConfigError, DistributedError, OptionError
+from tinygrad_lab.nn.parts import PART, Part
+from tinygrad_lab.nn.randomness import Random
+
+
+class Term:
+    """A term that writes its additions down."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __add__(self, other: Term) -> Term:
+        return Term(f"({self.text}+{other.text})")
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4, 8])
+def test_sums_of_ranks_add_in_the_order_of_one_process(ranks: int) -> None:
+    parts = np.array_split([str(term) for term in range(8)], ranks)
+    total = tree_sum([tree_sum(map(Term, part)) for part in parts])
+    assert total.text == "(((0+1)+(2+3))+((4+5)+(6+7)))"
+
+
+def test_a_group_of_one_changes_nothing() -> None:
+    world, x = init(), np.arange(6.0).reshape(2, 3)
+    assert (world.rank, world.size, world.sent) == (0, 1, 0)
+    assert distributed.all_sum(x) is x
+    assert distributed.broadcast(x) is x
+    assert distributed.sum_at(x) is x
+    assert distributed.all_gather(x).shape == (1, 2, 3)
+    assert distributed.reduce_scatter(x[None]).shape == (2, 3)
+    with pytest.raises(DistributedError, match="expected a rank below 1"):
+        distributed.send(x, to=1)
+
+
+def test_blocks_are_the_same_for_any_number_of_ranks() -> None:
+    for images in (8, 37, 512):
+        cuts = [[Shard(r, ranks, 8).blocks_of(images) for r in range(ranks)] for ranks in (1, 2, 4, 8)]
+        joined = [[cut for rank in one for cut in rank] for one in cuts]
+        assert joined == [joined[0]] * 4
+        assert joined[0][0][0] == 0
+        assert joined[0][-1][1] == images
+    with pytest.raises(OptionError, match="a number of blocks that 3 ranks divide, got 8"):
+        Shard(0, 3, 8)
+    with pytest.raises(OptionError, match="a rank from 0 to 1, got 2"):
+        Shard(2, 2, 8)
+
+
+def test_a_block_draws_the_numbers_of_its_images() -> None:
+    def drawn(rng: np.random.Generator, count: int) -> list[np.ndarray]:
+        return [rng.random((count, 2)), rng.uniform(-1, 1, count), rng.integers(0, 9, (count, 2), endpoint=True)]
+
+    whole = drawn(batch_generator(0, 1, 2), 10)
+    part = drawn(BlockGenerator(batch_generator(0, 1, 2), 3, 4, 10), 4)
+    for expected, found in zip(whole, part, strict=True):
+        np.testing.assert_array_equal(found, expected[3:7])
+    order = BlockGenerator(batch_generator(0, 1, 2), 3, 4, 10).permutation(4)
+    assert sorted(order.tolist()) == [0, 1, 2, 3]
+
+
+def test_a_part_of_a_batch_drops_what_the_whole_batch_drops() -> None:
+    x = np.zeros((10, 3), np.float32)
+    whole, weights = Random(7, x).uniform(), Random(7, x).uniform((5, 2))
+    token = PART.set(Part(3, 4, 10))
+    try:
+        np.testing.assert_array_equal(Random(7, x[:4]).uniform(), whole[3:7])
+        np.testing.assert_array_equal(Random(7, x[:4]).uniform((5, 2)), weights)  # not of images
+    finally:
+        PART.reset(token)
+
+
+def test_ranks_need_mpi(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="expected the package mpi4py, which is missing; install it with"):
+        launcher.launch(1, ["train"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ranks", "0"], "--ranks: expected at least 1, got 0"),
+        (["--ranks", "100000"], "the number of cores, got 100000; add --oversubscribe"),
+        (["--ranks", "2", "--dry-run"], "expected a training, got --dry-run"),
+    ],
+)
+def test_bad_ranks_take_one_line(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "lenet5", "--runs", str(tmp_path), *arguments]) == 1
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert len(errors.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_ranks_without_dash_m_mpi4py_are_refused() -> None:
+    code = "from tinygrad_lab.distributed import init; init()"
+    status, _, errors = run([sys.executable, "-c", code], PMI_SIZE="2", PYTHONPATH=str(ROOT))
+    assert status == 1
+    assert "ranks started without -m mpi4py" in errors

@@ -1,0 +1,109 @@
+"""Shards of batches: the images of one rank, in blocks that do not depend on the number of ranks.
+
+Each batch is divided into the same consecutive blocks however many ranks there are, and a rank gets as many consecutive
+blocks as every other one. What is computed for a block has therefore the same bits on any number of ranks.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.backend import Array
+from tinygrad_lab.errors import OptionError
+
+_SIZES = {"random": 0, "standard_normal": 0, "exponential": 1, "poisson": 1, "choice": 1}
+_SIZES |= dict.fromkeys(("beta", "binomial", "gamma", "integers", "laplace", "lognormal", "normal", "uniform"), 2)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The blocks of each batch that one of several ranks computes.
+
+    Parameters
+    ----------
+    rank, ranks : int
+        The number of the rank, and the number of all.
+    blocks : int
+        The number of blocks of a batch, a multiple of the number of ranks.
+
+    Raises
+    ------
+    OptionError
+        The ranks cannot have equally many blocks, or there is no such rank.
+
+    Examples
+    --------
+    >>> Shard(rank=1, ranks=2, blocks=4).blocks_of(10)
+    [(5, 7), (7, 10)]
+    """
+
+    rank: int = 0
+    ranks: int = 1
+    blocks: int = 1
+
+    def __post_init__(self) -> None:
+        if self.ranks < 1 or self.blocks < 1 or self.blocks % self.ranks:
+            raise OptionError(
+                f"Shard: expected a number of blocks that {self.ranks} ranks divide, got {self.blocks} blocks"
+            )
+        if not 0 <= self.rank < self.ranks:
+            raise OptionError(f"Shard: expected a rank from 0 to {self.ranks - 1}, got {self.rank}")
+
+    def blocks_of(self, images: int) -> list[tuple[int, int]]:
+        """Return where this rank's blocks of a batch begin and end."""
+        own = self.blocks // self.ranks
+        cuts = [images * block // self.blocks for block in range(self.rank * own, (self.rank + 1) * own + 1)]
+        return list(itertools.pairwise(cuts))
+
+
+class BlockGenerator(np.random.Generator):
+    """Random numbers of some consecutive images of a batch, the same as in a draw for the whole batch.
+
+    A draw with a number for each image, along its first axis, draws those of all images and returns the block's. A
+    permutation of the images is restricted to the block. Other draws are the same in every block.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        The generator of the whole batch.
+    first, images : int
+        The place of the block's first image, and the number of its images.
+    whole : int
+        The number of images in the batch.
+    """
+
+    def __init__(self, rng: np.random.Generator, first: int, images: int, whole: int) -> None:
+        super().__init__(rng.bit_generator)
+        self.first, self.images, self.whole = first, images, whole
+
+    def permutation(self, x: Any, axis: int = 0) -> Array:
+        """Return a permutation of the block's images, or of something else."""
+        if not isinstance(x, int) or x != self.images:
+            return super().permutation(x, axis)
+        return np.argsort(super().permutation(self.whole)[self.first : self.first + self.images])
+
+
+def _restricted(name: str, place: int) -> Callable[..., Any]:
+    """Return a generator's method that draws for the whole batch and returns the rows of the block."""
+    draw = getattr(np.random.Generator, name)
+
+    def method(self: BlockGenerator, *args: Any, **options: Any) -> Any:
+        size = args[place] if len(args) > place else options.get("size")
+        shape = (size,) if isinstance(size, int) else tuple(size or ())
+        if not shape or shape[0] != self.images:
+            return draw(self, *args, **options)
+        options["size"] = (self.whole, *shape[1:])
+        return draw(self, *args[:place], **options)[self.first : self.first + self.images]
+
+    method.__name__ = name
+    method.__doc__ = f"Draw as `numpy.random.Generator.{name}` does, for the images of the block."
+    return method
+
+
+for _name, _place in _SIZES.items():
+    setattr(BlockGenerator, _name, _restricted(_name, _place))
