@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.planted_bugs import losses, metrics, optimizers, schedules
+from tests.planted_bugs import augmentations, data, losses, metrics, optimizers, schedules
 from tests.planted_bugs.planting import CI, PLUGIN_BUGS
 from tinygrad_lab.conformance.kinds.table import INSPECT, PROPERTIES, inspect_plugin
 from tinygrad_lab.registry import KINDS
 
 TWINS = [
+    *(("data", *twin) for twin in data.TWINS),
+    *(("augmentation", *twin) for twin in augmentations.TWINS),
     *(("loss", *twin) for twin in losses.TWINS),
     *(("optimizer", *twin) for twin in optimizers.TWINS),
     *(("schedule", thing, None) for thing in schedules.TWINS),
@@ -40,7 +42,8 @@ def test_correct_twin_passes(kind: str, thing: Any, cases: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind in ("schedule", "metric") for name in KINDS[kind] if "." not in name]
+    ("kind", "name"),
+    [(kind, name) for kind in ("schedule", "metric", "augmentation") for name in KINDS[kind] if "." not in name],
 )
 def test_built_in_plugin_passes(kind: str, name: str) -> None:
     result = inspect_plugin(kind, name, profile=CI)

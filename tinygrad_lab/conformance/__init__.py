@@ -13,8 +13,16 @@ if TYPE_CHECKING:
     from tinygrad_lab.conformance.cases import strategies as strategies
     from tinygrad_lab.conformance.cases.case import BadInput, Case, Inner, Input, Law, LayerCases
     from tinygrad_lab.conformance.cases.nested import kink_distance_of, reference_of
-    from tinygrad_lab.conformance.cases.plugins import MetricCases, OptimizerCases, ScheduleCases
+    from tinygrad_lab.conformance.cases.plugins import (
+        AugmentationCases,
+        DataCases,
+        MetricCases,
+        OptimizerCases,
+        ScheduleCases,
+    )
     from tinygrad_lab.conformance.checks import check_function, check_layer, check_vjp, inspect_layer
+    from tinygrad_lab.conformance.kinds.augmentations import check_augmentation
+    from tinygrad_lab.conformance.kinds.data import check_data
     from tinygrad_lab.conformance.kinds.losses import check_loss
     from tinygrad_lab.conformance.kinds.metrics import check_metric
     from tinygrad_lab.conformance.kinds.optimizers import check_optimizer
@@ -22,8 +30,10 @@ if TYPE_CHECKING:
     from tinygrad_lab.conformance.properties.laws import in_evaluation, in_training
 
 _HOMES = {
+    "AugmentationCases": "cases.plugins",
     "BadInput": "cases.case",
     "Case": "cases.case",
+    "DataCases": "cases.plugins",
     "Inner": "cases.case",
     "Input": "cases.case",
     "Law": "cases.case",
@@ -31,6 +41,8 @@ _HOMES = {
     "MetricCases": "cases.plugins",
     "OptimizerCases": "cases.plugins",
     "ScheduleCases": "cases.plugins",
+    "check_augmentation": "kinds.augmentations",
+    "check_data": "kinds.data",
     "check_function": "checks",
     "check_layer": "checks",
     "check_loss": "kinds.losses",
@@ -46,8 +58,10 @@ _HOMES = {
 }
 
 __all__ = [
+    "AugmentationCases",
     "BadInput",
     "Case",
+    "DataCases",
     "Inner",
     "Input",
     "Law",
@@ -55,6 +69,8 @@ __all__ = [
     "MetricCases",
     "OptimizerCases",
     "ScheduleCases",
+    "check_augmentation",
+    "check_data",
     "check_function",
     "check_layer",
     "check_loss",

@@ -1,15 +1,18 @@
-"""Cases of the built-in schedules and metrics: their options, ranges and references."""
+"""Cases of the built-in plugins other than layers: their options, ranges and references."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
 from tinygrad_lab.conformance.cases.case import BadInput
-from tinygrad_lab.conformance.cases.plugins import MetricCases, ScheduleCases
+from tinygrad_lab.conformance.cases.plugins import AugmentationCases, DataCases, MetricCases, ScheduleCases
 from tinygrad_lab.errors import OptionError
 
 LENGTHS = st.sampled_from((0.5, 3, 7.25, 90))
@@ -115,6 +118,79 @@ plateau = ScheduleCases(
     bad_inputs=(_refused("factor below 1", factor=1.0), _refused("mode 'min' or 'max'", mode="least")),
 )
 
+# ----------------------------------------------------------------------------------------------------- augmentations
+
+AMOUNTS = st.fixed_dictionaries({"amount": st.sampled_from((0.0, 0.1, 0.5))})
+FILLS = st.sampled_from(("zero", "edge", "reflect"))
+
+
+def flipped(flip: Any, image: Any, rng: Any) -> Any:
+    """Return the image with its rows, its columns or both in reverse order."""
+    vertical, horizontal = rng.random((1, 2))[0] < (flip.vertical, flip.horizontal)
+    return image[:: -1 if vertical else 1, :: -1 if horizontal else 1]
+
+
+def normalized(normalize: Any, image: Any, rng: Any) -> Any:
+    """Return the image, one number at a time."""
+    numbers = [(v - m) / s for v, m, s in zip(image.flat, cycle(normalize.mean), cycle(normalize.std), strict=False)]
+    return np.reshape(numbers, image.shape)
+
+
+brightness = contrast = channel_shift = AugmentationCases(
+    options=AMOUNTS, identity={"amount": 0.0}, bad_inputs=(_refused("amount of at least 0", amount=-0.1),)
+)
+pca_color = AugmentationCases(
+    options=st.fixed_dictionaries({"std": st.sampled_from((0.0, 0.1, 1.0))}),
+    identity={"std": 0.0},
+    bad_inputs=(_refused("std of at least 0", std=-0.1),),
+)
+normalize = AugmentationCases(
+    options=st.just({}), low=None, high=None, reference=normalized, bad_inputs=(_refused("std", mean=(0.5,)),)
+)
+cutout = AugmentationCases(
+    options=st.fixed_dictionaries({"size": st.integers(1, 9), "value": st.sampled_from((0.0, 0.5))}),
+    bad_inputs=(_refused("size of at least 1", size=0),),
+)
+mixup = AugmentationCases(
+    options=st.fixed_dictionaries({"alpha": st.sampled_from((0.2, 1.0)), "classes": st.sampled_from((None, 5))}),
+    mixes=True,
+    bad_inputs=(_refused("alpha above 0", alpha=0.0),),
+)
+flip = AugmentationCases(
+    options=st.fixed_dictionaries({"horizontal": SHARES, "vertical": SHARES}),
+    identity={"horizontal": 0.0, "vertical": 0.0},
+    reference=flipped,
+    bad_inputs=(_refused("to be a probability", horizontal=1.5),),
+)
+random_crop = AugmentationCases(
+    options=st.fixed_dictionaries(
+        {"padding": st.integers(0, 3), "size": st.sampled_from((None, (4, 3))), "fill": FILLS}
+    ),
+    identity={"padding": 0, "size": None},
+    bad_inputs=(_refused("padding of at least 0", padding=-1),),
+)
+center_crop = AugmentationCases(
+    options=st.fixed_dictionaries(
+        {"padding": st.integers(0, 2), "size": st.sampled_from((None, (4, 3))), "fill": FILLS}
+    ),
+    identity={"padding": 0, "size": None},
+)
+rotation = AugmentationCases(
+    options=st.fixed_dictionaries({"degrees": st.sampled_from((0.0, 10.0, 180.0)), "fill": FILLS}),
+    identity={"degrees": 0.0},
+    bad_inputs=(_refused("degrees from 0 to 360", degrees=-1.0),),
+)
+shift = AugmentationCases(
+    options=st.fixed_dictionaries({"height": SHARES, "width": SHARES, "fill": FILLS}),
+    identity={"height": 0.0, "width": 0.0},
+    bad_inputs=(_refused("height from 0 to 1", height=2.0),),
+)
+zoom = AugmentationCases(
+    options=st.fixed_dictionaries({"amount": st.sampled_from((0.0, 0.1, 0.9)), "fill": FILLS}),
+    identity={"amount": 0.0},
+    bad_inputs=(_refused("amount from 0 to below 1", amount=1.0),),
+)
+
 # ----------------------------------------------------------------------------------------------------------- metrics
 
 
@@ -133,3 +209,21 @@ def brier_score(logits: Sequence[float], label: int) -> float:
 accuracy = MetricCases(low=0.0, high=1.0, reference=lambda logits, label: hit(logits, label, 1))
 top5 = MetricCases(low=0.0, high=1.0, reference=lambda logits, label: hit(logits, label, 5))
 brier = MetricCases(low=0.0, high=2.0, reference=brier_score)
+
+# --------------------------------------------------------------------------------------------------------- data sets
+
+
+def write_pictures(folder: Path) -> None:
+    """Write a few random pictures of two classes: for training, validation and testing."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 4), ("val", 2), ("test", 2)):
+        for name in ("cat", "dog"):
+            place = folder / split / name
+            place.mkdir(parents=True)
+            for number in range(count):
+                Image.fromarray(rng.integers(0, 256, (6, 5, 3), np.uint8)).save(place / f"{number}.png")
+
+
+image_folder = DataCases(write=write_pictures)

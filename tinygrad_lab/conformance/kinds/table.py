@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Unpack
 
 from tinygrad_lab.conformance.checks import inspect_layer
+from tinygrad_lab.conformance.kinds.augmentations import AUGMENTATION
+from tinygrad_lab.conformance.kinds.data import DATA
 from tinygrad_lab.conformance.kinds.losses import LOSS, inspect_loss
 from tinygrad_lab.conformance.kinds.metrics import METRIC
 from tinygrad_lab.conformance.kinds.optimizers import OPTIMIZER
@@ -19,13 +21,13 @@ from tinygrad_lab.conformance.trials.results import Failure, LayerResult, Proper
 INSPECT: dict[str, Callable[..., LayerResult]] = {
     "layer": inspect_layer,
     "loss": inspect_loss,
-    **{kind.name: kind.inspect for kind in (OPTIMIZER, SCHEDULE, METRIC)},
+    **{kind.name: kind.inspect for kind in (OPTIMIZER, SCHEDULE, METRIC, AUGMENTATION, DATA)},
 }
 """The function that checks a plugin by its registered name, for each kind."""
 PROPERTIES: dict[str, frozenset[str]] = {
     "layer": frozenset({*LAYER, *ONCE, *LAWS}),
     "loss": frozenset({*LOSS, "adequacy", "misfits"}),
-    **{kind.name: kind.names for kind in (OPTIMIZER, SCHEDULE, METRIC)},
+    **{kind.name: kind.names for kind in (OPTIMIZER, SCHEDULE, METRIC, AUGMENTATION, DATA)},
 }
 """The names of the properties of each kind."""
 

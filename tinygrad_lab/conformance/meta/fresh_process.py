@@ -1,13 +1,16 @@
-"""Round trips through a fresh process, which builds a layer again from its configuration and state.
+"""Round trips through a fresh process, which builds a layer again from its configuration and state, or reads data.
 
 The kit writes a layer as its description (JSON) and state (NumPy's own format, without objects). Another process,
-started once for all layers, builds it from these by its registered name and must compute the same result.
+started once for all plugins, builds it from these by its registered name and must compute the same result. It reads a
+data set by the name of its class.
 """
 
 from __future__ import annotations
 
 import atexit
+import hashlib
 import json
+import pydoc
 import subprocess
 import sys
 import tempfile
@@ -22,8 +25,11 @@ from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.trials.oracles import join
 from tinygrad_lab.conformance.trials.subject import Arrays, float_leaves
 from tinygrad_lab.conformance.trials.verdict import Measure, Violation, agree
+from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.registry import build, describe
+
+PART = 1000  # images read at a time
 
 
 def result_of(layer: Layer, inputs: Arrays) -> Array:
@@ -54,17 +60,35 @@ def read(folder: Path) -> Array:
     return result_of(layer.train(description["training"]), inputs)
 
 
+def digest(data: Dataset) -> str:
+    """Return a checksum of a data set's examples, labels and classes, in their order."""
+    found = hashlib.sha256(repr((data.classes, data.shape, str(data.dtype))).encode())
+    found.update(data.labels.tobytes())
+    for first in range(0, len(data), PART):
+        found.update(np.ascontiguousarray(data.batch(slice(first, first + PART))).tobytes())
+    return found.hexdigest()
+
+
+def answer(request: dict[str, Any]) -> str:
+    """Write the result of the layer in a folder, or return the digest of a split of a data set."""
+    if "folder" in request:
+        folder = Path(request["folder"])
+        np.save(folder / "result.npy", read(folder), allow_pickle=False)
+        return ""
+    sys.path += [entry for entry in request["path"] if entry not in sys.path]
+    source: Any = pydoc.locate(request["source"])
+    return digest(source().read(request["split"], root=request["root"]))
+
+
 def serve() -> None:
-    """Read names of folders from standard input, and write an answer for each to standard output."""
+    """Read requests from standard input, and write an answer or a problem for each to standard output."""
     out, sys.stdout = sys.stdout, sys.stderr  # the output of plugins must not mix with the answers
     for line in sys.stdin:
-        folder = Path(json.loads(line))
         try:
-            np.save(folder / "result.npy", read(folder), allow_pickle=False)
-            answer = ""
+            reply = {"answer": answer(json.loads(line)), "problem": ""}
         except Exception as error:
-            answer = f"{type(error).__name__}: {error}"
-        out.write(json.dumps(answer) + "\n")
+            reply = {"answer": "", "problem": f"{type(error).__name__}: {error}"}
+        out.write(json.dumps(reply) + "\n")
         out.flush()
 
 
@@ -91,6 +115,37 @@ class FreshProcess:
             process.stdout.close()
             process.wait(timeout=30)
 
+    def ask(self, request: dict[str, Any], what: str) -> str:
+        """Return the process's answer to a request.
+
+        Raises
+        ------
+        Violation
+            The process cannot do what is asked; the message says what.
+        """
+        self.start()
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        reply: dict[str, str] = json.loads(line) if line else {"problem": "the process ended", "answer": ""}
+        if reply["problem"]:
+            raise Violation(f"a fresh process cannot {what}: {reply['problem']}")
+        return reply["answer"]
+
+    def digest(self, source: type, split: str, root: Path | None) -> str | None:
+        """Return the `digest` of a split as the process reads it; None if it cannot import the source's class.
+
+        Raises
+        ------
+        Violation
+            The process cannot read the split.
+        """
+        name = f"{source.__module__}.{source.__qualname__}"
+        if source.__module__ == "__main__" or pydoc.locate(name) is not source:
+            return None
+        request = {"source": name, "split": split, "root": root and str(root), "path": sys.path}
+        return self.ask(request, f"read {split!r}")
+
     def round_trip(self, layer: Layer, inputs: Arrays) -> Measure:
         """Compare a layer's result with the one that the process computes.
 
@@ -99,15 +154,9 @@ class FreshProcess:
         Violation
             The process cannot build the layer, or computes another result.
         """
-        self.start()
         with tempfile.TemporaryDirectory() as name:
             write(Path(name), layer, inputs)
-            self.process.stdin.write(json.dumps(name) + "\n")
-            self.process.stdin.flush()
-            answer = self.process.stdout.readline()
-            problem = json.loads(answer) if answer else "the process ended"
-            if problem:
-                raise Violation(f"a fresh process cannot compute the layer from config() and state(): {problem}")
+            self.ask({"folder": name}, "compute the layer from config() and state()")
             found = np.load(Path(name) / "result.npy", allow_pickle=False)
         expected = result_of(layer, inputs)
         tolerance = 1e-12 * (1 + float(np.abs(expected).max(initial=0.0)))
