@@ -76,10 +76,10 @@ class AugmentationTrial(BaseTrial):
             The result is not a pair of arrays.
         """
         rng = np.random.default_rng([self.case.seed, 2, seed])
-        found = (augmentation or self.augmentation)(images, labels, rng=rng)
+        found: Any = (augmentation or self.augmentation)(images, labels, rng=rng)
         pair = isinstance(found, tuple) and len(found) == 2 and all(isinstance(part, np.ndarray) for part in found)
         demand(pair, f"expected a pair of arrays, images and labels, got {type(found).__name__}")
-        return found
+        return found[0], found[1]
 
 
 def images(trial: AugmentationTrial) -> Measure:
@@ -92,7 +92,7 @@ def images(trial: AugmentationTrial) -> Measure:
     )
     demand(
         found.dtype == np.float32,
-        f"expected float32 images, got {found.dtype}; random numbers are float64: convert them with .astype(np.float32)",
+        f"expected float32 images, got {found.dtype}; random numbers are float64: use .astype(np.float32)",
     )
     demand_finite("the augmented images", found)
     low, high = trial.cases.low, trial.cases.high
@@ -302,7 +302,7 @@ def varies(run: Run[AugmentationTrial]) -> int:
     chance = any(trial.augmentation.random for trial in run.kept)
     demand(
         run.varied or not chance,
-        "in no case do the images depend on the random numbers: set random = False in the class, or draw stronger options",
+        "in no case do the images depend on the random numbers: set random = False, or draw stronger options",
     )
     return len(run.kept)
 

@@ -217,12 +217,12 @@ def fresh_process(run: Run[DataTrial]) -> int | None:
     """A fresh process, in which sets of names have another order, reads the same examples in the same order."""
     trial = run.kept[-1]
     for split in trial.splits():
-        got = FRESH.digest(trial.make, split, trial.cases.root)
+        got = FRESH.digest(type(trial.source), split, trial.cases.root)
         if got is None:  # a class that another process cannot import
             return None
         demand(
             got == digest(trial.cases.read(trial.source, split)),
-            f"a fresh process reads other examples of {split}, or another order; sort whatever comes from a set or a folder",
+            f"a fresh process reads other examples of {split}, or another order; sort names from a set or a folder",
         )
     return len(trial.splits())
 
@@ -363,7 +363,7 @@ def check_data(source: Any, cases: Any = None, **options: Unpack[Keywords]) -> L
 
     Examples
     --------
-    >>> check_data("digits", examples=3).passed
+    >>> check_data("image_folder", examples=3).passed
     True
     """
     return conclude(DATA.inspect(source, cases, **options))
