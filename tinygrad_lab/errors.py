@@ -272,7 +272,7 @@ def raise_forward_failed(op: Any, values: list[Any], options: dict[str, Any], er
         raise DTypeError(f"{op}: expected a forward that does not write into its arguments, got a write: {error}")
     shapes = " and ".join(str(v.shape) for v in values if hasattr(v, "shape"))
     if isinstance(error, LinAlgError):
-        raise MatrixError(f"{op}: expected matrices that have this result, got shapes {shapes}: {error}") from error
+        raise MatrixError(f"{op}: expected matrices with such a result, got shapes {shapes}: {error}") from error
     if isinstance(error, ValueError):
         raise ShapeError(f"{op}: expected arrays that fit together, got shapes {shapes}: {error}") from error
     try:

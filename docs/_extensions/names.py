@@ -67,7 +67,7 @@ FAMILIES = (
     Family(
         "linear",
         "Matrices",
-        "Products, diagonals and triangles; inverses and decompositions, as `tgl.linalg.inv`.",
+        "Products, diagonals and triangles; inverses and decompositions, such as `tgl.linalg.inv`.",
         ("ops.linear", "ops.diagonals"),
         ("ops.linalg",),
     ),

@@ -195,7 +195,7 @@ TUTORIAL = re.compile(r'^\*Tutorial\*: (?P<number>\d+[a-z]?), "(?P<title>.+)"\.$
 
 
 def test_exercises_and_tutorials_name_each_other() -> None:
-    """A story's tutorial has that number and title, and its last line lists just the exercises that name it."""
+    """The tutorial that a story names exists, and its last line lists just the exercises whose stories name it."""
     named: dict[str, list[int]] = {}
     for exercise in EXERCISES:
         for match in TUTORIAL.finditer(exercise.story):

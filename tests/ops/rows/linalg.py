@@ -31,7 +31,7 @@ def spread(draw: Draw, m: int, n: int) -> np.ndarray:
 
 
 def symmetric(draw: Draw, low: float) -> np.ndarray:
-    """Draw matrices whose lower triangles are those of symmetric ones, with eigenvalues from `low` up."""
+    """Draw matrices whose lower triangles are those of symmetric matrices with eigenvalues from `low` up."""
     rng, lead, n = generator(draw), stack(draw), draw(st.integers(0, 3))
     q = rotation(rng, lead, n)
     w = low + np.arange(n) * 0.7 + rng.uniform(0.0, 0.2, (*lead, n))
@@ -93,7 +93,7 @@ def _cholesky(draw: Draw) -> Trial:
 
 
 def projections(module: Any, columns: Any, rows: Any) -> Any:
-    """Return the products of each column and the row of the same number, on which their signs have no influence."""
+    """Return the product of each column and the row of the same number, which does not depend on their signs."""
     return module.multiply(columns[..., :, None, :], module.swapaxes(rows, -1, -2)[..., None, :, :])
 
 

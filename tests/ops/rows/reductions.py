@@ -77,7 +77,7 @@ reduction("norm", lambda x, axes, keep: torch_sum(x * x, axes, keep).sqrt(), lea
 
 
 def torch_median(x: Any, axis: int) -> Any:
-    """PyTorch's `median` takes the lower of two middle elements."""
+    """Return the median by `quantile`, because PyTorch's `median` takes the lower of two middle elements."""
     return x.quantile(0.5, axis)
 
 
