@@ -158,7 +158,7 @@ class CaptureError(LabError, RuntimeError):
 
 
 class DistributedError(LabError, RuntimeError):
-    """The ranks of a job were started wrongly, do not fit together, or lost one of them."""
+    """The ranks of a job were started wrongly or do not fit together, or one of them was lost."""
 
 
 class GradientError(LabError, RuntimeError):

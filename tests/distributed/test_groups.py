@@ -56,7 +56,7 @@ def test_blocks_are_the_same_for_any_number_of_ranks() -> None:
         assert joined == [joined[0]] * 4
         assert joined[0][0][0] == 0
         assert joined[0][-1][1] == images
-    with pytest.raises(OptionError, match="a number of blocks that 3 ranks divide, got 8"):
+    with pytest.raises(OptionError, match="the same number of blocks for each rank, got 8 blocks for 3 ranks"):
         Shard(0, 3, 8)
     with pytest.raises(OptionError, match="a rank from 0 to 1, got 2"):
         Shard(2, 2, 8)

@@ -69,7 +69,7 @@ AUGMENTATION = (Flip(), RandomCrop(padding=1), ChannelShift(amount=0.1), Cutout(
 def trainer(
     model: tgl.Layer, group: Group | None, *, blocks: int = 4, mixup: bool = False, batch_size: int = 16, **options: Any
 ) -> Trainer:
-    """Return a trainer with augmentation; without a group, of a plain training."""
+    """Return a trainer with augmentation; without a group, one that trains whole batches."""
     parallel = None if group is None else Parallel(group, **options)
     shard = None if group is None else Shard(group.rank, group.size, blocks)
     steps = [*AUGMENTATION, Mixup(classes=CLASSES)] if mixup else AUGMENTATION

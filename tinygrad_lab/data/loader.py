@@ -64,7 +64,8 @@ class Loader(metaclass=Checked):
         itself. The order is sent once an epoch, and the random numbers of the augmentation for each batch. There are no
         workers then, because the device works asynchronously.
     shard : Shard, optional
-        The blocks of each batch that are made, for one of several ranks. The augmentation then works block by block.
+        The blocks of each batch that this loader makes, for one of several ranks. The augmentation then works block by
+        block.
 
     Shapes
     ------

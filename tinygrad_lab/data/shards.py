@@ -1,7 +1,7 @@
 """Shards of batches: the images of one rank, in blocks that do not depend on the number of ranks.
 
-Each batch is divided into the same consecutive blocks however many ranks there are, and a rank gets as many consecutive
-blocks as every other one. What is computed for a block has therefore the same bits on any number of ranks.
+Each batch is divided into the same consecutive blocks however many ranks there are, and every rank gets the same number
+of consecutive blocks. What is computed for a block therefore has the same bits on any number of ranks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Shard:
     Parameters
     ----------
     rank, ranks : int
-        The number of the rank, and the number of all.
+        The rank's own number, from 0, and the number of ranks.
     blocks : int
         The number of blocks of a batch, a multiple of the number of ranks.
 
@@ -49,7 +49,7 @@ class Shard:
     def __post_init__(self) -> None:
         if self.ranks < 1 or self.blocks < 1 or self.blocks % self.ranks:
             raise OptionError(
-                f"Shard: expected a number of blocks that {self.ranks} ranks divide, got {self.blocks} blocks"
+                f"Shard: expected the same number of blocks for each rank, got {self.blocks} blocks for {self.ranks} ranks"
             )
         if not 0 <= self.rank < self.ranks:
             raise OptionError(f"Shard: expected a rank from 0 to {self.ranks - 1}, got {self.rank}")
@@ -64,8 +64,8 @@ class Shard:
 class BlockGenerator(np.random.Generator):
     """Random numbers of some consecutive images of a batch, the same as in a draw for the whole batch.
 
-    A draw with a number for each image, along its first axis, draws those of all images and returns the block's. A
-    permutation of the images is restricted to the block. Other draws are the same in every block.
+    A draw with numbers for each image, along the first axis, draws them for all images of the batch and returns those
+    of the block. A permutation of the images is restricted to the block. Other draws are the same in every block.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class BlockGenerator(np.random.Generator):
         self.first, self.images, self.whole = first, images, whole
 
     def permutation(self, x: Any, axis: int = 0) -> Array:
-        """Return a permutation of the block's images, or of something else."""
+        """Return a permutation of the block's images if x is their number, else a permutation of x."""
         if not isinstance(x, int) or x != self.images:
             return super().permutation(x, axis)
         return np.argsort(super().permutation(self.whole)[self.first : self.first + self.images])

@@ -56,7 +56,7 @@ class Call:
         return self.draws[path]
 
     def commit(self) -> None:
-        """Assign the proposed values to the buffers, or leave them to the one who adds the parts of a batch."""
+        """Assign the proposed values to the buffers; for a part of a batch, only note them in its `updates`."""
         if (part := PART.get()) is not None:
             part.updates.update(self.updates)
             return

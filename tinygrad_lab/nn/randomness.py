@@ -16,9 +16,8 @@ from tinygrad_lab.nn.parts import PART
 class Random:
     """One random draw of a layer, on the device and in the dtype of a given array.
 
-    If a network sees a part of a batch, a draw with a number for each image returns the numbers that the images have in
-    the draw for the whole batch: a draw whose first axis is a multiple of the part's images. Any other draw is the
-    same in every part.
+    If a network sees a part of a batch, a draw whose first axis is a multiple of the part's images returns the numbers
+    that these images have in the draw for the whole batch. Any other draw is the same in every part.
     """
 
     def __init__(self, key: Any, like: Any) -> None:

@@ -21,7 +21,7 @@ class BatchNorm(tgl.Layer):
     which training updates: :math:`\bar\mu \leftarrow \lambda \bar\mu + (1 - \lambda) \mu`. The running variance is
     updated in the same way, from a variance with the divisor m - 1 instead of m; if m = 1, it does not change. A frozen
     layer (`Layer.freeze`) uses its running statistics in training too, and does not change them. If a batch is divided
-    into parts, the statistics are those of the part, or of the whole batch with ``training.sync_batch_norm``.
+    into parts, the statistics are those of each part, or of the whole batch with ``training.sync_batch_norm``.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ class SpatialDropout2d(tgl.Layer):
         self.output_shape(x.shape)
         if not self.training or not self.rate:
             return x
-        key = self.random(x).key_for((x.shape[0], x.shape[3]))  # one number for each map
+        key = self.random(x).key_for((x.shape[0], x.shape[3]))  # one number for each plane
         return tgl.dropout(x, key=key, rate=self.rate, shared=(1, 2))
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
