@@ -49,7 +49,8 @@ class Shard:
     def __post_init__(self) -> None:
         if self.ranks < 1 or self.blocks < 1 or self.blocks % self.ranks:
             raise OptionError(
-                f"Shard: expected the same number of blocks for each rank, got {self.blocks} blocks for {self.ranks} ranks"
+                f"Shard: expected the same number of blocks for each rank, got {self.blocks} blocks for "
+                f"{self.ranks} ranks"
             )
         if not 0 <= self.rank < self.ranks:
             raise OptionError(f"Shard: expected a rank from 0 to {self.ranks - 1}, got {self.rank}")
