@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.planted_bugs import augmentations, data, losses, metrics, optimizers, schedules
+from tests.planted_bugs import augmentations, data, losses, metrics, models, optimizers, schedules
 from tests.planted_bugs.planting import CI, PLUGIN_BUGS
 from tinygrad_lab.conformance.kinds.table import INSPECT, PROPERTIES, inspect_plugin
 from tinygrad_lab.registry import KINDS
 
 TWINS = [
+    *(("model", *twin) for twin in models.TWINS),
     *(("data", *twin) for twin in data.TWINS),
     *(("augmentation", *twin) for twin in augmentations.TWINS),
     *(("loss", *twin) for twin in losses.TWINS),
@@ -23,6 +24,7 @@ TWINS = [
 
 
 LONG = {"fresh_process"}  # starts another process
+SMALL = {"data": ["digits", "image_folder"], "model": ["gap7", "lenet5", "sequence_classifier"]}  # the others take long
 
 
 def test_the_corpus_is_large_enough() -> None:
@@ -31,7 +33,11 @@ def test_the_corpus_is_large_enough() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (bug.by in LONG)) for name, bug in PLUGIN_BUGS.items()]
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (bug.by in LONG or bug.kind == "model"))
+        for name, bug in PLUGIN_BUGS.items()
+    ],
 )
 def test_the_kit_kills_each_planted_bug(name: str) -> None:
     bug = PLUGIN_BUGS[name]
@@ -48,8 +54,9 @@ def test_correct_twin_passes(kind: str, thing: Any, cases: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["augmentation", "data", "metric", "optimizer", "schedule"])
+@pytest.mark.parametrize("kind", ["augmentation", "data", "metric", "model", "optimizer", "schedule"])
 def test_built_in_plugins_pass(kind: str) -> None:
-    results = [inspect_plugin(kind, name, profile=CI) for name in KINDS[kind] if "." not in name]
+    names = SMALL.get(kind) or [name for name in KINDS[kind] if "." not in name]
+    results = [inspect_plugin(kind, name, profile=CI) for name in names]
     assert [report for result in results for report in result.reports()] == []
     assert all(result.examples for result in results if not result.skipped)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         AugmentationCases,
         DataCases,
         MetricCases,
+        ModelCases,
         OptimizerCases,
         ScheduleCases,
     )
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tinygrad_lab.conformance.kinds.data import check_data
     from tinygrad_lab.conformance.kinds.losses import check_loss
     from tinygrad_lab.conformance.kinds.metrics import check_metric
+    from tinygrad_lab.conformance.kinds.models import check_model
     from tinygrad_lab.conformance.kinds.optimizers import check_optimizer
     from tinygrad_lab.conformance.kinds.schedules import check_schedule
     from tinygrad_lab.conformance.properties.laws import in_evaluation, in_training
@@ -39,6 +41,7 @@ _HOMES = {
     "Law": "cases.case",
     "LayerCases": "cases.case",
     "MetricCases": "cases.plugins",
+    "ModelCases": "cases.plugins",
     "OptimizerCases": "cases.plugins",
     "ScheduleCases": "cases.plugins",
     "check_augmentation": "kinds.augmentations",
@@ -47,6 +50,7 @@ _HOMES = {
     "check_layer": "checks",
     "check_loss": "kinds.losses",
     "check_metric": "kinds.metrics",
+    "check_model": "kinds.models",
     "check_optimizer": "kinds.optimizers",
     "check_schedule": "kinds.schedules",
     "check_vjp": "checks",
@@ -67,6 +71,7 @@ __all__ = [
     "Law",
     "LayerCases",
     "MetricCases",
+    "ModelCases",
     "OptimizerCases",
     "ScheduleCases",
     "check_augmentation",
@@ -75,6 +80,7 @@ __all__ = [
     "check_layer",
     "check_loss",
     "check_metric",
+    "check_model",
     "check_optimizer",
     "check_schedule",
     "check_vjp",

@@ -11,6 +11,7 @@ from tinygrad_lab.conformance.kinds.augmentations import AUGMENTATION
 from tinygrad_lab.conformance.kinds.data import DATA
 from tinygrad_lab.conformance.kinds.losses import LOSS, inspect_loss
 from tinygrad_lab.conformance.kinds.metrics import METRIC
+from tinygrad_lab.conformance.kinds.models import MODEL
 from tinygrad_lab.conformance.kinds.optimizers import OPTIMIZER
 from tinygrad_lab.conformance.kinds.schedules import SCHEDULE
 from tinygrad_lab.conformance.properties import LAYER, ONCE
@@ -21,13 +22,13 @@ from tinygrad_lab.conformance.trials.results import Failure, LayerResult, Proper
 INSPECT: dict[str, Callable[..., LayerResult]] = {
     "layer": inspect_layer,
     "loss": inspect_loss,
-    **{kind.name: kind.inspect for kind in (OPTIMIZER, SCHEDULE, METRIC, AUGMENTATION, DATA)},
+    **{kind.name: kind.inspect for kind in (OPTIMIZER, SCHEDULE, METRIC, AUGMENTATION, DATA, MODEL)},
 }
 """The function that checks a plugin by its registered name, for each kind."""
 PROPERTIES: dict[str, frozenset[str]] = {
     "layer": frozenset({*LAYER, *ONCE, *LAWS}),
     "loss": frozenset({*LOSS, "adequacy", "misfits"}),
-    **{kind.name: kind.names for kind in (OPTIMIZER, SCHEDULE, METRIC, AUGMENTATION, DATA)},
+    **{kind.name: kind.names for kind in (OPTIMIZER, SCHEDULE, METRIC, AUGMENTATION, DATA, MODEL)},
 }
 """The names of the properties of each kind."""
 
