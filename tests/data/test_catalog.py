@@ -16,7 +16,7 @@ from tinygrad_lab.data.files import Download
 from tinygrad_lab.data.sources import Source
 from tinygrad_lab.errors import DataError, OptionError, PluginError
 
-BUILT_IN = ["cifar10", "cifar100", "digit_sequences", "digits", "fashion_mnist", "image_folder", "mnist"]
+BUILT_IN = ["cifar10", "cifar100", "diabetes", "digit_sequences", "digits", "fashion_mnist", "image_folder", "mnist"]
 Register = Callable[[type[Source]], None]
 
 

@@ -19,7 +19,7 @@ from tinygrad_lab.nn.initializers import shapes_only
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.sequential import Sequential
 from tinygrad_lab.train import find_recipe, recipe_names
-from tinygrad_lab.train.build import build_trainer
+from tinygrad_lab.train.build import build_trainer, network_of
 from tinygrad_lab.train.folder import new_run_folder, read_run
 from tinygrad_lab.train.recipe import Recipe, checked
 from tinygrad_lab.train.results import read_runs
@@ -122,7 +122,7 @@ def experiments() -> list[str]:
 def test_every_recipe_names_registered_plugins_and_valid_options(name: str) -> None:
     recipe = find_recipe(name)
     with shapes_only():
-        model = registry.models[recipe["model"]["name"]](**recipe.options("model"), rng=0)
+        model = network_of(recipe)
     registry.optimizers[recipe["optimizer"]["name"]](model.parameters(), **recipe.options("optimizer"))
     inspect.signature(registry.losses[recipe["loss"]["name"]]).bind(None, None, **recipe.options("loss"))
     if recipe["schedule"]:

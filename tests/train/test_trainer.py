@@ -15,7 +15,7 @@ from tinygrad_lab.losses import softmax_cross_entropy
 from tinygrad_lab.optim import SGD, clip_by_norm
 from tinygrad_lab.optim.schedules import Constant, CosineDecay, ReduceOnPlateau, WarmUp
 from tinygrad_lab.train import Callback, EarlyStopping, Trainer, evaluate
-from tinygrad_lab.train.sums import right_answers
+from tinygrad_lab.train.metrics import accuracy
 from tinygrad_lab_layers.batch_norm import BatchNorm
 from tinygrad_lab_layers.dense import Dense
 from tinygrad_lab_layers.flatten import Flatten
@@ -135,7 +135,7 @@ def test_a_gradient_that_is_not_finite_names_the_parameter_and_keeps_the_weights
 @pytest.mark.parametrize("columns", [False, True])
 def test_one_logit_is_right_if_its_sign_is_right(columns: bool) -> None:
     logits, labels = np.array([[2.0], [-1.0], [3.0], [-2.0]]), np.array([1, 1, 0, 0])
-    assert right_answers(logits, labels.astype("float32")[:, None] if columns else labels) == 2
+    assert accuracy(logits, labels.astype("float32")[:, None] if columns else labels).sum() == 2
 
 
 def test_evaluation_restores_the_mode_of_each_layer() -> None:

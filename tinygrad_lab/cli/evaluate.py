@@ -1,4 +1,4 @@
-"""Evaluate the network of a finished run: accuracy, scores by class, confusion and calibration."""
+"""Evaluate the network of a finished run: accuracy, confusion and calibration, or the errors of predicted numbers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tinygrad_lab.inspect.estimates import RegressionReport
     from tinygrad_lab.inspect.prediction import Report
 
 _MATRIX = 20  # largest number of classes for which the whole confusion matrix is printed
@@ -36,13 +37,38 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"run": str(trained.folder), "weights": trained.weights, **report.as_json()}, indent=2))
         return 0
-    print(f"{report.data}, {len(report):,} images, {trained.weights} weights")
+    print(f"{report.data}, {len(report):,} {trained.noun}, {trained.weights} weights")
+    if trained.targets:
+        _print_errors(report)
+        return 0
     print(f"accuracy: {report.accuracy:.2%}")
     if len(trained.classes) > 5:
         print(f"top-5 accuracy: {report.top(5):.2%}")
     print(f"calibration error: {report.calibration_error():.3f} (ECE of 15 bins, Guo et al. 2017)\n")
     _print_classes(report)
     return 0
+
+
+def _print_errors(report: RegressionReport) -> None:
+    """Print R² and the errors, over all targets and of each."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Column, Table
+
+    from tinygrad_lab.cli.summary import WIDTH
+    from tinygrad_lab.inspect.estimates import SCORES
+
+    table = Table("Target", *(Column(str(score), justify="right") for score in SCORES), box=None)
+    names = report.estimate.names
+    rows = [(name, report.scores(number)) for number, name in enumerate(names)]
+    for name, found in [*rows, *([("all", report.scores())] if len(names) > 1 else [])]:
+        table.add_row(escape(name), *(_error(score.name, found[score.name]) for score in SCORES))
+    Console(width=WIDTH, highlight=False, emoji=False).print(table)
+    print("MAE is the mean absolute error and RMSE the root mean squared error, in the target's units")
+
+
+def _error(name: str, value: float) -> str:
+    return f"{value:.4f}" if name == "r2" else f"{value:.4g}"
 
 
 def _print_classes(report: Report) -> None:

@@ -1,4 +1,4 @@
-"""Summarize finished runs: the accuracy of each experiment over its seeds."""
+"""Summarize finished runs: the accuracy (or R²) of each experiment over its seeds."""
 
 from __future__ import annotations
 
@@ -54,20 +54,24 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print_table(results: list[dict[str, Any]]) -> None:
-    from tinygrad_lab.train.evaluation import FIGURES, percent
-    from tinygrad_lab.train.results import comparisons, distinctions
+    from tinygrad_lab.train.evaluation import FIGURES
+    from tinygrad_lab.train.results import comparisons, distinctions, headline_of
 
     width = max(len(result["recipe"]) for result in results)
     figures = {name.partition("_")[0]: meaning for name, meaning in FIGURES.items()}
     print(f"{'recipe':{width}} seeds epochs {' '.join(f'{figure:12}' for figure in figures)}".rstrip())
     for result, differs in zip(results, distinctions(results), strict=True):
-        cells = " ".join(f"{percent(result.get(name)):12}" for name in FIGURES)
+        score = headline_of(result)
+        cells = " ".join(f"{score.spread(result.get(name)):12}" for name in FIGURES)
         if result["evaluated_on"] == "validation":
-            differs = ["accuracies on validation images", *differs]
+            what = "accuracies" if score.name == "accuracy" else f"{score}"
+            differs = [f"{what} on validation images", *differs]
         print(f"{result['recipe']:{width}} {len(result['seeds']):5} {result['epochs']:6} {cells}".rstrip())
         if differs:
             print(f"  with {'; '.join(differs)}")
         print(f"  in {', '.join(result['runs'])}")
-    print("Accuracy in %: " + "; ".join(f"{figure}, {meaning}" for figure, meaning in figures.items()))
+    scores = " or ".join(dict.fromkeys(f"{score}{score.unit}" for score in map(headline_of, results)))
+    told = "; ".join(f"{figure}, {meaning}" for figure, meaning in figures.items())
+    print(f"{scores[0].upper()}{scores[1:]}: {told}")
     for line in comparisons(results):
         print(line.replace("`", ""))

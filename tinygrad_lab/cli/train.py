@@ -185,6 +185,7 @@ def _until_decided(recipe: Recipe, other: Recipe, arguments: argparse.Namespace)
     """Train both recipes seed by seed until their difference is decided, or the seeds are used up."""
     from tinygrad_lab.errors import ConfigError
     from tinygrad_lab.train.folder import write_into
+    from tinygrad_lab.train.metrics import headline_in
     from tinygrad_lab.train.results import STOPPING, evaluated_on, finished_run, other_images
     from tinygrad_lab.train.statistics import bonferroni_level, verdict
 
@@ -210,14 +211,16 @@ def _until_decided(recipe: Recipe, other: Recipe, arguments: argparse.Namespace)
             _show(done[-1], arguments)
         honest = all("chosen_on_validation" in done[-1]["figures"] for done in results)
         name = "chosen_on_validation" if honest else "last"
-        sides = ([result["figures"][name]["accuracy"] for result in done] for done in results)
-        found = verdict(*sides, images=results[0][-1].get(_judged(results[0][-1]), {}).get("images"), level=level)
+        score = headline_in(results[0][-1]["figures"]["last"])
+        sides = ([result["figures"][name][score.name] for result in done] for done in results)
+        images = results[0][-1].get(_judged(results[0][-1]), {}).get("images")
+        found = verdict(*sides, images=images, level=level, score=score)
         if found.decided:
             break
     if arguments.json:
         print(json.dumps({"verdict": {**asdict(found), "decided": found.decided, "better": found.better}}))
     else:
-        print(f"{recipe.name} compared with {other.name}: {found}")
+        print(f"{recipe.name} compared with {other.name}: {found.text(score)}")
     return 0
 
 
@@ -260,14 +263,17 @@ def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
         print(json_text(result), flush=True)
         return
     from tinygrad_lab.train.evaluation import FIGURES, not_learned
+    from tinygrad_lab.train.metrics import headline_in
 
     figures = result["figures"]
     last = figures["last"]
-    more = "".join(f", {name} {last[name]:.4f}" for name in last if name not in ("epoch", "accuracy", "loss"))
-    print(f"{_judged(result)} accuracy {last['accuracy']:.2%}, loss {last['loss']:.4f}{more} (seed {result['seed']})")
+    score = headline_in(last)
+    more = "".join(f", {name} {last[name]:.4f}" for name in last if name not in ("epoch", score.name, "loss"))
+    value = f"{_judged(result)} {score} {score.text(last[score.name])}"
+    print(f"{value}, loss {last['loss']:.4f}{more} (seed {result['seed']})")
     for name, figure in figures.items():
         if name != "last":
-            print(f"  {FIGURES[name]}: {figure['accuracy']:.2%} (epoch {figure['epoch']})")
+            print(f"  {FIGURES[name]}: {score.text(figure[score.name])} (epoch {figure['epoch']})")
     if "ended_early" in result:
         print(f"ended early: {result['ended_early']}")
     if "test" not in result:
@@ -280,14 +286,16 @@ def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
 
 
 def _judged(result: dict[str, Any]) -> str:
-    """Return the split on which the accuracy was measured."""
+    """Return the split on which the score was measured."""
     return "test" if "test" in result else "validation"
 
 
 def _show_spread(results: list[dict[str, Any]]) -> None:
     from tinygrad_lab.train.evaluation import FIGURES, spread
+    from tinygrad_lab.train.metrics import headline_in
 
+    score = headline_in(results[0]["figures"]["last"])
     for name in results[0]["figures"]:
-        values = spread([result["figures"][name]["accuracy"] for result in results])
-        what = f"{_judged(results[0])} accuracy over {len(results)} seeds, {FIGURES[name]}"
-        print(f"{what}: {values['mean']:.2%}, standard deviation {values['std']:.2%}")
+        values = spread([result["figures"][name][score.name] for result in results])
+        what = f"{_judged(results[0])} {score} over {len(results)} seeds, {FIGURES[name]}"
+        print(f"{what}: {score.text(values['mean'])}, standard deviation {score.text(values['std'])}")

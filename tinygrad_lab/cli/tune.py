@@ -48,21 +48,21 @@ def run(arguments: argparse.Namespace) -> int:
 def _show(trials: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
     import shlex
 
-    from tinygrad_lab.train.evaluation import percent, spread
+    from tinygrad_lab.train.evaluation import spread
     from tinygrad_lab.train.ledger import LEDGER
-    from tinygrad_lab.train.tuning import lead, ranking
+    from tinygrad_lab.train.tuning import lead, ranking, score_of
 
-    ranked = ranking(trials)
-    for settings, accuracies in ranked:
-        print(f"{percent(spread(list(accuracies.values()))):14} {' '.join(settings) or 'the recipe as it is'}")
+    ranked, score = ranking(trials), score_of(trials)
+    for settings, values in ranked:
+        print(f"{score.spread(spread(list(values.values()))):14} {' '.join(settings) or 'the recipe as it is'}")
     for trial in trials:
         if trial["status"] != "finished":
             print(f"{'-':14} {' '.join(trial['settings'])} (seed {trial['seed']}): {trial['status']}")
     if ranked:
         images = next(trial["images"] for trial in trials if trial["status"] == "finished")
-        print(f"validation accuracy in % on {images:,} images, {arguments.seeds} seeds; no test image was read")
-        if (found := lead(ranked, images)) is not None:
-            print(f"the best compared with the second: {found}")
+        print(f"validation {score}{score.unit} on {images:,} images, {arguments.seeds} seeds; no test image was read")
+        if (found := lead(ranked, images, score)) is not None:
+            print(f"the best compared with the second: {found.text(score)}")
         sets = "".join(f" --set {shlex.quote(setting)}" for setting in ranked[0][0])
         print(f"train it: tinygrad-lab train {arguments.recipe}{sets} --seeds 3")
     print(f"ledger: {Path(arguments.folder) / LEDGER}")

@@ -21,6 +21,7 @@ from tinygrad_lab.data.augment import (
     RandomCrop,
     Rotation,
     Shift,
+    StandardizeTargets,
     Zoom,
 )
 from tinygrad_lab.data.catalog import Listing, Verification, fetch, find_source, listing, load, verify
@@ -52,6 +53,7 @@ __all__ = [
     "Shard",
     "Shift",
     "Source",
+    "StandardizeTargets",
     "Verification",
     "Zoom",
     "fetch",

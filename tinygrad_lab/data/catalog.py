@@ -112,9 +112,11 @@ def load(
     if (split == "validation" and not own) or (split == "train" and validation):
         rest, out = data.split(validation, seed=seed)
         if not len(out):
+            of = f"{len(data)}" if data.task == "regression" else f"at most {max(data.counts().values())}"
+            per = " of some class" * (data.task == "classification")
             raise OptionError(
-                f"load({name!r}): expected a validation share of at least one image of some class, got {validation} "
-                f"of at most {max(data.counts().values())} images per class"
+                f"load({name!r}): expected a validation share of at least one image{per}, got {validation} "
+                f"of {of} images{' per class' * bool(per)}"
             )
         data = out if split == "validation" else rest
     if classes is not None:

@@ -27,17 +27,21 @@ def _frozen(array: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labeled images, sequences or rows of features in memory; immutable.
+    """Images, sequences or rows of features in memory, each with a class or with target numbers; immutable.
 
     Parameters
     ----------
     images : array
         Images (N, H, W, C) of uint8, brightness from 0 to 255, or of float32, brightness from 0 to 1; sequences (N, T)
         of integers, where 0 fills short ones up (see `pad_sequences`); or rows of features (N, F) of float32.
-    labels : array of integers, (N,)
-        The number of each image's class, 0 .. number of classes - 1; kept as int64.
+    labels : array
+        For classification integers (N,), the number of each image's class, 0 .. number of classes - 1; kept as int64.
+        For regression floats (N, K) or (N,), the numbers to predict for each image; kept as float32, (N, K).
     classes : sequence of str, optional
-        The classes' names; by default their numbers.
+        The classes' names; by default their numbers. There are none for regression.
+    targets : sequence of str, optional
+        The names of the K target numbers, with their units; by default ``"target"``, or ``"target 0"`` and so on. There
+        are none for classification.
     name : str
         The name in errors and summaries.
     index : array of int64, (N,), optional
@@ -49,9 +53,9 @@ class Dataset:
     ShapeError
         The arrays do not fit together.
     DTypeError
-        The images are of another dtype, or the labels are not integers.
+        The images are of another dtype, or the labels are not numbers.
     OptionError
-        A label has no class, or float images look like bytes: none below 0, and some above 2.
+        A label has no class, a target is not finite, or float images look like bytes: none below 0, and some above 2.
 
     Examples
     --------
@@ -60,53 +64,112 @@ class Dataset:
     Dataset(pets: 4 images 2x2x1 uint8, 2 classes)
     >>> data.keep_classes(["dog"]).index
     array([1, 3])
+    >>> Dataset(np.zeros((4, 3), np.float32), np.array([1.5, 0.2, 3.1, 2.2]), targets=["price in $"], name="houses")
+    Dataset(houses: 4 rows 3 float32, target price in $)
     """
 
     images: Array
     labels: Array
     classes: Sequence[str] = field(default=(), kw_only=True)
+    targets: Sequence[str] = field(default=(), kw_only=True)
     name: str = field(default="dataset", kw_only=True)
     index: Array = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         images, labels = np.ascontiguousarray(self.images), np.asarray(self.labels)  # so that a batch is one copy
-        count = len(images)
-        if images.ndim not in (2, 4) or labels.shape != (count,):
+        count, is_float = len(images), labels.dtype.kind == "f"
+        if images.ndim not in (2, 4) or labels.shape[:1] != (count,) or labels.ndim > 1 + is_float:
             raise ShapeError(
                 f"Dataset({self.name}): expected images (N, H, W, C), or sequences or rows (N, T), and labels (N,), "
-                f"got {images.shape} and {labels.shape}"
+                f"or targets (N, K) of floats, got {images.shape} and {labels.shape}"
             )
         if images.ndim == 2 and images.dtype.kind in "iu":
             images = images.astype(np.int64)  # the numbers of a sequence
         dtypes = (np.uint8, np.float32) if images.ndim == 4 else (np.int64, np.float32)
-        if images.dtype not in dtypes or labels.dtype.kind not in "iu":
+        if images.dtype not in dtypes or labels.dtype.kind not in "iuf":
             raise DTypeError(
-                f"Dataset({self.name}): expected images of uint8 or float32 and integer labels, "
-                f"got {images.dtype} and {labels.dtype}"
+                f"Dataset({self.name}): expected images of uint8 or float32, and labels that are integers (classes) or "
+                f"floats (numbers to predict), got {images.dtype} and {labels.dtype}"
             )
         if images.ndim == 4 and images.size and images.dtype == np.float32 and images.min() >= 0 and images.max() > 2:
             raise OptionError(
                 f"Dataset({self.name}): expected float32 images of brightness 0 to 1, got {images.min():g} to "
                 f"{images.max():g}; divide by 255, or give bytes as uint8"
             )
+        labels, names = self._numbers(labels) if is_float else self._class_numbers(labels)
+        index = np.arange(count) if self.index is None else np.asarray(self.index, np.int64)
+        for name, array in {"images": images, "labels": labels, "index": index}.items():
+            object.__setattr__(self, name, _frozen(array))
+        object.__setattr__(self, "classes", () if is_float else names)
+        object.__setattr__(self, "targets", names if is_float else ())
+
+    def _class_numbers(self, labels: Array) -> tuple[Array, tuple[str, ...]]:
+        """Return checked numbers of classes, and the classes' names."""
         classes = tuple(self.classes) or tuple(str(i) for i in range(int(labels.max(initial=-1)) + 1))
+        if self.targets:
+            raise OptionError(
+                f"Dataset({self.name}): expected targets of floats, which {list(self.targets)} name, got integers; "
+                "use labels.astype('float32'), or name classes"
+            )
         if labels.size and (labels.min() < 0 or labels.max() >= len(classes)):
             raise OptionError(
                 f"Dataset({self.name}): expected labels from 0 to {len(classes) - 1}, "
                 f"got {labels.min()} to {labels.max()}"
             )
-        index = np.arange(count) if self.index is None else np.asarray(self.index, np.int64)
-        settled = {"images": images, "labels": labels.astype(np.int64), "index": index}
-        for name, array in settled.items():
-            object.__setattr__(self, name, _frozen(array))
-        object.__setattr__(self, "classes", classes)
+        return labels.astype(np.int64), classes
+
+    def _numbers(self, labels: Array) -> tuple[Array, tuple[str, ...]]:
+        """Return checked targets (N, K), and their names."""
+        values = labels if labels.ndim > 1 else labels[:, None]  # (N,) -> (N, 1)
+        count = values.shape[1]
+        if self.classes:
+            raise OptionError(
+                f"Dataset({self.name}): expected class numbers for the classes {list(self.classes)[:6]}, got "
+                f"{labels.dtype}; use labels.astype('int64')"
+            )
+        if not count or len(self.targets) not in (0, count):
+            raise OptionError(
+                f"Dataset({self.name}): expected a name for each target, of which there is at least one, got "
+                f"{len(self.targets)} names and labels of shape {labels.shape}"
+            )
+        if not (kept := np.abs(values) <= np.finfo(np.float32).max).all():  # NaN is not
+            number = int(np.flatnonzero(~kept.all(axis=1))[0])
+            raise OptionError(
+                f"Dataset({self.name}): expected finite targets that float32 can hold, got {values[number].tolist()} "
+                f"in example {number}; leave such examples out"
+            )
+        usual = ("target",) if count == 1 else tuple(f"target {i}" for i in range(count))
+        return values.astype(np.float32), tuple(self.targets) or usual
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.shape))
-        return f"Dataset({self.name}: {len(self)} {self.noun} {shape} {self.dtype}, {len(self.classes)} classes)"
+        what = f"{len(self.classes)} classes" if self.task == "classification" else named_targets(self.targets)
+        return f"Dataset({self.name}: {len(self)} {self.noun} {shape} {self.dtype}, {what})"
+
+    @property
+    def task(self) -> str:
+        """What is predicted: ``"classification"``, classes, or ``"regression"``, numbers."""
+        return "regression" if self.labels.dtype.kind == "f" else "classification"
+
+    @property
+    def outputs(self) -> int:
+        """The number of outputs of a network for these data: one for each class, or one for each target number."""
+        return len(self.classes or self.targets)
+
+    def require_classes(self, what: str) -> None:
+        """Check that the labels are classes.
+
+        Raises
+        ------
+        OptionError
+            They are numbers; the message begins with `what`, which needs classes.
+        """
+        if self.task != "classification":
+            got = f"{self.name!r} with {named_targets(self.targets)}"
+            raise OptionError(f"{what}: expected data with classes, got {got}")
 
     @property
     def noun(self) -> str:
@@ -140,7 +203,14 @@ class Dataset:
         return self.images[positions]
 
     def counts(self) -> dict[str, int]:
-        """Return the number of images of each class."""
+        """Return the number of images of each class.
+
+        Raises
+        ------
+        OptionError
+            The labels are numbers, not classes.
+        """
+        self.require_classes(f"Dataset({self.name}).counts")
         found = np.bincount(self.labels, minlength=len(self.classes))
         return dict(zip(self.classes, found.tolist(), strict=True))
 
@@ -176,8 +246,9 @@ class Dataset:
         Raises
         ------
         OptionError
-            A name is unknown or occurs twice.
+            A name is unknown or occurs twice, or the labels are not classes.
         """
+        self.require_classes(f"Dataset({self.name}).keep_classes")
         unknown = [name for name in classes if name not in self.classes]
         if unknown or isinstance(classes, str) or not classes or len(set(classes)) != len(classes):
             raise OptionError(
@@ -192,17 +263,21 @@ class Dataset:
         return replace(self, labels=labels[kept], classes=tuple(classes), **parts)
 
     def _ranks(self, seed: int) -> tuple[Array, Array]:
-        """Return each image's rank within its class, in the order of random keys, and the size of the class."""
+        """Return each image's rank within its class, in the order of random keys, and the size of the class.
+
+        Images with numbers in place of classes are ranked together.
+        """
         key = keys(int(self.index.max(initial=-1)) + 1, seed, SPLIT)[self.index]
-        order = np.lexsort((key, self.labels))
-        sizes = np.bincount(self.labels, minlength=len(self.classes))
+        labels = self.labels if self.task == "classification" else np.zeros(len(self), np.int64)
+        order = np.lexsort((key, labels))
+        sizes = np.bincount(labels, minlength=len(self.classes))
         first = np.cumsum(sizes) - sizes
         rank = np.empty(len(self), np.int64)
-        rank[order] = np.arange(len(self)) - first[self.labels[order]]
-        return rank, sizes[self.labels]
+        rank[order] = np.arange(len(self)) - first[labels[order]]
+        return rank, sizes[labels]
 
     def split(self, fraction: float, *, seed: int = 0) -> tuple[Dataset, Dataset]:
-        """Set aside a fraction of every class for validation.
+        """Set aside a fraction of every class for validation, or of all images if the labels are numbers.
 
         Each image has a 64-bit key: output number `index` of PCG64 seeded by (seed, split). Of a class of n images, the
         round(fraction * n) with the smallest keys are set aside (halves round up, at least one image stays). Both parts
@@ -252,8 +327,9 @@ class Dataset:
         Raises
         ------
         OptionError
-            A class has fewer images.
+            A class has fewer images, or the labels are not classes.
         """
+        self.require_classes(f"Dataset({self.name}).limit")
         short = {name: n for name, n in self.counts().items() if n < per_class}
         if per_class < 1 or short:
             raise OptionError(
@@ -264,6 +340,19 @@ class Dataset:
         return self.take(np.flatnonzero(rank < per_class))
 
 
+def named_targets(targets: Sequence[str], most: int = 4) -> str:
+    """Return the names of targets in words, the first of many.
+
+    Examples
+    --------
+    >>> named_targets(["price in $"]), named_targets(["x", "y"])
+    ('target price in $', '2 targets (x, y)')
+    """
+    if len(targets) == 1:
+        return "target" if targets[0] == "target" else f"target {targets[0]}"
+    return f"{len(targets)} targets ({', '.join([*targets[:most], *(['...'] if len(targets) > most else [])])})"
+
+
 class _ResizedDataset(Dataset):
     """Data set whose images are resized when they are used, so that a part can be taken first."""
 
@@ -271,7 +360,7 @@ class _ResizedDataset(Dataset):
     _size: tuple[int, int]
 
     def __init__(self, stored: Dataset, size: tuple[int, int]) -> None:
-        parts = {name: getattr(stored, name) for name in ("labels", "classes", "name", "index")}
+        parts = {name: getattr(stored, name) for name in ("labels", "classes", "targets", "name", "index")}
         for name, value in {**parts, "_stored": stored, "_size": size}.items():
             object.__setattr__(self, name, value)
 

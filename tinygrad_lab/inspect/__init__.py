@@ -3,6 +3,7 @@
 from tinygrad_lab.inspect.causes import Cause
 from tinygrad_lab.inspect.curves import draw_curves, save_curves
 from tinygrad_lab.inspect.draw import Drawing, draw, draw_blocks, draw_model
+from tinygrad_lab.inspect.estimates import Estimate, RegressionReport
 from tinygrad_lab.inspect.explain import BackwardStep, Explanation, Flow, Gradient, Values, explain_backward
 from tinygrad_lab.inspect.graph import draw_graph
 from tinygrad_lab.inspect.page import run_page
@@ -27,12 +28,14 @@ __all__ = [
     "Cause",
     "ClassScore",
     "Drawing",
+    "Estimate",
     "Explanation",
     "Flow",
     "Gradient",
     "Place",
     "PlaneContributions",
     "Prediction",
+    "RegressionReport",
     "Report",
     "Results",
     "Run",

@@ -1,4 +1,4 @@
-"""Curves of a run: loss and accuracy of each epoch, as a picture."""
+"""Curves of a run: loss and headline score of each epoch, as a picture."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tinygrad_lab.files.parsing import from_json, read_text
 from tinygrad_lab.files.writing import write_atomically
 from tinygrad_lab.train.callbacks import Metrics
 from tinygrad_lab.train.folder import read_run
+from tinygrad_lab.train.metrics import headline_in
 from tinygrad_lab.train.range_test import RangeTest
 from tinygrad_lab.train.state import check_history
 
@@ -50,7 +51,8 @@ def read_history(path: Path) -> list[Metrics]:
     """
     who = f"curves: {path}"
     history = [_with_nan(from_json(line, who)) for line in read_text(path, who).splitlines()]
-    check_history(history, [split for split in ("test", "validation") if history and split in history[-1]])
+    splits = [split for split in ("test", "validation") if history and split in history[-1]]
+    check_history(history, splits, headline=headline_in(history[-1] if history else {}).name)
     return history
 
 
@@ -107,17 +109,21 @@ def saved(figure: Any, format: str, *, dpi: float) -> bytes:
 
 
 def draw_curves(history: Sequence[Metrics], title: str, *, augmented: bool = False) -> bytes:
-    """Return a PNG with loss and accuracy on training, test and validation data. The title is plain text, not TeX."""
+    """Return a PNG with loss and headline score on training, test and validation data.
+
+    The title is plain text, not TeX.
+    """
+    score = headline_in(history[-1])
     figure = _figure(size=(8, 3.2))
     epochs = [m["epoch"] for m in history]
-    for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    for axes, key in zip(figure.subplots(1, 2), ("loss", score.name), strict=True):
         axes.plot(epochs, [m[key] for m in history], label="training (augmented)" if augmented else "training")
         if "test" in history[-1]:
             axes.plot(epochs, [m["test"][key] for m in history], label="test")
         if "validation" in history[-1]:
             axes.plot(epochs, [m["validation"][key] for m in history], label="validation", alpha=0.6)
         axes.set_xlabel("epoch")
-        axes.set_ylabel(key)
+        axes.set_ylabel(str(score) if key == score.name else key)
         axes.legend()
         axes.grid(alpha=0.3)
     return _png(figure, title)

@@ -1,7 +1,8 @@
 """Plots of experiments over their seeds: curves, a comparison of variants, and accuracy against a setting.
 
 A plot of the results of one recipe, from the results that `tinygrad_lab.train.results` gathers or reads. Curves show
-accuracy against epoch. Bars show errors from 0, so that their lengths may be compared.
+accuracy against epoch. Bars show errors from 0, so that their lengths may be compared. For targets that are numbers, R²
+takes the place of accuracy, and 1 - R² that of the error.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ import numpy as np
 from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.files.writing import write_atomically, writing
 from tinygrad_lab.inspect.curves import saved, shortened
-from tinygrad_lab.train.evaluation import FIGURES, percent
+from tinygrad_lab.train.evaluation import FIGURES
+from tinygrad_lab.train.metrics import Score
 from tinygrad_lab.train.recipe import split_name
-from tinygrad_lab.train.results import compared_at, distinctions, judged, recipe_of
+from tinygrad_lab.train.results import compared_at, distinctions, headline_of, judged, recipe_of
 
 _FORMATS = (".svg", ".png")
 WIDTH = 7.2  # inches
@@ -71,9 +73,15 @@ class _Experiment:
     label: str
     color: Any
 
+    @property
+    def score(self) -> Score:
+        """The headline score: accuracy or R²."""
+        return headline_of(self.result)
+
     def curves(self, split: str) -> list[list[float]]:
-        """Return the accuracies in percent after each epoch, for each seed that has any."""
-        return [[100 * value for value in curve] for curve in self.result.get(f"{split}_curves", []) if curve]
+        """Return the headline scores after each epoch as they are drawn, for each seed that has any."""
+        scale, curves = self.score.scale, self.result.get(f"{split}_curves", [])
+        return [[scale * value for value in curve] for curve in curves if curve]
 
 
 def plots(results: Iterable[Result]) -> list[Plot]:
@@ -133,7 +141,7 @@ def _curves(title: str, experiments: Sequence[_Experiment], about: Mapping[str, 
     splits = [split for split in _SPLITS if any(one.curves(split) for one in experiments)]
     if not splits:
         return None
-    published = about.get("published_accuracy")
+    published, score = about.get("published_accuracy"), experiments[0].score
     ends = [one for one in experiments if not one.curves(_split(one))]
 
     def draw(figure: Any) -> None:
@@ -148,7 +156,7 @@ def _curves(title: str, experiments: Sequence[_Experiment], about: Mapping[str, 
         if published is not None:
             label = f"published, test images: {100 * published:.2f} %"
             panels[-1].axhline(100 * published, color=_INK, linestyle="--", linewidth=1.2, label=label)
-        panels[0].set_ylabel("accuracy in %")
+        panels[0].set_ylabel(f"{score}{score.unit}")
         entries = [entry for axes in panels for entry in zip(*axes.get_legend_handles_labels(), strict=True)]
         known = {label: handle for handle, label in entries}
         figure.legend(known.values(), known, loc="outside lower center", ncols=min(len(known), 2))
@@ -161,7 +169,7 @@ def _curves(title: str, experiments: Sequence[_Experiment], about: Mapping[str, 
     return Plot(
         "curves",
         title,
-        f"Accuracy in percent against epoch on {', '.join(splits)} images. {said}{line}",
+        f"{_capital(score)} against epoch on {', '.join(splits)} images. {said}{line}",
         f"{line_says}{end}{_published(about)}",
         2.7 + 0.09 * (len(experiments) + 3),
         draw,
@@ -174,7 +182,8 @@ def _course(one: _Experiment, splits: Sequence[str]) -> str:
     for split in splits:
         if curves := one.curves(split):
             mean = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
-            found.append(f"from {mean[0]:.1f} to {mean[-1]:.1f} ({split}, {_seeds(len(curves))})")
+            first, last = (f"{end:.1f}" if one.score.percent else f"{end:.3f}" for end in (mean[0], mean[-1]))
+            found.append(f"from {first} to {last} ({split}, {_seeds(len(curves))})")
     return ", ".join(found) or "without a curve"
 
 
@@ -202,11 +211,11 @@ def _band(axes: Any, one: _Experiment, split: str) -> None:
 def _ends(axes: Any, experiments: Sequence[_Experiment]) -> None:
     """Draw the accuracies after the last epoch, on the images that the runs were evaluated on."""
     for one in experiments:
-        last = one.result["last"]
+        last, scale = one.result["last"], one.score.scale
         axes.errorbar(
             one.result["epochs"],
-            100 * last["mean"],
-            100 * last["std"] if len(last["values"]) > 1 else None,
+            scale * last["mean"],
+            scale * last["std"] if len(last["values"]) > 1 else None,
             color=one.color,
             marker="D",
             capsize=3,
@@ -224,17 +233,18 @@ def _comparison(title: str, experiments: Sequence[_Experiment], about: Mapping[s
     figure_name = compared_at(*(one.result for one in experiments))
     found = [one.result[figure_name] for one in experiments]
     images = " or ".join(dict.fromkeys(_split(one) for one in experiments))
-    words = [percent(one.result[figure_name]) + _difference(one, experiments[0]) for one in experiments]
-    published = about.get("published_accuracy")
+    words = [one.score.spread(one.result[figure_name]) + _difference(one, experiments[0]) for one in experiments]
+    published, score = about.get("published_accuracy"), experiments[0].score
+    scale, error_in = score.scale, f"error in % of the {images} images" if score.percent else f"1 - {score}, {images}"
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         for row, (one, spread) in enumerate(zip(experiments, found, strict=True)):
             several = len(spread["values"]) > 1
-            error, std = 100 * (1 - spread["mean"]), 100 * spread["std"] if several else None
+            error, std = scale * (1 - spread["mean"]), scale * spread["std"] if several else None
             axes.barh(row, error, 0.62, xerr=std, color=one.color, alpha=0.75, ecolor=_INK, capsize=3, linewidth=0)
             if several:
-                values = [100 * (1 - value) for value in spread["values"]]
+                values = [scale * (1 - value) for value in spread["values"]]
                 axes.plot(values, [row] * len(values), ".", color=_INK, markersize=3.5)
         if published is not None:
             axes.axvline(100 * (1 - published), color=_INK, linestyle="--", linewidth=1.2)
@@ -245,7 +255,7 @@ def _comparison(title: str, experiments: Sequence[_Experiment], about: Mapping[s
         rows = range(len(experiments))
         axes.set_yticks(rows, [f"{one.label}{_on(one)}" for one in experiments])
         axes.secondary_yaxis("right").set_yticks(rows, words)
-        axes.set(xlabel=f"error in % of the {images} images", xlim=(0, None))
+        axes.set(xlabel=error_in, xlim=(0, None))
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
 
@@ -253,12 +263,22 @@ def _comparison(title: str, experiments: Sequence[_Experiment], about: Mapping[s
     return Plot(
         "comparison",
         title,
-        f"Bars of the errors of {len(experiments)} experiments; accuracies in percent: {rows}".replace("\n", ", "),
-        f"Bars: mean error, {FIGURES[figure_name]}. Error bars: standard deviation. Dots: seeds. Right: accuracy, and "
+        f"Bars of the errors of {len(experiments)} experiments; {_plural(score)}: {rows}".replace("\n", ", "),
+        f"Bars: mean error, {FIGURES[figure_name]}. Error bars: standard deviation. Dots: seeds. Right: {score}, and "
         f"the difference from {experiments[0].label} with the interval of the verdict.{_published(about)}",
         0.9 + 0.44 * len(experiments),
         draw,
     )
+
+
+def _capital(score: Score) -> str:
+    """Return the beginning of a sentence about values of a score."""
+    name = str(score)
+    return f"{name[0].upper()}{name[1:]}{' in percent' * score.percent}"
+
+
+def _plural(score: Score) -> str:
+    return "accuracies in percent" if score.name == "accuracy" else f"values of {score}"
 
 
 def _split(one: _Experiment) -> str:
@@ -274,8 +294,9 @@ def _difference(one: _Experiment, first: _Experiment) -> str:
     found = None if one is first else judged(one.result, first.result)
     if found is None:
         return ""
-    interval = f"{100 * found.level:.4g} %: {100 * found.low:+.2f} to {100 * found.high:+.2f}"
-    return f"\n{100 * found.difference:+.2f} ({interval if math.isfinite(found.high) else 'one seed: no interval'})"
+    low, high, difference = (one.score.number(v, sign="+") for v in (found.low, found.high, found.difference))
+    interval = f"{100 * found.level:.4g} %: {low} to {high}"
+    return f"\n{difference} ({interval if math.isfinite(found.high) else 'one seed: no interval'})"
 
 
 def _against(title: str, experiments: Sequence[_Experiment], about: Mapping[str, Any]) -> Plot | None:
@@ -292,13 +313,15 @@ def _against(title: str, experiments: Sequence[_Experiment], about: Mapping[str,
     if not lines or len(places) < 2:
         return None
     figure_name = compared_at(*(one.result for line in lines.values() for one in line.values()))
+    score = experiments[0].score
+    scale = score.scale
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         for number, (label, line) in enumerate(lines.items()):
             xs, found = sorted(line), [line[x].result[figure_name] for x in sorted(line)]
-            means = [100 * spread["mean"] for spread in found]
-            stds = [100 * spread["std"] if len(spread["values"]) > 1 else math.nan for spread in found]
+            means = [scale * spread["mean"] for spread in found]
+            stds = [scale * spread["std"] if len(spread["values"]) > 1 else math.nan for spread in found]
             axes.errorbar(xs, means, stds, color=f"C{number}", marker="o", capsize=3, label=label)
         for number, (label, line) in enumerate(points.items()):
             at, values = zip(*sorted(line), strict=True)
@@ -308,13 +331,13 @@ def _against(title: str, experiments: Sequence[_Experiment], about: Mapping[str,
             axes.set_xscale("log")
         axes.set_xticks(places, [f"{place:,g}" for place in places])
         axes.minorticks_off()
-        axes.set(xlabel=path, ylabel="accuracy in %")
-        errors = axes.secondary_yaxis("right", functions=(lambda right: 100 - right, lambda wrong: 100 - wrong))
-        errors.set_ylabel("error in %")
+        axes.set(xlabel=path, ylabel=f"{score}{score.unit}")
+        errors = axes.secondary_yaxis("right", functions=(lambda right: scale - right, lambda wrong: scale - wrong))
+        errors.set_ylabel("error in %" if score.percent else f"1 - {score}")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
 
     ours = "; ".join(
-        f"{label}: {', '.join(f'{percent(line[x].result[figure_name])} at {x:,g}' for x in sorted(line))}"
+        f"{label}: {', '.join(f'{score.spread(line[x].result[figure_name])} at {x:,g}' for x in sorted(line))}"
         for label, line in lines.items()
     )
     theirs = "".join(
@@ -324,7 +347,7 @@ def _against(title: str, experiments: Sequence[_Experiment], about: Mapping[str,
     return Plot(
         "setting",
         title,
-        f"Accuracy in percent against {path}. {ours}{theirs}",
+        f"{_capital(score)} against {path}. {ours}{theirs}",
         f"Points: mean over the seeds, {FIGURES[figure_name]}. Error bars: standard deviation."
         f"{_published(about, 'published_points')}",
         3.3,

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_lab.tables import html_table
-from tinygrad_lab.train.evaluation import percent
 from tinygrad_lab.train.recipe import find_recipe, recipe_names, split_name
-from tinygrad_lab.train.results import comparisons, read_results
+from tinygrad_lab.train.results import comparisons, headline_of, read_results
 
 _FIGURES = ("chosen_on_validation", "last", "best_on_test")  # test accuracy at three epochs
 _HEAD = ("recipe", "epochs × seeds", "test %, epoch chosen on validation", "test %, last epoch", "test %, best epoch")
@@ -107,4 +106,7 @@ def _diverges(name: str) -> bool:
 
 
 def _cells(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
-    return (name, f"{found['epochs']} × {len(found['seeds'])}", *(percent(found.get(figure)) for figure in _FIGURES))
+    score = headline_of(found)
+    cells = [score.spread(found.get(figure)) for figure in _FIGURES]
+    told = cells if score.percent else [f"{score} {cell}" if cell != "-" else cell for cell in cells]
+    return (name, f"{found['epochs']} × {len(found['seeds'])}", *told)

@@ -12,12 +12,14 @@ import numpy as np
 
 from tinygrad_lab.autograd.settings import no_grad
 from tinygrad_lab.autograd.tape import unbox
-from tinygrad_lab.backend import Array, namespace
+from tinygrad_lab.backend import Array, backend_of, namespace
 from tinygrad_lab.data import Compose, Dataset, find_source, load, pad_sequences
+from tinygrad_lab.data.dataset import named_targets
 from tinygrad_lab.data.resizing import resize_bilinear
 from tinygrad_lab.data.sources.image_folder import read_picture
 from tinygrad_lab.errors import ConfigError, DTypeError, NonFiniteError, OptionError, ShapeError, StateError
 from tinygrad_lab.inspect.cut import cut
+from tinygrad_lab.inspect.estimates import Estimate, RegressionReport, joined_estimates
 from tinygrad_lab.inspect.planes import check_planes, prune
 from tinygrad_lab.inspect.prediction import Prediction, Report, joined
 from tinygrad_lab.kernels.blas import one_blas_thread
@@ -25,7 +27,7 @@ from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.tables import html_table
 from tinygrad_lab.tensor import Tensor, tensor
 from tinygrad_lab.train.build import build_network, evaluation_loader, read_split
-from tinygrad_lab.train.evaluation import device_of, probabilities
+from tinygrad_lab.train.evaluation import device_of, numbers_of, probabilities
 from tinygrad_lab.train.folder import count_test_look
 from tinygrad_lab.train.manifest import MANIFEST, Manifest, read_manifest
 from tinygrad_lab.train.recipe import Recipe, find_recipe
@@ -66,7 +68,8 @@ class Run:
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.image))
-        what = f"{self.recipe['model']['name']}, {self._noun} of shape {shape}, {len(self.classes)} classes"
+        labels = named_targets(self.targets) if self.targets else f"{len(self.classes)} classes"
+        what = f"{self.recipe['model']['name']}, {self.noun} of shape {shape}, {labels}"
         return f"Run({self.folder}: {what}, {self.weights} weights)"
 
     def _repr_html_(self) -> str:
@@ -74,7 +77,7 @@ class Run:
             ("folder", str(self.folder)),
             ("network", str(self.recipe["model"]["name"])),
             ("images", "×".join(map(str, self.image))),
-            ("classes", ", ".join(self.classes)),
+            ("targets", ", ".join(self.targets)) if self.targets else ("classes", ", ".join(self.classes)),
             ("weights", self.weights),
             ("versions", ", ".join(f"{name} {version}" for name, version in self.manifest.versions.items())),
         ]
@@ -82,8 +85,13 @@ class Run:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes, in the order of the network's outputs."""
+        """The names of the classes, in the order of the network's outputs; none if it predicts numbers."""
         return tuple(self.manifest.classes)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of the numbers that the network predicts, in the order of its outputs; none for classes."""
+        return tuple(self.manifest.targets)
 
     @property
     def image(self) -> tuple[int, ...]:
@@ -94,14 +102,14 @@ class Run:
         return self.manifest.image
 
     @property
-    def _noun(self) -> str:
+    def noun(self) -> str:
+        """What the examples are: images, sequences or rows."""
         return self.manifest.examples or ("images" if len(self.image) == 3 else "sequences or rows")
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Height, width and channels of an image after preprocessing, or the length of a sequence or row."""
-        blank = Dataset(np.zeros((2, *self.image), np.uint8), np.zeros(2, np.int64))
-        return shape_after(self.preprocessing, blank)
+        return shape_after(self.preprocessing, self._unlabeled(np.zeros((2, *self.image), np.uint8)))
 
     def require_images(self) -> None:
         """Check that the examples are images.
@@ -113,12 +121,14 @@ class Run:
         """
         if len(self.image) != 3:
             raise ShapeError(
-                f"{self._who}: expected images, got {self._noun} of length {self.image[0]}; tgl.load_run(folder) has "
+                f"{self._who}: expected images, got {self.noun} of length {self.image[0]}; tgl.load_run(folder) has "
                 "the methods predict and evaluate for them"
             )
 
-    def predict(self, images: Any) -> Prediction:
+    def predict(self, images: Any) -> Any:
         """Return the probabilities of the classes for one or more images, sequences of integers, or rows.
+
+        A network that was trained on numbers predicts numbers, in the targets' own units.
 
         Paths and PIL images are turned upright, converted to gray or color as the network needs it, and resized with
         smoothing, as the data set ``image_folder`` does. Arrays are resized as `Dataset.resize` does. Then the
@@ -129,6 +139,11 @@ class Run:
         images : array, path, PIL image, or a list of them
             Arrays are uint8, or floats from 0 to 1. A network for sequences takes one sequence or a list of sequences,
             none of them longer than in training. A network for rows takes numbers, as many for each row as in training.
+
+        Returns
+        -------
+        Prediction or Estimate
+            Probabilities of classes, or predicted numbers.
 
         Shapes
         ------
@@ -144,7 +159,7 @@ class Run:
         NonFiniteError
             The outputs are not finite.
         """
-        return joined([self._predict(self._unlabeled(batch)) for batch in self._batches(images)])
+        return self._joined([self._predict(self._unlabeled(batch)) for batch in self._batches(images)])
 
     def prepare(self, images: Any) -> Array:
         """Return images as the network takes them: in its size, and with the run's preprocessing.
@@ -224,12 +239,14 @@ class Run:
         return replace(self, model=prune(self.model, more, layer=found.path))
 
     def _unlabeled(self, images: Array) -> Dataset:
-        return Dataset(images, np.zeros(len(images), np.int64), classes=self.classes, name="images")
+        labels: Any = np.zeros((len(images), len(self.targets)), np.float32) if self.targets else None
+        labels = np.zeros(len(images), np.int64) if labels is None else labels
+        return Dataset(images, labels, classes=self.classes, targets=self.targets, name="images")
 
     def evaluate(
         self, data: Dataset | str | None = None, *, split: str | None = None, root: str | os.PathLike[str] | None = None
-    ) -> Report:
-        """Return accuracy, confusion and calibration on labeled images.
+    ) -> Any:
+        """Return accuracy, confusion and calibration on labeled images, or the errors of predicted numbers.
 
         An evaluation on the test split of the run's own data counts as a look at these images (``test_looks`` in the
         run's ``result.json``). If it cannot be counted, for example in a read-only folder, a warning is logged.
@@ -245,12 +262,17 @@ class Run:
         root : path, optional
             The data folder; by default the one that the run was trained with.
 
+        Returns
+        -------
+        Report or RegressionReport
+            For classes, or for target numbers.
+
         Raises
         ------
         DataError
             The data are missing or damaged.
         OptionError
-            There is no such split, or the data have no images of the run's classes.
+            There is no such split, or the data have no images of the run's classes, or other targets.
         ShapeError
             The images have another number of channels, or the sequences or rows another length.
         """
@@ -259,13 +281,15 @@ class Run:
             data, title = self._load(data, split, self.manifest.root if root is None else os.fspath(root))
         found = self._renumbered(data)
         if len(self.image) != len(found.shape) or (len(self.image) == 1 and found.shape != self.image):
-            what = f"{self._noun} of shape {self.image}"
+            what = f"{self.noun} of shape {self.image}"
             raise ShapeError(f"{self._who}: expected {what}, got {found.shape} in {found.name!r}")
         if found.shape[-1] != self.image[-1]:
             raise ShapeError(self._misfit(f"{found.shape[-1]} in {found.name!r}"))
         prediction = self._predict(self._resized(found))
         if not isinstance(given, Dataset) and title == f"{own} test":
             count_test_look(self.folder)
+        if isinstance(prediction, Estimate):
+            return RegressionReport(str(title), prediction, found.labels)
         return Report(str(title), prediction, found.labels)
 
     def _load(self, name: str | None, split: str | None, root: str | None) -> tuple[Dataset, str]:
@@ -285,7 +309,11 @@ class Run:
         return data.resize((self.image[0], self.image[1])) if data.noun == "images" else data
 
     def _renumbered(self, data: Dataset) -> Dataset:
-        """Return a data set with the numbers that this network has for its classes."""
+        """Return a data set with the numbers that this network has for its classes, or with its targets."""
+        if data.targets != self.targets:
+            wanted = f"targets {list(self.targets)}" if self.targets else f"classes {list(self.classes)}"
+            got = f"targets {list(data.targets)}" if data.targets else f"classes {list(data.classes)}"
+            raise OptionError(f"{self._who}: expected data with the {wanted}, got {data.name!r} with the {got}")
         if data.classes == self.classes:
             return data
         shared = [name for name in self.classes if name in data.classes]
@@ -305,18 +333,29 @@ class Run:
     def _misfit(self, got: str) -> str:
         return f"{self._who}: expected images of {self.image[2]} channels (the last axis), got {got}"
 
-    def _predict(self, data: Dataset) -> Prediction:
+    def _predict(self, data: Dataset) -> Prediction | Estimate:
         """Return the predictions for images of the network's size."""
         found = []
         with no_grad(), one_blas_thread():
             for images, _ in evaluation_loader(data, self.preprocessing, device=device_of(self.model)):
-                found.append(self._probabilities(self.model(tensor(images))))
-        return joined(found)
+                found.append(self._found(self.model(tensor(images))))
+        return self._joined(found)
 
-    def _probabilities(self, outputs: Any) -> Prediction:
-        array = probabilities(outputs)
+    def _joined(self, parts: Sequence[Any]) -> Prediction | Estimate:
+        return joined_estimates(parts) if self.targets else joined(parts)
+
+    def _numbers(self, outputs: Any) -> Array:
+        """Return the network's outputs in the targets' own units, as an array of NumPy."""
+        values = numbers_of(outputs, self.preprocessing)
+        return backend_of(values).to_numpy(values)
+
+    def _found(self, outputs: Any) -> Prediction | Estimate:
+        """Return the probabilities or numbers that the network's outputs are."""
+        array = self._numbers(outputs) if self.targets else probabilities(outputs)
         if not np.isfinite(array).all():
             raise NonFiniteError(f"{self._who}: expected finite outputs, got NaN; look at the images and the weights")
+        if self.targets:
+            return Estimate(self.targets, array)
         more = (f"output {i}" for i in range(len(self.classes), array.shape[1]))  # outputs without a class
         return Prediction((*self.classes, *more), array)
 
@@ -340,14 +379,14 @@ class Run:
         """Return sequences, filled up, or rows of features."""
         given = unbox(given) if isinstance(given, Tensor) else given
         if isinstance(given, (str, os.PathLike)) or not hasattr(given, "__len__"):
-            raise DTypeError(f"{self._who}: expected {self._noun} of numbers, got {type(given).__name__}")
+            raise DTypeError(f"{self._who}: expected {self.noun} of numbers, got {type(given).__name__}")
         given = given if not len(given) or np.ndim(given[0]) else [given]
         if not len(given):
-            raise OptionError(f"{self._who}: expected at least one of the {self._noun}, got none")
-        if self._noun == "rows":
+            raise OptionError(f"{self._who}: expected at least one of the {self.noun}, got none")
+        if self.noun == "rows":
             return self._features(given)
         floats = all(np.asarray(row).dtype.kind == "f" and np.shape(row) == self.image for row in given)
-        if floats and self._noun != "sequences":  # an older run, whose manifest does not distinguish them
+        if floats and self.noun != "sequences":  # an older run, whose manifest does not distinguish them
             return np.asarray(given, np.float32)
         return pad_sequences(given, self.image[0])
 

@@ -14,12 +14,13 @@ from tinygrad_lab.losses.classification import (
     nll,
     softmax_cross_entropy,
 )
-from tinygrad_lab.losses.reduction import reduce
+from tinygrad_lab.losses.reduction import compares, reduce
 from tinygrad_lab.losses.regression import huber, mae, mse
 
 __all__ = [
     "auxiliary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "compares",
     "hinge",
     "huber",
     "kernels",

@@ -6,8 +6,10 @@ from typing import Any
 
 from tinygrad_lab.errors import OptionError
 from tinygrad_lab.losses.classification import softmax_cross_entropy
+from tinygrad_lab.losses.reduction import compares
 
 
+@compares("classes")
 def auxiliary_cross_entropy(
     logits: Any, labels: Any, *, weight: float = 0.3, reduction: str = "mean", label_smoothing: float = 0.0
 ) -> Any:

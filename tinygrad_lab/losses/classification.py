@@ -12,6 +12,7 @@ from tinygrad_lab.losses.reduction import (
     as_target,
     check_classes,
     check_labels,
+    compares,
     nan_at,
     one_hot,
     reduce,
@@ -64,6 +65,7 @@ cross_entropy.defvjp(
 cross_entropy_grad.defvjp("g", "x", "target", _grad_rule)
 
 
+@compares("classes")
 @in_floats
 def softmax_cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean", label_smoothing: float = 0.0) -> Any:
     r"""Cross entropy between target classes and the softmax of logits.
@@ -129,6 +131,7 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean", 
     return reduce(spoil(cross_entropy(logits, target, smoothing=label_smoothing), spoiled), reduction, who)
 
 
+@compares("classes")
 @in_floats
 def nll(log_probabilities: Any, labels: Any, *, reduction: str = "mean") -> Any:
     r"""Negative log-likelihood of the target classes.
@@ -348,6 +351,7 @@ def hinge(scores: Any, target: Any, *, margin: float = 1.0, reduction: str = "me
     return reduce(spoil(relu(margin - target * scores), spoiled), reduction, "hinge")
 
 
+@compares("classes")
 @in_floats
 def multiclass_hinge(scores: Any, labels: Any, *, margin: float = 1.0, reduction: str = "mean") -> Any:
     r"""Hinge loss of several classes: how far the target's score falls short of each other score plus a margin.

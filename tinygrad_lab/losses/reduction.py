@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 from tinygrad_lab.autograd.settings import SETTINGS
 from tinygrad_lab.autograd.tape import unbox
@@ -11,6 +12,21 @@ from tinygrad_lab.errors import DTypeError, OptionError, ShapeError
 from tinygrad_lab.ops import reductions
 from tinygrad_lab.ops.operands import as_operand
 from tinygrad_lab.ops.widths import expect_real
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compares(what: Literal["numbers", "classes"]) -> Callable[[F], F]:
+    """Return a decorator that says what a loss compares with its predictions: target numbers, or class numbers.
+
+    Training refuses a loss for the other kind of targets. A loss without this mark is accepted for both.
+    """
+
+    def mark(loss: F) -> F:
+        vars(loss)["compares"] = what
+        return loss
+
+    return mark
 
 
 def reduce(losses: Any, reduction: str, who: str = "reduce") -> Any:

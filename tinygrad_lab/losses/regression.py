@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_lab.errors import OptionError
-from tinygrad_lab.losses.reduction import as_target, reduce
+from tinygrad_lab.losses.reduction import as_target, compares, reduce
 from tinygrad_lab.ops.arithmetic import absolute, clip
 from tinygrad_lab.ops.elementary import square
 from tinygrad_lab.ops.widths import in_floats
 
 
+@compares("numbers")
 @in_floats
 def mse(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     r"""Squared error.
@@ -59,6 +60,7 @@ def mse(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     return reduce(square(prediction - as_target("mse", target, prediction)), reduction, "mse")
 
 
+@compares("numbers")
 @in_floats
 def mae(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     r"""Absolute error.
@@ -106,6 +108,7 @@ def mae(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     return reduce(absolute(prediction - as_target("mae", target, prediction)), reduction, "mae")
 
 
+@compares("numbers")
 @in_floats
 def huber(prediction: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean") -> Any:
     r"""Squared error near the target, absolute error far from it.

@@ -51,7 +51,7 @@ class Parallel:
 
 @dataclass(frozen=True)
 class _Found:
-    """What blocks add up: gradients, and in float64 the loss, right answers, used parameters and buffers."""
+    """What blocks add up: gradients, and in float64 the loss, headline score, used parameters and buffers."""
 
     gradient: Array
     numbers: Array
@@ -74,6 +74,7 @@ class BlockSteps(PlainSteps):
     def __init__(self, trainer: SteppedTraining, parallel: Parallel) -> None:
         super().__init__(trainer)
         self.parallel, self.group = parallel, parallel.group
+        self.results = 0  # how many numbers of a batch the trainer sums: its loss, and those of its headline score
 
     def take(self, x: Array, labels: Array, *, share: float, update: bool) -> Array:
         """Take a step with the images of this rank, and return the contribution of the whole batch to the sums."""
@@ -85,11 +86,11 @@ class BlockSteps(PlainSteps):
                 trainer.model.steps = before.steps  # so that the same random numbers are drawn again
                 raise NonFiniteError(self._explain(x, labels, math.isfinite(mine.numbers[0])))
             gradient = self.group.all_sum(mine.gradient, fast=self.parallel.fast_sums)
-            self._assign(gradient * gradient.dtype.type(share), numbers[2:], buffers, device_name(x))
+            self._assign(gradient * gradient.dtype.type(share), numbers[self.results :], buffers, device_name(x))
             trainer.check_gradients()
         if update:
             trainer.update()
-        return transfer(numbers[:2].copy(), device_name(x))
+        return transfer(numbers[: self.results].copy(), device_name(x))
 
     def _of_rank(self, x: Array, labels: Array) -> tuple[_Found, list[Any]]:
         """Return the sum over the blocks of this rank, and the buffers that they change."""
@@ -126,7 +127,8 @@ class BlockSteps(PlainSteps):
             np.zeros(math.prod(node.shape), node.dtype) if g is None else backend_of(g).to_numpy(g).reshape(-1)
             for node, g in zip(nodes, gradients, strict=True)
         ]
-        result = of_batch(value, logits, labels)
+        result = of_batch(value, logits, labels, self.trainer.headline)
+        self.results = len(result)
         changes = [backend_of(new).to_numpy(new).astype(float).reshape(-1) for _, new in part.updates.values()]
         numbers = [
             backend_of(result).to_numpy(result),

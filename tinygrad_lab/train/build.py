@@ -26,6 +26,7 @@ from tinygrad_lab.optim.schedules import Schedule
 from tinygrad_lab.train.blocks import Parallel
 from tinygrad_lab.train.callbacks import EarlyStopping, GradientNorms
 from tinygrad_lab.train.capture import check_graphs
+from tinygrad_lab.train.metrics import TASKS, Metric
 from tinygrad_lab.train.recipe import BATCH_SIZE, NO_SETTINGS, TEST, Recipe
 from tinygrad_lab.train.shapes import check_images, check_weights, dummy_images
 from tinygrad_lab.train.trainer import Trainer
@@ -89,7 +90,7 @@ def assemble_trainer(
     """Return the trainer of a recipe for a given network and given loaders; see `build_trainer`."""
     training, device = recipe["training"], batches.device
     model.to(device)
-    loss = _loss(recipe["loss"], len(batches.dataset.classes))
+    loss = _loss(recipe["loss"], batches.dataset)
     optimizer: Optimizer = registry.optimizers.make(recipe["optimizer"], model.parameters())
     optimizer.in_place = True  # nothing else holds the network's arrays
     schedule = _schedule(recipe["schedule"], training["epochs"]) if recipe["schedule"] else None
@@ -110,7 +111,7 @@ def assemble_trainer(
         read_every=training.get("read_every"),
         capture=training.get("capture", False),
         precision=training.get("precision", "float32"),
-        metrics={name: registry.metrics[name] for name in training.get("metrics", ()) if name != "accuracy"},
+        metrics=_metrics(recipe, batches.dataset),
         parallel=None if batches.shard is None else _parallel(training, group),
     )
     if norms is not None:
@@ -186,6 +187,13 @@ def begin_together(trainer: Trainer, recipe: Recipe, group: Group) -> None:
         variable.assign(transfer(group.broadcast(variable.value), variable.device))
 
 
+def _metrics(recipe: Recipe, data: Dataset) -> dict[str, Metric]:
+    """Return the metrics that a recipe names, without the headline score of the data's task."""
+    named = {name: registry.metrics[name] for name in recipe["training"].get("metrics", ())}
+    named.pop(TASKS[data.task].name, None)
+    return named
+
+
 def build_network(recipe: Recipe) -> Layer:
     """Return the network of a recipe, after a check of its shapes alone that its weights fit into memory."""
     with shapes_only():
@@ -251,13 +259,14 @@ def fitted_pipeline(recipe: Recipe, data: Dataset) -> Compose:
     Raises
     ------
     ConfigError
-        The recipe has an augmentation, but the data are not images.
+        The recipe has an augmentation that cannot change the examples, because they are not images.
     """
-    if recipe.augment and data.noun != "images":
-        first = recipe.augment[0]["name"]
-        who = f"recipe {recipe.name!r}"
-        raise ConfigError(f"{who}: expected no augmentation of {data.noun}, got {first!r}; leave it out")
-    return Compose.from_config(recipe.augment).fit(data)
+    pipeline, who = Compose.from_config(recipe.augment), f"recipe {recipe.name!r}"
+    for step, table in zip(pipeline.steps, recipe.augment, strict=True):
+        if data.noun not in step.examples:
+            what = f"no augmentation of {data.noun}" if data.noun == "sequences" else f"augmentations of {data.noun}"
+            raise ConfigError(f"{who}: expected {what}, got {table['name']!r}; leave it out")
+    return pipeline.fit(data)
 
 
 def open_test(recipe: Recipe, batches: Loader, *, root: str | None) -> Loader | None:
@@ -285,14 +294,14 @@ def evaluation_loader(images: Dataset, augment: Compose, *, device: str) -> Load
     return Loader(images, batch_size=256, shuffle=False, augment=augment.for_evaluation(), workers=0, device=device)
 
 
-def _loss(table: dict[str, Any], classes: int) -> Callable[..., Any]:
+def _loss(table: dict[str, Any], data: Dataset) -> Callable[..., Any]:
     """Return the loss that a table names. A loss checks its options only in a call, so it is called on two rows."""
     loss = registry.losses.bind(table)
     if not loss.keywords:
         return loss
     try:
         with reference_only():  # two rows are not worth compiling for
-            loss(np.zeros((2, classes), np.float32), np.zeros(2, np.int64))
+            loss(np.zeros((2, data.outputs), np.float32), np.zeros_like(data.labels[:2]))
     except OptionError:
         raise
     except Exception:  # the loss may expect outputs of another shape, which the network may have

@@ -10,6 +10,7 @@ from typing import Any
 from tinygrad_lab.errors import ConfigError, OptionError
 from tinygrad_lab.nn.variables import Parameter
 from tinygrad_lab.optim.clipping import gradient_norm
+from tinygrad_lab.train.metrics import headline_in
 
 Metrics = dict[str, Any]
 
@@ -44,7 +45,7 @@ class Callback:
 
 
 class EarlyStopping(Callback):
-    """Ends training when the accuracy on the validation data has not risen for some epochs.
+    """Ends training when the headline score (accuracy or R²) on the validation data has not improved for some epochs.
 
     Parameters
     ----------
@@ -74,13 +75,13 @@ class EarlyStopping(Callback):
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
         """Return a reason to end once the best epoch is `patience` epochs old."""
-        accuracies = [metrics["validation"]["accuracy"] for metrics in history]
-        best = accuracies.index(max(accuracies))  # the first one, since an equal accuracy is not better
+        score = headline_in(history[-1]["validation"])
+        values = [metrics["validation"][score.name] for metrics in history]
+        best = score.best(values)  # the first one, since an equal value is not better
         if len(history) - 1 - best < self.patience:
             return None
-        return (
-            f"no better validation accuracy than {accuracies[best]:.2%} of epoch {best + 1} for {self.patience} epochs"
-        )
+        reached = score.text(values[best])
+        return f"no better validation {score} than {reached} of epoch {best + 1} for {self.patience} epochs"
 
 
 class GradientNorms(Callback):
@@ -150,7 +151,7 @@ class TensorBoard(Callback):
         self.writer.close()
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
-        """Write the newest epoch's loss, accuracy, learning rate and speed."""
+        """Write the newest epoch's loss, headline score, learning rate and speed."""
         import time
 
         from tensorboard.compat.proto.event_pb2 import Event
@@ -158,7 +159,8 @@ class TensorBoard(Callback):
 
         newest = history[-1]
         parts = {"training": newest} | {split: newest[split] for split in ("validation", "test") if split in newest}
-        scalars = {f"{key}/{part}": values[key] for part, values in parts.items() for key in ("loss", "accuracy")}
+        keys = ("loss", headline_in(newest).name)
+        scalars = {f"{key}/{part}": values[key] for part, values in parts.items() for key in keys}
         scalars |= {"learning_rate": newest["lr"], "images_per_second": newest["images_per_second"]}
         summary = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()])
         self.writer.add_event(Event(wall_time=time.time(), step=newest["epoch"], summary=summary))

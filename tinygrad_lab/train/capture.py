@@ -35,6 +35,7 @@ from tinygrad_lab.nn.randomness import KEY_PLACES, draw_base
 from tinygrad_lab.nn.variables import Variable
 from tinygrad_lab.ops.dropping import keys_in_step
 from tinygrad_lab.optim.optimizer import Optimizer
+from tinygrad_lab.train.metrics import HEADLINES, Score
 from tinygrad_lab.train.precision import Arithmetic
 from tinygrad_lab.train.sums import of_batch
 
@@ -75,6 +76,8 @@ class CapturedSteps:
         The precision of loss and update.
     coming : callable, optional
         ``coming(k)`` is the expected learning rate in k steps; by default the current one.
+    headline : Score
+        The score that each step sums beside the loss.
 
     Raises
     ------
@@ -90,6 +93,7 @@ class CapturedSteps:
         device: str,
         arithmetic: Arithmetic,
         coming: Callable[[int], float] | None = None,
+        headline: Score = HEADLINES["accuracy"],
     ) -> None:
         check_graphs(device)
         if not optimizer.by_rates:
@@ -99,6 +103,7 @@ class CapturedSteps:
             )
         self.model, self.optimizer, self.forward, self.device = model, optimizer, forward, device
         self.arithmetic, self.coming = arithmetic, coming or (lambda k: optimizer.lr)
+        self.headline = headline
         self.graphs = MAKERS[device]()
         self.places, self.memory = Places(model), optimizer.memory
         self.layers = list(model.layers().values())
@@ -306,7 +311,7 @@ class _Step:
         with self.draws.inside():
             loss, logits = self.owner.forward(self.x, self.labels)
             self.owner.arithmetic.backward(loss)  # gradient checkpointing draws again here
-        self.batch = of_batch(unbox(loss), logits, self.labels)
+        self.batch = of_batch(unbox(loss), logits, self.labels, self.owner.headline)
         self.rates.advance()
         with self.owner.arithmetic.guarding(optimizer):
             self._update()

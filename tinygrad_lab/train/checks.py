@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tinygrad_lab.arguments import expect
-from tinygrad_lab.data import Loader
+from tinygrad_lab.data import Dataset, Loader
+from tinygrad_lab.data.dataset import named_targets
 from tinygrad_lab.errors import CaptureError, OptionError, warn_once
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.sequential import Sequential
@@ -30,6 +31,7 @@ def check_parts(model: Any, loss: Any, optimizer: Any, batches: Any, judging: Ma
     for path in optimizer.parameters:
         optimizer.expect_not_replaced(path)
     _warn_of_two_softmaxes(model, loss)
+    _check_loss(loss, batches.dataset)
     if learned.isdisjoint(map(id, optimizer.parameters.values())):
         raise OptionError(
             "Trainer: expected an optimizer of the model's parameters, got one of other parameters; make it from "
@@ -44,6 +46,24 @@ def _warn_of_two_softmaxes(model: Layer, loss: Any) -> None:
         last = last[-1]
     if getattr(loss, "func", loss) is losses["softmax_cross_entropy"] and type(last) is layers["softmax"]:
         warn_once("Trainer: the network ends in Softmax, which softmax_cross_entropy applies too; leave out the layer")
+
+
+def _check_loss(loss: Any, data: Dataset) -> None:
+    """Refuse a loss of numbers for data with classes, and a loss of classes for data with target numbers."""
+    function = getattr(loss, "func", loss)
+    kind, name = getattr(function, "compares", None), getattr(function, "__name__", "loss")
+    if kind == "numbers" and data.task == "classification":
+        raise OptionError(
+            f"Trainer: expected a loss of classes for {data.name!r}, whose labels are the numbers of "
+            f"{len(data.classes)} classes, got {name}, which would treat them as quantities; use "
+            "softmax_cross_entropy, or give the data set floats as labels"
+        )
+    if kind == "classes" and data.task == "regression":
+        raise OptionError(
+            f"Trainer: expected a loss of numbers for {data.name!r}, whose labels are floats "
+            f"({named_targets(data.targets)}), got {name}, which compares classes; use mse, or give the data set "
+            "integers as labels"
+        )
 
 
 def check_compatible(schedule: Any, callbacks: Any, clip: Any, validation: Loader | None) -> None:

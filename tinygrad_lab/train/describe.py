@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from tinygrad_lab.data import find_source
+from tinygrad_lab.data import Dataset, find_source
 from tinygrad_lab.nn.variables import Variable
 from tinygrad_lab.train.recipe import TEST, Recipe
 from tinygrad_lab.train.trainer import Trainer
@@ -31,8 +31,18 @@ def _data_line(recipe: Recipe, trainer: Trainer, root: str | None) -> str:
         tested = _test_images(recipe, trainer, root)
         parts += [f"{tested:,} test"] if tested else []
     shape = "x".join(map(str, data.shape))
-    counts = _some(f"{name}: {count:,}" for name, count in data.counts().items())
-    return f"{recipe['data']['name']}: {' + '.join(parts)} {data.noun} {shape}, {len(data.classes)} classes ({counts})"
+    return f"{recipe['data']['name']}: {' + '.join(parts)} {data.noun} {shape}, {_labels(data)}"
+
+
+def _labels(data: Dataset) -> str:
+    """Return the sizes of the classes in words, or the means and deviations of the target numbers."""
+    if data.task == "classification":
+        counts = _some(f"{name}: {count:,}" for name, count in data.counts().items())
+        return f"{len(data.classes)} classes ({counts})"
+    mean, std = data.labels.mean(axis=0, dtype="float64"), data.labels.std(axis=0, dtype="float64")
+    numbers = zip(data.targets, mean, std, strict=True)
+    count = len(data.targets)
+    return f"{count} target number{'s' * (count > 1)} ({_some(f'{name}: {m:.4g} ± {s:.3g}' for name, m, s in numbers)})"
 
 
 def _test_images(recipe: Recipe, trainer: Trainer, root: str | None) -> int | None:

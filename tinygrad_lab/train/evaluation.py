@@ -1,9 +1,10 @@
-"""Evaluation of networks and runs: loss and accuracy, three headline accuracies of a run, and their spread over seeds.
+"""Evaluation of networks and runs: loss and headline score, three figures of a run, and their spread over seeds.
 
-Accuracy on test images varies from epoch to epoch. The best of many epochs is biased upward, because that epoch is
-chosen on the test set. Three accuracies are therefore distinguished, all measured on the test images:
+The headline score is accuracy for classes and R² for targets that are numbers; see `tinygrad_lab.train.metrics`. On
+test images it varies from epoch to epoch. The best of many epochs is biased upward, because that epoch is chosen on the
+test set. Three figures are therefore distinguished, all measured on the test images:
 
-- ``best_on_test``: at the epoch with the best test accuracy, which many publications quote;
+- ``best_on_test``: at the epoch with the best score on the test images, which many publications quote;
 - ``last``: at the last epoch;
 - ``chosen_on_validation``: at the epoch that is best on the validation images. This one is unbiased.
 
@@ -25,11 +26,20 @@ from tinygrad_lab.arguments import expect
 from tinygrad_lab.autograd.settings import no_grad
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.backend import Array, backend_of, device_name, transfer
+from tinygrad_lab.data import Compose, Loader
 from tinygrad_lab.distributed import Group
 from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.ops.activation import softmax
 from tinygrad_lab.tensor import tensor
-from tinygrad_lab.train.metrics import Metric, check_metric_names, class_logits, summed
+from tinygrad_lab.train.metrics import (
+    HEADLINES,
+    TASKS,
+    Metric,
+    Score,
+    check_metric_names,
+    class_logits,
+    headline_in,
+)
 from tinygrad_lab.train.sums import Sums, of_batch, scalar
 
 Loss = Callable[[Any, Any], Any]
@@ -46,17 +56,39 @@ FIGURES = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Result of a model on a data set: mean loss, accuracy, number of images, and means of other metrics."""
+    """Result of a model on a data set: mean loss, headline score, number of images, and other metrics.
+
+    Parameters
+    ----------
+    loss : float
+        The mean loss.
+    score : float
+        The value of the headline score.
+    images : int
+        The number of images.
+    metrics : mapping
+        The values of the other metrics, by name.
+    headline : str
+        The name of the headline score, such as ``"accuracy"`` or ``"r2"``.
+    """
 
     loss: float
-    accuracy: float
+    score: float
     images: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    headline: str = "accuracy"
+
+    @property
+    def accuracy(self) -> float:
+        """The share of right answers, if the data have classes."""
+        if self.headline != "accuracy":
+            raise AttributeError(f"Evaluation: expected targets that are classes for an accuracy; use {self.headline}")
+        return self.score
 
     @property
     def scores(self) -> dict[str, float]:
-        """Accuracy, loss and the other metrics by name."""
-        return {"accuracy": self.accuracy, "loss": self.loss, **self.metrics}
+        """Headline score, loss and the other metrics by name."""
+        return {self.headline: self.score, "loss": self.loss, **self.metrics}
 
 
 def divergence(history: Sequence[Metrics], *, classes: int | None = None) -> str | None:
@@ -101,12 +133,29 @@ def evaluate(
     batches: Iterable[Any],
     metrics: Mapping[str, Metric] = MappingProxyType({}),
     *,
+    headline: Score | None = None,
     group: Group | None = None,
 ) -> Evaluation:
-    """Return the loss, accuracy and other metrics of a model in evaluation mode, and restore its mode.
+    """Return the loss, headline score and other metrics of a model in evaluation mode, and restore its mode.
 
-    Batches are moved to the model's device. The function waits for the device at the end only. If a group of ranks is
-    given, each rank computes every so many-th batch, and all ranks return the same result.
+    Batches are moved to the model's device. The function waits for the device at the end only. If the batches of a
+    loader have standardized targets, the metrics are computed in the targets' own units. The loss is that of training.
+    If a group of ranks is given, each rank computes every so many-th batch, and all ranks return the same result.
+
+    Parameters
+    ----------
+    model : Layer
+        The model.
+    loss : callable
+        ``loss(outputs, labels)``, a scalar.
+    batches : iterable of (images, labels)
+        The data, such as a `Loader` in order.
+    metrics : mapping of name to function
+        Other metrics.
+    headline : Score, optional
+        The headline score; by default that of the task of a loader's data set, and accuracy for other iterables.
+    group : Group, optional
+        The ranks that share the evaluation.
 
     Raises
     ------
@@ -117,23 +166,39 @@ def evaluate(
     """
     expect("evaluate", "batches", batches, Iterable, "pairs of images and labels, such as Loader(data, shuffle=False)")
     check_metric_names("evaluate", metrics)
+    loader = batches if isinstance(batches, Loader) else None
+    headline = headline or (HEADLINES["accuracy"] if loader is None else TASKS[loader.dataset.task])
+    scores = [Score.of(name, metric) for name, metric in metrics.items()]
+    units = loader.augment if loader is not None and loader.dataset.task == "regression" else None
     if group is None or group.size == 1:
-        totals = _totals(model, loss, batches, metrics)
+        totals = _totals(model, loss, batches, headline, scores, units)
     else:
-        rows = [
-            _totals(model, loss, [batch] if number % group.size == group.rank else [], metrics)
+        own = [
+            _totals(model, loss, [batch], headline, scores, units) if number % group.size == group.rank else {}
             for number, batch in enumerate(batches)
         ]
-        table = group.all_sum(np.array([list(row.values()) for row in rows], np.float64))
-        sums = [float(sum(column)) for column in table.T]  # in the order of the batches
-        totals = dict(zip(rows[0], sums, strict=True)) if rows else _totals(model, loss, [], metrics)
-    images = max(1.0, totals["images"])
-    means = {name: totals[f"metric {name}"] / images for name in metrics}
-    return Evaluation(totals["loss"] / images, totals["right"] / images, int(totals["images"]), means)
+        every = group.gather_objects(own)
+        rows = [every[number % group.size][number] for number in range(len(own))]
+        rows = rows or [_totals(model, loss, [], headline, scores, units)]
+        totals = {name: sum(row[name] for row in rows) for name in rows[0]}  # in the order of the batches
+    images = float(totals["images"][0])
+    values = {score.name: score.value(totals.get(f"metric {score.name}", 0.0), images) for score in scores}
+    value = headline.value(totals["right"], images)
+    return Evaluation(float(totals["loss"][0]) / max(1.0, images), value, int(images), values, headline.name)
 
 
-def _totals(model: Layer, loss: Loss, batches: Iterable[Any], metrics: Mapping[str, Metric]) -> dict[str, float]:
-    """Return the sums of loss, right answers, images and each metric over some batches."""
+def _totals(
+    model: Layer,
+    loss: Loss,
+    batches: Iterable[Any],
+    headline: Score,
+    scores: Sequence[Score],
+    units: Compose | None,
+) -> dict[str, Array]:
+    """Return the sums of loss, images, headline score (``right``) and each metric over some batches.
+
+    With `units`, the metrics are computed on numbers in their own units.
+    """
     modes = [(layer, layer.training) for layer in model.layers().values()]
     device, sums = device_of(model), Sums()
     more: dict[str, Array] = {}
@@ -143,14 +208,21 @@ def _totals(model: Layer, loss: Loss, batches: Iterable[Any], metrics: Mapping[s
             for x, labels in batches:
                 labels = transfer(labels, device)
                 logits = model(tensor(transfer(x, device)))
-                sums.add(of_batch(unbox(scalar(loss(logits, labels))), logits, labels), len(labels))
-                for name, metric in metrics.items():
-                    more[name] = more.get(name, 0) + summed(name, metric, logits, labels)
+                sums.add(of_batch(unbox(scalar(loss(logits, labels))), logits, labels, headline), len(labels))
+                if units is not None:
+                    logits, labels = numbers_of(logits, units), units.in_units(labels)
+                for score in scores:
+                    more[score.name] = more.get(score.name, 0) + score.sums(logits, labels)
     finally:
         for layer, training in modes:
             layer.training = training
-    found = {name: float(backend_of(total).to_numpy(total)) for name, total in more.items()}
-    return sums.read() | {f"metric {name}": found.get(name, 0.0) for name in metrics}
+    known = {f"metric {name}": backend_of(total).to_numpy(total) for name, total in more.items()}
+    return known | {name: np.atleast_1d(total) for name, total in sums.read().items()}
+
+
+def numbers_of(outputs: Any, preprocessing: Compose) -> Array:
+    """Return a network's outputs as target numbers in their own units: of several results, the first."""
+    return preprocessing.in_units(unbox(outputs[0] if isinstance(outputs, tuple) else outputs))
 
 
 def probabilities(outputs: Any) -> Array:
@@ -174,7 +246,9 @@ def probabilities(outputs: Any) -> Array:
 
 
 def best_epoch(history: Sequence[Metrics], split: str) -> int:
-    """Return the index of the epoch with the highest accuracy on a split; ties go to the lowest loss, then the first.
+    """Return the index of the epoch with the best headline score on a split.
+
+    Ties go to the lowest loss, then the first.
 
     Examples
     --------
@@ -182,14 +256,18 @@ def best_epoch(history: Sequence[Metrics], split: str) -> int:
     >>> best_epoch(history, "test")
     2
     """
-    return min(range(len(history)), key=lambda i: (-history[i][split]["accuracy"], history[i][split]["loss"], i))
+    found = [metrics[split] for metrics in history]
+    score = headline_in(found[-1])
+    return min(range(len(found)), key=lambda i: (score.rank(found[i][score.name]), found[i]["loss"], i))
 
 
 def headline_accuracies(history: Sequence[Metrics]) -> dict[str, dict[str, Any]]:
     """Return a dict with an entry ``{"epoch", "accuracy", "loss"}`` for each name in `FIGURES`, on the test images.
 
+    If the targets are numbers, ``r2`` takes the place of ``accuracy``.
+
     Without test images, the result has only ``last``, measured on the validation images. The best epoch is left out:
-    its accuracy is biased, because it was chosen on the same images.
+    its score is biased, because it was chosen on the same images.
 
     Examples
     --------
@@ -216,16 +294,3 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     """
     std = statistics.stdev(values) if len(values) > 1 else 0.0
     return {"mean": round(statistics.mean(values), 6), "std": round(std, 6), "values": list(values)}
-
-
-def percent(figure: Mapping[str, Any] | None) -> str:
-    """Return a `spread` as text in percent: without a deviation for a single seed, and a dash for None.
-
-    Examples
-    --------
-    >>> percent(spread([0.9, 0.92, 0.94])), percent(spread([0.9])), percent(None)
-    ('92.00 ± 2.00', '90.00', '-')
-    """
-    if figure is None:
-        return "-"
-    return f"{100 * figure['mean']:.2f}" + (f" ± {100 * figure['std']:.2f}" if len(figure["values"]) > 1 else "")

@@ -17,7 +17,8 @@ from tinygrad_lab.errors import StateError
 from tinygrad_lab.files.locking import locked
 from tinygrad_lab.files.parsing import from_json, read_text
 from tinygrad_lab.files.writing import json_text
-from tinygrad_lab.train.evaluation import percent, spread
+from tinygrad_lab.train.evaluation import spread
+from tinygrad_lab.train.metrics import HEADLINES, headline_in
 
 Trial = dict[str, Any]
 LEDGER = "ledger.jsonl"
@@ -31,7 +32,7 @@ _TRIAL = {
     "command": str,
 }
 _LATER = {"digest": str}  # missing in older lines
-_DONE = {"accuracy": float, "loss": float, "images": int, "epochs": int, "seconds": float}
+_DONE = {"loss": float, "images": int, "epochs": int, "seconds": float}
 
 
 def append(ledger: Path, trials: Iterable[Trial]) -> None:
@@ -59,7 +60,8 @@ def read_ledger(path: Path) -> list[Trial]:
         trial = from_json(line, who)
         if not isinstance(trial, dict):
             raise StateError(f"{who}: expected a trial, got {type(trial).__name__}")
-        kinds = _TRIAL | (_DONE if trial.get("status") == "finished" else {})
+        done = {**_DONE, headline_in(trial).name: float}
+        kinds = _TRIAL | (done if trial.get("status") == "finished" else {})
         kinds = kinds | {name: kind for name, kind in _LATER.items() if name in trial}
         check_state(who, {name: trial[name] for name in kinds.keys() & trial.keys()}, kinds)
         trials.append(trial)
@@ -68,13 +70,16 @@ def read_ledger(path: Path) -> list[Trial]:
 
 def trials_page(trials: Sequence[Trial]) -> str:
     """Return the section of the page of experiments that lists every trial, in Markdown."""
+    found = (headline_in(trial) for trial in trials if trial["status"] == "finished")
+    scores = {score.name: score for score in found} or {"accuracy": HEADLINES["accuracy"]}
+    what = " or ".join(map(str, scores.values()))
     lines = [
         "## Trials",
         "",
-        "Every trial of `tinygrad-lab tune`, including rejected ones, with its accuracy on the validation images. No",
+        f"Every trial of `tinygrad-lab tune`, including rejected ones, with its {what} on the validation images. No",
         "trial used the test images. If a seed was repeated, the last trial counts.",
         "",
-        "| recipe | settings | seeds | validation accuracy | revision |",
+        f"| recipe | settings | seeds | validation {what} | revision |",
         "|---|---|---|---|---|",
     ]
     groups: dict[str, list[Trial]] = {}
@@ -85,7 +90,8 @@ def trials_page(trials: Sequence[Trial]) -> str:
         group = list({trial["seed"]: trial for trial in every}.values())
         seeds = f"{len(group)}" + f"; {len(every) - len(group)} repeated" * (len(every) > len(group))
         done = [trial for trial in group if trial["status"] == "finished"]
-        told = percent(spread([trial["accuracy"] for trial in done])) if done else "-"
+        score = headline_in(done[0] if done else {})
+        told = score.spread(spread([trial[score.name] for trial in done])) if done else "-"
         told += "".join(f"; seed {t['seed']} {t['status'].partition(':')[0]}" for t in group if t not in done)
         settings = ", ".join(f"`{setting}`" for setting in group[0]["settings"])
         lines.append(f"| `{group[0]['recipe']}` | {settings} | {seeds} | {told} | {group[0]['revision']} |")

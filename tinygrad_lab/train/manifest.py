@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ _PARTS: dict[str, Any] = {
     "versions": dict[str, str],
     "plugins": list[dict[str, str]],
 }
-_LATER: dict[str, Any] = {"examples": str | None}  # parts that the manifests of older runs lack
+_LATER: dict[str, Any] = {"examples": str | None, "targets": list[str]}  # parts that some manifests lack
 _PLUGIN: dict[str, Any] = dict.fromkeys(("kind", "name", "distribution", "version"), str)
 _KINDS = {
     "model": "models",
@@ -47,7 +47,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Manifest:
-    """Classes, preprocessing, versions and plugins of a run.
+    """Classes or target numbers, preprocessing, versions and plugins of a run.
 
     Parameters
     ----------
@@ -65,6 +65,8 @@ class Manifest:
         Kind, name, distribution and version of every plugin in the recipe and the network.
     examples : str, optional
         What the examples are: ``"images"``, ``"sequences"`` or ``"rows"``; None in the manifests of older runs.
+    targets : sequence of str
+        The names of the target numbers, in the order of the network's outputs; none for classification.
     """
 
     classes: list[str]
@@ -74,10 +76,19 @@ class Manifest:
     versions: dict[str, str]
     plugins: list[dict[str, str]]
     examples: str | None = None
+    targets: list[str] = field(default_factory=list)
+
+    @property
+    def task(self) -> str:
+        """What the network predicts: ``"classification"`` or ``"regression"``; see `Dataset.task`."""
+        return "regression" if self.targets else "classification"
 
     def content(self) -> bytes:
         """Return the content of ``manifest.json``."""
-        return json.dumps(asdict(self), indent=2).encode()
+        parts = asdict(self)
+        if not self.targets:
+            parts.pop("targets")
+        return json.dumps(parts, indent=2).encode()
 
     def check_plugins(self, who: str, *, training: bool) -> None:
         """Check that the plugins of the run are installed: all of them for training, or only those for evaluation.
@@ -110,6 +121,7 @@ def manifest_of(recipe: Recipe, trainer: Trainer, root: str | None) -> Manifest:
         versions={"tinygrad-lab": tgl.__version__, **versions()},
         plugins=list(_plugins(recipe, trainer)),
         examples=data.noun,
+        targets=list(data.targets),
     )
 
 

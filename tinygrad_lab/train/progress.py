@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from tinygrad_lab.train.callbacks import Callback, Metrics
+from tinygrad_lab.train.metrics import headline_in
 from tinygrad_lab.train.recipe import Recipe
 
 
@@ -21,13 +22,13 @@ def describe_epoch(metrics: dict[str, Any], epochs: int, *, left: float | None =
 
     The line fits into 80 columns, up to its last entry, the speed.
     """
-    test, validation = metrics.get("test"), metrics.get("validation")
+    test, validation, score = metrics.get("test"), metrics.get("validation"), headline_in(metrics)
     return (
         f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}  "
         + (f"{_clock(left)} left  " if left is not None else "")
-        + f"loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.2%}  "
-        + (f"validation {validation['accuracy']:.2%}  " if validation else "")
-        + (f"test {test['accuracy']:.2%}  " if test else "")
+        + f"loss {metrics['loss']:.4f}  {score} {score.text(metrics[score.name])}  "
+        + (f"validation {score.text(validation[score.name])}  " if validation else "")
+        + (f"test {score.text(test[score.name])}  " if test else "")
         + f"{metrics['images_per_second']:,.0f} images/s"
     )
 
@@ -72,7 +73,7 @@ class LineReporter(Reporter):
 
 
 class LiveReporter(LineReporter):
-    """Shows a progress bar with epoch, remaining time, loss, accuracy and speed, and above it one line per epoch."""
+    """Shows a progress bar with epoch, remaining time, loss, score and speed, and above it one line per epoch."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream)
@@ -99,7 +100,9 @@ class LiveReporter(LineReporter):
     def step(self, metrics: Metrics) -> None:
         """Advance the bar."""
         steps = metrics["steps"]
-        state = f"loss {metrics['loss']:.3g}  {metrics['accuracy']:.1%}  {metrics['images_per_second']:,.0f}/s"
+        score = headline_in(metrics)
+        shown = score.text(metrics[score.name], digits=1) if score.percent else f"{score} {metrics[score.name]:.3f}"
+        state = f"loss {metrics['loss']:.3g}  {shown}  {metrics['images_per_second']:,.0f}/s"
         self.bar.update(
             self.task,
             total=self.epochs * steps,

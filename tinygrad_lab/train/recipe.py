@@ -27,7 +27,7 @@ from tinygrad_lab.arguments import check_types, fits
 from tinygrad_lab.errors import ConfigError, OptionError, warn_once
 from tinygrad_lab.files.parsing import from_json, from_toml, read_text, value_of
 from tinygrad_lab.registry import one_of
-from tinygrad_lab.train.metrics import check_metric_names
+from tinygrad_lab.train.metrics import HEADLINES, check_metric_names
 
 Table = dict[str, Any]
 
@@ -458,7 +458,7 @@ def _check_options(tables: Table, settings: Iterable[str], who: str) -> None:
 
 def _check_amounts(tables: Table, who: str) -> None:
     one_of(tables["training"].get("test", TEST[0]), TEST, f"{who}: training.test")
-    named = [name for name in tables["training"].get("metrics", ()) if name != "accuracy"]
+    named = [name for name in tables["training"].get("metrics", ()) if name not in HEADLINES]
     try:
         check_metric_names(f"{who}: training.metrics", named)
     except OptionError as error:

@@ -1,4 +1,4 @@
-"""Results of many runs: the accuracies of each experiment over its seeds, stored as JSON, and the page that shows them.
+"""Results of many runs: the scores of each experiment over its seeds, stored as JSON, and the page that shows them.
 
 An experiment is a recipe or a variant. Its runs are the folders whose ``recipe.json`` has the same settings except for
 the seed. Runs of the same name with other settings form another experiment.
@@ -7,6 +7,7 @@ the seed. Runs of the same name with other settings form another experiment.
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,9 +19,10 @@ from tinygrad_lab.data import find_source
 from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.files.parsing import from_json, read_text
 from tinygrad_lab.files.writing import write_atomically, writing
-from tinygrad_lab.train.evaluation import FIGURES, percent, spread
+from tinygrad_lab.train.evaluation import FIGURES, spread
 from tinygrad_lab.train.folder import digest, same_run
 from tinygrad_lab.train.ledger import LEDGER, Trial, append, read_ledger, trials_page
+from tinygrad_lab.train.metrics import HEADLINES, Score, headline_in
 from tinygrad_lab.train.provenance import revision
 from tinygrad_lab.train.recipe import (
     NO_SETTINGS,
@@ -39,7 +41,6 @@ _SHOWN: Mapping[str, Any] = {  # required entries of an experiment's result
     "recipe": str,
     "seeds": list,
     "epochs": int,
-    "training_accuracy": dict,
     "images_per_second": float,
     "last": dict,
 }
@@ -66,14 +67,10 @@ _RESULT: Mapping[str, Any] = {
     "seed": int,
     "epochs": int,
     "figures": dict,
-    "training_accuracy": float,
     "images_per_second": float,
 }
 _PROVENANCE: Mapping[str, Any] = {"machine": dict, "revision": str}  # of runs that record it
 _LATER: Mapping[str, Any] = {**_PROVENANCE, "test_looks": int, "validation": dict}  # missing in older runs
-_FIGURE: Mapping[str, Any] = {"epoch": int, "accuracy": float}
-_METRICS: Mapping[str, Any] = {"accuracy": float}
-
 _EVALUATED = ("validation", "test")
 
 STOPPING = "stopping.json"  # in the folder of a run: the rule by which seeds were added to its experiment
@@ -127,21 +124,25 @@ def read_runs(*roots: Path) -> list[tuple[dict[str, Any], Result]]:
         _checked(made_by, {"recipe": {}, **tables}, {"recipe": dict})
         result = _read(path, _RESULT)
         _checked(path, result, {name: kind for name, kind in _LATER.items() if name in result})
-        for name, figure in result["figures"].items():
-            _checked(path, figure, _FIGURE, name)
         if "last" not in result["figures"]:
             raise ConfigError(f"results: {path}: expected figures of the last epoch, got {sorted(result['figures'])}")
+        last = result["figures"]["last"]
+        score = headline_in(last if isinstance(last, dict) else {})
+        judged = {score.name: float}
+        for name, figure in result["figures"].items():
+            _checked(path, figure, {"epoch": int, **judged}, name)
+        _checked(path, result, {f"training_{score.name}": float})
         if (rule := path.with_name(STOPPING)).exists():
             result["stopping"] = _read(rule, _RULE)
         result["run"] = str(path.parent)
         if (metrics := path.with_name("metrics.jsonl")).exists():
             lines = read_text(metrics, "results").splitlines()
-            epochs = [_checked(metrics, from_json(line, f"results: {metrics}"), _METRICS) for line in lines]
-            result["training_curve"] = [epoch["accuracy"] for epoch in epochs]
+            epochs = [_checked(metrics, from_json(line, f"results: {metrics}"), judged) for line in lines]
+            result["training_curve"] = [epoch[score.name] for epoch in epochs]
             for split in _EVALUATED:
                 if all(split in epoch for epoch in epochs):
-                    measured = [_checked(metrics, epoch[split], _METRICS, split) for epoch in epochs]
-                    result[f"{split}_curve"] = [one["accuracy"] for one in measured]
+                    measured = [_checked(metrics, epoch[split], judged, split) for epoch in epochs]
+                    result[f"{split}_curve"] = [one[score.name] for one in measured]
             noted = [epoch["gradient_norms"] for epoch in epochs if "gradient_norms" in epoch]
             result["gradient_norms"] = noted[:1] + noted[-1:]
         found.append((tables, result))
@@ -178,9 +179,20 @@ def _checked(path: Path, table: Any, kinds: Mapping[str, Any], within: str = "")
     if not isinstance(table, dict):
         raise ConfigError(f"{who}: expected a table with {sorted(kinds)}, got {type(table).__name__}")
     check_state(who, {name: table[name] for name in kinds.keys() & table.keys()}, kinds)
-    if not 0 <= table.get("accuracy", 0) <= 1:
-        raise ConfigError(f"{who}: expected an accuracy from 0 to 1, got {table['accuracy']:.4g}")
+    for name, score in HEADLINES.items():
+        if name in table and not score.is_possible(table[name]):
+            an = "an accuracy" if name == "accuracy" else f"a value of {score}"
+            raise ConfigError(f"{who}: expected {an} {_between(score)}, got {table[name]:.4g}")
     return table
+
+
+def _between(score: Score) -> str:
+    return f"from {score.low:g} to {score.high:g}" if math.isfinite(score.low) else f"of at most {score.high:g}"
+
+
+def headline_of(experiment: Mapping[str, Any]) -> Score:
+    """Return the headline score of an experiment's result."""
+    return HEADLINES[experiment.get("headline", "accuracy")]
 
 
 def _in_order(path: Path) -> tuple[list[str | int], Path]:
@@ -203,8 +215,9 @@ def gather(runs: Iterable[tuple[dict[str, Any], Result]]) -> list[Result]:
 def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
     tables, results = runs[-1][0], [result for _, result in runs]  # as in the newest run
     about = tables.get("recipe", {})
+    score = headline_in(results[-1]["figures"]["last"])
     figures = {
-        name: spread([result["figures"][name]["accuracy"] for result in results])
+        name: spread([result["figures"][name][score.name] for result in results])
         for name in FIGURES
         if all(name in result["figures"] for result in results)
     }
@@ -219,7 +232,7 @@ def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
         "epochs_by_seed": [result["epochs"] for result in results],  # fewer where early stopping ended a run
         **figures,
         "chosen_epochs": [r["figures"].get("chosen_on_validation", r["figures"]["last"])["epoch"] for r in results],
-        "training_accuracy": spread([result["training_accuracy"] for result in results]),
+        f"training_{score.name}": spread([result[f"training_{score.name}"] for result in results]),
         "training_curves": [result.get("training_curve", []) for result in results],
         **_curves(results),
         "gradient_norms": results[-1].get("gradient_norms", []),  # in the first epoch and the last
@@ -232,6 +245,7 @@ def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
     rules = [result["stopping"] for result in results if "stopping" in result]
     summary |= {"stopping": rules[-1:]} if rules else {}
     summary |= {"file": tables["file"]} if "file" in tables else {}
+    summary |= {"headline": score.name} if score.name != "accuracy" else {}
     if all("test_looks" in result for result in results):
         summary["test_looks"] = [result["test_looks"] for result in results]
     summary |= _provenance(results)
@@ -239,13 +253,13 @@ def _summary(runs: Sequence[tuple[dict[str, Any], Result]]) -> Result:
 
 
 def _curves(results: Sequence[Result]) -> Result:
-    """Return each run's accuracies after every epoch, for each split that every run evaluated after every epoch."""
+    """Return each run's headline scores by epoch, for each split that every run evaluated after every epoch."""
     curves = {f"{split}_curves": [result.get(f"{split}_curve", []) for result in results] for split in _EVALUATED}
     return {name: of_runs for name, of_runs in curves.items() if all(of_runs)}
 
 
 def _split(result: Result) -> str:
-    """Return the split that a run's accuracies were measured on."""
+    """Return the split that a run's scores were measured on."""
     return "test" if "test" in result else "validation"
 
 
@@ -385,21 +399,28 @@ def write_results(results: Sequence[Result], folder: Path, trials: Sequence[Tria
 def read_results(folder: Path) -> list[Result]:
     """Return the experiments in the JSON files of a folder and its subfolders, sorted by name."""
     found = {path: from_json(read_text(path, "results"), f"results: {path}") for path in sorted(folder.rglob("*.json"))}
-    results = [
-        _experiment(path, one) for path, one in found.items() if isinstance(one, dict) and one.keys() >= _SHOWN.keys()
-    ]
+    results = [_experiment(path, one) for path, one in found.items() if _is_experiment(one)]
     return sorted(results, key=lambda one: str(one["recipe"]))
+
+
+def _is_experiment(found: Any) -> bool:
+    whole = isinstance(found, dict) and found.keys() >= _SHOWN.keys()
+    return whole and any(f"training_{name}" in found for name in HEADLINES)
 
 
 def _experiment(path: Path, result: Result) -> Result:
     """Return an experiment's result after a check that the page can show it."""
     given = {name: kind for name, kind in _EXPERIMENT.items() if name in result}
-    _checked(path, result, {**_SHOWN, **given})
+    if result.get("headline", "accuracy") not in tuple(HEADLINES):
+        raise ConfigError(f"results: {path}: expected headline in {list(HEADLINES)}, got {result['headline']!r:.60}")
+    score = headline_of(result)
+    _checked(path, result, {**_SHOWN, f"training_{score.name}": dict, **given})
     several: dict[str, Any] = {name: result[name] for name in ("seeds", "epochs_by_seed") if name in result}
-    for name in ("training_accuracy", *(name for name in FIGURES if name in result)):
+    for name in (f"training_{score.name}", *(name for name in FIGURES if name in result)):
         several[name] = _checked(path, result[name], _SPREAD, name)["values"]
-        if not all(0 <= accuracy <= 1 for accuracy in several[name]):
-            raise ConfigError(f"results: {path}: {name}: expected accuracies from 0 to 1, got others")
+        if not all(map(score.is_possible, several[name])):
+            what = "accuracies" if score.name == "accuracy" else f"values of {score}"
+            raise ConfigError(f"results: {path}: {name}: expected {what} {_between(score)}, got others")
     if empty := [name for name, values in several.items() if not values]:
         raise ConfigError(f"results: {path}: {empty[0]}: expected a value for each seed, got none")
     if short := [name for name, values in several.items() if len(values) != len(several["seeds"])]:
@@ -428,7 +449,7 @@ def page(results: Sequence[Result], trials: Sequence[Trial] = ()) -> str:
 
 
 def _section(name: str, ran: Sequence[Result]) -> str:
-    about = find_recipe(name)["recipe"]
+    about, score = find_recipe(name)["recipe"], headline_of(ran[0])
     source = f"[Source](../../reference/sources.md): {about.get('source', 'not stated')}."
     lines = [f"## {about.get('title', name)}", "", source]
     if about.get("published"):
@@ -436,6 +457,7 @@ def _section(name: str, ran: Sequence[Result]) -> str:
     if about.get("remark"):
         lines += ["", f"{about['remark']}."]
     lines += [
+        *(["", f"The figures are values of {score}, not accuracies."] if score.name != "accuracy" else []),
         "",
         "| recipe | best | last | chosen | training | epochs | seeds | looks | images/s |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -458,7 +480,8 @@ def _section(name: str, ran: Sequence[Result]) -> str:
         ]
     if level := about.get("milestone"):
         reached = "; ".join(f"`{one['recipe']}` {_first_epochs(one, level)}" for one in ran)
-        lines += ["", f"First epoch of at least {100 * level:g} % training accuracy, for each seed: {reached}."]
+        least = f"{100 * level:g} % training accuracy" if score.percent else f"a training {score} of {level:g}"
+        lines += ["", f"First epoch of at least {least}, for each seed: {reached}."]
     return "\n".join(lines) + "\n"
 
 
@@ -471,11 +494,13 @@ def judged(result: Mapping[str, Any], other: Mapping[str, Any]) -> Verdict | Non
     one, two = (dict(zip(r["seeds"], r[figure]["values"], strict=True)) for r in (result, other))
     splits = [r.get("evaluated_on", "test") for r in (result, other)]
     settings = [r.get("settings", {}) for r in (result, other)]
-    if not one.keys() & two.keys() or (all(settings) and other_images(settings, splits)):
+    scores = [headline_of(r) for r in (result, other)]
+    differ = scores[0] != scores[1] or (all(settings) and other_images(settings, splits))
+    if not one.keys() & two.keys() or differ:
         return None
     name = f"{splits[0]}_images"
     level = max([LEVEL, *(rule["level"] for r in (result, other) for rule in r.get("stopping", []))])
-    return verdict(one, two, images=result.get(name, other.get(name)), level=level)
+    return verdict(one, two, images=result.get(name, other.get(name)), level=level, score=scores[0])
 
 
 def other_images(settings: Sequence[Mapping[str, Any]], splits: Sequence[str]) -> list[str]:
@@ -500,11 +525,13 @@ def _devices(result: Result) -> str:
 
 
 def compared(result: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Return `judged` as a sentence of a page."""
+    """Return `judged` as a sentence of a page, for two experiments that can be compared."""
+    found = judged(result, other)
+    what = "" if found is None else found.text(headline_of(result))
     epochs = "epochs chosen on validation" if compared_at(result, other) == "chosen_on_validation" else "last epochs"
     revisions = {tuple(one.get("revisions", [])) for one in (result, other)}
     code = " The revisions of the code differ." if len(revisions) > 1 and all(revisions) else ""
-    return f"`{result['recipe']}` compared with `{other['recipe']}` at the {epochs}: {judged(result, other)}.{code}"
+    return f"`{result['recipe']}` compared with `{other['recipe']}` at the {epochs}: {what}.{code}"
 
 
 def comparisons(results: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -548,10 +575,11 @@ def _first_epochs(result: Result, level: float) -> str:
 
 def _row(result: Result) -> str:
     mark = " *validation*" * (result.get("evaluated_on") == "validation")
-    cells = [f"`{result['recipe']}`{mark}", *(percent(result.get(name)) for name in FIGURES)]
+    score = headline_of(result)
+    cells = [f"`{result['recipe']}`{mark}", *(score.spread(result.get(name)) for name in FIGURES)]
     least = min(result.get("epochs_by_seed", [result["epochs"]]))
     epochs = str(result["epochs"]) if least == result["epochs"] else f"{least} to {result['epochs']}"
-    cells += [percent(result["training_accuracy"]), epochs, str(len(result["seeds"]))]
+    cells += [score.spread(result[f"training_{score.name}"]), epochs, str(len(result["seeds"]))]
     looks = sorted(set(result.get("test_looks", [])))
     cells.append(" to ".join(map(str, dict.fromkeys((looks[0], looks[-1])))) if looks else "-")
     return f"| {' | '.join([*cells, format(result['images_per_second'], ',.0f')])} |"

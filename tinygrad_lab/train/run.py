@@ -247,7 +247,7 @@ def _result(
         split: {**{name: value for name, value in last.items() if name != "epoch"}, "images": len(images.dataset)},
         "figures": figures,
         "test_looks": looks,
-        "training_accuracy": trainer.history[-1]["accuracy"],
+        f"training_{trainer.headline.name}": trainer.history[-1][trainer.headline.name],
     }
 
 
@@ -262,7 +262,8 @@ def _look_once(trainer: Trainer, test: Loader, checkpoints: CheckpointFolder) ->
 
 
 def _figure(trainer: Trainer, test: Loader, epoch: int) -> Metrics:
-    return {"epoch": epoch, **evaluate(trainer.model, trainer.loss, test, trainer.metrics).scores}
+    found = evaluate(trainer.model, trainer.loss, test, trainer.metrics, headline=trainer.headline)
+    return {"epoch": epoch, **found.scores}
 
 
 class _Recorder(Callback):

@@ -26,11 +26,13 @@ def dummy_images(source: Source, size: tuple[int, int] | None = None) -> Dataset
     """Return two made-up examples of a source's shape, or None if only the source's files determine the shape."""
     if source.image is None:
         return None
+    labels: Any = np.zeros((2, len(source.targets)), np.float32) if source.targets else np.zeros(2, int)
     if len(source.image) == 1:
-        return Dataset(np.ones((2, *source.image), np.int64), np.zeros(2, int), name=source.name)
+        kind = np.float32 if source.examples == "rows" else np.int64
+        return Dataset(np.ones((2, *source.image), kind), labels, targets=source.targets, name=source.name)
     shape = (2, *(size or source.image[:2]), source.image[2])
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    return Dataset(images, np.zeros(2, int), name=source.name)
+    return Dataset(images, labels, targets=source.targets, name=source.name)
 
 
 def check_images(recipe: Recipe, model: Layer, augment: Compose, data: Dataset) -> None:
@@ -41,8 +43,8 @@ def check_images(recipe: Recipe, model: Layer, augment: Compose, data: Dataset) 
     Raises
     ------
     ConfigError
-        The network expects images of another shape, or has fewer outputs than there are classes. The message says
-        what to set.
+        The network expects images of another shape, or has fewer outputs than there are classes, or another number of
+        outputs than there are target numbers. The message says what to set.
     """
     for pipeline in (augment, augment.for_evaluation()):
         shape = shape_after(pipeline, data)
@@ -59,17 +61,20 @@ def check_images(recipe: Recipe, model: Layer, augment: Compose, data: Dataset) 
 
 
 def _check_outputs(recipe: Recipe, out: Any, data: Dataset) -> None:
-    """Check that the shape of the outputs fits the classes; log a warning if there are too many."""
-    who, count = f"recipe {recipe.name!r}", len(data.classes)
+    """Check that the shape of the outputs fits the classes or targets; log a warning if there are too many."""
+    who, count, is_number = f"recipe {recipe.name!r}", data.outputs, data.task == "regression"
     if fits(out, tuple[int, int, int, int]):
         raise ConfigError(
-            f"{who}: expected outputs (N, classes), got maps of shape {out[1:]}; end the network with "
-            "global_avg_pool2d, or with flatten and dense"
+            f"{who}: expected outputs (N, {'targets' if is_number else 'classes'}), got maps of shape {out[1:]}; end "
+            "the network with global_avg_pool2d, or with flatten and dense"
         )
-    if not fits(out, tuple[int, int]) or out[1] < 2 or count < 2:
-        return
     option = _option(recipe, "classes")
     advice = "change the network's last layer" if option is None else f"--set model.classes={count}"
+    if is_number and fits(out, tuple[int, ...]) and out[1:] != (count,):
+        what = f"{count} output{'s' * (count > 1)}, one for each target number of {data.name!r}"
+        raise ConfigError(f"{who}: expected {what}, got shape {out[1:]}; {advice}")
+    if is_number or not fits(out, tuple[int, int]) or out[1] < 2 or count < 2:
+        return
     if out[1] < count:
         raise ConfigError(
             f"{who}: expected an output for each of the {count} classes of {data.name!r}, got {out[1]}; {advice}"

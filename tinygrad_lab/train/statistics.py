@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.errors import OptionError
+from tinygrad_lab.train.metrics import HEADLINES, Score
 
 LEVEL = 0.95
 MOST = {"seeds": 10_000, "images": 1_000_000}  # beyond these, "more" is no advice
@@ -69,21 +70,30 @@ class Verdict:
         return ("first" if self.low > 0 else "second") if self.decided else None
 
     def __str__(self) -> str:
-        points = f"{100 * abs(self.difference):.2f} points {'lower' if self.difference < 0 else 'higher'}"
-        return f"{'different' if self.decided else 'undecided'}: {points} ({', '.join(self._details())})"
+        return self.text(HEADLINES["accuracy"])
 
-    def _details(self) -> list[str]:
+    def text(self, score: Score) -> str:
+        """Return the verdict on values of a score in words; the string is that on accuracies."""
+        points = f"{score.number(abs(self.difference))}{' points' * score.percent}"
+        lower = "lower" if self.difference < 0 else "higher"
+        details = ", ".join(self._details(score))
+        return f"{'different' if self.decided else 'undecided'}: {points} {lower} ({details})"
+
+    def _details(self, score: Score) -> list[str]:
         count = f"{self.pairs:,} {self.unit if self.pairs > 1 else self.unit[:-1]}"
         if math.isinf(self.high):
             return [f"{count}: no interval"]
-        details = [f"{100 * self.level:.4g} % interval {100 * self.low:+.2f} to {100 * self.high:+.2f}", count]
+        interval = f"{score.number(self.low, sign='+')} to {score.number(self.high, sign='+')}"
+        details = [f"{100 * self.level:.4g} % interval {interval}", count]
         if self.more is not None:
             further = f"{self.more:,} more {self.unit if self.more > 1 else self.unit[:-1]}"
             details.append(f"about {further} would decide with a chance of 50 %")
         return details
 
 
-def verdict(a: Any, b: Any, *, images: int | None = None, level: float = LEVEL) -> Verdict:
+def verdict(
+    a: Any, b: Any, *, images: int | None = None, level: float = LEVEL, score: Score = HEADLINES["accuracy"]
+) -> Verdict:
     r"""Compare two sets of runs seed by seed, or two classifiers image by image.
 
     For accuracies :math:`a_s, b_s` of the same :math:`n` seeds, with :math:`d_s = a_s - b_s`, the interval is
@@ -103,10 +113,13 @@ def verdict(a: Any, b: Any, *, images: int | None = None, level: float = LEVEL) 
         Accuracies from 0 to 1 in a sequence, paired by position, or in a mapping, paired by seed (seeds that only one
         side has are left out). For classifiers: for each image, whether the prediction was right.
     images : int, optional
-        The number of images that the accuracies were measured on. Give it if it is known: see above.
+        The number of images that the accuracies were measured on. Give it if it is known: see above. It has no effect
+        on other scores, which do not count images.
     level : float
         The confidence of the interval. If both sides are equally good, a share of about 1 - level of all comparisons
         calls them different.
+    score : Score
+        What the numbers are: accuracies, or values of another score such as R².
 
     Returns
     -------
@@ -143,9 +156,10 @@ def verdict(a: Any, b: Any, *, images: int | None = None, level: float = LEVEL) 
     if first.dtype == bool:
         return _of_images(first, second, level)
     for side in (first, second):
-        if not ((side >= 0) & (side <= 1)).all():
-            raise OptionError(f"verdict: expected accuracies from 0 to 1, got {side.tolist()}")
-    return _of_seeds(first, second, level, images)
+        if not all(map(score.is_possible, side.tolist())):
+            what = "accuracies" if score.name == "accuracy" else f"values of {score}"
+            raise OptionError(f"verdict: expected {what} from {score.low:g} to {score.high:g}, got {side.tolist()}")
+    return _of_seeds(first, second, level, images if score.name == "accuracy" else None)
 
 
 def _paired(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:

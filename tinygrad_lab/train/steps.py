@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import NonFiniteError
 from tinygrad_lab.train.capture import CapturedSteps
+from tinygrad_lab.train.metrics import Score
 from tinygrad_lab.train.precision import Arithmetic
 from tinygrad_lab.train.sums import of_batch
 from tinygrad_lab.train.transaction import Training, Transaction
@@ -24,6 +25,7 @@ class SteppedTraining(Training, Protocol):
     read_every: int | None
     capture: bool
     arithmetic: Arithmetic
+    headline: Score
 
     def train_step(
         self, x: Array, labels: Array, *, share: float, update: bool, check: bool = True
@@ -76,7 +78,7 @@ class PlainSteps:
     def take(self, x: Array, labels: Array, *, share: float, update: bool) -> Array:
         """Take a step and return its contribution to the sums."""
         loss, logits = self.trainer.train_step(x, labels, share=share, update=update)
-        return of_batch(loss, logits, labels)
+        return of_batch(loss, logits, labels, self.trainer.headline)
 
     def read(self, *, last: bool) -> bool:
         """Read the metrics after an update; return False if the trainer was rolled back.
@@ -129,7 +131,7 @@ class LateSteps(PlainSteps):
     def take(self, x: Array, labels: Array, *, share: float, update: bool) -> Array:
         """Take a step without a check of its loss, and return its contribution to the sums."""
         loss, logits = self.trainer.train_step(x, labels, share=share, update=update, check=False)
-        return of_batch(loss, logits, labels)
+        return of_batch(loss, logits, labels, self.trainer.headline)
 
     def read(self, *, last: bool) -> bool:
         """Read the metrics if that is due; roll back to the last reading if the loss is not finite."""
@@ -160,7 +162,8 @@ class GraphSteps(LateSteps):
     def __init__(self, trainer: SteppedTraining, every: int, device: str) -> None:
         super().__init__(trainer, every)
         self.graphs = CapturedSteps(
-            trainer.model, trainer.optimizer, trainer.forward, device, trainer.arithmetic, trainer.rate_in
+            trainer.model, trainer.optimizer, trainer.forward, device, trainer.arithmetic, trainer.rate_in,
+            trainer.headline,
         )
 
     def session(self) -> AbstractContextManager[None]:

@@ -24,7 +24,7 @@ from tinygrad_lab.train.blocks import BlockSteps, Parallel
 from tinygrad_lab.train.callbacks import Callback, Metrics
 from tinygrad_lab.train.checks import check_compatible, check_parallel, check_parts, check_steps
 from tinygrad_lab.train.evaluation import Loss, device_of, evaluate
-from tinygrad_lab.train.metrics import Metric, check_metric_names
+from tinygrad_lab.train.metrics import TASKS, Metric, check_metrics
 from tinygrad_lab.train.precision import arithmetic_of
 from tinygrad_lab.train.state import check_trainer_state
 from tinygrad_lab.train.steps import PlainSteps, choose_steps
@@ -43,7 +43,7 @@ class Trainer:
     model : Layer
         The model to train.
     loss : callable
-        ``loss(logits, labels)``, a scalar: the mean over the batch. (With a sum, the reported loss and the gradient of
+        ``loss(outputs, labels)``, a scalar: the mean over the batch. (With a sum, the reported loss and the gradient of
         an update from several batches would be wrong.) Evaluation uses the same function, with label smoothing if it
         has any.
     optimizer : Optimizer
@@ -73,8 +73,8 @@ class Trainer:
     precision : {"float32", "tf32", "bf16", "float16"}
         The precision of a step's arithmetic; see `tinygrad_lab.train.precision`.
     metrics : mapping of name to function, optional
-        What to measure on test and validation data besides loss and accuracy: ``metric(logits, labels)`` returns one
-        number for each example, of which the mean is reported.
+        What to measure on test and validation data besides loss and headline score: ``metric(outputs, labels)`` returns
+        one number for each example, of which the mean is reported; see `tinygrad_lab.train.metrics`.
     parallel : Parallel, optional
         The ranks that share the training; see `tinygrad_lab.train.blocks`. The loader of the training data then has a
         `Shard`.
@@ -83,7 +83,10 @@ class Trainer:
     ----------
     history : list of dict
         The metrics of each epoch so far: epoch, lr, loss, accuracy, seconds and images_per_second. With test or
-        validation data, ``test`` or ``validation`` holds their loss, accuracy and other metrics.
+        validation data, ``test`` or ``validation`` holds their loss, accuracy and other metrics. If the targets of the
+        training data are numbers, ``r2`` takes the place of ``accuracy``.
+    headline : Score
+        The headline score, accuracy or R².
     ended : str or None
         The reason why a callback ended the training; part of the state. Set it to None to continue.
 
@@ -126,7 +129,8 @@ class Trainer:
         check_compatible(schedule, callbacks, clip, validation)
         check_steps(accumulate, clip, capture, read_every)
         check_parallel(parallel, batches, capture, precision)
-        check_metric_names("Trainer", metrics or ())
+        self.headline = TASKS[batches.dataset.task]
+        check_metrics("Trainer", metrics or {}, batches.dataset.task)
         keep_freed_memory()  # each step frees arrays that the next one needs again
         self.model, self.loss, self.optimizer, self.batches = model, loss, optimizer, batches
         self.test, self.validation, self.schedule = test, validation, schedule or Constant()
@@ -267,7 +271,7 @@ class Trainer:
         images = max(1.0, known["images"])
         return {
             "loss": known["loss"] / images,
-            "accuracy": known["right"] / images,
+            self.headline.name: self.headline.value(known["right"], known["images"]),
             "seconds": round(self.seconds, 4),
             "images_per_second": round(known["images"] / self.seconds, 1) if self.seconds else 0.0,
         }
@@ -283,9 +287,13 @@ class Trainer:
         metrics: Metrics = {}
         for split, batches in (("test", self.test), ("validation", self.validation)):
             if batches is not None:
-                metrics[split] = evaluate(self.model, self.loss, batches, self.metrics, group=self.group).scores
+                found = evaluate(
+                    self.model, self.loss, batches, self.metrics, headline=self.headline, group=self.group
+                )
+                metrics[split] = found.scores
         if self.schedule.metric is not None:
-            self.schedule.observe(metrics["validation"][self.schedule.metric])
+            name = self.headline.name if self.schedule.metric == "accuracy" else self.schedule.metric
+            self.schedule.observe(metrics["validation"][name])
         return metrics
 
     def state(self) -> dict[str, Any]:
@@ -324,7 +332,10 @@ class Trainer:
             The state does not fit this trainer.
         """
         judged = {"test": self.test, "validation": self.validation}
-        check_trainer_state(state, [split for split, batches in judged.items() if batches is not None])
+        splits = [split for split, batches in judged.items() if batches is not None]
+        targets = self.batches.dataset.labels[:1]
+        expected = 1 if self.headline.finish is None else len(self.headline.sums(targets, targets))
+        check_trainer_state(state, splits, headline=self.headline.name, sums=expected)
         self.model.load_state(state["model"])
         self.model.steps = state["model_steps"]
         self.optimizer.load_state(state["optimizer"])

@@ -15,6 +15,7 @@ from tinygrad_lab.files.writing import writing
 from tinygrad_lab.train.build import build_trainer
 from tinygrad_lab.train.folder import digest, same_run
 from tinygrad_lab.train.ledger import LEDGER, Trial, append, read_ledger
+from tinygrad_lab.train.metrics import HEADLINES, Score, headline_in
 from tinygrad_lab.train.progress import Reporter
 from tinygrad_lab.train.provenance import machine, revision
 from tinygrad_lab.train.recipe import Recipe, setting_text
@@ -148,15 +149,23 @@ def _try(recipe: Recipe, trial: Trial, reporter: Reporter, ledger: Path, *, root
 
 
 def ranking(trials: Sequence[Trial]) -> list[tuple[list[str], dict[int, float]]]:
-    """Return the combinations whose trials are all finished, best mean first, each with its accuracies by seed."""
+    """Return the combinations whose trials are all finished, best mean first, each with its headline scores by seed."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         groups.setdefault(json.dumps(trial["settings"]), []).append(trial)
     whole = [group for group in groups.values() if all(trial["status"] == "finished" for trial in group)]
-    found = [(group[0]["settings"], {trial["seed"]: trial["accuracy"] for trial in group}) for group in whole]
-    return sorted(found, key=lambda one: -sum(one[1].values()) / len(one[1]))
+    score = score_of(trials)
+    found = [(group[0]["settings"], {trial["seed"]: trial[score.name] for trial in group}) for group in whole]
+    return sorted(found, key=lambda one: score.rank(sum(one[1].values()) / len(one[1])))
 
 
-def lead(ranked: Sequence[tuple[list[str], dict[int, float]]], images: int) -> Verdict | None:
+def score_of(trials: Sequence[Trial]) -> Score:
+    """Return the headline score of the trials of one recipe."""
+    return headline_in(next((trial for trial in trials if trial["status"] == "finished"), {}))
+
+
+def lead(
+    ranked: Sequence[tuple[list[str], dict[int, float]]], images: int, score: Score = HEADLINES["accuracy"]
+) -> Verdict | None:
     """Return the verdict on the best combination and the second; None if there is no second."""
-    return verdict(ranked[0][1], ranked[1][1], images=images) if len(ranked) > 1 else None
+    return verdict(ranked[0][1], ranked[1][1], images=images, score=score) if len(ranked) > 1 else None

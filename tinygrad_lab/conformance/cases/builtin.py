@@ -147,6 +147,12 @@ pca_color = AugmentationCases(
 normalize = AugmentationCases(
     options=st.just({}), low=None, high=None, reference=normalized, bad_inputs=(_refused("std", mean=(0.5,)),)
 )
+standardize_targets = AugmentationCases(
+    options=st.just({}),
+    targets=True,
+    reference=lambda step, image, rng: image,
+    bad_inputs=(_refused("std", mean=(0.5,)),),
+)
 cutout = AugmentationCases(
     options=st.fixed_dictionaries({"size": st.integers(1, 9), "value": st.sampled_from((0.0, 0.5))}),
     bad_inputs=(_refused("size of at least 1", size=0),),

@@ -66,6 +66,8 @@ class AugmentationCases(PluginCases):
         The range of its results, for images of brightness from 0 to 1; None if there is no such bound.
     mixes : bool
         Whether it blends each image with another one of the batch.
+    targets : bool
+        Whether it changes target numbers, which `in_units` restores. Labels are otherwise classes.
     reference : callable
         ``reference(augmentation, image, rng)`` computes the result of one image (H, W, C) as a batch of its own.
     """
@@ -74,6 +76,7 @@ class AugmentationCases(PluginCases):
     low: float | None = 0.0
     high: float | None = 1.0
     mixes: bool = False
+    targets: bool = False
     reference: Callable[..., Any] | None = None
 
 

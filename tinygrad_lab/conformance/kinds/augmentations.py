@@ -49,10 +49,17 @@ class AugmentationTrial(BaseTrial):
         shape = case.inputs[0].shape if case.inputs else (2, 4, 4, 1)
         super().__init__(case, [read_only(rng.random(shape, dtype=np.float32))])
         self.make, self.cases = make, cases
-        self.images, self.labels = self.inputs[0], read_only(np.arange(shape[0]) % CLASSES)
+        self.images, self.labels = self.inputs[0], read_only(self.made_labels(shape[0]))
         pixels = rng.integers(0, 256, (2 * CLASSES, *shape[1:]), np.uint8)
-        self.data = Dataset(pixels, np.arange(2 * CLASSES) % CLASSES)
+        self.data = Dataset(pixels, self.made_labels(2 * CLASSES))
         self.augmentation = self.fitted(case.options)
+
+    def made_labels(self, count: int) -> Array:
+        """Return labels of images: classes, or two target numbers for each."""
+        numbers = np.arange(count)
+        if self.cases.targets:
+            return np.stack([numbers * 3.0 + 100, numbers % CLASSES / 7], axis=1).astype(np.float32)
+        return numbers % CLASSES
 
     def fitted(self, options: Any) -> Any:
         """Return an augmentation with the given options, fitted to the training images."""
@@ -161,7 +168,7 @@ def each_image(trial: AugmentationTrial) -> Measure | None:
     if trial.cases.mixes:
         return None
     copies = np.repeat(trial.images[:1], COPIES, axis=0)
-    labels = np.repeat(trial.labels[:1], COPIES)
+    labels = np.repeat(trial.labels[:1], COPIES, axis=0)
     batches = [trial.augmented(read_only(copies), labels, seed)[0] for seed in range(SEEDS)]
     if all(batch.tobytes() == batches[0].tobytes() for batch in batches):
         return None
@@ -185,11 +192,19 @@ def images_apart(trial: AugmentationTrial) -> Measure | None:
 
 
 def labels(trial: AugmentationTrial) -> Measure:
-    """Labels are kept, or they are probabilities mixed in the proportions of the images.
+    """Labels are kept, or they are probabilities mixed in the proportions of the images; `in_units` restores targets.
 
     To judge the proportions, each image has one brightness: that of a blend shows how much of each image it holds.
     """
     count = CLASSES
+    if trial.cases.targets:
+        _, found = trial.augmented(trial.images, trial.labels)
+        demand(
+            found.shape == trial.labels.shape and found.dtype == np.float32,
+            f"expected float32 targets {trial.labels.shape}, got {found.dtype} {found.shape}",
+        )
+        back, expected = trial.augmentation.in_units(found), trial.labels
+        return agree("the targets that in_units restores", back, expected, ROUNDING * (1 + float(abs(expected).max())))
     brightness = np.linspace(0.2, 0.8, count, dtype=np.float32) ** 2
     plain = read_only(np.broadcast_to(brightness[:, None, None, None], (count, *trial.images.shape[1:])).copy())
     given = read_only(np.arange(count))

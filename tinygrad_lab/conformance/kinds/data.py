@@ -127,7 +127,7 @@ def sizes(trial: DataTrial) -> Measure:
 
 
 def classes(trial: DataTrial) -> Measure:
-    """All splits have the same classes, and each class has training examples.
+    """All splits have the same classes, and each class has training examples; or the announced target numbers.
 
     Catches labels that begin at 1, and classes that are named by the labels that happen to occur in a split.
     """
@@ -138,6 +138,13 @@ def classes(trial: DataTrial) -> Measure:
         "give Dataset(..., classes=...) the same names for each split",
     )
     demand(len(set(data.classes)) == len(data.classes), f"expected different names of classes, got {data.classes}")
+    if data.task == "regression" or trial.source.targets:
+        announced = tuple(trial.source.targets)
+        demand(
+            data.targets == announced,
+            f"targets announces {announced!r:.200}, and reading {trial.split} gives {data.targets!r:.200}",
+        )
+        return Measure()
     empty = [name for name, count in train.counts().items() if not count]
     demand(not empty, f"no training example has the classes {empty}; do the labels begin at 1?")
     return Measure()

@@ -22,6 +22,7 @@ from tinygrad_lab.conformance.trials.trial import BaseTrial
 from tinygrad_lab.conformance.trials.values import draw_input
 from tinygrad_lab.conformance.trials.verdict import Measure, Violation, agree, demand, demand_finite
 from tinygrad_lab.registry import metrics
+from tinygrad_lab.train.metrics import Score
 
 LARGE = 1000.0  # exp(LARGE) overflows, also in float64
 ROUNDING = 1e-12
@@ -44,7 +45,7 @@ class MetricTrial(BaseTrial):
     def __init__(self, metric: Callable[..., Any], case: Case, cases: MetricCases) -> None:
         rng = np.random.default_rng(case.seed)
         super().__init__(case, [draw_input(given, rng) for given in case.inputs])
-        self.metric, self.cases = metric, cases
+        self.metric, self.cases, self.score = metric, cases, Score.of("metric", metric)
         self.logits, self.labels = self.inputs
 
     @property
@@ -57,12 +58,12 @@ class MetricTrial(BaseTrial):
         self.metric(self.logits, self.labels)
 
     def numbers(self, logits: Any, labels: Array, what: str = "the result") -> Array:
-        """Return the metric of each example in float64.
+        """Return the metric of each example in float64: a number, or a row of numbers if its score has a `finish`.
 
         Raises
         ------
         Violation
-            The result is not an array with one real number for each example.
+            The result is not an array with one real number, or such a row, for each example.
         """
         found = self.metric(logits, labels)
         got = f"{type(found).__name__}{f' of shape {found.shape}' if hasattr(found, 'shape') else ''}"
@@ -71,7 +72,10 @@ class MetricTrial(BaseTrial):
         mean = "return the number of each example, and leave the mean to the trainer"
         lost = "keep the axis of a batch of one, which squeeze() removes, or " if len(labels) == 1 else ""
         why = f"; {lost}{mean}" if found.ndim == 0 else ""
-        demand(found.shape == (len(labels),), expected + why)
+        whole = found.shape == (len(labels),) or (
+            self.score.finish is not None and found.ndim == 2 and len(found) == len(labels)
+        )
+        demand(whole, expected + why)
         demand(found.dtype.kind in "biuf", f"{what}: expected real numbers or booleans, got {found.dtype}")
         return found.astype("float64")
 
@@ -118,11 +122,13 @@ def limits(trial: MetricTrial) -> Measure:
 
     Catches an exponential that overflows, because the largest logit was not subtracted before.
     """
-    low, high = trial.cases.low, trial.cases.high
+    low, high = max(trial.cases.low, trial.score.low), min(trial.cases.high, trial.score.high)
     for scale in (1.0, LARGE):
         where = f"the metric for logits of size {scale:g}"
         found = trial.numbers(read_only(trial.logits * scale), trial.labels)
         demand_finite(where, found)
+        if trial.score.finish is not None:
+            found = np.array([trial.score.value(found.sum(axis=0), len(found))])
         worst = found[np.argmax(np.maximum(low - found, found - high))] if found.size else low
         slack = ROUNDING * (1 + abs(worst))
         demand(low - slack <= worst <= high + slack, f"{where}: expected {low:g} to {high:g}, got {worst:.10g}")
@@ -164,10 +170,13 @@ PROPERTIES: dict[str, Callable[[MetricTrial], Measure | None]] = {
 
 
 def strategy(metric: Any, cases: MetricCases) -> Any:
-    """Return a strategy of cases: logits of a few examples and classes, and labels."""
+    """Return a strategy of cases: logits of a few examples and classes, and labels, or outputs and target numbers."""
+    of_numbers = Score.of("metric", metric).task == "regression"
 
     def make(sizes: tuple[int, int]) -> Case:
         rows, classes = sizes
+        if of_numbers:
+            return Case(inputs=(Input((rows, classes)), Input((rows, classes))))
         return Case(inputs=(Input((rows, classes)), Input((rows,), kind="integer", below=classes)))
 
     return st.tuples(st.integers(1, 6), st.integers(2, 9)).map(make)

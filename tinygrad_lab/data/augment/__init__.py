@@ -7,6 +7,7 @@ from tinygrad_lab.data.augment.color import Brightness, ChannelShift, Contrast, 
 from tinygrad_lab.data.augment.compose import Compose
 from tinygrad_lab.data.augment.geometric import CenterCrop, Flip, RandomCrop, Rotation, Shift, Zoom
 from tinygrad_lab.data.augment.mixing import Cutout, Mixup
+from tinygrad_lab.data.augment.targets import StandardizeTargets
 from tinygrad_lab.data.augment.warp import warp
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "RandomCrop",
     "Rotation",
     "Shift",
+    "StandardizeTargets",
     "Zoom",
     "warp",
 ]

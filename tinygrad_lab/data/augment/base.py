@@ -30,10 +30,13 @@ class Augmentation(metaclass=Checked):
         Whether it is for training only; `Compose.for_evaluation` then leaves it out.
     bounded : bool
         Whether it expects brightness from 0 to 1, so that it must come before a `Normalize`.
+    examples : tuple of str
+        The examples that it can change: ``"images"``, ``"sequences"`` or ``"rows"``.
     """
 
     random: ClassVar[bool] = True
     bounded: ClassVar[bool] = False
+    examples: ClassVar[tuple[str, ...]] = ("images",)
 
     def __call__(self, images: Array, labels: Array, *, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return the changed images and their labels; the given arrays are not changed."""
@@ -51,6 +54,10 @@ class Augmentation(metaclass=Checked):
     def fit(self, data: Dataset) -> Self:
         """Return the augmentation with the values that are measured on the training images."""
         return self
+
+    def in_units(self, targets: Array) -> Array:
+        """Return target numbers, or a network's outputs, as they were before this step: here unchanged."""
+        return targets
 
     def config(self) -> dict[str, Any]:
         """Return the options as plain values."""

@@ -230,14 +230,14 @@ class PCAColor(Augmentation):
 
 @dataclass(frozen=True, kw_only=True)
 class Normalize(Augmentation):
-    """Subtract the mean and divide by the standard deviation of each channel.
+    """Subtract the mean and divide by the standard deviation of each channel, or of each feature of rows.
 
     out = (in - mean_c) / std_c
 
     Parameters
     ----------
     mean, std : sequence of C float, optional
-        For brightness from 0 to 1. `fit` measures them on the training images.
+        For brightness from 0 to 1. `fit` measures them on the training images or rows.
 
     Units
     -----
@@ -254,6 +254,7 @@ class Normalize(Augmentation):
     """
 
     random: ClassVar[bool] = False
+    examples: ClassVar[tuple[str, ...]] = ("images", "rows")
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
@@ -268,22 +269,37 @@ class Normalize(Augmentation):
     def fit(self, data: Dataset) -> Normalize:
         """Return the normalization with the mean and deviation of a data set, unless they were given.
 
-        A channel that never varies is only shifted.
+        A channel or feature that never varies is only shifted.
         """
         if self.mean is not None:
             return self
-        mean, covariance = color_statistics(data)
-        std = np.sqrt(covariance.diagonal())
+        if data.noun == "rows":
+            mean, std = _row_statistics(data)
+        else:
+            mean, covariance = color_statistics(data)
+            std = np.sqrt(covariance.diagonal())
         return replace(self, mean=tuple(mean.tolist()), std=tuple(np.where(std > 0, std, 1.0).tolist()))
 
     def change(self, images: Array, *, rng: np.random.Generator) -> Array:
         """Return the normalized images; see `Augmentation.change`."""
         if self.mean is None or self.std is None:
             raise OptionError("Normalize: expected the mean and std, got none; use the result of fit(training images)")
-        if images.shape[3] != len(self.mean):
-            raise OptionError(f"Normalize: expected images of {len(self.mean)} channels, got {images.shape[3]}")
+        if images.shape[-1] != len(self.mean):
+            what = "rows" if images.ndim == 2 else "images"
+            parts = "features" if images.ndim == 2 else "channels"
+            raise OptionError(f"Normalize: expected {what} of {len(self.mean)} {parts}, got {images.shape[-1]}")
+        if images.ndim == 2:
+            mean, std = _beside(images, np.array(self.mean), np.array(self.std))
+            return ((images - mean) / std).astype(images.dtype)
         scale = 1 / np.array([self.std])
         return _affine(images, scale, -np.array([self.mean]) * scale, clip=False)
+
+
+def _row_statistics(data: Dataset) -> tuple[Array, Array]:
+    """Return the mean and the standard deviation of each feature of rows, (F,), in float64."""
+    if not len(data):
+        raise OptionError(f"Dataset({data.name}): expected rows to measure, got none")
+    return data.images.mean(axis=0, dtype=np.float64), data.images.std(axis=0, dtype=np.float64)
 
 
 def color_statistics(data: Dataset) -> tuple[Array, Array]:

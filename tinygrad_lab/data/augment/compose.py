@@ -66,7 +66,7 @@ class Compose(metaclass=Checked):
         images : array of float32
             Brightness from 0 to 1.
         labels : array
-            Class numbers.
+            Class numbers, or target numbers.
         rng : numpy.random.Generator
             The source of all random numbers.
 
@@ -88,6 +88,12 @@ class Compose(metaclass=Checked):
     def for_evaluation(self) -> Compose:
         """Return the pipeline without its random steps."""
         return Compose([step for step in self.steps if not step.random])
+
+    def in_units(self, targets: Array) -> Array:
+        """Return target numbers, or a network's outputs, as they were before all steps, in their own units."""
+        for step in reversed(self.steps):
+            targets = step.in_units(targets)
+        return targets
 
     def config(self) -> list[dict[str, Any]]:
         """Return the steps as plain values: their registered names and options."""

@@ -74,7 +74,7 @@ class Cutout(Augmentation):
 
 @dataclass(frozen=True, kw_only=True)
 class Mixup(Augmentation):
-    """Blend each image with another one of the batch, and their labels likewise.
+    """Blend each image with another one of the batch, and their labels or target numbers likewise.
 
     out = l x_i + (1 - l) x_j, label = l y_i + (1 - l) y_j,
     j a random permutation of the batch, l drawn from Beta(alpha, alpha) for each image
@@ -82,14 +82,14 @@ class Mixup(Augmentation):
     Parameters
     ----------
     classes : int, optional
-        The number of classes. By default, `fit` takes it from the training images.
+        The number of classes. By default, `fit` takes it from the training images. Target numbers need none.
     alpha : float
         Small values hardly mix; with 1 any mixture is equally likely. The paper uses 0.2 to 1.
 
     Returns
     -------
     images, labels
-        The labels are probabilities: float32, (N, classes).
+        The labels are probabilities: float32, (N, classes); target numbers keep their shape.
 
     References
     ----------
@@ -117,8 +117,11 @@ class Mixup(Augmentation):
         Raises
         ------
         OptionError
-            There are more classes than were given.
+            There are more classes than were given, or classes are given and the labels are numbers.
         """
+        if data.task == "regression":
+            self._require(self.classes is None, "classes", f"None for {data.name!r}, whose labels are numbers")
+            return self
         if self.classes is None:
             return replace(self, classes=len(data.classes))
         most = int(data.labels.max(initial=0))
@@ -127,14 +130,14 @@ class Mixup(Augmentation):
 
     def __call__(self, images: Array, labels: Array, *, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return the blended images and their labels' probabilities; see `Augmentation.__call__`."""
-        if self.classes is None:
+        if self.classes is None and labels.dtype.kind != "f":
             raise OptionError(
                 "Mixup: expected the number of classes, got none; give it, or use the result of fit(training images)"
             )
         weight = rng.beta(self.alpha, self.alpha, len(images)).astype(np.float32)
         other = transfer(rng.permutation(len(images)), device_name(images))
         weight = transfer(weight, device_name(images))
-        probabilities = _probabilities(labels, self.classes)
+        probabilities = labels if self.classes is None else _probabilities(labels, self.classes)
         across = weight[:, None, None, None]
         mixed = across * images + (1 - across) * images[other]
         return mixed, weight[:, None] * probabilities + (1 - weight[:, None]) * probabilities[other]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,8 +11,8 @@ from tinygrad_lab.backend import Array
 from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.data.resizing import resize_bilinear
 from tinygrad_lab.data.sequences import pad_sequences
-from tinygrad_lab.data.sources.source import Source
-from tinygrad_lab.errors import DataError, OptionError
+from tinygrad_lab.data.sources.source import Source, bundled
+from tinygrad_lab.errors import OptionError
 
 _TEST_FRACTION = 0.2
 _DARK = 8  # of values from 0 to 16
@@ -43,7 +43,7 @@ class Digits(Source):
     ) -> Dataset:
         """Return a split; images are (N, 32, 32, 1) unless `size` is given. See `Source.read`."""
         self.check_split(split)
-        bundle = _bundle(self.name)
+        bundle = bundled(self.name).load_digits()
         images = np.concatenate([_bytes(part, size or (32, 32)) for part in np.array_split(bundle.images, _PARTS)])
         whole = Dataset(images, bundle.target, classes=self.classes, name=self.name)
         train, test = whole.split(_TEST_FRACTION, seed=0)
@@ -75,22 +75,11 @@ class DigitSequences(Source):
         self.check_split(split)
         if size is not None:
             raise OptionError(f"{self.name}: expected no size, because sequences have none, got {size}")
-        bundle = _bundle(self.name)
+        bundle = bundled(self.name).load_digits()
         numbers = [np.flatnonzero(image >= _DARK) + 1 for image in bundle.data]
         whole = Dataset(pad_sequences(numbers, _LONGEST), bundle.target, classes=self.classes, name=self.name)
         train, test = whole.split(_TEST_FRACTION, seed=0)
         return train if split == "train" else test
-
-
-def _bundle(name: str) -> Any:
-    """Return scikit-learn's data."""
-    try:
-        from sklearn.datasets import load_digits  # optional, and slow to import
-    except ImportError as error:
-        raise DataError(
-            f"{name}: expected scikit-learn, which brings this data set, got no such package; pip install scikit-learn"
-        ) from error
-    return load_digits()
 
 
 def _bytes(images: Array, size: tuple[int, int]) -> Array:

@@ -8,11 +8,28 @@ from __future__ import annotations
 import abc
 import os
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tinygrad_lab.data.dataset import Dataset
 from tinygrad_lab.data.files import DataFile, Download, data_roots
 from tinygrad_lab.errors import DataError, OptionError
+
+
+def bundled(name: str) -> Any:
+    """Return the module ``sklearn.datasets``, which brings the data set of this name.
+
+    Raises
+    ------
+    DataError
+        scikit-learn is not installed.
+    """
+    try:
+        from sklearn import datasets  # optional, and slow to import
+    except ImportError as error:
+        raise DataError(
+            f"{name}: expected scikit-learn, which brings this data set, got no such package; pip install scikit-learn"
+        ) from error
+    return datasets
 
 
 class Source(abc.ABC):
@@ -29,8 +46,13 @@ class Source(abc.ABC):
     sizes : dict
         The published number of images of each split, ``"train"`` and ``"test"``.
     image : tuple of int, or None
-        Height, width and channels of an image that is not resized, or the length of a sequence of integers; None if the
-        files determine them.
+        Height, width and channels of an image that is not resized, or the length of a sequence of integers or of a row
+        of features; None if the files determine them.
+    examples : str or None
+        What the examples are: ``"images"``, ``"sequences"`` of integers or ``"rows"`` of features. By default they are
+        sequences if `image` is a length, and otherwise images.
+    targets : tuple of str
+        The names of the numbers to predict, with their units, if the labels are numbers and not classes.
     files : tuple of DataFile
         The files that must be in the data folder.
     downloads : tuple of Download
@@ -42,6 +64,8 @@ class Source(abc.ABC):
     homepage: ClassVar[str] = ""
     sizes: ClassVar[dict[str, int]]
     image: ClassVar[tuple[int, ...] | None] = None
+    examples: ClassVar[str | None] = None
+    targets: ClassVar[tuple[str, ...]] = ()
     files: ClassVar[tuple[DataFile, ...]] = ()
     downloads: ClassVar[tuple[Download, ...]] = ()
 

@@ -18,18 +18,22 @@ from typing import Any
 import numpy as np
 
 import tinygrad_lab as tgl
-from tinygrad_lab.backend import Array
+from tinygrad_lab.backend import Array, namespace
 from tinygrad_lab.data import Dataset
 from tinygrad_lab.errors import DataError, OptionError
 from tinygrad_lab.inspect.curves import read_history
 from tinygrad_lab.inspect.cut import cut, last_maps
+from tinygrad_lab.inspect.estimates import SCORES, RegressionReport
 from tinygrad_lab.inspect.page.figures import dead_units, evenly, feature_maps, filters, histograms, short
 from tinygrad_lab.inspect.page.planes import batches, decisions, exciting, prune_each, rounded
 from tinygrad_lab.inspect.page.sprites import pictures, sprite
 from tinygrad_lab.inspect.prediction import Report
 from tinygrad_lab.inspect.run import Run
 from tinygrad_lab.inspect.trace import kind_of
+from tinygrad_lab.train.build import evaluation_loader
+from tinygrad_lab.train.evaluation import device_of
 from tinygrad_lab.train.folder import count_test_look
+from tinygrad_lab.train.metrics import TASKS
 
 _UNITS = 1000  # images by which units are judged dead
 _FEATURES = 6  # images whose feature maps are shown
@@ -66,7 +70,7 @@ def run_page(
     picked : sequence of int
         Numbers of images of the split to look into, before the mistakes.
     mistakes : int
-        The number of mistakes to look into: the most confident ones.
+        The number of mistakes to look into: the most confident ones, or, of predicted numbers, the largest errors.
     images : int
         The number of images to carry in the page, shown for the cells of the confusion matrix.
     planes : int
@@ -79,7 +83,7 @@ def run_page(
     DataError
         The data are missing or damaged, or the split is empty.
     ShapeError
-        The network does not return logits (N, classes), or the layer has no maps.
+        The network does not return outputs (N, K), or the layer has no maps.
     """
     counts = {"mistakes": mistakes, "images": images, "planes": planes}
     if wrong := {name: count for name, count in counts.items() if count < 1}:
@@ -92,14 +96,16 @@ def run_page(
     if outside := [n for n in picked if not 0 <= n < len(data)]:
         raise OptionError(f"run_page: expected images from 0 to {len(data) - 1}, got {outside}")
     report = run.evaluate(data)
-    chosen = _to_look_into(report, picked, mistakes)
-    content = {
-        "run": _facts(run, data, report, split),
-        "images": _images(data, report, chosen, images),
-        "chosen": chosen.tolist(),
-        **_inside(run, data, chosen),
-        **_planes(run, data, report, chosen, layer, planes, root),
-    }
+    if isinstance(report, RegressionReport):
+        chosen = np.array(list(dict.fromkeys([*picked, *report.largest_errors()[:mistakes].tolist()])))
+        names, found = (), {"images": _estimated(data, report, chosen), "planes": None}
+    else:
+        chosen, names = _to_look_into(report, picked, mistakes), report.prediction.names
+        found = {
+            "images": _images(data, report, chosen, images),
+            **_planes(run, data, report, chosen, layer, planes, root),
+        }
+    content = {"run": _facts(run, data, names, split), "chosen": chosen.tolist(), **_inside(run, data, chosen), **found}
     content["looks"] = count_test_look(run.folder) if split == "test" else None
     return _filled(f"{run.recipe['recipe'].get('title', run.recipe.name)}", content)
 
@@ -115,9 +121,9 @@ def _filled(title: str, content: dict[str, Any]) -> str:
     return Template(frame).substitute(parts, title=html.escape(title))
 
 
-def _facts(run: Run, data: Dataset, report: Report, split: str) -> dict[str, Any]:
-    """Return what the head of the page says, the classes and the curves."""
-    names = report.prediction.names
+def _facts(run: Run, data: Dataset, names: Sequence[str], split: str) -> dict[str, Any]:
+    """Return what the head of the page says, the classes or targets, the headline score and the curves."""
+    score = TASKS[run.manifest.task]
     size = sum(v.size for v in run.model.parameters().values())
     return {
         "folder": str(run.folder),
@@ -130,7 +136,9 @@ def _facts(run: Run, data: Dataset, report: Report, split: str) -> dict[str, Any
         "noun": data.noun,
         "weights": run.weights,
         "classes": list(names),
-        "curves": _curves(_history(run)),
+        "targets": list(run.targets),
+        "score": {"name": score.name, "title": str(score), "percent": score.percent},
+        "curves": _curves(_history(run), score.name),
     }
 
 
@@ -140,8 +148,8 @@ def _history(run: Run) -> list[dict[str, Any]]:
     return read_history(path) if path.exists() else []
 
 
-def _curves(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return loss and accuracy of each epoch on each split."""
+def _curves(history: list[dict[str, Any]], score: str) -> list[dict[str, Any]]:
+    """Return loss and headline score of each epoch on each split."""
     found = []
     for name, key in _CURVES.items():
         rows = [m if key is None else m.get(key) for m in history]
@@ -152,7 +160,7 @@ def _curves(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "name": name,
                     "epochs": [epoch for epoch, _ in kept],
                     "loss": [short(row["loss"]) for _, row in kept],
-                    "accuracy": [short(row["accuracy"]) for _, row in kept],
+                    score: [short(row[score]) for _, row in kept],
                 }
             )
     return found
@@ -180,6 +188,25 @@ def _images(data: Dataset, report: Report, chosen: Array, limit: int) -> dict[st
         "shown": shown.tolist(),
         **_shown(data, shown),
     }
+
+
+def _estimated(data: Dataset, report: RegressionReport, chosen: Array) -> dict[str, Any]:
+    """Return every example's true and predicted numbers, the scores, and pictures of the chosen ones."""
+    shown = np.unique(chosen)
+    return {
+        "labels": _rounded(report.targets),
+        "predicted": _rounded(report.estimate.values),
+        "scores": [
+            {str(score): short(report.scores(number)[score.name]) for score in SCORES}
+            for number in range(len(report.estimate.names))
+        ],
+        "shown": shown.tolist(),
+        **_shown(data, shown),
+    }
+
+
+def _rounded(values: Array) -> list[list[float]]:
+    return [[float(f"{value:.5g}") for value in row] for row in values.tolist()]
 
 
 def _shown(data: Dataset, positions: Array) -> dict[str, Any]:
@@ -210,12 +237,14 @@ def _inside(run: Run, data: Dataset, chosen: Array) -> dict[str, Any]:
     looked = run.prepare(data.batch(chosen[:_FEATURES]))
     units = evenly(len(data), _UNITS)
     counted = evenly(len(data), max(4, _HISTOGRAM_PIXELS // math.prod(data.shape[:2])))
-    x = run.prepare(data.batch(counted))
+    loader = evaluation_loader(data.take(counted), run.preprocessing, device=device_of(run.model))
+    parts = list(loader)
+    x, labels = (namespace(parts[0][0]).concatenate([part[i] for part in parts]) for i in (0, 1))
     return {
         "filters": filters(run.model, looked),
         "features": feature_maps(run.model, looked),
         "units": {"layers": dead_units(run.model, batches(run, data, units)), "images": len(units)},
-        "histograms": histograms(run, _history(run), x, data.labels[counted]),
+        "histograms": histograms(run, _history(run), x, labels),
     }
 
 

@@ -3,6 +3,7 @@
 const page = JSON.parse(document.getElementById("data").textContent);
 const { run, images, planes } = page;
 const names = run.classes;
+const isRegression = run.targets.length > 0; // numbers are predicted in place of classes
 const count = images.labels.length;
 const tileOf = new Map(images.shown.map((position, tile) => [position, tile]));
 const LARGEST_MATRIX = 30; // classes; of more, the pairs confused most often are listed
@@ -89,6 +90,10 @@ function predictions(place = pruned) {
   return found;
 }
 
+/** A value of the headline score, accuracy or R². */
+const scoreText = (value) => (value == null ? "–" : run.score.percent ? exactPercent(value) : value.toFixed(4));
+const labelOf = (position) => (isRegression ? images.labels[position].map(brief).join(", ") : names[images.labels[position]]);
+
 const accuracyOf = (predicted) => predicted.filter((label, i) => label === images.labels[i]).length / count;
 const accuracies = planes ? planes.numbers.map((_, place) => accuracyOf(predictions(place))) : [];
 const accuracy = accuracyOf(images.predicted);
@@ -100,9 +105,12 @@ function showFacts() {
   const looks = page.looks === null ? "" : `; this is look ${page.looks} of this run at its test images`;
   byId("facts").append(
     `${run.network}, ${run.parameters.toLocaleString("en")} parameters, ${run.weights} weights of ${run.folder}. `,
-    `${run.data} ${run.split}: ${imagesOf(count)} of ${size}, accuracy `,
-    make("strong", {}, exactPercent(accuracy)), `${looks}.`);
+    `${run.data} ${run.split}: ${imagesOf(count)} of ${size}, ${isRegression ? "R² " : "accuracy "}`,
+    make("strong", {}, isRegression ? images.scores.map((found) => scoreText(found["R²"])).join(", ") : exactPercent(accuracy)), `${looks}.`);
+  const left = isRegression ? ["confusion", "mistakes", "decision", "planes"] : ["numbers"];
+  for (const id of left) byId(id).hidden = true;
   for (const section of document.querySelectorAll("main > section")) {
+    if (section.hidden) continue;
     byId("contents").append(make("a", { href: `#${section.id}` }, section.querySelector("h2").textContent));
   }
 }
@@ -147,7 +155,7 @@ function showCurves() {
     box.append(make("p", {}, "The folder holds no metrics of the training (metrics.jsonl), so there are no curves."));
     return;
   }
-  box.append(chart("Loss", run.curves, "loss", false), chart("Accuracy", run.curves, "accuracy", true));
+  box.append(chart("Loss", run.curves, "loss", false), chart(isRegression ? run.score.title : "Accuracy", run.curves, run.score.name, run.score.percent));
   const legend = make("p", { class: "note" });
   run.curves.forEach((s, i) => {
     const key = make("span", { class: "key" });
@@ -155,8 +163,8 @@ function showCurves() {
     legend.append(key, `${s.name}   `);
   });
   const rows = run.curves[0].epochs.map((epoch, k) => [String(epoch),
-    ...run.curves.flatMap((s) => [brief(s.loss[k] ?? null), s.accuracy[k] == null ? "–" : exactPercent(s.accuracy[k])])]);
-  const heads = ["epoch", ...run.curves.flatMap((s) => [`loss, ${s.name}`, `accuracy, ${s.name}`])];
+    ...run.curves.flatMap((s) => [brief(s.loss[k] ?? null), scoreText(s[run.score.name][k])])]);
+  const heads = ["epoch", ...run.curves.flatMap((s) => [`loss, ${s.name}`, `${run.score.title}, ${s.name}`])];
   byId("curves").append(legend, make("details", {}, make("summary", {}, "The numbers"), table(heads, rows, "Curves")));
 }
 
@@ -213,7 +221,7 @@ function showMatrix() {
 /** A picture of an image, or the first numbers of a sequence or row. */
 function example(position, width) {
   const tile = tileOf.get(position);
-  const label = `#${position}, ${names[images.labels[position]]}`;
+  const label = `#${position}, ${labelOf(position)}`;
   return images.sprite ? picture(images.sprite, tile, width, label) : make("code", {}, images.texts[tile]);
 }
 
@@ -237,6 +245,79 @@ function showCell(row, column) {
     make("h3", {}, `${names[row]} taken for ${names[column]}`),
     make("p", { class: "note" }, `${imagesOf(members.length)}.${less}`),
     make("div", { class: "tiles" }, ...shown.map((i) => linkedTile(i, pruned === null ? [percent(images.confidence[i])] : []))));
+}
+
+// ---------------------------------------------------------------------------------------------------------- numbers
+
+const MOST_POINTS = 2000;
+const BARS = 25;
+
+/** True numbers across, predicted ones up, and the line on which they are equal. */
+function scatter(target) {
+  const step = Math.ceil(count / MOST_POINTS);
+  const pairs = images.labels.map((row, i) => [row[target], images.predicted[i][target], i]).filter(([, , i]) => i % step === 0);
+  const all = pairs.flatMap(([true_, predicted]) => [true_, predicted]);
+  let [low, high] = [Math.min(...all), Math.max(...all)];
+  if (high === low) [low, high] = [low - 0.5, high + 0.5];
+  const [width, height, left, bottom] = [360, 300, 52, 36];
+  const x = (value) => left + ((value - low) / (high - low)) * (width - left - 10);
+  const y = (value) => 10 + ((high - value) / (high - low)) * (height - bottom - 20);
+  const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Predicted against true ${run.targets[target]}` });
+  for (let i = 0; i <= 4; i++) {
+    const value = low + ((high - low) * i) / 4;
+    svg.append(drawn("line", { class: "axis", x1: left, x2: width - 10, y1: y(value), y2: y(value) }));
+    svg.append(drawn("text", { x: left - 5, y: y(value) + 4, "text-anchor": "end" }, brief(value)));
+    svg.append(drawn("text", { x: x(value), y: height - 20, "text-anchor": "middle" }, brief(value)));
+  }
+  svg.append(drawn("text", { x: (left + width) / 2, y: height - 4, "text-anchor": "middle" }, "true"));
+  const line = drawn("polyline", { class: "line", points: `${x(low)},${y(low)} ${x(high)},${y(high)}` });
+  line.style.stroke = COLORS[1];
+  svg.append(line);
+  for (const [true_, predicted, i] of pairs) {
+    const dot = drawn("circle", { cx: x(true_), cy: y(predicted), r: 2.5 });
+    dot.style.fill = COLORS[0];
+    dot.style.opacity = "0.6";
+    dot.append(drawn("title", {}, `#${i}: true ${brief(true_)}, predicted ${brief(predicted)}`));
+    svg.append(dot);
+  }
+  return make("figure", {}, make("h3", {}, "Predicted (up) against true"), svg);
+}
+
+/** How many residuals, predicted minus true, fall into equal intervals. */
+function residuals(target) {
+  const found = images.labels.map((row, i) => images.predicted[i][target] - row[target]);
+  const largest = Math.max(...found.map(Math.abs)) || 1;
+  const bins = new Array(BARS).fill(0);
+  for (const value of found) bins[Math.min(BARS - 1, Math.floor(((value + largest) / (2 * largest)) * BARS))] += 1;
+  const [width, height, left, bottom] = [360, 300, 52, 36];
+  const most = Math.max(...bins);
+  const step = (width - left - 10) / BARS;
+  const y = (value) => 10 + ((most - value) / most) * (height - bottom - 20);
+  const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Residuals of ${run.targets[target]}` });
+  for (const value of new Set([0, Math.round(most / 2), most])) {
+    svg.append(drawn("line", { class: "axis", x1: left, x2: width - 10, y1: y(value), y2: y(value) }));
+    svg.append(drawn("text", { x: left - 5, y: y(value) + 4, "text-anchor": "end" }, String(value)));
+  }
+  bins.forEach((size, i) => svg.append(drawn("rect", { class: "bin", x: left + i * step, y: y(size), width: step * 0.9, height: y(0) - y(size) })));
+  [-largest, 0, largest].forEach((value, i) => svg.append(drawn("text", { x: left + (i * (width - left - 10)) / 2, y: height - 20, "text-anchor": ["start", "middle", "end"][i] }, signed(value))));
+  svg.append(drawn("text", { x: (left + width) / 2, y: height - 4, "text-anchor": "middle" }, "predicted minus true"));
+  return make("figure", {}, make("h3", {}, `Residuals of ${imagesOf(count)}`), svg);
+}
+
+function showNumbers() {
+  const box = byId("numbers-body");
+  const body = make("div");
+  const fill = (target) => body.replaceChildren(
+    make("p", {}, Object.entries(images.scores[target]).map(([name, value]) => `${name} ${brief(value)}`).join(", "),
+      ". RMSE and MAE are in the target's units; R² is 1 for a perfect prediction and 0 for the mean of the true numbers."),
+    make("div", { class: "charts" }, scatter(target), residuals(target)));
+  if (run.targets.length > 1) box.append(choice("Target", run.targets, fill)[0]);
+  fill(0);
+  const rows = page.chosen.map((i) => [`#${i}`, make("td", { class: "words" }, example(i, 64)),
+    ...run.targets.flatMap((_, k) => [brief(images.labels[i][k]), brief(images.predicted[i][k]), signed(images.predicted[i][k] - images.labels[i][k])])]);
+  const heads = run.targets.flatMap((name) => (run.targets.length > 1 ? [`true ${name}`, `predicted ${name}`, "residual"] : ["true", "predicted", "residual"]));
+  box.append(body, make("h3", {}, "Largest errors"), make("p", { class: "note" }, `Picked ${noun} come first; --mistakes sets how many follow.`),
+    table(["", noun.slice(0, -1), ...heads], rows, "Largest errors"));
 }
 
 // --------------------------------------------------------------------------------------------------------- mistakes
@@ -438,7 +519,7 @@ function showFeatures() {
       });
       return make("div", {}, make("h3", {}, layer), make("p", { class: "note" }, `${size}; from ${brief(range[which][0])} (dark) to ${brief(range[which][1])} (bright)`), make("div", { class: "tiles" }, ...tiles));
     }));
-  const [label] = choice("Image", shown.map((position) => `#${position}, ${names[images.labels[position]]}`), fill);
+  const [label] = choice("Image", shown.map((position) => `#${position}, ${labelOf(position)}`), fill);
   box.append(make("p", {}, `At most 16 layers and 16 planes of each. Choose images with --pick.`), label, layers);
   fill(0);
 }
@@ -491,10 +572,14 @@ function showUnits() {
 
 showFacts();
 showCurves();
-showMatrix();
-showMistakes();
-showPlanes();
-look(0, false);
+if (isRegression) {
+  showNumbers();
+} else {
+  showMatrix();
+  showMistakes();
+  showPlanes();
+  look(0, false);
+}
 showFilters();
 showFeatures();
 showHistograms();
