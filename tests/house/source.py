@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import subprocess
 import tokenize
@@ -41,6 +42,7 @@ def identify(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@functools.cache
 def parse(path: Path) -> ast.Module:
     """The syntax tree of a file."""
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
@@ -70,6 +72,7 @@ def docstring_node(node: Documented) -> ast.Expr | None:
     return None
 
 
+@functools.cache
 def code_lines(path: Path) -> set[int]:
     """Return the numbers of the lines of code: neither blank, nor comment, nor docstring."""
     text = path.read_text(encoding="utf-8")
@@ -77,7 +80,7 @@ def code_lines(path: Path) -> set[int]:
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if tokenize.tok_name[token.type] not in NOT_CODE:
             lines.update(range(token.start[0], token.end[0] + 1))
-    for _, node in documented(ast.parse(text)):
+    for _, node in documented(parse(path)):
         if text_node := docstring_node(node):
             lines.difference_update(range(text_node.lineno, (text_node.end_lineno or text_node.lineno) + 1))
     return lines

@@ -48,34 +48,43 @@ def names_used(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.attr
 
 
-@pytest.mark.parametrize("path", PLUGIN_FILES, ids=identify)
-def test_layers_use_only_public_names(path: Path) -> None:
+def test_layers_use_only_public_names() -> None:
     """Layers use the names of `import tinygrad_lab as tgl`, their cases also the kit, their kernels the kernel tools.
 
     A third-party plugin can use the same names.
     """
-    public = set(importlib.import_module("tinygrad_lab").__all__)
-    if path.name == "cases.py":
-        public |= {"conformance", "tinygrad_lab.conformance"}
-    if path.name in ("kernels.py", "loops.py"):
-        public |= {"tinygrad_lab.kernels.tools"}
-    assert not [f"line {line}: {name}" for line, name in names_used(path) if name not in public]
+    names = set(importlib.import_module("tinygrad_lab").__all__)
+    kit, tools = {"conformance", "tinygrad_lab.conformance"}, {"tinygrad_lab.kernels.tools"}
+    public = {"cases.py": names | kit, "kernels.py": names | tools, "loops.py": names | tools}
+    assert not [
+        f"{identify(path)}, line {line}: {name}"
+        for path in PLUGIN_FILES
+        for line, name in names_used(path)
+        if name not in public.get(path.name, names)
+    ]
 
 
-@pytest.mark.parametrize("path", PLUGIN_FILES, ids=identify)
-def test_only_cases_need_the_kit(path: Path) -> None:
+def test_only_cases_need_the_kit() -> None:
     """Otherwise layers would need Hypothesis at run time."""
-    if path.name != "cases.py":
-        assert not [module for _, module, _ in imports(path) if module.split(".")[0] == "hypothesis"]
+    assert not [
+        identify(path)
+        for path in PLUGIN_FILES
+        if path.name != "cases.py"
+        for _, module, _ in imports(path)
+        if module.split(".")[0] == "hypothesis"
+    ]
 
 
-@pytest.mark.parametrize("path", package_files(), ids=identify)
-def test_pickle_is_imported_only_where_it_is_safe(path: Path) -> None:
-    if path.name == FOREIGN:
-        assert path.parent.name == "sources"
-        return
-    found = [(line, module, name) for line, module, name in imports(path) if module.split(".")[0] in PICKLERS]
-    assert not [line for line, *taken in found if taken != WRITER]
+def test_pickle_is_imported_only_where_it_is_safe() -> None:
+    found = [
+        f"{identify(path)}, line {line}"
+        for path in package_files()
+        if path.name != FOREIGN
+        for line, *taken in imports(path)
+        if taken[0].split(".")[0] in PICKLERS and taken != WRITER
+    ]
+    assert not found
+    assert [path.parent.name for path in package_files() if path.name == FOREIGN] == ["sources"]
 
 
 def test_the_import_is_light() -> None:
