@@ -89,6 +89,7 @@ def test_the_pytorch_network_learns(variant: str) -> None:
     assert last < first
 
 
+@pytest.mark.slow
 def test_our_network_learns() -> None:
     subject = Subject(TINY, "")
     assert subject.infer().shape == (2, 10)

@@ -10,7 +10,10 @@ from tinygrad_lab.conformance.session import shared_kernels
 from tinygrad_lab.conformance.trials.search import Profile
 from tinygrad_lab.registry import layers
 
-LONG = {"batch_norm", "bottleneck", "conv2d_transpose", "inception", "lstm", "residual"}  # take seconds
+LONG = {  # take seconds
+    "batch_norm", "bottleneck", "conv2d_transpose", "depthwise_conv2d", "inception", "local_response_norm", "lstm",
+    "multi_head_attention", "residual",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def half(t: Trainer) -> HalfPrecision:
     return t.arithmetic
 
 
-@pytest.mark.parametrize("device", ["cpu", STRICT.name])
+@pytest.mark.parametrize("device", [pytest.param("cpu", marks=pytest.mark.slow), STRICT.name])
 def test_training_in_float16_follows_float32(device: str) -> None:
     wide, narrow = (trainer(device, precision=p) for p in ("float32", "float16"))
     wide.train(3)
