@@ -59,6 +59,8 @@ def test_transfer_is_explicit_and_counts() -> None:
 
 
 def test_the_error_for_an_unknown_device_lists_the_devices() -> None:
+    with pytest.raises(DeviceError, match=r"device 'gpu': expected one of .*; a GPU is 'cuda'"):
+        backend.find_backend("gpu")
     with pytest.raises(DeviceError, match=r"device 'tpu': expected one of \['cpu', 'cuda', 'strict'\]"):
         backend.find_backend("tpu")
 

@@ -45,6 +45,11 @@ def test_completion_offers_only_public_names() -> None:
     assert all(hasattr(tgl, name) for name in dir(tgl))
 
 
+def test_the_names_of_pytorch_s_nn_are_answered_too() -> None:
+    with pytest.raises(AttributeError, match=r"'tinygrad_lab.nn' has no attribute 'Linear'; use tinygrad_lab_layers"):
+        tgl.nn.Linear  # type: ignore[attr-defined]  # noqa: B018  reading it raises
+
+
 @pytest.mark.parametrize("name", ["erf", "tile", "sort", "softplus_of_nothing"])
 def test_the_error_for_a_method_names_the_function(name: str) -> None:
     with pytest.raises(AttributeError) as caught:

@@ -114,7 +114,8 @@ def find_backend(name: str) -> Backend:
     if name == "cuda" and name not in BACKENDS:
         _load_cupy()
     if name not in BACKENDS:
-        raise DeviceError(f"device {name!r}: expected one of {sorted({*BACKENDS, 'cuda'})}")
+        cure = "; a GPU is 'cuda'" if name in ("gpu", "cupy") else ""
+        raise DeviceError(f"device {name!r}: expected one of {sorted({*BACKENDS, 'cuda'})}{cure}")
     return BACKENDS[name]
 
 

@@ -49,6 +49,8 @@ def test_unknown_arguments_are_refused_with_the_usage_of_the_command(capsys: Cap
     for call, words in (
         (["train", "--epochs=5"], "unrecognized arguments: --epochs=5; use --set training.epochs=5"),
         (["train", "--lr", "0.1"], "unrecognized arguments: --lr; use --set optimizer.lr="),
+        (["train", "lenet5", "epochs=5"], "unrecognized arguments: epochs=5; use --set training.epochs=5"),
+        (["train", "lenet5", "model.padding=zero"], "arguments: model.padding=zero; use --set model.padding=zero"),
         (["train", "--nothing"], "unrecognized arguments: --nothing\n"),
         (["summary", "a", "b"], "unrecognized arguments: b\n"),
     ):
@@ -57,6 +59,13 @@ def test_unknown_arguments_are_refused_with_the_usage_of_the_command(capsys: Cap
         told = capsys.readouterr().err
         assert words in told
         assert told.startswith(f"usage: tinygrad-lab {call[0]}")
+
+
+def test_a_setting_in_place_of_the_recipe_is_told_apart(capsys: Capture) -> None:
+    assert main(["train", "lr=0.1"]) == 1
+    assert capsys.readouterr().err == (
+        "tinygrad-lab train: expected a recipe, got 'lr=0.1'; use --set optimizer.lr=0.1\n"
+    )
 
 
 def test_a_missing_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

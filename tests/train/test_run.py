@@ -38,6 +38,15 @@ def short(*settings: str) -> Recipe:
     return find_recipe("lenet5").override(["data.per_class=20", "training.epochs=2", *settings])
 
 
+def test_runs_have_the_names_that_the_user_gives(tmp_path: Path) -> None:
+    found = [folders.new_run_folder(tmp_path, find_recipe("lenet5"), "mine").name for _ in range(2)]
+    assert found == ["mine", "mine-2"]
+    for name in ("a/b", ""):
+        with pytest.raises(ConfigError, match="runs: expected a name of letters"):
+            folders.new_run_folder(tmp_path, find_recipe("lenet5"), name)
+    assert main(["train", "--quiet", "--resume", str(tmp_path / "mine"), "--name", "other"]) == 1
+
+
 def test_no_checkpoint_is_chosen_on_the_test_set(tmp_path: Path) -> None:
     for share in (0.1, 0.0):
         run_recipe(short(f"data.validation={share}", "training.epochs=1"), Reporter(), runs=tmp_path / str(share))

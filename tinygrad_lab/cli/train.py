@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--at-most", type=int, metavar="N", help="the most seeds with --until-decided (default: 10)")
     parser.add_argument("--data", metavar="DIR", help="folder of data sets (default: TINYGRAD_LAB_DATA, then a cache)")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="create the run's folder in DIR (default: runs)")
+    parser.add_argument("--name", help="the name of the run's folder (default: the recipe's name and the time)")
     parser.add_argument("--resume", metavar="RUN", help="resume the run in this folder")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, or cuda for a GPU (default: cpu)")
     parser.add_argument("--ranks", type=int, metavar="N", help="share the training among N processes (needs MPI)")
@@ -48,8 +49,10 @@ def advice(unknown: list[str]) -> str:
     """Return the end of the message about unknown arguments: the setting of a recipe that is meant, if there is one."""
     from tinygrad_lab.train.recipe import setting_of
 
-    key, _, value = unknown[0].lstrip("-").partition("=")
-    setting = setting_of(key) if unknown[0].startswith("--") else None
+    key, equals, value = unknown[0].lstrip("-").partition("=")
+    if equals and "." in key:
+        return f"; use --set {key}={value}"
+    setting = setting_of(key) if equals or unknown[0].startswith("--") else None
     return f"; use --set {setting}={value or next(iter(unknown[1:]), '...')}" if setting else ""
 
 
@@ -64,6 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
         return status
     if arguments.resume is not None:
         return _resume(arguments)
+    if setting := advice([arguments.recipe]):
+        raise ConfigError(f"expected a recipe, got {arguments.recipe!r}{setting}")
     if arguments.seeds < 1:
         raise ConfigError(f"--seeds: expected at least 1, got {arguments.seeds}")
     recipe = find_recipe(arguments.recipe).override(arguments.set)
@@ -91,12 +96,12 @@ def _resume(arguments: argparse.Namespace) -> int:
     from tinygrad_lab.train.folder import read_run
 
     several = arguments.seeds != 1 or arguments.until_decided or arguments.dry_run or arguments.find_lr
-    if arguments.recipe != DEFAULT or arguments.set or several:
+    if arguments.recipe != DEFAULT or arguments.set or arguments.name or several:
         weights = f"--set transfer.weights={arguments.resume}/weights.safetensors"
         first = "" if (Path(arguments.resume) / "result.json").exists() else "finish it with --resume, and then "
         raise ConfigError(
-            "--resume: expected the run's folder alone, got a recipe or settings too; a run keeps its own. To "
-            f"train further, {first}begin a new run with {weights}"
+            "--resume: expected the run's folder alone, got a recipe, settings or a name too; a run keeps its own. "
+            f"To train further, {first}begin a new run with {weights}"
         )
     folder = Path(arguments.resume)
     recipe = read_run(folder)
@@ -235,6 +240,7 @@ def _train(
         recipe,
         _reporter(arguments),
         runs=runs,
+        name=arguments.name,
         resume=resume,
         root=arguments.data,
         tensorboard=arguments.tensorboard,

@@ -26,23 +26,24 @@ _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 _RENAMED = {"held_out": "validation", "window": "kernel_size", "windows": "kernel_sizes"}  # by earlier versions
 
 
-def new_run_folder(root: Path, recipe: Recipe) -> Path:
-    """Make a new folder for a run, named after the recipe and the time, with a number if that name is taken.
+def new_run_folder(root: Path, recipe: Recipe, name: str | None = None) -> Path:
+    """Make a new folder for a run, named after the recipe and the time by default, with a number if the name is taken.
 
     The folder gets its name only after ``recipe.json`` is written, so even a run that is killed at once can be resumed.
 
     Raises
     ------
     ConfigError
-        The recipe's name is not a valid file name, or the folder cannot be made.
+        The name, or that of the recipe, is not a valid file name, or the folder cannot be made.
     """
-    check_name(recipe.name, "runs")
+    check_name(recipe.name if name is None else name, "runs")
+    name = name or f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     unnamed = root / f".{secrets.token_hex(4)}.tmp"
     with writing(ConfigError, f"runs: expected to make a folder for {recipe.name!r} in {root}"):
         try:
             unnamed.mkdir(parents=True)
             write_atomically(unnamed / "recipe.json", recipe_text(recipe))
-            return _named(unnamed, root / f"{recipe.name.replace(':', '-')}-{time.strftime('%Y%m%d-%H%M%S')}")
+            return _named(unnamed, root / name.replace(":", "-"))
         except BaseException:
             shutil.rmtree(unnamed, ignore_errors=True)
             raise

@@ -50,6 +50,7 @@ def run_recipe(
     reporter: Reporter,
     *,
     runs: Path | None = None,
+    name: str | None = None,
     resume: Path | None = None,
     root: str | None = None,
     tensorboard: bool = False,
@@ -68,6 +69,8 @@ def run_recipe(
         Shows the progress.
     runs : Path, optional
         The folder in which the folder of a new run is made. Nothing is written before data and model are loaded.
+    name : str, optional
+        The name of that folder, with a number if there is one of the name; by default the recipe's name and the time.
     resume : Path, optional
         The folder of a run to resume from its newest checkpoint.
     root : str, optional
@@ -119,7 +122,7 @@ def run_recipe(
             return {}
         with one_report(ranks, NonFiniteError, KeyboardInterrupt):
             if resume is None:
-                folder = new_run_folder(runs or Path("runs"), recipe)
+                folder = new_run_folder(runs or Path("runs"), recipe, name)
                 stack.enter_context(used_alone(folder))
             else:
                 folder = resume
