@@ -229,6 +229,12 @@ class NonFiniteError(LabError, FloatingPointError):
 class RuleError(LabError, NameError):
     """A derivative rule asks for a value that its primitive does not have."""
 
+    @classmethod
+    def no_argument(cls, op: Any, name: str, known: Collection[str]) -> RuleError:
+        """Report a rule for an argument that a primitive does not have."""
+        cure = "" if known else "; the first parameter of its function is the array library, xp, and arrays follow"
+        return cls(f"{op}: expected a rule for one of {known}, got one for {name!r}{cure}")
+
 
 class PluginError(LabError, LookupError):
     """A plugin is unknown, broken, registered twice, or made for another API."""

@@ -12,8 +12,11 @@ import tinygrad_lab as tgl
 from tests.conformance import samples
 from tests.conformance.samples import Constant, Elementwise, Halved, Matrix, Square, matrix_cases, row_cases, square
 from tinygrad_lab.conformance import BadInput, Case, Input, Law, LayerCases, check_layer, inspect_layer
+from tinygrad_lab.conformance.cases.nested import construct
 from tinygrad_lab.conformance.trials.results import NonconformanceError
 from tinygrad_lab.conformance.trials.search import Profile
+from tinygrad_lab.errors import CallError
+from tinygrad_lab.registry import layers
 
 QUICK = Profile(examples=6)
 
@@ -248,6 +251,13 @@ def test_a_forgotten_return_is_reported():
     (failure,) = inspect_layer(Forgets, row_cases, profile=QUICK).failures
     expected = "CallError: Forgets(): expected forward to return a result, got None; is its return missing?"
     assert failure.failure.headline == expected
+
+
+def test_cases_with_arguments_that_the_constructor_lacks_are_named():
+    with pytest.raises(CallError, match=r"got ReLU.*; its strategy, tinygrad_lab_layers.relu.cases:cases, gives"):
+        construct(layers["relu"], (), {"beta": 1.0}, np.random.default_rng(0))
+    with pytest.raises(CallError, match="; its strategy of cases gives these arguments: adapt it"):
+        construct(Elementwise, (), {"beta": 1.0}, np.random.default_rng(0))
 
 
 def test_a_forward_that_writes_into_its_argument_is_reported():

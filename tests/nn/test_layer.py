@@ -10,7 +10,7 @@ import pytest
 
 import tinygrad_lab as tgl
 from tests.strict_device import StrictArray, to_host
-from tinygrad_lab.errors import ConfigError, DTypeError, LabError, OptionError, ShapeError, StateError
+from tinygrad_lab.errors import ConfigError, DTypeError, LabError, OptionError, RuleError, ShapeError, StateError
 from tinygrad_lab.nn.variables import Variable
 from tinygrad_lab_layers.conv2d import Conv2d
 from tinygrad_lab_layers.dense import Dense
@@ -713,6 +713,18 @@ def test_mistakes_in_forward_are_named() -> None:
         Net("no buffer")(x)
 
 
+def test_a_plain_array_as_weight_is_named() -> None:
+    class Plain(tgl.Layer):
+        def __init__(self) -> None:
+            self.table = np.ones((2, 2))
+
+        def forward(self, x: Any) -> Any:
+            return x @ self.table
+
+    with pytest.raises(DTypeError, match=r"Plain\(\): .*one float width.*; table is a plain array; make it a tgl.P"):
+        Plain()(tgl.tensor(np.ones((1, 2), "float32")))
+
+
 def test_mistakes_in_primitives_are_named() -> None:
     @tgl.primitive
     def alone(x: Any) -> Any:
@@ -733,3 +745,7 @@ def test_mistakes_in_primitives_are_named() -> None:
         writes.kernel(lambda x: x + 1)  # type: ignore[arg-type]  # what the test is about
     with pytest.raises(OptionError, match=r"writes.kernel: expected a provider, got 'numbaa'; did you mean 'numba'\?"):
         writes.kernel("numbaa")
+    with pytest.raises(OptionError, match=r"writes.kernel: expected a function of .*, got writes\(xp, ...\)"):
+        writes.kernel("numba")(writes.forward)
+    with pytest.raises(RuleError, match="got one for 'x'; the first parameter of its function is the array library"):
+        alone.defvjp(x=lambda g: g)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from marshal import dumps
@@ -162,7 +163,7 @@ class KernelTable(list[Kernel]):
         Raises
         ------
         OptionError
-            The provider is missing, as in ``@op.kernel``, or unknown.
+            The provider is missing, as in ``@op.kernel``, or unknown, or the function has a parameter ``xp``.
         """
         if not isinstance(provider, str):
             raise OptionError(f"{self.op}.kernel: expected the name of a provider; write @{self.op}.kernel('numba')")
@@ -170,6 +171,9 @@ class KernelTable(list[Kernel]):
             raise OptionError(f"{self.op}.kernel: expected a provider, got {provider!r}; {hint(provider, known)}")
 
         def decorate(run: Callable[..., Any]) -> Callable[..., Any]:
+            if next(iter(inspect.signature(run).parameters), "") == "xp":
+                got = f"got {run.__name__}(xp, ...); leave out the first parameter"
+                raise OptionError(f"{self.op}.kernel: expected a function of the arrays and options alone, {got}")
             PROVIDERS.add(provider)
             self.insert(0, Kernel(provider, run, when, error_bound, min_size))
             return run

@@ -145,7 +145,7 @@ class Primitive:
 
     def _position(self, name: str, end: int | None = None) -> int:
         if name not in self.arguments[:end]:
-            raise RuleError(f"{self}: expected a rule for one of {self.arguments[:end]}, got one for {name!r}")
+            raise RuleError.no_argument(self, name, self.arguments[:end])
         return self.arguments.index(name)
 
     def _needs(self, rule: Callable[..., Any]) -> tuple[tuple[int, Any], ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from tinygrad_lab.backend import FLOATS
+from tinygrad_lab.backend import FLOATS, carries_gradient
 from tinygrad_lab.errors import CallError, DTypeError, LabError
 from tinygrad_lab.nn.variables import Variable
 
@@ -53,6 +53,10 @@ def explained(layer: Any, error: Exception, inputs: tuple[Any, ...]) -> Exceptio
                 f"convert with x.astype('{width}')"
                 + (f", or the layer with .astype('{x.dtype}')" if x.dtype.kind == "f" else "")
             )
+    plain = [name for name, value in vars(layer).items() if carries_gradient(value)]
+    if plain and isinstance(error, DTypeError):
+        cure = f"{plain[0]} is a plain array; make it a tgl.Parameter, which is learned and saved, or a tgl.Buffer"
+        return DTypeError(f"{brief(layer)}: {error}; {cure}")
     return error
 
 

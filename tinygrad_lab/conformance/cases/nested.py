@@ -15,7 +15,7 @@ import numpy as np
 from tinygrad_lab import registry
 from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.cases.case import Inner, LayerCases
-from tinygrad_lab.errors import ConfigError
+from tinygrad_lab.errors import CallError, ConfigError, PluginError
 from tinygrad_lab.nn.layer import Layer
 
 
@@ -62,4 +62,15 @@ def construct(make: Callable[..., Any], args: Any, options: Any, rng: np.random.
     args, options = realize(tuple(args), rng), realize(dict(options), rng)
     if "rng" not in options and "rng" in inspect.signature(make).parameters:
         options["rng"] = rng
-    return make(*args, **options)
+    try:
+        return make(*args, **options)
+    except CallError as error:
+        raise CallError(f"{error}; {_place_of_cases(make)} gives these arguments: adapt it") from error
+
+
+def _place_of_cases(make: Any) -> str:
+    """Return the place where the cases of a layer's class are defined."""
+    try:
+        return f"its strategy, {registry.cases.plugin(registry.layers.name_of(make)).target},"
+    except PluginError:
+        return "its strategy of cases"
