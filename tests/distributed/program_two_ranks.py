@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,15 @@ from hypothesis import strategies as st
 
 import tinygrad_lab as tgl
 from tests.distributed.ranks import write
-from tests.distributed.trainings import bits, lenet, train_all, trainer
+from tests.distributed.trainings import bits, lenet, residual, small_alexnet, train_all, trainer
 from tinygrad_lab import distributed
 from tinygrad_lab.conformance import check_function
 from tinygrad_lab.distributed import expect_alike, init
 from tinygrad_lab.errors import DistributedError
+from tinygrad_lab.losses import softmax_cross_entropy
+from tinygrad_lab.optim import SGD
+from tinygrad_lab.train.checkpoint import save
+from tinygrad_lab.zoo.divided import Exchange, divided
 
 settings.register_profile("ranks", derandomize=True, deadline=None, database=None)
 settings.load_profile("ranks")
@@ -69,6 +74,34 @@ def differing() -> str:
     return ""
 
 
+def halves() -> dict[str, Any]:
+    """Return how much a network on two ranks differs from the same one on one rank, and the bytes that are sent."""
+    x, labels = np.random.default_rng(0).standard_normal((6, 19, 19, 3)), np.arange(6) % 4
+    whole, part = small_alexnet(), divided(small_alexnet(), world)
+    optimizers = [SGD(network.parameters(), lr=0.1, momentum=0.9) for network in (whole, part)]
+    before, found = world.sent, {}
+    for step in range(2):
+        logits = [network(tgl.tensor(x)) for network in (whole, part)]
+        for one in logits:
+            softmax_cross_entropy(one, labels).backward()
+        found[f"logits {step}"] = float(abs(logits[0].numpy() - logits[1].numpy()).max())
+        found[f"gradients {step}"] = farthest(whole, part, lambda parameter: parameter.grad.numpy())
+        for optimizer in optimizers:
+            optimizer.step()
+        found[f"weights {step}"] = farthest(whole, part, lambda parameter: parameter.numpy())
+    shape, ideal = x.shape, 0
+    for layer in part.children().values():
+        ideal += layer.exchanged(shape) * x.itemsize if isinstance(layer, Exchange) else 0
+        shape = layer.output_shape(shape)
+    return found | {"bytes": world.sent - before, "ideal": 2 * ideal}
+
+
+def farthest(whole: tgl.Layer, part: tgl.Layer, of: Any) -> float:
+    """Return the largest difference between this rank's arrays and its share of the whole network's."""
+    pairs = [(of(whole.parameters()[path]), of(own)) for path, own in part.parameters().items()]
+    return max(float(abs(a[..., world.rank * len(b.T) :][..., : len(b.T)] - b).max()) for a, b in pairs)
+
+
 x = np.arange(6.0).reshape(2, 3) * (1 + world.rank)
 values = {name: np.asarray(exchange(x)).tolist() for name, exchange in EXCHANGES.items()}
 for exchange in EXCHANGES.values() if "kit" in sys.argv else ():
@@ -76,6 +109,10 @@ for exchange in EXCHANGES.values() if "kit" in sys.argv else ():
 before = world.sent
 world.all_sum(np.zeros(1000, np.float32))
 sent = world.sent - before
+half = trainer(residual(), world)
+half.train(1)
+if world.rank == 0:
+    save(Path(sys.argv[1]) / "half.safetensors", half.state())
 fast = trainer(lenet(), world, blocks=2, fast_sums=True)
 fast.train(1)
 write(
@@ -84,6 +121,7 @@ write(
     {
         "values": values,
         "sent": sent,
+        "halves": halves(),
         "differing": differing(),
         "any": [world.any(world.rank == 1), world.any(False)],
         "large": float(np.abs(world.all_sum(np.arange(600_000.0)) - 2 * np.arange(600_000.0)).max()),

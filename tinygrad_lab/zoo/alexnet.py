@@ -45,6 +45,7 @@ def alexnet(
     groups: int = 2,
     normalization: str = "before_pool",
     normalized: Sequence[int] = (1, 2),
+    normalization_groups: int = 1,
     pool_size: int = 3,
     dropout: float = 0.5,
     rng: Rng = None,
@@ -64,6 +65,8 @@ def alexnet(
     normalized : sequence of int
         The convolutions with normalization: some of 1, 2 and 5, which have a pool. The paper has 1 and 2; some drawings
         add 5.
+    normalization_groups : int
+        The number of groups of channels that are normalized apart: 2 as two GPUs with half of the channels each do it.
     pool_size : int
         The size of the pooling windows, whose stride is 2: with 3, as in the paper, windows overlap; with 2, they do
         not. For images of 227x227, the maps have the same size either way.
@@ -111,7 +114,8 @@ def alexnet(
         )
 
     def shrink(number: int) -> dict[str, Layer]:
-        parts = {"norm": LocalResponseNorm(), "pool": MaxPool2d(kernel_size=pool_size, stride=2)}
+        norm = LocalResponseNorm(groups=normalization_groups)
+        parts = {"norm": norm, "pool": MaxPool2d(kernel_size=pool_size, stride=2)}
         order = _ORDERS[normalization if number in normalized else "none"]
         return {f"{name}{number}": parts[name] for name in order}
 

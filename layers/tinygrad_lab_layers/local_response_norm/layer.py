@@ -131,6 +131,8 @@ class LocalResponseNorm(tgl.Layer):
         n of the paper, at least 1; for "tensorflow" the depth radius, at least 0.
     alpha, beta, k : float
         The constants of the formula, k at least 0. With k = 0, the result is NaN where all channels of a sum are 0.
+    groups : int
+        The number of groups of consecutive channels. Sums stay inside a group, as on GPUs that share the channels.
     convention : {"paper", "divided", "pytorch", "tensorflow"}
         See the table. The default values of (size, alpha, beta, k) are the paper's, (5, 1e-4, 0.75, 2). PyTorch's are
         (none, 1e-4, 0.75, 1), and TensorFlow's (5, 1, 0.5, 1).
@@ -142,9 +144,9 @@ class LocalResponseNorm(tgl.Layer):
     Raises
     ------
     ShapeError
-        x has no axis.
+        x has no axis, or its channels cannot be divided into the groups.
     OptionError
-        The size is too small, k is negative, or the convention is unknown.
+        The size or the number of groups is too small, k is negative, or the convention is unknown.
 
     References
     ----------
@@ -163,23 +165,39 @@ class LocalResponseNorm(tgl.Layer):
     integers = False
 
     def __init__(
-        self, size: int = 5, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0, convention: str = "paper"
+        self,
+        size: int = 5,
+        *,
+        alpha: float = 1e-4,
+        beta: float = 0.75,
+        k: float = 2.0,
+        groups: int = 1,
+        convention: str = "paper",
     ) -> None:
         self.before, self.after, divisor = neighborhood(size, convention)
         if size < (convention != "tensorflow") or k < 0:
             raise tgl.errors.OptionError(f"LocalResponseNorm: expected a positive size and k >= 0, got {size} and {k}")
-        self.factor, self.beta, self.k = alpha / divisor, beta, k
+        if groups < 1:
+            raise tgl.errors.OptionError(f"LocalResponseNorm: expected at least one group, got {groups}")
+        self.factor, self.beta, self.k, self.groups = alpha / divisor, beta, k, groups
 
     @tgl.in_floats
     def forward(self, x: Any) -> Any:
         """Return the normalized channels."""
-        self.output_shape(x.shape)
-        return local_response_norm(
+        shape = self.output_shape(x.shape)
+        if self.groups > 1:
+            x = tgl.reshape(x, shape=(*shape[:-1], self.groups, shape[-1] // self.groups))  # (..., C) -> (..., G, C/G)
+        y = local_response_norm(
             x, before=self.before, after=self.after, factor=self.factor, beta=self.beta, k=self.k
         )
+        return tgl.reshape(y, shape=shape) if self.groups > 1 else y  # -> (..., C)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of x."""
         if not shape:
             raise tgl.errors.ShapeError(f"{self}: expected a last axis of channels, got x.shape == ()")
+        if shape[-1] % self.groups:
+            raise tgl.errors.ShapeError(
+                f"{self}: expected a number of channels that {self.groups} groups divide, got x.shape == {shape}"
+            )
         return shape
