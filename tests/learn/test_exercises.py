@@ -13,7 +13,7 @@ import pytest
 from tinygrad_lab.errors import ConfigError
 from tinygrad_lab.learn.answer import holes
 from tinygrad_lab.learn.catalog import FOLDER, ORDER, Exercise, Mistake, exercises, find_exercise
-from tinygrad_lab.learn.grading import alike, grade, local_answer, results
+from tinygrad_lab.learn.grading import alike, grade, results, run_here
 
 EXERCISES = exercises()
 MISTAKES = [(exercise, mistake) for exercise in EXERCISES for mistake in exercise.mistakes]
@@ -57,9 +57,9 @@ def test_each_typical_mistake_is_named(exercise: Exercise, mistake: Mistake) -> 
 def test_mistakes_can_be_distinguished(exercise: Exercise) -> None:
     """No probe of the solution raises. Each mistake changes the results of the probes, and no two in the same way."""
     probes = importlib.import_module(f"tinygrad_lab.learn.exercises.{exercise.name}.grade").probes
-    right = results(probes, local_answer(exercise, exercise.solution).run())
+    right = results(probes, run_here(exercise, exercise.solution))
     assert not [result for result in right if isinstance(result, str)]
-    looks = {m.name: results(probes, local_answer(exercise, exercise.wrong(m)).run()) for m in exercise.mistakes}
+    looks = {m.name: results(probes, run_here(exercise, exercise.wrong(m))) for m in exercise.mistakes}
     for (one, a), (other, b) in itertools.combinations([("the solution", right), *looks.items()], 2):
         assert not all(alike(x, y) for x, y in zip(a, b, strict=True)), f"{one} and {other} look the same"
 

@@ -45,6 +45,11 @@ SPOILED = {  # for each exercise, a line that makes results of the solution NaN 
     "adam": "Adam.step = lambda self: [p.assign(p.numpy() * {number}) for p in self.parameters.values()]",
     "initial_values": "he_normal = spoiled(he_normal)",
     "class_map": "class_map = spoiled(class_map)",
+    "two_steps": "central = spoiled(central)",
+    "checkpointing": "gradient = spoiled(gradient)",
+    "attention": "attention_backward = spoiled(attention_backward)",
+    "augmentation": "shift = spoiled(shift)",
+    "kernel": "relu_pool = spoiled(relu_pool)",
 }
 
 

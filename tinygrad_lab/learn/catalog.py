@@ -42,6 +42,11 @@ ORDER = (
     "adam",
     "initial_values",
     "class_map",
+    "two_steps",
+    "checkpointing",
+    "attention",
+    "augmentation",
+    "kernel",
 )
 NOT_WITH_NUMPY = ("tinygrad_lab", "tinygrad_lab_layers", "autograd", "jax", "scipy", "sklearn", "tensorflow", "torch")
 DISTRIBUTIONS = {"plugin": "my.snake"}  # exercises that fill a folder written by new-layer, and the layer's name

@@ -8,8 +8,10 @@ a probe, and the answer gives this changed result.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,8 @@ def grade(exercise: Exercise, files: Mapping[str, str], folder: Path | None = No
         The folder of its files.
     """
     verdict = Verdict()
-    judge(exercise, local_answer(exercise, files, folder), verdict)
+    with uncompiled(files):
+        judge(exercise, local_answer(exercise, files, folder), verdict)
     return verdict
 
 
@@ -46,6 +49,26 @@ def local_answer(exercise: Exercise, files: Mapping[str, str], folder: Path | No
     if exercise.bench:
         answer.put_on(importlib.import_module(f"tinygrad_lab.learn.exercises.{exercise.name}.bench"))
     return answer
+
+
+@contextmanager
+def uncompiled(files: Mapping[str, str]) -> Iterator[None]:
+    """Keep Numba from compiling in the ``with`` block, which takes longer than a few small calls."""
+    if not any("numba" in text for text in files.values()) or importlib.util.find_spec("numba") is None:
+        yield
+        return
+    config = importlib.import_module("numba").config
+    kept, config.DISABLE_JIT = config.DISABLE_JIT, True
+    try:
+        yield
+    finally:
+        config.DISABLE_JIT = kept
+
+
+def run_here(exercise: Exercise, files: Mapping[str, str]) -> Answer:
+    """Return a trusted answer that has run in this process."""
+    with uncompiled(files):
+        return local_answer(exercise, files).run()
 
 
 def judge(exercise: Exercise, answer: Answer, verdict: Verdict) -> None:
@@ -102,11 +125,11 @@ def describe(verdict: Verdict, error: BaseException, answer: Answer) -> None:
 
 def recognize(verdict: Verdict, exercise: Exercise, answer: Answer, probes: Callable[[Answer], list[Any]]) -> None:
     """Record the typical mistakes in an answer, in place of the kit's guesses."""
-    right = results(probes, local_answer(exercise, exercise.solution).run())
+    right = results(probes, run_here(exercise, exercise.solution))
     given = results(probes, answer)
     found: list[tuple[set[int], Mistake]] = []
     for mistake in exercise.mistakes:
-        wrong = results(probes, local_answer(exercise, exercise.wrong(mistake)).run())
+        wrong = results(probes, run_here(exercise, exercise.wrong(mistake)))
         changed = {k for k, (w, r) in enumerate(zip(wrong, right, strict=True)) if not alike(w, r)}
         if changed and all(alike(given[k], wrong[k]) for k in changed):
             found.append((changed, mistake))

@@ -1,0 +1,1 @@
+"""An exercise of `tinygrad-lab learn`."""
