@@ -104,7 +104,7 @@ def test_the_layer_is_found(environment: Environment) -> None:
 
 def test_the_layer_conforms(environment: Environment) -> None:
     done = environment.run("-m", "tinygrad_lab", "check", "acme.mish", "--json")
-    (layer,) = json.loads(done.stdout)["layers"]
+    (layer,) = json.loads(done.stdout)["plugins"]
     assert layer["passed"]
     assert {"gradients", "second_order", "fresh_process"} <= {p["name"] for p in layer["properties"]}
 

@@ -38,6 +38,7 @@ SESSIONS = {
     "layers": ("layers",),
     "learn": ("learn", "learn start im2col", "learn hint im2col"),
     "new-layer": ("new-layer acme.swish",),
+    "new-plugin": ("new-plugin --kind schedule acme.decay",),
     "recipes": ("recipes",),
     "results": ("@train --set training.epochs=2 --quiet", "results"),
     "summary": ("summary lenet5", "summary lenet5 --set image=[28,28,1] --set padding=zero"),

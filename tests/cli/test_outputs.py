@@ -29,6 +29,7 @@ def fresh(*arguments: str, stdout: int = subprocess.PIPE, **environment: str) ->
     "call",
     [
         ["new-layer", "acme.swish", "OUT"],
+        ["new-plugin", "--kind", "model", "acme.net", "OUT"],
         ["learn", "start", "1", "OUT"],
         ["learn", "start", "plugin", "OUT"],
         ["results", "RUNS", "--write", "OUT"],

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tinygrad_lab.cli import main
-from tinygrad_lab.cli.new_layer import names_for
+from tinygrad_lab.cli.new_plugin import names_for
 from tinygrad_lab.errors import ConfigError
 
 BROKEN = """

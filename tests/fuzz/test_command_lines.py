@@ -45,6 +45,7 @@ CALLS = (
     ["weights", "import", "ODD", "ODD", "ODD"],
     ["weights", "import", "lenet5", "ODD", "RUNS/x.safetensors", "--rules", "ODD"],
     ["new-layer", "ODD", "RUNS/made"],
+    ["new-plugin", "--kind", "ODD", "ODD", "RUNS/made"],
     ["learn", "ODD"],
     ["learn", "start", "ODD", "RUNS/start"],
     ["learn", "hint", "ODD"],

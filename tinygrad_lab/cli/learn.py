@@ -78,7 +78,7 @@ def _state(entry: Entry) -> str:
 
 
 def _start(arguments: argparse.Namespace) -> int:
-    from tinygrad_lab.cli.new_layer import names_for, write_distribution
+    from tinygrad_lab.cli.new_plugin import names_for, write_distribution
     from tinygrad_lab.learn.catalog import find_exercise
     from tinygrad_lab.learn.workspace import default_folder, hand_out
 

@@ -154,9 +154,10 @@ def check_loss(
     >>> check_loss("softmax_cross_entropy", examples=5).passed
     True
     """
+    cases = find_loss(loss, cases)[2]
     if not isinstance(cases, LayerCases):
         cases = LayerCases(
-            find_loss(loss, cases)[2],
+            cases,
             reference=reference,
             kink_distance=kink_distance,
             complex_safe=complex_safe,

@@ -226,7 +226,8 @@ def strategy(make: Callable[..., Any], cases: OptimizerCases) -> Any:
 
 
 def trial(make: Callable[..., Any], case: Case, cases: OptimizerCases, options: Options) -> OptimizerTrial:
-    """Return the trial of a case."""
+    """Return the trial of a case, whose options the constructor accepts."""
+    make({"p0": tgl.Parameter(np.zeros(1))}, **case.options)
     return OptimizerTrial(make, case, options.devices)
 
 
