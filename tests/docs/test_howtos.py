@@ -22,7 +22,8 @@ STEP = re.compile(
 GUIDES = sorted((ROOT / "docs" / "howto").glob("*.md"))
 WITH_FILES = [page for page in GUIDES if any(step["path"] for step in STEP.finditer(page.read_text(encoding="utf-8")))]
 RUN = [
-    ROOT / "docs" / "howto" / f"{n}.md" for n in ("train-on-photographs", "write_a_layer", "write-a-layer-with-state")
+    ROOT / "docs" / "howto" / f"{n}.md"
+    for n in ("train-on-numbers", "train-on-photographs", "write_a_layer", "write-a-layer-with-state")
 ]
 LEFT_OUT = re.compile(r"CIFAR|--mutants|alexnet_small|activations|ten_layer|^pip install sphinx|^sphinx-build")
 

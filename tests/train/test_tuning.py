@@ -185,7 +185,7 @@ def test_the_command_prints_the_ranking_and_the_page_shows_the_ledger(
     assert "## Trials" in shown
     (one,) = gather(read_runs(tmp_path / "runs"))
     assert one["test_looks"] == [1 + (one["chosen_epochs"] != [2])]
-    with pytest.raises(ConfigError, match="expected folders of finished runs"):
+    with pytest.raises(ConfigError, match="expected a folder with runs"):
         write_results(gather(read_runs(tmp_path / "none")), out)
 
 
