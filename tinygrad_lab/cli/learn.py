@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("check", help="grade your answer; the exit status is 1 if it does not pass")
     hint = actions.add_parser("hint", help="show a hint; each of the three is stronger than the one before")
     solution = actions.add_parser("solution", help="show the reference solution, once you have passed")
+    train = actions.add_parser("run", help="train LeNet-5 made of your answers; the exit status is 1 if one is wrong")
     reset = actions.add_parser("reset", help="forget your progress in an exercise, or in all; your files stay")
     for action in (start, check, hint, solution):
         action.add_argument("which", metavar="N", help="the exercise's number, or its name")
@@ -35,12 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument("--again", action="store_true", help="begin again; your present work is kept under a new name")
     check.add_argument("path", nargs="?", type=Path, metavar="FILE", help="your file, or its folder")
     check.add_argument("--seconds", type=float, default=60.0, metavar="S", help="the time limit in seconds (60)")
+    train.add_argument("--epochs", type=int, default=10, metavar="N", help="the number of epochs (10)")
+    train.add_argument("--per-class", type=int, metavar="N", help="the number of images of each digit (default: all)")
+    train.add_argument("--seconds", type=float, default=60.0, metavar="S", help="the time limit of each check (60)")
     solution.add_argument("--show", action="store_true", help="show it even if you have not passed")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the subcommand; the exit status is 1 if an answer does not pass."""
-    actions = {"start": _start, "check": _check, "hint": _hint, "solution": _solution, "reset": _reset}
+    actions = {"start": _start, "check": _check, "hint": _hint, "solution": _solution, "run": _run, "reset": _reset}
     return actions.get(arguments.action, _list)(arguments)
 
 
@@ -179,6 +183,46 @@ def _solution(arguments: argparse.Namespace) -> int:
     for name, text in exercise.solution.items():
         print(f"# {name}\n{text}" if len(exercise.solution) > 1 else text, end="")
     return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from tinygrad_lab.cli.check import NEEDS_HYPOTHESIS
+
+    if not installed("hypothesis"):
+        raise ConfigError(NEEDS_HYPOTHESIS)
+    for option, value in (("--epochs", arguments.epochs), ("--per-class", arguments.per_class)):
+        if value is not None and value < 1:
+            raise ConfigError(f"expected {option} of at least 1, got {value}")
+    if not 0 < arguments.seconds <= DAY:
+        raise ConfigError(f"expected --seconds above 0 and at most {DAY}, got {arguments.seconds:g}")
+    from tinygrad_lab.learn.capstone import collect, digits, references, train
+
+    pieces, wrong = {}, 0
+    for piece in collect(_progress(), arguments.seconds):
+        exercise = piece.exercise
+        marks = {"yours": "✓ yours", "missing": "· reference", "wrong": "✗ wrong, so the reference stands in"}
+        print(f"{exercise.number:>3}. {exercise.title}: {marks[piece.state]}", flush=True)
+        if piece.said:
+            print(_indent(f"{piece.said}\ntinygrad-lab learn check {exercise.number} shows more", "       "))
+        pieces[exercise.name] = piece
+        wrong += piece.state == "wrong"
+    own = sum(piece.state == "yours" for piece in pieces.values())
+    print(f"\n{own} of {len(pieces)} pieces are yours. LeNet-5 on scikit-learn's digits:\n")
+    data = digits(arguments.per_class)
+    curve: list[float] = []
+    if own:
+        print("training by the reference solutions, for comparison ...", flush=True)
+        expected = train(references(), data, arguments.epochs, lambda epoch, loss, accuracy: curve.append(accuracy))
+        print(f"  test accuracy {expected:.1%}\n")
+    print("epoch  loss   validation" + "  reference" * bool(own))
+
+    def report(epoch: int, loss: float, accuracy: float) -> None:
+        beside = f"  {curve[epoch - 1]:9.1%}" if curve else ""
+        print(f"{epoch:>5}  {loss:5.3f}  {accuracy:10.1%}{beside}", flush=True)
+
+    found = train({name: piece.answer for name, piece in pieces.items()}, data, arguments.epochs, report)
+    print(f"\ntest accuracy {found:.1%}, at the epoch with the highest validation accuracy")
+    return 1 if wrong else 0
 
 
 def _reset(arguments: argparse.Namespace) -> int:
