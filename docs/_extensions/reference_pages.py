@@ -59,7 +59,7 @@ INITIAL = re.compile(r"(^\s*|: )([A-Z])\.(?=\s|$)")
 
 def pages() -> dict[str, str]:
     """Return the text of every generated page by its path."""
-    parts = (layers(), models(), recipes(), command_texts(), families(), registered())
+    parts = (layers(), models(), recipes(), command_texts(), families(), registered(), properties())
     return {f"{path}.md": text for part in parts for path, text in part}
 
 
@@ -173,6 +173,24 @@ def registered() -> Iterator[tuple[str, str]]:
             blocks.append(f".. auto{'class' if isinstance(thing, type) else 'function'}:: {target}\n")
         head = [".. list-table::", "   :header-rows: 1", "", "   * - Name in recipes", "     - Description", *rows, ""]
         yield f"plugins/{kind}", f"# {title}\n\n{lead}\n\n" + fence("eval-rst", "", head + blocks)
+
+
+def properties() -> Iterator[tuple[str, str]]:
+    """Yield a page with the properties that the conformance kit checks, for each kind of plugin but layers."""
+    from tinygrad_lab.conformance.kinds.losses import LOSS
+    from tinygrad_lab.conformance.kinds.table import KINDS
+
+    lead = (
+        "`tinygrad-lab check NAME` checks these properties of a plugin. {doc}`/howto/read-a-report-card` lists those of "
+        "layers. A failure names the property, the smallest case, and the likely mistake."
+    )
+    tables = {"loss": LOSS, **{kind.name: {**kind.properties, **kind.once} for kind in KINDS}}
+    parts = [f"# Properties of plugins\n\n{lead}"]
+    for name, table in tables.items():
+        rows = [(key, " ".join((inspect.getdoc(check) or "").split("\n\n"))) for key, check in table.items()]
+        lines = "\n".join(f"| `{key}` | {' '.join(text.split()).replace('|', chr(92) + '|')} |" for key, text in rows)
+        parts.append(f"## {name.capitalize()}\n\n| Property | Meaning |\n| --- | --- |\n{lines}")
+    yield "plugins/properties", "\n\n".join(parts)
 
 
 def write(app: Sphinx) -> None:

@@ -6,52 +6,28 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tinygrad_lab import registry
+pytest.importorskip("hypothesis")
+from tests.installed import importable, install
 from tinygrad_lab.cli import main
 from tinygrad_lab.cli.new_plugin import TEMPLATE, WORDS
-from tinygrad_lab.registry import KINDS
-
-pytest.importorskip("hypothesis")
 from tinygrad_lab.conformance.kinds.table import inspect_plugin
-from tinygrad_lab.conformance.meta.fresh_process import FRESH
-
-
-def register(project: Path, site: Path) -> None:
-    """Install a project offline: write its entry points, and link its package."""
-    table = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    info = site / f"{table['name'].replace('-', '_')}-{table['version']}.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {table['name']}\nVersion: {table['version']}\n")
-    groups = table["entry-points"].items()
-    points = [f"[{group}]\n{name} = {target}" for group, named in groups for name, target in named.items()]
-    (info / "entry_points.txt").write_text("\n".join(points))
-    (package,) = (path.parent for path in project.glob("*/__init__.py"))
-    (site / package.name).symlink_to(package.resolve())
+from tinygrad_lab.registry import KINDS
 
 
 @pytest.fixture(scope="module")
 def projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with an installed project of each kind, named acme.new_KIND."""
-    folder, patch = tmp_path_factory.mktemp("projects"), pytest.MonkeyPatch()
-    for kind in KINDS:
-        assert main(["new-plugin", "--kind", kind, f"acme.new_{kind}", str(folder / kind)]) == 0
-        register(folder / kind, folder / "site")
-    patch.syspath_prepend(str(folder / "site"))
-    patch.setenv("PYTHONPATH", str(folder / "site"))  # of the kit's second process
-    FRESH.stop()
-    for one in registry.REGISTRIES.values():
-        one.refresh()
-    yield folder
-    FRESH.stop()
-    patch.undo()
-    for one in registry.REGISTRIES.values():
-        one.refresh()
+    folder = tmp_path_factory.mktemp("projects")
+    with importable(folder / "site"):
+        for kind in KINDS:
+            assert main(["new-plugin", "--kind", kind, f"acme.new_{kind}", str(folder / kind)]) == 0
+            install(folder / kind, folder / "site")
+        yield folder
 
 
 def test_every_kind_has_a_template() -> None:

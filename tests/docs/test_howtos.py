@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.house.source import ROOT, identify
+from tests.installed import importable, install
+from tinygrad_lab.cli import main
 from tinygrad_lab.inspect.trace import outline_recipe
 from tinygrad_lab.train import find_recipe
 
@@ -24,6 +27,10 @@ WITH_FILES = [page for page in GUIDES if any(step["path"] for step in STEP.findi
 RUN = [
     ROOT / "docs" / "howto" / f"{n}.md"
     for n in ("train-on-numbers", "train-on-photographs", "write_a_layer", "write-a-layer-with-state")
+]
+PLUGINS = [  # each leads to a plugin that passes the kit
+    ROOT / "docs" / "howto" / f"write_{name}.md"
+    for name in ("a_data_set", "a_loss", "a_metric", "a_model", "a_schedule", "an_augmentation", "an_optimizer")
 ]
 LEFT_OUT = re.compile(r"CIFAR|--mutants|alexnet_small|activations|ten_layer|^pip install sphinx|^sphinx-build")
 
@@ -95,3 +102,25 @@ def test_commands_run_as_typed(page: Path, tmp_path: Path) -> None:
         assert "diverged" not in done.stdout
     if page.stem == "train-on-photographs":
         assert (tmp_path / "mistakes.png").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PLUGINS, ids=identify)
+def test_guides_lead_to_plugins_that_pass(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands run in this process, which is quicker than a process for each."""
+    monkeypatch.chdir(tmp_path)
+    commands = []
+    with importable(tmp_path / "site"):
+        for step in STEP.finditer(page.read_text(encoding="utf-8")):
+            if step["path"]:
+                write(step, tmp_path)
+                continue
+            for line in step["text"].splitlines():
+                words = shlex.split(line)
+                commands.append(words[:2])
+                if words[0] == "pip":
+                    install(tmp_path / words[-1].removesuffix("[test]"), tmp_path / "site")
+                else:
+                    assert words[0] == "tinygrad-lab"
+                    assert main(words[1:]) == 0
+    assert commands[:3] == [["tinygrad-lab", "new-plugin"], ["pip", "install"], ["tinygrad-lab", "check"]]

@@ -42,7 +42,7 @@ def made(path: Path) -> bool:
         "layers": set(registry.layers),
         "recipes": set(recipe_names()),
         "commands": set(commands()),
-        "plugins": {"augmentations", "datasets", "losses", "metrics", "optimizers", "schedules"},
+        "plugins": {"augmentations", "datasets", "losses", "metrics", "optimizers", "properties", "schedules"},
         "models": {plugin.target.partition(":")[0].rpartition(".")[2] for plugin in networks},
         "names": set(re.findall(r'Family\(\s*"(\w+)"', (DOCS / "_extensions" / "names.py").read_text("utf-8"))),
     }

@@ -11,9 +11,10 @@ from tests.planted_bugs.planting import plant_plugin
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.conformance.cases.builtin import brier_score, hit
 from tinygrad_lab.conformance.cases.plugins import MetricCases
+from tinygrad_lab.train.metrics import scored
 
-SECOND = MetricCases(low=0.0, high=1.0, reference=lambda logits, label: hit(logits, label, 2))
-BRIER = MetricCases(low=0.0, high=2.0, reference=brier_score)
+SECOND = MetricCases(reference=lambda logits, label: hit(logits, label, 2))
+BRIER = MetricCases(reference=brier_score)
 
 
 def rank(logits: Any, labels: Any) -> Any:
@@ -83,6 +84,7 @@ def overflowing(logits: Any, labels: Any) -> Any:
 
 
 @plant_plugin("metric", "percent in place of a share", by="limits", says="expected 0 to 1", cases=SECOND)
+@scored(low=0.0, high=1.0)
 def percent(logits: Any, labels: Any) -> Any:
     return 100.0 * top2(logits, labels)
 

@@ -212,9 +212,9 @@ def brier_score(logits: Sequence[float], label: int) -> float:
     return sum((power / sum(powers) - (k == label)) ** 2 for k, power in enumerate(powers))
 
 
-accuracy = MetricCases(low=0.0, high=1.0, reference=lambda logits, label: hit(logits, label, 1))
-top5 = MetricCases(low=0.0, high=1.0, reference=lambda logits, label: hit(logits, label, 5))
-brier = MetricCases(low=0.0, high=2.0, reference=brier_score)
+accuracy = MetricCases(reference=lambda logits, label: hit(logits, label, 1))
+top5 = MetricCases(reference=lambda logits, label: hit(logits, label, 5))
+brier = MetricCases(reference=brier_score)
 
 # --------------------------------------------------------------------------------------------------------- data sets
 

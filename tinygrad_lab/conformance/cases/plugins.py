@@ -82,19 +82,15 @@ class AugmentationCases(PluginCases):
 
 @dataclass(frozen=True, kw_only=True)
 class MetricCases(PluginCases):
-    """Cases of a metric.
+    """Cases of a metric. Its range and task are stated by `tinygrad_lab.train.metrics.scored`.
 
     Parameters
     ----------
-    low, high : float
-        The range of the numbers; infinite by default.
     reference : callable
         ``reference(logits, label)`` computes the number of one example in plain Python, from a list of floats and the
         number of the class.
     """
 
-    low: float = float("-inf")
-    high: float = float("inf")
     reference: Callable[[list[float], int], float] | None = None
 
 

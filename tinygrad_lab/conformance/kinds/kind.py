@@ -85,8 +85,9 @@ class Kind(Generic[Made, Stated]):
         """
         name = plugin if isinstance(plugin, str) else getattr(plugin, "__name__", repr(plugin))
         thing = self.registry[plugin] if isinstance(plugin, str) else plugin
-        if cases is None and isinstance(plugin, str) and plugin in registered_cases:
-            cases = registered_cases[plugin]
+        if cases is None and isinstance(plugin, str):
+            registered = registered_cases.get(plugin)
+            cases = registered if isinstance(registered, (self.cases, st.SearchStrategy)) else None
         if isinstance(cases, st.SearchStrategy):
             cases = self.cases(options=cases)
         if cases is None:

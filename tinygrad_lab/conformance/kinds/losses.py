@@ -99,7 +99,7 @@ def find_loss(loss: Any, cases: Any) -> tuple[str, Callable[..., Any], Any]:
     """Return the name and the function of a loss given by name or as a function, and its cases or the default ones."""
     function = losses[loss] if isinstance(loss, str) else loss
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", repr(loss))
-    if cases is None and isinstance(loss, str) and loss in registered_cases:
+    if cases is None and isinstance(loss, str) and isinstance(registered_cases.get(loss), LayerCases):
         cases = registered_cases[loss]
     return name, function, default_loss_cases(function) if cases is None else cases
 

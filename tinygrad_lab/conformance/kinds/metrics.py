@@ -122,7 +122,7 @@ def limits(trial: MetricTrial) -> Measure:
 
     Catches an exponential that overflows, because the largest logit was not subtracted before.
     """
-    low, high = max(trial.cases.low, trial.score.low), min(trial.cases.high, trial.score.high)
+    low, high = trial.score.low, trial.score.high
     for scale in (1.0, LARGE):
         where = f"the metric for logits of size {scale:g}"
         found = trial.numbers(read_only(trial.logits * scale), trial.labels)
