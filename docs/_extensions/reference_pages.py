@@ -181,8 +181,8 @@ def properties() -> Iterator[tuple[str, str]]:
     from tinygrad_lab.conformance.kinds.table import KINDS
 
     lead = (
-        "`tinygrad-lab check NAME` checks these properties of a plugin. {doc}`/howto/read-a-report-card` lists those of "
-        "layers. A failure names the property, the smallest case, and the likely mistake."
+        "`tinygrad-lab check NAME` checks these properties of a plugin; {doc}`/howto/read-a-report-card` lists those "
+        "of layers. A failure names the property, the smallest case, and the likely mistake."
     )
     tables = {"loss": LOSS, **{kind.name: {**kind.properties, **kind.once} for kind in KINDS}}
     parts = [f"# Properties of plugins\n\n{lead}"]
