@@ -42,6 +42,7 @@ SESSIONS = {
     "recipes": ("recipes",),
     "results": ("@train --set training.epochs=2 --quiet", "results"),
     "summary": ("summary lenet5", "summary lenet5 --set image=[28,28,1] --set padding=zero"),
+    "sweep": ("sweep lenet5 --set optimizer.lr=0.02,0.08 --set training.epochs=2 --seeds 2",),
     "train": ("train --set training.epochs=3 --seeds 2",),
     "tune": ("tune lenet5 --set optimizer.lr=0.02,0.08 --set training.epochs=2",),
     "weights": ("@train --set training.epochs=1 --quiet", "weights show runs/*/weights.safetensors"),

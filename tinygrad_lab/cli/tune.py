@@ -9,14 +9,21 @@ from typing import Any
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    parser.epilog = "tinygrad-lab sweep runs several trials at once, and draws them."
+    add_trial_arguments(parser, seeds=2, folder="tuning")
+
+
+def add_trial_arguments(parser: argparse.ArgumentParser, *, seeds: int, folder: str) -> None:
+    """Declare the arguments that say which trials there are and where they go."""
     parser.add_argument("recipe", help="a recipe's name or TOML file; it needs data.validation")
     parser.add_argument(
         "--set", action="append", default=[], metavar="TABLE.KEY=VALUE,VALUE", help="values to try, in all combinations"
     )
-    parser.add_argument("--seeds", type=int, default=2, metavar="N", help="seeds for each combination (default: 2)")
+    of_each = f"seeds of each combination (default: {seeds})"
+    parser.add_argument("--seeds", type=int, default=seeds, metavar="N", help=of_each)
     parser.add_argument("--data", metavar="DIR", help="folder of data sets (default: TINYGRAD_LAB_DATA, then a cache)")
     parser.add_argument(
-        "--folder", default="tuning", metavar="DIR", help="folder for the ledger and the runs (default: tuning)"
+        "--folder", default=folder, metavar="DIR", help=f"folder for the ledger and the runs (default: {folder})"
     )
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, or cuda for a GPU (default: cpu)")
     parser.add_argument("--json", action="store_true", help="print the trials as a list of objects, and nothing else")
@@ -41,11 +48,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json_text(trials, indent=2))
     else:
-        _show(trials, arguments)
+        show(trials, arguments)
     return 0
 
 
-def _show(trials: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
+def show(trials: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
+    """Print the ranking of trials, those that did not finish, and the verdict on the best."""
     import shlex
 
     from tinygrad_lab.train.evaluation import spread

@@ -65,7 +65,7 @@ def _with_nan(metrics: Any) -> Any:
 
 def draw_range_test(found: RangeTest, title: str) -> bytes:
     """Return a PNG with the losses of a learning-rate range test, their moving mean and the suggested rate."""
-    figure = _figure(size=(6, 3.6))
+    figure = new_figure(size=(6, 3.6))
     axes = figure.subplots()
     axes.semilogx(found.rates, found.losses, alpha=0.3, label="loss of an update")
     axes.semilogx(found.rates, found.means, label="moving mean")
@@ -76,10 +76,11 @@ def draw_range_test(found: RangeTest, title: str) -> bytes:
     axes.set_ylabel("training loss")
     axes.legend()
     axes.grid(alpha=0.3)
-    return _png(figure, title)
+    return png(figure, title)
 
 
-def _figure(size: tuple[float, float]) -> Any:
+def new_figure(size: tuple[float, float]) -> Any:
+    """Return an empty figure of a size in inches, which needs no display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -88,7 +89,7 @@ def _figure(size: tuple[float, float]) -> Any:
     return figure
 
 
-def _png(figure: Any, title: str) -> bytes:
+def png(figure: Any, title: str) -> bytes:
     """Return a figure as PNG, under a title that is plain text, not TeX."""
     figure.suptitle(shortened(title), parse_math=False)
     return saved(figure, "png", dpi=120)
@@ -114,7 +115,7 @@ def draw_curves(history: Sequence[Metrics], title: str, *, augmented: bool = Fal
     The title is plain text, not TeX.
     """
     score = headline_in(history[-1])
-    figure = _figure(size=(8, 3.2))
+    figure = new_figure(size=(8, 3.2))
     epochs = [m["epoch"] for m in history]
     for axes, key in zip(figure.subplots(1, 2), ("loss", score.name), strict=True):
         axes.plot(epochs, [m[key] for m in history], label="training (augmented)" if augmented else "training")
@@ -126,4 +127,4 @@ def draw_curves(history: Sequence[Metrics], title: str, *, augmented: bool = Fal
         axes.set_ylabel(str(score) if key == score.name else key)
         axes.legend()
         axes.grid(alpha=0.3)
-    return _png(figure, title)
+    return png(figure, title)

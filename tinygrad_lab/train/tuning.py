@@ -92,9 +92,29 @@ def tune(
     ConfigError
         A setting is wrong, there are no validation images, or the folder cannot be written into.
     """
+    ledger = folder / LEDGER
+    trials, todo = planned(recipe, settings, seeds=seeds, ledger=ledger, root=root, device=device)
+    for seeded, trial in todo:
+        try:
+            attempt(seeded, trial, reporter, folder, root=root, device=device)
+        finally:
+            record(ledger, trial)
+    return trials
+
+
+def planned(
+    recipe: Recipe, settings: Sequence[str], *, seeds: int, ledger: Path, root: str | None, device: str
+) -> tuple[list[Trial], list[tuple[Recipe, Trial]]]:
+    """Return all trials, and those that the ledger does not hold as finished with their recipes; check all of them.
+
+    Raises
+    ------
+    ConfigError
+        A setting is wrong, or there are no validation images.
+    """
     if seeds < 1:
         raise ConfigError(f"--seeds: expected at least 1, got {seeds}")
-    ledger, trials, todo = folder / LEDGER, [], []
+    trials, todo = list[Trial](), list[tuple[Recipe, Trial]]()
     known = [trial for trial in read_ledger(ledger) if trial["status"] == "finished"]
     for choice in candidates(settings):
         chosen = recipe.override([*choice, 'training.test="never"'])
@@ -108,9 +128,7 @@ def tune(
             todo += [(seeded, trial)] if same is None else []
     for chosen in {trial["digest"]: chosen for chosen, trial in todo}.values():
         build_trainer(chosen, root=root, device=device)  # so that no combination is refused after hours of others
-    for seeded, trial in todo:
-        _try(seeded, trial, reporter, ledger, root=root, device=device)
-    return trials
+    return trials, todo
 
 
 def _begun(recipe: Recipe, settings: list[str], seed: int, *, root: str | None, device: str) -> Trial:
@@ -128,11 +146,11 @@ def _begun(recipe: Recipe, settings: list[str], seed: int, *, root: str | None, 
     }
 
 
-def _try(recipe: Recipe, trial: Trial, reporter: Reporter, ledger: Path, *, root: str | None, device: str) -> None:
-    """Run one trial and write its line, however it ends."""
+def attempt(recipe: Recipe, trial: Trial, reporter: Reporter, runs: Path, *, root: str | None, device: str) -> None:
+    """Run one trial, and note its status and scores, however it ends."""
     trial["status"] = "failed"
     try:
-        result = run_recipe(recipe, reporter, runs=ledger.parent, root=root, device=device)
+        result = run_recipe(recipe, reporter, runs=runs, root=root, device=device)
         trial["status"] = "diverged: validation loss not finite"
         if math.isfinite(result["validation"]["loss"]):
             trial |= {**result["validation"], "epochs": result["epochs"], "seconds": result["seconds"]}
@@ -142,10 +160,19 @@ def _try(recipe: Recipe, trial: Trial, reporter: Reporter, ledger: Path, *, root
     except KeyboardInterrupt:
         trial["status"] = "stopped"
         raise
-    finally:
-        with writing(ConfigError, f"tune: expected to write into the ledger {ledger}"):
-            ledger.parent.mkdir(parents=True, exist_ok=True)
-            append(ledger, [trial])
+
+
+def record(ledger: Path, trial: Trial) -> None:
+    """Add the line of a trial to a ledger.
+
+    Raises
+    ------
+    ConfigError
+        The ledger cannot be written.
+    """
+    with writing(ConfigError, f"tune: expected to write into the ledger {ledger}"):
+        ledger.parent.mkdir(parents=True, exist_ok=True)
+        append(ledger, [trial])
 
 
 def ranking(trials: Sequence[Trial]) -> list[tuple[list[str], dict[int, float]]]:
