@@ -93,7 +93,7 @@ def test_a_killed_worker_loses_its_call_alone() -> None:
     found = dict(workers.call_each(operator.call, calls, workers=1))
     assert found[calls[0]] == 2
     assert isinstance(found[calls[1]], DistributedError)
-    assert "that was killed" in str(found[calls[1]])
+    assert "which was killed" in str(found[calls[1]])
     assert isinstance(found[calls[2]], ValueError)
     assert int(found[calls[3]]) >= 1
 

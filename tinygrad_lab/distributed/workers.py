@@ -96,28 +96,28 @@ class _Worker:
     pool: ProcessPoolExecutor | None
 
     def call(self, function: Callable[..., Any], args: Call, options: dict[str, Any]) -> Any:
-        if self.pool is None:
-            context = multiprocessing.get_context("spawn")
-            self.pool = ProcessPoolExecutor(1, context, _begin, (self.threads,))
-            self.process = self.pool.submit(os.getpid).result()
         try:
+            if self.pool is None:
+                context = multiprocessing.get_context("spawn")
+                self.pool = ProcessPoolExecutor(1, context, _begin, (self.threads,))
+                self.process = self.pool.submit(os.getpid).result()
             return self.pool.submit(function, *args, **options).result()
         except BrokenProcessPool:
+            who = f"process {self.process}" if self.process else "a process that had just begun"
             self.close()
             raise DistributedError(
-                f"worker: expected a process that ends its work, got one (process {self.process}) that was killed; "
-                "is there enough memory?"
+                f"worker: expected a process that ends its work, got {who}, which was killed; is there enough memory?"
             ) from None
 
     def stop(self) -> None:
-        if self.pool is not None:
+        if self.process:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process, signal.SIGTERM)
 
     def close(self) -> None:
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
-            self.pool = None
+            self.pool, self.process = None, 0
 
 
 def _begin(threads: int) -> None:
