@@ -2,4 +2,5 @@
 
 from tinygrad_lab.cli import main
 
-raise SystemExit(main())
+if __name__ == "__main__":  # the workers of mpi4py.futures import this module too
+    raise SystemExit(main())
