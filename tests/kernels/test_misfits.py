@@ -127,7 +127,7 @@ def test_a_kernel_that_ends_the_process_does_not_end_this_one(monkeypatch: pytes
     assert first.startswith("halved(float32")
     monkeypatch.setattr(misfits, "PATIENCE", 2.0)
     (second,) = hold_to_misfits(halves(hangs), COUNT).values()
-    assert second.endswith("no end within 2 s")
+    assert second.endswith("no result within 2 s")
     both = hold_to_misfits(halves(ends_the_process) | halves(lambda x, y: (x + y) / 2) | halves(accepts), COUNT)
     assert len(both) == 2
 

@@ -25,7 +25,7 @@ X = np.ones((2, 3))
         (lambda: tgl.sort(X, 5), OptionError, r"argsort: expected axes"),
         (lambda: tgl.argmax(X, 5), OptionError, r"argmax: expected axes"),
         (lambda: tgl.flip(X, 2), OptionError, r"flip: expected axes"),
-        (lambda: tgl.roll(X, (1, 2)), OptionError, r"roll: expected one shift without an axis"),
+        (lambda: tgl.roll(X, (1, 2)), OptionError, r"roll: expected a single shift if no axis is given"),
         (lambda: tgl.swapaxes(X, 0, 2), OptionError, r"swapaxes: expected axes from -2 to 1, got 2"),
         (lambda: tgl.moveaxis(X, (0, 1), 0), OptionError, r"moveaxis: expected as many destinations as sources"),
         (lambda: tgl.expand_dims(X, 4), OptionError, r"expand_dims: expected axes from -3 to 2, got 4"),

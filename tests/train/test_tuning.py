@@ -237,7 +237,7 @@ def test_until_decided_compares_only_recipes_on_the_same_images(
         assert number == 2 or reason in message
     assert not (tmp_path / "runs").exists()
     assert main(["train", "lenet5", "--at-most", "3"]) == 1
-    assert "--at-most: expected it with --until-decided" in capsys.readouterr().err
+    assert "--at-most: expected --until-decided too" in capsys.readouterr().err
     assert main(["results", str(tmp_path), "--ledger", "/nonexistent"]) == 1
 
 

@@ -40,7 +40,7 @@ def commands() -> dict[str, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0, 1 after an error, 2 after a wrong call, 128 + a signal's number."""
+    """Run a command and return its exit status: 0, 1 (an error), 2 (a wrong call), or 128 + the stopping signal."""
     argv = sys.argv[1:] if argv is None else list(argv)
     command = argv[0] if argv else ""
     for stream in (sys.stdout, sys.stderr):

@@ -14,11 +14,11 @@ from tinygrad_lab.backend import installed
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("networks", nargs="*", metavar="NET", help="registered networks, such as lenet5 (default: all)")
-    parser.add_argument("--against", choices=["torch"], help="take turns with the same networks in PyTorch")
+    parser.add_argument("--against", choices=["torch"], help="also measure the same networks in PyTorch, in turns")
     parser.add_argument("--without-numba", action="store_true", help="also measure this framework without Numba")
-    parser.add_argument("--rounds", type=int, default=9, help="rounds, in each of which every process takes a turn (9)")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds; in each round, every process takes a turn (9)")
     parser.add_argument("--threads", type=int, help="threads of each process (default: all cores)")
-    parser.add_argument("--batch", type=int, help="images in a step, instead of the network's usual number")
+    parser.add_argument("--batch", type=int, help="images per step, instead of the network's usual number")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

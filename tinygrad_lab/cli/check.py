@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="damage a layer's own code in one place at a time, and check that the kit notices",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write the report card as a page")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the report card as an HTML page")
     parser.add_argument("--plot", metavar="NAME", help="the layer whose errors the page plots (default: the first)")
 
 

@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_network(parser)
     parser.add_argument("-o", "--output", metavar="FILE.svg", help="where to write the drawing: by default MODEL.svg")
-    parser.add_argument("--unfolded", action="store_true", help="draw repeated groups of layers each time")
+    parser.add_argument("--unfolded", action="store_true", help="draw every repetition of a group of layers")
 
 
 def run(arguments: argparse.Namespace) -> int:

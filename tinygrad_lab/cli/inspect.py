@@ -11,13 +11,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from tinygrad_lab.cli.predict import add_weights
 
     parser.add_argument("run", metavar="RUN", help="the run's folder")
-    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="default: inspect.html in the run's folder")
+    where = "the page to write (default: inspect.html in the run's folder)"
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help=where)
     split = "the images: validation, or test, which counts as a look at the test images (default: validation)"
     parser.add_argument("--split", metavar="NAME", default="validation", help=split)
-    parser.add_argument("--data", metavar="DIR", help="folder of data sets (default: that of the training)")
+    parser.add_argument("--data", metavar="DIR", help="folder of data sets (default: the one used in training)")
     layer = "path of the layer whose planes are shown (default: the last with maps of more than one pixel)"
     parser.add_argument("--layer", metavar="PATH", help=layer)
-    pick = "numbers of images to look into, before the mistakes"
+    pick = "the numbers (positions in the split) of images to look into, before the mistakes"
     parser.add_argument("--pick", metavar="N", type=int, nargs="+", default=[], help=pick)
     parser.add_argument("--mistakes", metavar="N", type=int, default=24, help="mistakes to look into (default: 24)")
     parser.add_argument("--images", metavar="N", type=int, default=600, help="images in the page (default: 600)")

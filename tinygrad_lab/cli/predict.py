@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="the run's folder")
     what = "a picture or a folder of them; for a network of rows or sequences, a CSV file"
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help=what)
-    parser.add_argument("--top", type=int, metavar="N", help="the N most probable classes (default: 3)")
+    parser.add_argument("--top", type=int, metavar="N", help="show the N most probable classes (default: 3)")
     add_weights(parser)
     parser.add_argument("--json", action="store_true", help="print a list of objects")
 

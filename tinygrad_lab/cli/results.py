@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from tinygrad_lab.train.results import gather, read_runs, write_results
 
     if arguments.ledger and not arguments.write:
-        raise ConfigError("--ledger: expected it with --write, got it alone; trials are shown on the page it writes")
+        raise ConfigError("--ledger: expected --write too, got --ledger alone; --write writes the page of the trials")
     plot = plot_path(arguments.plot) if arguments.plot is not None else None
     results = gather(read_runs(*map(Path, arguments.runs)))
     if arguments.write:

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments that choose a network."""
-    what = "a network's name, such as lenet5 or vgg16, a recipe's name or file, with its :variant, or a run's folder"
+    what = "a network's registered name, such as lenet5, a recipe's name or file, RECIPE:VARIANT, or a run's folder"
     parser.add_argument("model", help=what)
     how = "an option of the network (padding=none), or a setting of the recipe (model.padding=none)"
     parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help=how)

@@ -24,9 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="replace a setting")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run N times, each with the next seed")
     parser.add_argument(
-        "--until-decided", metavar="OTHER", help="add seeds to this recipe and to OTHER until a verdict is decided"
+        "--until-decided",
+        metavar="OTHER",
+        help="add seeds to this recipe and to the recipe OTHER until their comparison is decided",
     )
-    parser.add_argument("--at-most", type=int, metavar="N", help="the most seeds with --until-decided (default: 10)")
+    parser.add_argument(
+        "--at-most", type=int, metavar="N", help="with --until-decided: the largest number of seeds (default: 10)"
+    )
     parser.add_argument("--data", metavar="DIR", help="folder of data sets (default: TINYGRAD_LAB_DATA, then a cache)")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="create the run's folder in DIR (default: runs)")
     parser.add_argument("--name", help="the name of the run's folder (default: the recipe's name and the time)")
@@ -75,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run + arguments.find_lr + (arguments.seeds != 1 or bool(arguments.until_decided)) > 1:
         raise ConfigError("--dry-run and --find-lr: expected one of them, one recipe and one seed, got more")
     if arguments.at_most is not None and not arguments.until_decided:
-        raise ConfigError("--at-most: expected it with --until-decided, got it alone; --seeds gives a fixed number")
+        raise ConfigError("--at-most: expected --until-decided too, got --at-most alone; --seeds sets a fixed number")
     if arguments.until_decided:
         return _until_decided(recipe, find_recipe(arguments.until_decided).override(arguments.set), arguments)
     if arguments.dry_run or arguments.find_lr:
@@ -182,7 +186,7 @@ def _find_rate(recipe: Recipe, trainer: Trainer, arguments: argparse.Namespace) 
     if found.suggestion is None:
         print("no suggestion: the loss did not fall at any of these rates")
     else:
-        print(f"suggestion: --set optimizer.lr={found.suggestion:.2g}, a tenth of the rate of the smallest mean loss")
+        print(f"suggestion: --set optimizer.lr={found.suggestion:.2g}, a tenth of the rate with the smallest mean loss")
     return 0
 
 

@@ -12,8 +12,8 @@ from tinygrad_lab.cli.predict import add_weights
 
 _CONVENTIONS = {"pytorch": "torch", "own": "own"}
 _RULES = """\
-a TOML file with any of: convention = "torch"; [rules] with "theirs.*" = "ours.*" ("" leaves out); [flattened] with
-"dense6" = [channels, height, width]; fresh = ["output.*"], which keep their random initial values"""
+a TOML file with any of: convention = "torch"; [rules] with "theirs.*" = "ours.*" ("" skips the array); [flattened] with
+"dense6" = [channels, height, width]; fresh = ["output.*"], the arrays that keep their random initial values"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,10 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     hand_on = actions.add_parser("export", help="write the weights of a run for another framework")
     hand_on.add_argument("run", metavar="RUN", help="the run's folder")
     hand_on.add_argument("output", help="the .safetensors file to write")
-    target = "the framework whose names and axes of arrays the file gets (default: pytorch)"
+    target = "the framework whose array names and axis order the file uses (default: pytorch)"
     hand_on.add_argument("--as", dest="target", choices=_CONVENTIONS, default="pytorch", help=target)
     hand_on.add_argument(
-        "--rules", metavar="FILE.toml", help="the file of rules that `weights import` would need for the same names"
+        "--rules", metavar="FILE.toml", help="the file of rules that `weights import` would need to read the output"
     )
     add_weights(hand_on)
 
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _natural(item: tuple[str, Any]) -> list[tuple[int, str]]:
-    """Return a key that sorts names with their numbers by value: 2.bias before 10.bias."""
+    """Return a key that sorts the numbers in names by value: 2.bias before 10.bias."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", item[0])]
 
 

@@ -227,7 +227,8 @@ def check_vjp(
     forward : callable
         ``forward(*arrays)`` takes NumPy arrays and returns what ``numpy.asarray`` accepts, or a tuple of these.
     vjp : callable
-        ``vjp(cotangent, *arrays)``: the gradient of the only float array, or a tuple with one gradient for each.
+        ``vjp(cotangent, *arrays)`` returns the gradient with respect to the only float array, or a tuple with one
+        gradient for each float array.
     names : sequence of str
         The arrays' names in the report; by default x, or x0, x1, ...
     cases, kink_distance, complex_safe, exemptions, margin
@@ -242,8 +243,9 @@ def check_vjp(
 
     Notes
     -----
-    PyTorch accepts no negative strides: ``torch.autograd.functional.vjp(f, tensor(x.copy()), tensor(g.copy()))[1]``.
-    JAX: ``lambda g, x: jax.vjp(f, x)[1](g)``, with ``jax_enable_x64``, because differences need float64.
+    For PyTorch, copy the arrays, because it accepts no negative strides:
+    ``lambda g, x: torch.autograd.functional.vjp(f, tensor(x.copy()), tensor(g.copy()))[1]``.
+    For JAX, set ``jax_enable_x64``, because finite differences need float64: ``lambda g, x: jax.vjp(f, x)[1](g)``.
 
     Examples
     --------

@@ -1,6 +1,7 @@
 """The pytest plugin: ``pytest --conformance[=NAME,...]`` runs one test for each registered plugin.
 
-Every pytest session of an environment with tinygrad_lab loads this module, so it imports the kit only for that option.
+Every pytest session of an environment with tinygrad_lab loads this module, so it imports the kit only if the option is
+given.
 """
 
 from __future__ import annotations

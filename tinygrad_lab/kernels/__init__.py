@@ -1,8 +1,8 @@
 """Kernels: faster forwards of operations, registered on import; see `tinygrad_lab.autograd.dispatch`.
 
 Each provider has a package: `numpy`, `numba` (compiled code, preferred to NumPy's) and `cupy` (an NVIDIA GPU). They use
-the same file names. Shared modules are next to them. Importing these packages is fast: Numba, CuPy and cuDNN are
-imported when a kernel is first used.
+the same file names. The modules that they share are next to them. Importing these packages is fast: Numba, CuPy and
+cuDNN are imported when a kernel is first used.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Options(NamedTuple):
         return -self.padding[0][0], -self.padding[1][0]
 
     def turned(self, kernel_size: Sequence[int]) -> Options:
-        """Return the options with which a convolution with the `turned` filters is the adjoint in x, for stride 1."""
+        """Return the options of the adjoint in x at stride 1, which is a convolution with the `turned` filters."""
         rows, columns = (
             ((count - 1) * dilation - before, (count - 1) * dilation - after)
             for count, dilation, (before, after) in zip(kernel_size, self.dilation, self.padding, strict=True)
@@ -87,7 +87,7 @@ def are_numbers(*values: Any) -> bool:
 
 
 def are_channels(x: Array, *others: Any) -> bool:
-    """Return whether the last of x's two or more axes is channels, and each other array has one value per channel."""
+    """Return whether x has two or more axes, and each other array has one value per channel (along x's last axis)."""
     return x.ndim > 1 and all(is_array(a) and a.shape == x.shape[-1:] for a in others)
 
 

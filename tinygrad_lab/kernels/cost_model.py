@@ -4,8 +4,8 @@ The unit of cost is one multiply-add at the rate of a matrix product in the cach
 
 - Direct convolution takes kh * kw * C / groups multiply-adds for each output pixel and output channel. It loads
   kh * kw * C numbers for each output pixel. If m neighboring pixels are computed at once (see `neighbors`) with stride
-  s, it takes kh * (kw + (m - 1) s) * C multiply-adds for each output pixel and output channel, but loads only as many
-  numbers for all m pixels together.
+  s, it takes kh * (kw + (m - 1) s) * C multiply-adds for each output pixel and output channel, but loads only
+  kh * (kw + (m - 1) s) * C numbers for all m pixels together.
 - A Winograd tile F(m, r) computes m * m outputs of r x r filters from n * n inputs, where n = m + r - 1. It takes
   n * n * C multiply-adds for each output channel, where direct convolution takes m * m * r * r * C. In addition, n * n
   numbers are transformed for each input channel and each output channel of a tile, and n * n for each pair of input and
@@ -153,7 +153,7 @@ def choose_tile(shape: ConvolutionShape, rates: Rates = COMPILED, *, gradient: b
 
 @contextmanager
 def using_tiles(m: int | None) -> Iterator[None]:
-    """Use tiles of m x m outputs wherever possible; with m = 0, use direct convolution; with None, the cheapest.
+    """Use tiles of m x m outputs wherever possible, direct convolution for m = 0, or the cheapest algorithm for None.
 
     Raises
     ------

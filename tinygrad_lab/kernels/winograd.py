@@ -11,8 +11,8 @@ inverse of their Vandermonde matrix, transposed. One of the points is infinity (
 The gradient with respect to the filter follows from the same identity: dg = G' [ (B' d B) * (A dY A') ] G.
 
 The points determine the rounding error. Those below were chosen by `rounding_error` among 0, +-1/4, +-1/3, ..., +-4.
-Points come in pairs p, -p, whose even and odd parts are shared. The customary points 0, +-1, +-2 of F(4, 3) have twice
-the error of 0, +-2/3, +-3/2.
+Most points come in pairs p, -p, whose even and odd parts are shared. The customary points 0, +-1, +-2 of F(4, 3) have
+twice the error of 0, +-2/3, +-3/2.
 
 References
 ----------

@@ -11,7 +11,7 @@ from tinygrad_lab.backend import random_bits, random_bits_at
 
 @primitive
 def keys_in_step(xp: Any, bases: Any, step: Any) -> Any:
-    """Return the keys of draws in a step, one for each base; see `tinygrad_lab.nn.randomness.draw_key`."""
+    """Return the keys of a step's random draws, one for each base; see `tinygrad_lab.nn.randomness.draw_key`."""
     return random_bits_at(xp, bases, step + xp.uint64(1))
 
 

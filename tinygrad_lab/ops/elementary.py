@@ -1,7 +1,7 @@
 """Elementary functions: exponentials, logarithms, trigonometry.
 
-At singular points the derivatives are those of the formulas: infinite at 0 for log and sqrt. Near such points 1 - x^2
-is computed as (1 - x) (1 + x), which avoids cancellation.
+At singular points the derivatives are those of the formulas: infinite at 0 for log and sqrt. The derivatives compute
+1 - x^2 as (1 - x) (1 + x), which avoids cancellation near 1 and -1.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ blend.defvjp("g", "x", "mean", "a", "b", "c", _blend_rule)
 
 @partial(Floating, outputs=("out", "rstd"))
 def standardize(xp: Any, x: Any, *, axes: tuple[int, ...], eps: float) -> Any:
-    """Return (x - mean) / sqrt(variance + eps) over some axes, and 1 / sqrt(variance + eps), which keeps the axes."""
+    """Return (x - mean) / sqrt(variance + eps) over some axes, and 1 / sqrt(variance + eps) with these axes kept."""
     centered = x - xp.mean(x, axis=axes, keepdims=True)
     rstd = 1.0 / xp.sqrt(xp.mean(centered * centered, axis=axes, keepdims=True) + eps)
     return centered * rstd, rstd

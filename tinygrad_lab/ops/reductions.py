@@ -1,7 +1,7 @@
 """Reductions over any axes, cumulative sums and products, differences, and sorting.
 
 If several elements attain a maximum or minimum, each gets an equal share of the gradient. If the result is NaN, the
-NaNs share it.
+elements that are NaN share the gradient.
 """
 
 from __future__ import annotations
@@ -157,8 +157,8 @@ def _widest(x: Any) -> Any:
 def prod(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
     """Return the product over the given axes.
 
-    The two halves of the elements are multiplied until one element is left. This needs no division, so derivatives of
-    every order exist even if factors are zero.
+    The first half of the elements is multiplied by the second half until one element is left. This needs no division,
+    so derivatives of every order exist even if factors are zero.
     """
     axes = normalize_axes(axis, x.ndim, "prod")
     rows = _as_rows(_widest(x), axes)

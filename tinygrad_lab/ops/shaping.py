@@ -92,7 +92,7 @@ def add_up(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False) ->
 
 @primitive
 def sum_to_shape(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
-    """Sum x over the axes along which broadcasting from `shape` repeats (the adjoint of `broadcast_to`)."""
+    """Sum x over the axes along which broadcasting from `shape` repeats elements (the adjoint of `broadcast_to`)."""
     extra = x.ndim - len(shape)
     axes = tuple(range(extra)) + tuple(i for i in range(extra, x.ndim) if shape[i - extra] == 1 != x.shape[i])
     return xp.reshape(add_up(xp, x, axis=axes), shape)
@@ -193,7 +193,7 @@ def roll(x: Any, shift: int | Sequence[int], axis: Axes = None) -> Any:
     """Return x shifted cyclically along axes; without an axis, x is shifted as a flat array."""
     if axis is None:
         if isinstance(shift, Sequence):
-            raise OptionError(f"roll: expected one shift without an axis, got {shift}")
+            raise OptionError(f"roll: expected a single shift if no axis is given, got {shift}")
         return reshape(roll_axes(reshape(x, shape=(-1,)), shifts=(shift,), axes=(0,)), shape=x.shape)
     axes = normalize_axes(axis, x.ndim, "roll")
     shifts = tuple(shift) if isinstance(shift, Sequence) else (shift,) * len(axes)
@@ -377,7 +377,7 @@ def column_stack(parts: Sequence[Any]) -> Any:
 
 
 def _cut(x: Any, stretches: Iterable[tuple[int, int]], axis: int) -> list[Any]:
-    """Return the parts of x from start to stop along an axis."""
+    """Return the part of x from start to stop along an axis, for each (start, stop)."""
     parts = []
     for start, stop in stretches:
         widths = [(0, 0)] * x.ndim

@@ -6,7 +6,7 @@
   arguments.
 - Functions that square or sum float16 compute in float32 and round the result once.
 
-Layers require floats: they reject integers unless they only move or choose elements.
+Layers reject integers, except those layers that only move or choose elements.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def expect_maps(op: object, shape: tuple[int, ...], expected: tuple[int, ...], i
 
 
 def _slices(kernel_size: Pair, out: Pair, stride: Pair, dilation: Pair) -> Any:
-    """Yield for each position (i, j) of the window the slices of the padded image that it visits."""
+    """Yield, for each position (i, j) in the window, the slices of the padded image that this position visits."""
     for i in range(kernel_size[0]):
         for j in range(kernel_size[1]):
             top, left = i * dilation[0], j * dilation[1]

@@ -132,7 +132,7 @@ class BadInput(_Pasteable):
     error : type
         The documented exception.
     match : str
-        A regular expression that its message must contain.
+        A regular expression that must be found in the error's message.
     training : bool
         The mode of the call.
     """
@@ -191,12 +191,12 @@ class LayerCases:
         If the distance is below `margin`, the kit draws values again. Omit this function for a smooth layer.
     complex_safe : bool
         Whether the forward is analytic and its operations accept complex numbers, so that the complex step may replace
-        differences. ``abs``, comparisons and maxima are not analytic: they silently lose imaginary parts.
+        finite differences. ``abs``, comparisons and maxima are not analytic: they silently lose imaginary parts.
     laws : sequence of str or Law
         Names of the kit's laws (`tinygrad_lab.conformance.properties.laws`): ``linear``, ``affine``,
         ``batch_independent``, ``channel_independent``, ``elementwise``, ``permutation_equivariant``,
         ``shift_equivariant``, ``translation_invariant``, ``scale_invariant``, ``positively_homogeneous``, ``monotone``,
-        ``unit_sum``, ``identity_at_zero_weights``; or the layer's own laws.
+        ``unit_sum``, ``identity_at_zero_weights``. The layer's own laws are given as `Law`.
     bad_inputs : sequence of BadInput
         Forbidden uses with their documented errors.
     exemptions : mapping of property name to reason
@@ -207,7 +207,8 @@ class LayerCases:
         ``statistics(layer)`` raises AssertionError if many draws have the wrong distribution. By default, the mean of
         the training outputs must equal the output in evaluation.
     updated_buffers : callable
-        ``updated_buffers(layer, *inputs)`` computes the buffers after one training call independently, by path.
+        ``updated_buffers(layer, *inputs)`` independently computes the buffers after one training call, and returns them
+        by path.
     examples : sequence of Case
         Cases that are always tried, such as one that failed before.
     margin : float

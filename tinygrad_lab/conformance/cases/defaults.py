@@ -1,7 +1,8 @@
 """Default cases of a layer without registered ones, derived from the annotations of its constructor.
 
 The strategy draws small numbers for ``int``, both values of ``bool``, the members of a ``Literal``, the default of
-every other argument, and input shapes that the layer's `output_shape` accepts. It has no reference and no laws.
+every other argument, and input shapes that the layer's `output_shape` accepts. Such cases have no reference and no
+laws.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tinygrad_lab.conformance.cases.nested import construct
 from tinygrad_lab.errors import ConfigError
 
 UNDRAWN = {"self", "rng", "init"}
-# The input shapes to try; 0 is replaced by small numbers among the constructor's arguments, and by 3.
+# The input shapes to try. In place of 0, the kit tries each small number among the constructor's arguments, and 3.
 SHAPES = ((2, 0), (3, 0), (2, 2, 0), (2, 5, 6, 0), (1, 4), (2, 3, 4), (2, 4, 4, 3))
 
 

@@ -1,4 +1,4 @@
-"""Layers inside layers: cases build them, and their own cases provide references for the outer layer.
+"""Layers inside layers: a case builds the inner layers, whose own cases provide references for the outer layer.
 
 The author of a layer composed of others writes a reference for the composition only. The references in the cases of
 the inner layers compute the parts.

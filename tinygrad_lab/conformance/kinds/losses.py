@@ -96,7 +96,7 @@ LOSS = FUNCTION | {"reductions": reductions, "large_predictions": large_predicti
 
 
 def find_loss(loss: Any, cases: Any) -> tuple[str, Callable[..., Any], Any]:
-    """Return the name and the function of a loss given by name or as a function, and its cases or the default ones."""
+    """Return the name and the function of a loss given as either, and the given cases or else the default ones."""
     function = losses[loss] if isinstance(loss, str) else loss
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", repr(loss))
     if cases is None and isinstance(loss, str) and isinstance(registered_cases.get(loss), LayerCases):
@@ -135,10 +135,10 @@ def check_loss(
     loss : str or callable
         Its registered name, or ``loss(predictions, targets, *, reduction)``.
     cases : Hypothesis strategy of Case, or LayerCases
-        Predictions and targets; targets are ``Input(..., kind="integer")`` or ``kind="constant"``. By default
-        those that its author registered, or else predictions of shape (rows, classes). The targets are one label a row
-        if the second argument is called ``labels``; otherwise numbers between 0 and 1, or -1 and 1 if the loss refuses
-        these.
+        Predictions and targets; targets are ``Input(..., kind="integer")`` or ``kind="constant"``. By default, they are
+        the cases that the loss's author registered. Without these, predictions have the shape (rows, classes), and the
+        targets are one label per row if the second argument is called ``labels``; otherwise they are numbers between 0
+        and 1, or -1 and 1 if the loss refuses these.
     reference, kink_distance, complex_safe, exemptions, margin
         As in `check_function`.
     **options

@@ -44,7 +44,7 @@ class OptimizerTrial(BaseTrial):
     make : callable
         ``make(parameters, **options)``.
     case : Case
-        The options; its inputs are the parameters' shapes.
+        The optimizer's options; the case's inputs have the parameters' shapes.
     devices : collection of str
         Other devices whose kernels to check.
     """
@@ -70,7 +70,7 @@ class OptimizerTrial(BaseTrial):
         return self.make(parameters, **self.case.options)
 
     def walk(self, optimizer: Any, parameters: Mapping[str, tgl.Parameter], steps: range) -> list[Array]:
-        """Take steps with the given gradients, read-only, and return the parameters."""
+        """Take steps with the trial's gradients, which are read-only, and return the parameters' values."""
         for k in steps:
             for p, g in zip(parameters.values(), self.gradients[k], strict=False):
                 if p.node is not None:

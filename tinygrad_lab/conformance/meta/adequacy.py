@@ -181,7 +181,7 @@ def demand_adequate(drawn: Drawn, compared: int, fixed: int) -> None:
 
 
 def own_kernels(thing: Any, devices: Collection[str] = ()) -> dict[int, tuple[Primitive, Kernel]]:
-    """Return the kernels, for the CPU or the given devices, of the primitives defined in a layer's own package."""
+    """Return the kernels, for the CPU and the given devices, of the primitives defined in a layer's own package."""
     package = getattr(thing, "__module__", "").rpartition(".")[0]
     return kernels_in(package + ".", devices) if package and not (package + ".").startswith("tinygrad_lab.") else {}
 
@@ -198,8 +198,8 @@ def kernels_in(
     devices : collection of str
         The devices whose kernels are returned in addition to those of the CPU.
     differentiable : bool
-        Whether to return the kernels of primitives with derivative rules, or of those without, such as an optimizer's
-        update.
+        True for the kernels of primitives with derivative rules; False for those of primitives without rules, such as
+        an optimizer's update.
     """
     found = {}
     namespaces, allowed = [np, *(find_backend(d).namespace for d in devices)], SETTINGS.get().providers

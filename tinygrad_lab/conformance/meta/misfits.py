@@ -56,7 +56,7 @@ def serving_kernels(primitive: Primitive) -> list[Kernel]:
 
 
 def noting(calls: Calls) -> AbstractContextManager[None]:
-    """Run reference forwards inside the ``with`` block, and note the first calls of each primitive with kernels."""
+    """Run reference forwards inside the ``with`` block, and note the first calls of each primitive that has kernels."""
 
     def observe(primitive: Primitive, xp: Any, values: Sequence[Any], options: dict[str, Any]) -> None:
         noted = calls.setdefault(primitive, [])
@@ -264,7 +264,10 @@ JUDGED: dict[Primitive, tuple[list[Kernel], str]] = {}  # the kernels that were 
 
 
 def judge_once(calls: Calls) -> dict[Primitive, str]:
-    """Return what is wrong with the primitives of some calls; a process checks `IN_A_CHECK` misfits of each once."""
+    """Return what is wrong with each primitive, found by `IN_A_CHECK` misfits of its calls.
+
+    A primitive is checked again only if its kernels have changed.
+    """
     here = {primitive: serving_kernels(primitive) for primitive in calls if calls[primitive]}
     new = {p: calls[p] for p in here if p not in JUDGED or [*map(id, JUDGED[p][0])] != [*map(id, here[p])]}
     found = hold_to_misfits(new, IN_A_CHECK)
@@ -340,7 +343,7 @@ def in_a_child(work: Callable[[Callable[[Any], None]], None]) -> tuple[list[Any]
         ready, _, _ = select.select([ours], [], [], PATIENCE)
         if not ready:
             os.kill(child, signal.SIGKILL)
-            end = f"no end within {PATIENCE:g} s"
+            end = f"no result within {PATIENCE:g} s"
         elif piece := os.read(ours, 1 << 16):
             *lines, text = (text + piece).split(b"\n")
             said += map(json.loads, lines)

@@ -19,7 +19,7 @@ from tinygrad_lab.conformance.trials.verdict import Measure, Undecided, Violatio
 
 Results = tuple[Arrays, Arrays]
 
-UNSEEN = 16.0  # largest error, in tolerances, that may come from terms that cancel inside the layer
+UNSEEN = 16.0  # largest error, as a multiple of the tolerance, that may come from terms that cancel inside the layer
 NEARBY = 12  # points nearby that distinguish rounding from a wrong rule
 REFERENCE = 1e-9  # largest difference of two float64 computations, relative to the largest value
 
@@ -78,7 +78,7 @@ def in_both_widths(trial: Trial, arrays: Arrays, vs: Arrays) -> tuple[Results, R
 def is_noise(trial: Trial, arrays: Arrays, vs: Arrays) -> bool:
     """Return whether the float32 error is rounding: at points nearby, its size and sign differ each time.
 
-    The error of a wrong rule or constant is nearly the same at all of them.
+    The error of a wrong rule or constant is nearly the same at all of these points.
     """
     rng, errors = trial.rng, []
     for _ in range(NEARBY):

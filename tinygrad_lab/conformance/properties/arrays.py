@@ -46,7 +46,7 @@ def forward(trial: Trial) -> Measure:
 
 
 def who_narrows(trial: Trial) -> str:
-    """Return advice that depends on whether a kernel or the forward itself gives another dtype than float64."""
+    """Return advice that depends on whether a kernel or the forward itself gives a dtype other than float64."""
     with reference_only():
         alone = [unbox(y).dtype for y in trial.subject(*trial.arrays)]
     if all(dtype == "float64" for dtype in alone):
@@ -302,7 +302,7 @@ def check_empty_gradients(trial: Trial, subject: Subject, arrays: Arrays) -> Non
 
 
 def batch_of_one(trial: Trial) -> Measure | None:
-    """For the first row alone, the gradients agree with differences along random directions.
+    """For the first row alone, the gradients agree with finite differences along random directions.
 
     Catches squeezes, and statistics that need a second row.
     """

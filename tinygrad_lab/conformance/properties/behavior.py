@@ -26,7 +26,7 @@ SIGMAS = 7.0  # tolerance of a mean, in standard errors; one mean in 400 billion
 
 
 def modes(trial: Trial) -> Measure | None:
-    """Evaluation changes no buffer, counts no step and draws no random numbers; training updates buffers once a call.
+    """Evaluation changes no buffer, counts no step and draws no random numbers; training updates buffers once per call.
 
     Buffers after a call must not depend on whether the call was recorded and a backward pass ran. They must equal the
     author's ``updated_buffers``, if there are any.
@@ -71,7 +71,7 @@ def attributes(trial: Trial) -> Measure:
 
 
 def attributes_of(layer: Layer) -> dict[str, tuple[Any, str]]:
-    """Return by path the attributes of a layer and of the layers inside it, in a form to compare and one to show.
+    """Return the attributes of a layer and of the layers inside it by path: a value to compare, and a text to show.
 
     Other properties check the values of parameters and buffers, and the number of steps.
     """
@@ -99,7 +99,7 @@ def held(value: Any) -> Any:
 
 
 def run_raw(layer: Layer, inputs: Arrays) -> Array:
-    """Return the float results of a layer in one vector, without recording; all are finite."""
+    """Return the float results of a layer in one vector, without recording; demand that all are finite."""
     with tgl.no_grad():
         found = join([unbox(y) for y in float_leaves(layer(*inputs))])
     demand_finite("the result in training" if layer.training else "the result in evaluation", found)

@@ -35,7 +35,7 @@ DEVICE_WIDTHS = (*WIDTHS, "float16")
 
 
 def kernels(trial: Trial) -> Measure | None:
-    """Each kernel that the case reaches agrees with its reference forward to its declared error.
+    """Each kernel that the case reaches agrees with its reference forward to within its declared error.
 
     It agrees in other memory layouts too, changes no argument, and gives NaN where the reference does. It is checked in
     forwards, backward passes and their derivatives, in all dtypes, at sizes below `min_size` too, and with a large
@@ -86,7 +86,7 @@ def use(subject: Subject, arrays: Arrays, vs: Arrays) -> None:
 def factor_for(trial: Trial, elements: int) -> int:
     """Return the factor by which the batch must grow until an input has this many elements.
 
-    It is 0 if an input has no rows, or if a result's shape differs from the one announced.
+    It is 0 if an input has no rows, or if a result's shape differs from the one that `output_shape` announces.
     """
     inputs = trial.case.inputs
     if not trial.shapes_hold or not inputs or not all(given.shape and given.shape[0] for given in inputs):
@@ -178,7 +178,7 @@ def audit_large(trial: Trial, audit: Audit, device: str, factor: int) -> None:
 
 @dataclass
 class Audit:
-    """The record of the kernels that ran: their errors, their violations, and which ones ran.
+    """The record of the kernels that ran, with their errors and violations.
 
     A rough audit looks only for wrong blocks. Smaller arrays suffice to check rounding, other layouts and NaN.
     """
@@ -316,7 +316,7 @@ def both(
     device: str,
     change: Callable[[Array], Array] = fresh,
 ) -> tuple[Arrays, Arrays]:
-    """Return the effects of a kernel on its device and of the reference on NumPy, after `change` of the layouts."""
+    """Return the effects of a kernel on its device and of the reference on NumPy, with layouts changed by `change`."""
 
     def laid_out(values: Sequence[Any]) -> list[Any]:
         plain = [is_own(primitive, i) or not is_proper(v) or not v.ndim for i, v in enumerate(here)]

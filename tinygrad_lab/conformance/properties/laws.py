@@ -108,7 +108,7 @@ def shift_equivariant(layer: Layer, x: Array) -> float:
 
 
 def period(layer: Layer, shape: Sequence[int], axis: int) -> tuple[int, int]:
-    """Return the least number of pixels by which an axis must grow for steady growth of the result, and that growth."""
+    """Return the smallest growth of an axis by which the result grows steadily, and the growth of the result."""
 
     def length(size: int) -> int:
         grown = (*shape[:axis], size, *shape[axis + 1 :])

@@ -89,7 +89,7 @@ def remarks(results: Sequence[LayerResult]) -> str:
 
 
 def plot(result: LayerResult) -> str:
-    """Return a section that plots the errors of differences over the step size, for one case of a layer."""
+    """Return a section that plots the errors of finite differences against the step size, for one case of a layer."""
     trial: Trial | None = result.sample
     if not isinstance(trial, Trial) or not trial.arrays or not trial.outputs:
         return ""
@@ -104,13 +104,13 @@ def plot(result: LayerResult) -> str:
     figure = draw(errors, f"{result.name}: difference between each oracle and J u by the rules")
     text = (
         "With large steps, the truncation error of the Taylor series dominates; with small ones, rounding does. The "
-        "kit uses steps of 2.5e-4 and twice that, and estimates the error from the difference between the two."
+        "kit uses steps of 2.5e-4 and twice that, and estimates the error from the difference between the two results."
     )
     return f"<h2>Error by step size</h2><p>{text}</p>{figure}<pre>{html.escape(str(trial.case))}</pre>"
 
 
 def draw(errors: dict[str, list[float]], title: str) -> str:
-    """Return a plot of errors over steps as SVG."""
+    """Return a plot of errors against steps as SVG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")

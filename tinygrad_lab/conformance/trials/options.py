@@ -102,5 +102,5 @@ class Options:
         return {name: p for name, p in properties.items() if wanted is None or name in wanted or name == "forward"}
 
     def includes(self, name: str) -> bool:
-        """Return whether to check a property of the whole layer, which a single case does not need."""
+        """Return whether to check a property of the whole layer; for a single case, only if it is named."""
         return self.case is None if self.properties is None else name in self.properties

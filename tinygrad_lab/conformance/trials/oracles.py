@@ -4,10 +4,10 @@ r"""Oracles: derivatives found without any derivative rule, each with a bound of
   It needs an analytic forward that takes complex numbers; ``abs`` or ``max`` make it silently wrong, so a case must
   declare itself safe, and the kit compares it with differences.
 - *Five-point differences* in float64, (f(x-2h) - 8 f(x-h) + 8 f(x+h) - f(x+2h)) / 12h, are off by h^4 f^(5) / 30 and by
-  rounding, about eps |f| / h. Two step sizes, h and 2h, have different errors. Their disagreement bounds the error; a
-  large one reveals a kink.
+  rounding, about eps |f| / h. The estimates at two step sizes, h and 2h, have different errors. Their disagreement
+  bounds the error; a large disagreement reveals a kink.
 
-No oracle takes differences in float32, where the two errors leave three digits.
+No oracle takes differences in float32, where truncation and rounding leave three digits.
 
 References
 ----------
@@ -62,7 +62,7 @@ def join(arrays: Sequence[Array]) -> Array:
 
 
 def split(vector: Array, like: Sequence[Array]) -> list[Array]:
-    """Undo `join`: return arrays of the shapes of others."""
+    """Undo `join`: return the elements of a vector in arrays with the shapes of `like`."""
     ends = np.cumsum([a.size for a in like])
     parts = zip(np.split(vector, ends[:-1]), like, strict=True) if like else ()
     return [part.reshape(a.shape) for part, a in parts]

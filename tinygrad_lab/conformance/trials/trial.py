@@ -72,7 +72,7 @@ class BaseTrial:
         self.reached: set[int] = set()  # the kernels that ran, by identity
         self.in_blocks: set[int] = set()  # the kernels that ran on several blocks, in this trial or an earlier one
         self.varied = False  # whether a layer drew different numbers in different steps
-        self.shapes_hold = True  # whether results have had the announced shapes
+        self.shapes_hold = True  # whether all results so far have had the shapes that `output_shape` announces
 
     @property
     def compared(self) -> int:
@@ -167,8 +167,8 @@ class Trial(BaseTrial):
         r"""The magnitude relative to which rounding errors are judged, for each result and each gradient.
 
         It is max |y| + max |x| + max |y(x (1 + d)) - y(x)| / |d| for small random d; the last term is large where terms
-        cancel. A gradient also gets max |v| max(1, |y / x|), because products may cancel in it that neither x nor y
-        shows (v - sum v y in softmax, v (1 - y^2) in tanh).
+        cancel. A gradient also gets max |v| max(1, |y / x|), because products whose size neither x nor y shows may
+        cancel in it (v - sum v y in softmax, v (1 - y^2) in tanh).
         """
         rng = self.rng
         outputs = [magnitude([y]) + magnitude(self.arrays) for y in self.outputs]
@@ -263,7 +263,7 @@ def tied_arrays(trial: Trial) -> Arrays:
 
 
 def replaced(trial: Trial, takes: Callable[[Input], bool], put: Callable[[Array], Array]) -> Arrays:
-    """Return the trial's arguments with other values for the inputs that may have them; none if no input may."""
+    """Return the trial's arguments with other values for the inputs that may have them; [] if no input may."""
     count = len(trial.subject.floats)
     inputs = [(a, takes(trial.case.inputs[i])) for a, i in zip(trial.arrays, trial.subject.floats, strict=False)]
     if not any(a.size for a, taken in inputs if taken):

@@ -27,7 +27,7 @@ class Problem(NamedTuple):
     kind : {"forward", "grad_x", "grad_w"}
         What to compute from images x, filters w and maps y: y, or the gradient with respect to x or w.
     dtype : str
-        Dtype of x, w and y in memory: ``"float16"``, ``"float32"``; ``"bfloat16"`` for factors of a float32 result.
+        Dtype of x, w and y in memory: ``"float16"``, ``"float32"``, or ``"bfloat16"`` for factors of a float32 result.
     images, filters, maps : tuple of int
         (N, H, W, C), (O, kh, kw, C / groups), (N, Ho, Wo, O).
     padding, stride, dilation : (int, int)
@@ -61,7 +61,7 @@ class Plan:
     index : int or None
         The index of the measured plan; None for the one that the graph chose.
     workspace : int
-        The bytes of workspace that it needs.
+        The bytes of workspace that the plan needs.
     """
 
     graph: Any

@@ -19,7 +19,7 @@ from tinygrad_lab.errors import ShapeError
 BLOCK = 256  # threads
 MOST_BLOCKS = 1 << 14  # each thread loops over items, so more blocks would only cost start-up time
 MOST_ITEMS = 1 << 30  # item numbers are 32-bit, and a stride is added to them
-ALIGNMENT = 16  # bytes; cuDNN's plans assume addresses that are multiples, but a slice may start elsewhere
+ALIGNMENT = 16  # bytes; cuDNN's plans assume addresses that are multiples of it, but a slice may start elsewhere
 
 TYPES: dict[str, tuple[str, str, type]] = {  # dtype -> REAL, SUM, and NumPy's type for SUM
     "float16": ("__half", "float", np.float32),
@@ -117,7 +117,8 @@ def run(theme: str, name: str, like: Array, items: int, *arguments: Any) -> None
     theme, name : str
         The source and the kernel in it.
     like : array
-        Its dtype is the kernel's float type; integer kernels are in every module.
+        Its dtype is the kernel's float type. Kernels for integers are compiled with every float type; they are launched
+        from the module for float32.
     items : int
         The number of items; each thread takes one or more.
     *arguments

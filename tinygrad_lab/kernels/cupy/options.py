@@ -12,7 +12,7 @@ from tinygrad_lab.errors import OptionError
 
 PRODUCTS = ("float32", "tf32", "bf16")
 PLANS = ("deterministic", "fastest")
-ROUNDING = {"float32": 0.0, "tf32": 2.0**-9, "bf16": 2.0**-7}  # bound, relative to sum |x| |y|
+ROUNDING = {"float32": 0.0, "tf32": 2.0**-9, "bf16": 2.0**-7}  # bounds of the error, relative to sum |x| |y|
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class GpuOptions:
     products : {"float32", "tf32", "bf16"}
         The format to which factors of float32 convolutions and matrix products are rounded before multiplication. Sums
         are always float32. ``"tf32"`` keeps 10 bits of the significand, ``"bf16"`` 7, both with float32's range. The
-        default rounds nothing. TINYGRAD_LAB_GPU_PRODUCTS sets the initial value.
+        default rounds nothing. The environment variable TINYGRAD_LAB_GPU_PRODUCTS sets the initial value.
     plans : {"deterministic", "fastest"}
         How cuDNN computes a convolution: by the plan that it recommends among the deterministic ones, or by the plan
         that is measured as the fastest when a shape first occurs, deterministic or not.
@@ -36,7 +36,7 @@ class GpuOptions:
     def __post_init__(self) -> None:
         for name, value, known in (("products", self.products, PRODUCTS), ("plans", self.plans, PLANS)):
             if value not in known:
-                raise OptionError(f"GPU: expected {name} to be one of {list(known)}, got {value!r}")
+                raise OptionError(f"GpuOptions: expected the option `{name}` to be one of {list(known)}, got {value!r}")
 
 
 OPTIONS = ContextVar(

@@ -14,7 +14,7 @@ from tinygrad_lab.kernels.arrays import Options, contiguous, padded_bias, round_
 from tinygrad_lab.kernels.threads import aligned, parallel_for
 from tinygrad_lab.ops.windows import Pair
 
-COPIED = 1 << 15  # floats of an image, with its border of zeros, that a block copies: an eighth of an L2 cache
+COPIED = 1 << 15  # most floats that a block copies of an image and its border of zeros: an eighth of an L2 cache
 FEWEST_PIXELS = 96  # output pixels in a block, so that loading the filters into the cache pays off
 PARTS = 8  # parts of a sum over all images: a fixed number, so that the order of the sum is fixed
 PART_BYTES = 1 << 20  # so that the sums of one part stay in the cache
@@ -41,7 +41,7 @@ class Windows(NamedTuple):
     offsets: Array
 
     def pixels(self, shape: tuple[int, ...], step: Pair) -> Array:
-        """Return the offsets of a block's pixels in maps of a shape from its first pixel, in floats."""
+        """Return the offsets (in floats) of a block's pixels from its first pixel, in maps of the given shape."""
         _, across, _, band, images = self.plan[:5]
         _, height, width, channels = shape
         return _grid(
@@ -90,7 +90,7 @@ class Taps(NamedTuple):
         return max(self.rows) - min(self.rows) + 1, max(self.columns) - min(self.columns) + 1
 
     def pairs(self) -> Array:
-        """Return all (row, column) of the filter, in the memory order of their pixels."""
+        """Return the filter's (row, column) of every tap, in the memory order of the taps' pixels."""
         return np.array([(i, j) for i in self.filter_rows for j in self.filter_columns], np.int64).reshape(-1, 2)
 
     def offsets(self, pitch: int, channels: int) -> Array:

@@ -11,7 +11,7 @@ from tinygrad_lab.kernels.arrays import Options, contiguous, padded_bias, round_
 from tinygrad_lab.kernels.threads import aligned, parallel_for
 from tinygrad_lab.ops.windows import Pair
 
-PER_BLOCK = 48  # tiles; a multiple of the rows of every register tile
+PER_BLOCK = 48  # tiles in a block; a multiple of the rows of every register tile
 PARTS = 8  # parts of a sum over all tiles: a fixed number, so that the order of the sum is fixed
 PART_BYTES = 1 << 20  # so that the sums of one part stay in the cache
 SPREAD_BYTES = 1 << 24  # of transformed tiles in memory at a time

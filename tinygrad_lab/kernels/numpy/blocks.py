@@ -20,7 +20,8 @@ PARTS, PART_BYTES = 8, 1 << 25  # parts of a sum (a fixed number fixes the order
 def run_blocks(work: Callable[[int, slice], None], images: int, bytes_each: int, *, parts: int = 0) -> None:
     """Call work(part, images) for blocks of images that take at most BLOCK_BYTES.
 
-    The blocks are divided into `parts` parts, or each is its own part. One thread runs the blocks of a part in order.
+    The blocks are divided into `parts` parts; if `parts` is 0, each block is a part. One thread runs the blocks of a
+    part in order.
     """
     size = max(1, min(BLOCK_BYTES // max(1, bytes_each), -(-images // FEWEST_BLOCKS)))
     blocks = -(-images // size)
@@ -36,7 +37,7 @@ def run_blocks(work: Callable[[int, slice], None], images: int, bytes_each: int,
 
 
 def surrounded(x: Array, begin: Sequence[int], size: Sequence[int]) -> Array:
-    """Return the region of images of `size` pixels from `begin` on, with zeros outside of the images."""
+    """Return the region of `size` pixels that starts at `begin` in each image, with zeros outside of the image."""
     _, height, width, _ = x.shape
     if tuple(begin) == (0, 0) and tuple(size) == (height, width):
         return np.ascontiguousarray(x)
@@ -52,7 +53,7 @@ def surrounded(x: Array, begin: Sequence[int], size: Sequence[int]) -> Array:
 
 
 def partial_sums(shape: tuple[int, ...], dtype: Any) -> Array:
-    """Return zeros for the parts of a sum: from 2, if they are large, to PARTS."""
+    """Return zeros for the parts of a sum: PARTS parts, or fewer, but at least 2, if they are large."""
     each = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
     return np.zeros((max(2, min(PARTS, PART_BYTES // each)), *shape), dtype)
 

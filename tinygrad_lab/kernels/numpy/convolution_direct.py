@@ -1,8 +1,9 @@
 """Direct convolution in NumPy (im2col), a few images at a time so that their windows stay in the cache.
 
-The windows of a whole batch take kh * kw times the memory of its images. The windows of a block take about a megabyte
-and are multiplied while they are in the cache. Blocks run in several threads, each with single-threaded BLAS. Sums over
-blocks are taken in the order of the blocks, so results do not depend on the threads.
+The windows of a whole batch take kh * kw times the memory of its images. The windows of a block take at most two
+megabytes (unless a single image needs more) and are multiplied while they are in the cache. Blocks run in several
+threads, each with single-threaded BLAS. Sums over blocks are taken in the order of the blocks, so results do not depend
+on the threads.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class _Tiles(NamedTuple):
         return math.prod(self.counts) * (self.m + self.r - 1) ** 2 * channels * itemsize
 
     def transformed(self, x: Array, matrix: Array, begin: Pair) -> Array:
-        """Return M d M' for all square tiles d, as (n * n, tiles, C) if M has n rows; d has a row for each column."""
+        """Return M d M' for all square tiles d, as (n * n, tiles, C), where M has n rows and as many columns as d."""
         width, (down, across) = matrix.shape[1], self.counts
         seen = surrounded(x, begin, ((down - 1) * self.m + width, (across - 1) * self.m + width))
         image, row, column, channel = seen.strides
@@ -52,7 +52,7 @@ def _both_sides(matrix: Array, tiles: Array) -> Array:
 
 @one_blas_thread()  # for the filters as well: a thread that BLAS starts keeps a core busy while it waits for work
 def forward(x: Array, w: Array, b: Array | None, clip: bool, size: Pair, how: Options, m: int) -> Array:
-    """Convolve by tiles of m x m outputs, block by block: transform, products, transform."""
+    """Convolve by tiles of m x m outputs, block by block: transform, multiply, transform back."""
     tiles = _Tiles(m, w.shape[0], size, how.begin)
     down, across = tiles.counts
     output, taps, tile = (matrix.astype(x.dtype) for matrix in matrices(m, tiles.r))

@@ -29,7 +29,7 @@ GOLDEN = 0x9E3779B97F4A7C15  # step between consecutive numbers; see tinygrad_la
 
 
 def alike(x: Array, *others: Array) -> bool:
-    """Return whether these are contiguous float arrays of one shape."""
+    """Return whether these are contiguous, non-empty float arrays of one shape and dtype."""
     return all(is_array(a) for a in (x, *others)) and bool(
         x.size
         and x.dtype.kind == "f"
@@ -85,7 +85,7 @@ def _draws(x: Array, *, key: Any, rate: Any, shared: tuple[int, ...] = ()) -> bo
 
 @dropout.kernel("numpy", min_size=LEAST, when=_draws)
 def _dropout(x: Array, *, key: int, rate: float, shared: tuple[int, ...] = ()) -> Array:
-    """Drop elements by blocks. Element i + j has the random number of element i under the key j steps later."""
+    """Drop elements by blocks: the random number of element i + j is that of element i with the key j steps later."""
     source, out = x.reshape(-1), np.empty(x.size, x.dtype)
 
     def work(part: slice) -> None:

@@ -1,4 +1,4 @@
-"""Pooling kernels in NumPy: one comparison of whole maps per window position, a few images at a time."""
+"""Max-pooling kernels in NumPy, which process whole maps at once, a few images at a time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _least(candidates: Iterable[tuple[Any, Array]]) -> Array:
 
 
 def _padded(images: Array, padding: Padding) -> Array:
-    """Return images padded with the smallest value of their dtype, which never wins a maximum."""
+    """Return images padded with minus infinity, which never wins over a pixel."""
     if padding == ((0, 0), (0, 0)):
         return images
     return np.pad(images, ((0, 0), *padding, (0, 0)), constant_values=-np.inf)

@@ -1,9 +1,9 @@
-// Definitions for all kernels. This text is preceded by REAL, the type of stored numbers (float, double, __half), and
-// SUM, the type of computations (float; double for double).
+// Definitions for all kernels. This text follows the definitions of REAL, the type of stored numbers (float, double,
+// __half), and SUM, the type of computations (float; double if REAL is double).
 //
 // No kernel has a barrier: each thread loops over its own items and needs no result of another thread (only the lanes of
-// a row exchange registers). Any number of threads therefore computes the same result, and an ordinary compiler can run
-// and test the index arithmetic, with one lane and a few "threads" one after the other.
+// a row exchange registers). Any number of threads therefore computes the same result. A test can compile the kernels
+// for the CPU and check the index arithmetic, with one lane and a few "threads" that run one after the other.
 
 typedef unsigned char bits8;
 typedef unsigned short bits16;

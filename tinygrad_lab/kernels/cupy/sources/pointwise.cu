@@ -32,7 +32,7 @@ extern "C" __global__ void keys_in_step(const bits64* bases, const bits64* step,
     EACH(i, n) keys[i] = random_bits(bases[i], *step);
 }
 
-// x is (outer, shared, inner): all elements along the middle axis share a draw, which is number outer * inner + inner's.
+// x is (outer, shared, inner). The elements (o, :, k) along the middle axis share random number o * inner + k.
 extern "C" __global__ void dropout(
     const REAL* x, REAL* out, NUMBER(bits64, key), bits64 threshold, SUM scale, int shared, int inner, int n
 ) {

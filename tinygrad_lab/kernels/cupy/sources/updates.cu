@@ -1,6 +1,6 @@
 // One update of one parameter: p and its gradient g are read, the optimizer's own arrays are updated in place, and the
-// new parameter is stored in a new array. See tinygrad_lab.optim.updates. Rates are passed by value or by address;
-// `rest` is 1 - rho and so on, computed by the caller in double precision.
+// new parameter is stored in a new array. See tinygrad_lab.optim.updates. Rates are passed by value or by address. The
+// caller computes `rest` = 1 - rho, `rest1` = 1 - beta1 and `rest2` = 1 - beta2 in double precision.
 
 #define SLOPE ((SUM)g[i] + decay * (SUM)p[i])
 

@@ -74,9 +74,10 @@ Body = Callable[[Code, list[Any], list[Any], list[Any]], list[Any]]
 
 
 def _emit_rows(code: Code, choice: tuple[int, tuple[int, int, int, int], Body], args: Sequence[Any]) -> None:
-    """Run a body on each row of arrays, nv vectors wide. It gets elements, per-channel values and the sums so far.
+    """Run `body` on each row of the arrays, nv vectors wide.
 
-    The body returns the new sums, or the elements of the rows to write.
+    The body gets the row's elements, the per-channel values and the sums so far. It returns the new sums, or the
+    elements of the rows to write.
     """
     (nv, (reads, writes, values, totals), body), b = choice, code.builder
     count, stride, columns = args[:3]

@@ -73,12 +73,12 @@ def block_count(x, plan):
 
 @jit
 def convolve(x, panels, bias, clip, y, groups, taps, run, windows, pixels, plan, y_plan, first, last):
-    """Convolve; blocks go over panels of output channels, and within a panel over blocks of output pixels.
+    """Convolve; a block of the loop is one panel of output channels (of one group) at one block of output pixels.
 
     `panels` holds the filters as (group, panel, tap * run, column). `taps` holds the offsets of the taps in a window,
     and `run` is the count of consecutive numbers read there. `windows` and `pixels` hold the offsets of a block's
-    windows and output pixels from its first. `y_plan` selects the computed pixels of y: (row step, first row, first
-    column).
+    windows and output pixels from its first window and its first output pixel. `y_plan` selects the computed pixels of
+    y: (row step, first row, first column).
     """
     h_step, h_first, w_first = y_plan
     outputs, inputs = y.shape[3] // groups, x.shape[3] // groups
@@ -114,7 +114,7 @@ def convolve(x, panels, bias, clip, y, groups, taps, run, windows, pixels, plan,
 
 @jit
 def filter_gradient(x, g, sums, groups, in_window, depth, windows, plan, first, last):
-    """Sum over output pixels; blocks go over parts of the sum, groups and panels of output channels.
+    """Sum over output pixels; a block of the loop is one part of the sum for one panel of output channels of a group.
 
     `sums` is (part, group, row, column), with `depth` rows for taps and channels; `in_window` holds the rows' offsets
     in a window.

@@ -36,8 +36,8 @@ def jit(function: Callable[..., Any]) -> Any:
     results, and it chooses separately for every copy of a function. There are several copies: a kernel's machine code
     contains one of each function that the kernel calls, optimized once more than the function's own code. All copies
     have one name, and the first one that the process loads is used by every caller. A process that compiles has loaded
-    the function's own code first. A process that finds the kernel on disk loads only the kernel's copy. With permission
-    to reorder sums, the bits of a result depended on what was on disk and on which kernel ran first.
+    the function's own code first. A process that finds the kernel on disk loads only the kernel's copy. If the compiler
+    might reorder sums, the bits of a result would depend on what is on disk and on which kernel runs first.
 
     The vectorized sums and fused products that the flags would allow are written out in `sums`.
     """

@@ -11,7 +11,7 @@ from numba.extending import intrinsic
 from tinygrad_lab.kernels.numba.loops.jit import jit
 from tinygrad_lab.kernels.numba.loops.vectors import INT, LANES, TILE_ROWS, UNROLL, Code, emitting, integer, splat
 
-# Compiled code treats these as constants, which the blocks require.
+# `columns_times_rows` needs a constant height; compiled code treats these globals as constants.
 ROWS_1, ROWS_2, ROWS_3, ROWS_4 = TILE_ROWS[1:]
 HALF_1, HALF_2, HALF_3, HALF_4 = (rows // 2 for rows in TILE_ROWS[1:])
 

@@ -25,7 +25,7 @@ Body = Callable[[Code, list[Any], list[Any]], Any]
 def _emit_sum(code: Code, choice: tuple[int, int, Body], args: Sequence[Any]) -> Any:
     """Return the sum over a row of the terms that `body` computes from the elements and from constant values.
 
-    The first addresses are those of the rows to read. If there is one more, the terms are stored at that address.
+    The first addresses are those of the rows to read. If there is one more address, the terms are stored there.
     """
     (reads, writes, body), b = choice, code.builder
     count, rows, targets = args[0], args[1 : 1 + reads], args[1 + reads : 1 + reads + writes]

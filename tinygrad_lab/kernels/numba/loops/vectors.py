@@ -128,7 +128,7 @@ class Code:
 def emitting(
     emit: Callable[[Code, Any, Sequence[Any]], None], choice: Any, literals: Sequence[Any], integers: int
 ) -> Any:
-    """Return the signature of a block (literals, then integers) and its code, as `intrinsic` needs them."""
+    """Return the signature of a function (literals, then integers) and its code, as `intrinsic` needs them."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit(Code(builder), choice, args[len(literals) :])

@@ -75,7 +75,8 @@ def forward_kernel(m: int, r: int) -> Any:
     def forward(x, u, bias, clip, y, top, left, down, across, per_block, first, last):
         channels, outputs = x.shape[3], y.shape[3]
         depth = round_up(channels, LANES)
-        step, product_step = per_block * depth + LANES, per_block * PANEL + LANES  # odd lines avoid cache-set conflicts
+        # An odd number of cache lines from one matrix to the next avoids conflicts in the sets of the cache.
+        step, product_step = per_block * depth + LANES, per_block * PANEL + LANES
         tiles = np.empty(n * n * step + LANES, np.float32)
         products = np.empty(n * n * product_step + LANES, np.float32)
         pixels, nowhere = np.empty(n * n, np.int64), np.empty(outputs + LANES, np.float32)
