@@ -118,9 +118,9 @@ def test_factors_are_rounded_to_bfloat16_and_the_result_is_float32() -> None:
 
 
 def test_unknown_options_are_refused() -> None:
-    with pytest.raises(OptionError, match="products to be one of"), using_gpu_options(products="fp8"):
+    with pytest.raises(OptionError, match="the option `products` to be one of"), using_gpu_options(products="fp8"):
         pass
-    with pytest.raises(OptionError, match="plans to be one of"), using_gpu_options(plans="random"):
+    with pytest.raises(OptionError, match="the option `plans` to be one of"), using_gpu_options(plans="random"):
         pass
 
 

@@ -179,7 +179,7 @@ def test_a_constant_result_is_explained() -> None:
     w = tgl.tensor(2.0, requires_grad=True)
     explanation = tgl.explain_backward(lambda: (w * w).item())
     assert not explanation.steps
-    assert "a constant, no tensor" in explanation.title
+    assert "a constant, not a tensor" in explanation.title
     assert (explanation["w"].state, explanation["w"].causes[0].kind) == ("missing", "detached")
 
 
@@ -210,7 +210,7 @@ def test_wrong_calls_are_refused() -> None:
         tgl.explain_backward(w * w, cotangent=np.ones(3))
     with pytest.raises(DTypeError, match="expected a Tensor or a function, got float"):
         tgl.explain_backward(3.0)  # type: ignore[arg-type]
-    with pytest.raises(DTypeError, match=r"expected layers or tensors in of\[0\], got int"):
+    with pytest.raises(DTypeError, match=r"expected layers or tensors in `of\[0\]`, got int"):
         tgl.explain_backward(lambda: (w * w).sum(), of=[1])
     with pytest.raises(DTypeError, match="got a tuple of Tensor, int; return the loss alone"):
         tgl.explain_backward(lambda: (w.sum(), 1))

@@ -34,7 +34,7 @@ def inside(lines: str) -> str:
 
 ENDED = "your code ended the process in which it was graded"
 LOST = "your code (has written into|has closed|ended)"
-LATE = "it was still running after .* s"
+LATE = "your code was still running after .* s"
 CHANGE = "PermissionError: an answer may not (change|write) files"
 START = "may not start or signal processes"
 LOOK = "may not look into the interpreter"

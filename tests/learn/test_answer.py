@@ -99,7 +99,7 @@ class TestApart:
         text = "def dense_backward(g, x, w):\n    while True:\n        x = x + 1  # on and on\n"
         verdict = grade_apart(MATMUL, {"matmul.py": text}, tmp_path, seconds=1.5)
         assert not verdict.passed
-        assert "it was still running after 1.5 s: is there an endless loop?\n  matmul.py, line " in verdict.what
+        assert "your code was still running after 1.5 s: is there an endless loop?\n  matmul.py, line " in verdict.what
 
     def test_a_process_that_is_ended(self) -> None:
         text = "import os\nos._exit(7)\n"

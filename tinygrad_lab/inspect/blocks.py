@@ -189,7 +189,7 @@ def _folded(parts: Sequence[Part]) -> list[Part]:
 
 
 def _looks(part: Part) -> Any:
-    """Return what equal frames have in common, all but names, or None for a part that is never folded."""
+    """Return all that equal frames have in common (everything but names), or None for a part that is never folded."""
     return _nameless(part) if isinstance(part, Frame) else None
 
 

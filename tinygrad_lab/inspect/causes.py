@@ -49,7 +49,7 @@ REMEDIES = {
     "already_right": "There is nothing left to learn from these examples.",
     "at_kink": "The derivative at the kink is taken as 0; move the input off the kink, or use a smooth function.",
     "bad_data": "Look for the missing or damaged values in the data.",
-    "bad_parameter": "An earlier update gave it such values: lower the learning rate, or clip the gradients.",
+    "bad_parameter": "An earlier update gave the parameter these values: lower the learning rate, or clip gradients.",
     "cancels": "The parts are equal and opposite: a normalization or a difference removes this variable.",
     "clipped": "Widen the bounds, or clip after the loss.",
     "constant": "Create the tensor with tgl.tensor(..., requires_grad=True), or as a tgl.Parameter.",
@@ -69,7 +69,7 @@ REMEDIES = {
     "masked": "Check the condition.",
     "never_used": "Use the variable in the function, or leave it out of the network.",
     "no_grad": "Move the line out of no_grad().",
-    "not_selected": "Rows that the batch does not contain get no gradient, as it should be; others need more data.",
+    "not_selected": "A row that a batch does not select gets no gradient; if no batch selects it, add data.",
     "not_chosen": "Check the scales of both arguments.",
     "one_class": "Give the axis one entry for each class, or use the logistic function for a single output.",
     "outside_domain": "Keep the argument inside the domain by clip().",
@@ -95,7 +95,7 @@ _PRODUCTS = frozenset({"multiply", "matmul_matrices", "divide", "conv2d", "conv2
 
 
 def why_zero(seen: Seen, argument: str, g: Any) -> tuple[str, str]:
-    """Return the kind and the text of the reason why a rule gave 0 for an argument although its `g` is not 0.
+    """Return the kind and the text of the reason why a rule gave 0 for an argument although `g` is not 0.
 
     Parameters
     ----------

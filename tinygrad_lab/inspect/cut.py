@@ -48,8 +48,8 @@ def watch(model: Layer, x: Any, see: Callable[[str, Any], None]) -> Any:
     x : array or Tensor
         A batch.
     see : callable
-        ``see(path, result)`` is called for every layer when it finishes, unless its result is the very array that the
-        layer that finished before it returned, as for containers, and for dropout in evaluation mode.
+        ``see(path, result)`` is called for every layer when it finishes. It is not called if the layer returns the very
+        array that the previous layer returned, as containers do, and dropout in evaluation mode.
     """
     newest: Any = None
 

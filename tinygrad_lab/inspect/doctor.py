@@ -175,7 +175,8 @@ def _processor() -> Iterator[Finding]:
     size = f", {memory / 2**30:.1f} GiB of memory" if memory < sys.maxsize else ""
     text = f"{processor()}, {_usable_cores()} cores, vector units {', '.join(units) or 'not known'}{size}"
     if platform.machine().lower() in ("x86_64", "amd64") and flags and "avx2" not in flags:
-        yield Finding("processor", WARNING, text, "without AVX2 the kernels are several times slower")
+        remedy = "use a processor with AVX2 if you can; without it, the kernels are several times slower"
+        yield Finding("processor", WARNING, text, remedy)
     else:
         yield Finding("processor", OK, text)
 
@@ -207,7 +208,8 @@ def _blas() -> Iterator[Finding]:
         text = f"{library['internal_api']} {library.get('version')} ({kind}), {library['num_threads']} threads"
         yield Finding("BLAS", OK, text)
     if not libraries:
-        yield Finding("BLAS", WARNING, "not recognized", "the kernels cannot limit its threads; set OMP_NUM_THREADS=1")
+        remedy = "set OMP_NUM_THREADS=1, because the kernels cannot limit the threads of this BLAS"
+        yield Finding("BLAS", WARNING, "not recognized", remedy)
 
 
 def _numba() -> Iterator[Finding]:
@@ -218,7 +220,7 @@ def _numba() -> Iterator[Finding]:
     try:
         version = importlib.metadata.version("numba")
     except importlib.metadata.PackageNotFoundError:
-        remedy = "pip install 'tinygrad-lab[fast]'; until then kernels in NumPy serve, at about half the speed"
+        remedy = "pip install 'tinygrad-lab[fast]'; until then, kernels in NumPy are used, at about half the speed"
         yield Finding("Numba", WARNING, "not installed", remedy)
         return
     try:
@@ -244,7 +246,7 @@ def _gpu() -> Iterator[Finding]:
     driver = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
     has_cupy = installed("cupy")
     if not driver and not has_cupy:
-        yield Finding("GPU", OK, "no NVIDIA driver and no CuPy: the CPU computes")
+        yield Finding("GPU", OK, "no NVIDIA driver and no CuPy: everything runs on the CPU")
         return
     try:
         cupy = find_backend("cuda").namespace

@@ -158,7 +158,7 @@ def draw(model: Layer, image: Sequence[Any], *, name: str | None = None, fold: b
     name : str or None
         The network's name; by default that of its class.
     fold : bool
-        Whether to draw a group of layers that is repeated only once, with the number of repetitions.
+        Whether to draw a repeated group of layers once, with the number of repetitions.
 
     Raises
     ------

@@ -41,9 +41,9 @@ class Values:
     dtype : str
         Its dtype.
     elements : tuple of numbers or None
-        The elements in order, of a small array.
+        The elements in order if the array is small, else None.
     mean, smallest, largest : float
-        Of the finite elements; 0 if there is none.
+        The mean, minimum and maximum of the finite elements; 0 if there are none.
     zeros, nans, infinities : int
         How many elements are 0, NaN and infinite.
     """
@@ -336,7 +336,7 @@ def _explained(root: Any, trace: Trace, names: dict[str, Tensor], only: bool, co
 
 def _title(root: Any, trace: Trace) -> str:
     if not isinstance(root, Tensor):
-        return f"Result {root!r}: a constant, no tensor, so nothing flows back"
+        return f"Result {root!r}: a constant, not a tensor, so nothing flows back"
     value = Values.of(root.value)
     if root.node is None:
         return f"Result {value}: a constant, so nothing flows back"
@@ -395,7 +395,7 @@ def _named(of: Any, name: str) -> dict[str, Tensor]:
     elif isinstance(of, Sequence) and not isinstance(of, str):
         parts = [(f"{name}[{i}]", part) for i, part in enumerate(of)]
     else:
-        raise DTypeError(f"explain_backward: expected layers or tensors in {name}, got {type(of).__name__}")
+        raise DTypeError(f"explain_backward: expected layers or tensors in `{name}`, got {type(of).__name__}")
     found: dict[str, Tensor] = {}
     for key, part in parts:
         inner = _named(part, str(key))

@@ -17,10 +17,11 @@ from tinygrad_lab.inspect.tracing import Place, Trace, arrays_of, is_output, on_
 from tinygrad_lab.tensor import Tensor
 
 _MOST = 400  # operations and variables that a drawing can show
-_GAP, _ROW, _PORT, _MARGIN = 18.0, 34.0, 16.0, 10.0  # pixels between boxes, rows, arrows into a box; around
+# Pixels between boxes, between rows, between arrows into a box, and around the drawing.
+_GAP, _ROW, _PORT, _MARGIN = 18.0, 34.0, 16.0, 10.0
 _SWEEPS = 4  # sweeps down and up over the rows, to bring connected boxes together
 
-Item = Node | tuple[Node, Node, int]  # a box; or the place where the line (from, to) passes row int
+Item = Node | tuple[Node, Node, int]  # a box; or (from, to, row), the place where the line from a box to another passes
 
 
 def draw_graph(target: Tensor | Callable[[], Any], *, of: Any = None, cotangent: Any = None) -> Drawing:

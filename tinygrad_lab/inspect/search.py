@@ -125,7 +125,7 @@ class Search:
         size, scale = _size(gradient), 0.0 if value is None else _size(value)
         if canceled := self._canceled(node):
             return "vanishing", [canceled]
-        eps = min(np.finfo(gradient.dtype).eps, np.finfo(np.float32).eps)  # float16's is too large a bound
+        eps = min(np.finfo(gradient.dtype).eps, np.finfo(np.float32).eps)  # float16's eps is too large a bound
         if size < eps * (scale or 1.0):
             return "vanishing", [self._shrinking(node)]
         if value is not None and size > _LARGE * max(scale, 1.0):
@@ -284,7 +284,7 @@ class Search:
         return self.cause("exploding", text, step)
 
     def _factors(self, node: Node) -> list[tuple[list[float], Step, Node]]:
-        """Return for each line the factors by which its steps scale the gradient, and the most extreme step."""
+        """Return, for each line, the factors by which its steps scale the gradient, and the most extreme step."""
         lines: dict[Any, list[tuple[float, Step, Node]]] = {}
         for step, source, gradient in self._path(node):
             if _any(step.cotangent) and _any(gradient):
@@ -299,7 +299,7 @@ class Search:
             g, result = _first(step.cotangent), _first(gradient)
             if str(step.node.op).startswith("gather") and result.ndim:
                 unused = ~(result != 0).reshape(len(result), -1).any(axis=1)
-                text = f"{step.node.op} selects none of {int(unused.sum())} of {unused.size} rows: {_few(unused)}"
+                text = f"{step.node.op} does not select {int(unused.sum())} of {unused.size} rows: {_few(unused)}"
                 yield from [self.cause("not_selected", text, step)] if unused.any() else []
             if g.shape != result.shape or g.ndim < 2:
                 continue

@@ -179,7 +179,7 @@ def kind_of(error: BaseException) -> str:
 
 
 def explained(error: BaseException, place: tuple[str, int, str] | None) -> dict[str, Any]:
-    """Return an exception and its root as plain values, for another process."""
+    """Return an exception and the first exception in its chain of causes as plain values, for another process."""
     root = error if isinstance(error, WrongAnswer) else root_of(error)
     shown = root.shown if isinstance(root, WrongAnswer) else None
     return {

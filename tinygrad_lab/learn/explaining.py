@@ -30,7 +30,7 @@ WORDS = {
     "batch_of_one": "the gradient of a batch of one row is wrong",
     "checkpoint": "computing the forward a second time gives other results",
     "descends": "the optimizer does not reduce the loss",
-    "determinism": "the same call twice gives different results",
+    "determinism": "two identical calls give different results",
     "float32": "float32 arrays give other results than float64 ones",
     "forward": "the forward does not run as it should",
     "fresh_arrays": "a step must give each parameter a fresh array",
@@ -67,7 +67,7 @@ def explain_failure(result: LayerResult, answer: Answer) -> tuple[str, str, list
     """Return the error, the smallest counterexample, and possible explanations."""
     first = result.failures[0]
     failure = first.failure
-    if failure is None:  # the message of the failure covers it
+    if failure is None:  # impossible, because a property that does not hold has a failure
         return "", "", []
     error, trial = failure.error, failure.trial
     if isinstance(root := origin(error), WrongAnswer):

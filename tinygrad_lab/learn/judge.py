@@ -73,7 +73,7 @@ def same_values(
     function, reference : callable
         ``f(*arrays, **options)``, which returns an array or a tuple of arrays.
     strategy : Hypothesis strategy
-        Draws the cases of `check_function`.
+        Draws cases as for `check_function`.
     tolerance : float
         The largest difference, relative to the largest value.
 
@@ -181,7 +181,7 @@ def names_of(function: Callable[..., Any]) -> list[str]:
 
 
 def no_rule(*arrays: Any) -> Any:
-    """Placeholder of a derivative that is not needed."""
+    """Placeholder for a derivative that is not needed."""
     raise WrongAnswer("no derivative is asked for here")
 
 

@@ -22,7 +22,7 @@ from tinygrad_lab.learn.apart.wire import LOST, Malformed
 from tinygrad_lab.learn.catalog import FOLDER, Exercise
 from tinygrad_lab.learn.verdict import Verdict
 
-SECONDS = 60.0  # a correct answer takes at most three
+SECONDS = 60.0  # the default time limit; a correct answer takes at most three seconds
 GRACE = 5.0  # extra seconds for the process to end by itself
 MEMORY = 4 << 30  # bytes that an answer may use
 MOST_PRINTED = 2000  # characters of a learner's output
@@ -255,7 +255,7 @@ def environment(home: Path) -> dict[str, str]:
 def took_too_long(trace: str, files: Mapping[str, str], folder: Path | None, seconds: float) -> str:
     """Return a message that the time is over, with the learner's current line."""
     paths = {ascii_text(str(folder / name) if folder else f"<{name}>"): name for name in files}
-    said = f"it was still running after {seconds:g} s: is there an endless loop?"
+    said = f"your code was still running after {seconds:g} s: is there an endless loop?"
     for frame in FRAME.finditer(trace):
         if frame["path"] in paths:
             name, line = paths[frame["path"]], int(frame["line"])

@@ -128,7 +128,7 @@ def entry(given: Any) -> Entry:
 
 
 def damaged(path: Path, error: Exception) -> str:
-    """Return a message that a file cannot be read, and where it is moved."""
+    """Return a message that a file cannot be read, and what will become of it."""
     return (
         f"the progress in {path} cannot be read ({type(error).__name__}: {error}); it is not lost: repair the file, "
         "or continue, and it will be kept beside a new one"

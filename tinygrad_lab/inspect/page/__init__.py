@@ -38,8 +38,8 @@ from tinygrad_lab.train.metrics import TASKS
 _UNITS = 1000  # images by which units are judged dead
 _FEATURES = 6  # images whose feature maps are shown
 _AT_LEAST = 4  # images to look into, if there are fewer mistakes
-_HISTOGRAM_PIXELS = 1 << 16  # of the images whose values and gradients are counted, 64 images of 32x32
-_NUMBERS = 16  # of a sequence or row that is shown
+_HISTOGRAM_PIXELS = 1 << 16  # pixels of all images whose values and gradients are counted: 64 images of 32x32
+_NUMBERS = 16  # numbers of a sequence or row that are shown
 _CURVES = {"training, augmented": None, "validation": "validation", "test": "test"}
 
 
@@ -68,18 +68,18 @@ def run_page(
     layer : str, optional
         The path of the layer whose planes are shown; by default the last one with maps of more than one pixel.
     picked : sequence of int
-        Numbers of images of the split to look into, before the mistakes.
+        The positions in the split of the images to look into before the mistakes.
     mistakes : int
         The number of mistakes to look into: the most confident ones, or, of predicted numbers, the largest errors.
     images : int
         The number of images to carry in the page, shown for the cells of the confusion matrix.
     planes : int
-        The number of planes to show and to prune; of more the most active are taken.
+        The number of planes to show and to prune; if there are more, the most active ones are taken.
 
     Raises
     ------
     OptionError
-        There is no such split, layer or image, or a number is negative.
+        There is no such split, layer or image, or one of the last three numbers is below 1.
     DataError
         The data are missing or damaged, or the split is empty.
     ShapeError
@@ -167,7 +167,7 @@ def _curves(history: list[dict[str, Any]], score: str) -> list[dict[str, Any]]:
 
 
 def _to_look_into(report: Report, picked: Sequence[int], mistakes: int) -> Array:
-    """Return the images to look into: picked ones, the most confident mistakes, and if these are few uncertain ones."""
+    """Return the images to look into: picked ones, the most confident mistakes, and, if these are few, uncertain ones."""
     confidence = report.prediction.probabilities.max(axis=1)
     wrong = report.prediction.labels != report.labels
     order = np.lexsort((np.where(wrong, -confidence, confidence), ~wrong))  # mistakes first, then the uncertain
@@ -214,14 +214,14 @@ def _shown(data: Dataset, positions: Array) -> dict[str, Any]:
     found = data.batch(positions)
     if data.noun == "images":
         return {"sprite": sprite(pictures(found)), "texts": None}
-    rows = [row[row != 0] if data.noun == "sequences" else row for row in found]  # 0 fills short sequences up
+    rows = [row[row != 0] if data.noun == "sequences" else row for row in found]  # short sequences are padded with 0
     return {"sprite": None, "texts": [" ".join(f"{number:g}" for number in row[:_NUMBERS]) for row in rows]}
 
 
 def _from_each_cell(labels: Array, predicted: Array, confidence: Array, limit: int) -> Array:
-    """Return positions of images: the most confident of every cell of the confusion matrix, then the second, and on.
+    """Return positions of images: the most confident one of each cell of the confusion matrix, then the second, etc.
 
-    In each round mistakes come first.
+    In each round, mistakes come first.
     """
     cell = labels * (predicted.max(initial=0) + 1) + predicted
     order = np.lexsort((-confidence, cell))

@@ -1,8 +1,8 @@
 """Confinement of an answer's process by namespaces, resource limits and an audit hook.
 
-On Linux, namespaces remove the network and end all processes with the first one. The audit hook works on every system,
-but in the same process as the answer: it stops honest and careless code, but not code that corrupts its own
-interpreter. No verdict depends on either.
+On Linux, namespaces remove the network, and end all processes when the first one ends. The audit hook works on every
+system, but in the same process as the answer: it stops honest and careless code, but not code that corrupts its own
+interpreter. No verdict depends on the namespaces or the hook.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def constructor_parameters(plain: Any) -> list[inspect.Parameter]:
 
 
 def place_parameters(layer: tgl.Layer, plain: Any) -> tuple[str, ...]:
-    """Set a layer's parameters as attributes, of it or of empty layers inside it; return their paths.
+    """Set a layer's parameters as attributes of the layer or of empty layers inside it; return the parameters' paths.
 
     Raises
     ------
