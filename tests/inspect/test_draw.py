@@ -211,5 +211,5 @@ def test_errors_of_the_command_name_the_mistake(
 def test_errors_of_the_function_name_the_mistake() -> None:
     with pytest.raises(PluginError, match="did you mean"):
         draw_model("googlenett")
-    with pytest.raises(ConfigError, match="expected an option image"):
+    with pytest.raises(ConfigError, match="expected the option `image` to be"):
         draw_model("lenet5", {"image": [32, 0, 1]})

@@ -324,7 +324,7 @@ def _ending(model: Any, *kinds: str) -> list[Any]:
 
 
 def _ends_in(layers: Sequence[Any], *kinds: str) -> bool:
-    """Return whether the last layers are of certain kinds, with results that are those of their weights alone."""
+    """Return whether the last layers are of certain kinds, with no activation at the end and no pruned planes."""
     ending = layers[-len(kinds) :]
     if [kind_of(layer) for layer in ending] != list(kinds) or any("pruned" in vars(layer) for layer in ending):
         return False

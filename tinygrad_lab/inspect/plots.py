@@ -1,7 +1,7 @@
 """Plots of experiments over their seeds: curves, a comparison of variants, and accuracy against a setting.
 
-A plot of the results of one recipe, from the results that `tinygrad_lab.train.results` gathers or reads. Curves show
-accuracy against epoch. Bars show errors from 0, so that their lengths may be compared. For targets that are numbers, R²
+Each plot shows the results of one recipe, as `tinygrad_lab.train.results` gathers or reads them. Curves show accuracy
+against epoch. Bars show errors from 0, so that their lengths may be compared. For targets that are numbers, R²
 takes the place of accuracy, and 1 - R² that of the error.
 """
 
@@ -30,9 +30,9 @@ WIDTH = 7.2  # inches
 _SPLITS = ("training", "validation", "test")
 _CYCLE = 6  # colors of the style
 _HIGHEST = 32_000  # pixels
-_LOG = 10  # a ratio of values of a setting from which on its axis is logarithmic
+_LOG = 10  # the axis of a setting is logarithmic if the largest value is at least this many times the smallest
 _LINE = 120  # characters of a note
-_INK = "#7a828c"  # reads on light and on dark, as in figures.mplstyle
+_INK = "#7a828c"  # readable on light and on dark backgrounds, as in figures.mplstyle
 
 Result = Mapping[str, Any]
 
@@ -67,7 +67,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class _Experiment:
-    """One experiment with its label and color, and what is published of its recipe."""
+    """One experiment with its label and color."""
 
     result: Result
     label: str
@@ -375,7 +375,7 @@ def _line_of(one: _Experiment, about: Mapping[str, Any]) -> str:
 
 
 def draw_plots(plots: Sequence[Plot], *, format: str = "svg", titles: bool = True) -> bytes:
-    """Return a picture of plots, one below the other, that reads on light and on dark backgrounds.
+    """Return a picture of plots, one below the other, that can be read on light and on dark backgrounds.
 
     Equal plots give equal bytes.
 

@@ -26,7 +26,7 @@ class Results:
     rows : tuple of (str, dict or None)
         Recipes by name with their results; None for one that was not run.
     folder : path or None
-        The folder in which results were searched, if it does not exist; else None.
+        The folder that should contain the results, if it does not exist; else None.
     """
 
     rows: tuple[tuple[str, Mapping[str, Any] | None], ...]

@@ -97,7 +97,7 @@ class Run:
     def image(self) -> tuple[int, ...]:
         """Height, width and channels of an image before preprocessing, or the length of a sequence or row.
 
-        Images of other sizes are resized; short sequences are filled up.
+        Images of other sizes are resized; short sequences are padded.
         """
         return self.manifest.image
 
@@ -256,9 +256,9 @@ class Run:
         data : Dataset or str, optional
             Another data set, or its registered name; by default the run's own. Its classes are matched by name.
         split : str, optional
-            The split, such as ``"test"``, ``"validation"`` or ``"train"``. By default the test images. Without test
-            images, and with ``training.test = "never"`` in the recipe, the default is the validation images of the
-            run's own data. If another data set has no test images, the default is its first split.
+            The split, such as ``"test"``, ``"validation"`` or ``"train"``. By default the test images. If the run's own
+            data have no test images, or the recipe has ``training.test = "never"``, the default is the run's validation
+            images. If another data set has no test images, the default is its first split.
         root : path, optional
             The data folder; by default the one that the run was trained with.
 
@@ -309,7 +309,7 @@ class Run:
         return data.resize((self.image[0], self.image[1])) if data.noun == "images" else data
 
     def _renumbered(self, data: Dataset) -> Dataset:
-        """Return a data set with the numbers that this network has for its classes, or with its targets."""
+        """Return a data set with this network's targets, or with labels that are numbered like this network's classes."""
         if data.targets != self.targets:
             wanted = f"targets {list(self.targets)}" if self.targets else f"classes {list(self.classes)}"
             got = f"targets {list(data.targets)}" if data.targets else f"classes {list(data.classes)}"
@@ -376,7 +376,7 @@ class Run:
             yield np.concatenate(parts)
 
     def _rows(self, given: Any) -> Array:
-        """Return sequences, filled up, or rows of features."""
+        """Return padded sequences, or rows of features."""
         given = unbox(given) if isinstance(given, Tensor) else given
         if isinstance(given, (str, os.PathLike)) or not hasattr(given, "__len__"):
             raise DTypeError(f"{self._who}: expected {self.noun} of numbers, got {type(given).__name__}")

@@ -142,7 +142,7 @@ def outline(name: str, options: Mapping[str, Any] | None = None) -> tuple[Layer,
     if "length" in known:  # of sequences
         image = (known["length"].default,)
     if not isinstance(image, (tuple, list)) or not all(type(n) is int and n > 0 for n in image):
-        raise ConfigError(f"{name}: expected an option image of (height, width, channels), got {image!r}")
+        raise ConfigError(f"{name}: expected the option `image` to be (height, width, channels), got {image!r}")
     with shapes_only():
         return registry.models.make(table), tuple(image)
 
@@ -173,8 +173,8 @@ def outline_recipe(recipe: Recipe) -> tuple[Layer, tuple[int, ...]]:
         return model, tuple(recipe["model"]["image"])
     if example is None:
         raise ConfigError(
-            f"recipe {recipe.name!r}: expected data.size, since only the files of {source.name!r} say the shape of "
-            "images; --set data.size=[32,32]"
+            f"recipe {recipe.name!r}: expected data.size, since the shape of the images is known only from the files of "
+            f"{source.name!r}; use --set data.size=[32,32]"
         )
     return model, tuple(shape_after(Compose.from_config(recipe.augment).fit(example).for_evaluation(), example))
 

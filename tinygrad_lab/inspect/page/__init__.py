@@ -79,7 +79,7 @@ def run_page(
     Raises
     ------
     OptionError
-        There is no such split, layer or image, or one of the last three numbers is below 1.
+        There is no such split, layer or image, or `mistakes`, `images` or `planes` is below 1.
     DataError
         The data are missing or damaged, or the split is empty.
     ShapeError

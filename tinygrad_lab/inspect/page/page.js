@@ -6,7 +6,7 @@ const names = run.classes;
 const isRegression = run.targets.length > 0; // numbers are predicted in place of classes
 const count = images.labels.length;
 const tileOf = new Map(images.shown.map((position, tile) => [position, tile]));
-const LARGEST_MATRIX = 30; // classes; of more, the pairs confused most often are listed
+const LARGEST_MATRIX = 30; // classes; for more classes, the pairs confused most often are listed
 const PAIRS = 60;
 let pruned = null; // the place in planes.numbers of the plane that is pruned now
 let current = 0; // the place in page.chosen of the image that is looked into
@@ -47,7 +47,7 @@ function brief(value) {
 
 const sheets = new Map();
 
-/** Draw a picture of a sprite on a canvas; what it shows is also said in words. */
+/** Draw a picture of a sprite on a canvas, with a label that says in words what it shows. */
 function picture(sprite, tile, width, label, smooth = false) {
   const height = Math.max(1, Math.round((width * sprite.height) / sprite.width));
   const canvas = make("canvas", { width, height, role: "img", "aria-label": label, title: label });
@@ -240,7 +240,7 @@ function showCell(row, column) {
   const predicted = predictions();
   const members = predicted.map((label, i) => i).filter((i) => images.labels[i] === row && predicted[i] === column);
   const shown = members.filter((i) => tileOf.has(i));
-  const less = shown.length < members.length ? ` Shown are the ${shown.length} that this page holds; --images carries more.` : "";
+  const less = shown.length < members.length ? ` Shown are the ${shown.length} that this page contains; --images N includes more.` : "";
   byId("cell").replaceChildren(
     make("h3", {}, `${names[row]} taken for ${names[column]}`),
     make("p", { class: "note" }, `${imagesOf(members.length)}.${less}`),
@@ -325,10 +325,10 @@ function showNumbers() {
 function showMistakes() {
   const wrong = images.predicted.filter((label, i) => label !== images.labels[i]).length;
   const others = page.chosen.some((i) => images.predicted[i] === images.labels[i]);
-  const also = others ? " Below are also right predictions, which were picked or are the least certain." : "";
+  const also = others ? " Some right predictions are shown too: those that were picked, or the least certain ones." : "";
   byId("mistakes-note").textContent = wrong
     ? `${imagesOf(wrong)} of ${count.toLocaleString("en")} ${wrong === 1 ? "is" : "are"} predicted wrongly. Below are the most confident mistakes; choose one to see its reasons.${also}`
-    : `None of ${imagesOf(count)} is predicted wrongly. Below are right predictions, which were picked or are the least certain.`;
+    : `None of ${imagesOf(count)} is predicted wrongly. Below are some right predictions: those that were picked, or the least certain ones.`;
   byId("mistakes-tiles").append(...page.chosen.map((position, place) => imageTile(position, [
     `${names[images.predicted[position]]} ${percent(images.confidence[position])}`,
     images.predicted[position] === images.labels[position] ? "right" : `is ${names[images.labels[position]]}`,
@@ -423,7 +423,7 @@ function key(kind) {
 
 // ----------------------------------------------------------------------------------------------------------- planes
 
-const WITHOUT_MAPS = "This network has no maps of images, of more than one pixel. Class activation maps, contributions of planes and pruning do not apply.";
+const WITHOUT_MAPS = "This network has no maps of images with more than one pixel, so class activation maps, contributions of planes and pruning do not apply.";
 
 function prune(place) {
   pruned = place;
@@ -477,7 +477,7 @@ function showPlanes() {
   const fill = (which) => panels.replaceChildren(...planes.numbers.map((_, i) => i).sort(ORDERS[which][1]).map(planeTile));
   const [label] = choice("Order by", ORDERS.map(([name]) => name), fill);
   box.append(
-    make("p", {}, `${planes.layer}: ${planes.count} planes of ${planes.size}.${some} Beside each number are the training images on which its mean is highest, out of ${planes.exciting.searched.toLocaleString("en")} of ${planes.exciting.images.toLocaleString("en")}. Pruning sets a plane to zero; the confusion matrix then shows the network without it.`),
+    make("p", {}, `${planes.layer}: ${planes.count} planes of ${planes.size}.${some} Each plane is shown with the training images on which its mean is highest, found among ${planes.exciting.searched.toLocaleString("en")} of ${planes.exciting.images.toLocaleString("en")} images. Pruning sets a plane to zero; the confusion matrix then shows the network without it.`),
     label, panels);
   fill(0);
 }
@@ -520,7 +520,7 @@ function showFeatures() {
       return make("div", {}, make("h3", {}, layer), make("p", { class: "note" }, `${size}; from ${brief(range[which][0])} (dark) to ${brief(range[which][1])} (bright)`), make("div", { class: "tiles" }, ...tiles));
     }));
   const [label] = choice("Image", shown.map((position) => `#${position}, ${labelOf(position)}`), fill);
-  box.append(make("p", {}, `At most 16 layers and 16 planes of each. Choose images with --pick.`), label, layers);
+  box.append(make("p", {}, `At most 16 layers are shown, and at most 16 planes of each. Choose images with --pick.`), label, layers);
   fill(0);
 }
 
@@ -543,8 +543,8 @@ function showHistograms() {
   const box = byId("histograms-body");
   const { epochs, images: counted, problems, trained } = page.histograms;
   const known = epochs.map((entry) => entry.epoch).filter((epoch) => epoch);
-  const kept = known.length && known.length < trained ? ` The run has kept the weights of ${known.length === 1 ? "epoch" : "epochs"} ${known.join(", ")} out of ${trained}; those of the others are gone.` : "";
-  box.append(make("p", {}, `Values of each layer and gradients of the loss with respect to them, on ${imagesOf(counted)} in evaluation mode. Zeros are counted apart.${kept}`));
+  const kept = known.length && known.length < trained ? ` The run has kept the weights of ${known.length === 1 ? "epoch" : "epochs"} ${known.join(", ")} out of ${trained}; those of the other epochs were not kept.` : "";
+  box.append(make("p", {}, `Values of each layer and gradients of the loss with respect to them, on ${imagesOf(counted)} in evaluation mode. Zeros are counted separately.${kept}`));
   for (const problem of problems) box.append(make("p", { class: "bad" }, problem));
   const body = make("div");
   const fill = (which) => body.replaceChildren(table(["layer", "values", "gradients"], epochs[which].layers.map((row) =>
@@ -560,7 +560,7 @@ function showUnits() {
   const { layers, images: used } = page.units;
   const dead = layers.filter((row) => row.dead);
   const box = byId("units-body");
-  box.append(make("p", {}, `Units (planes of maps, neurons of dense layers) with one value at every position of ${imagesOf(used)}: they say nothing. After a ReLU it is 0.`));
+  box.append(make("p", {}, `Units (planes of maps, neurons of dense layers) with the same value at every position of ${imagesOf(used)}: they carry no information. After a ReLU, this value is 0.`));
   if (!dead.length) {
     box.append(make("p", { class: "good" }, `None in ${layers.length} layers.`));
     return;

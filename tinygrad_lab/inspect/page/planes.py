@@ -19,8 +19,8 @@ from tinygrad_lab.inspect.planes import class_activation, grad_cam, has_class_ac
 from tinygrad_lab.inspect.run import Run
 
 _PIXELS = 1 << 18  # of the images of a batch
-_TRAINING = 2000  # training images among which those are searched that excite a plane most
-_EXCITING = 6  # of which so many are shown
+_TRAINING = 2000  # training images that are searched for those that excite a plane most
+_EXCITING = 6  # exciting images that are shown for each plane
 
 
 def batches(run: Run, data: Dataset, positions: Array) -> Iterator[Array]:
@@ -37,7 +37,7 @@ class Pruned:
     Parameters
     ----------
     planes : list of int
-        The planes: of many, those that are most active.
+        The planes that were pruned; if there are many, only the most active ones.
     activity : array (C,)
         The mean of every plane over the images.
     changed : list of list of int
@@ -50,7 +50,7 @@ class Pruned:
 
 
 def prune_each(run: Run, data: Dataset, path: str, limit: int) -> Pruned:
-    """Return the predictions of a network without each one of its planes.
+    """Return how the predictions of a network change without each of its planes.
 
     The layers up to the maps run once; only the rest of the network runs again for each plane.
 
@@ -120,7 +120,7 @@ def decisions(
     data : Dataset
         The images.
     positions : array (n,)
-        Which of them.
+        The positions of the images to explain.
     classes : array (n, 2)
         The two classes of each: the predicted one (or its strongest rival) and the true one.
     path : str

@@ -14,7 +14,7 @@ from PIL import Image
 from tinygrad_lab.backend import Array
 
 LONGEST = 64  # pixels of a picture's longer side; larger ones are reduced
-_HEAT = (230, 60, 20)  # the color of class activation maps, of which the opacity is the value
+_HEAT = (230, 60, 20)  # the color of class activation maps; the opacity shows the value
 _OPACITY = 190  # of 255, where a map is highest
 
 
