@@ -130,7 +130,7 @@ def test_numbers_of_rounds_and_threads_must_be_positive(capsys: pytest.CaptureFi
 
 
 def test_a_process_that_fails_is_named(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(LabError, match="expected an answer of tinygrad_lab, got exit status 1"):
+    with pytest.raises(LabError, match="expected an answer from tinygrad_lab, got exit status 1"):
         rounds.measure(Network("no_such", 1), against=None, without_numba=False, rounds=1, threads=1)
     assert "no_such" in capfd.readouterr().err
 

@@ -383,7 +383,7 @@ def test_a_manifest_without_the_kind_of_examples(folder: Path, tmp_path: Path) -
     (run / "manifest.json").write_text(json.dumps(manifest))
     assert "images of shape 8x8x1" in repr(tgl.load_run(run))
     (run / "manifest.json").write_text(json.dumps({**manifest, "examples": "rows"}))
-    with pytest.raises(StateError, match=r"expected examples to be one of \('images', None\), got 'rows'"):
+    with pytest.raises(StateError, match=r"expected the entry examples to be one of \('images', None\), got 'rows'"):
         tgl.load_run(run)
 
 

@@ -407,6 +407,6 @@ def test_a_network_that_gives_maps_is_refused() -> None:
 def test_outputs_without_a_class_are_reported(caplog: pytest.LogCaptureFixture) -> None:
     build_trainer(find_recipe("lenet5").override(["model.classes=30"]))
     assert "recipe 'lenet5': 30 outputs for 10 classes; --set model.classes=10" in caplog.text
-    assert "single class" not in caplog.text
+    assert "has only the class" not in caplog.text
     build_trainer(find_recipe("lenet5").override(["data.classes=['3']", "data.validation=0.0"]))
-    assert "'digits' has a single class, '3', so every answer is right" in caplog.text
+    assert "'digits' has only the class '3', so every answer is right" in caplog.text

@@ -41,7 +41,7 @@ def tensor(dtype: str, shape: list[int], size: int) -> dict[str, Any]:
     [
         (tensor("F32", [0, 2**62, 8], 0), b"", r"2\^40 values, got shape \(0, 4611686018427387904, 8\)"),
         (tensor("F32", [1] * 65, 4), bytes(4), "at most 64 axes"),
-        (tensor("BF16", [2], 4), bytes(4), r"a dtype out of BOOL, C64, F16, .*, got BF16; convert it, with .float\(\)"),
+        (tensor("BF16", [2], 4), bytes(4), r"of the dtypes BOOL, C64, F16, .*, got BF16; convert it, with .float\(\)"),
     ],
 )
 @pytest.mark.parametrize("read", [read_arrays, lambda path: load_weights(Dense(2, 3, rng=0), path)])

@@ -46,7 +46,7 @@ VARIANTS: list[tuple[str, dict[str, Any], int]] = [
     ("cnn7", {"padding": "edge"}, 135_854),
     ("cuda_convnet", {"normalization": False, "pool_size": 2}, 155_530),
     ("alexnet", {"normalized": (1, 2, 5)}, 60_965_224),
-    ("googlenet", {"auxiliary": True}, 13_378_280),  # as in the Caffe model of its first author
+    ("googlenet", {"auxiliary": True}, 13_378_280),  # as in Caffe's model bvlc_googlenet
     ("gap7", {"padding": "none"}, 7_842),
     ("gap7", {"reduction": "dense"}, 7_842 + 980 * 20 + 20),
     ("resnet20", {"shortcut": "projected"}, 269_722 + 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64),

@@ -54,7 +54,7 @@ def named(names: list[str], batch: int | None = None) -> list[Network]:
     Raises
     ------
     ConfigError
-        The network or the batch size is not valid.
+        A name is unknown, or the batch size is less than 1.
     """
     if unknown := [name for name in names if name not in NETWORKS]:
         raise ConfigError(f"bench: expected some of {', '.join(NETWORKS)}, got {', '.join(unknown)}")

@@ -50,7 +50,8 @@ def multiply_adds(network: Network) -> tuple[int, int]:
     """Return the multiply-adds of a training step and of an inference step, for convolutions and dense layers.
 
     A training step needs three times as many as a forward pass, because the gradient of the input and the gradient of
-    the weights each take as many again. The first layer with weights needs no gradient of its input, the image.
+    the weights each take as many again. The first layer needs only twice as many, because its input, the image, needs
+    no gradient.
     """
     from tinygrad_lab.nn.initializers import shapes_only
 

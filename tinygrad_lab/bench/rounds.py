@@ -1,4 +1,4 @@
-"""Rounds of a benchmark: each process has a turn in each round, so a slow machine slows all of them."""
+"""Rounds of a benchmark: each process has a turn in each round, so slow moments of the machine slow all of them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Turns:
         line = self.process.stdout.readline() if self.process.stdout else ""
         if not line:
             status = self.process.wait()
-            raise LabError(f"bench: expected an answer of {self.name}, got exit status {status}; its error is above")
+            raise LabError(f"bench: expected an answer from {self.name}, got exit status {status}; its error is above")
         return json.loads(line)
 
     def ask(self, question: Any) -> Any:
@@ -95,7 +95,7 @@ def quartiles(values: Sequence[float], digits: int) -> list[float]:
 
 
 def compare(ours: Turns, peers: Sequence[Turns], kind: str) -> dict[str, Any]:
-    """Return the median seconds of one kind of step, and their ratio to the fastest peer's, taken round by round."""
+    """Return the median seconds of one kind of step, and the ratio of the fastest peer's seconds to them, by rounds."""
     found: dict[str, Any] = {
         "seconds": round(statistics.median(ours.seconds[kind]), 6),
         "seconds_quartiles": quartiles(ours.seconds[kind], 6),

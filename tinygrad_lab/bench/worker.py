@@ -1,8 +1,8 @@
 """Worker process of the benchmark: it reads requests line by line and answers with the time that each took.
 
 Its argument is one JSON object: the framework, the variant and the network (or none, for matrix products). Requests on
-standard input are lines of JSON, [what, how often]. An answer is a line with the seconds of each repetition. The first
-answer is the number of parameters. An empty line ends the process; its answer is the peak memory in MiB.
+standard input are lines of JSON, [what, how often]. An answer is a line with the seconds of each repetition. Before the
+first request, the worker writes its number of parameters. An empty line ends it; the answer is the peak memory in MiB.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def subject(framework: str, variant: str, network: dict[str, Any] | None) -> Any
 
 
 def peak_mib() -> float:
-    """Return the peak memory of this process."""
+    """Return the peak memory of this process in MiB."""
     return peak_memory() / 2**20
 
 

@@ -1,8 +1,8 @@
 """Plots of experiments over their seeds: curves, a comparison of variants, and accuracy against a setting.
 
 Each plot shows the results of one recipe, as `tinygrad_lab.train.results` gathers or reads them. Curves show accuracy
-against epoch. Bars show errors from 0, so that their lengths may be compared. For targets that are numbers, R²
-takes the place of accuracy, and 1 - R² that of the error.
+against epoch. Bars show errors from 0, so that their lengths may be compared. For targets that are numbers, R² takes
+the place of accuracy, and 1 - R² that of the error.
 """
 
 from __future__ import annotations

@@ -309,7 +309,7 @@ class Run:
         return data.resize((self.image[0], self.image[1])) if data.noun == "images" else data
 
     def _renumbered(self, data: Dataset) -> Dataset:
-        """Return a data set with this network's targets, or with labels that are numbered like this network's classes."""
+        """Return a data set with this network's targets, or whose labels are numbered like this network's classes."""
         if data.targets != self.targets:
             wanted = f"targets {list(self.targets)}" if self.targets else f"classes {list(self.classes)}"
             got = f"targets {list(data.targets)}" if data.targets else f"classes {list(data.classes)}"

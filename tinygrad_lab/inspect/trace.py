@@ -173,8 +173,8 @@ def outline_recipe(recipe: Recipe) -> tuple[Layer, tuple[int, ...]]:
         return model, tuple(recipe["model"]["image"])
     if example is None:
         raise ConfigError(
-            f"recipe {recipe.name!r}: expected data.size, since the shape of the images is known only from the files of "
-            f"{source.name!r}; use --set data.size=[32,32]"
+            f"recipe {recipe.name!r}: expected data.size, since only the files of {source.name!r} show the shape of "
+            "images; use --set data.size=[32,32]"
         )
     return model, tuple(shape_after(Compose.from_config(recipe.augment).fit(example).for_evaluation(), example))
 

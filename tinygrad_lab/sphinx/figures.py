@@ -15,7 +15,7 @@ DARK = re.compile(r"@media \(prefers-color-scheme: dark\) \{ (?P<rules>.*) \}", 
 
 
 def themed(svg: str) -> str:
-    """Return an SVG for use in a page: the page's theme selects the dark colors, not the system."""
+    """Return an SVG for use in a page, whose theme selects light or dark colors; if it does not, the system does."""
 
     def both(match: re.Match[str]) -> str:
         rules = match["rules"].strip()

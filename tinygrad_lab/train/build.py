@@ -195,7 +195,7 @@ def _metrics(recipe: Recipe, data: Dataset) -> dict[str, Metric]:
 
 
 def build_network(recipe: Recipe) -> Layer:
-    """Return the network of a recipe, after a check of its shapes alone that its weights fit into memory."""
+    """Return the network of a recipe; check first, by shapes alone, that its weights fit into memory."""
     with shapes_only():
         check_weights(f"recipe {recipe.name!r}", network_of(recipe))
     model = network_of(recipe)
@@ -227,7 +227,7 @@ def _loaders(
         check_images(recipe, model, fitted_pipeline(recipe, example), example)
     train_set = read_split(recipe, "train", root=root)
     if len(train_set.classes) == 1:
-        warn_once(f"{who}: {name!r} has a single class, {train_set.classes[0]!r}, so every answer is right; add one")
+        warn_once(f"{who}: {name!r} has only the class {train_set.classes[0]!r}, so every answer is right; add a class")
     looks, splits = recipe["training"].get("test", TEST[0]), source.splits(root)
     validated = data.get("validation") or "validation" in splits
     if not validated and (looks == "never" or "test" not in splits):
@@ -363,6 +363,6 @@ def _check_compatible(recipe: Recipe, schedule: Schedule | None, validation: Loa
     looks = [key for key in ("gradient_norms", "clip_norm", "clip_value") if training.get(key)]
     if training.get("capture") and looks:
         raise ConfigError(
-            f"recipe {recipe.name!r}: expected no setting that reads gradients with training.capture, because captured "
-            f"steps cannot wait for the device, got training.{looks[0]}; leave out one of the two"
+            f"recipe {recipe.name!r}: expected training.capture without a setting that reads gradients, because "
+            f"captured steps cannot wait for the device, got training.{looks[0]}; leave out one of the two"
         )

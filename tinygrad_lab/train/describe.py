@@ -68,7 +68,7 @@ def _network_lines(recipe: Recipe, trainer: Trainer) -> Iterator[str]:
 
 
 def size_of(variables: Mapping[str, Variable]) -> int:
-    """Return how many numbers variables hold together."""
+    """Return the total number of elements of some variables."""
     return sum(math.prod(variable.shape) for variable in variables.values())
 
 

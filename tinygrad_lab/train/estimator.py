@@ -92,7 +92,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
     Images are resized to the size that the network expects. Values of dtype uint8 are brightness from 0 to 255, in
     `fit` and in `predict`. Values of other dtypes are divided by the largest absolute value in `fit`, if that is above
     1, or by 255 if `fit` got uint8. Pairs of dtypes that leave the scale open are refused: floats up to 1 after a `fit`
-    on uint8, and uint8 after a `fit` on other values whose largest is above 1 but not about 255.
+    on uint8, and uint8 after a `fit` on other values whose largest is above 1 but not between 127 and 255.
 
     Without `image`, rows are features, not images. If the recipe's network is for images, a dense network with one
     hidden layer of 100 features replaces it, the features of X are standardized, and there is no augmentation.
@@ -143,7 +143,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
     def _set(self, settings: dict[str, Any]) -> None:
         """Keep settings as attributes, where scikit-learn looks for parameters; it requires `fit` to check values.
 
-        Its checks also set the name of the constructor's last parameter, which only `fit` refuses therefore.
+        scikit-learn's checks also set a parameter `settings`, the constructor's last one, so only `fit` refuses it.
         """
         self._check_names(name for name in settings if name != "settings")
         for name, value in settings.items():
@@ -180,7 +180,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         X : array
             Images or rows.
         y : array
-            The class of each, of any type.
+            The class of each example, of any type.
 
         Returns
         -------

@@ -45,7 +45,7 @@ from tinygrad_lab.train.sums import Sums, of_batch, scalar
 Loss = Callable[[Any, Any], Any]
 Metrics = Mapping[str, Any]
 
-_RISE = 0.1  # the share of the first epoch's loss by which a loss that merely fluctuates may end above it
+_RISE = 0.1  # the last loss may exceed the first epoch's by this share of it without counting as diverged
 
 FIGURES = {
     "best_on_test": "best epoch on the test set",

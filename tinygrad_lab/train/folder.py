@@ -23,7 +23,8 @@ from tinygrad_lab.train.recipe import NO_SETTINGS, Recipe, check_name, checked
 RESULT = "result.json"
 
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
-_RENAMED = {"held_out": "validation", "window": "kernel_size", "windows": "kernel_sizes"}  # by earlier versions
+# Names of settings in the files of earlier versions, and their present names.
+_RENAMED = {"held_out": "validation", "window": "kernel_size", "windows": "kernel_sizes"}
 
 
 def new_run_folder(root: Path, recipe: Recipe, name: str | None = None) -> Path:

@@ -147,10 +147,11 @@ def _read(path: Path, who: str) -> Manifest:
     check_state(f"{who}: {path}", found, _PARTS, _LATER)
     if len(found["image"]) not in (1, 3):
         form = "[height, width, channels] or [length]"
-        raise StateError(f"{who}: {path}: expected image to be {form}, got {found['image']!r:.60}")
+        raise StateError(f"{who}: {path}: expected the entry image to be {form}, got {found['image']!r:.60}")
     nouns = ("images", None) if len(found["image"]) == 3 else ("sequences", "rows", None)
     if found.get("examples") not in nouns:
-        raise StateError(f"{who}: {path}: expected examples to be one of {nouns}, got {found['examples']!r:.60}")
+        what = f"expected the entry examples to be one of {nouns}, got {found['examples']!r:.60}"
+        raise StateError(f"{who}: {path}: {what}")
     for plugin in found["plugins"]:
         check_state(f"{who}: {path}: plugins", plugin, _PLUGIN)
         if plugin["kind"] not in REGISTRIES:

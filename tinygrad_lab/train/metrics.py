@@ -237,7 +237,7 @@ def accuracy(logits: Any, labels: Array) -> Array:
 def top5(logits: Any, labels: Array) -> Array:
     """Return for each example whether its label's logit is among the five largest; never if a logit is NaN.
 
-    Of equal logits the first count.
+    Of equal logits, the one of the lower class number counts as larger.
 
     Shapes
     ------

@@ -79,7 +79,7 @@ class Arithmetic:
         return None
 
     def guarding(self, optimizer: Optimizer) -> AbstractContextManager[None]:
-        """Return a ``with`` block for the update of the parameters, whose gradients are computed."""
+        """Return a ``with`` block for the update of the parameters, entered when their gradients are computed."""
         return nullcontext()
 
     def memory(self) -> list[Array]:

@@ -20,7 +20,7 @@ def _clock(seconds: float) -> str:
 def describe_epoch(metrics: dict[str, Any], epochs: int, *, left: float | None = None) -> str:
     """Return one line about a finished epoch, with the seconds that are left if they are known.
 
-    The line fits into 80 columns, up to its last entry, the speed.
+    Without its last entry, the speed, the line fits into 80 columns.
     """
     test, validation, score = metrics.get("test"), metrics.get("validation"), headline_in(metrics)
     return (

@@ -49,7 +49,7 @@ def versions() -> dict[str, str]:
 def revision() -> str:
     """Return the commit of the package's clone, with a plus sign if files differ from it, or else the version."""
     folder = Path(tgl.__file__).parent
-    tracked = _git(folder, "ls-files", "--error-unmatch", "__init__.py")  # not a clone around an installed package
+    tracked = _git(folder, "ls-files", "--error-unmatch", "__init__.py")  # empty if merely installed inside a clone
     commit = _git(folder, "describe", "--always", "--dirty=+", "--exclude=*") if tracked else ""
     return commit or f"version {tgl.__version__}"
 

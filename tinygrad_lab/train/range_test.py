@@ -71,7 +71,7 @@ def range_test(trainer: Trainer, *, low: float = 1e-5, high: float = 10.0, steps
     low, high : float
         The first and the last rate.
     steps : int
-        The number of updates.
+        The largest number of updates.
 
     Raises
     ------

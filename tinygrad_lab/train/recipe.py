@@ -107,7 +107,7 @@ class Recipe:
     tables : dict
         The checked content of its TOML file.
     file : str or None
-        The path of that file as it was given, with a variant; None for the package's recipes.
+        The path of that file as it was given, followed by ``:VARIANT`` for a variant; None for the package's recipes.
     """
 
     name: str

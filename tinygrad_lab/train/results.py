@@ -44,7 +44,7 @@ _SHOWN: Mapping[str, Any] = {  # required entries of an experiment's result
     "images_per_second": float,
     "last": dict,
 }
-_EXPERIMENT: Mapping[str, Any] = {  # its optional entries
+_EXPERIMENT: Mapping[str, Any] = {  # optional entries of an experiment's results
     "epochs_by_seed": list[int],
     "training_curves": list[list[float]],
     "validation_curves": list[list[float]],
@@ -69,7 +69,7 @@ _RESULT: Mapping[str, Any] = {
     "figures": dict,
     "images_per_second": float,
 }
-_PROVENANCE: Mapping[str, Any] = {"machine": dict, "revision": str}  # of runs that record it
+_PROVENANCE: Mapping[str, Any] = {"machine": dict, "revision": str}  # entries of runs that record it
 _LATER: Mapping[str, Any] = {**_PROVENANCE, "test_looks": int, "validation": dict}  # missing in older runs
 _EVALUATED = ("validation", "test")
 
@@ -155,7 +155,7 @@ def read_runs(*roots: Path) -> list[tuple[dict[str, Any], Result]]:
 def finished_run(runs: Path, recipe: Recipe, *, root: str | None, device: str) -> Result | None:
     """Return the newest result below a folder of a run that would be the same now, or None.
 
-    Its recipe, seed, settings, data folders, device and revision of the code are the given or present ones.
+    Its recipe, seed, settings, data folders, device and revision of the code equal the given or present ones.
     """
     if not any(runs.glob("**/result.json")):
         return None
@@ -466,7 +466,7 @@ def _section(name: str, ran: Sequence[Result]) -> str:
     lines += ["", *_ran_on(ran)]
     for one in ran:
         if what := changes(one):
-            lines += ["", f"`{one['recipe']}` ran with other settings than the recipe has today: `{'; '.join(what)}`."]
+            lines += ["", f"`{one['recipe']}` ran with settings other than the recipe's today: `{'; '.join(what)}`."]
     done = {one["recipe"]: one for one in ran}
     pairs = [(one["recipe"], ran[0]["recipe"]) for one in ran[1:]]
     pairs += [(f"{name}:{one}", f"{name}:{other}") for one, other in about.get("comparisons", [])]

@@ -104,8 +104,8 @@ def verdict(
     :math:`z \sqrt{\max(1, N \sum_s |d_s|)} / (n N)`.
 
     For ``bool`` arrays (which images were classified correctly) the interval is Tango's score interval of a paired
-    difference. It is extended to 0 unless the exact test of McNemar rejects equality: among the images that only one
-    side classified correctly, the share of the first is 1/2 if both are equally good.
+    difference. It is extended to 0 unless McNemar's exact test rejects equality: if both sides are equally good, the
+    first is expected to be right on half of the images that only one side classified correctly.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from tinygrad_lab.train.recipe import Recipe, setting_text
 from tinygrad_lab.train.run import run_recipe
 from tinygrad_lab.train.statistics import Verdict, verdict
 
-_SINGLE = {"training", "training.seed", "training.test", "data"}  # settings without alternatives
+_SINGLE = {"training", "training.seed", "training.test", "data"}  # settings with one value in a tuning
 _SINGLE |= {f"data.{key}" for key in ("name", "classes", "validation", "seed")}
 
 

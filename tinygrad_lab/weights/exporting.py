@@ -61,7 +61,7 @@ def export_weights(
         rule keeps its path.
     image : (height, width, channels), optional
         The shape of the model's input, or (length,) for a sequence. The shapes of the maps that the model flattens are
-        computed from it; if the model does not define ``output_shape``, the model is run once for that.
+        computed from it; if the model does not define ``output_shape``, the model is run once to find them.
     flattened : mapping of path to (channels, height, width), optional
         The shapes of the flattened maps, as for `import_weights`, if they cannot be computed from `image`.
 

@@ -58,8 +58,7 @@ def import_weights(
     rules : mapping of pattern to name or None
         Names in the file and names in the model: ``{"layer*.conv*.*": "stage*.conv*.*"}``. Each ``*`` matches any text,
         as short as possible. This text replaces the corresponding ``*`` on the right. The first rule that matches a
-        name is used.
-        None or an empty name skips an array. A name that no rule matches is unchanged.
+        name is used. None or an empty name skips an array. A name that no rule matches is unchanged.
     convention : {"own", "torch"}
         The framework that defines names and orders of axes of the arrays inside a layer: this one, or PyTorch. PyTorch
         stores filters as (out, in, height, width) and dense weights as (out, in), and names batch normalization's

@@ -1,7 +1,7 @@
 """Reading of arrays from ``.npz`` and ``.safetensors`` files that may be damaged or hostile.
 
 A small file can claim any size. Before anything is unpacked, the claimed sizes are compared with the size of the file
-and with the machine's memory. Each error names the file and the array.
+and with the machine's memory. Each error names the file and, if only one array is wrong, this array.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def read_arrays(path: str | PathLike[str]) -> dict[str, Array]:
     ------
     StateError
         The file is missing, damaged or of another kind, contains anything other than arrays of numbers or text, or
-        unpacks to more than a hundred times its size plus 64 MiB, or to more than the machine's memory.
+        unpacks to more than a hundred times its size plus 64 MiB, or needs more than the machine's memory.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def read_safetensors(path: Path, *, who: str = "weights") -> dict[str, Array]:
         place = _place(path, name, who)
         if tensor["dtype"] not in _DTYPES:
             raise StateError(
-                f"{place}: expected a dtype out of {', '.join(sorted(_DTYPES))}, got {tensor['dtype']}; "
+                f"{place}: expected one of the dtypes {', '.join(sorted(_DTYPES))}, got {tensor['dtype']}; "
                 "convert it, with .float() in PyTorch"
             )
         _check_shape(place, tensor["shape"])

@@ -113,7 +113,7 @@ def replace_head(model: Layer, classes: int, *, rng: Rng = None) -> Layer:
 
 
 def _heads(model: Layer, part: Layer) -> Iterator[tuple[Sequential, str]]:
-    """Yield the place of the last layer with parameters in the sequence, then in each auxiliary classifier."""
+    """Yield the place of the network's last layer with parameters, then of each auxiliary classifier's."""
     children = part.children()
     inner = part.inner if isinstance(part, Sequential) else children
     name = next((name for name in reversed(inner) if inner[name].parameters()), "")
@@ -188,7 +188,7 @@ def begin_with(
     if weights is not None:
         import_weights(model, weights, convention=convention, rules=rules, flattened=flattened, fresh=fresh)
     elif rules or flattened or fresh or convention != "own":
-        raise OptionError("transfer: expected the option weights, the file for the other options, got none; set it")
+        raise OptionError("transfer: expected the option weights, to whose file the others apply, got none; set it")
     _set_frozen(model, tuple(freeze), but, True)
 
 

@@ -71,7 +71,7 @@ def alexnet(
         The size of the pooling windows, whose stride is 2: with 3, as in the paper, windows overlap; with 2, they do
         not. For images of 227x227, the maps have the same size either way.
     dropout : float
-        The rate after the two hidden dense layers.
+        The dropout rate after each of the two hidden dense layers.
     rng : int or numpy.random.Generator
         The source of the initial weights.
 

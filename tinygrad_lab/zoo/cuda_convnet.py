@@ -63,8 +63,8 @@ def cuda_convnet(
     References
     ----------
     A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet classification with deep convolutional neural networks", 2012,
-    section 3.3; the layers are those of cuda-convnet's example "conv-local-11pct". Deviations: layers 3 and 4 are
-    convolutions, but locally connected layers, with different filters at each position, in the example; and initial
+    section 3.3; the layers are those of cuda-convnet's example "conv-local-11pct". Deviations: layers 3 and 4, which
+    are locally connected in the example, with different filters at each position, are convolutions here; and initial
     weights follow He's rule.
 
     Examples

@@ -53,7 +53,7 @@ def cnn7(
     padding : {"zero", "edge", "none"}
         The padding of convolutions; not stated in the source.
     widths : sequence of int
-        The channels of the convolutions, of which the first two are followed by a pool.
+        The channels of each convolution. A pool follows each of the first two.
     rng : int or numpy.random.Generator
         The source of the initial weights.
 

@@ -152,7 +152,7 @@ def googlenet(
     classes : int
         1000 in the paper.
     dropout : float
-        The rate before the dense layer.
+        The dropout rate before the dense layer.
     auxiliary : bool
         Whether to add the two auxiliary classifiers. In training, the network then returns three arrays of logits,
         which the loss ``auxiliary_cross_entropy`` combines. In evaluation, the auxiliary classifiers do not run.
@@ -171,7 +171,7 @@ def googlenet(
     References
     ----------
     C. Szegedy et al., "Going deeper with convolutions", CVPR 2015, table 1 and section 5. The numbers of parameters are
-    those of the Caffe model by its first author. PyTorch's model has batch normalization, and 3x3 in place of 5x5.
+    those of Caffe's model bvlc_googlenet. PyTorch's model has batch normalization, and 3x3 in place of 5x5.
 
     Examples
     --------

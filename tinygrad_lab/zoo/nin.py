@@ -39,7 +39,7 @@ def nin(*, image: Image = (32, 32, 3), classes: int = 10, dropout: float = 0.5, 
     classes : int
         10 in the paper.
     dropout : float
-        The rate after each pool.
+        The dropout rate after each of the two inner pools.
     rng : int or numpy.random.Generator
         The source of the initial weights.
 

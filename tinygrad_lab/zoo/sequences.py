@@ -38,7 +38,7 @@ class AttentionEncoder(Layer):
     Parameters
     ----------
     features, heads, length : int
-        F, the number of heads, and the longest sequence, T.
+        F, the number of heads, and T, the length of the longest sequence.
     rng : int or numpy.random.Generator
         The source of the initial weights.
 
@@ -119,7 +119,7 @@ class SequenceClassifier(Layer):
     embedding, encoder, output : Layer
         The three parts.
     length : int
-        The longest sequence.
+        The length of the longest sequence.
     """
 
     def __init__(self, embedding: Layer, encoder: Layer, output: Layer, *, length: int) -> None:
@@ -166,8 +166,8 @@ def sequence_classifier(
     length : int
         T, the length of the longest sequence.
     vocabulary : int
-        The upper limit of the numbers in sequences, which are below it. 0 is the padding at the end of a short
-        sequence. The amount of padding changes no result.
+        The numbers in sequences are below this one. 0 is the padding at the end of a short sequence. The amount of
+        padding changes no result.
     features : int
         F, the length of the vectors.
     encoder : {"attention", "lstm"}

@@ -64,7 +64,7 @@ def vgg_small(*, image: Image = (32, 32, 3), classes: int = 10, dropout: float =
     classes : int
         The number of classes.
     dropout : float
-        The rate before the last layer.
+        The dropout rate before the last layer.
     rng : int or numpy.random.Generator
         The source of the initial weights.
 

@@ -65,7 +65,7 @@ def ten_layer(
         The channels of each block. With the windows (5, 3, 1) the network has only 1,898,250 parameters; widths
         (80, 160, 320) raise them to 2,961,610, nearly as many as in the table.
     dropout : float
-        The rate at the end of each block; 0 leaves out the dropout layers.
+        The dropout rate at the end of each block; 0 leaves out the dropout layers.
     init : str or float
         The initializer of the weights, or their standard deviation.
     momentum, eps : float

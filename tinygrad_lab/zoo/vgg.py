@@ -58,7 +58,7 @@ def vgg(
     hidden : int
         The width of the two hidden dense layers.
     dropout : float
-        The rate after each of them.
+        The dropout rate after each of them.
     rng : int or numpy.random.Generator
         The source of the initial weights.
 
@@ -76,7 +76,7 @@ def vgg(
     References
     ----------
     K. Simonyan, A. Zisserman, "Very deep convolutional networks for large-scale image recognition", ICLR 2015, table 1.
-    Deviation: initial weights by He's rule, with which deep networks train from scratch.
+    Deviation: initial weights are drawn by He's rule, with which deep networks train from scratch.
 
     Examples
     --------

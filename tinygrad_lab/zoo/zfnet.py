@@ -42,7 +42,7 @@ def zfnet(*, image: Image = (224, 224, 3), classes: int = 1000, dropout: float =
     classes : int
         1000 in the paper.
     dropout : float
-        The rate after the two hidden dense layers.
+        The dropout rate after each of the two hidden dense layers.
     rng : int or numpy.random.Generator
         The source of the initial weights.
 
@@ -58,8 +58,8 @@ def zfnet(*, image: Image = (224, 224, 3), classes: int = 1000, dropout: float =
     References
     ----------
     M. Zeiler, R. Fergus, "Visualizing and understanding convolutional networks", ECCV 2014, figure 3. Deviations: the
-    contrast normalization is AlexNet's local response normalization, as it is in all later descriptions; initial
-    weights by He's rule. The padding, which gives the figure's maps, is inferred.
+    contrast normalization is AlexNet's local response normalization, as in later descriptions of the network; initial
+    weights are drawn by He's rule. The padding, which gives the figure's maps, is inferred.
 
     Examples
     --------

@@ -167,7 +167,7 @@ def _curves(history: list[dict[str, Any]], score: str) -> list[dict[str, Any]]:
 
 
 def _to_look_into(report: Report, picked: Sequence[int], mistakes: int) -> Array:
-    """Return the images to look into: picked ones, the most confident mistakes, and, if these are few, uncertain ones."""
+    """Return the images to look into: picked ones, the most confident mistakes, and uncertain ones if these are few."""
     confidence = report.prediction.probabilities.max(axis=1)
     wrong = report.prediction.labels != report.labels
     order = np.lexsort((np.where(wrong, -confidence, confidence), ~wrong))  # mistakes first, then the uncertain
@@ -219,7 +219,7 @@ def _shown(data: Dataset, positions: Array) -> dict[str, Any]:
 
 
 def _from_each_cell(labels: Array, predicted: Array, confidence: Array, limit: int) -> Array:
-    """Return positions of images: the most confident one of each cell of the confusion matrix, then the second, etc.
+    """Return positions of images, in rounds: the most confident one of each cell of the confusion matrix, and so on.
 
     In each round, mistakes come first.
     """
