@@ -99,7 +99,7 @@ def test_a_recipe_of_pictures_needs_their_size(tmp_path: Path, capsys: pytest.Ca
     before, after = RECIPE.replace("digits", "image_folder").split('[[augment]]\nname = "random_crop"\nsize = [30, 30]')
     path.write_text(before + after)
     assert main(["summary", str(path)]) == 1
-    assert "expected data.size, since only the files of 'image_folder' say" in capsys.readouterr().err
+    assert "expected data.size, since only the files of 'image_folder' show" in capsys.readouterr().err
     wide = '{name="dense", in_features=300, out_features=5}'
     layers = f'model.layers=[{{name="flatten"}}, {wide}]'
     assert main(["summary", str(path), "--json", "--set", "data.size=[10,10]", "--set", layers]) == 0
