@@ -86,6 +86,7 @@ REFUSED: list[tuple[Callable[[], Any], type[LabError], str]] = [
     (lambda: linalg.norm(REGULAR, "fro", 0), OptionError, "expected a number as the ord of a vector norm, got 'fro'"),
     (lambda: linalg.norm(np.ones((2, 2, 2)), 1), OptionError, r"expected one axis for vectors or two .* \(0, 1, 2\)"),
     (lambda: linalg.eigh(REGULAR * 1j), LabError, "eigh: expected real numbers"),
+    (lambda: linalg.matrix_power(REGULAR, 2.5), OptionError, "matrix_power: expected an integer n, got 2.5"),  # type: ignore[arg-type]
 ]
 
 
@@ -113,6 +114,19 @@ def test_the_determinant_of_a_singular_matrix_has_a_derivative() -> None:
     assert (float(sign), float(logarithm)) == (0.0, -np.inf)
     with pytest.raises(GradientError, match="Singular matrix"):
         tgl.grad(lambda x: linalg.slogdet(x).logabsdet)(np.zeros((2, 2)))
+
+
+def test_a_matrix_that_is_not_finite_has_a_determinant_and_a_derivative_that_are_nan() -> None:
+    """The other matrices of a stack keep theirs."""
+    stack = np.stack([REGULAR, np.where(REGULAR == 3.0, np.nan, REGULAR)])
+    with np.errstate(invalid="ignore"):
+        gradient = tgl.grad(lambda x: tgl.sum(linalg.det(x)))(stack)
+    np.testing.assert_allclose(gradient, [[[3.0, -1.0], [-1.0, 2.0]], np.full((2, 2), np.nan)])
+
+
+def test_the_power_zero_is_a_constant_on_the_tape() -> None:
+    gradient = tgl.grad(lambda x: tgl.sum(linalg.matrix_power(x, 0)))(REGULAR)
+    np.testing.assert_array_equal(gradient, np.zeros((2, 2)))
 
 
 def test_functions_of_equal_eigenvalues_have_derivatives_and_eigenvectors_have_none() -> None:
@@ -145,3 +159,9 @@ def test_the_nuclear_norm_has_a_derivative_at_equal_singular_values() -> None:
 def test_the_derivative_of_a_norm_at_zero_is_finite(order: Any) -> None:
     gradient = tgl.grad(lambda x: linalg.norm(x, order))(np.zeros(3))
     np.testing.assert_array_equal(gradient, np.zeros(3))
+
+
+@pytest.mark.parametrize("order", [0.5, -1, -2.5])
+def test_an_element_that_is_zero_leaves_the_derivative_of_a_norm_finite(order: float) -> None:
+    gradient = tgl.grad(lambda x: linalg.norm(x, order))(np.array([0.0, 1.0, 4.0]))
+    np.testing.assert_allclose(gradient, [0.0, 3.0, 1.5] if order == 0.5 else np.zeros(3))

@@ -37,6 +37,7 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "tile": lambda np, m: np.tile(m, (2, 1, 2)),
     "repeat": lambda np, m: np.repeat(m, [2, 0, 1], 1),
     "repeat by one": lambda np, m: np.repeat(m, [2], 1),
+    "repeat by a boolean": lambda np, m: np.repeat(m, True, 1),
     "squeeze": lambda np, m: np.squeeze(m[:, :1]),
     "take": lambda np, m: np.take(m, [[0, -1]], 1),
     "sort": lambda np, m: np.sort(m, 0),

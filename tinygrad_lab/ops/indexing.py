@@ -96,7 +96,7 @@ def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Any
         raise ShapeError(f"repeat: expected {shape[axis]} numbers for axis {axis} of shape {shape}, got {given}")
     if len(counts) != 1:
         return take(x, [i for i, count in enumerate(counts) for _ in range(count)], axis)
-    (count,) = counts
+    count = int(counts[0])
     wide = broadcast_to(expand_dims(x, axis + 1), shape=(*shape[: axis + 1], count, *shape[axis + 1 :]))
     return reshape(wide, shape=(*shape[:axis], shape[axis] * count, *shape[axis + 1 :]))
 

@@ -13,6 +13,7 @@ M. Seeger, A. Hetzel, Z. Dai, E. Meissner and N. D. Lawrence, "Auto-differentiat
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Any, Literal, NamedTuple
 
 from tinygrad_lab.autograd.primitive import primitive
@@ -24,6 +25,7 @@ from tinygrad_lab.ops import reductions
 from tinygrad_lab.ops.arithmetic import absolute, bitwise_and, equal, not_equal, where
 from tinygrad_lab.ops.diagonals import lower_triangle, on_diagonal
 from tinygrad_lab.ops.linear import matmul_matrices
+from tinygrad_lab.ops.operands import takes_lists
 from tinygrad_lab.ops.shaping import (
     Axes,
     astype,
@@ -160,12 +162,15 @@ def det_matrices(xp: Any, x: Any) -> Any:
 def cofactor_matrices(xp: Any, x: Any) -> Any:
     """Return det(X) X^-T, which is finite for singular matrices too: the derivative of the determinant.
 
-    With X = U S V^T it is det(U) det(V) U C V^T, where C has the products of all other singular values.
+    With X = U S V^T it is det(U) det(V) U C V^T, where C has the products of all other singular values. It is NaN for
+    matrices that are not finite, for which the decomposition would fail.
     """
-    u, s, vh = xp.linalg.svd(x)
+    finite = xp.isfinite(x).all(axis=(-2, -1))[..., None, None]
+    u, s, vh = xp.linalg.svd(xp.where(finite, x, xp.zeros((), x.dtype)))
     others = xp.where(xp.eye(s.shape[-1], dtype=bool), xp.ones((), s.dtype), s[..., None, :])  # (..., n, n)
     signs = xp.linalg.det(u) * xp.linalg.det(vh)
-    return xp.matmul(xp.conj(u) * (signs[..., None] * xp.prod(others, axis=-1))[..., None, :], xp.conj(vh))
+    found = xp.matmul(xp.conj(u) * (signs[..., None] * xp.prod(others, axis=-1))[..., None, :], xp.conj(vh))
+    return xp.where(finite, found, xp.full((), math.nan, x.dtype))
 
 
 def _cofactor_rule(g: Any, x: Any, out: Any) -> Any:
@@ -498,7 +503,8 @@ def norm(x: Any, ord: float | str | None = None, axis: Axes = None, keepdims: bo
 
     Notes
     -----
-    Where the norm is 0, the gradient is taken as 0; ties of maxima and minima share it.
+    Where the norm is 0, the gradient is taken as 0, and for p < 1 also the entry of an element that is 0; ties of
+    maxima and minima share it.
 
     Raises
     ------
@@ -529,7 +535,12 @@ def _vector_norm(x: Any, p: Any, axis: int, keepdims: bool) -> Any:
         return (reductions.max if p > 0 else reductions.min)(size, axis, keepdims=keepdims)
     if p == 1:
         return reductions.sum(size, axis, keepdims=keepdims)
-    total = reductions.sum(size**p, axis, keepdims=keepdims)
+    if p < 1:  # the slope of abs(x)^p is infinite at 0
+        absent = equal(size, 0.0)
+        powers = where(absent, 0.0 if p > 0 else math.inf, where(absent, 1.0, size) ** p)
+    else:
+        powers = size**p
+    total = reductions.sum(powers, axis, keepdims=keepdims)
     zero = equal(total, 0.0)
     return where(zero, 0.0, where(zero, 1.0, total) ** (1.0 / p))
 
@@ -551,6 +562,7 @@ def _matrix_norm(x: Any, kind: Any, axes: tuple[int, ...], keepdims: bool) -> An
     return out if keepdims else squeeze(out, axes)
 
 
+@takes_lists
 def matrix_power(x: Any, n: int) -> Any:
     """Return the product of n copies of a square matrix; of its inverse if n is negative.
 
@@ -558,10 +570,14 @@ def matrix_power(x: Any, n: int) -> Any:
     ------
     MatrixError
         n is negative and a matrix is singular.
+    OptionError
+        n is not an integer.
     ShapeError
         The matrices are not square.
     """
     _expect_square(x, "matrix_power")
+    if not isinstance(n, Integral):
+        raise OptionError(f"matrix_power: expected an integer n, got {n!r}")
     base, left = (inv(x), -n) if n < 0 else (x, n)
     out = None
     while left:
@@ -569,6 +585,7 @@ def matrix_power(x: Any, n: int) -> Any:
             out = base if out is None else matmul_matrices(out, base)
         base, left = matmul_matrices(base, base) if left > 1 else base, left // 2
     if out is None:
-        xp, raw = namespace(unbox(x)), unbox(x)
-        return xp.broadcast_to(xp.eye(raw.shape[-1], dtype=raw.dtype), raw.shape)
+        raw = unbox(x)
+        xp = namespace(raw)
+        return where(xp.ones(raw.shape, bool), xp.eye(raw.shape[-1], dtype=raw.dtype), x)  # a constant
     return out
