@@ -13,7 +13,7 @@ from tinygrad_lab import distributed
 from tinygrad_lab.cli import main
 from tinygrad_lab.data import Shard
 from tinygrad_lab.data.sampling import batch_generator
-from tinygrad_lab.data.shards import BlockGenerator
+from tinygrad_lab.data.shards import BlockGenerator, numbers_of_ranks
 from tinygrad_lab.distributed import init, launcher, tree_sum
 from tinygrad_lab.errors import ConfigError, DistributedError, OptionError
 from tinygrad_lab.nn.parts import PART, Part
@@ -37,6 +37,15 @@ def test_sums_of_ranks_add_in_the_order_of_one_process(ranks: int) -> None:
     assert total.text == "(((0+1)+(2+3))+((4+5)+(6+7)))"
 
 
+@pytest.mark.parametrize("blocks", [3, 6, 8, 12, 24])
+def test_all_numbers_of_ranks_that_can_share_blocks_add_them_in_one_order(blocks: int) -> None:
+    one = tree_sum(map(Term, map(str, range(blocks)))).text
+    for ranks in numbers_of_ranks(blocks):
+        shards = [Shard(rank, ranks, blocks).blocks_of(blocks) for rank in range(ranks)]  # one image in each block
+        own = [tree_sum(Term(str(first)) for first, _ in cuts) for cuts in shards]
+        assert tree_sum(own).text == one
+
+
 def test_a_group_of_one_changes_nothing() -> None:
     world, x = init(), np.arange(6.0).reshape(2, 3)
     assert (world.rank, world.size, world.sent) == (0, 1, 0)
@@ -56,22 +65,30 @@ def test_blocks_are_the_same_for_any_number_of_ranks() -> None:
         assert joined == [joined[0]] * 4
         assert joined[0][0][0] == 0
         assert joined[0][-1][1] == images
-    with pytest.raises(OptionError, match="the same number of blocks for each rank, got 8 blocks for 3 ranks"):
+    with pytest.raises(OptionError, match=r"the same number of blocks for each rank, .*, got 8 blocks for 3 ranks"):
         Shard(0, 3, 8)
+    with pytest.raises(OptionError, match=r"1 or 2 or 4 or 8 \.\.\., got 6 blocks for 2 ranks"):
+        Shard(0, 2, 6)
     with pytest.raises(OptionError, match="a rank from 0 to 1, got 2"):
         Shard(2, 2, 8)
 
 
 def test_a_block_draws_the_numbers_of_its_images() -> None:
     def drawn(rng: np.random.Generator, count: int) -> list[np.ndarray]:
-        return [rng.random((count, 2)), rng.uniform(-1, 1, count), rng.integers(0, 9, (count, 2), endpoint=True)]
+        some = np.int64(count)  # as the number of elements in a mask
+        return [
+            rng.random((count, 2)), rng.uniform(-1, 1, some), rng.integers(0, 9, (some, 2), endpoint=True),
+            rng.choice(5, count), rng.choice(5, some, True),
+        ]  # fmt: skip
 
     whole = drawn(batch_generator(0, 1, 2), 10)
     part = drawn(BlockGenerator(batch_generator(0, 1, 2), 3, 4, 10), 4)
     for expected, found in zip(whole, part, strict=True):
         np.testing.assert_array_equal(found, expected[3:7])
-    order = BlockGenerator(batch_generator(0, 1, 2), 3, 4, 10).permutation(4)
-    assert sorted(order.tolist()) == [0, 1, 2, 3]
+    block = BlockGenerator(batch_generator(0, 1, 2), 3, 4, 10)
+    assert block.random(np.int64(3)).shape == (3,)  # not of all images
+    for order in (block.permutation(4), block.permutation(np.int64(4)), block.choice(4, 4, replace=False)):
+        assert sorted(order.tolist()) == [0, 1, 2, 3]
 
 
 def test_a_part_of_a_batch_drops_what_the_whole_batch_drops() -> None:

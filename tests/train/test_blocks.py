@@ -98,7 +98,7 @@ def test_the_number_of_blocks_is_a_setting_of_the_recipe() -> None:
     assert [with_blocks(plain, Rank(0, size))["training"]["blocks"] for size in (1, 2, 4, 8, 3)] == [8, 8, 8, 8, 3]
     three = plain.override(["training.blocks=3"])
     assert shard_of(three, None) == Shard(0, 1, 3)
-    with pytest.raises(ConfigError, match=r"divides training.blocks = 3 \(1, 3\), got 2 ranks"):
+    with pytest.raises(ConfigError, match=r"can share training.blocks = 3 \(1, 3\), got 2 ranks"):
         shard_of(three, Rank(0, 2))
     fast = plain.override(["training.fast_sums=true"])
     assert shard_of(fast, Rank(1, 2)) == Shard(1, 2, 2)

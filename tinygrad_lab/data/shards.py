@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,20 @@ import numpy as np
 from tinygrad_lab.backend import Array
 from tinygrad_lab.errors import OptionError
 
-_SIZES = {"random": 0, "standard_normal": 0, "exponential": 1, "poisson": 1, "choice": 1}
+_SIZES = {"random": 0, "standard_normal": 0, "exponential": 1, "poisson": 1}
 _SIZES |= dict.fromkeys(("beta", "binomial", "gamma", "integers", "laplace", "lognormal", "normal", "uniform"), 2)
+
+
+def numbers_of_ranks(blocks: int) -> list[int]:
+    """Return the numbers of ranks that can share some blocks, with sums that have the same bits.
+
+    Examples
+    --------
+    >>> numbers_of_ranks(8), numbers_of_ranks(6)
+    ([1, 2, 4, 8], [1, 3, 6])
+    """
+    each = [1 << power for power in range(blocks.bit_length())]
+    return sorted({1, *(blocks // own for own in each if blocks % own == 0)}) if blocks > 0 else []
 
 
 @dataclass(frozen=True)
@@ -29,12 +42,13 @@ class Shard:
     rank, ranks : int
         The rank's own number, from 0, and the number of ranks.
     blocks : int
-        The number of blocks of a batch, a multiple of the number of ranks.
+        The number of blocks of a batch. Each of several ranks has 1, 2, 4, 8, ... of them, so that the pairs in which
+        their sums are added are those of one rank.
 
     Raises
     ------
     OptionError
-        The ranks cannot have equally many blocks, or there is no such rank.
+        The ranks cannot share the blocks, or there is no such rank.
 
     Examples
     --------
@@ -47,10 +61,10 @@ class Shard:
     blocks: int = 1
 
     def __post_init__(self) -> None:
-        if self.ranks < 1 or self.blocks < 1 or self.blocks % self.ranks:
+        if self.ranks not in numbers_of_ranks(self.blocks):
             raise OptionError(
-                f"Shard: expected the same number of blocks for each rank, got {self.blocks} blocks for "
-                f"{self.ranks} ranks"
+                f"Shard: expected the same number of blocks for each rank, 1 or 2 or 4 or 8 ..., got {self.blocks} "
+                f"blocks for {self.ranks} ranks"
             )
         if not 0 <= self.rank < self.ranks:
             raise OptionError(f"Shard: expected a rank from 0 to {self.ranks - 1}, got {self.rank}")
@@ -84,9 +98,16 @@ class BlockGenerator(np.random.Generator):
 
     def permutation(self, x: Any, axis: int = 0) -> Array:
         """Return a permutation of the block's images if x is their number, else a permutation of x."""
-        if not isinstance(x, int) or x != self.images:
+        if not isinstance(x, Integral) or x != self.images:
             return super().permutation(x, axis)
         return np.argsort(super().permutation(self.whole)[self.first : self.first + self.images])
+
+    def choice(
+        self, a: Any, size: Any = None, replace: bool = True, p: Any = None, axis: int = 0, shuffle: bool = True
+    ) -> Any:
+        """Draw as `numpy.random.Generator.choice` does for the block; without replacement, of its images alone."""
+        draw = _restricted("choice", 1) if replace else np.random.Generator.choice
+        return draw(self, a, size, replace=replace, p=p, axis=axis, shuffle=shuffle)
 
 
 def _restricted(name: str, place: int) -> Callable[..., Any]:
@@ -95,7 +116,7 @@ def _restricted(name: str, place: int) -> Callable[..., Any]:
 
     def method(self: BlockGenerator, *args: Any, **options: Any) -> Any:
         size = args[place] if len(args) > place else options.get("size")
-        shape = (size,) if isinstance(size, int) else tuple(size or ())
+        shape = () if size is None else tuple(np.atleast_1d(size).tolist())  # of Python's or NumPy's integers
         if not shape or shape[0] != self.images:
             return draw(self, *args, **options)
         options["size"] = (self.whole, *shape[1:])

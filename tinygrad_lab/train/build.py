@@ -15,6 +15,7 @@ from tinygrad_lab.autograd.settings import reference_only
 from tinygrad_lab.backend import find_backend, transfer
 from tinygrad_lab.data import Compose, Dataset, Loader, Shard, find_source, load
 from tinygrad_lab.data.resizing import as_size
+from tinygrad_lab.data.shards import numbers_of_ranks
 from tinygrad_lab.distributed import Group, expect_alike, together
 from tinygrad_lab.errors import ConfigError, OptionError, warn_once
 from tinygrad_lab.nn.initializers import shapes_only
@@ -138,19 +139,18 @@ def shard_of(recipe: Recipe, group: Group | None) -> Shard | None:
     Raises
     ------
     ConfigError
-        The ranks do not divide the number of blocks.
+        The ranks cannot share the blocks.
     """
     group, blocks = group or Group(), with_blocks(recipe, group)["training"].get("blocks")
     if blocks is None:
         return None
-    if blocks % group.size:
-        divisors = ", ".join(str(n) for n in range(1, blocks + 1) if blocks % n == 0)
-        raise ConfigError(
-            f"recipe {recipe.name!r}: expected a number of ranks that divides training.blocks = {blocks} "
-            f"({divisors}), got {group.size} ranks"
-        )
     if recipe["training"].get("fast_sums"):
         blocks = group.size  # the shard as a whole
+    if group.size not in (known := numbers_of_ranks(blocks)):
+        raise ConfigError(
+            f"recipe {recipe.name!r}: expected a number of ranks that can share training.blocks = {blocks} "
+            f"({', '.join(map(str, known))}), got {group.size} ranks"
+        )
     return Shard(rank=group.rank, ranks=group.size, blocks=blocks)
 
 
