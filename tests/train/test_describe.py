@@ -69,7 +69,7 @@ def test_the_time_left_is_within_80_columns(reporter: type[LineReporter], monkey
     told = reporter(shown)
     with told.training(recipe, 30):
         for epoch in (1, 2):
-            told.step({**METRICS, "epoch": epoch, "step": 3, "steps": 3})
+            told.step({**METRICS, "epoch": epoch, "epochs": 30, "step": 3, "steps": 3})
             history.append({**METRICS, "epoch": epoch, "test": JUDGED, "validation": JUDGED})
             told.epoch(history)
     text = shown.getvalue()
@@ -78,13 +78,35 @@ def test_the_time_left_is_within_80_columns(reporter: type[LineReporter], monkey
     assert "left  loss 0.1235  accuracy 98.77%  validation 97.00%" in line[:80]
 
 
+@pytest.mark.parametrize("reporter", [LineReporter, LiveReporter])
+def test_a_reporter_as_a_callback_prints_lines(reporter: type[LineReporter]) -> None:
+    shown = io.StringIO()
+    told = reporter(shown)
+    for epoch in (1, 2):
+        told.step({**METRICS, "epoch": epoch, "epochs": 2, "step": 3, "steps": 3})
+        told.epoch([{**METRICS, "epoch": epoch}])
+    assert [line[:11] for line in shown.getvalue().splitlines()] == ["epoch 1/2  ", "epoch 2/2  "]
+
+
+def test_a_notebook_without_widgets_shows_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("tinygrad_lab.train.progress.installed", lambda name: False)
+    shown = io.StringIO()
+    told = LiveReporter(shown)
+    with told.training(find_recipe("lenet5"), 2):
+        told.step({**METRICS, "epoch": 1, "epochs": 2, "step": 3, "steps": 3})
+        told.epoch([{**METRICS, "epoch": 1}])
+    assert shown.getvalue().splitlines()[1].startswith("epoch 1/2  loss 0.1235")
+    assert "\x1b" not in shown.getvalue()
+
+
 def test_the_bar_fits_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
     shown = io.StringIO()
     told = LiveReporter(shown)
     with told.training(find_recipe("lenet5"), 100):
-        told.step({**METRICS, "epoch": 100, "step": 3, "steps": 3})
+        told.step({**METRICS, "epoch": 100, "epochs": 100, "step": 3, "steps": 3})
         (row,) = told.bar.console.render_lines(told.bar.get_renderable(), pad=False)
     text = "".join(segment.text for segment in row)
     assert len(text) <= 80

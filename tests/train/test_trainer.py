@@ -53,6 +53,7 @@ def test_training_learns_and_counts_steps() -> None:
     assert [m["epoch"] for m in history] == list(range(1, 11))
     assert len(seen) == 40
     assert seen[-1]["step"] == seen[-1]["steps"] == 4
+    assert seen[-1]["epochs"] == seen[-1]["epoch"]
     assert t.steps == t.model.steps == 40
 
 

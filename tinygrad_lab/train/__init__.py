@@ -2,6 +2,7 @@
 
 from tinygrad_lab.train.callbacks import Callback, EarlyStopping, GradientNorms, TensorBoard
 from tinygrad_lab.train.evaluation import Evaluation, best_epoch, evaluate, headline_accuracies
+from tinygrad_lab.train.progress import LineReporter, LiveReporter
 from tinygrad_lab.train.recipe import Recipe, find_recipe, recipe_names
 from tinygrad_lab.train.run import run_recipe
 from tinygrad_lab.train.statistics import Verdict, verdict
@@ -12,6 +13,8 @@ __all__ = [
     "EarlyStopping",
     "Evaluation",
     "GradientNorms",
+    "LineReporter",
+    "LiveReporter",
     "Recipe",
     "TensorBoard",
     "Trainer",

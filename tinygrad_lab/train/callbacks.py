@@ -24,8 +24,8 @@ class Callback:
         Parameters
         ----------
         metrics : dict
-            The metrics of the epoch so far, its number as ``epoch``, the batches so far as ``step``, and all its
-            batches as ``steps``.
+            The metrics of the epoch so far, its number as ``epoch``, the number of all epochs as ``epochs``, the
+            batches so far as ``step``, and all batches of the epoch as ``steps``.
         """
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from tinygrad_lab.backend import installed
 from tinygrad_lab.train.callbacks import Callback, Metrics
 from tinygrad_lab.train.metrics import headline_in
 from tinygrad_lab.train.recipe import Recipe
@@ -43,7 +44,7 @@ class Reporter(Callback):
 
 
 class LineReporter(Reporter):
-    """Prints one line for each epoch, for logs and pipes."""
+    """Prints one line for each epoch: for logs and pipes, or as a callback of a `Trainer`."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stdout
@@ -56,6 +57,10 @@ class LineReporter(Reporter):
         self.epochs = epochs
         print(recipe["recipe"].get("title", recipe.name), *head, sep="\n", file=self.stream, flush=True)
         yield
+
+    def step(self, metrics: Metrics) -> None:
+        """Note the number of epochs."""
+        self.epochs = metrics["epochs"]
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
         """Print the epoch's line, with the remaining time."""
@@ -73,7 +78,11 @@ class LineReporter(Reporter):
 
 
 class LiveReporter(LineReporter):
-    """Shows a progress bar with epoch, remaining time, loss, score and speed, and above it one line per epoch."""
+    """Shows a progress bar with epoch, remaining time, loss, score and speed, and above it one line per epoch.
+
+    Without `training`, as a callback of a `Trainer`, it prints lines like its base class. In a notebook, the bar needs
+    the package ipywidgets; without it, there are only the lines.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream)
@@ -90,6 +99,10 @@ class LiveReporter(LineReporter):
         left = (TimeRemainingColumn(compact=True), "left")
         columns = ("{task.description}", BarColumn(bar_width=10), "{task.percentage:>3.0f} %", *left)
         console = Console(file=self.stream, soft_wrap=True)
+        if console.is_jupyter and not installed("ipywidgets"):
+            with super().training(recipe, epochs, head):
+                yield
+            return
         self.bar = Progress(*columns, TextColumn("{task.fields[state]}"), console=console, transient=True)
         console.print(recipe["recipe"].get("title", recipe.name), style="bold", markup=False)
         console.print(*head, sep="\n", markup=False, highlight=False)
@@ -99,6 +112,9 @@ class LiveReporter(LineReporter):
 
     def step(self, metrics: Metrics) -> None:
         """Advance the bar."""
+        super().step(metrics)
+        if self.bar is None:
+            return
         steps = metrics["steps"]
         score = headline_in(metrics)
         shown = score.text(metrics[score.name], digits=1) if score.percent else f"{score} {metrics[score.name]:.3f}"
@@ -113,5 +129,7 @@ class LiveReporter(LineReporter):
 
     def epoch(self, history: Sequence[Metrics]) -> str | None:
         """Print the epoch's line above the bar."""
+        if self.bar is None:
+            return super().epoch(history)
         self.bar.console.print(self._line(history[-1]), highlight=False)
         return None

@@ -138,7 +138,7 @@ class Trainer:
         self.base_lr = optimizer.lr
         self.history: list[Metrics] = []
         self.ended: str | None = None
-        self.epoch = 0
+        self.epoch = self.epochs = 0  # epochs so far, and in the end
         self.steps = 0  # updates so far
         self.sums, self.seconds = Sums(), 0.0  # over the steps of this epoch
         self.read_every, self.capture, self.parallel = read_every, capture, parallel
@@ -156,6 +156,7 @@ class Trainer:
         After ``train(2)``, ``train(5)`` trains for three more epochs, and a second ``train(2)`` for none.
         """
         expect("Trainer.train", "epochs", epochs, int, "a number of epochs")
+        self.epochs = epochs
         while not self.ended and self.epoch < epochs:
             self.train_epoch()
             for callback in self.callbacks:  # each of them sees the last epoch
@@ -199,7 +200,8 @@ class Trainer:
             self.seconds = time.perf_counter() - start
             if update:
                 for callback in self.callbacks:
-                    callback.step({"epoch": self.epoch + 1, "step": number, "steps": count, **self._metrics()})
+                    place = {"epoch": self.epoch + 1, "epochs": max(self.epoch + 1, self.epochs), "step": number}
+                    callback.step({**place, "steps": count, **self._metrics()})
         return True
 
     def train_step(
