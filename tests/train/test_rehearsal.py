@@ -19,6 +19,7 @@ from tinygrad_lab.optim import SGD
 from tinygrad_lab.train import Trainer, find_recipe
 from tinygrad_lab.train.build import build_trainer
 from tinygrad_lab.train.dry_run import dry_run
+from tinygrad_lab.train.overfit import overfit_batch
 from tinygrad_lab.train.range_test import RangeTest, range_test
 from tinygrad_lab_layers import Dense, Flatten
 
@@ -54,6 +55,39 @@ def test_a_dry_run_shows_network_data_time_and_memory_and_writes_nothing(
     assert found["seconds"] == pytest.approx(found["start_up"] + 30 * found["epoch"])
     assert found["host_memory"] > 2**24
     assert 1 < found["loss"] < 10
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_that_cannot_learn_a_batch_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer = small()
+    found = overfit_batch(trainer, steps=200)
+    assert found.learned
+    assert (found.examples, trainer.epoch) == (8, 0)
+    assert found.rate == 0.1
+    trainer = small()
+    trainer.optimizer.lr = 10.0
+    trainer.loss = lambda logits, labels: softmax_cross_entropy(logits, labels) * (
+        math.nan if trainer.optimizer.lr > 1 and np.abs(trainer.model.state()["1.weight"]).max() > 2 else 1
+    )
+    again = overfit_batch(trainer)  # from the initial weights, with a tenth of the rate
+    assert (again.learned, again.rate, again.losses[0]) == (True, 1.0, found.losses[0])
+    constant = small()
+    constant.loss = lambda logits, labels: softmax_cross_entropy(logits * 0, labels)
+    still = overfit_batch(constant, steps=3)
+    assert (still.learned, len(still.losses), still.rate) == (False, 3, pytest.approx(0.001))
+    with pytest.raises(OptionError, match="overfit_batch: expected at least 2 steps, got 1"):
+        overfit_batch(small(), steps=1)
+    monkeypatch.chdir(tmp_path)
+    for made, word in ((small(), "can learn this batch by heart"), (constant, "warning: the network cannot learn")):
+        monkeypatch.setattr("tinygrad_lab.train.build.build_trainer", lambda *given, made=made, **options: made)
+        assert main(["train", "--overfit-batch", *SMALL]) == 0
+        told = capsys.readouterr().out
+        assert told.startswith("one batch of 8, ")
+        assert word in told
+    assert main(["train", "--overfit-batch", "--json", *SMALL]) == 0
+    assert json.loads(capsys.readouterr().out)["learned"] is False
     assert not list(tmp_path.iterdir())
 
 

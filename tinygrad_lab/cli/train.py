@@ -44,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--find-lr", action="store_true", help="test rising learning rates on training images, and draw the losses"
     )
+    parser.add_argument(
+        "--overfit-batch", action="store_true", help="check that the network learns one batch by heart; write nothing"
+    )
     parser.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard into the run's folder")
     parser.add_argument("--quiet", action="store_true", help="print only the result")
     parser.add_argument("--json", action="store_true", help="print one JSON object per run, and one for the verdict")
@@ -76,13 +79,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.seeds < 1:
         raise ConfigError(f"--seeds: expected at least 1, got {arguments.seeds}")
     recipe = find_recipe(arguments.recipe).override(arguments.set)
-    if arguments.dry_run + arguments.find_lr + (arguments.seeds != 1 or bool(arguments.until_decided)) > 1:
-        raise ConfigError("--dry-run and --find-lr: expected one of them, one recipe and one seed, got more")
+    rehearsals = arguments.dry_run + arguments.find_lr + arguments.overfit_batch
+    if rehearsals + (arguments.seeds != 1 or bool(arguments.until_decided)) > 1:
+        options = "--dry-run, --find-lr and --overfit-batch"
+        raise ConfigError(f"{options}: expected one of them, one recipe and one seed, got more")
     if arguments.at_most is not None and not arguments.until_decided:
         raise ConfigError("--at-most: expected --until-decided too, got --at-most alone; --seeds sets a fixed number")
     if arguments.until_decided:
         return _until_decided(recipe, find_recipe(arguments.until_decided).override(arguments.set), arguments)
-    if arguments.dry_run or arguments.find_lr:
+    if rehearsals:
         return _rehearse(recipe, arguments)
     first, results = recipe["training"].get("seed", 0), []
     for seed in range(first, first + arguments.seeds):
@@ -99,7 +104,8 @@ def _resume(arguments: argparse.Namespace) -> int:
     from tinygrad_lab.errors import ConfigError
     from tinygrad_lab.train.folder import read_run
 
-    several = arguments.seeds != 1 or arguments.until_decided or arguments.dry_run or arguments.find_lr
+    rehearsals = arguments.dry_run or arguments.find_lr or arguments.overfit_batch
+    several = arguments.seeds != 1 or arguments.until_decided or rehearsals
     if arguments.recipe != DEFAULT or arguments.set or arguments.name or several:
         weights = f"--set transfer.weights={arguments.resume}/weights.safetensors"
         first = "" if (Path(arguments.resume) / "result.json").exists() else "finish it with --resume, and then "
@@ -125,7 +131,7 @@ def _among_ranks(arguments: argparse.Namespace) -> int | None:
     ranks, group = arguments.ranks, init()
     if ranks is not None and ranks < 1:
         raise ConfigError(f"--ranks: expected at least 1, got {ranks}")
-    for name in ("dry_run", "find_lr", "until_decided"):
+    for name in ("dry_run", "find_lr", "overfit_batch", "until_decided"):
         if getattr(arguments, name):
             raise ConfigError(f"--ranks: expected a training, got --{name.replace('_', '-')}, which takes one process")
     if "mpi4py.run" not in sys.modules and ranks != 1:
@@ -137,7 +143,7 @@ def _among_ranks(arguments: argparse.Namespace) -> int | None:
 
 
 def _rehearse(recipe: Recipe, arguments: argparse.Namespace) -> int:
-    """Do the dry run or the learning-rate range test, and print what it found."""
+    """Do the dry run, the learning-rate range test or the training on one batch, and print what it found."""
     from tinygrad_lab.cli.summary import print_table
     from tinygrad_lab.inspect.summary import summarize
     from tinygrad_lab.train.build import build_trainer
@@ -148,6 +154,8 @@ def _rehearse(recipe: Recipe, arguments: argparse.Namespace) -> int:
     trainer = build_trainer(recipe, root=arguments.data, device=arguments.device)
     if arguments.find_lr:
         return _find_rate(recipe, trainer, arguments)
+    if arguments.overfit_batch:
+        return _overfit(trainer, arguments)
     batches = trainer.batches
     image = shape_after(batches.augment.for_evaluation(), batches.dataset)
     summary, head = (
@@ -164,6 +172,23 @@ def _rehearse(recipe: Recipe, arguments: argparse.Namespace) -> int:
     each = f"{found.epochs} epoch{'s' * (found.epochs != 1)} of about {found.epoch:.3g} s"
     memory = f"memory of the host {found.host_memory / 2**20:,.0f} MiB"
     print(f"a run: {each}, {found.seconds:.3g} s in all; {memory}; nothing was written")
+    return 0
+
+
+def _overfit(trainer: Trainer, arguments: argparse.Namespace) -> int:
+    from tinygrad_lab.train.overfit import overfit_batch
+
+    found = overfit_batch(trainer)
+    if arguments.json:
+        print(json.dumps({**asdict(found), "learned": found.learned}))
+        return 0
+    first, last = found.losses[0], found.losses[-1]
+    how = f"{len(found.losses)} updates with lr = {found.rate:.2g}"
+    print(f"one batch of {found.examples}, {how}: loss {first:.4f} to {last:.4f}")
+    if found.learned:
+        print("the network can learn this batch by heart")
+    else:
+        print("warning: the network cannot learn even one batch; look at the labels, the loss and the layers")
     return 0
 
 
