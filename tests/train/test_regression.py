@@ -82,6 +82,7 @@ class TestScores:
         true = np.full((3, 1), 0.1)
         assert R2.value(R2.sums(true, true), 3) == 1.0
         assert R2.value(R2.sums(true + 1, true), 3) == 0.0
+        assert np.isnan(R2.value(R2.sums(np.nan * true, true), 3))
 
     def test_classes_are_refused(self) -> None:
         with pytest.raises(ShapeError, match=r"r2: expected outputs and targets of one shape .* not classes"):

@@ -294,7 +294,8 @@ def _explained(means: Array) -> float:
     variance = square - target**2
     constant = variance <= 1e-12 * square  # up to rounding
     explained = 1 - error / np.where(constant, 1.0, variance)
-    return float(np.where(constant, np.where(error > 0, 0.0, 1.0), explained).mean())
+    flat = np.where(error > 0, 0.0, np.where(np.isnan(error), error, 1.0))
+    return float(np.where(constant, flat, explained).mean())
 
 
 @scored(title="R²", high=1.0, finish=_explained, task="regression")
@@ -305,7 +306,9 @@ def r2(outputs: Any, targets: Array) -> Array:
 
     y are the outputs and t the targets. 1 is a perfect prediction, and 0 that of the mean of the targets. With several
     targets, the mean of their coefficients is reported. It does not depend on the targets' units or their
-    standardization. If a target never varies, its coefficient is 1 for a perfect prediction and otherwise 0.
+    standardization. If a target never varies, its coefficient is 1 for a perfect prediction and otherwise 0. A target
+    counts as one that never varies if its deviation is below a millionth of its size, because the sums are rounded:
+    subtract a constant from it, or use `StandardizeTargets`.
 
     Shapes
     ------
