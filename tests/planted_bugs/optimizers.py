@@ -83,6 +83,12 @@ class Forgets(Momentum):
         pass
 
 
+@plant_plugin("optimizer", "the state holds what no checkpoint stores", by="resumes", says="Generator", cases=RATES)
+class Random(Momentum):
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "rng": np.random.default_rng(0)}
+
+
 @plant_plugin("optimizer", "state() returns the arrays that later steps change", by="private_state", cases=RATES)
 class Live(Momentum):
     def state(self) -> dict[str, Any]:

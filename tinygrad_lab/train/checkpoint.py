@@ -279,6 +279,23 @@ def _to_json(value: Any, place: tuple[str, ...], arrays: dict[str, Array]) -> An
     return {REFERENCE: name}
 
 
+def as_loaded(contents: Mapping[str, Any]) -> Any:
+    """Return contents as `load` would return them after `save`, without a file.
+
+    Raises
+    ------
+    CheckpointError
+        The contents cannot be stored.
+
+    Examples
+    --------
+    >>> as_loaded({"steps": 3, "betas": (0.9, 0.99)})
+    {'steps': 3, 'betas': [0.9, 0.99]}
+    """
+    arrays: dict[str, Array] = {}
+    return _restored(json.loads(json.dumps(_to_json(contents, (), arrays))), arrays)
+
+
 def _restored(value: Any, arrays: Mapping[str, Array]) -> Any:
     """Invert `_to_json`."""
     if isinstance(value, dict):

@@ -26,10 +26,11 @@ from tinygrad_lab.conformance.trials.results import LayerResult
 from tinygrad_lab.conformance.trials.subject import read_only
 from tinygrad_lab.conformance.trials.trial import BaseTrial
 from tinygrad_lab.conformance.trials.values import draw_input
-from tinygrad_lab.conformance.trials.verdict import Measure, agree, demand, demand_finite
-from tinygrad_lab.errors import LabError
+from tinygrad_lab.conformance.trials.verdict import Measure, Violation, agree, demand, demand_finite
+from tinygrad_lab.errors import CheckpointError, LabError
 from tinygrad_lab.optim.updates import average_update
 from tinygrad_lab.registry import optimizers
+from tinygrad_lab.train.checkpoint import as_loaded
 
 STEPS = 4
 RATES = (0.1, 0.01)
@@ -132,13 +133,19 @@ def leaves_alone(trial: OptimizerTrial) -> Measure:
 
 
 def resumes(trial: OptimizerTrial) -> Measure:
-    """A run that continues in a new optimizer, by state() and load_state(), gives the bits of an uninterrupted run."""
+    """A run that continues in a new optimizer, by state() and load_state(), gives the bits of an uninterrupted run.
+
+    The state takes the way through a checkpoint, which stores arrays, numbers and strings, and returns tuples as lists.
+    """
     parameters = trial.parameters()
     expected = trial.walk(trial.optimizer(parameters), parameters, range(STEPS))
     half = trial.parameters()
     first = trial.optimizer(half)
     trial.walk(first, half, range(STEPS // 2))
-    state = first.state()
+    try:
+        state = as_loaded(first.state())
+    except CheckpointError as error:
+        raise Violation(f"state(), in a {error}") from error
     second = trial.optimizer(half)
     second.load_state(state)
     found = trial.walk(second, half, range(STEPS // 2, STEPS))
