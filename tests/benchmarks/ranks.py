@@ -134,7 +134,7 @@ def page(found: dict[str, Any]) -> str:
         lines.append(f"| {size / 1e6:g} MB | {1000 * seconds:.3f} | {1000 * (2 * latency + size * byte):.3f} |")
     lines += [
         "",
-        f"Fitted on two ranks: {1e6 * latency:.1f} microseconds for a message, {1e-9 / byte:.2f} GB/s. The model assumes:",
+        f"Fitted on two ranks: {1e6 * latency:.1f} microseconds for a message, {1e-9 / byte:.2f} GB/s. It assumes:",
         "",
         "- A sum is not overlapped with the backward pass.",
         "- The messages of a rank follow one another.",

@@ -214,6 +214,7 @@ class Ranks(Group):
 
     def gather_objects(self, value: Any) -> list[Any]:
         """Return the plain values of all ranks."""
+        self.wait_for_all()  # before a call that keeps a core busy
         return list(self.comm.allgather(value))
 
     def wait_for_all(self) -> None:
@@ -234,12 +235,18 @@ def _contiguous(x: Any) -> Array:
     return np.ascontiguousarray(backend_of(x).to_numpy(x)).reshape(x.shape)
 
 
+def _yield_core() -> None:
+    """Let another process run, where the system can be asked for that."""
+    if hasattr(os, "sched_yield"):
+        os.sched_yield()
+
+
 def _wait(request: Any, *held: Any) -> None:
     """Wait for a request. MPI's own waiting would keep a core busy that other ranks may need."""
     for _ in range(SPINS):
         if request.Test():
             return
-        os.sched_yield()
+        _yield_core()
     while not request.Test():
         time.sleep(NAP)
 

@@ -55,8 +55,8 @@ def find_mpiexec() -> str:
 def launch(ranks: int, arguments: Sequence[str], *, oversubscribe: bool = False) -> int:
     """Run ``tinygrad-lab ARGUMENTS`` on several ranks of this machine, and return the exit status.
 
-    The ranks share the cores, unless TINYGRAD_LAB_NUM_THREADS gives the threads of each. Ctrl-C and SIGTERM reach the
-    ranks as one Ctrl-C.
+    The ranks share the cores, unless TINYGRAD_LAB_NUM_THREADS gives the threads of each. Ctrl-C, SIGTERM and the
+    end of the terminal reach the ranks as one Ctrl-C.
 
     Parameters
     ----------
@@ -93,7 +93,8 @@ class _Job:
 
     def run(self) -> int:
         """Run the job, and return its exit status."""
-        before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [signal.SIGINT, signal.SIGTERM] + [signal.SIGHUP] * hasattr(signal, "SIGHUP")
+        before = {number: signal.signal(number, self._stop) for number in numbers}
         try:
             self.process = subprocess.Popen(
                 self.command,
