@@ -112,9 +112,10 @@ class RegressionReport:
         return {score.name: score.value(score.sums(values, true), len(self)) for score in SCORES}
 
     def largest_errors(self) -> Array:
-        """Return the positions of the examples, the largest error first: the root mean square of its residuals.
+        """Return the positions of the examples, the one with the largest error first.
 
-        Each target's residuals are divided by the standard deviation of its true numbers.
+        An example's error is the root mean square of its residuals, each divided by the standard deviation of the
+        target's true numbers.
         """
         spread = self.targets.std(axis=0, dtype=np.float64)
         scaled = self.residuals / np.where(spread > 0, spread, 1.0)

@@ -29,7 +29,7 @@ def _refused(match: str, **options: Any) -> BadInput:
 
 
 def falls(schedule: Any, t: float) -> float:
-    """Multiply by the factor once at the start and at each later interval that has begun."""
+    """Return the product of a factor for the position `start` and one for each whole interval after it."""
     factor, fall = 1.0, schedule.start
     for _ in range(100_000):
         if t < fall or factor < 1e-300:
@@ -206,7 +206,7 @@ def hit(logits: Sequence[float], label: int, places: int) -> float:
 
 
 def brier_score(logits: Sequence[float], label: int) -> float:
-    """Return the squared distance of the probabilities from those of the label."""
+    """Return the squared distance of the probabilities from 1 for the label and 0 for the other classes."""
     largest = max(logits)
     powers = [math.exp(z - largest) for z in logits]
     return sum((power / sum(powers) - (k == label)) ** 2 for k, power in enumerate(powers))

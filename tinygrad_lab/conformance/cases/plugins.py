@@ -67,7 +67,7 @@ class AugmentationCases(PluginCases):
     mixes : bool
         Whether it blends each image with another one of the batch.
     targets : bool
-        Whether it changes target numbers, which `in_units` restores. Labels are otherwise classes.
+        Whether it changes target numbers, which `in_units` restores. Otherwise, labels are classes.
     reference : callable
         ``reference(augmentation, image, rng)`` computes the result of one image (H, W, C) as a batch of its own.
     """
@@ -116,8 +116,8 @@ class ModelCases(PluginCases):
     ----------
     images : sequence of (height, width, channels)
         The sizes of images to build it for; by default the smallest of a few sizes that it accepts.
-    parameters : mapping of case to int
-        The number of parameters for each of some options: pairs of a dict of options and the published number.
+    parameters : sequence of pairs
+        Published numbers of parameters: each pair is a dict of options and the number with these options.
     """
 
     images: Sequence[tuple[int, int, int]] = ()

@@ -25,7 +25,7 @@ from tinygrad_lab.registry import augmentations
 
 CLASSES = 5
 COPIES = 6  # images of a batch that are alike
-SEEDS = 16  # of batches whose random numbers are compared
+SEEDS = 16  # batches with different random numbers that are compared
 ROUNDING = 1e-5  # of float32 brightness
 
 Images = tuple[Array, Array]
@@ -230,7 +230,7 @@ def labels(trial: AugmentationTrial) -> Measure:
 
 
 def identity(trial: AugmentationTrial) -> Measure | None:
-    """With the options that state its strength 0, the images do not change."""
+    """With the options that set its strength to 0, the images do not change."""
     if trial.cases.identity is None:
         return None
     weakest = trial.fitted({**trial.case.options, **trial.cases.identity})

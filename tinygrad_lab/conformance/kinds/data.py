@@ -127,7 +127,7 @@ def sizes(trial: DataTrial) -> Measure:
 
 
 def classes(trial: DataTrial) -> Measure:
-    """All splits have the same classes, and each class has training examples; or the announced target numbers.
+    """All splits have the same classes, each with training examples, or else the announced target numbers.
 
     Catches labels that begin at 1, and classes that are named by the labels that happen to occur in a split.
     """
@@ -270,7 +270,7 @@ def copied(trial: DataTrial, folder: Path) -> list[Path]:
 
 
 def damages(content: bytes) -> list[tuple[str, bytes]]:
-    """Return wrong contents in place of a file's content, in words."""
+    """Return wrong contents to write in place of a file's content, each after its description."""
     half = len(content) // 2
     return [("breaks off", content[:half]), ("is empty", b""), ("holds text", b"moved\n")]
 

@@ -180,7 +180,7 @@ def drawn_options(
     leave : frozenset of str
         Options that keep their defaults.
     skip : int
-        The number of leading arguments that are no options.
+        The number of leading arguments that are not options.
 
     Raises
     ------
@@ -232,5 +232,5 @@ def accepted(make: Callable[..., Any], options: Any, cases: PluginCases) -> Any:
 
 
 def rng_of(case: Case, stream: int) -> np.random.Generator:
-    """Return a generator that depends on the case's seed and the number of a stream only."""
+    """Return a generator that depends only on the case's seed and the number of a stream."""
     return np.random.default_rng([case.seed, stream])

@@ -40,7 +40,7 @@ ROUNDING = 1e-4  # of float32, relative to the largest result
 
 
 class ModelTrial(BaseTrial):
-    """A model of the case's options, and a batch of examples with labels.
+    """A model with the case's options, and a batch of examples with labels.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class ModelTrial(BaseTrial):
         Raises
         ------
         Violation
-            The function returns something else than a layer.
+            The function returns something other than a layer.
         """
         model = self.make(**self.case.options, rng=seed)
         demand(isinstance(model, Layer), f"expected a Layer, such as a Sequential, got {type(model).__name__}")
@@ -159,7 +159,7 @@ def logits(trial: ModelTrial) -> Measure:
 
 
 def counts(trial: ModelTrial) -> Measure:
-    """The model has parameters, in its state under the same paths, and twice the examples cost twice the products."""
+    """The model has parameters, its state has them under the same paths, and two batches cost twice as much as one."""
     parameters, state = trial.model.parameters(), trial.model.state()
     demand(len(parameters) > 0, "expected parameters, got none; keep layers in attributes or a Sequential")
     demand(

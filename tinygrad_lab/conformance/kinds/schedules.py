@@ -1,4 +1,4 @@
-"""Checks of schedules: finite factors of 0 or more, that depend on the position and the declared metric alone."""
+"""Checks of schedules: finite factors of 0 or more that depend only on the position and the declared metric."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ScheduleTrial(BaseTrial):
         self.positions = sorted({0.0, FAR, *(t for t in (*edges, *drawn) if t >= 0)})
         losses = [float(loss) for loss in (1 / (1 + rng.uniform(0, 2, EPOCHS).cumsum()))]
         plateau = int(rng.integers(1, EPOCHS))
-        self.metrics = [losses[min(k, plateau)] for k in range(EPOCHS)]  # it improves, and then no longer
+        self.metrics = [losses[min(k, plateau)] for k in range(EPOCHS)]  # they improve, and then no longer
         self.schedule()
 
     @property
