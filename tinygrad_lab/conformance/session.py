@@ -81,6 +81,8 @@ def check_each(
 
                 progress(f"mutants of {name}")
                 result.mutants = kill_mutants(name)
+            if mutants and word != "layer":
+                result.notes.append("no mutants: the kit damages layers only")
             reached |= result.reached
             yield result
         if not names and "layer" in kinds and packed.includes("kernels"):

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import Any, Generic, TypeVar, Unpack
 
 import numpy as np
@@ -81,8 +81,9 @@ class Kind(Generic[Made, Stated]):
         PluginError
             No plugin has this name, or it is broken.
         ConfigError
-            The cases are those of another kind.
+            The plugin is neither a name nor a class or function, or the cases are those of another kind.
         """
+        expect_plugin(f"check_{self.name}", plugin)
         name = plugin if isinstance(plugin, str) else getattr(plugin, "__name__", repr(plugin))
         thing = self.registry[plugin] if isinstance(plugin, str) else plugin
         if cases is None and isinstance(plugin, str):
@@ -132,6 +133,21 @@ class Kind(Generic[Made, Stated]):
                 run.once(key, check)
         result.kind, result.seconds = self.name, time.perf_counter() - start
         return result
+
+
+def expect_plugin(who: str, plugin: Any) -> None:
+    """Check that a plugin is given as its name, or as its class or function.
+
+    Raises
+    ------
+    ConfigError
+        It is an instance of a class, or something else.
+    """
+    if not isinstance(plugin, (str, type, FunctionType, partial)):
+        raise ConfigError(
+            f"{who}: expected a registered name, a class or a function, got {plugin!r:.60} ({type(plugin).__name__}); "
+            "give the class itself and not an instance"
+        )
 
 
 def adequate(drawn: Drawn, cases: PluginCases) -> int:

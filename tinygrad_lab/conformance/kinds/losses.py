@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.conformance.cases.case import MARGIN, Case, Input, LayerCases
 from tinygrad_lab.conformance.checks import conclude, inspect_function
+from tinygrad_lab.conformance.kinds.kind import expect_plugin
 from tinygrad_lab.conformance.properties import FUNCTION
 from tinygrad_lab.conformance.trials.options import Keywords, Options
 from tinygrad_lab.conformance.trials.results import LayerResult
@@ -97,6 +98,7 @@ LOSS = FUNCTION | {"reductions": reductions, "large_predictions": large_predicti
 
 def find_loss(loss: Any, cases: Any) -> tuple[str, Callable[..., Any], Any]:
     """Return the name and the function of a loss given as either, and the given cases or else the default ones."""
+    expect_plugin("check_loss", loss)
     function = losses[loss] if isinstance(loss, str) else loss
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", repr(loss))
     if cases is None and isinstance(loss, str) and isinstance(registered_cases.get(loss), LayerCases):

@@ -22,6 +22,7 @@ from tinygrad_lab.conformance.trials.trial import BaseTrial
 from tinygrad_lab.conformance.trials.values import draw_input
 from tinygrad_lab.conformance.trials.verdict import Measure, Violation, agree, demand, demand_finite
 from tinygrad_lab.registry import metrics
+from tinygrad_lab.tensor import Tensor
 from tinygrad_lab.train.metrics import Score
 
 LARGE = 1000.0  # exp(LARGE) overflows, also in float64
@@ -68,10 +69,11 @@ class MetricTrial(BaseTrial):
         found = self.metric(logits, labels)
         got = f"{type(found).__name__}{f' of shape {found.shape}' if hasattr(found, 'shape') else ''}"
         expected = f"{what}: expected an array with a number for each of {len(labels)} examples, got {got}"
-        demand(isinstance(found, np.ndarray), f"{expected}; a metric gets and returns raw arrays: unbox tensors")
         mean = "return the number of each example, and leave the mean to the trainer"
         lost = "keep the axis of a batch of one, which squeeze() removes, or " if len(labels) == 1 else ""
-        why = f"; {lost}{mean}" if found.ndim == 0 else ""
+        why = f"; {lost}{mean}" if np.ndim(found) == 0 else ""
+        taped = "; a metric returns raw arrays: take them out of tensors with unbox"
+        demand(isinstance(found, np.ndarray), expected + (taped if isinstance(found, Tensor) else why))
         whole = found.shape == (len(labels),) or (
             self.score.finish is not None and found.ndim == 2 and len(found) == len(labels)
         )
