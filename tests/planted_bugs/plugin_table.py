@@ -32,8 +32,8 @@ def main() -> None:
     lines = [
         "# Planted bugs in other plugins",
         "",
-        f"The kit is tested with {len(PLUGIN_BUGS)} wrong plugins that are not layers, each with one realistic mistake. A run of",
-        "the `ci` profile finds:",
+        f"The kit is tested with {len(PLUGIN_BUGS)} wrong plugins other than layers, each with one realistic mistake.",
+        "A run of the `ci` profile finds:",
         "",
         "| Kind | found |",
         "| --- | --- |",
