@@ -10,10 +10,11 @@ from tinygrad_lab import errors, kernels, ops
 from tinygrad_lab.autograd.anomaly import detect_anomaly
 from tinygrad_lab.autograd.checkpoint import checkpoint
 from tinygrad_lab.autograd.effects import once
+from tinygrad_lab.autograd.forward import jvp
 from tinygrad_lab.autograd.jacobians import hessian, hvp, jacobian
 from tinygrad_lab.autograd.primitive import Primitive, primitive
 from tinygrad_lab.autograd.settings import no_grad, reference_only
-from tinygrad_lab.autograd.transforms import grad, jvp, stop_gradient, value_and_grad, vjp
+from tinygrad_lab.autograd.transforms import grad, stop_gradient, value_and_grad, vjp
 from tinygrad_lab.creation import arange, eye, full, linspace, ones, ones_like, zeros, zeros_like
 from tinygrad_lab.foreign_names import PACKAGE, missing
 from tinygrad_lab.nn import initializers
@@ -23,7 +24,10 @@ from tinygrad_lab.nn.layer import Layer
 from tinygrad_lab.nn.parts import batch_part
 from tinygrad_lab.nn.sequential import Sequential
 from tinygrad_lab.nn.variables import Buffer, Parameter
-from tinygrad_lab.ops import linalg
+from tinygrad_lab.ops import (
+    forward_rules,  # noqa: F401  # its import declares the forward rules
+    linalg,
+)
 from tinygrad_lab.ops.activation import add_relu, log_softmax, relu, softmax
 from tinygrad_lab.ops.arithmetic import (
     absolute,

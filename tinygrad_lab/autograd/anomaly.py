@@ -24,8 +24,8 @@ def calling_line() -> str:
 class Watcher:
     """Base class of the setting `watcher`, which observes operations and the backward pass. It does nothing itself."""
 
-    def computed(self, op: Any, values: list[Any], inputs: list[Any], results: tuple[Any, ...]) -> None:
-        """Note an operation on tensors: its arrays, the nodes of the tracked ones, and the results."""
+    def computed(self, op: Any, values: Any, options: Any, inputs: Any, results: tuple[Any, ...]) -> None:
+        """Note an operation on tensors: its arrays and options, the nodes of the tracked arrays, and the results."""
 
     def recorded(self, node: Any) -> None:
         """Note the node of the operation that was computed last."""
@@ -38,7 +38,7 @@ class Watcher:
 
 
 class _Anomaly(Watcher):
-    def computed(self, op: Any, values: list[Any], inputs: list[Any], results: tuple[Any, ...]) -> None:
+    def computed(self, op: Any, values: Any, options: Any, inputs: Any, results: tuple[Any, ...]) -> None:
         """Raise NonFiniteError, naming the operation and the line that called it, if a result is not finite."""
         if not all(is_finite(r) for r in results if carries_gradient(r)):
             clean = all(is_finite(v) for v in values if carries_gradient(v))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tinygrad_lab.autograd.forward import jvp
 from tinygrad_lab.autograd.tape import Box, unbox
-from tinygrad_lab.autograd.transforms import grad, jvp, vjp
+from tinygrad_lab.autograd.transforms import grad, vjp
 from tinygrad_lab.autograd.trees import flatten, replaced
 from tinygrad_lab.backend import namespace, zeros_like
 from tinygrad_lab.errors import ShapeError

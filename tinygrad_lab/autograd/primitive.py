@@ -64,11 +64,11 @@ class Primitive:
             of their own.
         """
         if shared:
-            targets = tuple(self._position(name, self.variadic) for name in shared[:-1])
-            self.rules.update(dict.fromkeys(targets, Rule(targets, shared[-1], self._needs(shared[-1]))))
+            targets = tuple(self.position(name, self.variadic) for name in shared[:-1])
+            self.rules.update(dict.fromkeys(targets, Rule(targets, shared[-1], self.needs(shared[-1]))))
         for name, rule in by_name.items():
-            i = self._position(name)
-            self.rules[i] = Rule(i, rule, self._needs(rule) if rule else ())
+            i = self.position(name)
+            self.rules[i] = Rule(i, rule, self.needs(rule) if rule else ())
         self.plans.clear()
 
     def check(self, rule: Callable[..., None]) -> Callable[..., None]:
@@ -114,7 +114,7 @@ class Primitive:
         # Box the result; it is a constant if no argument is tracked.
         settings, box, several = SETTINGS.get(), Box.boxes, type(out) is tuple
         if settings.watcher:
-            settings.watcher.computed(self, values, inputs, out if several else (out,))
+            settings.watcher.computed(self, values, options, inputs, out if several else (out,))
         recorded = tracked and settings.recording
         if not (recorded and (several or out.dtype is dtype or self._carries_on(out, dtype))):
             return tuple(map(box, out)) if several else box(out)
@@ -143,12 +143,21 @@ class Primitive:
         last = len(self.arguments) - 1
         return ", ".join(self.arguments[min(i, last)] for i in ((targets,) if isinstance(targets, int) else targets))
 
-    def _position(self, name: str, end: int | None = None) -> int:
+    def rule_of(self, i: int) -> Rule:
+        """Return the derivative rule of the argument at position i."""
+        rule = self.rules.get(i if self.variadic is None else min(i, self.variadic))
+        if rule is None:
+            raise GradientError.no_rule(self, self.names(i))
+        return rule
+
+    def position(self, name: str, end: int | None = None) -> int:
+        """Return the position of the argument with a name."""
         if name not in self.arguments[:end]:
             raise RuleError.no_argument(self, name, self.arguments[:end])
         return self.arguments.index(name)
 
-    def _needs(self, rule: Callable[..., Any]) -> tuple[tuple[int, Any], ...]:
+    def needs(self, rule: Callable[..., Any]) -> tuple[tuple[int, Any], ...]:
+        """Return what a rule asks for after its first argument."""
         return tuple(self._need(name) for name in list(inspect.signature(rule).parameters)[1:])
 
     def _need(self, name: str) -> tuple[int, Any]:
@@ -169,11 +178,8 @@ class Primitive:
 
     def _plan(self, key: Any, tracked: int, count: int) -> tuple[Any, Any]:
         """Find and store the distinct rules of a set of tracked arguments out of `count`, and all that they need."""
-        positions = [i if self.variadic is None else min(i, self.variadic) for i in range(count) if tracked >> i & 1]
-        if missing := [i for i in positions if i not in self.rules]:
-            raise GradientError.no_rule(self, self.names(missing[0]))
         rules, every = list[Rule](), list[Any]()
-        for rule in dict.fromkeys(self.rules[i] for i in positions):
+        for rule in dict.fromkeys(self.rule_of(i) for i in range(count) if tracked >> i & 1):
             if rule.function is not None:
                 targets = tuple(range(rule.targets, count)) if rule.targets == self.variadic else rule.targets
                 wanted = tuple(bool(tracked >> i & 1) for i in targets) if isinstance(targets, tuple) else (True,)

@@ -50,6 +50,7 @@ class Node:
     __slots__ = ("__dict__", "dtype", "hooks", "inputs", "op", "order", "rules", "saved", "shape")
     grad: Array | None = None  # a leaf's gradient so far
     place: Any = None  # the line that created it, if a watcher notes it
+    output: int | None = None  # which result it is, for the node of one of several outputs
     likes: Any = None  # for an operation with several results: a ShapeDtype for each, None for an integer one
 
     def __init__(self, value: Any, op: Any = None, rules: Any = (), inputs: Any = (), saved: Any = ()) -> None:
@@ -92,10 +93,12 @@ class TupleCotangent(tuple[Any, ...]):
 def output_node(node: Node, index: int) -> Node:
     """Return the node of one of several outputs of an operation."""
     rule = Rule(0, lambda g: TupleCotangent(g if i == index else None for i in range(len(node.likes))))
-    return Node(node.likes[index], node.op, (rule,), (node,), ())
+    made = Node(node.likes[index], node.op, (rule,), (node,), ())
+    made.output = index
+    return made
 
 
-def toposort(roots: Collection[Node], oldest: int = 0, stop: frozenset[Node] = frozenset()) -> list[Node]:
+def toposort(roots: Collection[Node], oldest: int = 0, stop: Collection[Node] = frozenset()) -> list[Node]:
     """Return the nodes that the roots depend on, oldest first.
 
     Nodes created before `oldest` are left out, and the inputs of the nodes in `stop` are not followed.
@@ -153,7 +156,7 @@ def backward_pass(
             elif wanted is None:  # a leaf; never in place: others may hold either array
                 node.grad = g if node.grad is None else node.grad + g
             continue
-        for n, gradient in _input_gradients(node, g, oldest, keep, record):
+        for n, gradient in gradients_of(node, g, oldest, keep, record):
             if watcher:
                 watcher.propagated(node, g, n, gradient)
             if n not in cotangents:
@@ -166,7 +169,7 @@ def backward_pass(
     return found
 
 
-def _input_gradients(node: Node, g: Any, oldest: int, keep: bool, record: bool) -> list[tuple[Any, Any]]:
+def gradients_of(node: Node, g: Any, oldest: int, keep: bool, record: bool) -> list[tuple[Any, Any]]:
     """Return the tracked inputs of a node, each with its gradient: the chain rule at one step."""
     inputs, saved = node.inputs, node.saved
     if saved is None:

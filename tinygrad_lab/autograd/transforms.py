@@ -27,7 +27,7 @@ def identity(xp: Any, x: Any) -> Any:
 identity.defvjp(x=lambda g: g)
 
 
-def _variable(x: Any) -> Box:
+def variable(x: Any) -> Box:
     """Return x as a new variable, tied to the tape that x is on if there is one."""
     array = as_floats(unbox(x))
     if isinstance(x, Box) and x.node and SETTINGS.get().recording:
@@ -35,7 +35,8 @@ def _variable(x: Any) -> Box:
     return Box.boxes(array, Node(array))
 
 
-def _boxed(x: Any) -> Any:
+def boxed(x: Any) -> Any:
+    """Return x as a constant tensor unless it is boxed already."""
     return x if isinstance(x, Box) else Box.boxes(x)
 
 
@@ -44,7 +45,7 @@ class Pullback:
 
     def __init__(self, f: Callable[..., Any], xs: tuple[Any, ...]) -> None:
         leaves, self.rebuild_xs = flatten(xs)
-        variables: list[Any] = [_variable(x) for x in leaves]
+        variables: list[Any] = [variable(x) for x in leaves]
         with using(recording=True, transforming=True):
             self.ys, self.rebuild_y = flatten(f(*self.rebuild_xs(variables)))
         self.variables, self.xs = variables, [v.node for v in variables]
@@ -52,7 +53,7 @@ class Pullback:
         inside = toposort([y.node for y in self.ys if isinstance(y, Box) and y.node], oldest)
         # tied: the result depends on something tracked on an outer tape, so its derivative does too
         self.tied = SETTINGS.get().recording and any(n and n.order < oldest for m in inside for n in (m, *m.inputs))
-        self.box = _boxed if self.tied or any(isinstance(x, Box) for x in leaves) else fresh
+        self.box = boxed if self.tied or any(isinstance(x, Box) for x in leaves) else fresh
 
     def value(self) -> Any:
         """Return f(x...), on the outer tape if it depends on anything tracked there."""
@@ -65,11 +66,11 @@ class Pullback:
         roots: dict[Any, Any] = {}
         for y, v in zip(self.ys, given, strict=True):
             if isinstance(y, Box) and y.node:
-                g = _boxed(v) if record else unbox(v)
+                g = boxed(v) if record else unbox(v)
                 roots[y.node] = roots[y.node] + g if y.node in roots else g
         found = backward_pass(roots, wanted=self.xs, keep=keep or record, record=record)
         gradients = [found[v.node] if v.node in found else zeros_like(v.value) for v in self.variables]
-        return self.rebuild_xs([_boxed(g) if record else self.box(g) for g in gradients])
+        return self.rebuild_xs([boxed(g) if record else self.box(g) for g in gradients])
 
 
 def vjp(f: Callable[..., Any], *xs: Any) -> tuple[Any, Callable[[Any], Any]]:
@@ -133,22 +134,6 @@ def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[
     """
     with_value = value_and_grad(f, argnums)
     return functools.wraps(f, updated=())(lambda *args, **options: with_value(*args, **options)[1])
-
-
-def jvp(f: Callable[..., Any], xs: Any, us: Any) -> tuple[Any, Any]:
-    """Return f(x...) and J u, for a tuple `xs` of arguments and a tuple `us` of directions, or for one of each.
-
-    The pullback v -> J^T v is linear in v, and its own pullback along u is J u.
-
-    References
-    ----------
-    J. Townsend, "A new trick for calculating Jacobian vector products", 2017.
-    """
-    xs, us = (xs, us) if isinstance(xs, (tuple, list)) else ((xs,), (us,))
-    pullback = Pullback(f, tuple(xs))
-    with using(recording=pullback.tied):
-        push = Pullback(pullback, (pullback.rebuild_y([pullback.box(zeros_like(unbox(y))) for y in pullback.ys]),))
-    return pullback.value(), push(tuple(us))[0]
 
 
 def stop_gradient(x: Any) -> Any:

@@ -147,7 +147,7 @@ class Trace(Watcher):
         self.departures: list[Departure] = []
         self.steps: dict[Node, Step] = {}
 
-    def computed(self, op: Any, values: list[Any], inputs: list[Any], results: tuple[Any, ...]) -> None:
+    def computed(self, op: Any, values: Any, options: Any, inputs: Any, results: tuple[Any, ...]) -> None:
         """Note an operation, its values and its source line."""
         place, recording = _place(sys._getframe(1)), SETTINGS.get().recording
         self.operations.append(Operation(op, tuple(values), tuple(inputs), tuple(results), place, recording))

@@ -34,7 +34,7 @@ from tinygrad_lab.ops.shaping import (
 from tinygrad_lab.ops.widths import Floating, expect_real, in_floats
 
 
-def _kept(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of a reduction that keeps its axes with length 1."""
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
@@ -46,7 +46,7 @@ def sum_axes(xp: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool = False) 
 
 
 def _spread(g: Any, x_like: Any, axes: tuple[int, ...]) -> Any:
-    return broadcast_to(reshape(g, shape=_kept(x_like.shape, axes)), shape=x_like.shape)
+    return broadcast_to(reshape(g, shape=kept_shape(x_like.shape, axes)), shape=x_like.shape)
 
 
 sum_axes.defvjp(x=_spread)
@@ -110,10 +110,16 @@ def min_axes(xp: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool = False) 
     return xp.min(x, axis=axes, keepdims=keepdims)
 
 
+def count_winners(x: Any, out: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
+    """Return 1 where x attains the maximum or minimum `out`, or is NaN, and 0 elsewhere, and the sums of these."""
+    at_out = astype(equal(x, reshape(out, shape=kept_shape(x.shape, axes))), dtype=x.dtype)
+    winners = at_out + astype(not_equal(x, x), dtype=x.dtype)
+    return winners, sum_axes(winners, axes=axes, keepdims=True)
+
+
 def _share_among_winners(g: Any, x: Any, out: Any, axes: tuple[int, ...]) -> Any:
-    shape = _kept(x.shape, axes)
-    winners = astype(equal(x, reshape(out, shape=shape)), dtype=g.dtype) + astype(not_equal(x, x), dtype=g.dtype)
-    return winners * (reshape(g, shape=shape) / sum_axes(winners, axes=axes, keepdims=True))
+    winners, count = count_winners(x, out, axes)
+    return winners * (reshape(g, shape=kept_shape(x.shape, axes)) / count)
 
 
 max_axes.defvjp(x=_share_among_winners)
@@ -168,7 +174,7 @@ def prod(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
         rows = concatenate([left * right, last], -1) if n % 2 else left * right
     if not n:
         rows = sum_axes(rows, axes=(rows.ndim - 1,), keepdims=True) + 1
-    return reshape(rows, shape=_kept(x.shape, axes) if keepdims else rows.shape[:-1])
+    return reshape(rows, shape=kept_shape(x.shape, axes) if keepdims else rows.shape[:-1])
 
 
 @takes_lists
@@ -193,7 +199,7 @@ def logsumexp_axes(xp: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool = F
 
 
 def _softmax_weights(g: Any, x: Any, out: Any, axes: tuple[int, ...]) -> Any:
-    shape = _kept(x.shape, axes)
+    shape = kept_shape(x.shape, axes)
     return reshape(g, shape=shape) * exp(x - reshape(out, shape=shape))
 
 
@@ -329,7 +335,7 @@ def median(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
     out = mean(middle, -1)
     if n:
         out = where(not_equal(rows[..., -1], rows[..., -1]), rows[..., -1], out)  # NaN, which is sorted last
-    return reshape(out, shape=_kept(x.shape, axes)) if keepdims else out
+    return reshape(out, shape=kept_shape(x.shape, axes)) if keepdims else out
 
 
 @primitive

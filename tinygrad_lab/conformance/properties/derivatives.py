@@ -179,9 +179,10 @@ def confirm_second_order(f: Function, arrays: Arrays, u: Arrays, found: Array, t
 
 
 def adjoint(trial: Trial) -> Measure | None:
-    r"""<v, J u> = <J^T v, u>, with J u found by differentiating the pullback, and J^T (2v - 3w) = 2 J^T v - 3 J^T w.
+    r"""<v, J u> = <J^T v, u>, with J u in both modes, and J^T (2v - 3w) = 2 J^T v - 3 J^T w.
 
-    Catches rules that are not linear in the cotangent, or cannot be differentiated with respect to it.
+    Catches rules that are not linear in the cotangent or cannot be differentiated with respect to it, and forward rules
+    that disagree with the reverse rules.
     """
     if not trial.arrays or not trial.outputs:
         return None
@@ -194,11 +195,17 @@ def adjoint(trial: Trial) -> Measure | None:
     if trial.subject.differentiable:
         u = [trial.rng.uniform(-1, 1, a.shape) for a in trial.arrays]
         with reference_only():
-            pushed = tgl.jvp(trial.subject, tuple(trial.arrays), tuple(u))[1]
-        left = np.dot(join(v), join([unbox(p) for p in pushed]))
+            _, pull = tgl.vjp(trial.subject, *trial.arrays)
+            _, push = tgl.vjp(lambda *cotangent: list(pull(list(cotangent))), *v)  # v -> J^T v, and its pullback
+            pushed = {
+                "forward mode": tgl.jvp(trial.subject, tuple(trial.arrays), tuple(u))[1],
+                "the pullback's pullback": push(u),
+            }
         right = np.dot(join(trial.gradients[0]), join(u))
         terms = np.abs(join(trial.gradients[0])).sum() + sum(trial.scale.gradients)
-        measures.append(agree("<v, J u> and <J^T v, u>", left, right, 10 * BACKWARD * terms))
+        for way, result in pushed.items():
+            left = np.dot(join(v), join([unbox(p) for p in result]))
+            measures.append(agree(f"<v, J u> by {way} and <J^T v, u>", left, right, 10 * BACKWARD * terms))
     return Measure.worst(measures)
 
 
