@@ -14,7 +14,7 @@ from tests.house.source import Function, code_lines, documented, identify, packa
 
 LONGEST_FUNCTION = 60
 # The names of their keyword arguments are the caller's own, or those of scikit-learn's interface.
-KEYS_ARE_THE_CALLERS = {"ImageClassifier.set_params", "Layer.update", "Primitive.defvjp", "using"}
+KEYS_ARE_THE_CALLERS = {"ImageClassifier.set_params", "Layer.update", "Primitive.defvjp", "defjvp", "using"}
 SUPPRESSION = re.compile(
     r"#\s*(noqa|type:\s*ignore)(?P<rules>(:\s*[A-Z]+[0-9]+(,\s*[A-Z]+[0-9]+)*|\[[a-z, -]+\])?)(?P<reason>.*)"
 )
