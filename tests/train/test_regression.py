@@ -19,6 +19,8 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 
 import tinygrad_lab as tgl
 from tinygrad_lab.cli import main
+from tinygrad_lab.conformance import check_augmentation, check_metric
+from tinygrad_lab.conformance.trials.results import NonconformanceError
 from tinygrad_lab.data import Compose, Dataset, Loader, Mixup, Normalize, StandardizeTargets, load
 from tinygrad_lab.data.sources import Digits
 from tinygrad_lab.errors import ConfigError, LabError, OptionError, ShapeError, StateError
@@ -30,7 +32,7 @@ from tinygrad_lab.optim.schedules import ReduceOnPlateau
 from tinygrad_lab.registry import Plugin, datasets
 from tinygrad_lab.train import Callback, EarlyStopping, Trainer, best_epoch, evaluate, find_recipe, run_recipe, verdict
 from tinygrad_lab.train.build import build_trainer
-from tinygrad_lab.train.metrics import HEADLINES, Score, mae, r2, rmse
+from tinygrad_lab.train.metrics import HEADLINES, Score, mae, r2, rmse, scored
 from tinygrad_lab.train.progress import Reporter, describe_epoch
 from tinygrad_lab.train.recipe import Recipe
 from tinygrad_lab.train.results import gather, judged, page, read_results, read_runs, write_results
@@ -104,6 +106,17 @@ class TestScores:
         assert "0.8700 higher (95 % interval +0.8203 to +0.9197" in found.text(R2)
         with pytest.raises(OptionError, match="expected values of R² from -inf to 1"):
             verdict([1.5], [0.2], score=R2)
+
+
+    def test_the_kit_checks_metrics_of_numbers(self) -> None:
+        @scored(finish=lambda means: float(means[0]), task="regression")
+        def of_the_batch(outputs: Any, targets: Any) -> Any:
+            return (outputs - outputs.mean(axis=0)) ** 2
+
+        assert all(check_metric(name, examples=5).passed for name in ("r2", "rmse", "mae"))
+        with pytest.raises(NonconformanceError, match="each_alone"):
+            check_metric(of_the_batch, examples=5)
+        assert check_augmentation("standardize_targets", examples=5).passed
 
 
 class TestDataset:
