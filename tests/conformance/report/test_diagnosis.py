@@ -31,7 +31,13 @@ def test_not_finite():
 
 @pytest.mark.parametrize(
     ("factor", "text"),
-    [(-1.0, "wrong sign"), (0.5, "rows of the batch"), (6.0, "elements of the argument"), (5.0, "more than once")],
+    [
+        (-1.0, "wrong sign"),
+        (0.5, "divided by the number of rows of the batch: a mean instead of a sum"),
+        (6.0, "multiplied by the number of elements of the argument"),
+        (5.0, "more than once"),
+        (-0.5, "-0.5 times what it should be"),
+    ],
 )
 def test_a_factor(factor, text):
     assert text in first(factor * RIGHT)
