@@ -167,6 +167,11 @@ def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
         made_loader(**options)
 
 
+def test_a_data_set_without_examples_is_refused() -> None:
+    with pytest.raises(OptionError, match="expected at least one example, got none"):
+        Loader(Dataset(np.zeros((0, 8, 8, 1), np.uint8), np.zeros(0, np.int64)))
+
+
 class Failing(Augmentation):
     """An augmentation that fails on one batch."""
 

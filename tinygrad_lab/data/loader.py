@@ -114,7 +114,8 @@ class Loader(metaclass=Checked):
         self._images = None if in_batches else transfer(dataset.images, device)
         self._labels = transfer(dataset.labels, device)
         if not len(self):
-            raise OptionError(f"Loader({dataset.name}): expected {batch_size} images for a batch, got {len(dataset)}")
+            what = f"{batch_size} images for a batch" if len(dataset) else "at least one example"
+            raise OptionError(f"Loader({dataset.name}): expected {what}, got {len(dataset) or 'none'}")
         self._position = self._begin = Position()  # the next batch; the start of the next loop
         self._loop: Callable[[], Generator[Batch, None, None] | None] = lambda: None
 
