@@ -74,14 +74,14 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
 
 @takes_lists
 def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Any:
-    """Return x with each element (or slice along an axis) repeated in place; without an axis, x is flattened first.
+    """Return x with each element, or slice along an axis, several times in a row; without an axis, x is flattened.
 
     `repeats` is one number for all, or a number for each.
 
     Raises
     ------
     OptionError
-        There is no such axis, or a number is negative or no integer.
+        There is no such axis, or a number is negative or not an integer.
     ShapeError
         There are not as many numbers as elements along the axis.
     """

@@ -2,7 +2,7 @@
 
 Derivatives do not exist where a result is not smooth, and are infinite there: eigenvectors at equal eigenvalues,
 singular vectors at equal singular values or at 0. Results that do not depend on these vectors keep finite gradients.
-A singular matrix raises `MatrixError` on the CPU; on a GPU CuPy's result is infinite or NaN.
+A singular matrix raises `MatrixError` on the CPU; on a GPU, CuPy's result is infinite or NaN.
 
 References
 ----------
@@ -484,7 +484,7 @@ def qr(x: Any, mode: Literal["reduced", "complete", "r"] = "reduced") -> Any:
 
 @in_floats
 def norm(x: Any, ord: float | str | None = None, axis: Axes = None, keepdims: bool = False) -> Any:  # NumPy's names
-    """Return a norm of vectors along one axis, or of matrices in two axes; by default of all elements, Euclidean.
+    """Return a norm of vectors along one axis, or of matrices in two; by default, the Euclidean norm of all elements.
 
     Parameters
     ----------
@@ -564,7 +564,7 @@ def _matrix_norm(x: Any, kind: Any, axes: tuple[int, ...], keepdims: bool) -> An
 
 @takes_lists
 def matrix_power(x: Any, n: int) -> Any:
-    """Return the product of n copies of a square matrix; of its inverse if n is negative.
+    """Return the product of n copies of a square matrix, or of -n copies of its inverse if n is negative.
 
     Raises
     ------

@@ -88,7 +88,7 @@ def tensordot(x: Any, y: Any, axes: int | tuple[Any, Any] = 2) -> Any:
 
 
 def dot(x: Any, y: Any) -> Any:
-    """Return the sums of products over the last axis of x and the last but one of y, or the only one of a vector.
+    """Return the sums of products over the last axis of x and the second-to-last axis of y (the only one of a vector).
 
     For vectors it is the inner product, for matrices the matrix product, and with a number the product.
 

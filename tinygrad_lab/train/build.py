@@ -33,7 +33,7 @@ from tinygrad_lab.train.shapes import check_images, check_weights, dummy_images
 from tinygrad_lab.train.trainer import Trainer
 from tinygrad_lab.weights import begin_with
 
-BLOCKS = 8  # of a batch that ranks share, by default
+BLOCKS = 8  # blocks of a batch that ranks share, by default
 
 
 def build_trainer(

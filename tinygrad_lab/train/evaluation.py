@@ -140,7 +140,7 @@ def evaluate(
 
     Batches are moved to the model's device. The function waits for the device at the end only. If the batches of a
     loader have standardized targets, the metrics are computed in the targets' own units. The loss is that of training.
-    If a group of ranks is given, each rank computes every so many-th batch, and all ranks return the same result.
+    If a group of ranks is given, the ranks take turns at the batches, and all ranks return the same result.
 
     Parameters
     ----------

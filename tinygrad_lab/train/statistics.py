@@ -73,7 +73,7 @@ class Verdict:
         return self.text(HEADLINES["accuracy"])
 
     def text(self, score: Score) -> str:
-        """Return the verdict on values of a score in words; the string is that on accuracies."""
+        """Return the verdict on values of a score in words; ``str`` returns that on accuracies."""
         points = f"{score.number(abs(self.difference))}{' points' * score.percent}"
         lower = "lower" if self.difference < 0 else "higher"
         details = ", ".join(self._details(score))

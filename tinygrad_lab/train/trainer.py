@@ -138,7 +138,7 @@ class Trainer:
         self.base_lr = optimizer.lr
         self.history: list[Metrics] = []
         self.ended: str | None = None
-        self.epoch = self.epochs = 0  # epochs so far, and in the end
+        self.epoch = self.epochs = 0  # epochs so far, and epochs in all
         self.steps = 0  # updates so far
         self.sums, self.seconds = Sums(), 0.0  # over the steps of this epoch
         self.read_every, self.capture, self.parallel = read_every, capture, parallel
