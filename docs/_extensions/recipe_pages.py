@@ -91,7 +91,7 @@ def variants(recipe: Recipe) -> str:
 def measured(name: str, directive: ComposingDirective) -> list[nodes.Node]:
     """Return the plots of a recipe's results, and a link to the results, if it has any."""
     figures = drawn(name, directive.env)
-    link = page_link(PAGE, "accuracy of this recipe")
+    link = page_link(PAGE, "scores of this recipe")
     return [*directive.composed(f"Results: {link}."), *figures] if figures else []
 
 
