@@ -97,6 +97,16 @@ def _with_filters(u: Any, x: Any, stride: Any, padding: Any, dilation: Any, grou
 
 defjvp(conv2d, x=_with_pixels, w=_with_filters, b=lambda u, out: broadcast_to(u, shape=out.shape))
 defjvp(
+    convolution.conv2d_relu,
+    x=lambda u, w, out, stride, padding, dilation, groups: relu_grad(
+        _with_pixels(u, w, stride, padding, dilation, groups), out
+    ),
+    w=lambda u, x, out, stride, padding, dilation, groups: relu_grad(
+        _with_filters(u, x, stride, padding, dilation, groups), out
+    ),
+    b=lambda u, out: relu_grad(broadcast_to(u, shape=out.shape), out),
+)
+defjvp(
     pooling.max_pool2d,
     x=lambda u, index, kernel_size, stride, padding: (
         pooling.max_pool2d_take(u, index, kernel_size=kernel_size, stride=stride, padding=padding),
