@@ -50,6 +50,8 @@ def same(a: Any, b: Any) -> bool:
         (lambda x: tgl.clip(x, low=-1.0, high=1.0), [-1.0, 1.0, 1.1, 0.0], [1.0, 1.0, 0.0, 1.0]),
         (tgl.prod, [0.0, 3.0, 5.0], [15.0, 0.0, 0.0]),
         (tgl.prod, [0.0, 0.0, 5.0], [0.0, 0.0, 0.0]),
+        (lambda x: tgl.hypot(x, np.array([0.0, 4.0])), [0.0, 3.0], [0.0, 0.6]),
+        (lambda x: tgl.logaddexp(x, -INF), [0.0, -INF], [1.0, NAN]),
         (tgl.cumprod, [0.0, 3.0, 5.0], [19.0, 0.0, 0.0]),
         (tgl.cumprod, [2.0, 0.0, 0.0], [1.0, 2.0, 0.0]),
         (tgl.median, [5.0, 1.0, 2.0], [0.0, 0.0, 1.0]),

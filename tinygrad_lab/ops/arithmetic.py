@@ -69,6 +69,24 @@ negative.defvjp(x=lambda g: -g)
 
 
 @primitive
+def positive(xp: Any, x: Any) -> Any:
+    """Return +x, a copy of x."""
+    return xp.positive(x)
+
+
+positive.defvjp(x=lambda g: g)
+
+
+@primitive
+def reciprocal(xp: Any, x: Any) -> Any:
+    """Return 1 / x, of integers the integer part, as in NumPy."""
+    return xp.reciprocal(x)
+
+
+reciprocal.defvjp(x=lambda g, out: -g * out * out)
+
+
+@primitive
 def power(xp: Any, x: Any, y: Any) -> Any:
     """Return x to the power y.
 
@@ -123,12 +141,18 @@ def ceil(xp: Any, x: Any) -> Any:
 
 
 @primitive
+def trunc(xp: Any, x: Any) -> Any:
+    """Return x without its fraction; the derivative is 0."""
+    return xp.trunc(x)
+
+
+@primitive
 def rint(xp: Any, x: Any) -> Any:
     """Return the nearest integer, at a tie the even one; the derivative is 0."""
     return xp.rint(x)
 
 
-for _step in (sign, floor, ceil, rint):
+for _step in (sign, floor, ceil, trunc, rint):
     _step.defvjp(x=None)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from tinygrad_lab import backend
 from tinygrad_lab.autograd.primitive import primitive
+from tinygrad_lab.ops.arithmetic import equal, where
 from tinygrad_lab.ops.operands import takes_lists
 from tinygrad_lab.ops.shaping import sum_to
 from tinygrad_lab.ops.widths import Floating
@@ -161,6 +162,43 @@ tanh.defvjp(x=lambda g, out: g * (1.0 - out * out))
 arcsinh.defvjp(x=lambda g, x: g / sqrt(x * x + 1.0))
 arccosh.defvjp(x=lambda g, x: g / sqrt((x - 1.0) * (x + 1.0)))
 arctanh.defvjp(x=lambda g, x: g / ((1.0 - x) * (1.0 + x)))
+
+
+@primitive
+def deg2rad(xp: Any, x: Any) -> Any:
+    """Return an angle of x degrees in radians."""
+    return xp.deg2rad(x)
+
+
+@primitive
+def rad2deg(xp: Any, x: Any) -> Any:
+    """Return an angle of x radians in degrees."""
+    return xp.rad2deg(x)
+
+
+@primitive
+def hypot(xp: Any, x: Any, y: Any) -> Any:
+    """Return sqrt(x^2 + y^2) without overflow; its gradient at (0, 0) is taken as 0."""
+    return xp.hypot(x, y)
+
+
+@primitive
+def logaddexp(xp: Any, x: Any, y: Any) -> Any:
+    """Return log(e^x + e^y) without overflow; its gradient is NaN where x and y are both inf or both -inf."""
+    return xp.logaddexp(x, y)
+
+
+def _hypot_rule(g: Any, x: Any, out: Any) -> Any:
+    return sum_to(g * (x / where(equal(out, 0.0), 1.0, out)), x)
+
+
+deg2rad.defvjp(x=lambda g: deg2rad(g))
+rad2deg.defvjp(x=lambda g: rad2deg(g))
+hypot.defvjp(x=_hypot_rule, y=lambda g, y, out: _hypot_rule(g, y, out))
+logaddexp.defvjp(
+    x=lambda g, x, out: sum_to(g * exp(x - out), x),
+    y=lambda g, y, out: sum_to(g * exp(y - out), y),
+)
 
 
 @Floating

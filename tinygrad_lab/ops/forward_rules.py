@@ -44,6 +44,8 @@ linear(
 
 symmetric(
     *(arithmetic.add, arithmetic.subtract, arithmetic.multiply, arithmetic.divide, arithmetic.negative),
+    *(arithmetic.positive, arithmetic.reciprocal, elementary.deg2rad, elementary.rad2deg, elementary.hypot),
+    elementary.logaddexp,
     *(arithmetic.power, arithmetic.absolute, arithmetic.remainder, arithmetic.where),
     *(arithmetic.maximum, arithmetic.minimum, arithmetic.clip_between),
     *(elementary.exp, elementary.expm1, elementary.log, elementary.log2, elementary.log10, elementary.log1p),
