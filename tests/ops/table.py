@@ -14,8 +14,8 @@ ROWS = (elementwise, images, indexing, linalg, linear, normalization, reductions
 # Public names that are not operations.
 OTHERS = frozenset(
     {
-        *("Buffer", "Layer", "Parameter", "Primitive", "Sequential", "Tensor", "Window", "__version__", "checkpoint"),
-        *("detect_anomaly", "errors", "expect_images", "functional_call", "grad", "hessian", "hvp", "in_floats"),
+        *("Buffer", "Layer", "Parameter", "Primitive", "Sequential", "Tensor", "Window", "__version__", "batch_part"),
+        *("checkpoint", "detect_anomaly", "errors", "expect_images", "functional_call", "grad", "hessian", "hvp", "in_floats"),
         *("draw_graph", "explain_backward", "initializers", "load_run"),
         *("arange", "eye", "full", "linspace", "ones", "ones_like", "zeros", "zeros_like"),
         *("jacobian", "jvp", "kernels", "layers", "linalg", "no_grad", "once", "ops", "pair", "primitive"),
