@@ -207,5 +207,8 @@ def test_wrong_classes_are_refused(classes: Any, error: type[Exception], message
 def test_wrong_prunings_are_refused() -> None:
     with pytest.raises(OptionError, match=r"expected the path of a layer, got 'stem'"):
         prune(network(), 0, layer="stem")
+    for wrong in (1.5, [0.5], ["a"], None, True):
+        with pytest.raises(OptionError, match="prune: expected the number of a plane, or several, as integers, got"):
+            prune(network(), wrong, layer="block")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match=r"prune: expected planes of 'residual', which has 4, got \[4\]"):
         result(prune(network(), 4, layer="block"))

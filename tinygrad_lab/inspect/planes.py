@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_lab.arguments import fits
 from tinygrad_lab.autograd.settings import no_grad
 from tinygrad_lab.autograd.tape import unbox
 from tinygrad_lab.autograd.transforms import grad
@@ -238,7 +239,8 @@ def prune(model: Layer, planes: int | Sequence[int], *, layer: str) -> Layer:
     Raises
     ------
     OptionError
-        There is no such layer. A later call of the network raises it if the layer has fewer planes.
+        There is no such layer, or the planes are no integers. A later call of the network raises it if the layer has
+        fewer planes.
 
     Examples
     --------
@@ -251,10 +253,22 @@ def prune(model: Layer, planes: int | Sequence[int], *, layer: str) -> Layer:
     check_path(model, layer)
     twin: Layer = with_variables(model, {}, {})
     found = twin.layers()[layer]
-    more = (planes,) if isinstance(planes, (int, np.integer)) else planes
-    vars(found)["pruned"] = tuple(sorted({*vars(found).get("pruned", ()), *map(int, more)}))
+    vars(found)["pruned"] = tuple(sorted({*vars(found).get("pruned", ()), *plane_numbers(planes)}))
     vars(found)["forward"] = MethodType(_pruned, found)
     return twin
+
+
+def plane_numbers(planes: Any) -> list[int]:
+    """Return the numbers of one or several planes as a list.
+
+    Raises
+    ------
+    OptionError
+        They are no integers.
+    """
+    if not fits(planes, int | Sequence[int]):
+        raise OptionError(f"prune: expected the number of a plane, or several, as integers, got {planes!r:.60}")
+    return [int(plane) for plane in np.ravel(planes)]
 
 
 def _pruned(layer: Layer, *inputs: Any) -> Any:

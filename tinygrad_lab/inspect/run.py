@@ -20,7 +20,7 @@ from tinygrad_lab.data.sources.image_folder import read_picture
 from tinygrad_lab.errors import ConfigError, DTypeError, NonFiniteError, OptionError, ShapeError, StateError
 from tinygrad_lab.inspect.cut import cut
 from tinygrad_lab.inspect.estimates import Estimate, RegressionReport, joined_estimates
-from tinygrad_lab.inspect.planes import check_planes, prune
+from tinygrad_lab.inspect.planes import check_planes, plane_numbers, prune
 from tinygrad_lab.inspect.prediction import Prediction, Report, joined
 from tinygrad_lab.kernels.blas import one_blas_thread
 from tinygrad_lab.nn.layer import Layer
@@ -234,7 +234,7 @@ class Run:
             The layer's result is not (N, H, W, C).
         """
         found = cut(self.model, self.prepare(np.zeros((1, *self.image), np.uint8)), layer)
-        more = [planes] if isinstance(planes, (int, np.integer)) else list(planes)
+        more = plane_numbers(planes)
         check_planes(self.model.layers()[found.path], found.maps.shape[-1], more)
         return replace(self, model=prune(self.model, more, layer=found.path))
 
