@@ -15,8 +15,8 @@ ROWS = (elementwise, images, indexing, linalg, linear, normalization, reductions
 OTHERS = frozenset(
     {
         *("Buffer", "Layer", "Parameter", "Primitive", "Sequential", "Tensor", "Window", "__version__", "batch_part"),
-        *("checkpoint", "detect_anomaly", "errors", "expect_images", "functional_call", "grad", "hessian", "hvp", "in_floats"),
-        *("draw_graph", "explain_backward", "initializers", "load_run"),
+        *("checkpoint", "detect_anomaly", "errors", "expect_images", "functional_call", "grad", "hessian", "hvp"),
+        *("in_floats", "draw_graph", "explain_backward", "initializers", "load_run"),
         *("arange", "eye", "full", "linspace", "ones", "ones_like", "zeros", "zeros_like"),
         *("jacobian", "jvp", "kernels", "layers", "linalg", "no_grad", "once", "ops", "pair", "primitive"),
         *("reference_only", "seed", "stop_gradient", "tensor", "value_and_grad", "vjp"),
