@@ -67,7 +67,7 @@ def check_each(
         find_backend(device)
     plugins = [(word, name) for word, name in plugins_named(names, kind) if concerns(word, packed)]
     kinds = {word for word, _ in plugins}
-    if kinds & {"layer", "data"}:
+    if "layer" in kinds:
         FRESH.start()
     reached: set[int] = set()
     try:
