@@ -13,7 +13,11 @@ NEW_VALUE = "an operation that returns a new tensor: tensors are immutable"
 DEVICE = "x.to(device) for a tensor, model.to(device) for a model"
 WIDTH = "x.astype('float32') for a tensor or a model"
 
+LINALG = ("inv", "solve", "det", "slogdet", "cholesky", "eigh", "svd", "qr")
+
 TENSOR = {
+    **{name: f"numpy.linalg.{name}(x)" for name in LINALG},
+    "inverse": "numpy.linalg.inv(x)",
     "view": "reshape(shape)",
     "permute": "transpose(axes)",
     "t": "T",
@@ -78,6 +82,7 @@ OPTIMIZER = {
     "apply_gradients": "loss.backward(), then step()",
 }
 PACKAGE = {
+    **{name: f"linalg.{name}(x)" for name in LINALG},
     "cat": "concatenate(arrays, axis=0)",
     "mm": "matmul(x, y)",
     "mul": "multiply(x, y)",

@@ -110,3 +110,9 @@ def test_methods_of_arrays_are_methods_of_tensors() -> None:
         assert got.requires_grad
         np.testing.assert_array_equal(got.numpy(), getattr(a, name)(*given))
     np.testing.assert_array_equal(t.mT.numpy(), a.mT)
+
+
+@pytest.mark.parametrize("join", [tgl.vstack, tgl.hstack, tgl.concatenate, tgl.stack])
+def test_parts_may_come_from_a_generator(join: Callable[[Any], Any]) -> None:
+    parts = [np.ones((1, 2)), np.zeros((1, 2))]
+    np.testing.assert_array_equal(join(part for part in parts), join(parts))

@@ -293,6 +293,7 @@ concatenate_parts.defvjp(parts=_concatenate_rule)
 
 def _parts(parts: Any, who: str) -> list[Any]:
     """Return parts as arrays; lists get the float dtype of the tensors and arrays among the parts."""
+    parts = list(parts)  # it may be a generator
     like = next((p for p in parts if carries_gradient(unbox(p))), None)
     return [as_operand(p, like, who=who) for p in parts]
 
