@@ -40,7 +40,7 @@ def test_the_error_for_a_foreign_name_gives_our_name(owner: str, name: str, use:
 
 
 def test_completion_offers_only_public_names() -> None:
-    packages = {"conformance", "data", "inspect", "losses", "optim", "registry", "train", "weights"}
+    packages = {"conformance", "data", "distributed", "inspect", "losses", "optim", "registry", "train", "weights"}
     assert {*dir(tgl)} == {*tgl.__all__} | packages
     assert all(hasattr(tgl, name) for name in dir(tgl))
 
