@@ -78,7 +78,7 @@ def collect(progress: Progress, seconds: float) -> Iterator[Piece]:
         if verdict.passed:
             yield Piece(exercise, local_answer(exercise, files, folder).run(), "yours")
         else:
-            said = "; ".join(filter(None, (verdict.failed, verdict.what, *verdict.because[:1])))
+            said = "\n".join(filter(None, (verdict.what, *(f"=> {text}" for text in verdict.because[:1]))))
             yield Piece(exercise, run_here(exercise, exercise.solution), "wrong", said)
 
 
