@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,8 @@ from tinygrad_lab.data import Shard
 from tinygrad_lab.data.sampling import batch_generator
 from tinygrad_lab.data.shards import BlockGenerator, numbers_of_ranks
 from tinygrad_lab.distributed import init, launcher, tree_sum
-from tinygrad_lab.errors import ConfigError, DistributedError, OptionError
+from tinygrad_lab.distributed.watch import Watch
+from tinygrad_lab.errors import ConfigError, DistributedError, OptionError, ShapeError
 from tinygrad_lab.nn.parts import PART, Part
 from tinygrad_lab.nn.randomness import Random
 
@@ -54,6 +57,8 @@ def test_a_group_of_one_changes_nothing() -> None:
     assert distributed.sum_at(x) is x
     assert distributed.all_gather(x).shape == (1, 2, 3)
     assert distributed.reduce_scatter(x[None]).shape == (2, 3)
+    with pytest.raises(ShapeError, match=r"a first axis of 1, an entry for each rank, got shape \(2, 3\)"):
+        distributed.reduce_scatter(x)
     with pytest.raises(DistributedError, match="expected a rank below 1"):
         distributed.send(x, to=1)
 
@@ -100,6 +105,54 @@ def test_a_part_of_a_batch_drops_what_the_whole_batch_drops() -> None:
         np.testing.assert_array_equal(Random(7, x[:4]).uniform((5, 2)), weights)  # not of images
     finally:
         PART.reset(token)
+
+
+class Silent:
+    """A communicator, and the module of MPI, of a rank whose neighbor sends no beats."""
+
+    REQUEST_NULL = SimpleNamespace(Test=lambda: True)
+
+    def __init__(self) -> None:
+        self.COMM_WORLD, self.aborted = self, False
+
+    def Dup(self) -> Silent:
+        return self
+
+    def Get_rank(self) -> int:
+        return 0
+
+    def Get_size(self) -> int:
+        return 2
+
+    def allgather(self, value: Any) -> list[Any]:
+        return [value, value]
+
+    def Isend(self, *message: Any) -> Any:
+        return self.REQUEST_NULL
+
+    def Iprobe(self, source: int) -> bool:
+        return False
+
+    def Abort(self, code: int) -> None:
+        self.aborted = True
+
+
+@pytest.mark.parametrize(("seconds", "lost"), [([0.5] * 14, True), ([0.5, 3600.0, 0.5, 0.5], False)])
+def test_a_silent_rank_is_lost_unless_the_job_was_suspended(
+    seconds: list[float], lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mpi, passed = Silent(), list[float]()
+    watch = Watch(mpi)
+    left = iter(seconds)
+
+    def wait(beat: float) -> bool:
+        passed.append(next(left, 0.0))
+        return not passed[-1]
+
+    monkeypatch.setattr(watch.ended, "wait", wait)
+    monkeypatch.setattr("tinygrad_lab.distributed.watch.time", SimpleNamespace(monotonic=lambda: sum(passed)))
+    watch.run()
+    assert mpi.aborted is lost
 
 
 def test_ranks_need_mpi(monkeypatch: pytest.MonkeyPatch) -> None:

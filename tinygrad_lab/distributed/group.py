@@ -20,7 +20,7 @@ import numpy as np
 
 from tinygrad_lab.backend import Array, backend_of
 from tinygrad_lab.distributed.watch import Watch
-from tinygrad_lab.errors import DistributedError
+from tinygrad_lab.errors import DistributedError, ShapeError
 
 BUCKET = 1 << 18  # elements that travel together: while one bucket is added, the next one is on its way
 SPINS = 100  # tests of a request before its waiting begins to sleep
@@ -89,6 +89,7 @@ class Group:
 
     def reduce_scatter(self, x: Array) -> Array:
         """Return this rank's entry of the sum over all ranks; shapes (size, ...) -> (...)."""
+        self._check_entries(x)
         return x[0]
 
     def broadcast(self, x: Array, root: int = 0) -> Array:
@@ -117,6 +118,12 @@ class Group:
     def any(self, condition: bool) -> bool:
         """Return whether a condition holds on any rank."""
         return any(self.gather_objects(bool(condition)))
+
+    def _check_entries(self, x: Array) -> None:
+        if x.shape[:1] != (self.size,):
+            raise ShapeError(
+                f"reduce_scatter: expected a first axis of {self.size}, an entry for each rank, got shape {x.shape}"
+            )
 
     def _alone(self, what: str, other: int) -> DistributedError:
         return DistributedError(f"{what}: expected a rank below 1, the size of the group, got {other}; use mpiexec")
@@ -184,6 +191,7 @@ class Ranks(Group):
 
     def reduce_scatter(self, x: Array) -> Array:
         """Return this rank's entry of the sum over all ranks; shapes (size, ...) -> (...)."""
+        self._check_entries(x)
         x = _contiguous(x)
         out = np.empty_like(x)
         _wait(self.comm.Ialltoall(x, out))

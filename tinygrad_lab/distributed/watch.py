@@ -44,17 +44,19 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         """Send and receive beats until the program or the rank before this one ends."""
-        heard, sent, watching = time.monotonic(), self.mpi.REQUEST_NULL, True
+        quiet, before, sent, watching = 0.0, time.monotonic(), self.mpi.REQUEST_NULL, True
         while not self.ended.wait(BEAT):
             if sent.Test():
                 sent = self.comm.Isend(b"", self.after, _BEAT)
-            now, last = time.monotonic(), heard
+            now = time.monotonic()
+            quiet += min(now - before, 2 * BEAT)  # if this rank was suspended too, that time does not count
+            before = now
             while watching and self.comm.Iprobe(self.before):
                 status = self.mpi.Status()
                 self.comm.Recv(bytearray(), self.before, status=status)
-                heard, watching = now, status.Get_tag() == _BEAT
-            if watching and heard == last and now - heard > SILENCE:
-                self._report(now - heard)
+                quiet, watching = 0.0, status.Get_tag() == _BEAT
+            if watching and quiet > SILENCE:
+                self._report(quiet)
 
     def _report(self, seconds: float) -> None:
         process, machine = self.others[self.before]
