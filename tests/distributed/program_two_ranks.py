@@ -102,10 +102,12 @@ def farthest(whole: tgl.Layer, part: tgl.Layer, of: Any) -> float:
     return max(float(abs(a[..., world.rank * len(b.T) :][..., : len(b.T)] - b).max()) for a, b in pairs)
 
 
+# Not forward mode: ranks that send and receive in another order than in the forward pass would wait for each other.
+PROPERTIES = ["forward", "gradients", "second_order", "accumulation"]
 x = np.arange(6.0).reshape(2, 3) * (1 + world.rank)
 values = {name: np.asarray(exchange(x)).tolist() for name, exchange in EXCHANGES.items()}
 for exchange in EXCHANGES.values() if "kit" in sys.argv else ():
-    check_function(exchanged(exchange), st.just((2, 2)), examples=1, complex_safe=True)
+    check_function(exchanged(exchange), st.just((2, 2)), examples=1, complex_safe=True, properties=PROPERTIES)
 before = world.sent
 world.all_sum(np.zeros(1000, np.float32))
 sent = world.sent - before

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinygrad_lab.autograd.forward import linear
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.backend import device_name, transfer
 from tinygrad_lab.distributed.group import Group, init
@@ -137,3 +138,5 @@ all_gather.defvjp(x=lambda g, group: reduce_scatter(g, group=group))
 reduce_scatter.defvjp(x=lambda g, group: all_gather(g, group=group))
 send.defvjp(x=_send_rule)
 receive.defvjp(like=_receive_rule)
+
+linear(all_sum, broadcast, sum_at, all_gather, reduce_scatter, send, receive)

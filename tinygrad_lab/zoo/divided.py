@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tinygrad_lab.autograd.forward import linear
 from tinygrad_lab.autograd.primitive import primitive
 from tinygrad_lab.distributed import Group, all_gather
 from tinygrad_lab.errors import OptionError
@@ -39,6 +40,7 @@ def mean_gradient(xp: Any, x: Any, *, ranks: int) -> Any:
 
 
 mean_gradient.defvjp(x=lambda g, ranks: g * (1.0 / ranks))
+linear(mean_gradient)
 
 
 class Exchange(Layer):
