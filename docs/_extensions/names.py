@@ -41,7 +41,7 @@ FAMILIES = (
         "Transforms and settings",
         "Functions of functions: derivatives of every order and recomputation. Settings that apply in a `with` block.",
         (
-            *("autograd.transforms", "autograd.checkpoint", "autograd.jacobians"),
+            *("autograd.transforms", "autograd.forward", "autograd.checkpoint", "autograd.jacobians"),
             *("autograd.settings", "autograd.anomaly", "autograd.effects"),
         ),
     ),
