@@ -83,7 +83,14 @@ def test_writing_to_a_link_writes_its_target(tmp_path: Path) -> None:
     assert (tmp_path / "net.svg").read_text().startswith("<svg")
 
 
-@pytest.mark.parametrize("call", [["check", "relu", "--examples", "1"], ["learn"], ["recipes"], ["summary", "lenet5"]])
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(["check", "relu", "--examples", "1"], marks=pytest.mark.slow),
+        *(["learn"], ["recipes"]),
+        pytest.param(["summary", "lenet5"], marks=pytest.mark.slow),
+    ],
+)
 def test_output_to_an_ascii_terminal(call: list[str]) -> None:
     done = fresh(*call, PYTHONIOENCODING="ascii", LC_ALL="C", PYTHONUTF8="0")
     assert done.returncode == 0, done.stderr

@@ -11,8 +11,8 @@ from tinygrad_lab.conformance.trials.search import Profile
 from tinygrad_lab.registry import layers
 
 LONG = {  # take seconds
-    "batch_norm", "bottleneck", "conv2d_transpose", "depthwise_conv2d", "inception", "local_response_norm", "lstm",
-    "multi_head_attention", "residual",
+    "adaptive_avg_pool2d", "batch_norm", "bottleneck", "conv2d_transpose", "depthwise_conv2d", "inception",
+    "local_response_norm", "lstm", "multi_head_attention", "residual", "upsample2d",
 }  # fmt: skip
 
 

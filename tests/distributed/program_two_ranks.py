@@ -102,7 +102,7 @@ def farthest(whole: tgl.Layer, part: tgl.Layer, of: Any) -> float:
     return max(float(abs(a[..., world.rank * len(b.T) :][..., : len(b.T)] - b).max()) for a, b in pairs)
 
 
-# The properties that also run forward mode are left out: in some of them, the two ranks wait for each other without end.
+# Properties that also run forward mode are left out: in some, the two ranks wait for each other without end.
 PROPERTIES = ["forward", "gradients", "second_order", "accumulation"]
 x = np.arange(6.0).reshape(2, 3) * (1 + world.rank)
 values = {name: np.asarray(exchange(x)).tolist() for name, exchange in EXCHANGES.items()}

@@ -78,7 +78,12 @@ def with_kernels() -> dict[str, Primitive]:
 WITH_KERNELS = with_kernels()
 
 
-@pytest.mark.parametrize("name", sorted(WITH_KERNELS))
+LONG = {"local_response_norm", "local_response_norm_grad"}  # their kernels take longest to compile
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in sorted(WITH_KERNELS)]
+)
 def test_same_outcome_as_the_reference(name: str) -> None:
     primitive = WITH_KERNELS[name]
     assert hold_to_misfits({primitive: right_calls()[primitive]}, COUNT, wild=True) == {}
