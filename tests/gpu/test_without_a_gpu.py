@@ -103,7 +103,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
 
 
 def test_a_recording_with_a_transfer_is_refused_and_ended(cuda: FakeCuda) -> None:
-    """CuPy would silently record the address in the host's memory."""
+    """Otherwise CuPy would silently record the host address, and each launch would copy what is there by then."""
     graphs = CudaGraphs()
     assert graphs.record(lambda: None) == "graph"
     with pytest.raises(CaptureError, match="sends nothing to the GPU, got 64 bytes from the host"):

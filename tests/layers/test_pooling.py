@@ -151,4 +151,4 @@ def test_padding_is_never_the_maximum_over_integers(dtype: str) -> None:
     small = tgl.max_pool2d(
         np.full((1, 2, 2, 1), least, dtype), kernel_size=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1))
     )
-    assert small[1].ravel().tolist() == [4, 3, 1, 0]  # indices in the image
+    assert small[1].ravel().tolist() == [4, 3, 1, 0]  # the first places of the windows outside of the padding

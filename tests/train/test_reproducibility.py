@@ -26,7 +26,7 @@ from tinygrad_lab.train import Callback, Trainer
 from tinygrad_lab.train.checkpoint import load, save
 from tinygrad_lab_layers import BatchNorm, Conv2d, Dense, Dropout, Flatten
 
-NETWORKS = {  # each has different kernels: tiles and fused ReLU; normalization; local response; dropout; branches
+NETWORKS = {  # together: tiles, fused ReLU, batch and local response normalization, dropout, and branches
     "alexnet_small": {"classes": 10},
     "resnet_cifar": {"depth": 8},
     "cuda_convnet": {},
@@ -61,7 +61,10 @@ EPOCHS = 3
 
 
 def with_everything(workers: int) -> Trainer:
-    """Return a trainer of parts with a state or random numbers, with five batches an epoch and two for each update."""
+    """Return a trainer whose parts have a state or draw random numbers.
+
+    An epoch has five batches. An update takes two of them, and the last one of an epoch takes one.
+    """
     rng = np.random.default_rng(0)
     data = Dataset(rng.integers(0, 256, (18, 4, 4, 1)).astype(np.uint8), np.arange(18) % 3, name="made")
     layers = {

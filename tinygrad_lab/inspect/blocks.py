@@ -29,7 +29,8 @@ class Block:
     title : str
         The layer's operation: ``conv 5×5, ReLU``.
     shape : str
-        The shape of its result, such as ``28×28×6``; empty if it equals that of the input.
+        The shape of its result, such as ``28×28×6``; empty if the layer has no variables and the
+        result has the shape of its only input.
     family : str
         The kind of layer, which decides the color.
     name : str
@@ -159,7 +160,7 @@ def _ways(call: Call) -> list[list[Call]]:
         elif not ways or any(taken is given for taken in inner.taken for given in call.taken):
             ways.append([inner])
         else:
-            ways[-1].append(inner)  # its input was computed in between
+            ways[-1].append(inner)  # its input comes from an operation between two layers, say
     return ways
 
 

@@ -2,8 +2,9 @@ r"""Convolution and its two gradients, a family closed under differentiation.
 
 .. math:: y_{n,p,q,o} = b_o + \sum_{i,j,c} x_{n,\; p s + i d - t,\; q s + j d - l,\; c}\; w_{i,j,c,o}
 
-Images are (N, H, W, C), filters (kh, kw, C / groups, O): stride s, dilation d, padding t at the top and l on the left.
-As usual in deep learning, the filter is not flipped: the operation is a cross-correlation.
+The formula is for one group; with more, it holds within each. Images are (N, H, W, C) and filters
+(kh, kw, C / groups, O). s is the stride, d the dilation, and t and l are the padding at the top and on the left. As
+usual in deep learning, the filter is not flipped: the operation is a cross-correlation.
 
 `conv2d` is linear in x and in w. Its adjoints are `conv2d_grad_x` and `conv2d_grad_w`, whose derivatives are members of
 the family again. The forwards here are the specification, written with im2col and matrix products. Faster kernels are
@@ -108,7 +109,7 @@ def conv2d_grad_x(
     dilation: Pair = (1, 1),
     groups: int = 1,
 ) -> Any:
-    """Apply the adjoint of conv2d in x: maps (N, Ho, Wo, O) to images (N, H, W, C), where (H, W) is `size`."""
+    """Apply the adjoint of conv2d in x: from feature maps (N, Ho, Wo, O) to images (N, H, W, C) of this `size`."""
     kh, kw, c, _ = w.shape
     n, ho, wo, _ = g.shape
     columns = xp.matmul(_maps(g, groups), _filters(w, groups).transpose(0, 2, 1))  # (groups, N*Ho*Wo, kh*kw*C/groups)
@@ -129,7 +130,7 @@ def conv2d_grad_w(
     dilation: Pair = (1, 1),
     groups: int = 1,
 ) -> Any:
-    """Apply the adjoint of conv2d in w: images and maps to filters (kh, kw, C/groups, O)."""
+    """Apply the adjoint of conv2d in w: from images and feature maps to filters (kh, kw, C/groups, O)."""
     columns = _columns(x, groups, kernel_size, stride, padding, dilation)
     w = xp.matmul(columns.transpose(0, 2, 1), _maps(g, groups))  # (groups, kh*kw*C/groups, O/groups)
     return w.transpose(1, 0, 2).reshape(*kernel_size, x.shape[3] // groups, g.shape[3])

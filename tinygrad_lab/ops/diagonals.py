@@ -22,7 +22,7 @@ def diagonal_of(xp: Any, x: Any, *, offset: int) -> Any:
 
 @primitive
 def on_diagonal(xp: Any, x: Any, *, offset: int, size: tuple[int, int]) -> Any:
-    """Return matrices of a size that are zero except for x on a diagonal (the adjoint of `diagonal_of`)."""
+    """Return matrices of the given size, with x on a diagonal and zeros elsewhere (the adjoint of `diagonal_of`)."""
     out = xp.zeros((*x.shape[:-1], *size), x.dtype)
     rows = xp.arange(x.shape[-1]) + max(-offset, 0)
     out[..., rows, rows + offset] = x
@@ -50,7 +50,10 @@ upper_triangle.defvjp(x=lambda g, k: upper_triangle(g, k=k))
 
 
 def _matrices(x: Any, who: str) -> Any:
-    """Return x if it has at least two axes, and a vector as a matrix with that row n times, as NumPy does."""
+    """Return x if it has at least two axes.
+
+    A vector of length n becomes a matrix of n rows, each equal to it, as in NumPy's `tril` and `triu`.
+    """
     if x.ndim == 0:
         raise ShapeError(f"{who}: expected matrices or a vector, got a 0-dimensional array")
     return broadcast_to(x, shape=(*x.shape, *x.shape)) if x.ndim == 1 else x
@@ -70,7 +73,9 @@ def triu(x: Any, k: int = 0) -> Any:
 
 @takes_lists
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    """Return the diagonals of the matrices in two axes, along the last axis; `offset` counts to the right.
+    """Return the diagonals of the matrices in `axis1` and `axis2`, as the last axis of the result.
+
+    A positive `offset` takes a diagonal to the right of the main one, a negative one below it.
 
     Raises
     ------

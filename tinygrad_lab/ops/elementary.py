@@ -1,7 +1,8 @@
 """Elementary functions: exponentials, logarithms, trigonometry.
 
-At singular points the derivatives are those of the formulas: infinite at 0 for log and sqrt. The derivatives compute
-1 - x^2 as (1 - x) (1 + x), which avoids cancellation near 1 and -1.
+At singular points the derivatives are those of the formulas, such as infinity at 0 for log and sqrt. The exception is
+hypot, whose gradient at (0, 0) is 0. The derivatives of arcsin, arccos and arctanh compute 1 - x^2 as (1 - x) (1 + x),
+which avoids cancellation near 1 and -1.
 """
 
 from __future__ import annotations
@@ -184,7 +185,10 @@ def hypot(xp: Any, x: Any, y: Any) -> Any:
 
 @primitive
 def logaddexp(xp: Any, x: Any, y: Any) -> Any:
-    """Return log(e^x + e^y) without overflow; its gradient is NaN where x and y are both inf or both -inf."""
+    """Return log(e^x + e^y) without overflow.
+
+    Its gradient with respect to an argument that is inf is NaN, as are both gradients where both arguments are -inf.
+    """
     return xp.logaddexp(x, y)
 
 

@@ -74,7 +74,7 @@ def check_compatible(schedule: Any, callbacks: Any, clip: Any, validation: Loade
     for callback in callbacks:
         expect("Trainer", "each of callbacks", callback, Callback, "a Callback")
     if validation is None and any(isinstance(callback, EarlyStopping) for callback in callbacks):
-        raise OptionError("Trainer: expected validation, the data whose accuracy drives EarlyStopping, got none")
+        raise OptionError("Trainer: expected validation, the data whose headline score drives EarlyStopping, got none")
     if validation is None and schedule is not None and schedule.metric is not None:
         metric = schedule.metric
         raise OptionError(f"Trainer: expected validation, the data whose {metric} drives {schedule}, got none")

@@ -83,7 +83,7 @@ def kink_distance(layer: Any, x: Any) -> float:
 
 
 def shortcut_at_zero_weights(layer: Any, x: Any) -> float:
-    """Return the distance of the block's result from its shortcut if the parameters of F are 0."""
+    """Return the distance of the block's result from phi(S(x)), its value if the parameters of F are 0."""
     for parameter in layer.inner.parameters().values():
         parameter.assign(np.zeros(parameter.shape))
     expected = shortcut(layer, x)
@@ -101,7 +101,7 @@ cases = LayerCases(
     reference=reference,
     kink_distance=kink_distance,
     margin=0.002,
-    examples=(  # zero channels are added on both sides, which is rarely drawn
+    examples=(  # channels of zeros are added on both sides, a case that is rarely drawn
         Case(
             args=(Inner("conv2d", args=(1, 4), options={"kernel_size": 1}),),
             options={"shortcut": "padded_around", "channels": (1, 4), "activation": None},

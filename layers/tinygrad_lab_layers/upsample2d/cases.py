@@ -30,7 +30,7 @@ def _sources(place: int, scale: int, length: int, mode: str) -> list[tuple[int, 
 
 
 def reference(layer: Any, x: Any) -> Any:
-    """Return for each pixel the weighted mean of the four pixels around its place in the small image."""
+    """Return for each pixel of the result the weighted mean of four pixels of x, or with "nearest" a single pixel."""
     config = layer.config()
     scale, (n, height, width, channels) = strategies.as_pair(config["scale"]), x.shape
     out = np.zeros((n, height * scale[0], width * scale[1], channels))

@@ -1,4 +1,4 @@
-"""Checks of augmentations: images and labels that depend on the given images and random numbers alone."""
+"""Checks of augmentations: their images and labels must depend only on the given ones and on random numbers."""
 
 from __future__ import annotations
 
@@ -144,7 +144,8 @@ def same(what: str, got: Images, expected: Images, why: str) -> None:
         They differ. The message ends with the likely mistake.
     """
     for part, a, b in zip(("images", "labels"), got, expected, strict=True):
-        demand(a.shape == b.shape and a.tobytes() == b.tobytes(), f"{what}: other {part}; {why}")
+        same = a.shape == b.shape and a.tobytes() == b.tobytes()
+        demand(same, f"{what}: expected the same {part}, got different ones; {why}")
 
 
 def keyed(trial: AugmentationTrial) -> Measure:
@@ -194,7 +195,8 @@ def images_apart(trial: AugmentationTrial) -> Measure | None:
 def labels(trial: AugmentationTrial) -> Measure:
     """Labels are kept, or they are probabilities mixed in the proportions of the images; `in_units` restores targets.
 
-    To judge the proportions, each image has one brightness: that of a blend shows how much of each image it holds.
+    Each given image has a single brightness. So the brightness of a blend must be the mean of theirs, weighted by the
+    probabilities of its label.
     """
     count = CLASSES
     if trial.cases.targets:
@@ -260,7 +262,7 @@ def configuration(trial: AugmentationTrial) -> Measure:
 
 
 def loader(trial: AugmentationTrial) -> Measure:
-    """A `Loader` gives the same batches with workers, and after a jump to a position, as without."""
+    """A `Loader` gives the same batches with and without workers, and after a jump to a position as batch by batch."""
     demand(
         isinstance(trial.augmentation, Augmentation),
         f"expected a subclass of tinygrad_lab.data.Augmentation, got {type(trial.augmentation).__name__}",
@@ -338,15 +340,15 @@ AUGMENTATION = Kind("augmentation", augmentations, AugmentationCases, strategy, 
 
 
 def check_augmentation(augmentation: Any, cases: Any = None, **options: Unpack[Keywords]) -> LayerResult:
-    """Check an augmentation: its images and labels, which depend on the given images and random numbers alone.
+    """Check an augmentation: its images and labels must depend only on the given ones and on random numbers.
 
     Parameters
     ----------
     augmentation : str or type
         Its registered name, or its class.
     cases : AugmentationCases or Hypothesis strategy of dict
-        What is stated about it, or only its options; by default what its author registered, or options drawn by the
-        annotations of the constructor.
+        Its cases, or a strategy of its options alone. By default the cases that its author registered; if there are
+        none, options are drawn according to the constructor's annotations.
     **options
         As in `check_layer`.
 

@@ -359,7 +359,7 @@ def check_data(source: Any, cases: Any = None, **options: Unpack[Keywords]) -> L
     source : str or type
         Its registered name, or a subclass of `tinygrad_lab.data.Source`.
     cases : DataCases
-        What is stated about it; by default what its author registered.
+        Its cases; by default those that its author registered.
     **options
         As in `check_layer`.
 

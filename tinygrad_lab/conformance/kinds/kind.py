@@ -107,7 +107,7 @@ class Kind(Generic[Made, Stated]):
         plugin : str or object
             Its registered name, or the class or function.
         cases : PluginCases or Hypothesis strategy of dict
-            What is stated about it, or only its options; by default what its author registered.
+            Its cases, or a strategy of its options alone; by default the cases that its author registered.
         **options
             As in `check_layer`.
         """

@@ -390,8 +390,8 @@ def check_model(model: Any, cases: Any = None, **options: Unpack[Keywords]) -> L
         Its registered name, or the function that returns it: ``model(*, image, classes, rng)``, or with an option
         ``length`` in place of ``image`` for sequences.
     cases : ModelCases or Hypothesis strategy of dict
-        What is stated about it, or only its options; by default what its author registered, or the smallest image of a
-        few sizes that the model accepts.
+        Its cases, or a strategy of its options alone. By default the cases that its author registered; if there are
+        none, the smallest image of a few sizes that the model accepts.
     **options
         As in `check_layer`.
 

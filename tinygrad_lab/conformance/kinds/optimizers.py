@@ -260,8 +260,8 @@ def check_optimizer(
     optimizer : str or type
         Its registered name, or ``make(parameters, **options)`` with ``step()``, ``state()`` and ``load_state(state)``.
     cases : OptimizerCases or Hypothesis strategy of dict
-        What is stated about it, or only its options; by default what its author registered, or options drawn by the
-        annotations of the constructor, with learning rates of 0.1 and 0.01.
+        Its cases, or a strategy of its options alone. By default the cases that its author registered; if there are
+        none, options are drawn according to the constructor's annotations, and learning rates from 0.1 and 0.01.
     exemptions : mapping of property name to reason
         Properties that the optimizer does not have.
     **options

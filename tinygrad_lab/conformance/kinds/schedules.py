@@ -262,8 +262,8 @@ def check_schedule(schedule: Any, cases: Any = None, **options: Unpack[Keywords]
     schedule : str or type
         Its registered name, or its class.
     cases : ScheduleCases or Hypothesis strategy of dict
-        What is stated about it, or only its options; by default what its author registered, or options drawn by the
-        annotations of the constructor.
+        Its cases, or a strategy of its options alone. By default the cases that its author registered; if there are
+        none, options are drawn according to the constructor's annotations.
     **options
         As in `check_layer`.
 
