@@ -33,7 +33,8 @@ def test_not_finite():
     ("factor", "text"),
     [
         (-1.0, "wrong sign"),
-        (0.5, "divided by the number of rows of the batch: a mean instead of a sum"),
+        (0.5, "0.5 times what it should be"),
+        (1 / 3, "divided by the number of elements along axis 0 of the argument: a mean instead of a sum"),
         (6.0, "multiplied by the number of elements of the argument"),
         (5.0, "more than once"),
         (-0.5, "-0.5 times what it should be"),

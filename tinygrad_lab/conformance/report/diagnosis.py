@@ -58,8 +58,8 @@ def factor(a: Array, b: Array, x: Array, shape: tuple[int, ...], scale: float) -
     ratio = c if abs(c) > 1 else 1 / c if c else 0.0
     sizes = {"rows of the batch": shape[0] if shape else 0, "elements of the argument": x.size, "results": b.shape[0]}
     sizes |= {f"elements along axis {k} of the argument": n for k, n in enumerate(x.shape)}
-    meaning = [name for name, n in sizes.items() if n > 1 and abs(ratio - n) < 1e-6]
-    if meaning:  # without the number, since the report may show a smaller case
+    meaning = [name for name, n in sizes.items() if n > 2 and abs(ratio - n) < 1e-6]
+    if meaning:  # 2 has other causes; without the number, since the report may show a smaller case
         how = f"{'multiplied' if c > 1 else 'divided'} by the number of {meaning[0]}"
         return f"every entry is {how}: a mean instead of a sum, or a sum instead of a mean?"
     hint = ": the gradient is counted more than once?" if abs(c - round(c)) < 1e-6 and c > 1 else ""
