@@ -22,7 +22,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # None has a deadline: no test is judged by its time.
 COMMON = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", COMMON, derandomize=True, max_examples=10)
-settings.register_profile("ci", COMMON, derandomize=True, max_examples=20)
+settings.register_profile("ci", COMMON, derandomize=True, max_examples=15)
 settings.register_profile("thorough", COMMON, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
