@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tinygrad_lab.weights.conventions import CONVENTIONS, renamed
+from tinygrad_lab.weights.conventions import CONVENTIONS as CONVENTIONS  # documented in its module
+from tinygrad_lab.weights.conventions import renamed
 from tinygrad_lab.weights.exporting import export_weights
 from tinygrad_lab.weights.files import load_weights, save_weights
 from tinygrad_lab.weights.importing import import_weights
@@ -10,7 +11,6 @@ from tinygrad_lab.weights.reading import read_arrays
 from tinygrad_lab.weights.transfer import begin_with, freeze, replace_head, unfreeze
 
 __all__ = [
-    "CONVENTIONS",
     "begin_with",
     "export_weights",
     "freeze",
