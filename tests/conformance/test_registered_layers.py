@@ -26,7 +26,8 @@ def test_conforms(name: str) -> None:
 
 @pytest.mark.slow
 def test_every_shared_kernel_is_reached() -> None:
-    results = [inspect_layer(name, properties=["kernels"], profile=Profile(shrink=False)) for name in layers]
+    profile = Profile(examples=8, shrink=False)
+    results = [inspect_layer(name, properties=["kernels"], profile=profile) for name in layers]
     reached = {key for result in results for key in result.reached}
     for shared in shared_kernels(reached):
         assert not [p.failure.headline for p in shared.failures if p.failure]

@@ -356,8 +356,11 @@ def start_writer(folder: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=WRITER.parents[2], stdout=subprocess.PIPE, text=True)
 
 
+STRIDE = 1 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 3  # of calls at which the process is killed
+
+
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
-@pytest.mark.parametrize("stride", [11, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [11, pytest.param(STRIDE, marks=pytest.mark.slow)])
 def test_kill_at_system_calls(stride: int, tmp_path: Path) -> None:
     """The process dies before each opening, half write, sync, renaming and removal while it writes checkpoints."""
     call, killed = 0, True
