@@ -240,7 +240,9 @@ class TestTraining:
 
     def test_a_schedule_observes_the_headline_score(self) -> None:
         schedule = ReduceOnPlateau(mode="max", patience=1)
-        trainer(schedule=schedule).train(2)
+        t = trainer(schedule=schedule)
+        t.train(2)
+        assert schedule.best == max(metrics["validation"]["r2"] for metrics in t.history)
 
     def test_losses_of_the_other_task_are_refused(self) -> None:
         with pytest.raises(OptionError, match=r"expected a loss of numbers for 'made'.*got softmax_cross_entropy"):
