@@ -13,9 +13,9 @@ from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.cases.case import Case, Input
 from tinygrad_lab.conformance.cases.plugins import AugmentationCases
 from tinygrad_lab.conformance.checks import conclude
-from tinygrad_lab.conformance.kinds.kind import Kind, accepted, drawn_options, rng_of
+from tinygrad_lab.conformance.kinds.kind import Kind, accepted, drawn_options, rng_of, without_options
 from tinygrad_lab.conformance.runner import Run
-from tinygrad_lab.conformance.trials.options import Keywords, Options
+from tinygrad_lab.conformance.trials.options import Keywords
 from tinygrad_lab.conformance.trials.results import LayerResult
 from tinygrad_lab.conformance.trials.subject import read_only
 from tinygrad_lab.conformance.trials.trial import BaseTrial
@@ -331,12 +331,15 @@ def strategy(make: Any, cases: AugmentationCases) -> Any:
     return st.builds(lambda chosen, shape: Case(options=chosen, inputs=(Input(shape, 0.0, 1.0),)), options, shapes)
 
 
-def trial(make: Any, case: Case, cases: AugmentationCases, options: Options) -> AugmentationTrial:
-    """Return the trial of a case."""
-    return AugmentationTrial(make, case, cases)
-
-
-AUGMENTATION = Kind("augmentation", augmentations, AugmentationCases, strategy, trial, PROPERTIES, {"varies": varies})
+AUGMENTATION = Kind(
+    "augmentation",
+    augmentations,
+    AugmentationCases,
+    strategy,
+    without_options(AugmentationTrial),
+    PROPERTIES,
+    {"varies": varies},
+)
 
 
 def check_augmentation(augmentation: Any, cases: Any = None, **options: Unpack[Keywords]) -> LayerResult:

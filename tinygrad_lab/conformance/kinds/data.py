@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from tinygrad_lab.conformance.cases.case import Case
 from tinygrad_lab.conformance.cases.plugins import DataCases
 from tinygrad_lab.conformance.checks import conclude
-from tinygrad_lab.conformance.kinds.kind import Kind
+from tinygrad_lab.conformance.kinds.kind import Kind, without_options
 from tinygrad_lab.conformance.meta.fresh_process import FRESH, PART, digest
 from tinygrad_lab.conformance.runner import Run
-from tinygrad_lab.conformance.trials.options import Keywords, Options
+from tinygrad_lab.conformance.trials.options import Keywords
 from tinygrad_lab.conformance.trials.results import LayerResult
 from tinygrad_lab.conformance.trials.trial import BaseTrial
 from tinygrad_lab.conformance.trials.verdict import Measure, Violation, demand, demand_finite
@@ -301,11 +301,6 @@ def strategy(make: Any, cases: Reads) -> Any:
     return st.fixed_dictionaries(options).map(lambda options: Case(options=options))
 
 
-def trial(make: Any, case: Case, cases: Reads, options: Options) -> DataTrial:
-    """Return the trial of a case."""
-    return DataTrial(make, case, cases)
-
-
 class DataKind(Kind[DataTrial, Any]):
     """The kind of data sets: their files may be missing on this machine, and then nothing can be checked."""
 
@@ -343,7 +338,7 @@ DATA = DataKind(
     datasets,
     DataCases,
     strategy,
-    trial,
+    without_options(DataTrial),
     PROPERTIES,
     {"fresh_process": fresh_process, "bad_files": bad_files},
 )

@@ -135,6 +135,11 @@ class Kind(Generic[Made, Stated]):
         return result
 
 
+def without_options(trial: Callable[[Any, Case, Stated], Made]) -> Callable[[Any, Case, Stated, Options], Made]:
+    """Return the `trial` of a kind whose trials do not depend on the options of the check."""
+    return lambda plugin, case, cases, options: trial(plugin, case, cases)
+
+
 def expect_plugin(who: str, plugin: Any) -> None:
     """Check that a plugin is given as its name, or as its class or function.
 

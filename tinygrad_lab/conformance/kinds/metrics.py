@@ -14,8 +14,8 @@ from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.cases.case import Case, Input
 from tinygrad_lab.conformance.cases.plugins import MetricCases
 from tinygrad_lab.conformance.checks import conclude
-from tinygrad_lab.conformance.kinds.kind import Kind
-from tinygrad_lab.conformance.trials.options import Keywords, Options
+from tinygrad_lab.conformance.kinds.kind import Kind, without_options
+from tinygrad_lab.conformance.trials.options import Keywords
 from tinygrad_lab.conformance.trials.results import LayerResult
 from tinygrad_lab.conformance.trials.subject import read_only
 from tinygrad_lab.conformance.trials.trial import BaseTrial
@@ -186,12 +186,7 @@ def strategy(metric: Any, cases: MetricCases) -> Any:
     return st.tuples(st.integers(1, 6), st.integers(2, 9)).map(make)
 
 
-def trial(metric: Any, case: Case, cases: MetricCases, options: Options) -> MetricTrial:
-    """Return the trial of a case."""
-    return MetricTrial(metric, case, cases)
-
-
-METRIC = Kind("metric", metrics, MetricCases, strategy, trial, PROPERTIES)
+METRIC = Kind("metric", metrics, MetricCases, strategy, without_options(MetricTrial), PROPERTIES)
 
 
 def check_metric(metric: Any, cases: Any = None, **options: Unpack[Keywords]) -> LayerResult:

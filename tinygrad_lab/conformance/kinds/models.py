@@ -17,7 +17,7 @@ from tinygrad_lab.backend import Array
 from tinygrad_lab.conformance.cases.case import Case
 from tinygrad_lab.conformance.cases.plugins import ModelCases
 from tinygrad_lab.conformance.checks import conclude
-from tinygrad_lab.conformance.kinds.kind import Kind, rng_of
+from tinygrad_lab.conformance.kinds.kind import Kind, rng_of, without_options
 from tinygrad_lab.conformance.runner import Run
 from tinygrad_lab.conformance.trials.options import Keywords, Options
 from tinygrad_lab.conformance.trials.results import LayerResult
@@ -351,11 +351,6 @@ def strategy(make: Any, cases: ModelCases) -> Any:
     return st.builds(options, chosen, classes)
 
 
-def trial(make: Any, case: Case, cases: ModelCases, options: Options) -> ModelTrial:
-    """Return the trial of a case."""
-    return ModelTrial(make, case, cases)
-
-
 class ModelKind(Kind[ModelTrial, ModelCases]):
     """The kind of models: a large one gets fewer cases, and its failures are not shrunk."""
 
@@ -378,7 +373,15 @@ class ModelKind(Kind[ModelTrial, ModelCases]):
         return result
 
 
-MODEL = ModelKind("model", models, ModelCases, strategy, trial, PROPERTIES, {"published_counts": published_counts})
+MODEL = ModelKind(
+    "model",
+    models,
+    ModelCases,
+    strategy,
+    without_options(ModelTrial),
+    PROPERTIES,
+    {"published_counts": published_counts},
+)
 
 
 def check_model(model: Any, cases: Any = None, **options: Unpack[Keywords]) -> LayerResult:

@@ -11,8 +11,8 @@ from typing import Any, Unpack
 from tinygrad_lab.conformance.cases.case import Case
 from tinygrad_lab.conformance.cases.plugins import ScheduleCases
 from tinygrad_lab.conformance.checks import conclude
-from tinygrad_lab.conformance.kinds.kind import Kind, accepted, drawn_options, rng_of
-from tinygrad_lab.conformance.trials.options import Keywords, Options
+from tinygrad_lab.conformance.kinds.kind import Kind, accepted, drawn_options, rng_of, without_options
+from tinygrad_lab.conformance.trials.options import Keywords
 from tinygrad_lab.conformance.trials.results import LayerResult
 from tinygrad_lab.conformance.trials.trial import BaseTrial
 from tinygrad_lab.conformance.trials.verdict import Measure, Violation, agree, demand
@@ -246,12 +246,7 @@ def strategy(make: Any, cases: ScheduleCases) -> Any:
     return accepted(make, drawn_options(make, cases), cases).map(lambda options: Case(options=options))
 
 
-def trial(make: Any, case: Case, cases: ScheduleCases, options: Options) -> ScheduleTrial:
-    """Return the trial of a case."""
-    return ScheduleTrial(make, case, cases)
-
-
-SCHEDULE = Kind("schedule", schedules, ScheduleCases, strategy, trial, PROPERTIES)
+SCHEDULE = Kind("schedule", schedules, ScheduleCases, strategy, without_options(ScheduleTrial), PROPERTIES)
 
 
 def check_schedule(schedule: Any, cases: Any = None, **options: Unpack[Keywords]) -> LayerResult:
